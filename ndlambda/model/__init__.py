@@ -1,0 +1,1 @@
+"""Frozen values of the catalogue: datasets, projects, channels, tokens and who asks."""

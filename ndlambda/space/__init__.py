@@ -1,0 +1,1 @@
+"""Pure integers: Morton codes, boxes, grids and pyramids. Nothing here knows of voxels."""

@@ -1,0 +1,378 @@
+"""The three ports that everything above stands on: ObjectStore, Table, Queue.
+
+Each has a contract suite in ``tests/contract`` that every adapter runs. Adapters translate the
+errors of their home into ours: a lost condition is ``PreconditionFailedError``, throttling
+``UpstreamThrottledError``, a time-out ``UpstreamTimeoutError``, anything else ``UpstreamError``.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias
+
+# --- objects -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Bytes ``start <= i < stop`` of an object; a stop behind its end is cut."""
+
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Suffix:
+    """The last ``length`` bytes of an object (all of a shorter one)."""
+
+    length: int
+
+
+ByteRange: TypeAlias = Range | Suffix
+
+
+@dataclass(frozen=True, slots=True)
+class Overwrite:
+    """Put whatever is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Put only where nothing is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Put only over the object that has this ETag."""
+
+    etag: str
+
+
+PutMode: TypeAlias = Overwrite | Create | Replace
+
+
+class StoredObject:
+    """Bytes that were read; frozen.
+
+    Parameters
+    ----------
+    data
+        The bytes asked for, read-only; may be a view of a mapped file, so drop it when done.
+    etag
+        Names the content of the whole object, also when a range was read. A store that must
+        compute it gives a function instead, which is called when ``etag`` is first looked at.
+    size
+        Length of the whole object in bytes.
+    """
+
+    __slots__ = ("_data", "_etag", "_size")
+
+    def __init__(self, data: memoryview, etag: str | Callable[[], str], size: int) -> None:
+        self._data = data
+        self._etag = etag
+        self._size = size
+
+    @property
+    def data(self) -> memoryview:
+        """The bytes asked for, read-only."""
+        return self._data
+
+    @property
+    def etag(self) -> str:
+        """The name of the whole object's content."""
+        if not isinstance(self._etag, str):
+            self._etag = self._etag()
+        return self._etag
+
+    @property
+    def size(self) -> int:
+        """Length of the whole object in bytes."""
+        return self._size
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """One line of a listing: key and length in bytes."""
+
+    key: str
+    size: int
+
+
+class ObjectStore(Protocol):
+    """Whole objects under ``/``-separated keys, with conditional replacement.
+
+    No key may be the directory of another (``a`` beside ``a/b``): files cannot hold both.
+    """
+
+    @property
+    def whole_reads_are_cheap(self) -> bool:
+        """Whether a whole read costs no more than the bytes then looked at (a mapped file).
+
+        Where False, readers ask for the ranges that they need.
+        """
+        ...
+
+    def get(
+        self, key: str, byte_range: ByteRange | None = None, *, if_match: str | None = None
+    ) -> StoredObject | None:
+        """Read an object or a range of it; None where there is none.
+
+        Raises
+        ------
+        PreconditionFailedError
+            ``if_match`` was given and the object has another ETag now (or is gone).
+        """
+        ...
+
+    def put(self, key: str, data: bytes | memoryview, mode: PutMode) -> str:
+        """Write an object atomically and durably and give its ETag.
+
+        Raises
+        ------
+        PreconditionFailedError
+            ``Create`` met an object, or ``Replace`` met another ETag or none.
+        """
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove an object; no error where there is none."""
+        ...
+
+    def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
+        """Iterate in key order over the objects whose keys start with prefix and are > after."""
+        ...
+
+    def presign(self, verb: Literal["get", "put"], key: str, expires_s: int) -> str | None:
+        """Give a URL that reads or writes the object without credentials.
+
+        None where the store cannot be reached by URL (files).
+        """
+        ...
+
+
+# --- rows ----------------------------------------------------------------------------------
+
+MAX_ROW_BYTES = 64 * 1024
+MAX_TRANSACTION = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row.
+
+    Attributes
+    ----------
+    pk, sk
+        Partition and sort key; a query lists one partition in sort-key order (UTF-8 bytes).
+    doc
+        A JSON object.
+    members
+        A set of non-negative integers, at most 64 bits each.
+    counters
+        Integers that ``increment`` adds to; ``put`` leaves them as they are.
+    version
+        Changes with every change of the row and never comes back for the same keys, even when
+        the row is deleted and made again. 0 in a row not stored yet.
+    expires
+        Unix seconds after which the row may vanish by itself; None keeps it.
+    """
+
+    pk: str
+    sk: str
+    doc: Mapping[str, Any] = field(default_factory=dict)
+    members: AbstractSet[int] = frozenset()
+    counters: Mapping[str, int] = field(default_factory=dict)
+    version: int = 0
+    expires: int | None = None
+
+
+Expectation: TypeAlias = int | Literal["absent", "any"]
+"""What must be stored before a write: this version, nothing, or whatever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write a row's doc, members and expires if the expectation holds."""
+
+    row: Row
+    expect: Expectation = "any"
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove a row if the expectation holds (``"any"``: also if it is not there)."""
+
+    pk: str
+    sk: str
+    expect: Expectation = "any"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Change nothing, but fail the transaction unless the expectation holds."""
+
+    pk: str
+    sk: str
+    expect: Expectation
+
+
+Action: TypeAlias = Put | Delete | Check
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows of one partition in sort-key order and the cursor of the next page (None: no more)."""
+
+    rows: Sequence[Row]
+    cursor: str | None
+
+
+class Table(Protocol):
+    """Rows with optimistic versions. No scans, no secondary indexes."""
+
+    def get(self, pk: str, sk: str) -> Row | None:
+        """Read one row, strongly consistent."""
+        ...
+
+    def batch_get(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Row]:
+        """Read many rows, strongly consistent; absent ones are not in the answer."""
+        ...
+
+    def query(
+        self,
+        pk: str,
+        *,
+        first: str = "",
+        last: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page:
+        """Read rows of a partition with ``first <= sk <= last``, strongly consistent.
+
+        A page holds at most ``limit`` rows (or as many as the store likes); go on with its
+        cursor until that is None.
+        """
+        ...
+
+    def put(self, row: Row, expect: Expectation = "any") -> int:
+        """Write doc, members and expires and give the new version.
+
+        ``row.version`` and ``row.counters`` are not looked at.
+
+        Raises
+        ------
+        PreconditionFailedError
+            The expectation does not hold.
+        PayloadTooLargeError
+            The row is over ``MAX_ROW_BYTES``.
+        """
+        ...
+
+    def delete(self, pk: str, sk: str, expect: Expectation = "any") -> None:
+        """Remove a row.
+
+        Raises
+        ------
+        PreconditionFailedError
+            The expectation does not hold.
+        """
+        ...
+
+    def add_members(self, pk: str, sk: str, members: AbstractSet[int]) -> int:
+        """Unite the row's set with members, making the row if absent; give the new version.
+
+        Atomic, and harmless when repeated.
+        """
+        ...
+
+    def remove_members(self, pk: str, sk: str, members: AbstractSet[int], if_version: int) -> bool:
+        """Take members out of the row's set if the row has this version; False where it has not.
+
+        A row whose set empties stays.
+        """
+        ...
+
+    def increment(self, pk: str, sk: str, field: str, by: int = 1) -> int:
+        """Add to one of the row's counters, atomically, and give the new value.
+
+        Row and counter are made if absent; a counter starts at 0.
+        """
+        ...
+
+    def transact(self, actions: Sequence[Action]) -> None:
+        """Carry out all actions or none; at most ``MAX_TRANSACTION``, each on another row.
+
+        Raises
+        ------
+        PreconditionFailedError
+            An expectation does not hold; ``details["failed"]`` lists the indexes of such actions.
+        WriteContentionError
+            Other transactions kept getting in the way.
+        """
+        ...
+
+
+# --- messages ------------------------------------------------------------------------------
+
+MAX_MESSAGE_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message that was received.
+
+    Attributes
+    ----------
+    id
+        Names the message over all its deliveries.
+    receipt
+        Names this delivery; ``ack`` and ``retry_later`` want it.
+    body
+        The text that was sent.
+    receive_count
+        1 at the first delivery.
+    """
+
+    id: str
+    receipt: str
+    body: str
+    receive_count: int
+
+
+class Queue(Protocol):
+    """At-least-once wake-up calls; the table holds the truth.
+
+    A message that is received but not acknowledged comes back after its visibility time; after
+    ``max_receives`` deliveries (a property of the queue, 5 unless set) it goes to the
+    dead-letter list instead.
+    """
+
+    def send(self, bodies: Sequence[str], delay_s: int = 0) -> None:
+        """Send messages, each at most ``MAX_MESSAGE_BYTES`` long, visible after the delay.
+
+        Raises
+        ------
+        PayloadTooLargeError
+            A body is too long; nothing was sent.
+        """
+        ...
+
+    def receive(self, limit: int = 10, visibility_s: int = 60) -> Sequence[Message]:
+        """Take up to ``limit`` (at most 10) visible messages; does not wait."""
+        ...
+
+    def ack(self, receipts: Sequence[str]) -> None:
+        """Remove messages; unknown or outdated receipts are no error."""
+        ...
+
+    def retry_later(self, receipt: str, delay_s: int) -> None:
+        """Make a received message visible again after the delay."""
+        ...
+
+    def dead_letters(self, limit: int = 10) -> Sequence[Message]:
+        """Look at messages that failed too often, without taking them."""
+        ...
+
+    def redrive(self) -> int:
+        """Send all dead letters back to the queue and give how many."""
+        ...

@@ -1,0 +1,1 @@
+"""Pure numpy on voxel arrays; nothing here knows of storage, channels or HTTP."""
