@@ -1,0 +1,395 @@
+"""The catalogue's things as JSON objects: ndstore's names and rules (its contract, section 4).
+
+``*_from_fields`` reads what a client sends and reports every fault at once; ``*_fields`` gives
+what a client is shown: all fields, owners and parents by key, flags as 0 and 1 where ndstore has
+integers. Rows hold ``*_doc``, which loses nothing and which ``*_from_doc`` trusts.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ndlambda.errors import InvalidNameError, MalformedBodyError, ValidationError
+from ndlambda.model.catalog import (
+    IMAGE_CODEC,
+    LABEL_CODEC,
+    ND_VERSION,
+    SCHEMA_VERSION,
+    Channel,
+    CodecSpec,
+    Dataset,
+    Project,
+    Token,
+)
+from ndlambda.model.dtypes import COMBINATIONS, ChannelType, DataType
+from ndlambda.model.readers import (
+    Reader,
+    Refusal,
+    choice,
+    flag,
+    integer,
+    number,
+    one_of,
+    positive,
+    record,
+    text,
+)
+from ndlambda.space.morton import AXIS_LIMIT
+from ndlambda.space.pyramid import Scaling
+
+LONGEST_NAME = 255
+MAX_LEVELS = 20
+_NAME = re.compile(r"[A-Za-z0-9_]+")
+_REQUIRED: Final = object()
+
+_AXES = "xyz"
+# The smallest cell that a Morton code counts is one cuboid; the thinnest is 16 deep in z.
+_LARGEST = {"x": AXIS_LIMIT * 64, "y": AXIS_LIMIT * 64, "z": AXIS_LIMIT * 16}
+_MAX_TIME = 2**31 - 1
+
+_Spec = Mapping[str, tuple[Reader, Any]]
+
+_DESCRIPTION = (text(4096), "")
+_WORD = text(LONGEST_NAME)
+
+_DATASET: _Spec = {
+    "dataset_description": _DESCRIPTION,
+    "public": (flag, False),
+    **{f"{axis}imagesize": (integer(1, _LARGEST[axis]), _REQUIRED) for axis in _AXES},
+    **{f"{axis}offset": (integer(0, _LARGEST[axis]), 0) for axis in _AXES},
+    **{f"{axis}voxelres": (positive(1e12), 1.0) for axis in _AXES},
+    "scalingoption": (one_of((0, 1)), 0),
+    "scalinglevels": (integer(0, MAX_LEVELS), 0),
+}
+
+_PROJECT: _Spec = {
+    "project_description": _DESCRIPTION,
+    "public": (flag, False),
+    "host": (_WORD, "localhost"),
+    "kvengine": (_WORD, "MySQL"),
+    "kvserver": (_WORD, "localhost"),
+    "mdengine": (_WORD, "MySQL"),
+    "s3backend": (flag, True),
+    "nd_version": (_WORD, ND_VERSION),
+    "schema_version": (_WORD, SCHEMA_VERSION),
+}
+
+_TOKEN: _Spec = {"token_description": _DESCRIPTION, "public": (flag, False)}
+
+_CHANNEL: _Spec = {
+    "channel_description": _DESCRIPTION,
+    "channel_type": (choice(ChannelType), _REQUIRED),
+    "channel_datatype": (choice(DataType), _REQUIRED),
+    "resolution": (integer(0, MAX_LEVELS), 0),
+    "propagate": (one_of((0, 1, 2)), 0),
+    "readonly": (flag, False),
+    "exceptions": (flag, False),
+    "starttime": (integer(0, _MAX_TIME), 0),
+    "endtime": (integer(0, _MAX_TIME), 1),
+    "startwindow": (number(-1e15, 1e15), 0),
+    "endwindow": (number(-1e15, 1e15), 0),
+    "default": (flag, False),
+    "header": (text(8192), ""),
+    "codec": (
+        record(
+            {
+                "cname": one_of(("blosclz", "lz4", "lz4hc", "zlib", "zstd")),
+                "clevel": integer(0, 9),
+            }
+        ),
+        None,
+    ),
+    "cuboids_per_axis": (one_of((1, 2, 4)), 2),
+}
+
+_ASSIGNED = frozenset({"id", "user"})
+"""Fields that the server gives; a client may send back what it was shown, without effect."""
+
+
+def check_name(name: str, kind: str) -> str:
+    """Give the name back if it may name a ``kind`` (dataset, project, channel, token, user).
+
+    Raises
+    ------
+    InvalidNameError
+        It is empty, over 255 characters, or has characters outside ``A-Z a-z 0-9 _`` (the
+        resource routes of ndstore also took ``-``, but its data routes never found such names).
+    """
+    if len(name) > LONGEST_NAME or not _NAME.fullmatch(name):
+        raise InvalidNameError(
+            f"{name[:80]!r} cannot name a {kind}; use 1 to {LONGEST_NAME} of A-Z a-z 0-9 _.",
+            kind=kind,
+            name=name[:LONGEST_NAME],
+        )
+    return name
+
+
+@dataclass(slots=True)
+class _Reading:
+    """The values of one object and what is wrong with it."""
+
+    values: dict[str, Any]
+    problems: dict[str, str]
+
+    @classmethod
+    def of(cls, fields: object, spec: _Spec, given: Mapping[str, str]) -> "_Reading":
+        """Read an object; ``given`` fields are known from the URL and may only be repeated."""
+        if not isinstance(fields, Mapping):
+            raise MalformedBodyError("The body must be a JSON object.")
+        reading = cls({}, {})
+        for name, value in fields.items():
+            if name in given:
+                if value != given[name]:
+                    reading.problems[name] = f"must be {given[name]!r} as in the path"
+            elif name in spec:
+                reading._read(name, value, spec[name][0])
+            elif name not in _ASSIGNED:
+                reading.problems[str(name)[:80]] = "is not a field"
+        for name, (_, default) in spec.items():
+            if name not in fields:
+                if default is _REQUIRED:
+                    reading.problems[name] = "is missing"
+                else:
+                    reading.values[name] = default
+        return reading
+
+    def _read(self, name: str, value: object, read: Reader) -> None:
+        try:
+            self.values[name] = read(value)
+        except Refusal as refusal:
+            self.problems[name] = str(refusal)
+
+    def require(self, name: str, holds: bool, reason: str) -> None:
+        """Note a fault of a field that was readable by itself."""
+        if not holds:
+            self.problems.setdefault(name, reason)
+
+    def has(self, *names: str) -> bool:
+        """Tell whether the fields could be read, so that they can be compared."""
+        return all(name in self.values for name in names)
+
+    def checked(self) -> dict[str, Any]:
+        """Give the values, or raise ValidationError with every problem."""
+        if self.problems:
+            raise ValidationError(self.problems)
+        return self.values
+
+
+def dataset_from_fields(fields: object, *, name: str, user_id: int = 0) -> Dataset:
+    """Read a client's dataset.
+
+    Raises
+    ------
+    InvalidNameError
+        The name in the URL.
+    MalformedBodyError
+        ``fields`` is not a JSON object.
+    ValidationError
+        Fields unknown, missing, of a wrong type or out of range: all of them are listed.
+    """
+    check_name(name, "dataset")
+    values = _Reading.of(fields, _DATASET, {"dataset_name": name}).checked()
+    return _dataset(values, name, user_id)
+
+
+def project_from_fields(fields: object, *, name: str, dataset: str, user_id: int = 0) -> Project:
+    """Read a client's project. Raises as ``dataset_from_fields``."""
+    check_name(name, "project")
+    given = {"project_name": name, "dataset": dataset}
+    return _project(_Reading.of(fields, _PROJECT, given).checked(), name, dataset, user_id)
+
+
+def token_from_fields(fields: object, *, name: str, project: str, user_id: int = 0) -> Token:
+    """Read a client's token. Raises as ``dataset_from_fields``."""
+    check_name(name, "token")
+    given = {"token_name": name, "project": project}
+    return _token(_Reading.of(fields, _TOKEN, given).checked(), name, project, user_id)
+
+
+def channel_from_fields(fields: object, *, name: str, project: str) -> Channel:
+    """Read a client's channel; ``codec`` and ``cuboids_per_axis`` are our additions.
+
+    Raises as ``dataset_from_fields``. ``id`` and ``uid`` stay empty until it is stored.
+    """
+    check_name(name, "channel")
+    reading = _Reading.of(fields, _CHANNEL, {"channel_name": name, "project": project})
+    values = reading.values
+    if reading.has("channel_type", "channel_datatype"):
+        allowed = COMBINATIONS[values["channel_type"]]
+        reading.require(
+            "channel_datatype",
+            values["channel_datatype"] in allowed,
+            f"must be one of {', '.join(sorted(allowed))} in a {values['channel_type']} channel",
+        )
+    if reading.has("starttime", "endtime"):
+        # ndio sends 0 and means one time point.
+        holds = values["endtime"] == 0 or values["endtime"] >= values["starttime"]
+        reading.require("endtime", holds, "must be 0 or not before starttime")
+    if reading.has("startwindow", "endwindow"):
+        holds = values["endwindow"] >= values["startwindow"]
+        reading.require("endwindow", holds, "must not be below startwindow")
+    reading.require(
+        "propagate",
+        values.get("propagate") != 1,
+        "must be 0 or 2: a channel is not born under propagation",
+    )
+    values = reading.checked()
+    is_labels = values["channel_type"] is ChannelType.ANNOTATION
+    codec = values.pop("codec")
+    chosen = CodecSpec(**codec) if codec else (LABEL_CODEC if is_labels else IMAGE_CODEC)
+    return _channel(values, name, project, chosen)
+
+
+def dataset_fields(dataset: Dataset) -> dict[str, Any]:
+    """Give all fields of a dataset under ndstore's names."""
+    return {
+        "dataset_name": dataset.name,
+        "dataset_description": dataset.description,
+        "user": dataset.user_id,
+        "public": int(dataset.public),
+        **_per_axis("imagesize", dataset.imagesize_xyz),
+        **_per_axis("offset", dataset.offset_xyz),
+        **_per_axis("voxelres", dataset.voxelres_xyz),
+        "scalingoption": int(dataset.scaling),
+        "scalinglevels": dataset.scalinglevels,
+    }
+
+
+def project_fields(project: Project) -> dict[str, Any]:
+    """Give all fields of a project under ndstore's names."""
+    return {
+        "project_name": project.name,
+        "project_description": project.description,
+        "user": project.user_id,
+        "public": int(project.public),
+        "dataset": project.dataset,
+        "host": project.host,
+        "kvengine": project.kvengine,
+        "kvserver": project.kvserver,
+        "mdengine": project.mdengine,
+        "s3backend": project.s3backend,
+        "nd_version": project.nd_version,
+        "schema_version": project.schema_version,
+    }
+
+
+def token_fields(token: Token) -> dict[str, Any]:
+    """Give all fields of a token under ndstore's names."""
+    return {
+        "token_name": token.name,
+        "token_description": token.description,
+        "user": token.user_id,
+        "project": token.project,
+        "public": int(token.public),
+    }
+
+
+def channel_fields(channel: Channel) -> dict[str, Any]:
+    """Give all fields of a channel under ndstore's names (``default`` is a boolean there)."""
+    return {
+        "id": channel.id,
+        "project": channel.project,
+        "channel_name": channel.name,
+        "channel_description": channel.description,
+        "channel_type": channel.channel_type.value,
+        "channel_datatype": channel.datatype.value,
+        "resolution": channel.resolution,
+        "propagate": channel.propagate,
+        "readonly": int(channel.readonly),
+        "exceptions": int(channel.exceptions),
+        "starttime": channel.starttime,
+        "endtime": channel.endtime,
+        "startwindow": channel.startwindow,
+        "endwindow": channel.endwindow,
+        "default": channel.default,
+        "header": channel.header,
+    }
+
+
+def channel_doc(channel: Channel) -> dict[str, Any]:
+    """Give a channel as it is stored: its fields and what clients are not shown."""
+    codec = channel.codec
+    return {
+        **channel_fields(channel),
+        "uid": channel.uid,
+        "codec": {"cname": codec.cname, "clevel": codec.clevel, "shuffle": codec.shuffle},
+        "cuboids_per_axis": channel.cuboids_per_axis,
+    }
+
+
+def dataset_from_doc(doc: Mapping[str, Any]) -> Dataset:
+    """Give the dataset of ``dataset_fields``."""
+    return _dataset(doc, doc["dataset_name"], doc["user"])
+
+
+def project_from_doc(doc: Mapping[str, Any]) -> Project:
+    """Give the project of ``project_fields``."""
+    return _project(doc, doc["project_name"], doc["dataset"], doc["user"])
+
+
+def token_from_doc(doc: Mapping[str, Any]) -> Token:
+    """Give the token of ``token_fields``."""
+    return _token(doc, doc["token_name"], doc["project"], doc["user"])
+
+
+def channel_from_doc(doc: Mapping[str, Any]) -> Channel:
+    """Give the channel of ``channel_doc``."""
+    return _channel(doc, doc["channel_name"], doc["project"], CodecSpec(**doc["codec"]))
+
+
+def _per_axis(
+    suffix: str, xyz: tuple[int, int, int] | tuple[float, float, float]
+) -> dict[str, float]:
+    return {f"{axis}{suffix}": value for axis, value in zip(_AXES, xyz, strict=True)}
+
+
+def _dataset(values: Mapping[str, Any], name: str, user_id: int) -> Dataset:
+    return Dataset(
+        name=name,
+        imagesize_xyz=(values["ximagesize"], values["yimagesize"], values["zimagesize"]),
+        description=values["dataset_description"],
+        user_id=user_id,
+        public=bool(values["public"]),
+        offset_xyz=(values["xoffset"], values["yoffset"], values["zoffset"]),
+        voxelres_xyz=(values["xvoxelres"], values["yvoxelres"], values["zvoxelres"]),
+        scaling=Scaling(values["scalingoption"]),
+        scalinglevels=values["scalinglevels"],
+    )
+
+
+def _project(values: Mapping[str, Any], name: str, dataset: str, user_id: int) -> Project:
+    echoed = ("host", "kvengine", "kvserver", "mdengine", "nd_version", "schema_version")
+    return Project(
+        name=name,
+        dataset=dataset,
+        description=values["project_description"],
+        user_id=user_id,
+        public=bool(values["public"]),
+        s3backend=int(values["s3backend"]),
+        **{field: values[field] for field in echoed},
+    )
+
+
+def _token(values: Mapping[str, Any], name: str, project: str, user_id: int) -> Token:
+    return Token(name, project, values["token_description"], user_id, bool(values["public"]))
+
+
+def _channel(values: Mapping[str, Any], name: str, project: str, codec: CodecSpec) -> Channel:
+    plain = ("resolution", "propagate", "starttime", "endtime", "startwindow", "endwindow")
+    return Channel(
+        project=project,
+        name=name,
+        channel_type=ChannelType(values["channel_type"]),
+        datatype=DataType(values["channel_datatype"]),
+        id=values.get("id", 0),
+        uid=values.get("uid", ""),
+        description=values["channel_description"],
+        readonly=bool(values["readonly"]),
+        exceptions=bool(values["exceptions"]),
+        default=values["default"],
+        header=values["header"],
+        codec=codec,
+        cuboids_per_axis=values["cuboids_per_axis"],
+        **{field: values[field] for field in plain},
+    )

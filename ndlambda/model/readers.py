@@ -1,0 +1,121 @@
+"""Readers of single JSON values: each gives the Python value or says why it refuses it."""
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from enum import StrEnum
+from typing import Any, TypeAlias, TypeVar
+
+Reader: TypeAlias = Callable[[object], Any]
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+
+class Refusal(ValueError):  # noqa: N818  it says why, and never leaves ndlambda.model
+    """A value is not what its field takes; the text completes "FIELD: ..."."""
+
+
+def text(longest: int) -> Reader:
+    """Give a reader of strings of at most ``longest`` characters."""
+
+    def read(value: object) -> str:
+        if not isinstance(value, str):
+            raise Refusal("must be a string")
+        if len(value) > longest:
+            raise Refusal(f"must not be longer than {longest} characters")
+        try:
+            value.encode()
+        except UnicodeEncodeError:  # JSON can spell half a surrogate pair; no store takes it
+            raise Refusal("must be valid Unicode") from None
+        return value
+
+    return read
+
+
+def integer(low: int, high: int) -> Reader:
+    """Give a reader of integers ``low <= i <= high``; true and false are not integers here."""
+
+    def read(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise Refusal("must be an integer")
+        if not low <= value <= high:
+            raise Refusal(f"must be from {low} to {high}")
+        return value
+
+    return read
+
+
+def number(low: float, high: float) -> Reader:
+    """Give a reader of finite integers or floats ``low <= v <= high``, given as they came."""
+
+    def read(value: object) -> int | float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise Refusal("must be a number")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise Refusal("must be finite")
+        if not low <= value <= high:
+            raise Refusal(f"must be from {low:g} to {high:g}")
+        return value
+
+    return read
+
+
+def positive(high: float) -> Reader:
+    """Give a reader of numbers ``0 < v <= high``, given as float."""
+    bounded = number(0, high)
+
+    def read(value: object) -> float:
+        size = float(bounded(value))
+        if size <= 0:
+            raise Refusal("must be greater than 0")
+        return size
+
+    return read
+
+
+def flag(value: object) -> bool:
+    """Read true, false, 1 or 0: ndstore has integers where its clients also send booleans."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int) and value in {0, 1}:
+        return value == 1
+    raise Refusal("must be 0 or 1 (or a boolean)")
+
+
+def choice(kind: type[_Choice]) -> Reader:
+    """Give a reader of the values of an enumeration of strings."""
+    known = {member.value: member for member in kind}
+
+    def read(value: object) -> _Choice:
+        if not isinstance(value, str) or value not in known:
+            raise Refusal(f"must be one of {', '.join(known)}")
+        return known[value]
+
+    return read
+
+
+def one_of(allowed: Collection[int | str]) -> Reader:
+    """Give a reader of a few listed integers or strings."""
+    listed = ", ".join(map(str, allowed))
+
+    def read(value: object) -> int | str:
+        if isinstance(value, bool) or not isinstance(value, int | str) or value not in allowed:
+            raise Refusal(f"must be one of {listed}")
+        return value
+
+    return read
+
+
+def record(parts: Mapping[str, Reader]) -> Reader:
+    """Give a reader of JSON objects that have exactly the named parts."""
+
+    def read(value: object) -> dict[str, Any]:
+        if not isinstance(value, Mapping) or set(value) != set(parts):
+            raise Refusal(f"must be an object with exactly {', '.join(parts)}")
+        values: dict[str, Any] = {}
+        for name, part in parts.items():
+            try:
+                values[name] = part(value[name])
+            except Refusal as refusal:
+                raise Refusal(f"{name} {refusal}") from None
+        return values
+
+    return read

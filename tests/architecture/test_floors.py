@@ -1,0 +1,115 @@
+"""The plan of the house: who may import whom, what is loaded at a cold start, how long a file is.
+
+The contracts themselves are in ``pyproject.toml``. They were seen to fail: with ``import boto3``,
+``import h5py``, ``import chalice``, ``from ndlambda.stores import disk`` and ``from ndlambda
+import web`` added to a module of services, five of the eight broke.
+"""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+MAX_LINES = 450
+
+SLOW = {
+    "PIL",
+    "aws_xray_sdk",
+    "h5py",
+    "moto",
+    "networkx",
+    "nibabel",
+    "pynamodb",
+    "rich",
+    "tifffile",
+}
+"""Packages that cost tens to hundreds of milliseconds of a cold start to import."""
+
+ENTRANCES = ["ndlambda.web.app", "functions.http", "functions.erase"]
+"""What Lambda loads first."""
+
+
+def _sources() -> list[Path]:
+    roots = [ROOT / name for name in (*CONFIG["root_packages"], "benchmarks")]
+    return [ROOT / "chalice_app.py", *(path for root in roots for path in root.rglob("*.py"))]
+
+
+def _imported_by(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+    return {name.split(".")[0] for name in names}
+
+
+def test_every_import_contract_is_kept():
+    linter = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    done = subprocess.run(
+        [sys.executable, "-c", linter, "--no-cache", "--no-logo"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_package_of_the_project_is_under_contract():
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests", "benchmarks"}
+    assert packages == set(CONFIG["root_packages"])
+
+
+def test_every_room_has_its_floor():
+    (floors,) = [c["layers"] for c in CONFIG["contracts"] if c["type"] == "layers"]
+    placed = {name.strip(" ()") for floor in floors for name in floor.replace("|", ":").split(":")}
+    rooms = {
+        f"ndlambda.{path.stem}"
+        for path in (ROOT / "ndlambda").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    } - {"ndlambda.__init__"}
+    stores = {
+        f"ndlambda.stores.{path.stem}"
+        for path in (ROOT / "ndlambda" / "stores").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    } - {"ndlambda.stores.__init__"}
+    assert rooms - {"ndlambda.stores"} <= placed
+    assert stores <= placed
+
+
+def test_chalice_app_only_binds_functions():
+    assert _imported_by(ROOT / "chalice_app.py") - sys.stdlib_module_names <= {
+        "chalice",
+        "functions",
+    }
+
+
+def test_nothing_imports_the_chalice_app():
+    assert [path for path in _sources() if "chalice_app" in _imported_by(path)] == []
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES)
+def test_a_cold_start_imports_nothing_slow(entrance):
+    """Seen to fail with ``import h5py`` at the top of a module of ``wire``."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys, {entrance}; print(*sys.modules, sep='\\n')"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) & SLOW == set()
+
+
+def test_no_module_is_too_long_to_read_at_one_sitting():
+    lines = {path: len(path.read_text().splitlines()) for path in _sources()}
+    assert {str(path): count for path, count in lines.items() if count > MAX_LINES} == {}
