@@ -1,0 +1,70 @@
+"""What a Zarr v3 reader must be told to read our objects as they lie."""
+
+from typing import Any
+
+from ndlambda.cuboids.codec import BLOCK_BYTES
+from ndlambda.cuboids.layout import Layout
+from ndlambda.space.box import XYZ
+
+_SHUFFLES = ("noshuffle", "shuffle", "bitshuffle")
+
+
+def array_metadata(layout: Layout, imagesize_xyz: XYZ) -> dict[str, Any]:
+    """Give the ``zarr.json`` of one time point of a channel at one resolution.
+
+    The array is (z, y, x). Its chunk ``c/{z}/{y}/{x}`` is the object of the supercuboid of that
+    index, byte for byte, and its inner chunks are the cuboids. It is for reading: a Zarr writer
+    would leave out the write-id.
+
+    Parameters
+    ----------
+    layout
+        The channel's at that resolution.
+    imagesize_xyz
+        Size of the resolution in voxels; cuboids at its far edges are stored whole.
+    """
+    z, y, x = layout.cuboid_shape_zyx
+    n = layout.cuboids_per_axis
+    width, height, depth = imagesize_xyz
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": [depth, height, width],
+        "data_type": layout.dtype.name,
+        "chunk_grid": {
+            "name": "regular",
+            "configuration": {"chunk_shape": [z * n, y * n, x * n]},
+        },
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": 0.0 if layout.dtype.kind == "f" else 0,
+        "codecs": [
+            {
+                "name": "sharding_indexed",
+                "configuration": {
+                    "chunk_shape": [z, y, x],
+                    "codecs": [_little_endian(), _blosc(layout), {"name": "crc32c"}],
+                    "index_codecs": [_little_endian(), {"name": "crc32c"}],
+                    "index_location": "end",
+                },
+            }
+        ],
+        "dimension_names": ["z", "y", "x"],
+        "attributes": {},
+    }
+
+
+def _little_endian() -> dict[str, Any]:
+    return {"name": "bytes", "configuration": {"endian": "little"}}
+
+
+def _blosc(layout: Layout) -> dict[str, Any]:
+    return {
+        "name": "blosc",
+        "configuration": {
+            "cname": layout.codec.cname,
+            "clevel": layout.codec.clevel,
+            "shuffle": _SHUFFLES[layout.codec.shuffle],
+            "typesize": layout.dtype.itemsize,
+            "blocksize": BLOCK_BYTES,
+        },
+    }

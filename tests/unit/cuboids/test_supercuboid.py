@@ -1,0 +1,323 @@
+import random
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ndlambda.cuboids.layout import Layout, needed_slots
+from ndlambda.cuboids.shard import pack_index
+from ndlambda.cuboids.supercuboid import (
+    MAX_GAP_BYTES,
+    ShardIndex,
+    Span,
+    decode_box,
+    decode_box_ranged,
+    extras,
+    is_empty,
+    plan_ranges,
+    read_index,
+    splice,
+    write_id,
+)
+from ndlambda.errors import (
+    CuboidDecodeError,
+    DataTypeMismatchError,
+    InvalidArgumentError,
+    OutOfBoundsError,
+    ShapeMismatchError,
+)
+from ndlambda.model.catalog import IMAGE_CODEC
+from ndlambda.space import morton
+from ndlambda.space.box import Box
+
+LAYOUT = Layout(np.dtype("<u2"), (8, 4, 2), 2, IMAGE_CODEC)
+WHOLE = Box((0, 0, 0), LAYOUT.supercuboid_xyz)
+ONE, TWO = b"1" * 16, b"2" * 16
+
+
+def cuboid(slot: int, layout: Layout = LAYOUT) -> NDArray[np.generic]:
+    """Give voxels of which no two cuboids share one: (z, y, x)."""
+    count = int(np.prod(layout.cuboid_shape_zyx))
+    values = 1 + slot * count + np.arange(count)
+    return values.astype(layout.dtype).reshape(layout.cuboid_shape_zyx)
+
+
+def shard(*slots: int, layout: Layout = LAYOUT, section: bytes | None = None) -> memoryview:
+    return memoryview(splice(None, layout, {s: cuboid(s, layout) for s in slots}, ONE, section))
+
+
+def voxels(*slots: int, layout: Layout = LAYOUT) -> NDArray[np.generic]:
+    x, y, z = layout.supercuboid_xyz
+    out = np.zeros((z, y, x), layout.dtype)
+    for slot in slots:
+        ix, iy, iz = morton.decode(slot)
+        depth, height, width = layout.cuboid_shape_zyx
+        where = Box.at((ix * width, iy * height, iz * depth), layout.cuboid_xyz)
+        out[where.slices_zyx()] = cuboid(slot, layout)
+    return out
+
+
+def read(data: memoryview, part: Box = WHOLE, layout: Layout = LAYOUT) -> NDArray[np.generic]:
+    out = np.full(part.shape_zyx, 9, layout.dtype)
+    decode_box(data, layout, part, out)
+    return out
+
+
+def index_of(data: memoryview, layout: Layout = LAYOUT) -> ShardIndex:
+    return read_index(data[-layout.index_bytes :], layout, len(data))
+
+
+def read_ranged(
+    data: memoryview, part: Box = WHOLE, layout: Layout = LAYOUT
+) -> tuple[NDArray[np.generic], list[Span]]:
+    fetched: list[Span] = []
+
+    def fetch(start: int, stop: int) -> memoryview:
+        fetched.append(Span(start, stop))
+        return data[start:stop]
+
+    out = np.full(part.shape_zyx, 9, layout.dtype)
+    decode_box_ranged(index_of(data, layout), fetch, layout, part, out)
+    return out, fetched
+
+
+@pytest.mark.parametrize("slots", [(), (0,), (7,), (1, 2, 6), tuple(range(8))])
+def test_a_supercuboid_reads_as_what_was_put_in_and_zeros(slots: tuple[int, ...]) -> None:
+    data = shard(*slots)
+    assert (read(data) == voxels(*slots)).all()
+    assert (read_ranged(data)[0] == voxels(*slots)).all()
+    assert is_empty(data) == is_empty(index_of(data)) == (not slots)
+
+
+@pytest.mark.parametrize("edge", [1, 4])
+def test_other_edges_read_as_what_was_put_in(edge: int) -> None:
+    layout = Layout(np.dtype("<i4"), (4, 2, 2), edge, IMAGE_CODEC)
+    slots = random.Random(edge).sample(range(edge**3), -(-(edge**3) // 2))
+    data = shard(*slots, layout=layout)
+    whole = Box((0, 0, 0), layout.supercuboid_xyz)
+    assert (read(data, whole, layout) == voxels(*slots, layout=layout)).all()
+
+
+def test_frames_lie_in_morton_order_without_gaps() -> None:
+    layout = Layout(np.dtype("u1"), (2, 2, 2), 4, IMAGE_CODEC)
+    data = shard(*reversed(range(64)), layout=layout)
+    spans = index_of(data, layout).spans
+    position = 24
+    for span in spans:
+        assert span is not None
+        assert span.start == position
+        position = span.stop
+    assert position == len(data) - layout.index_bytes
+
+
+def test_a_box_is_written_into_a_view_and_nowhere_else() -> None:
+    part = Box((3, 1, 1), (13, 7, 3))
+    room = np.full((4, 10, 30), 5, LAYOUT.dtype)
+    decode_box(shard(0, 3, 4), LAYOUT, part, room[1:3, 2:8, 4:24:2])
+    assert (room[1:3, 2:8, 4:24:2] == voxels(0, 3, 4)[part.slices_zyx()]).all()
+    room[1:3, 2:8, 4:24:2] = 5
+    assert (room == 5).all()
+
+
+def test_reading_refuses_a_target_or_part_that_does_not_fit() -> None:
+    data = shard(0)
+    for reader in (read, read_ranged):
+        with pytest.raises(OutOfBoundsError):
+            reader(data, WHOLE.shifted((1, 0, 0)))
+    with pytest.raises(ShapeMismatchError):
+        decode_box(data, LAYOUT, WHOLE, np.zeros((4, 8, 15), "<u2"))
+    with pytest.raises(DataTypeMismatchError):
+        decode_box(data, LAYOUT, WHOLE, np.zeros((4, 8, 16), "<i2"))
+
+
+def test_only_needed_frames_are_fetched() -> None:
+    data = shard(*range(8))
+    lower = Box((0, 0, 0), (16, 8, 2))
+    out, fetched = read_ranged(data, lower)
+    index = index_of(data)
+    assert (out == voxels(*range(8))[:2]).all()
+    assert fetched == [Span(index.span(0).start, index.span(3).stop)]
+
+
+def test_nothing_is_fetched_for_absent_cuboids() -> None:
+    out, fetched = read_ranged(shard(5), Box((0, 0, 0), (8, 4, 2)))
+    assert not out.any()
+    assert fetched == []
+
+
+def test_a_large_gap_is_not_read_along() -> None:
+    far = 400 + MAX_GAP_BYTES + 1
+    spans = [None] * 8
+    spans[0], spans[2], spans[3] = Span(24, 100), Span(300, 400), Span(far, far + 50)
+    parts = needed_slots(LAYOUT, WHOLE)
+    plans = plan_ranges(ShardIndex(tuple(spans)), parts)
+    assert [plan.span for plan in plans] == [Span(24, 400), Span(far, far + 50)]
+    assert [[piece.slot for piece in plan.parts] for plan in plans] == [[0, 2], [3]]
+
+
+def test_frames_in_another_order_than_ours_are_still_found() -> None:
+    spans = [None] * 8
+    spans[0], spans[1] = Span(200, 300), Span(24, 200)
+    plans = plan_ranges(ShardIndex(tuple(spans)), needed_slots(LAYOUT, WHOLE))
+    assert [plan.span for plan in plans] == [Span(200, 300), Span(24, 200)]
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_a_range_of_another_length_than_asked_is_refused(change: int) -> None:
+    data = shard(0, 1)
+    out = np.zeros(WHOLE.shape_zyx, LAYOUT.dtype)
+    with pytest.raises(CuboidDecodeError, match="came with"):
+        decode_box_ranged(index_of(data), lambda a, b: data[a : b + change], LAYOUT, WHOLE, out)
+
+
+def test_splice_replaces_adds_and_removes_cuboids_and_keeps_the_others() -> None:
+    data = shard(1, 2, 6)
+    after = memoryview(splice(data, LAYOUT, {2: cuboid(5), 4: cuboid(4), 6: None}, TWO))
+    index, before = index_of(after), index_of(data)
+    assert [slot for slot in range(8) if index.present(slot)] == [1, 2, 4]
+    assert after[slice(*index.span(1))] == data[slice(*before.span(1))]
+    assert (read(after)[:2, 4:, :8] == cuboid(5)).all()
+    assert (read(after)[2:, :4, :8] == cuboid(4)).all()
+    assert write_id(after) == TWO
+
+
+def test_an_all_zero_cuboid_is_not_stored() -> None:
+    zeros = np.zeros(LAYOUT.cuboid_shape_zyx, LAYOUT.dtype)
+    assert is_empty(memoryview(splice(shard(3), LAYOUT, {3: zeros}, TWO)))
+    assert is_empty(memoryview(splice(None, LAYOUT, {3: zeros, 1: None}, TWO)))
+
+
+def test_a_signalling_nan_is_stored_bit_by_bit_without_a_warning() -> None:
+    layout = Layout(np.dtype("<f4"), (4, 4, 4), 1, IMAGE_CODEC)
+    array = np.zeros((4, 4, 4), "<u4")
+    array[3, 3, 3] = 0x7F800001
+    data = memoryview(splice(None, layout, {0: array.view("<f4")}, ONE))
+    out = read(data, Box((0, 0, 0), (4, 4, 4)), layout)
+    assert out.tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize(("value", "stored"), [(-0.0, False), (np.nan, True), (1e-45, True)])
+def test_minus_zero_is_zero_and_nan_is_not(value: float, stored: bool) -> None:
+    layout = Layout(np.dtype("<f4"), (4, 4, 4), 1, IMAGE_CODEC)
+    array = np.zeros((4, 4, 4), "<f4")
+    array[1, 2, 3] = value
+    data = memoryview(splice(None, layout, {0: array}, ONE))
+    assert is_empty(data) is not stored
+    out = read(data, Box((0, 0, 0), (4, 4, 4)), layout)
+    np.testing.assert_array_equal(out, array)
+
+
+def test_splice_keeps_the_extras_unless_new_ones_are_given() -> None:
+    data = shard(1, section=b"extra labels")
+    assert extras(data) == b"extra labels"
+    kept = memoryview(splice(data, LAYOUT, {0: cuboid(0)}, TWO))
+    assert extras(kept) == b"extra labels"
+    assert (read(kept) == voxels(0, 1)).all()
+    assert extras(memoryview(splice(kept, LAYOUT, {}, ONE, b"new"))) == b"new"
+    gone = memoryview(splice(kept, LAYOUT, {}, ONE, b""))
+    assert extras(gone) == b""
+    assert (read(gone) == voxels(0, 1)).all()
+
+
+def test_two_writes_of_the_same_voxels_differ_in_the_write_id_only() -> None:
+    data = shard(0, 5)
+    again = splice(data, LAYOUT, {}, TWO)
+    assert again[16:20] == data[16:20]
+    assert again[24:] == data[24:]
+    assert again != data
+
+
+def test_splice_refuses_what_does_not_fit() -> None:
+    with pytest.raises(OutOfBoundsError):
+        splice(None, LAYOUT, {8: cuboid(0)}, ONE)
+    with pytest.raises(OutOfBoundsError):
+        splice(None, LAYOUT, {-1: None}, ONE)
+    with pytest.raises(ShapeMismatchError):
+        splice(None, LAYOUT, {0: cuboid(0)[:, :, :7]}, ONE)
+    with pytest.raises(DataTypeMismatchError):
+        splice(None, LAYOUT, {0: cuboid(0).astype("<u4")}, ONE)
+    with pytest.raises(InvalidArgumentError):
+        splice(None, LAYOUT, {0: cuboid(0)}, b"")
+
+
+def test_a_damaged_cuboid_stays_damaged_through_a_splice_until_it_is_replaced() -> None:
+    data = bytearray(shard(1, 2))
+    first, second = index_of(memoryview(data)).span(1), index_of(memoryview(data)).span(2)
+    data[first.start + 30] ^= 1
+    after = memoryview(splice(memoryview(data), LAYOUT, {2: cuboid(7)}, TWO))
+    assert second.start == first.stop
+    assert (read(after, Box((0, 4, 0), (8, 8, 2))) == cuboid(7)).all()
+    with pytest.raises(CuboidDecodeError):
+        read(after)
+    mended = memoryview(splice(after, LAYOUT, {1: cuboid(1), 2: cuboid(2)}, ONE))
+    assert (read(mended) == voxels(1, 2)).all()
+
+
+@pytest.mark.parametrize("section", [None, b"new"])
+def test_splice_refuses_a_damaged_header_or_index(section: bytes | None) -> None:
+    data = shard(1, 2)
+    for at in [*range(24), *range(len(data) - LAYOUT.index_bytes, len(data))]:
+        flipped = bytearray(data)
+        flipped[at] ^= 0x20
+        with pytest.raises(CuboidDecodeError):
+            splice(memoryview(flipped), LAYOUT, {0: cuboid(0)}, TWO, section)
+
+
+def never_wrong(damaged: memoryview, right: NDArray[np.generic]) -> bool:
+    """Read damaged bytes in both ways; tell whether they still gave the right voxels."""
+    survived = True
+    for reader in (read, lambda data: read_ranged(data)[0]):
+        try:
+            out = reader(damaged)
+        except CuboidDecodeError:
+            survived = False
+        else:
+            assert (out == right).all(), "wrong voxels were given out"
+    return survived
+
+
+def test_no_flip_of_any_byte_gives_wrong_voxels() -> None:
+    slots = (0, 1, 3, 4, 6)
+    data, right = shard(*slots, section=b"extra labels"), voxels(*slots)
+    header = 24 + len(b"extra labels")
+    rng = random.Random(5)
+    for at in range(len(data)):
+        for mask in (0xFF, 1 << rng.randrange(8)):
+            damaged = bytearray(data)
+            damaged[at] ^= mask
+            # The header takes no part in reading voxels; write_id() and extras() check it.
+            assert never_wrong(memoryview(damaged), right) == (at < header)
+
+
+def test_no_truncation_at_either_end_gives_wrong_voxels() -> None:
+    slots = (0, 1, 3, 4, 6)
+    data, right = shard(*slots), voxels(*slots)
+    for cut in range(1, len(data) + 1):
+        assert not never_wrong(data[: len(data) - cut], right)
+        assert not never_wrong(data[cut:], right)
+
+
+def test_no_exchange_of_two_runs_of_bytes_gives_wrong_voxels() -> None:
+    slots = (0, 1, 3, 4, 6)
+    data, right = shard(*slots), voxels(*slots)
+    rng = random.Random(6)
+    for _ in range(300):
+        a, b, c = sorted(rng.sample(range(len(data) + 1), 3))
+        never_wrong(memoryview(bytes(data[:a]) + data[b:c] + data[a:b] + data[c:]), right)
+
+
+def test_garbage_is_refused() -> None:
+    rng = random.Random(8)
+    right = voxels()
+    for size in [0, 1, 19, 24, 131, 155, 156, 157, 500]:
+        for data in (rng.randbytes(size), bytes(size), b"\xff" * size):
+            assert not never_wrong(memoryview(data), right)
+
+
+def test_garbage_under_a_right_index_is_refused() -> None:
+    rng = random.Random(9)
+    for _ in range(200):
+        stops = sorted(rng.sample(range(25, 500), 8))
+        spans = [Span(a, b) for a, b in zip([24, *stops], stops, strict=False)]
+        data = rng.randbytes(500) + pack_index(spans, LAYOUT)
+        assert not never_wrong(memoryview(data), voxels())
