@@ -1,0 +1,157 @@
+"""A SQLite file that threads, forked processes and kill -9 cannot hurt."""
+
+import os
+import random
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ndlambda.errors import InvalidArgumentError, UpstreamError, WriteContentionError
+
+_ATTEMPTS = 5
+
+
+class Database:
+    """Connections to one SQLite file in WAL mode: readers and the one writer never wait.
+
+    ``synchronous=FULL`` syncs the log at every commit, so what is acknowledged outlives a power
+    cut as well as kill -9; NORMAL could drop the last commits in a power cut and leave objects
+    that no index row knows. Connections wait in a pool, one for each thread at work in it; a
+    forked child sees the pool of its own process id, since SQLite connections do not survive
+    ``fork`` and its parent's must be left alone.
+
+    Parameters
+    ----------
+    path
+        The file; made with its folder if absent. May be shared with other ports.
+    schema
+        Idempotent SQL statements (``CREATE ... IF NOT EXISTS``).
+    fsync
+        False commits without syncing: safe against kill -9 only.
+    busy_timeout_s
+        How long an attempt to write waits for other writers; there are five.
+    """
+
+    def __init__(
+        self, path: Path, schema: str, *, fsync: bool = True, busy_timeout_s: float = 5.0
+    ) -> None:
+        self._path = path
+        self._synchronous = "FULL" if fsync else "NORMAL"
+        self._busy_timeout_s = busy_timeout_s
+        self._idle: dict[int, deque[sqlite3.Connection]] = {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._connection() as connection:
+            _retry_busy(connection, "PRAGMA journal_mode = WAL")
+            _retry_busy(connection, "BEGIN IMMEDIATE")
+            try:
+                for statement in schema.split(";"):
+                    connection.execute(statement)
+                connection.execute("COMMIT")
+            finally:
+                _roll_back(connection)
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection that sees one snapshot of the file.
+
+        Raises
+        ------
+        UpstreamError
+            The file cannot be read.
+        """
+        with self._connection() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                _roll_back(connection)
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection that holds the write lock; commit at the end, roll back on an error.
+
+        Raises
+        ------
+        WriteContentionError
+            Other writers kept the file locked.
+        UpstreamError
+            The file cannot be written.
+        """
+        with self._connection() as connection:
+            _retry_busy(connection, "BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            finally:
+                _roll_back(connection)
+
+    def close(self) -> None:
+        """Close this process's idle connections; the next use opens new ones."""
+        idle = self._idle.get(os.getpid(), deque())
+        while idle:
+            idle.pop().close()
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        idle = self._idle.setdefault(os.getpid(), deque())
+        with _translated(self._path):
+            try:
+                connection = idle.pop()  # atomic, as is append
+            except IndexError:
+                connection = self._connect()
+            try:
+                yield connection
+            finally:
+                idle.append(connection)
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path,
+            timeout=self._busy_timeout_s,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        return connection
+
+
+def _retry_busy(connection: sqlite3.Connection, statement: str) -> None:
+    for attempt in range(_ATTEMPTS):
+        try:
+            connection.execute(statement)
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error) or attempt == _ATTEMPTS - 1:
+                raise
+            time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - spreads writers
+        else:
+            return
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        connection.rollback()
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+    }
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if _is_busy(error):
+            raise WriteContentionError(f"Other writers keep {path.name} locked.") from error
+        raise UpstreamError(f"SQLite failed on {path.name}: {error}.") from error
+    except UnicodeEncodeError as error:
+        raise InvalidArgumentError(f"Not Unicode text: {error}.") from error
+    except sqlite3.DatabaseError as error:
+        raise UpstreamError(f"SQLite failed on {path.name}: {error}.") from error

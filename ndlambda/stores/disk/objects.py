@@ -1,0 +1,223 @@
+"""ObjectStore on files."""
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+from ndlambda.errors import InvalidArgumentError, PreconditionFailedError, UpstreamError
+from ndlambda.stores.disk.content import content_etag, read_content
+from ndlambda.stores.disk.keys import LOCKS_NAME, TEMPORARY_NAME, check_key, list_files
+from ndlambda.stores.disk.locks import LockFolder
+from ndlambda.stores.ports import (
+    ByteRange,
+    Create,
+    ObjectInfo,
+    PutMode,
+    Replace,
+    StoredObject,
+    Suffix,
+)
+
+STALE_AFTER_S = 3600
+_PLACE_ATTEMPTS = 100
+
+
+class DiskObjectStore:
+    """Objects as files: the object ``a/b/c`` is the file ``root/a/b/c``.
+
+    A file is written under a temporary name, synced and renamed, so a reader or a crash sees the
+    old content or the new, and never changed in place, so a mapping of it is a snapshot. All
+    writers of a key hold its lock while they look and rename: were an overwriting or deleting one
+    exempt, it could slip between comparison and rename of a conditional one and be lost unseen.
+
+    Wants a local, case-sensitive, journalling POSIX file system (``flock``, hard links).
+
+    Parameters
+    ----------
+    root
+        The folder; made if absent. ``.locks`` and ``.temp`` in it are the store's own.
+    fsync
+        Whether an acknowledged write outlives a power cut. Without, it still outlives kill -9.
+    clock
+        Unix seconds; tells which temporary files a dead process left behind.
+    """
+
+    def __init__(
+        self, root: Path, *, fsync: bool = True, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._root = root
+        self._fsync = fsync
+        self._temporary = root / TEMPORARY_NAME
+        with _translated(""):
+            self._temporary.mkdir(parents=True, exist_ok=True)
+            self._locks = LockFolder(root / LOCKS_NAME)
+            self._remove_stale(clock() - STALE_AFTER_S)
+
+    @property
+    def whole_reads_are_cheap(self) -> bool:
+        """True: large files are mapped, and only the pages looked at are read."""
+        return True
+
+    def get(
+        self, key: str, byte_range: ByteRange | None = None, *, if_match: str | None = None
+    ) -> StoredObject | None:
+        """Read an object or a range of it; None where there is none.
+
+        Raises
+        ------
+        InvalidArgumentError
+            The key cannot be the name of a file.
+        PreconditionFailedError
+            ``if_match`` was given and the object has another ETag now (or is gone).
+        """
+        with _translated(key):
+            whole = read_content(self._path(key))
+        if if_match is not None and (whole is None or content_etag(whole) != if_match):
+            raise PreconditionFailedError("The object has changed or is gone.", key=key)
+        if whole is None:
+            return None
+        size = len(whole)
+        if byte_range is None:
+            data = whole
+        elif isinstance(byte_range, Suffix):
+            data = whole[max(0, size - byte_range.length) :]
+        else:
+            data = whole[byte_range.start : byte_range.stop]
+        return StoredObject(data, if_match or (lambda: content_etag(whole)), size)
+
+    def put(self, key: str, data: bytes | memoryview, mode: PutMode) -> str:
+        """Write an object atomically and durably and give its ETag.
+
+        Raises
+        ------
+        InvalidArgumentError
+            The key cannot be the name of a file, or one of the two is the folder of the other.
+        PreconditionFailedError
+            ``Create`` met an object, or ``Replace`` met another ETag or none.
+        """
+        path = self._path(key)
+        content = memoryview(data).cast("B")
+        temporary = self._temporary / uuid.uuid4().hex
+        with _translated(key):
+            try:
+                self._write(temporary, content)
+                with self._locks.hold(key):
+                    if isinstance(mode, Replace):
+                        _check_unchanged(path, key, mode.etag)
+                    folder_is_new = _place(temporary, path, key, exclusive=isinstance(mode, Create))
+            finally:
+                temporary.unlink(missing_ok=True)
+            self._sync(path.parent, up_to_root=folder_is_new)
+        return content_etag(content)
+
+    def delete(self, key: str) -> None:
+        """Remove an object and the folders that it leaves empty; no error where there is none."""
+        path = self._path(key)
+        with _translated(key):
+            with self._locks.hold(key):
+                if not path.is_file():
+                    return
+                path.unlink()
+            self._sync(self._remove_empty(path.parent))
+
+    def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
+        """Iterate in key order over the objects whose keys start with prefix and are > after."""
+        with _translated(prefix):
+            yield from list_files(self._root, prefix, after)
+
+    def presign(self, verb: Literal["get", "put"], key: str, expires_s: int) -> str | None:
+        """Give None: files have no URL."""
+        del verb, key, expires_s
+        return None
+
+    def _path(self, key: str) -> Path:
+        return self._root / check_key(key)
+
+    def _write(self, path: Path, content: memoryview) -> None:
+        with path.open("xb") as file:
+            file.write(content)
+            if self._fsync:
+                file.flush()
+                os.fsync(file.fileno())
+
+    def _sync(self, folder: Path, *, up_to_root: bool = False) -> None:
+        """Make the names in a folder durable, and those of new folders above it."""
+        while self._fsync:
+            # Where a concurrent delete has removed the folder there is nothing left to keep.
+            with suppress(FileNotFoundError):
+                _sync_folder(folder)
+            if not up_to_root or folder == self._root:
+                return
+            folder = folder.parent
+
+    def _remove_empty(self, folder: Path) -> Path:
+        """Remove folders upwards while they are empty; give the first that stays."""
+        while folder != self._root:
+            try:
+                folder.rmdir()
+            except FileNotFoundError:
+                pass
+            except OSError:  # not empty
+                return folder
+            folder = folder.parent
+        return folder
+
+    def _remove_stale(self, before: float) -> None:
+        for path in self._temporary.iterdir():
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < before:
+                    path.unlink()
+
+
+def _check_unchanged(path: Path, key: str, etag: str) -> None:
+    present = read_content(path)
+    if present is None or content_etag(present) != etag:
+        raise PreconditionFailedError("The object has changed or is gone.", key=key)
+
+
+def _place(temporary: Path, path: Path, key: str, *, exclusive: bool) -> bool:
+    """Give a file its name; say whether its folder had to be made."""
+    folder_is_new = False
+    for _ in range(_PLACE_ATTEMPTS):
+        try:
+            if exclusive:
+                path.hardlink_to(temporary)
+            else:
+                temporary.replace(path)
+        except FileExistsError:
+            if path.is_dir():
+                raise IsADirectoryError(str(path)) from None
+            raise PreconditionFailedError("There is an object already.", key=key) from None
+        except FileNotFoundError:
+            # The folder is not there yet, or a delete has just removed it as empty.
+            folder_is_new = True
+            with suppress(FileNotFoundError, FileExistsError):
+                path.parent.mkdir(parents=True, exist_ok=True)
+        else:
+            return folder_is_new
+    raise UpstreamError("The folder of the object kept vanishing; try again.", key=key)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _translated(key: str) -> Iterator[None]:
+    """Turn the errors of files into ours."""
+    try:
+        yield
+    except (NotADirectoryError, IsADirectoryError) as error:
+        raise InvalidArgumentError(
+            f"The key {key!r} is the folder of another key, or another key is its folder.", key=key
+        ) from error
+    except OSError as error:
+        raise UpstreamError(f"The object store failed: {error.strerror}.", key=key) from error

@@ -1,0 +1,254 @@
+"""Table on SQLite."""
+
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from pathlib import Path
+
+from ndlambda.errors import InvalidArgumentError, PreconditionFailedError
+from ndlambda.stores.disk.database import Database
+from ndlambda.stores.disk.rows import decode_cursor, decode_row, encode_cursor, encode_row
+from ndlambda.stores.ports import (
+    MAX_TRANSACTION,
+    Action,
+    Check,
+    Delete,
+    Expectation,
+    Page,
+    Put,
+    Row,
+)
+
+_PAGE_ROWS = 500
+_EXPIRED_PER_WRITE = 16
+
+# AUTOINCREMENT never gives a number twice, whatever is deleted, and every write inserts a row
+# anew: a version that never comes back. Text compares by UTF-8 bytes. Members are packed as
+# uint64, which SQLite's signed integers cannot hold.
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS rows (
+    version INTEGER PRIMARY KEY AUTOINCREMENT,
+    pk TEXT NOT NULL,
+    sk TEXT NOT NULL,
+    doc TEXT NOT NULL,
+    members BLOB NOT NULL,
+    counters TEXT NOT NULL,
+    expires INTEGER,
+    UNIQUE (pk, sk) ON CONFLICT REPLACE
+) STRICT;
+CREATE INDEX IF NOT EXISTS rows_by_expiry ON rows (expires) WHERE expires IS NOT NULL
+"""
+_SELECT = """
+SELECT pk, sk, doc, members, counters, version, expires FROM rows
+WHERE pk = ? AND sk = ? AND (expires IS NULL OR expires > ?)
+"""
+_SELECT_RANGE = """
+SELECT pk, sk, doc, members, counters, version, expires FROM rows
+WHERE pk = ? AND sk >= ? AND sk <= ? AND (expires IS NULL OR expires > ?)
+ORDER BY sk LIMIT ?
+"""
+_INSERT = """
+INSERT INTO rows (pk, sk, doc, members, counters, expires) VALUES (?, ?, ?, ?, ?, ?)
+"""
+_DELETE_EXPIRED = """
+DELETE FROM rows
+WHERE version IN (SELECT version FROM rows WHERE expires <= ? ORDER BY expires LIMIT ?)
+"""
+
+
+class SqliteTable:
+    """Rows in a SQLite file; every acknowledged write outlives kill -9 and power cuts.
+
+    Parameters
+    ----------
+    path
+        The file; made if absent.
+    clock
+        Unix seconds, by which rows expire.
+    fsync
+        False gives up power cuts for faster writes.
+    busy_timeout_s
+        How long one of five attempts to write waits for other writers.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Callable[[], float] = time.time,
+        *,
+        fsync: bool = True,
+        busy_timeout_s: float = 5.0,
+    ) -> None:
+        self._clock = clock
+        self._database = Database(path, _SCHEMA, fsync=fsync, busy_timeout_s=busy_timeout_s)
+
+    def close(self) -> None:
+        """Close the idle connections of this process."""
+        self._database.close()
+
+    def get(self, pk: str, sk: str) -> Row | None:
+        """Read one row."""
+        with self._database.reading() as connection:
+            return self._read(connection, pk, sk)
+
+    def batch_get(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Row]:
+        """Read many rows, of one moment; absent ones are not in the answer."""
+        with self._database.reading() as connection:
+            rows = (self._read(connection, pk, sk) for pk, sk in keys)
+            return {(row.pk, row.sk): row for row in rows if row is not None}
+
+    def query(
+        self,
+        pk: str,
+        *,
+        first: str = "",
+        last: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page:
+        """Read rows of a partition with ``first <= sk <= last``, at most 500 a page.
+
+        Raises
+        ------
+        InvalidArgumentError
+            The cursor is not one of ours, or the limit is not positive.
+        """
+        if limit is not None and limit < 1:
+            raise InvalidArgumentError(f"The limit must be positive, not {limit}.", limit=limit)
+        size = min(limit or _PAGE_ROWS, _PAGE_ROWS)
+        start = first if cursor is None else decode_cursor(cursor)
+        stop = b"" if last is None else last  # any blob sorts behind all text
+        with self._database.reading() as connection:
+            found = connection.execute(
+                _SELECT_RANGE, (pk, start, stop, int(self._clock()), size + 1)
+            ).fetchall()
+        rows = [decode_row(columns) for columns in found[:size]]
+        # The next key in byte order is the same with a NUL behind it.
+        return Page(rows, encode_cursor(rows[-1].sk + "\0") if len(found) > size else None)
+
+    def put(self, row: Row, expect: Expectation = "any") -> int:
+        """Write doc, members and expires and give the new version.
+
+        Raises
+        ------
+        InvalidArgumentError
+            A key is empty, the doc is not JSON, or a member is not an unsigned 64-bit integer.
+        PreconditionFailedError
+            The expectation does not hold.
+        PayloadTooLargeError
+            The row is over ``MAX_ROW_BYTES``.
+        """
+        return self._carry_out([Put(row, expect)])
+
+    def delete(self, pk: str, sk: str, expect: Expectation = "any") -> None:
+        """Remove a row.
+
+        Raises
+        ------
+        PreconditionFailedError
+            The expectation does not hold.
+        """
+        self._carry_out([Delete(pk, sk, expect)])
+
+    def add_members(self, pk: str, sk: str, members: AbstractSet[int]) -> int:
+        """Unite the row's set with members, making the row if absent; give the new version.
+
+        Raises
+        ------
+        PayloadTooLargeError
+            The row would be over ``MAX_ROW_BYTES``.
+        """
+        with self._database.writing() as connection:
+            row = self._read(connection, pk, sk) or Row(pk, sk)
+            return self._write(connection, replace(row, members=row.members | members))
+
+    def remove_members(self, pk: str, sk: str, members: AbstractSet[int], if_version: int) -> bool:
+        """Take members out of the row's set if the row has this version; False where it has not."""
+        with self._database.writing() as connection:
+            row = self._read(connection, pk, sk)
+            if row is None or row.version != if_version:
+                return False
+            self._write(connection, replace(row, members=row.members - members))
+            return True
+
+    def increment(self, pk: str, sk: str, field: str, by: int = 1) -> int:
+        """Add to one of the row's counters, making row and counter if absent; give its value."""
+        with self._database.writing() as connection:
+            row = self._read(connection, pk, sk) or Row(pk, sk)
+            value = row.counters.get(field, 0) + by
+            self._write(connection, replace(row, counters={**row.counters, field: value}))
+            return value
+
+    def transact(self, actions: Sequence[Action]) -> None:
+        """Carry out all actions or none.
+
+        Raises
+        ------
+        InvalidArgumentError
+            More than ``MAX_TRANSACTION`` actions, or two on one row.
+        PreconditionFailedError
+            An expectation does not hold; ``details["failed"]`` lists the indexes of such actions.
+        WriteContentionError
+            Other writers kept getting in the way.
+        """
+        if len(actions) > MAX_TRANSACTION:
+            raise InvalidArgumentError(
+                f"{len(actions)} actions; a transaction has at most {MAX_TRANSACTION}.",
+                limit=MAX_TRANSACTION,
+            )
+        if len({_target(action) for action in actions}) < len(actions):
+            raise InvalidArgumentError("Two actions of a transaction name the same row.")
+        if actions:
+            self._carry_out(actions)
+
+    def _carry_out(self, actions: Sequence[Action]) -> int:
+        """Do all or nothing; give the version that the last put made (0: no put)."""
+        version = 0
+        with self._database.writing() as connection:
+            present = [self._read(connection, *_target(action)) for action in actions]
+            failed = [
+                index
+                for index, (action, row) in enumerate(zip(actions, present, strict=True))
+                if not _holds(action.expect, row)
+            ]
+            if failed:
+                raise PreconditionFailedError("A row is not as expected.", failed=failed)
+            for action, row in zip(actions, present, strict=True):
+                match action:
+                    case Put():
+                        counters = row.counters if row else {}
+                        version = self._write(connection, replace(action.row, counters=counters))
+                    case Delete():
+                        connection.execute(
+                            "DELETE FROM rows WHERE pk = ? AND sk = ?", (action.pk, action.sk)
+                        )
+                    case Check():
+                        pass
+        return version
+
+    def _read(self, connection: sqlite3.Connection, pk: str, sk: str) -> Row | None:
+        columns = connection.execute(_SELECT, (pk, sk, int(self._clock()))).fetchone()
+        return None if columns is None else decode_row(columns)
+
+    def _write(self, connection: sqlite3.Connection, row: Row) -> int:
+        columns = encode_row(row)
+        connection.execute(_DELETE_EXPIRED, (int(self._clock()), _EXPIRED_PER_WRITE))
+        version = connection.execute(_INSERT, columns).lastrowid
+        assert version is not None
+        return version
+
+
+def _target(action: Action) -> tuple[str, str]:
+    if isinstance(action, Put):
+        return action.row.pk, action.row.sk
+    return action.pk, action.sk
+
+
+def _holds(expect: Expectation, row: Row | None) -> bool:
+    if expect == "any":
+        return True
+    if expect == "absent":
+        return row is None
+    return row is not None and row.version == expect

@@ -1,0 +1,50 @@
+"""The contracts on files and SQLite."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ndlambda.stores.disk import DiskObjectStore, SqliteQueue, SqliteTable
+from ndlambda.stores.ports import ObjectStore, Queue, Table
+from tests.contract.object_store_contract import ObjectStoreContract
+from tests.contract.queue_contract import QueueContract
+from tests.contract.table_contract import TableContract
+
+
+class TestDiskObjectStore(ObjectStoreContract):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> ObjectStore:
+        return DiskObjectStore(tmp_path / "objects")
+
+
+class TestSqliteTable(TableContract):
+    @pytest.fixture
+    def table(self, tmp_path: Path) -> Iterator[Table]:
+        table = SqliteTable(tmp_path / "tables.sqlite")
+        yield table
+        table.close()
+
+
+class TestSqliteQueue(QueueContract):
+    @pytest.fixture
+    def now(self) -> list[float]:
+        return [1_700_000_000.0]
+
+    @pytest.fixture
+    def queue(self, tmp_path: Path, now: list[float]) -> Iterator[Queue]:
+        path = tmp_path / "queues.sqlite"
+        queue = SqliteQueue(path, "mine", lambda: now[0], self.max_receives)
+        beside = SqliteQueue(path, "another", lambda: now[0], self.max_receives)
+        beside.send(["not mine"])
+        yield queue
+        assert [message.body for message in beside.receive()] == ["not mine"]
+        queue.close()
+        beside.close()
+
+    @pytest.fixture
+    def advance(self, now: list[float]) -> Callable[[float], None]:
+        def move(seconds: float) -> None:
+            now[0] += seconds
+
+        return move

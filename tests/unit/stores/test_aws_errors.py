@@ -1,0 +1,123 @@
+from typing import Any
+
+import botocore.exceptions
+import obstore.exceptions
+import pytest
+from pynamodb.exceptions import CancellationReason, QueryError, VerboseClientError
+
+from ndlambda.errors import (
+    NDLambdaError,
+    PreconditionFailedError,
+    UpstreamError,
+    UpstreamThrottledError,
+    UpstreamTimeoutError,
+    WriteContentionError,
+)
+from ndlambda.stores.aws.errors import AWS_ERRORS, translate
+
+
+def said_by_aws(code: str, status: int = 400) -> Exception:
+    answer: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return botocore.exceptions.ClientError(answer, "Operation")
+
+
+def said_by_obstore(status: int, body: str = "") -> Exception:
+    return obstore.exceptions.GenericError(
+        f"Generic S3 error: Error performing GET http://... - Server returned non-2xx "
+        f"status code: {status} Some Reason: {body}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "is_transient"),
+    [
+        (said_by_aws("ConditionalCheckFailedException"), PreconditionFailedError, False),
+        (said_by_aws("PreconditionFailed", 412), PreconditionFailedError, False),
+        (said_by_aws("ConditionalRequestConflict", 409), PreconditionFailedError, False),
+        (said_by_aws("TransactionConflictException"), WriteContentionError, True),
+        (said_by_aws("ProvisionedThroughputExceededException"), UpstreamThrottledError, True),
+        (said_by_aws("ThrottlingException"), UpstreamThrottledError, True),
+        (said_by_aws("SlowDown", 503), UpstreamThrottledError, True),
+        (said_by_aws("NeverHeardOf", 503), UpstreamThrottledError, True),
+        (said_by_aws("NeverHeardOf", 500), UpstreamError, True),
+        (said_by_aws("InternalServerError", 500), UpstreamError, True),
+        (said_by_aws("RequestTimeout"), UpstreamTimeoutError, True),
+        (said_by_aws("AccessDenied", 403), UpstreamError, False),
+        (said_by_aws("ValidationException"), UpstreamError, False),
+        (said_by_aws("NoSuchBucket", 404), UpstreamError, False),
+        (QueryError("", said_by_aws("ThrottlingException")), UpstreamThrottledError, True),
+        (
+            botocore.exceptions.ReadTimeoutError(endpoint_url="http://..."),
+            UpstreamTimeoutError,
+            True,
+        ),
+        (
+            botocore.exceptions.EndpointConnectionError(endpoint_url="http://..."),
+            UpstreamError,
+            True,
+        ),
+        (botocore.exceptions.NoCredentialsError(), UpstreamError, False),
+        (obstore.exceptions.PreconditionError("..."), PreconditionFailedError, False),
+        (obstore.exceptions.AlreadyExistsError("..."), PreconditionFailedError, False),
+        (obstore.exceptions.PermissionDeniedError("..."), UpstreamError, False),
+        (said_by_obstore(503), UpstreamThrottledError, True),
+        (said_by_obstore(503, "<Code>SlowDown</Code>"), UpstreamThrottledError, True),
+        (said_by_obstore(429), UpstreamThrottledError, True),
+        (said_by_obstore(500, "<Code>InternalError</Code>"), UpstreamError, True),
+        (said_by_obstore(400, "<Code>RequestTimeout</Code>"), UpstreamTimeoutError, True),
+        (said_by_obstore(418), UpstreamError, False),
+        (
+            obstore.exceptions.PreconditionError("status code: 404: <Code>NoSuchKey</Code>"),
+            PreconditionFailedError,
+            False,
+        ),
+        (
+            obstore.exceptions.PreconditionError("status code: 404: <Code>NoSuchBucket</Code>"),
+            UpstreamError,
+            False,
+        ),
+        (FileNotFoundError("status code: 404: <Code>NoSuchBucket</Code>"), UpstreamError, False),
+    ],
+    ids=lambda value: str(value)[:60] if isinstance(value, Exception) else "",
+)
+def test_an_error_of_aws_means(
+    error: Exception, kind: type[NDLambdaError], is_transient: bool
+) -> None:
+    assert isinstance(error, AWS_ERRORS)
+    failure = translate(error, "GetItem")
+    assert type(failure.error) is kind
+    assert failure.is_transient is is_transient
+    assert "GetItem" in failure.error.message
+
+
+def cancelled(*codes: str | None) -> Exception:
+    return VerboseClientError(
+        {"Error": {"Code": "TransactionCanceledException"}},
+        "TransactWriteItems",
+        cancellation_reasons=[CancellationReason(code) if code else None for code in codes],
+    )
+
+
+def test_a_cancelled_transaction_names_the_rows_that_are_not_as_expected() -> None:
+    error = cancelled(None, "ConditionalCheckFailed", "TransactionConflict", None)
+    failure = translate(error, "TransactWriteItems")
+    assert type(failure.error) is PreconditionFailedError
+    assert failure.error.details["failed"] == [1]
+    assert not failure.is_transient
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "is_transient"),
+    [
+        ("TransactionConflict", WriteContentionError, True),
+        ("ThrottlingError", UpstreamThrottledError, True),
+        ("ProvisionedThroughputExceeded", UpstreamThrottledError, True),
+        ("ValidationError", UpstreamError, False),
+    ],
+)
+def test_a_transaction_is_cancelled_for_other_reasons(
+    code: str, kind: type[NDLambdaError], is_transient: bool
+) -> None:
+    failure = translate(cancelled(None, code), "TransactWriteItems")
+    assert type(failure.error) is kind
+    assert failure.is_transient is is_transient

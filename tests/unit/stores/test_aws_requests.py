@@ -1,0 +1,355 @@
+"""What the AWS adapters send when the answer is an error, a refusal in part, or silence."""
+
+import json
+import urllib.parse
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+
+from ndlambda.errors import (
+    InvalidArgumentError,
+    NDLambdaError,
+    PreconditionFailedError,
+    UpstreamError,
+    UpstreamThrottledError,
+    UpstreamTimeoutError,
+    WriteContentionError,
+)
+from ndlambda.stores.aws import AwsConfig, DynamoTable, RetryPolicy, S3ObjectStore, SqsQueue
+from ndlambda.stores.ports import Create, Overwrite, Put, Range, Replace, Row
+from tests.support.stub_server import Answer, StubServer, stub_server
+
+ATTEMPTS = 4
+FAST = RetryPolicy(attempts=ATTEMPTS, base_s=0.001, cap_s=0.002)
+
+STORED = Answer(200, b"hello", {"ETag": '"e1"', "Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"})
+SLOW_DOWN = Answer(503, b"<Error><Code>SlowDown</Code></Error>")
+BROKEN = Answer(500, b"<Error><Code>InternalError</Code></Error>")
+SILENCE = Answer(hangs=True)
+
+
+def config_of(stub: StubServer, retry: RetryPolicy = FAST) -> AwsConfig:
+    return AwsConfig("us-east-1", stub.endpoint, "key", "secret", retry=retry)
+
+
+def json_answer(body: object, status: int = 200) -> Answer:
+    return Answer(status, json.dumps(body).encode(), {"Content-Type": "application/x-amz-json-1.0"})
+
+
+# --- S3 ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trouble", [SLOW_DOWN, BROKEN], ids=["503", "500"])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda store: store.get("k"),
+        lambda store: store.put("k", b"hello", Overwrite()),
+        lambda store: store.put("k", b"hello", Create()),
+        lambda store: store.put("k", b"hello", Replace('"e0"')),
+        lambda store: store.delete("k"),
+    ],
+    ids=["get", "put", "create", "replace", "delete"],
+)
+def test_s3_requests_are_repeated_until_they_work(
+    ask: Callable[[S3ObjectStore], object], trouble: Answer
+) -> None:
+    with stub_server([trouble, trouble, STORED]) as stub:
+        ask(S3ObjectStore(config_of(stub), "bucket"))
+        assert len(stub.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kind"),
+    [
+        (SLOW_DOWN, UpstreamThrottledError),
+        (Answer(503), UpstreamThrottledError),
+        (Answer(429), UpstreamThrottledError),
+        (BROKEN, UpstreamError),
+    ],
+)
+def test_s3_requests_are_given_up_in_the_end(trouble: Answer, kind: type[NDLambdaError]) -> None:
+    with stub_server([trouble]) as stub:
+        store = S3ObjectStore(config_of(stub), "bucket")
+        with pytest.raises(kind) as failure:
+            store.get("k")
+        assert type(failure.value) is kind
+        assert len(stub.requests) == ATTEMPTS
+        with pytest.raises(kind):
+            list(store.list("prefix"))
+        assert len(stub.requests) == 2 * ATTEMPTS
+
+
+def test_silence_of_s3_is_a_timeout() -> None:
+    with stub_server([SILENCE]) as stub:
+        config = AwsConfig(
+            "us-east-1",
+            stub.endpoint,
+            "key",
+            "secret",
+            read_timeout_s=0.05,
+            retry=RetryPolicy(attempts=1),
+        )
+        store = S3ObjectStore(config, "bucket")
+        with pytest.raises(UpstreamTimeoutError):
+            store.get("k")
+        with pytest.raises(UpstreamTimeoutError):
+            list(store.list("prefix"))
+        with pytest.raises(UpstreamTimeoutError):
+            DynamoTable(config, "table").get("p", "s")
+
+
+def test_a_create_whose_answer_was_lost_says_that_it_lost() -> None:
+    """The first request is carried out but answered 500; the second meets its own object."""
+    met_itself = Answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
+    with stub_server([BROKEN, met_itself]) as stub:
+        with pytest.raises(PreconditionFailedError):
+            S3ObjectStore(config_of(stub), "bucket").put("k", b"x", Create())
+        assert [request.headers["if-none-match"] for request in stub.requests] == ["*", "*"]
+
+
+@pytest.mark.parametrize("status", [404, 409, 412])
+def test_s3_says_in_three_ways_that_a_replacement_lost(status: int) -> None:
+    with stub_server([Answer(status)]) as stub, pytest.raises(PreconditionFailedError):
+        S3ObjectStore(config_of(stub), "bucket").put("k", b"x", Replace('"e1"'))
+
+
+@pytest.mark.parametrize("byte_range", [None, Range(0, 4)])
+def test_a_missing_bucket_does_not_read_as_a_missing_object(byte_range: Range | None) -> None:
+    """Else a wrong name in the settings would read as a volume of zeros."""
+    body = b"<Error><Code>NoSuchBucket</Code></Error>"
+    with stub_server([Answer(404, body)]) as stub:
+        store = S3ObjectStore(config_of(stub), "bucket")
+        with pytest.raises(UpstreamError):
+            store.get("k", byte_range)
+        with pytest.raises(UpstreamError):
+            store.put("k", b"x", Replace('"e1"'))
+        with pytest.raises(UpstreamError):
+            list(store.list(""))
+
+
+def test_keys_of_the_config_are_not_mixed_with_a_token_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "of somebody else")
+    with stub_server([STORED]) as stub:
+        S3ObjectStore(config_of(stub), "bucket").get("k")
+        (request,) = stub.requests
+    assert "Credential=key/" in request.headers["authorization"]
+    assert "x-amz-security-token" not in request.headers
+
+
+def test_keys_and_token_of_the_environment_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So they come on Lambda."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "environment-key")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "environment-token")
+    with stub_server([STORED]) as stub:
+        config = AwsConfig(endpoint_url=stub.endpoint, retry=FAST)
+        S3ObjectStore(config, "bucket").get("k")
+        (request,) = stub.requests
+    assert "Credential=environment-key/" in request.headers["authorization"]
+    assert request.headers["x-amz-security-token"] == "environment-token"
+
+
+def test_an_endpoint_needs_keys_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidArgumentError):
+        AwsConfig(access_key_id="key")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    with pytest.raises(InvalidArgumentError):
+        AwsConfig(endpoint_url="http://127.0.0.1:9")
+
+
+def test_secrets_are_not_in_the_representation() -> None:
+    config = AwsConfig(access_key_id="key", secret_access_key="hush", session_token="hush")
+    assert "hush" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    "key", ["", "/a", "a/", "a//b", "a/./b", "../a", "a\nb", "a\x00b", "x" * 1025, "é" * 513]
+)
+def test_keys_that_would_be_sent_as_others_are_refused(key: str) -> None:
+    with stub_server([STORED]) as stub:
+        store = S3ObjectStore(config_of(stub), "bucket")
+        for ask in (store.get, store.delete, lambda key: store.put(key, b"x", Create())):
+            with pytest.raises(InvalidArgumentError):
+                ask(key)
+        with pytest.raises(InvalidArgumentError):
+            store.presign("get", key, 60)
+        assert not stub.requests
+
+
+# --- DynamoDB ------------------------------------------------------------------------------
+
+THROTTLED = json_answer({"__type": "x#ProvisionedThroughputExceededException"}, 400)
+CONFLICT = json_answer(
+    {
+        "__type": "x#TransactionCanceledException",
+        "CancellationReasons": [{"Code": "TransactionConflict"}],
+    },
+    400,
+)
+
+
+def item_of(sk: str) -> dict[str, dict[str, str]]:
+    return {"pk": {"S": "p"}, "sk": {"S": sk}, "version": {"N": "1"}}
+
+
+def read_of(*sks: str, left: tuple[str, ...] = ()) -> Answer:
+    keys = [{"pk": {"S": "p"}, "sk": {"S": sk}} for sk in left]
+    return json_answer(
+        {
+            "Responses": {"table": [item_of(sk) for sk in sks]},
+            "UnprocessedKeys": {"table": {"Keys": keys}} if left else {},
+        }
+    )
+
+
+def test_throttled_rows_are_asked_for_again() -> None:
+    with stub_server([THROTTLED, THROTTLED, json_answer({"Item": item_of("s")})]) as stub:
+        assert DynamoTable(config_of(stub), "table").get("p", "s") == Row("p", "s", version=1)
+        assert len(stub.requests) == 3
+
+
+def test_dynamodb_is_given_up_in_the_end() -> None:
+    with stub_server([THROTTLED]) as stub:
+        table = DynamoTable(config_of(stub), "table")
+        with pytest.raises(UpstreamThrottledError):
+            table.get("p", "s")
+        assert len(stub.requests) == ATTEMPTS
+        with pytest.raises(UpstreamThrottledError):
+            table.query("p")
+        with pytest.raises(UpstreamThrottledError):
+            table.put(Row("p", "s"))
+
+
+def test_keys_that_were_not_processed_are_asked_for_again() -> None:
+    answers = [read_of("a", left=("b", "c")), read_of(left=("b", "c")), read_of("b", "c")]
+    with stub_server(answers) as stub:
+        found = DynamoTable(config_of(stub), "table").batch_get([("p", sk) for sk in "abcd"])
+        assert sorted(sk for _, sk in found) == ["a", "b", "c"]
+        asked = [json.loads(each.body)["RequestItems"]["table"]["Keys"] for each in stub.requests]
+    assert [[key["sk"]["S"] for key in keys] for keys in asked] == [
+        ["a", "b", "c", "d"],
+        ["b", "c"],
+        ["b", "c"],
+    ]
+
+
+def test_keys_that_are_never_processed_are_given_up() -> None:
+    with stub_server([read_of(left=("a",))]) as stub:
+        with pytest.raises(UpstreamThrottledError):
+            DynamoTable(config_of(stub), "table").batch_get([("p", "a")])
+        assert len(stub.requests) == ATTEMPTS
+
+
+def test_a_transaction_in_the_way_of_another_is_sent_again_as_the_same() -> None:
+    with stub_server([CONFLICT, CONFLICT, json_answer({})]) as stub:
+        DynamoTable(config_of(stub), "table").transact([Put(Row("p", "s"))])
+        tokens = [json.loads(request.body)["ClientRequestToken"] for request in stub.requests]
+    assert len(tokens) == 3
+    assert len(set(tokens)) == 1
+
+
+def test_a_transaction_that_never_gets_through_met_contention() -> None:
+    with stub_server([CONFLICT]) as stub:
+        with pytest.raises(WriteContentionError):
+            DynamoTable(config_of(stub), "table").transact([Put(Row("p", "s"))])
+        assert len(stub.requests) == ATTEMPTS
+
+
+@pytest.mark.parametrize(("pk", "sk"), [("p" * 2049, "s"), ("p", "s" * 1025), ("", "s")])
+def test_keys_over_the_limits_of_dynamodb_are_not_sent(pk: str, sk: str) -> None:
+    with stub_server([json_answer({})]) as stub:
+        table = DynamoTable(config_of(stub), "table")
+        for ask in (table.get, table.delete, lambda pk, sk: table.increment(pk, sk, "n")):
+            with pytest.raises(InvalidArgumentError):
+                ask(pk, sk)
+        assert not stub.requests
+
+
+# --- SQS -----------------------------------------------------------------------------------
+
+
+def batch_of(taken: str, *failed: str, refused_with: str = "") -> Answer:
+    return json_answer(
+        {
+            "Successful": [{"Id": id_, "MessageId": id_} for id_ in taken],
+            "Failed": [
+                {
+                    "Id": id_,
+                    "Code": refused_with or "InternalError",
+                    "SenderFault": bool(refused_with),
+                }
+                for id_ in failed
+            ],
+        }
+    )
+
+
+def queue_of(stub: StubServer) -> SqsQueue:
+    return SqsQueue(config_of(stub), f"{stub.endpoint}/123456789012/queue")
+
+
+def test_messages_that_sqs_did_not_take_are_sent_again() -> None:
+    with stub_server([batch_of("02", "1"), batch_of("1")]) as stub:
+        queue_of(stub).send(["a", "b", "c"])
+        sent = [json.loads(request.body)["Entries"] for request in stub.requests]
+    assert [[each["MessageBody"] for each in batch] for batch in sent] == [["a", "b", "c"], ["b"]]
+
+
+def test_messages_that_sqs_never_takes_are_given_up() -> None:
+    with stub_server([batch_of("", "0")]) as stub:
+        with pytest.raises(UpstreamThrottledError):
+            queue_of(stub).send(["a"])
+        assert len(stub.requests) == ATTEMPTS
+
+
+def test_messages_that_sqs_refuses_are_not_sent_again() -> None:
+    with stub_server([batch_of("", "0", refused_with="InvalidMessageContents")]) as stub:
+        with pytest.raises(UpstreamError):
+            queue_of(stub).send(["a"])
+        assert len(stub.requests) == 1
+
+
+def test_delays_are_cut_to_what_sqs_knows() -> None:
+    with stub_server([batch_of("0"), json_answer({}), json_answer({})]) as stub:
+        queue = queue_of(stub)
+        queue.send(["a"], delay_s=86_400)
+        queue.retry_later("receipt", 86_400)
+        queue.receive(visibility_s=86_400)
+        send, change, receive = (json.loads(request.body) for request in stub.requests)
+    assert send["Entries"][0]["DelaySeconds"] == 900
+    assert change["VisibilityTimeout"] == receive["VisibilityTimeout"] == 43_200
+
+
+# --- pauses --------------------------------------------------------------------------------
+
+
+def test_pauses_are_drawn_from_growing_ranges_with_a_cap() -> None:
+    ranges: list[tuple[float, float]] = []
+    pauses: list[float] = []
+
+    def draw(low: float, high: float) -> float:
+        ranges.append((low, high))
+        return high / 2
+
+    retry = RetryPolicy(attempts=8, base_s=1, cap_s=10, sleep=pauses.append, uniform=draw)
+    with stub_server([THROTTLED]) as stub, pytest.raises(UpstreamThrottledError):
+        DynamoTable(config_of(stub, retry), "table").get("p", "s")
+    assert len(pauses) == 7
+    assert {low for low, _ in ranges} == {0}
+    highs = [high for _, high in ranges]
+    assert max(highs) == 10
+    assert all(later >= earlier for earlier, later in pairwise(highs))
+    assert pauses == [high / 2 for high in highs]
+
+
+def test_no_test_reaches_the_real_aws() -> None:
+    """obstore's sockets are not Python's, so an endpoint of nobody is in the environment."""
+    store = S3ObjectStore(AwsConfig(retry=FAST), "a-bucket")
+    with pytest.raises(UpstreamError):
+        store.get("k")
+    url = store.presign("get", "k", 60)
+    assert url is not None
+    assert urllib.parse.urlsplit(url).hostname == "127.0.0.1"

@@ -1,0 +1,53 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from ndlambda.stores.disk.database import Database
+
+
+def test_a_forked_child_never_touches_its_parents_connections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(tmp_path / "file.sqlite", "", fsync=False)
+    with database.reading() as parents:
+        pass
+    with monkeypatch.context() as forked:
+        forked.setattr(os, "getpid", lambda: -1)
+        with database.reading() as childs:
+            assert childs is not parents
+        database.close()
+    with database.reading() as again:
+        assert again is parents
+    database.close()
+
+
+def test_threads_at_work_have_connections_of_their_own(tmp_path: Path) -> None:
+    database = Database(tmp_path / "file.sqlite", "", fsync=False)
+    with database.reading() as one, database.reading() as other:
+        assert one is not other
+    database.close()
+
+
+def test_an_error_rolls_back_and_gives_the_connection_back(tmp_path: Path) -> None:
+    database = Database(tmp_path / "file.sqlite", "CREATE TABLE IF NOT EXISTS t (x)", fsync=False)
+
+    def fail() -> None:
+        with database.writing() as connection:
+            connection.execute("INSERT INTO t VALUES (1)")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    with database.writing() as connection:
+        assert connection.execute("SELECT count(*) FROM t").fetchone() == (0,)
+    database.close()
+
+
+@pytest.mark.parametrize(("fsync", "level"), [(True, 2), (False, 1)])
+def test_commits_are_synced_unless_told_otherwise(tmp_path: Path, fsync: bool, level: int) -> None:
+    database = Database(tmp_path / "file.sqlite", "", fsync=fsync)
+    with database.reading() as connection:
+        assert connection.execute("PRAGMA synchronous").fetchone() == (level,)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    database.close()

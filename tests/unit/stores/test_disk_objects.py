@@ -1,0 +1,235 @@
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ndlambda.errors import InvalidArgumentError, UpstreamError
+from ndlambda.stores.disk import DiskObjectStore, content, objects
+from ndlambda.stores.ports import Create, Overwrite, PutMode, Replace
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DiskObjectStore:
+    return DiskObjectStore(tmp_path / "objects", fsync=False)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "/",
+        "/a",
+        "a/",
+        "a//b",
+        ".",
+        "..",
+        "../a",
+        "a/../b",
+        "a/./b",
+        "a\0b",
+        "a\ud800",
+        ".locks/000",
+        ".temp/x",
+        ".temp",
+        "x" * 256,
+        "a/" * 600 + "a",
+    ],
+)
+def test_keys_that_escape_or_collide_are_refused(store: DiskObjectStore, key: str) -> None:
+    with pytest.raises(InvalidArgumentError):
+        store.put(key, b"x", Overwrite())
+    with pytest.raises(InvalidArgumentError):
+        store.get(key)
+    with pytest.raises(InvalidArgumentError):
+        store.delete(key)
+    assert not list(store.list(""))
+
+
+@pytest.mark.parametrize("key", ["...", "a/.locks", "a/.temp/b", "x" * 255, "back\\slash"])
+def test_keys_that_only_look_odd_are_kept(store: DiskObjectStore, key: str) -> None:
+    store.put(key, b"x", Create())
+    assert [info.key for info in store.list("")] == [key]
+
+
+@pytest.mark.parametrize(
+    "prefix", ["/", "../", "a/../", "./", "a//", ".temp/", ".locks/", ".t", "\0", "a\0/", "x/y/z"]
+)
+def test_a_listing_never_leaves_the_folder(
+    store: DiskObjectStore, tmp_path: Path, prefix: str
+) -> None:
+    (tmp_path / "secret").write_bytes(b"")
+    (tmp_path / "objects" / ".temp" / "x").write_bytes(b"")
+    store.put("a/b", b"x", Overwrite())
+    assert not list(store.list(prefix))
+
+
+@pytest.mark.parametrize("mode", [Overwrite(), Create()])
+def test_a_key_that_is_a_folder_of_another_is_refused(
+    store: DiskObjectStore, mode: PutMode
+) -> None:
+    store.put("a/b", b"x", Create())
+    for key in ("a", "a/b/c", "a/b/c/d"):
+        with pytest.raises(InvalidArgumentError):
+            store.put(key, b"y", mode)
+        store.delete(key)
+    assert [info.key for info in store.list("")] == ["a/b"]
+    store.delete("a/b")
+    store.put("a", b"y", mode)
+    assert [info.key for info in store.list("")] == ["a"]
+
+
+def test_a_deleted_object_leaves_no_empty_folders(store: DiskObjectStore, tmp_path: Path) -> None:
+    store.put("a/b/c/d", b"x", Create())
+    store.put("a/e", b"x", Create())
+    store.delete("a/b/c/d")
+    assert [path.name for path in (tmp_path / "objects" / "a").iterdir()] == ["e"]
+
+
+def test_a_folder_that_a_delete_takes_away_is_made_again(store: DiskObjectStore) -> None:
+    """Two threads put and delete in the same, else empty folder."""
+
+    def put_and_delete(name: str) -> None:
+        for _ in range(200):
+            store.put(f"a/b/{name}", b"x", Create())
+            store.delete(f"a/b/{name}")
+
+    failures: list[BaseException] = []
+    threads = [
+        threading.Thread(target=_record(put_and_delete, failures), args=(name,)) for name in "xy"
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert not list(store.list(""))
+
+
+@pytest.mark.parametrize("interfering", ["overwrite", "delete"])
+def test_no_writer_slips_between_comparison_and_rename_of_a_replacement(
+    store: DiskObjectStore, monkeypatch: pytest.MonkeyPatch, interfering: str
+) -> None:
+    """While a replacement compares, another thread overwrites or deletes: it must come second.
+
+    Seen to fail when ``put`` took the lock for ``Replace`` only and when ``delete`` took none: the
+    replacement then silently undid the other's acknowledged change.
+    """
+    etag = store.put("key", b"first", Create())
+
+    def interfere() -> None:
+        if interfering == "overwrite":
+            store.put("key", b"overwritten", Overwrite())
+        else:
+            store.delete("key")
+
+    thread = threading.Thread(target=interfere)
+
+    def compare_slowly(data: memoryview) -> str:
+        monkeypatch.undo()
+        found = content.content_etag(data)
+        thread.start()
+        thread.join(timeout=0.3)  # done within, if nothing holds it back
+        return found
+
+    monkeypatch.setattr(objects, "content_etag", compare_slowly)
+    store.put("key", b"replaced", Replace(etag))
+    thread.join()
+    left = store.get("key")
+    if interfering == "overwrite":
+        assert left is not None
+        assert bytes(left.data) == b"overwritten"
+    else:
+        assert left is None
+
+
+def test_what_a_dead_process_left_is_hidden_and_removed_after_an_hour(tmp_path: Path) -> None:
+    root = tmp_path / "objects"
+    DiskObjectStore(root)
+    left = root / ".temp" / "left-behind"
+    left.write_bytes(b"torn")
+    os.utime(left, (1_000_000, 1_000_000))
+    young = DiskObjectStore(root, clock=lambda: 1_000_000 + 3599)
+    assert left.exists()
+    assert not list(young.list(""))
+    DiskObjectStore(root, clock=lambda: 1_000_000 + 3601)
+    assert not left.exists()
+
+
+def test_a_failed_write_leaves_no_temporary_file(store: DiskObjectStore, tmp_path: Path) -> None:
+    store.put("a", b"x", Create())
+    with pytest.raises(InvalidArgumentError):
+        store.put("a/b", b"x", Create())
+    assert not list((tmp_path / "objects" / ".temp").iterdir())
+
+
+@pytest.mark.parametrize(("fsync", "expected"), [(True, ["file", "a/b", "a", "."]), (False, [])])
+def test_content_is_synced_before_its_name_and_new_folders_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fsync: bool, expected: list[str]
+) -> None:
+    root = tmp_path / "objects"
+    store = DiskObjectStore(root, fsync=fsync)
+    synced: list[str] = []
+
+    def record(descriptor: int) -> None:
+        number = os.fstat(descriptor).st_ino
+        folders = {(root / name).stat().st_ino: name for name in ("a/b", "a", ".") if named()}
+        synced.append(folders.get(number, "unknown") if named() else "file")
+
+    def named() -> bool:
+        return (root / "a/b/c").exists()
+
+    monkeypatch.setattr(os, "fsync", record)
+    store.put("a/b/c", b"x", Create())
+    assert synced == expected
+
+
+def test_lock_files_are_bounded(store: DiskObjectStore, tmp_path: Path) -> None:
+    names = {f"{stripe:03x}" for stripe in range(4096)}
+    for number in range(50):
+        store.put(f"key-{number}", b"x", Create())
+    assert {path.name for path in (tmp_path / "objects" / ".locks").iterdir()} <= names
+
+
+def test_a_read_that_never_looks_at_the_etag_does_not_compute_it(
+    store: DiskObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    etag = store.put("key", b"x" * 200_000, Create())
+    computed: list[int] = []
+
+    def compute(data: memoryview) -> str:
+        computed.append(len(data))
+        return content.content_etag(data)
+
+    monkeypatch.setattr(objects, "content_etag", compute)
+    found = store.get("key")
+    assert found is not None
+    assert found.data[0] == ord("x")
+    assert not computed
+    assert (found.etag, found.etag) == (etag, etag)
+    assert computed == [200_000]
+
+
+def test_files_have_no_url_and_cheap_whole_reads(store: DiskObjectStore) -> None:
+    assert store.presign("get", "key", 60) is None
+    assert store.whole_reads_are_cheap
+
+
+def test_a_failing_disk_is_an_upstream_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "objects").mkdir()
+    (tmp_path / "objects" / ".locks").write_bytes(b"")
+    with pytest.raises(UpstreamError):
+        DiskObjectStore(tmp_path / "objects")
+
+
+def _record(work: Callable[[str], None], failures: list[BaseException]) -> Callable[[str], None]:
+    def recorded(name: str) -> None:
+        try:
+            work(name)
+        except BaseException as failure:
+            failures.append(failure)
+            raise
+
+    return recorded
