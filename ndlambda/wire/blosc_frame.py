@@ -1,0 +1,89 @@
+"""Blosc 1 frames whose headers are believed only after they were checked."""
+
+import struct
+from typing import Any, Final, Literal
+
+import blosc
+import numpy as np
+from numpy.typing import NDArray
+
+from ndlambda.errors import MalformedBodyError, PayloadTooLargeError
+
+_HEADER: Final = struct.Struct("<BBBBIII")
+"""Version, version of the codec, flags, item size, bytes, block size, frame size."""
+
+_NEWEST_VERSION: Final = 2
+_MEMCPYED: Final = 0x2
+"""Flag: the bytes follow the header as they are."""
+
+
+def compress(
+    data: bytes | memoryview, itemsize: int, codec: Literal["lz4", "zstd"], level: int
+) -> bytes:
+    """Give the frame of some bytes, not shuffled.
+
+    Raises
+    ------
+    PayloadTooLargeError
+        Over blosc's limit of 2 GiB less 16 bytes.
+    """
+    if len(data) > blosc.MAX_BUFFERSIZE:
+        message = (
+            f"{len(data)} bytes do not fit in one blosc frame (at most {blosc.MAX_BUFFERSIZE}); "
+            "ask in parts or in another format."
+        )
+        raise PayloadTooLargeError(message, limit=blosc.MAX_BUFFERSIZE, bytes=len(data))
+    frame: bytes = blosc.compress(
+        data, typesize=itemsize, clevel=level, shuffle=blosc.NOSHUFFLE, cname=codec
+    )
+    return frame
+
+
+def read_size(frame: bytes | memoryview) -> int:
+    """Give the number of bytes in a frame, from a header that is free of contradictions.
+
+    Raises
+    ------
+    MalformedBodyError
+        It is no blosc 1 frame, or its header does not agree with itself and the frame's length.
+    """
+    if len(frame) < _HEADER.size:
+        message = "The body is shorter than the header of a blosc frame."
+        raise MalformedBodyError(message)
+    version, _, flags, itemsize, nbytes, blocksize, cbytes = _HEADER.unpack_from(frame)
+    if not 1 <= version <= _NEWEST_VERSION:
+        message = f"The body is no blosc frame of version 1 or 2 (its first byte is {version})."
+        raise MalformedBodyError(message)
+    if cbytes != len(frame):
+        message = f"The blosc header declares {cbytes} bytes, the frame has {len(frame)}."
+        raise MalformedBodyError(message)
+    if not 1 <= nbytes <= blosc.MAX_BUFFERSIZE or not 1 <= blocksize <= nbytes or itemsize == 0:
+        message = f"The blosc header declares {nbytes} bytes in blocks of {blocksize}."
+        raise MalformedBodyError(message)
+    # Stored as they are, the bytes fill the rest; else each block has 4 bytes of offset there.
+    least = nbytes if flags & _MEMCPYED else 4 * -(-nbytes // blocksize)
+    if least > len(frame) - _HEADER.size:
+        message = "The blosc frame is too short for what its header declares."
+        raise MalformedBodyError(message)
+    return int(nbytes)
+
+
+def decompress(frame: bytes | memoryview, nbytes: int) -> NDArray[np.uint8]:
+    """Give the bytes of a frame whose :func:`read_size` is `nbytes`.
+
+    Raises
+    ------
+    MalformedBodyError
+        The frame is damaged.
+    """
+    out: NDArray[np.uint8] = np.empty(nbytes, np.uint8)
+    readable: Any = frame if isinstance(frame, bytes) else memoryview(frame).toreadonly()
+    try:
+        made = blosc.decompress_ptr(readable, out.ctypes.data)
+    except blosc.blosc_extension.error as fault:
+        message = "The blosc frame is damaged."
+        raise MalformedBodyError(message) from fault
+    if made != nbytes:
+        message = f"The blosc frame holds {made} bytes where its header declares {nbytes}."
+        raise MalformedBodyError(message)
+    return out

@@ -1,0 +1,323 @@
+"""What every format promises, and what each body looks like to the libraries of clients."""
+
+import io
+import itertools
+import subprocess
+import sys
+import zlib
+from typing import Any
+
+import blosc
+import h5py
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ndlambda.errors import (
+    DataTypeMismatchError,
+    InvalidArgumentError,
+    PayloadTooLargeError,
+    ShapeMismatchError,
+    UnknownNameError,
+)
+from ndlambda.model.dtypes import DataType
+from ndlambda.wire import blosc_frame
+from ndlambda.wire.volume import ChannelData, Dialect, Expected, VolumeFormat, formats, get_format
+
+ENTRIES = [*formats("ndstore").values(), *formats("v1").values()]
+READABLE = [entry for entry in ENTRIES if entry.encode and entry.decode]
+SHAPES = [(1, 1, 1), (3, 4, 5), (17, 130, 131), (2, 3, 4, 5)]
+
+
+def identify(entry: VolumeFormat) -> str:
+    return f"{entry.dialect}-{entry.name}"
+
+
+def volume(kind: DataType, shape: tuple[int, ...], seed: int = 0) -> NDArray[Any]:
+    info: Any = np.finfo("f4") if kind is DataType.FLOAT32 else np.iinfo(kind.value)
+    array = np.random.default_rng(seed).integers(0, 256, shape).astype(kind.numpy)
+    array.flat[0], array.flat[-1] = info.min, info.max
+    return array
+
+
+def channel(array: NDArray[Any], name: str = "em") -> ChannelData:
+    return ChannelData(name, "image", array.dtype.name, array)
+
+
+def expected(*arrays: NDArray[Any]) -> Expected:
+    names = ("em", "membrane", "synapse")[: len(arrays)]
+    return Expected(names, tuple(array.dtype for array in arrays), arrays[0].shape)
+
+
+def encode(dialect: Dialect, name: str, *channels: ChannelData) -> bytes:
+    encoder = get_format(dialect, name).encode
+    assert encoder is not None
+    return bytes(encoder(channels))
+
+
+def decode(dialect: Dialect, name: str, body: bytes, wanted: Expected) -> list[NDArray[Any]]:
+    decoder = get_format(dialect, name).decode
+    assert decoder is not None
+    return decoder(body, wanted)
+
+
+@pytest.mark.parametrize("entry", READABLE, ids=identify)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("kind", DataType)
+def test_one_channel_comes_back(
+    entry: VolumeFormat, shape: tuple[int, ...], kind: DataType
+) -> None:
+    array = volume(kind, shape)
+    (found,) = decode(
+        entry.dialect,
+        entry.name,
+        encode(entry.dialect, entry.name, channel(array)),
+        expected(array),
+    )
+    assert found.dtype == kind.numpy
+    assert found.flags.c_contiguous
+    assert found.flags.aligned
+    np.testing.assert_array_equal(found, array)
+
+
+@pytest.mark.parametrize("name", ["blosc", "hdf5", "npz"])
+def test_several_channels_come_back_in_order(name: str) -> None:
+    arrays = [volume(DataType.UINT16, (3, 4, 5), seed) for seed in range(3)]
+    wanted = expected(*arrays)
+    channels = [channel(array, at) for array, at in zip(arrays, wanted.names, strict=True)]
+    found = decode("ndstore", name, encode("ndstore", name, *channels), wanted)
+    np.testing.assert_array_equal(found, arrays)
+
+
+@pytest.mark.parametrize("entry", READABLE, ids=identify)
+def test_strided_and_big_endian_arrays_are_written_little_endian(entry: VolumeFormat) -> None:
+    array = volume(DataType.UINT32, (6, 8, 10)).astype(">u4")[::2, ::-1, 1:]
+    wanted = Expected(("em",), (np.dtype("<u4"),), array.shape)
+    body = encode(entry.dialect, entry.name, channel(array))
+    np.testing.assert_array_equal(decode(entry.dialect, entry.name, body, wanted), [array])
+
+
+@pytest.mark.parametrize("entry", READABLE, ids=identify)
+def test_another_shape_is_refused(entry: VolumeFormat) -> None:
+    array = volume(DataType.UINT8, (3, 4, 5))
+    body = encode(entry.dialect, entry.name, channel(array))
+    for other in [(5, 4, 3), (3, 4, 6), (3, 4, 4), (1, 3, 4, 5), (60,)]:
+        wanted = Expected(("em",), (array.dtype,), other)
+        if entry.name in {"raw", "blosc"} and entry.dialect == "v1" and np.prod(other) == 60:
+            continue  # these bodies carry no shape
+        with pytest.raises(InvalidArgumentError):
+            decode(entry.dialect, entry.name, body, wanted)
+
+
+@pytest.mark.parametrize("entry", READABLE, ids=identify)
+def test_another_dtype_is_refused(entry: VolumeFormat) -> None:
+    array = volume(DataType.UINT16, (3, 4, 5))
+    body = encode(entry.dialect, entry.name, channel(array))
+    for other in ("<i2", "<u4", "u1", "<f4"):
+        if entry.name in {"raw", "blosc"} and entry.dialect == "v1" and other == "<i2":
+            continue  # these bodies carry no dtype
+        with pytest.raises(InvalidArgumentError):
+            decode(
+                entry.dialect, entry.name, body, Expected(("em",), (np.dtype(other),), array.shape)
+            )
+
+
+@pytest.mark.parametrize("name", ["npz", "blosc"])
+def test_missing_and_surplus_channels_are_refused(name: str) -> None:
+    array = volume(DataType.UINT8, (3, 4, 5))
+    body = encode("ndstore", name, channel(array), channel(array))
+    for count in (1, 3):
+        with pytest.raises(InvalidArgumentError):
+            decode("ndstore", name, body, expected(*[array] * count))
+    with pytest.raises(ShapeMismatchError):
+        decode("ndstore", "npz", zlib.compress(npy(array)), expected(array))
+
+
+def npy(array: NDArray[Any], version: tuple[int, int] = (1, 0)) -> bytes:
+    out = io.BytesIO()
+    np.lib.format.write_array(out, array, version=version)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)], ids=str)
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("byte_order", ["<", ">"])
+@pytest.mark.filterwarnings("ignore:Stored array in format:UserWarning")
+def test_npy_files_of_other_writers_are_read(
+    version: tuple[int, int], order: Any, byte_order: str
+) -> None:
+    array = np.asarray(volume(DataType.INT32, (3, 4, 5)).astype(f"{byte_order}i4"), order=order)
+    wanted = Expected(("em",), (np.dtype("<i4"),), array.shape)
+    (found,) = decode("v1", "npy", npy(array, version), wanted)
+    np.testing.assert_array_equal(found, array)
+    stacked = npy(np.asarray(array[np.newaxis], order=order), version)
+    (found,) = decode("ndstore", "npz", zlib.compress(stacked), wanted)
+    np.testing.assert_array_equal(found, array)
+    assert found.dtype == "<i4"
+    assert found.flags.c_contiguous
+
+
+def test_a_python_2_header_is_read() -> None:
+    text = b"{'descr': '|u1', 'fortran_order': False, 'shape': (1L, 2L, 3L), }\n"
+    body = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(range(6))
+    (found,) = decode("v1", "npy", body, Expected(("em",), (np.dtype("u1"),), (1, 2, 3)))
+    assert found.ravel().tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_npz_is_a_zlib_stream_of_an_npy_file() -> None:
+    array = volume(DataType.UINT64, (3, 4, 5))
+    body = zlib.decompress(encode("ndstore", "npz", channel(array), channel(array)))
+    np.testing.assert_array_equal(np.load(io.BytesIO(body)), [array, array])
+
+
+def test_zip_and_raw_are_the_elements() -> None:
+    arrays = [volume(DataType.INT16, (2, 3, 4, 5), seed) for seed in range(2)]
+    channels = [channel(array) for array in arrays]
+    plain = b"".join(array.tobytes() for array in arrays)
+    assert encode("ndstore", "raw", *channels) == plain
+    assert zlib.decompress(encode("ndstore", "zip", *channels)) == plain
+
+
+def test_raw_shares_the_memory_of_the_array() -> None:
+    array = volume(DataType.UINT32, (3, 4, 5))
+    encoder = get_format("v1", "raw").encode
+    assert encoder is not None
+    body = encoder([channel(array)])
+    assert isinstance(body, memoryview)
+    assert np.shares_memory(np.frombuffer(body, np.uint8), array)
+
+
+def test_ndstore_blosc_is_unpacked_by_blosc() -> None:
+    for kind, shape in itertools.product(DataType, SHAPES):
+        array = volume(kind, shape)
+        body = encode("ndstore", "blosc", channel(array))
+        unpacked = blosc.unpack_array(body)
+        assert unpacked.dtype == array.dtype
+        np.testing.assert_array_equal(unpacked, array[np.newaxis])
+        assert b"numpy._core" not in blosc.decompress(body)
+
+
+def test_bodies_of_blosc_pack_array_are_read() -> None:
+    for kind, order in itertools.product(DataType, "CF"):
+        array = volume(kind, (3, 4, 5))
+        packed = blosc.pack_array(np.asarray(array[np.newaxis], order=order))
+        (found,) = decode("ndstore", "blosc", packed, expected(array))
+        np.testing.assert_array_equal(found, array)
+
+
+def test_v1_blosc_is_one_frame_of_the_elements() -> None:
+    array = volume(DataType.UINT32, (3, 40, 50))
+    assert blosc.decompress(encode("v1", "blosc", channel(array))) == array.tobytes()
+
+
+@pytest.mark.parametrize("dialect", ["ndstore", "v1"])
+def test_blosc_over_its_limit_is_refused(monkeypatch: pytest.MonkeyPatch, dialect: Dialect) -> None:
+    monkeypatch.setattr(blosc_frame.blosc, "MAX_BUFFERSIZE", 1000)
+    array = volume(DataType.UINT8, (10, 10, 11))
+    with pytest.raises(PayloadTooLargeError) as caught:
+        encode(dialect, "blosc", channel(array))
+    assert caught.value.details["limit"] == 1000
+
+
+def test_hdf5_is_laid_out_as_ndstore_does() -> None:
+    array = volume(DataType.UINT16, (20, 130, 131))
+    windowed = ChannelData("em", "image", "uint16", array.astype("u1"))
+    other = ChannelData("lines", "annotation", "uint32", array.astype("<u4"))
+    with h5py.File(io.BytesIO(encode("ndstore", "hdf5", windowed, other))) as file:
+        assert sorted(file) == ["em", "lines"]
+        assert file["em/CUTOUT"].dtype == "u1"
+        assert file["em/CUTOUT"].compression == "gzip"
+        np.testing.assert_array_equal(file["em/CUTOUT"][()], array.astype("u1"))
+        np.testing.assert_array_equal(file["lines/CUTOUT"][()], array)
+        assert file["em/DATATYPE"].shape == (1,)
+        assert file["em/DATATYPE"][0] == b"uint16"
+        assert file["lines/CHANNELTYPE"][0] == b"annotation"
+        assert h5py.check_string_dtype(file["em/CHANNELTYPE"].dtype).length is None
+
+
+def test_hdf5_of_one_channel_has_it_as_default_too() -> None:
+    with h5py.File(
+        io.BytesIO(encode("ndstore", "hdf5", channel(np.ones((1, 2, 3), "u1"))))
+    ) as file:
+        assert file["default"] == file["em"]
+
+
+def test_hdf5_leaves_empty_chunks_out_but_not_negative_zeros() -> None:
+    array = np.zeros((16, 256, 256), "<f4")
+    array[0, 200, 200] = -0.0
+    body = encode("ndstore", "hdf5", channel(array))
+    with h5py.File(io.BytesIO(body)) as file:
+        assert file["em/CUTOUT"].id.get_num_chunks() == 1
+    (found,) = decode("ndstore", "hdf5", body, expected(array))
+    assert found.tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"chunks": (2, 4, 5)},
+        {"compression": "gzip", "compression_opts": 9},
+        {"compression": "gzip", "shuffle": True},
+        {"compression": "gzip", "shuffle": True, "fletcher32": True},
+        {"compression": "gzip", "chunks": (8, 8, 8), "maxshape": (None, None, None)},
+        {"compression": "lzf", "shuffle": True},
+        {"shuffle": True, "fletcher32": True},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("group", ["em", "default"])
+@pytest.mark.parametrize("byte_order", ["<", ">"])
+def test_hdf5_files_of_other_writers_are_read(
+    options: dict[str, Any], group: str, byte_order: str
+) -> None:
+    array = volume(DataType.INT32, (5, 9, 11))
+    out = io.BytesIO()
+    with h5py.File(out, "w") as file:
+        file.create_dataset(f"{group}/CUTOUT", data=array.astype(f"{byte_order}i4"), **options)
+    (found,) = decode("ndstore", "hdf5", out.getvalue(), expected(array))
+    assert found.dtype == "<i4"
+    np.testing.assert_array_equal(found, array)
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "gzip"}], ids=str)
+def test_unwritten_hdf5_chunks_read_as_zeros(options: dict[str, Any]) -> None:
+    out = io.BytesIO()
+    with h5py.File(out, "w") as file:
+        dataset = file.create_dataset("em/CUTOUT", (4, 4, 4), "u1", chunks=(2, 4, 4), **options)
+        dataset[0] = 1
+    (found,) = decode("ndstore", "hdf5", out.getvalue(), expected(np.zeros((4, 4, 4), "u1")))
+    assert found[:, 0, 0].tolist() == [1, 0, 0, 0]
+
+
+def test_channels_of_several_dtypes_do_not_share_a_stack() -> None:
+    one, two = volume(DataType.UINT8, (3, 4, 5)), volume(DataType.UINT16, (3, 4, 5))
+    for name in ("npz", "blosc", "raw", "zip"):
+        with pytest.raises(DataTypeMismatchError):
+            encode("ndstore", name, channel(one), channel(two))
+    with pytest.raises(DataTypeMismatchError):
+        decode("ndstore", "npz", b"", expected(one, two))
+
+
+def test_v1_bodies_hold_one_channel() -> None:
+    array = volume(DataType.UINT8, (3, 4, 5))
+    for name, entry in formats("v1").items():
+        with pytest.raises(ShapeMismatchError):
+            encode("v1", name, channel(array), channel(array))
+        assert entry.decode is not None
+        with pytest.raises(ShapeMismatchError):
+            entry.decode(b"", expected(array, array))
+
+
+def test_an_unknown_format_names_those_known() -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        get_format("v1", "hologram")
+    assert set(caught.value.details["known"]) == set(formats("v1"))
+
+
+def test_the_registry_does_not_import_h5py() -> None:
+    program = (
+        "import sys; from ndlambda.wire.volume import formats; formats('ndstore'); formats('v1');"
+        "sys.exit('h5py' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
