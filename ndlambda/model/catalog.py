@@ -1,6 +1,7 @@
 """The four things of the catalogue, as frozen values.
 
-Field meanings and defaults are those of ndstore's models; names are in our words, ``ndlambda/model/fields.py`` translates them to the names on the wire.
+Field meanings and defaults are those of ndstore's models; names are in our words, and
+``ndlambda/model/fields.py`` translates them to the names on the wire.
 """
 
 from dataclasses import dataclass, field

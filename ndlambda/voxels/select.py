@@ -13,11 +13,14 @@ def window(array: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
     ``low == high == 0`` is ndstore's plain cast, which wraps. Any shape and dtype.
     """
     if high <= low:
-        return array.astype(np.uint8)
+        cast: NDArray[np.uint8] = array.astype(np.uint8)
+        return cast
     clipped = np.clip(array, low, high).astype(np.float64)
     clipped -= low
-    clipped *= 255.0 / (high - low)
-    return clipped.astype(np.uint8)
+    clipped *= 255.0
+    clipped /= high - low
+    scaled: NDArray[np.uint8] = clipped.astype(np.uint8)
+    return scaled
 
 
 def keep_ids(labels: NDArray[Any], ids: Collection[int]) -> NDArray[Any]:

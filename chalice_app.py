@@ -1,0 +1,44 @@
+"""The Chalice application: it packages, binds events and deploys; routing is ours.
+
+Chalice's own HTTP path refuses binary bodies without an Accept header and HEAD requests, and has
+no greedy path argument, so HTTP events go to the WSGI application as they come.
+"""
+
+import os
+from typing import Any
+
+from chalice.app import Chalice, SQSEvent
+
+from functions import erase, http
+
+_METHODS = ["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS"]
+
+
+class NdApp(Chalice):
+    """A Chalice application whose HTTP side is the WSGI application of ``ndlambda.web``."""
+
+    def __call__(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
+        """Answer an API Gateway event."""
+        return http.handler(event, context)
+
+
+app = NdApp(app_name="ndlambda")
+app.api.binary_types = ["*/*"]
+
+
+@app.route("/", methods=_METHODS)
+def root() -> None:
+    """Declare the root path to API Gateway; ``NdApp.__call__`` answers it."""
+
+
+@app.route("/{proxy+}", methods=_METHODS)
+def proxy() -> None:
+    """Declare every other path to API Gateway; ``NdApp.__call__`` answers it."""
+
+
+@app.on_sqs_message(
+    queue=os.environ.get("NDLAMBDA_ERASE_QUEUE", "ndlambda-erase"), batch_size=1, name="erase"
+)
+def erase_worker(event: SQSEvent) -> dict[str, Any]:
+    """Remove the voxels of deleted channels."""
+    return erase.handler(event.to_dict(), event.context)

@@ -1,0 +1,1 @@
+"""Lambda entry points, one a file: event and context in, answer out."""

@@ -1,0 +1,38 @@
+"""How a worker answers a batch of SQS messages."""
+
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ndlambda.errors import NDLambdaError
+
+_THREADS = 4
+
+logger = logging.getLogger("ndlambda.worker")
+
+
+def answer(event: Mapping[str, Any], handle: Callable[[str], None]) -> dict[str, Any]:
+    """Handle the body of every record and give the failed ones to SQS.
+
+    A retryable error comes back by itself; an unknown one comes back, too, and ends among the
+    dead letters. Any other error of ours would only happen again: it is logged and the message
+    is done with. What was to be done is still in the table.
+    """
+    records = event["Records"]
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="worker") as pool:
+        futures = {record["messageId"]: pool.submit(handle, record["body"]) for record in records}
+    failed = []
+    for message_id, future in futures.items():
+        error = future.exception()
+        if error is None:
+            continue
+        again = not isinstance(error, NDLambdaError) or error.retryable
+        logger.error(
+            "message failed",
+            exc_info=error,
+            extra={"fields": {"message": message_id, "again": again}},
+        )
+        if again:
+            failed.append(message_id)
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}

@@ -1,0 +1,14 @@
+"""The worker of deletions: SQS messages that name jobs in the table."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from functions.batch import answer
+from ndlambda import runtime
+from ndlambda.services.erase_jobs import job_id_of
+
+
+def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:  # noqa: ARG001
+    """Run the job of every message; the answer lists those to be delivered again."""
+    erasure = runtime.current().erasure
+    return answer(event, lambda body: erasure.run(job_id_of(body)))

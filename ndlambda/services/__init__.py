@@ -1,0 +1,1 @@
+"""Use cases. They see the ports, never an adapter, and nothing of HTTP."""

@@ -1,0 +1,157 @@
+"""What is still to be erased, as rows; the queue only calls the worker to them."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+
+from ndlambda.errors import MalformedBodyError, PreconditionFailedError
+from ndlambda.services import rows
+from ndlambda.stores.ports import Delete, Put, Queue, Row, Table
+
+PARTITION = "erase"
+LONGEST_DELAY_S = 900
+"""The longest that SQS holds a message back."""
+OVERDUE_S = 60
+"""Seconds behind its call after which a job is called again: its message may be lost."""
+
+_FORMAT = 1
+
+
+class EraseKind(StrEnum):
+    """What a job erases."""
+
+    DATASET = "dataset"
+    PROJECT = "project"
+    CHANNEL = "channel"
+
+
+@dataclass(frozen=True, slots=True)
+class EraseJob:
+    """One erasure that has begun. Its row goes when nothing is left to do.
+
+    Attributes
+    ----------
+    id
+        The uid of the dataset, project or channel, so that deleting twice is one job.
+    name
+        Of the dataset or project; ``PROJECT/CHANNEL`` of a channel.
+    deleted_at
+        Unix seconds at which the row of the channel (or the mark of the rest) was written.
+    called_at
+        Unix seconds for which the worker was last called.
+    swept
+        Whether a whole pass over the objects was made.
+    """
+
+    id: str
+    kind: EraseKind
+    name: str
+    deleted_at: float
+    called_at: float
+    swept: bool = False
+
+    @property
+    def prefix(self) -> str:
+        """Of the keys of a channel's objects."""
+        return f"{self.name}/{self.id}/"
+
+    @property
+    def row(self) -> Row:
+        """The row that holds this job."""
+        return Row(PARTITION, self.id, doc={"v": _FORMAT, **asdict(self)})
+
+    @classmethod
+    def from_row(cls, row: Row) -> "EraseJob":
+        """Give the job that a row holds."""
+        doc = row.doc
+        return cls(
+            id=doc["id"],
+            kind=EraseKind(doc["kind"]),
+            name=doc["name"],
+            deleted_at=doc["deleted_at"],
+            called_at=doc["called_at"],
+            swept=doc["swept"],
+        )
+
+
+def job_id_of(body: str) -> str:
+    """Give the job that a message is about.
+
+    Raises
+    ------
+    MalformedBodyError
+        The text is no message of ours.
+    """
+    try:
+        message = json.loads(body)
+    except ValueError as error:
+        raise MalformedBodyError("The message is not JSON.") from error
+    match message:
+        case {"v": 1, "job": str(job_id)} if job_id:
+            return job_id
+    raise MalformedBodyError("The message is not a version 1 message of an erasure.")
+
+
+class EraseJobs:
+    """The rows of erasures and the calls to the worker."""
+
+    def __init__(self, table: Table, queue: Queue, clock: Callable[[], float]) -> None:
+        self._table = table
+        self._queue = queue
+        self._clock = clock
+
+    def new(self, job_id: str, kind: EraseKind, name: str) -> EraseJob:
+        """Give a job that begins now; it is stored with ``put_action``."""
+        now = self._clock()
+        return EraseJob(job_id, kind, name, deleted_at=now, called_at=now)
+
+    def put_action(self, job: EraseJob) -> Put:
+        """Give the action that stores a job, for the transaction that removes its thing."""
+        return Put(job.row)
+
+    def delete_action(self, job_id: str) -> Delete:
+        """Give the action that ends a job."""
+        return Delete(PARTITION, job_id)
+
+    def find(self, job_id: str) -> EraseJob | None:
+        """Give a job, or None when it is done."""
+        row = self._table.get(PARTITION, job_id)
+        return None if row is None else EraseJob.from_row(row)
+
+    def end(self, job_id: str) -> None:
+        """Remove a job that has nothing left to do."""
+        self._table.delete(PARTITION, job_id)
+
+    def call(self, job_ids: Sequence[str], delay_s: float = 0) -> None:
+        """Call the worker to jobs, after their rows are stored."""
+        if job_ids:
+            bodies = [json.dumps({"v": _FORMAT, "job": job_id}) for job_id in job_ids]
+            self._queue.send(bodies, delay_s=min(math.ceil(delay_s), LONGEST_DELAY_S))
+
+    def note(self, job: EraseJob) -> None:
+        """Store what changed in a job, unless it has been done meanwhile."""
+        row = self._table.get(PARTITION, job.id)
+        if row is not None:
+            self._put_if_same(job, row.version)
+
+    def call_overdue(self) -> int:
+        """Call the worker again to jobs that it should have come to, and give how many."""
+        now = self._clock()
+        overdue = [
+            row
+            for row in rows.children(self._table, PARTITION)
+            if now - EraseJob.from_row(row).called_at >= OVERDUE_S
+        ]
+        self.call([row.sk for row in overdue])
+        for row in overdue:
+            self._put_if_same(replace(EraseJob.from_row(row), called_at=now), row.version)
+        return len(overdue)
+
+    def _put_if_same(self, job: EraseJob, version: int) -> None:
+        try:
+            self._table.put(job.row, expect=version)
+        except PreconditionFailedError:
+            # Done or noted by another worker, who knows as much.
+            return

@@ -1,0 +1,55 @@
+"""Rows of what is there; what is being deleted is not found, unless that is asked for."""
+
+from ndlambda.errors import ChannelNotFoundError, DatasetNotFoundError, ProjectNotFoundError
+from ndlambda.services import rows
+from ndlambda.stores.ports import Row, Table
+
+
+class Finder:
+    """Reads rows, each time anew."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def dataset(self, name: str, *, even_deleting: bool = False) -> Row:
+        """Give the row of a dataset.
+
+        Raises
+        ------
+        DatasetNotFoundError
+            There is none.
+        """
+        row = self._table.get(*rows.dataset_key(name))
+        if row is None or (rows.is_deleting(row) and not even_deleting):
+            raise DatasetNotFoundError(f"Dataset {name!r} does not exist.", dataset=name)
+        return row
+
+    def project(self, name: str, *, even_deleting: bool = False) -> tuple[Row, Row]:
+        """Give the rows of a project and of its dataset.
+
+        Raises
+        ------
+        ProjectNotFoundError
+            There is none.
+        """
+        row = self._table.get(*rows.project_key(name))
+        if row is not None and (even_deleting or not rows.is_deleting(row)):
+            dataset = self._table.get(*rows.dataset_key(rows.to_project(row).dataset))
+            if dataset is not None and (even_deleting or not rows.is_deleting(dataset)):
+                return row, dataset
+        raise ProjectNotFoundError(f"Project {name!r} does not exist.", project=name)
+
+    def channel(self, project: str, name: str) -> Row:
+        """Give the row of a channel.
+
+        Raises
+        ------
+        ChannelNotFoundError
+            The project has none of this name.
+        """
+        row = self._table.get(*rows.channel_key(project, name))
+        if row is None:
+            raise ChannelNotFoundError(
+                f"Channel {name!r} does not exist in project {project!r}.", channel=name
+            )
+        return row

@@ -1,0 +1,79 @@
+"""What a request names, and where its supercuboids lie."""
+
+from dataclasses import dataclass
+
+from ndlambda.cuboids.layout import Layout
+from ndlambda.errors import OutOfBoundsError
+from ndlambda.model.catalog import Channel
+from ndlambda.space.box import Box
+from ndlambda.space.pyramid import Level
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """What a request names: a box of one resolution at some time points.
+
+    Attributes
+    ----------
+    level
+        The resolution's geometry.
+    box
+        Zero-based voxels of that resolution.
+    times
+        Half-open range of time points.
+    neariso
+        Whether the near-isotropic variant of the level is meant.
+    """
+
+    level: Level
+    box: Box
+    times: tuple[int, int]
+    neariso: bool = False
+
+    @property
+    def bounds(self) -> Box:
+        """The whole level (or its near-isotropic variant), zero-based."""
+        if self.neariso:
+            return Box((0, 0, 0), self.level.neariso_imagesize_xyz)
+        return self.level.box
+
+    @property
+    def shape_tzyx(self) -> tuple[int, int, int, int]:
+        """Shape of the array that the region holds."""
+        return (self.times[1] - self.times[0], *self.box.shape_zyx)
+
+    @property
+    def voxels(self) -> int:
+        """Voxels of one channel."""
+        return (self.times[1] - self.times[0]) * self.box.voxels
+
+    def check(self) -> None:
+        """Make sure that the region lies in the volume.
+
+        Raises
+        ------
+        OutOfBoundsError
+            It does not.
+        """
+        if not self.box.within(self.bounds) or not 0 <= self.times[0] < self.times[1]:
+            raise OutOfBoundsError(
+                f"The box {self.box.start_xyz} to {self.box.stop_xyz} (x, y, z; offset taken "
+                f"away) leaves the volume of {self.bounds.stop_xyz} voxels at resolution "
+                f"{self.level.resolution}, or its time range is empty.",
+                size_xyz=self.bounds.stop_xyz,
+                resolution=self.level.resolution,
+            )
+
+
+def layout_of(channel: Channel, level: Level) -> Layout:
+    """Give how a channel's voxels of one level are laid out in supercuboids."""
+    return Layout(channel.dtype, level.cuboid_xyz, channel.cuboids_per_axis, channel.codec)
+
+
+def object_key(channel: Channel, region: Region, time_point: int, code: int) -> str:
+    """Give the key of one supercuboid (design: ``project/channel/uid/resolution/time/morton``)."""
+    variant = "n" if region.neariso else ""
+    return (
+        f"{channel.project}/{channel.name}/{channel.uid}/{region.level.resolution}{variant}"
+        f"/{time_point}/{code:016x}"
+    )

@@ -1,0 +1,376 @@
+"""Voxels of a channel, in and out, through supercuboids.
+
+Arrays are (t, z, y, x), C-ordered, of the channel's little-endian dtype. Boxes are zero-based
+voxels of one resolution (dataset offset already taken away).
+"""
+
+import random
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import FIRST_EXCEPTION, Executor, Future, wait
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ndlambda.cuboids import shard, supercuboid
+from ndlambda.cuboids.codec import is_zero
+from ndlambda.cuboids.layout import Layout, needed_slots
+from ndlambda.errors import (
+    InvalidStateError,
+    PayloadTooLargeError,
+    PreconditionFailedError,
+    ReadOnlyChannelError,
+    WriteContentionError,
+)
+from ndlambda.model.catalog import Channel, Dataset
+from ndlambda.services.budget import ByteBudget
+from ndlambda.services.region import Region, layout_of, object_key
+from ndlambda.space import morton
+from ndlambda.space.box import XYZ, Box
+from ndlambda.space.grid import Cell, cover
+from ndlambda.space.pyramid import Level
+from ndlambda.stores.ports import (
+    Create,
+    ObjectStore,
+    Overwrite,
+    PutMode,
+    Range,
+    Replace,
+    StoredObject,
+    Suffix,
+)
+from ndlambda.voxels.paste import paste
+from ndlambda.voxels.zoom import source_indices, take_zyx
+
+_RANGED_FRACTION = 4
+_MAX_SOURCE_FACTOR = 64
+UNDER_PROPAGATION = 1
+NOT_PROPAGATED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeOptions:
+    """Limits and patience of the volume service.
+
+    Attributes
+    ----------
+    cutout_voxels
+        Most voxels (all channels and times together) that one call reads or writes.
+    contention_s
+        How long one supercuboid is tried again against other writers.
+    """
+
+    cutout_voxels: int = 1 << 28
+    contention_s: float = 60.0
+    clock: Callable[[], float] = time.monotonic
+    pause: Callable[[float], None] = time.sleep
+    jitter: Callable[[], float] = random.random
+    new_write_id: Callable[[], bytes] = field(default=lambda: secrets.token_bytes(16))
+
+
+class VolumeService:
+    """Reads and writes boxes of voxels; safe under concurrent writers of one supercuboid.
+
+    Parameters
+    ----------
+    objects
+        Where supercuboids lie.
+    executor
+        Threads that get, decode, encode and put; its size bounds the bytes in flight.
+    budget
+        Bound on the arrays that all running calls hold.
+    """
+
+    def __init__(
+        self,
+        objects: ObjectStore,
+        executor: Executor,
+        budget: ByteBudget,
+        options: VolumeOptions | None = None,
+    ) -> None:
+        self._objects = objects
+        self._executor = executor
+        self._options = options or VolumeOptions()
+        self.budget = budget
+
+    # --- reading ---------------------------------------------------------------------------
+
+    def check_size(self, region: Region, channels: int = 1) -> None:
+        """Refuse a region that is outside the volume or too large, before anything is allocated.
+
+        Raises
+        ------
+        OutOfBoundsError
+            The region leaves the volume.
+        PayloadTooLargeError
+            It holds more voxels than one call may move.
+        """
+        region.check()
+        limit = self._options.cutout_voxels
+        if region.voxels * channels > limit:
+            raise PayloadTooLargeError(
+                f"{region.voxels * channels} voxels are over the limit of {limit}; "
+                "ask in smaller boxes.",
+                limit=limit,
+                asked=region.voxels * channels,
+            )
+
+    def read(self, dataset: Dataset, channel: Channel, region: Region) -> NDArray[Any]:
+        """Read a region: a new (t, z, y, x) array that the caller owns; missing data is zero.
+
+        Levels that nobody stored are shown by nearest neighbour from the channel's own
+        resolution, supercuboid by supercuboid, until the channel is propagated.
+
+        Raises
+        ------
+        OutOfBoundsError, PayloadTooLargeError
+            See ``check_size``.
+        CuboidDecodeError
+            A stored supercuboid is damaged.
+        """
+        self.check_size(region)
+        out = np.zeros(region.shape_tzyx, channel.dtype)
+        layout = layout_of(channel, region.level)
+        zoomed = (
+            not region.neariso
+            and region.level.resolution != channel.resolution
+            and channel.propagate == NOT_PROPAGATED
+        )
+        base = dataset.pyramid.level(channel.resolution)
+        if zoomed:
+            self._check_zoom(region, base)
+
+        def read_cell(time_point: int, cell: Cell) -> None:
+            target = out[time_point - region.times[0]]
+            target = target[cell.part.slices_zyx(region.box.start_xyz)]
+            key = object_key(channel, region, time_point, cell.code)
+            if not self._read_object(key, layout, cell, target) and zoomed:
+                asked = Region(region.level, cell.part, (time_point, time_point + 1))
+                self._read_zoomed(channel, base, asked, target)
+
+        self._run(
+            partial(read_cell, t, cell)
+            for t in range(*region.times)
+            for cell in cover(region.box, layout.supercuboid_xyz)
+        )
+        return out
+
+    def _read_object(self, key: str, layout: Layout, cell: Cell, target: NDArray[Any]) -> bool:
+        """Fill target with a cell's part; False (and target untouched) where there is no object."""
+        x, y, z = cell.box.start_xyz
+        part = cell.part.shifted((-x, -y, -z))
+        few = len(needed_slots(layout, part)) * _RANGED_FRACTION <= layout.slots
+        if few and not self._objects.whole_reads_are_cheap:
+            return self._read_ranges(key, layout, part, target)
+        stored = self._objects.get(key)
+        if stored is None:
+            return False
+        supercuboid.decode_box(stored.data, layout, part, target)
+        return True
+
+    def _read_ranges(self, key: str, layout: Layout, part: Box, target: NDArray[Any]) -> bool:
+        while True:
+            tail = self._objects.get(key, Suffix(layout.index_bytes))
+            if tail is None:
+                return False
+            index = shard.read_index(tail.data, layout, tail.size)
+            etag = tail.etag
+
+            def fetch(start: int, stop: int, etag: str = etag) -> memoryview:
+                piece = self._objects.get(key, Range(start, stop), if_match=etag)
+                if piece is None:
+                    raise PreconditionFailedError("The supercuboid was replaced while being read.")
+                return piece.data
+
+            try:
+                supercuboid.decode_box_ranged(index, fetch, layout, part, target)
+            except PreconditionFailedError:
+                continue  # a writer came between the two reads: look at its index
+            return True
+
+    def _check_zoom(self, region: Region, base: Level) -> None:
+        source = _source_box(region.box, region.level, base)
+        limit = self._options.cutout_voxels * _MAX_SOURCE_FACTOR
+        if source.voxels * (region.times[1] - region.times[0]) > limit:
+            raise PayloadTooLargeError(
+                f"Showing resolution {region.level.resolution} would read {source.voxels} voxels "
+                f"of resolution {base.resolution}; propagate the channel or ask for a smaller box.",
+                limit=limit,
+                asked=source.voxels,
+            )
+
+    def _read_zoomed(
+        self, channel: Channel, base: Level, asked: Region, target: NDArray[Any]
+    ) -> None:
+        """Fill target (z, y, x) from the channel's own level; one source cell in memory at once."""
+        source_box = _source_box(asked.box, asked.level, base)
+        source = Region(base, source_box, asked.times)
+        layout = layout_of(channel, base)
+        axes = _source_axes(asked.box, asked.level, base, centre=not channel.is_annotation)
+        for cell in cover(source_box, layout.supercuboid_xyz):
+            block = np.empty(cell.part.shape_zyx, channel.dtype)
+            key = object_key(channel, source, asked.times[0], cell.code)
+            if not self._read_object(key, layout, cell, block):
+                continue
+            picks, places = [], []
+            for axis, lo, hi in zip(axes, cell.part.start_xyz, cell.part.stop_xyz, strict=True):
+                first, last = np.searchsorted(axis, (lo, hi))
+                picks.append(axis[first:last] - lo)
+                places.append(slice(int(first), int(last)))
+            if all(pick.size for pick in picks):
+                target[places[2], places[1], places[0]] = take_zyx(
+                    block, (picks[2], picks[1], picks[0])
+                )
+
+    # --- writing ---------------------------------------------------------------------------
+
+    def check_writable(self, channel: Channel) -> None:
+        """Refuse to write to a channel that is read-only or under propagation.
+
+        Raises
+        ------
+        ReadOnlyChannelError, InvalidStateError
+        """
+        if channel.readonly:
+            raise ReadOnlyChannelError(
+                f"Channel {channel.name!r} is read-only.", channel=channel.name
+            )
+        if channel.propagate == UNDER_PROPAGATION:
+            raise InvalidStateError(
+                f"Channel {channel.name!r} is being propagated; write when that has ended.",
+                channel=channel.name,
+            )
+
+    def write(self, channel: Channel, region: Region, array: NDArray[Any]) -> None:
+        """Write the non-zero voxels of a (t, z, y, x) array; zeros never erase (ndstore's rule).
+
+        Every supercuboid changes by one conditional replacement, so concurrent writers of
+        overlapping boxes lose nothing; a call that fails half-way may be repeated as it is.
+
+        Raises
+        ------
+        ReadOnlyChannelError, InvalidStateError
+            See ``check_writable``.
+        OutOfBoundsError, PayloadTooLargeError
+            See ``check_size``.
+        WriteContentionError
+            Other writers kept winning one supercuboid for ``contention_s``.
+        """
+        self.check_writable(channel)
+        self.check_size(region)
+        layout = layout_of(channel, region.level)
+
+        def write_cell(time_point: int, cell: Cell) -> None:
+            values = array[time_point - region.times[0]]
+            values = values[cell.part.slices_zyx(region.box.start_xyz)]
+            if not is_zero(values):
+                key = object_key(channel, region, time_point, cell.code)
+                with np.errstate(invalid="ignore"):  # a signalling NaN is a voxel like another
+                    self._write_cell(key, layout, cell, values, region.bounds)
+
+        self._run(
+            partial(write_cell, t, cell)
+            for t in range(*region.times)
+            for cell in cover(region.box, layout.supercuboid_xyz)
+        )
+
+    def _write_cell(
+        self, key: str, layout: Layout, cell: Cell, values: NDArray[Any], bounds: Box
+    ) -> None:
+        """Paste values over one supercuboid by conditional puts until one of them holds.
+
+        A put whose answer was lost fails its own retry; the next turn then finds its voxels there
+        and has nothing left to put.
+        """
+        whole = cell.box.intersection(bounds) == cell.part
+        existing: StoredObject | None = None
+        mode: PutMode = Create()
+        if whole and values.all():
+            mode = Overwrite()
+        elif not whole:
+            existing = self._objects.get(key)
+        deadline = self._options.clock() + self._options.contention_s
+        backoff_s = 0.001
+        while True:
+            if existing is not None:
+                mode = Replace(existing.etag)
+            data = existing.data if existing is not None else None
+            replaced = _pasted(data, layout, cell, values)
+            if not replaced:
+                return
+            write_id = self._options.new_write_id()
+            body = supercuboid.splice(data, layout, replaced, write_id)
+            try:
+                self._objects.put(key, body, mode)
+            except PreconditionFailedError as error:
+                if self._options.clock() > deadline:
+                    raise WriteContentionError(
+                        "Other writers kept changing the same supercuboid; send the request again.",
+                        key=key,
+                    ) from error
+            else:
+                return
+            self._options.pause(backoff_s * self._options.jitter())
+            backoff_s = min(backoff_s * 2, 0.25)
+            existing = self._objects.get(key)
+            mode = Create()
+
+    def _run(self, tasks: Iterable[Callable[[], None]]) -> None:
+        futures: list[Future[None]] = [self._executor.submit(task) for task in tasks]
+        done, waiting = wait(futures, return_when=FIRST_EXCEPTION)
+        for future in waiting:
+            future.cancel()
+        wait(waiting)
+        for future in done:
+            future.result()
+
+
+def _pasted(
+    existing: memoryview | None, layout: Layout, cell: Cell, values: NDArray[Any]
+) -> Mapping[int, NDArray[Any]]:
+    """Give the cuboids of a supercuboid that change when values are pasted over its part."""
+    x, y, z = cell.box.start_xyz
+    changed: dict[int, NDArray[Any]] = {}
+    for piece in needed_slots(layout, cell.part.shifted((-x, -y, -z))):
+        fresh = values[piece.where]
+        if is_zero(fresh):
+            continue
+        cuboid = np.zeros(layout.cuboid_shape_zyx, layout.dtype)
+        if existing is not None:
+            supercuboid.decode_box(existing, layout, _cuboid_box(layout, piece.slot), cuboid)
+        if paste(cuboid[piece.box.slices_zyx()], fresh):
+            changed[piece.slot] = cuboid
+    return changed
+
+
+def _cuboid_box(layout: Layout, slot: int) -> Box:
+    """Give a cuboid in voxels from its supercuboid's corner."""
+    (ix, iy, iz), (cx, cy, cz) = morton.decode(slot), layout.cuboid_xyz
+    return Box.at((ix * cx, iy * cy, iz * cz), layout.cuboid_xyz)
+
+
+def _source_axes(
+    box: Box, level: Level, base: Level, *, centre: bool
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    shift = level.resolution - base.resolution
+    z_scales = level.imagesize_xyz[2] != base.imagesize_xyz[2]
+    shifts = (shift, shift, shift if z_scales else 0)
+    x, y, z = (
+        source_indices(lo, hi, size, by, centre=centre)
+        for lo, hi, size, by in zip(
+            box.start_xyz, box.stop_xyz, base.imagesize_xyz, shifts, strict=True
+        )
+    )
+    return x, y, z
+
+
+def _source_box(box: Box, level: Level, base: Level) -> Box:
+    axes = _source_axes(box, level, base, centre=True)
+    firsts = _source_axes(box, level, base, centre=False)
+    start: XYZ = (int(firsts[0][0]), int(firsts[1][0]), int(firsts[2][0]))
+    stop: XYZ = (int(axes[0][-1]) + 1, int(axes[1][-1]) + 1, int(axes[2][-1]) + 1)
+    return Box(start, stop)

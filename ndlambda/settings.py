@@ -1,0 +1,110 @@
+"""Every setting of the server, read once from the environment.
+
+``docs/settings.md`` lists them; a test keeps the two equal.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+from ndlambda.errors import InvalidArgumentError
+
+LAMBDA_BODY_BYTES = 4 * 1024 * 1024
+"""Largest body passed through Lambda: its 6 MB payload holds the body as base64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How this process runs. Each field is the environment variable ``NDLAMBDA_<FIELD>``.
+
+    Attributes
+    ----------
+    store
+        ``disk`` (files and SQLite under ``data``) or ``aws`` (S3, DynamoDB, SQS).
+    data
+        Folder of the disk stores.
+    bucket, table, erase_queue
+        Names of the S3 bucket, the DynamoDB table and the SQS queue of erasures.
+    aws_endpoint
+        Address of an S3, DynamoDB and SQS look-alike; empty for AWS itself.
+    secret
+        Server secret (hex or any text) that keys are hashed with; on disk it is made at first
+        start and kept in ``data/secret.key``.
+    admin_key
+        Key of the superuser ``admin``; on disk made at first start and kept in
+        ``data/admin.key``.
+    anonymous_write
+        Whether everybody may write to public tokens, as ndstore allowed.
+    ndauth_secret
+        Shared secret of ``/ndauth/validate/``; empty turns the route off.
+    lambda_limits
+        Enforce Lambda's body limits (bodies over 4 MiB go through the store).
+    cutout_voxels
+        Most voxels that one cutout reads or writes.
+    body_bytes
+        Longest request body.
+    memory_bytes
+        Most bytes of voxels that all running requests hold together.
+    threads
+        Threads that read and write supercuboids.
+    cache_s
+        Seconds that catalogue look-ups may be remembered.
+    erase_grace_s
+        Seconds after a deletion before its last erasing pass.
+    fsync
+        Whether disk writes are forced to the device before they are acknowledged.
+    """
+
+    store: str = "disk"
+    data: Path = Path("nd-data")
+    bucket: str = "ndlambda"
+    table: str = "ndlambda"
+    erase_queue: str = "ndlambda-erase"
+    aws_endpoint: str = ""
+    secret: str = ""
+    admin_key: str = ""
+    anonymous_write: bool = False
+    ndauth_secret: str = ""
+    lambda_limits: bool = False
+    cutout_voxels: int = 1 << 28
+    body_bytes: int = 1 << 31
+    memory_bytes: int = 1 << 32
+    threads: int = 8
+    cache_s: float = 5.0
+    erase_grace_s: float = 900.0
+    fsync: bool = True
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read ``NDLAMBDA_*`` variables; absent or empty ones keep their default.
+
+        Raises
+        ------
+        InvalidArgumentError
+            A value cannot be read as its type.
+        """
+        source = os.environ if environ is None else environ
+        values: dict[str, Any] = {}
+        for item in fields(cls):
+            text = source.get(f"NDLAMBDA_{item.name.upper()}", "")
+            if text:
+                values[item.name] = _parse(item.name, text, type(item.default))
+        return cls(**values)
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Longest request body that this process accepts."""
+        return min(self.body_bytes, LAMBDA_BODY_BYTES) if self.lambda_limits else self.body_bytes
+
+
+def _parse(name: str, text: str, kind: type) -> Any:
+    try:
+        if kind is bool:
+            return {"1": True, "true": True, "0": False, "false": False}[text.lower()]
+        return kind(text)
+    except (KeyError, ValueError) as error:
+        raise InvalidArgumentError(
+            f"NDLAMBDA_{name.upper()}={text!r} is not a valid {kind.__name__}.", setting=name
+        ) from error

@@ -1,0 +1,1 @@
+"""Servers and stand-ins that tests and benchmarks share."""
