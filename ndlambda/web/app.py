@@ -1,0 +1,155 @@
+"""The WSGI application: one way in for waitress, Lambda and tests."""
+
+import json
+import logging
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+from werkzeug.routing import MapAdapter
+from werkzeug.wrappers import Request, Response
+
+from ndlambda.errors import (
+    MethodNotAllowedError,
+    NDLambdaError,
+    PayloadTooLargeError,
+    RouteNotFoundError,
+)
+from ndlambda.model.principal import ANONYMOUS, Principal
+from ndlambda.web.auth import principal_of
+from ndlambda.web.openapi import openapi_document
+from ndlambda.web.problem import Dialect, problem_document, problem_response
+from ndlambda.web.routing import Context, Route, build_map, discover, normalise
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+    from ndlambda.runtime import Runtime
+
+_log = logging.getLogger("ndlambda.web")
+
+_READING = ("GET", "HEAD", "OPTIONS")
+_EXPOSED = "X-NDLambda-Shape, X-NDLambda-Dtype, X-Request-Id, Content-Disposition"
+
+
+class App:
+    """Routes requests to views, turns errors into problem documents, logs a line a request.
+
+    Parameters
+    ----------
+    runtime
+        The services that views use.
+    routes
+        The route table; all of ``ndlambda.web.routes`` unless a test says otherwise.
+    """
+
+    def __init__(self, runtime: "Runtime", routes: Sequence[Route] | None = None) -> None:
+        self._runtime = runtime
+        self.routes = tuple(discover("ndlambda.web.routes") if routes is None else routes)
+        self._map = build_map(self.routes)
+        self.openapi = json.dumps(openapi_document(self.routes))
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        """Answer one WSGI request."""
+        started = time.perf_counter()
+        request = Request(environ)
+        request_id = secrets.token_hex(8)
+        principal, response = self._answer(request, request_id)
+        response.headers["X-Request-Id"] = request_id
+        if request.method in _READING:
+            response.headers["Access-Control-Allow-Origin"] = "*"
+            response.headers["Access-Control-Expose-Headers"] = _EXPOSED
+        _log.info(
+            "%s %s %s",
+            request.method,
+            request.path,
+            response.status_code,
+            extra={
+                "fields": {
+                    "request_id": request_id,
+                    "method": request.method,
+                    "path": request.path,
+                    "status": response.status_code,
+                    "user": principal.name,
+                    "bytes_in": request.content_length or 0,
+                    "bytes_out": response.content_length or 0,
+                    "ms": round((time.perf_counter() - started) * 1000, 1),
+                }
+            },
+        )
+        return response(environ, start_response)
+
+    def _answer(self, request: Request, request_id: str) -> tuple[Principal, Response]:
+        principal, dialect = ANONYMOUS, Dialect.V1
+        try:
+            path = normalise(request.path)
+            adapter = self._map.bind("", path_info=path.rstrip("/") or "/")
+            if request.method == "OPTIONS":
+                return principal, self._options(adapter, path)
+            route, arguments = self._match(adapter, request.method, path)
+            dialect = route.dialect
+            self._check_body(request)
+            principal = principal_of(request, self._runtime.users, dialect)
+            context = Context(request, self._runtime, principal, request_id, path, self)
+            return principal, route.view(context, **arguments)
+        except NDLambdaError as error:
+            response = problem_response(error, request_id, dialect)
+            if response.status_code >= 500:
+                _log.exception("request failed", extra={"fields": {"request_id": request_id}})
+            return principal, response
+        except HTTPException as error:  # werkzeug's own, from reading a broken request
+            return principal, problem_document(
+                name=f"{type(error).__name__}Error",
+                status=error.code or 500,
+                detail=error.description or "The request cannot be read.",
+                request_id=request_id,
+            )
+        except Exception:  # noqa: BLE001 - the last net: the caller gets a 500 without internals
+            _log.exception("unexpected error", extra={"fields": {"request_id": request_id}})
+            return principal, problem_document(
+                name="NDLambdaError",
+                status=500,
+                detail="The server failed; its log has the reason under this request id.",
+                request_id=request_id,
+            )
+
+    def _match(self, adapter: MapAdapter, method: str, path: str) -> tuple[Route, dict[str, Any]]:
+        try:
+            route, arguments = adapter.match(method=method)
+        except MethodNotAllowed as error:
+            raise MethodNotAllowedError(
+                f"{method} is not for this path.", allow=sorted(error.valid_methods or ())
+            ) from error
+        except NotFound as error:
+            raise RouteNotFoundError(
+                f"No route has the path {path!r}; /openapi.json lists all routes.", path=path
+            ) from error
+        return route, dict(arguments)
+
+    def _options(self, adapter: MapAdapter, path: str) -> Response:
+        allowed = sorted({*adapter.allowed_methods(), "OPTIONS"})
+        if allowed == ["OPTIONS"]:
+            raise RouteNotFoundError(f"No route has the path {path!r}.", path=path)
+        return Response(
+            status=204,
+            headers={
+                "Allow": ", ".join(allowed),
+                "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
+                "Access-Control-Allow-Headers": "Authorization",
+                "Access-Control-Max-Age": "86400",
+            },
+        )
+
+    def _check_body(self, request: Request) -> None:
+        limit = self._runtime.settings.max_body_bytes
+        if (request.content_length or 0) > limit:
+            raise PayloadTooLargeError(
+                f"The body of {request.content_length} bytes is over the limit of {limit}; "
+                "send smaller boxes.",
+                limit=limit,
+            )
+        request.max_content_length = limit

@@ -1,0 +1,42 @@
+"""How a large body leaves: directly, or on Lambda through the object store and a redirect."""
+
+import secrets
+
+from werkzeug.wrappers import Response
+
+from ndlambda.settings import LAMBDA_BODY_BYTES
+from ndlambda.stores.ports import Overwrite
+from ndlambda.web.routing import Context
+from ndlambda.wire.volume.contract import Body
+
+RESULTS_PREFIX = "results/"
+_RESULT_EXPIRES_S = 900
+
+
+def deliver(
+    context: Context,
+    body: Body,
+    content_type: str,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """Answer a body, by redirect where Lambda could not carry it.
+
+    Lambda's payload ends at 6 MB with the body in base64, so bodies over 4 MiB are put under
+    ``results/`` (expiring in a day) and answered 303 to a URL that reads them without a key.
+    """
+    if not context.runtime.settings.lambda_limits or len(body) <= LAMBDA_BODY_BYTES:
+        response = Response(bytes(body), content_type=content_type, headers=headers)
+        response.headers["Content-Length"] = str(len(body))
+        return response
+    name = secrets.token_urlsafe(32)
+    objects = context.runtime.objects
+    objects.put(RESULTS_PREFIX + name, memoryview(body), Overwrite())
+    url = objects.presign("get", RESULTS_PREFIX + name, _RESULT_EXPIRES_S)
+    return Response(
+        status=303,
+        headers={
+            **(headers or {}),
+            "Location": url or f"/v1/results/{name}",
+            "Cache-Control": "no-store",
+        },
+    )

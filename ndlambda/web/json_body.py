@@ -1,0 +1,46 @@
+"""JSON request bodies and answers."""
+
+import json
+from typing import Any
+
+from werkzeug.wrappers import Request, Response
+
+from ndlambda.errors import MalformedBodyError, PayloadTooLargeError
+
+_LIMIT_BYTES = 1 << 20
+
+
+def json_object(request: Request) -> dict[str, Any]:
+    """Read a body that is one JSON object, whatever its content type says (ndio sends none).
+
+    Raises
+    ------
+    MalformedBodyError
+        It is not JSON, or not an object, or says a field twice.
+    PayloadTooLargeError
+        It is longer than a megabyte.
+    """
+    if (request.content_length or 0) > _LIMIT_BYTES:
+        raise PayloadTooLargeError(
+            f"A JSON body may have {_LIMIT_BYTES} bytes here.", limit=_LIMIT_BYTES
+        )
+    try:
+        value = json.loads(request.get_data(), object_pairs_hook=_without_doubles)
+    except (ValueError, RecursionError) as error:
+        raise MalformedBodyError(f"The body is not valid JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise MalformedBodyError('The body must be a JSON object like {"name": …}.')
+    return value
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        message = "a field is there twice"
+        raise ValueError(message)
+    return found
+
+
+def json_response(value: object, status: int = 200) -> Response:
+    """Answer a value as JSON."""
+    return Response(json.dumps(value), status=status, content_type="application/json")

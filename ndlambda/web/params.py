@@ -1,0 +1,158 @@
+"""From paths and queries to regions of a dataset: the only place that takes the offset away."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ndlambda.errors import InvalidArgumentError, OutOfBoundsError, PathSyntaxError
+from ndlambda.model.catalog import Channel, Dataset
+from ndlambda.services.region import Region
+from ndlambda.space.box import Box
+
+_INTEGER = r"\d{1,18}"
+_CUTOUT = re.compile(
+    rf"(?P<resolution>\d{{1,3}})/(?P<x0>{_INTEGER}),(?P<x1>{_INTEGER})"
+    rf"/(?P<y0>{_INTEGER}),(?P<y1>{_INTEGER})/(?P<z0>{_INTEGER}),(?P<z1>{_INTEGER})"
+    rf"(?=/|$)(?:/(?P<t0>{_INTEGER}),(?P<t1>{_INTEGER})(?=/))?"
+)
+_WINDOW = re.compile(r"/window/(\d+(?:\.\d*)?),(\d+(?:\.\d*)?)/")
+_FILTER = re.compile(rf"/filter/({_INTEGER}(?:,{_INTEGER})*)/")
+_RANGE = re.compile(rf"({_INTEGER}):({_INTEGER})")
+
+
+@dataclass(frozen=True, slots=True)
+class CutoutArguments:
+    """What the rest of a legacy cutout path says; the box is in dataset coordinates.
+
+    Attributes
+    ----------
+    times
+        None where the path names no time range; the answer then has no time axis.
+    window
+        Values that become 0 and 255, or None.
+    ids
+        Labels to keep, or None for all.
+    """
+
+    resolution: int
+    box: Box
+    times: tuple[int, int] | None
+    neariso: bool
+    window: tuple[float, float] | None
+    ids: frozenset[int] | None
+
+
+def parse_cutout(arguments: str) -> CutoutArguments:
+    """Read ``res/x0,x1/y0,y1/z0,z1[/t0,t1/][neariso/][window/a,b/][filter/ids/]``.
+
+    Options count only when they end in a slash, as in ndstore; ndio sends some without and
+    depends on their being ignored. ``0,0`` as a time range is ignored too (an old ndio quirk).
+
+    Raises
+    ------
+    PathSyntaxError
+        The ranges are not there or not decimal.
+    EmptyBoxError
+        A range is empty or reversed.
+    """
+    match = _CUTOUT.match(arguments)
+    if match is None:
+        raise PathSyntaxError(
+            "A cutout is RESOLUTION/x0,x1/y0,y1/z0,z1/ in non-negative decimal integers.",
+            path=arguments,
+        )
+    number = {name: int(text) for name, text in match.groupdict().items() if text is not None}
+    box = Box(
+        (number["x0"], number["y0"], number["z0"]), (number["x1"], number["y1"], number["z1"])
+    )
+    times = (number["t0"], number["t1"]) if "t0" in number else None
+    options = arguments[match.end() :]
+    window = _WINDOW.search(options)
+    ids = _FILTER.search(options)
+    return CutoutArguments(
+        resolution=number["resolution"],
+        box=box,
+        times=None if times == (0, 0) else times,
+        neariso="/neariso/" in options,
+        window=(float(window[1]), float(window[2])) if window else None,
+        ids=frozenset(map(int, ids[1].split(","))) if ids else None,
+    )
+
+
+def region_of(dataset: Dataset, channel: Channel, arguments: CutoutArguments) -> Region:
+    """Give the region that a legacy cutout names, checked against the volume.
+
+    Near-isotropic data is another pyramid only where it differs; where its scale is 1 the plain
+    level is meant (ndstore wrote it where nobody could read it back).
+
+    Raises
+    ------
+    ResolutionNotFoundError, OutOfBoundsError
+    """
+    level = dataset.pyramid.level(arguments.resolution)
+    times = arguments.times or (channel.default_time, channel.default_time + 1)
+    return _region(
+        Region(
+            level,
+            arguments.box,
+            times,
+            neariso=arguments.neariso and level.neariso_scaledown > 1,
+        )
+    )
+
+
+def _region(region: Region) -> Region:
+    x, y, z = region.level.offset_xyz
+    if any(at < off for at, off in zip(region.box.start_xyz, (x, y, z), strict=True)):
+        raise OutOfBoundsError(
+            f"The box starts at {region.box.start_xyz} (x, y, z), before the dataset's offset "
+            f"{(x, y, z)} at resolution {region.level.resolution}.",
+            offset_xyz=(x, y, z),
+        )
+    shifted = Region(
+        region.level, region.box.shifted((-x, -y, -z)), region.times, neariso=region.neariso
+    )
+    shifted.check()
+    return shifted
+
+
+def region_of_query(
+    dataset: Dataset, channel: Channel, query: Mapping[str, str]
+) -> tuple[Region, bool]:
+    """Give the region that a v1 query names, and whether it names a time range.
+
+    ``resolution``, and half-open ranges ``x=a:b`` (also y, z, t) in dataset coordinates; an axis
+    left out is whole, time left out is the channel's first point.
+
+    Raises
+    ------
+    InvalidArgumentError
+        A parameter is not an integer or a range.
+    EmptyBoxError, OutOfBoundsError, ResolutionNotFoundError
+    """
+    resolution = query.get("resolution", "0")
+    if not re.fullmatch(r"\d{1,3}", resolution):
+        raise InvalidArgumentError(f"resolution={resolution!r} is not a number like 0.")
+    level = dataset.pyramid.level(int(resolution))
+    ranges = [
+        _query_range(query, axis, offset, offset + size)
+        for axis, offset, size in zip("xyz", level.offset_xyz, level.imagesize_xyz, strict=True)
+    ]
+    (x0, x1), (y0, y1), (z0, z1) = ranges
+    timed = "t" in query
+    first = channel.default_time
+    times = _query_range(query, "t", first, first + 1)
+    return _region(Region(level, Box((x0, y0, z0), (x1, y1, z1)), times)), timed
+
+
+def _query_range(query: Mapping[str, str], axis: str, start: int, stop: int) -> tuple[int, int]:
+    text = query.get(axis)
+    if text is None:
+        return start, stop
+    match = _RANGE.fullmatch(text)
+    if match is None:
+        raise InvalidArgumentError(
+            f"{axis}={text!r} is not a range like {start}:{stop} of non-negative integers.",
+            parameter=axis,
+        )
+    return int(match[1]), int(match[2])

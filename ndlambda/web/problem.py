@@ -1,0 +1,145 @@
+"""Errors as ``application/problem+json`` (RFC 9457), and the one table of statuses."""
+
+import json
+from enum import Enum
+
+from werkzeug.wrappers import Response
+
+from ndlambda import errors
+
+
+class Dialect(Enum):
+    """Whose statuses a route answers with.
+
+    ``V1`` uses the table as it is. ndstore's clients and tests pin other statuses on its routes:
+    most faults of a request are 404 on data routes (``NDSTORE``), 400 on the resource API
+    (``RESOURCE``); a denied anonymous caller gets 401 only on ``info`` and ``projinfo``
+    (``NDSTORE_INFO``), else 403. ``NDAUTH`` answers 403 to whatever is wrong with credentials.
+    """
+
+    V1 = "v1"
+    NDSTORE = "ndstore"
+    NDSTORE_INFO = "ndstore-info"
+    RESOURCE = "resource"
+    NDAUTH = "ndauth"
+
+
+STATUS: dict[type[errors.NDLambdaError], int] = {
+    errors.NDLambdaError: 500,
+    errors.InvalidArgumentError: 400,
+    errors.AuthenticationError: 401,
+    errors.PermissionDeniedError: 403,
+    errors.NotFoundError: 404,
+    errors.RouteNotFoundError: 404,
+    errors.MethodNotAllowedError: 405,
+    errors.NotAcceptableError: 406,
+    errors.ConflictError: 409,
+    errors.PreconditionFailedError: 412,
+    errors.PayloadTooLargeError: 413,
+    errors.UnsupportedMediaTypeError: 415,
+    errors.ValidationError: 422,
+    errors.QuotaExceededError: 429,
+    errors.IntegrityError: 500,
+    errors.UpstreamError: 502,
+    errors.UpstreamThrottledError: 503,
+    errors.UpstreamTimeoutError: 504,
+}
+
+_DATA_OVERRIDES: dict[type[errors.NDLambdaError], int] = {
+    errors.InvalidArgumentError: 404,
+    errors.ReadOnlyChannelError: 404,
+    errors.InvalidStateError: 404,
+    errors.UnsupportedMediaTypeError: 404,
+    errors.MalformedCredentialsError: 401,
+    errors.MethodNotAllowedError: 400,
+}
+
+OVERRIDES: dict[Dialect, dict[type[errors.NDLambdaError], int]] = {
+    Dialect.V1: {},
+    Dialect.NDSTORE: {**_DATA_OVERRIDES, errors.AuthenticationError: 403},
+    Dialect.NDSTORE_INFO: _DATA_OVERRIDES,
+    Dialect.RESOURCE: {
+        errors.AuthenticationError: 403,
+        errors.MalformedCredentialsError: 401,
+        errors.ConflictError: 400,
+        errors.WriteContentionError: 409,
+        errors.ValidationError: 400,
+    },
+    Dialect.NDAUTH: {errors.InvalidArgumentError: 403, errors.MalformedCredentialsError: 401},
+}
+
+_RETRY_AFTER_S = {
+    errors.QuotaExceededError: 5,
+    errors.UpstreamThrottledError: 2,
+    errors.WriteContentionError: 1,
+}
+
+
+def status_of(error_class: type[errors.NDLambdaError], dialect: Dialect = Dialect.V1) -> int:
+    """Give the HTTP status of an error class: the nearest class that a table names wins."""
+    overrides = OVERRIDES[dialect]
+    for cls in error_class.__mro__:
+        if cls in overrides:
+            return overrides[cls]
+        if cls in STATUS:
+            return STATUS[cls]
+    return 500
+
+
+def problem_response(
+    error: errors.NDLambdaError, request_id: str, dialect: Dialect = Dialect.V1
+) -> Response:
+    """Give the answer that tells a caller about an error."""
+    status = status_of(type(error), dialect)
+    return problem_document(
+        name=type(error).__name__,
+        status=status,
+        detail=error.message,
+        request_id=request_id,
+        details=error.details,
+        headers=_headers_of(error, status),
+    )
+
+
+def problem_document(
+    *,
+    name: str,
+    status: int,
+    detail: str,
+    request_id: str,
+    details: dict[str, object] | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """Give a problem document; ``details`` become extension members and never replace ours."""
+    body = {
+        **(details or {}),
+        "type": f"urn:ndlambda:error:{name}",
+        "title": _title(name),
+        "status": status,
+        "detail": detail,
+        "instance": request_id,
+    }
+    return Response(
+        json.dumps(body, default=str),
+        status=status,
+        content_type="application/problem+json",
+        headers=headers,
+    )
+
+
+def _title(class_name: str) -> str:
+    words = "".join(f" {c.lower()}" if c.isupper() else c for c in class_name).strip()
+    return words.removesuffix(" error").capitalize()
+
+
+def _headers_of(error: errors.NDLambdaError, status: int) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="ndlambda", Token realm="ndlambda"'
+    if isinstance(error, errors.MethodNotAllowedError):
+        headers["Allow"] = ", ".join(error.details.get("allow", ()))
+    for cls in type(error).__mro__:
+        if cls in _RETRY_AFTER_S:
+            headers["Retry-After"] = str(error.details.get("retry_after_s", _RETRY_AFTER_S[cls]))
+            break
+    return headers

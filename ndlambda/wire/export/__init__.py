@@ -1,0 +1,87 @@
+"""Cutouts as files that other programs open: one file a format, found by discovery.
+
+A module of this folder is a format if it has ``SUFFIXES`` and ``write(path, cutout)``.
+"""
+
+import importlib
+import pkgutil
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from numpy.typing import NDArray
+
+from ndlambda.errors import UnknownNameError
+
+
+@dataclass(frozen=True, slots=True)
+class Cutout:
+    """Voxels with what a file format may want to say of them.
+
+    Attributes
+    ----------
+    array
+        (z, y, x) or (t, z, y, x), little endian.
+    channel, channel_type
+        Where it comes from.
+    corner_xyz
+        Dataset coordinates of the first voxel.
+    voxelres_xyz
+        Voxel size in nanometres.
+    """
+
+    array: NDArray[Any]
+    channel: str
+    channel_type: str
+    corner_xyz: tuple[int, int, int]
+    voxelres_xyz: tuple[float, float, float]
+
+
+class _Format(Protocol):
+    SUFFIXES: tuple[str, ...]
+
+    def write(self, path: Path, cutout: Cutout) -> None: ...
+
+
+@cache
+def _formats() -> dict[str, _Format]:
+    names = [module.name for module in pkgutil.iter_modules(__path__)]
+    modules = [cast(_Format, importlib.import_module(f"{__name__}.{name}")) for name in names]
+    return {suffix: module for module in modules for suffix in module.SUFFIXES}
+
+
+def known_suffixes() -> list[str]:
+    """Give the suffixes of all formats, sorted."""
+    return sorted(_formats())
+
+
+def suffix_of(path: Path) -> str:
+    """Give the suffix that names a path's format (``.nii.gz`` as a whole).
+
+    Raises
+    ------
+    UnknownNameError
+        No format has such a suffix.
+    """
+    matching = [suffix for suffix in _formats() if path.name.lower().endswith(suffix)]
+    if not matching:
+        raise UnknownNameError("output format", path.name, known_suffixes())
+    return max(matching, key=len)
+
+
+def write_cutout(path: Path, cutout: Cutout) -> None:
+    """Write a file in the format of its suffix; it appears under its name only when whole.
+
+    Raises
+    ------
+    UnknownNameError
+        No format has the path's suffix.
+    """
+    suffix = suffix_of(path)
+    partial = path.with_name(f".{path.name}.partial{suffix}")
+    try:
+        _formats()[suffix].write(partial, cutout)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
