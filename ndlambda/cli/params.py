@@ -1,0 +1,66 @@
+"""Option values with a grammar of their own: functions from the text to the value."""
+
+import re
+from collections.abc import Callable
+
+import click
+
+from ndlambda.errors import NDLambdaError
+from ndlambda.model.fields import check_name
+from ndlambda.space.box import XYZ, Box
+
+BOX_METAVAR = "X0:X1,Y0:Y1,Z0:Z1"
+RANGE_METAVAR = "A:B"
+XYZ_METAVAR = "X,Y,Z"
+
+
+def read_xyz(value: str) -> XYZ:
+    """Read three whole numbers ``x,y,z``."""
+    if not re.fullmatch(r"\d+,\d+,\d+", value):
+        raise click.BadParameter(f"{value!r} is not three whole numbers x,y,z, as in 512,512,64.")
+    x, y, z = map(int, value.split(","))
+    return x, y, z
+
+
+def read_voxelres(value: str) -> tuple[float, float, float]:
+    """Read three lengths ``x,y,z`` in nanometres."""
+    try:
+        x, y, z = map(float, value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not three numbers x,y,z, as in 4,4,40.") from None
+    return x, y, z
+
+
+def read_box(value: str) -> Box:
+    """Read half-open ranges ``x0:x1,y0:y1,z0:z1``."""
+    found = re.fullmatch(r"(\d+):(\d+),(\d+):(\d+),(\d+):(\d+)", value)
+    if not found:
+        raise click.BadParameter(f"{value!r} is not a box x0:x1,y0:y1,z0:z1.")
+    x0, x1, y0, y1, z0, z1 = map(int, found.groups())
+    try:
+        return Box((x0, y0, z0), (x1, y1, z1))
+    except NDLambdaError as error:
+        raise click.BadParameter(error.message) from None
+
+
+def read_range(value: str) -> tuple[int, int]:
+    """Read a half-open, non-empty range ``a:b``."""
+    found = re.fullmatch(r"(\d+):(\d+)", value)
+    if not found or int(found[1]) >= int(found[2]):
+        raise click.BadParameter(f"{value!r} is not a range a:b with a < b.")
+    return int(found[1]), int(found[2])
+
+
+def catalog_path(*kinds: str) -> Callable[[str], tuple[str, ...]]:
+    """Give the reader of names from the dataset down, as in ``DATASET/PROJECT``."""
+
+    def read_path(value: str) -> tuple[str, ...]:
+        parts = tuple(value.split("/"))
+        if len(parts) != len(kinds):
+            raise click.BadParameter(f"{value!r} is not {'/'.join(kinds).upper()}.")
+        try:
+            return tuple(check_name(part, kind) for kind, part in zip(kinds, parts, strict=True))
+        except NDLambdaError as error:
+            raise click.BadParameter(error.message) from None
+
+    return read_path

@@ -1,0 +1,60 @@
+"""``ndlambda user``: people and their API keys."""
+
+import click
+
+from ndlambda.cli.connection import Connection, pass_connection
+from ndlambda.cli.output import json_option, print_json
+from ndlambda.cli.resources import list_things, yes_option
+
+_COLUMNS = ("name", "id", "superuser", "revocations")
+
+
+@click.group()
+def user() -> None:
+    """Users and their API keys (for superusers)."""
+
+
+@user.command("list")
+@json_option
+@pass_connection
+def list_(connection: Connection, as_json: bool) -> None:
+    """List the users."""
+    list_things(connection.client().users.list(), _COLUMNS, as_json=as_json)
+
+
+@user.command()
+@click.argument("name")
+@click.option("--superuser", is_flag=True, help="May see and change everything.")
+@click.option("--ask-password", is_flag=True, help="Ask for a password for the web console.")
+@json_option
+@pass_connection
+def add(
+    connection: Connection, name: str, superuser: bool, ask_password: bool, as_json: bool
+) -> None:
+    """Make a user and print the API key, which cannot be shown again.
+
+    \b
+    Example:
+      ndlambda --data nd-data user add alice
+    """
+    password = None
+    if ask_password:
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    made = connection.client().users.add(name, superuser=superuser, password=password)
+    if as_json:
+        print_json(made)
+    else:
+        click.echo(made["key"])
+        click.echo(f"{name} uses this key with --key or NDLAMBDA_KEY; keep it.", err=True)
+
+
+@user.command()
+@click.argument("name")
+@yes_option
+@pass_connection
+def revoke(connection: Connection, name: str, yes: bool) -> None:
+    """Make all keys of a user worthless at once."""
+    if not yes:
+        click.confirm(f"Revoke all keys of {name}?", abort=True)
+    connection.client().users.revoke(name)
+    click.echo(f"the keys of {name} are revoked")

@@ -1,0 +1,128 @@
+"""A connection to one server: volumes, catalogue, users."""
+
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from ndlambda.client.catalog import Collection, Document, Users
+from ndlambda.client.http import PooledTransport, Transport
+from ndlambda.client.session import RetryPolicy, Session
+from ndlambda.client.volume import Source, Volume
+from ndlambda.errors import InvalidArgumentError
+
+
+class Client:
+    """One server seen with one key. Safe to share between threads."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @property
+    def url(self) -> str:
+        """Root of the server."""
+        return self._session.url
+
+    @cached_property
+    def server(self) -> Document:
+        """The server's version and limits, and who the key says we are; asked once.
+
+        Raises
+        ------
+        AuthenticationError
+            The key is unknown or revoked.
+        """
+        found: Document = self._session.json("GET", "/v1/server")
+        return found
+
+    def healthz(self) -> Document:
+        """Ask whether the server lives; needs no key."""
+        found: Document = self._session.json("GET", "/healthz")
+        return found
+
+    def info(self, token: str) -> Document:
+        """Give the info document of a token: dataset, project and channels.
+
+        Raises
+        ------
+        TokenNotFoundError, PermissionDeniedError
+            No such token for this key.
+        """
+        found: Document = self._session.json("GET", f"/v1/projects/{quote(token, safe='')}")
+        return found
+
+    def volume(self, token: str, channel: str, resolution: int = 0) -> Volume:
+        """Open a channel for numpy indexing.
+
+        Raises
+        ------
+        TokenNotFoundError, PermissionDeniedError
+            No such token for this key.
+        ChannelNotFoundError, ResolutionNotFoundError
+            The project has no such channel, or its dataset no such resolution.
+        """
+        limit: Any = self.server.get("limits", {}).get("body_bytes")
+        source = Source(self._session, token, self.info(token), limit)
+        return Volume(source, channel, resolution)
+
+    @property
+    def users(self) -> Users:
+        """People and keys (superusers only)."""
+        return Users(self._session)
+
+    @property
+    def datasets(self) -> Collection:
+        """All datasets."""
+        return Collection(self._session, ("datasets",))
+
+    def projects(self, dataset: str) -> Collection:
+        """Projects of a dataset."""
+        return Collection(self._session, ("datasets", dataset, "projects"))
+
+    def channels(self, dataset: str, project: str) -> Collection:
+        """Channels of a project."""
+        return Collection(self._session, ("datasets", dataset, "projects", project, "channels"))
+
+    def tokens(self, dataset: str, project: str) -> Collection:
+        """Tokens of a project."""
+        return Collection(self._session, ("datasets", dataset, "projects", project, "tokens"))
+
+    def list_tokens(self) -> list[Document]:
+        """Give every token that the key may use: token_name, project, dataset, public."""
+        found: list[Document] = self._session.json("GET", "/v1/tokens")
+        return found
+
+
+def connect(
+    url: str,
+    key: str | None = None,
+    *,
+    transport: Transport | None = None,
+    retry: RetryPolicy | None = None,
+) -> Client:
+    """Give a client of a server. Nothing is sent yet.
+
+    Parameters
+    ----------
+    url
+        Root of the server, for example ``http://127.0.0.1:8080``.
+    key
+        API key; None is anonymous and sees public data only.
+    transport
+        Carries the requests; by default pooled connections.
+    retry
+        Patience with a server that is busy or away.
+
+    Raises
+    ------
+    InvalidArgumentError
+        The URL is not an http or https URL.
+
+    Examples
+    --------
+    >>> client = connect("http://127.0.0.1:8080", key="...")
+    >>> volume = client.volume("demo", "em")  # doctest: +SKIP
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.netloc:
+        raise InvalidArgumentError(f"{url!r} is not an http:// or https:// URL.", url=url)
+    return Client(Session(url, key, transport or PooledTransport(), retry))

@@ -1,0 +1,400 @@
+"""A server in memory that speaks the HTTP contract of the client: a numpy array behind WSGI.
+
+It keeps the rules that clients lean on (zeros never overwrite, identical creation is no conflict,
+problem documents) and none of the machinery. Requests can be made to fail on purpose.
+"""
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import blosc
+import numpy as np
+from numpy.typing import NDArray
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Map, Rule
+from werkzeug.test import Client as WsgiClient
+from werkzeug.wrappers import Request, Response
+
+from ndlambda import client as nd
+from ndlambda import errors
+from ndlambda.model.fields import dataset_from_fields
+from ndlambda.space.pyramid import Scaling
+from ndlambda.web.problem import STATUS
+
+KEY = "secret"
+URL = "http://fake.test"
+
+_CHILDREN = {"projects": "datasets", "channels": "projects", "tokens": "projects"}
+_NAMES = {"datasets": "dataset_name", "projects": "project_name"} | {
+    "channels": "channel_name",
+    "tokens": "token_name",
+}
+_MISSING: dict[str, type[errors.NotFoundError]] = {
+    "datasets": errors.DatasetNotFoundError,
+    "projects": errors.ProjectNotFoundError,
+    "channels": errors.ChannelNotFoundError,
+    "tokens": errors.TokenNotFoundError,
+}
+_DATASET = "/v1/datasets/<a>"
+_PROJECT = _DATASET + "/projects/<b>"
+_RULES = [
+    ("/healthz", "health"),
+    ("/v1/server", "server"),
+    ("/v1/users", "users"),
+    ("/v1/users/<name>", "user"),
+    ("/v1/tokens", "tokens"),
+    ("/v1/datasets", "things:datasets"),
+    (_DATASET, "thing:datasets"),
+    (_DATASET + "/projects", "things:projects"),
+    (_PROJECT, "thing:projects"),
+    (_PROJECT + "/channels", "things:channels"),
+    (_PROJECT + "/channels/<c>", "thing:channels"),
+    (_PROJECT + "/tokens", "things:tokens"),
+    (_PROJECT + "/tokens/<c>", "thing:tokens"),
+    ("/v1/projects/<token>", "info"),
+    ("/v1/projects/<token>/channels/<channel>/cutout", "cutout"),
+    ("/v1/projects/<token>/channels/<channel>/digest", "digest"),
+]
+
+Path = tuple[str, ...]
+Fault = Callable[[Request], Response | None]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request that arrived."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    authorization: str | None
+    body_bytes: int
+
+
+def refuse(status: int, retry_after: str | None = None) -> Fault:
+    """Give a fault that answers a bare status, as gateways do."""
+    headers = {} if retry_after is None else {"Retry-After": retry_after}
+    return lambda _: Response("<html>busy</html>", status=status, headers=headers)
+
+
+def drop(_: Request) -> Response:
+    """Break the connection before the request is carried out."""
+    raise ConnectionResetError("dropped on purpose")
+
+
+def when(condition: Callable[[Request], bool], fault: Fault) -> Fault:
+    """Give a fault that strikes only some requests."""
+    return lambda request: fault(request) if condition(request) else None
+
+
+@dataclass
+class FakeServer:
+    """The server and all that it holds.
+
+    ``faults`` are tried on the next requests, one each, before these are carried out;
+    ``answer_lost`` breaks the connection after the next request was carried out.
+    """
+
+    body_bytes: int | None = None
+    things: dict[str, dict[Path, dict[str, Any]]] = field(
+        default_factory=lambda: {kind: {} for kind in _NAMES}
+    )
+    voxels: dict[tuple[str, str, int], NDArray[Any]] = field(default_factory=dict)
+    people: dict[str, dict[str, Any]] = field(default_factory=dict)
+    calls: list[Call] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    answer_lost: int = 0
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._map = Map([Rule(rule, endpoint=endpoint) for rule, endpoint in _RULES])
+
+    # --- setting up and looking ----------------------------------------------------------
+
+    def add_volume(
+        self,
+        shape_tzyx: tuple[int, int, int, int],
+        dtype: str = "uint8",
+        *,
+        offset_xyz: tuple[int, int, int] = (0, 0, 0),
+        token: str = "tok",
+        channel: str = "ch",
+        channel_type: str = "image",
+        levels: int = 1,
+    ) -> NDArray[Any]:
+        """Make dataset ``ds``, project ``pr``, a channel and a token; give its level 0 array."""
+        t, z, y, x = shape_tzyx
+        sizes = {f"{axis}imagesize": n for axis, n in zip("xyz", (x, y, z), strict=True)}
+        offsets = {f"{axis}offset": n for axis, n in zip("xyz", offset_xyz, strict=True)}
+        voxelres = {"xvoxelres": 4.0, "yvoxelres": 4.0, "zvoxelres": 40.0}
+        self.things["datasets"]["ds",] = {
+            "dataset_name": "ds",
+            "scalinglevels": levels,
+            "scalingoption": 0,
+            **sizes,
+            **offsets,
+            **voxelres,
+        }
+        self.things["projects"]["ds", "pr"] = {"project_name": "pr", "dataset": "ds"}
+        self.things["tokens"]["ds", "pr", token] = {"token_name": token, "project": "pr"}
+        self.things["channels"]["ds", "pr", channel] = {
+            "channel_name": channel,
+            "channel_type": channel_type,
+            "channel_datatype": dtype,
+            "starttime": 0,
+            "endtime": t,
+        }
+        return self.array(token, channel)
+
+    def array(self, token: str, channel: str, resolution: int = 0) -> NDArray[Any]:
+        """Give the stored voxels of a level: (t, z, y, x)."""
+        info = self._info(token)
+        if channel not in info["channels"]:
+            raise errors.ChannelNotFoundError("no channel")
+        x, y, z = info["dataset"]["imagesize"][str(resolution)]
+        start, stop = info["channels"][channel]["timerange"]
+        shape = (max(stop, start + 1) - start, z, y, x)
+        dtype = np.dtype(info["channels"][channel]["datatype"])
+        return self.voxels.setdefault((token, channel, resolution), np.zeros(shape, dtype))
+
+    def transport(self) -> "WsgiTransport":
+        """Give the way to this server."""
+        return WsgiTransport(self)
+
+    def client(self, key: str | None = KEY, **retry: Any) -> nd.Client:
+        """Connect to this server; waits of retries pass at once."""
+        policy = nd.RetryPolicy(**{"sleep": lambda _: None, "dice": lambda: 0.0} | retry)
+        return nd.connect(URL, key, transport=self.transport(), retry=policy)
+
+    def count(self, method: str, ending: str) -> int:
+        """Give how many requests of a method arrived at paths of an ending."""
+        return sum(c.method == method and c.path.endswith(ending) for c in self.calls)
+
+    # --- HTTP ----------------------------------------------------------------------------
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Answer one request (WSGI)."""
+        request = Request(environ)
+        body = request.get_data()
+        with self._lock:
+            authorization = request.headers.get("Authorization")
+            query = dict(request.args)
+            self.calls.append(Call(request.method, request.path, query, authorization, len(body)))
+            fault = self.faults.pop(0) if self.faults else None
+            response = fault(request) if fault else None
+            if response is None:
+                response = self._answer(request)
+            if self.answer_lost:
+                self.answer_lost -= 1
+                raise ConnectionResetError("answer lost on purpose")
+        return response(environ, start_response)
+
+    def _answer(self, request: Request) -> Response:
+        try:
+            endpoint, arguments = self._map.bind("fake.test").match(request.path, request.method)
+            if request.path != "/healthz" and request.headers.get("Authorization") not in {
+                None,
+                f"Token {KEY}",
+            }:
+                raise errors.AuthenticationError("The key is unknown or revoked.")
+            name, _, kind = endpoint.partition(":")
+            handler = getattr(self, f"_{request.method.lower()}_{name}")
+            return handler(request, kind, **arguments) if kind else handler(request, **arguments)
+        except errors.NDLambdaError as error:
+            return self._problem(error)
+        except HTTPException as error:
+            return self._problem(errors.RouteNotFoundError(str(error)))
+
+    def _problem(self, error: errors.NDLambdaError) -> Response:
+        status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+        name = type(error).__name__
+        document = {
+            "type": f"urn:ndlambda:error:{name}",
+            "title": name,
+            "status": status,
+            "detail": error.message,
+            "instance": "request-1",
+            **error.details,
+        }
+        return Response(
+            json.dumps(document), status=status, content_type="application/problem+json"
+        )
+
+    def _get_health(self, _: Request) -> Response:
+        return _json({"status": "ok", "version": "9.9"})
+
+    def _get_server(self, request: Request) -> Response:
+        known = "Authorization" in request.headers
+        limits = {"cutout_voxels": 1 << 28, "body_bytes": self.body_bytes}
+        user = "admin" if known else "anonymous"
+        return _json({"version": "9.9", "limits": limits, "user": user, "superuser": known})
+
+    def _get_users(self, _: Request) -> Response:
+        return _json(list(self.people.values()))
+
+    def _post_users(self, request: Request) -> Response:
+        name = request.json["name"]
+        if name in self.people:
+            raise errors.AlreadyExistsError(f"User {name} exists.")
+        person = {"name": name, "id": len(self.people), "superuser": request.json["superuser"]}
+        self.people[name] = person | {"revocations": 0}
+        return _json(person | {"key": f"key-of-{name}"}, 201)
+
+    def _delete_user(self, _: Request, name: str) -> Response:
+        if name not in self.people:
+            raise errors.UserNotFoundError(f"No user {name}.")
+        self.people[name]["revocations"] += 1
+        return Response(status=204)
+
+    def _get_tokens(self, _: Request) -> Response:
+        found = self.things["tokens"]
+        rows = [
+            {"token_name": p[2], "project": p[1], "dataset": p[0], "public": thing.get("public")}
+            for p, thing in found.items()
+        ]
+        return _json(rows)
+
+    def _get_things(self, _: Request, kind: str, **parents: str) -> Response:
+        parent = tuple(parents.values())
+        self._require_parent(kind, parent)
+        return _json([t for path, t in self.things[kind].items() if path[:-1] == parent])
+
+    def _get_thing(self, _: Request, kind: str, **names: str) -> Response:
+        return _json(self._find(kind, tuple(names.values())))
+
+    def _post_thing(self, request: Request, kind: str, **names: str) -> Response:
+        path = tuple(names.values())
+        self._require_parent(kind, path[:-1])
+        thing = {_NAMES[kind]: path[-1], **request.json}
+        if kind == "datasets":
+            dataset_from_fields(request.json, name=path[-1])
+        if kind == "projects":
+            thing["dataset"] = path[0]
+        if self.things[kind].setdefault(path, thing) != thing:
+            raise errors.AlreadyExistsError(f"{path[-1]} exists and is different.")
+        return _json(thing, 201)
+
+    def _delete_thing(self, _: Request, kind: str, **names: str) -> Response:
+        path = tuple(names.values())
+        self._find(kind, path)
+        for things in self.things.values():
+            for below in [p for p in things if p[: len(path)] == path]:
+                if things is self.things[kind] or len(below) > len(path):
+                    del things[below]
+        return Response(status=204)
+
+    def _find(self, kind: str, path: Path) -> dict[str, Any]:
+        self._require_parent(kind, path[:-1])
+        if path not in self.things[kind]:
+            raise _MISSING[kind](f"There is no {kind[:-1]} {path[-1]}.")
+        return self.things[kind][path]
+
+    def _require_parent(self, kind: str, parent: Path) -> None:
+        if kind in _CHILDREN:
+            self._find(_CHILDREN[kind], parent)
+
+    # --- voxels --------------------------------------------------------------------------
+
+    def _get_info(self, _: Request, token: str) -> Response:
+        return _json(self._info(token))
+
+    def _info(self, token: str) -> dict[str, Any]:
+        path = next((p for p in self.things["tokens"] if p[2] == token), None)
+        if path is None:
+            raise errors.TokenNotFoundError(f"There is no token {token}.")
+        fields = self.things["datasets"][path[:1]]
+        dataset = dataset_from_fields(fields, name=path[0])
+        levels = {str(level.resolution): level for level in dataset.pyramid.all_levels()}
+        geometry = {
+            "imagesize": {r: level.imagesize_xyz for r, level in levels.items()},
+            "offset": {r: level.offset_xyz for r, level in levels.items()},
+            "voxelres": {r: level.voxelres_xyz for r, level in levels.items()},
+            "cube_dimension": {r: level.cuboid_xyz for r, level in levels.items()},
+        }
+        channels = {
+            p[2]: {
+                "channel_type": thing["channel_type"],
+                "datatype": thing["channel_datatype"],
+                "timerange": [thing["starttime"], thing["endtime"]],
+                "readonly": thing.get("readonly", 0),
+            }
+            for p, thing in self.things["channels"].items()
+            if p[:2] == path[:2]
+        }
+        scaling = "zslices" if dataset.scaling is Scaling.ZSLICES else "xyz"
+        return {
+            "dataset": {"name": path[0], "scaling": scaling, **geometry},
+            "project": {"name": path[1]},
+            "channels": channels,
+        }
+
+    def _part(self, request: Request, token: str, channel: str) -> NDArray[Any]:
+        resolution = int(request.args["resolution"])
+        whole = self.array(token, channel, resolution)
+        info = self._info(token)
+        x, y, z = info["dataset"]["offset"][str(resolution)]
+        first = info["channels"][channel]["timerange"][0]
+        slices = []
+        origins = zip("tzyx", (first, z, y, x), whole.shape, strict=True)
+        for axis, origin, size in origins:
+            start, stop = (int(n) - origin for n in request.args[axis].split(":"))
+            if not 0 <= start < stop <= size:
+                raise errors.OutOfBoundsError(f"The {axis} range leaves the volume.")
+            slices.append(slice(start, stop))
+        return whole[tuple(slices)]
+
+    def _get_cutout(self, request: Request, token: str, channel: str) -> Response:
+        part = np.ascontiguousarray(self._part(request, token, channel))
+        headers = {
+            "X-NDLambda-Shape": ",".join(map(str, part.shape)),
+            "X-NDLambda-Dtype": part.dtype.name,
+        }
+        frame = blosc.compress(part.tobytes(), typesize=part.itemsize)
+        return Response(frame, headers=headers, content_type="application/x-blosc")
+
+    def _post_cutout(self, request: Request, token: str, channel: str) -> Response:
+        body = request.get_data()
+        if self.body_bytes is not None and len(body) > self.body_bytes:
+            raise errors.PayloadTooLargeError("The body is too long.", limit=self.body_bytes)
+        part = self._part(request, token, channel)
+        data = blosc.decompress(body)
+        if len(data) != part.nbytes:
+            raise errors.ShapeMismatchError("The body has another shape.")
+        sent = np.frombuffer(data, part.dtype).reshape(part.shape)
+        np.copyto(part, sent, where=sent != 0)
+        return _json({"voxels": part.size})
+
+    def _get_digest(self, request: Request, token: str, channel: str) -> Response:
+        part = np.ascontiguousarray(self._part(request, token, channel))
+        digest = hashlib.blake2b(part.tobytes(), digest_size=20).hexdigest()
+        return _json({"blake2b": digest, "nonzero": bool(part.any())})
+
+
+def _json(document: Any, status: int = 200) -> Response:
+    return Response(json.dumps(document), status=status, content_type="application/json")
+
+
+@dataclass(frozen=True)
+class WsgiTransport:
+    """Carries the client's requests to a WSGI application in this process."""
+
+    app: FakeServer
+
+    def send(self, request: nd.Request) -> nd.Answer:
+        """Send one request, once."""
+        parts = urlsplit(request.url)
+        response = WsgiClient(self.app).open(
+            path=parts.path,
+            query_string=parts.query,
+            base_url=f"{parts.scheme}://{parts.netloc}",
+            method=request.method,
+            headers=dict(request.headers),
+            data=request.body,
+        )
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return nd.Answer(response.status_code, headers, response.get_data())

@@ -1,0 +1,341 @@
+import json
+import sys
+from types import ModuleType
+
+import click
+import nibabel
+import numpy as np
+import pytest
+import tifffile
+
+from ndlambda import __version__, errors
+from ndlambda.cli import main
+from ndlambda.cli.app import exit_code
+from tests.support.fake_server import KEY, drop
+
+
+def commands(command, path=()):
+    yield path, command
+    if isinstance(command, click.Group):
+        for name, child in command.commands.items():
+            yield from commands(child, (*path, name))
+
+
+ALL = list(commands(main))
+
+
+@pytest.mark.parametrize(("path", "command"), ALL, ids=["-".join(path) for path, _ in ALL])
+def test_every_command_and_option_explains_itself(run, path, command):
+    shown = run(" ".join([*path, "--help"]))
+    assert shown.code == 0
+    assert command.help
+    for option in command.params:
+        if isinstance(option, click.Option):
+            assert option.help, f"{option.name} has no help"
+            assert option.opts[-1] in shown.out
+    assert "\b" not in shown.out
+    assert "\\b" not in shown.out
+
+
+def test_version_is_told(run):
+    assert run("--version").out.strip().endswith(__version__)
+
+
+# --- exit codes ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        (errors.OutOfBoundsError, 2),
+        (errors.NotFoundError, 3),
+        (errors.TokenNotFoundError, 3),
+        (errors.PermissionDeniedError, 4),
+        (errors.ReadOnlyChannelError, 4),
+        (errors.AuthenticationError, 4),
+        (errors.AlreadyExistsError, 5),
+        (errors.UpstreamError, 1),
+        (errors.NDLambdaError, 1),
+    ],
+)
+def test_exit_codes_tell_kinds_of_failure(kind, code):
+    assert exit_code(kind("x")) == code
+
+
+def test_failures_are_one_line_on_standard_error_with_what_to_do(run):
+    for line, code, advice in [
+        ("dataset show nope", 3, "no dataset nope"),
+        ("dataset create bad-name --size 1,1,1", 2, "A-Z a-z 0-9 _"),
+        ("user revoke nobody --yes", 3, "No user nobody"),
+        ("info nope", 3, "no token nope"),
+    ]:
+        done = run(line)
+        assert done.code == code, line
+        assert done.out == ""
+        assert advice in done.err
+    assert run("dataset show nope").err.count("\n") == 1
+
+
+def test_a_wrong_key_says_how_to_give_one(run):
+    done = run("dataset list", key="wrong")
+    assert done.code == 4
+    assert "--key" in done.err
+
+
+def test_a_server_that_is_away_is_exit_code_1(run, server, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr("ndlambda.client.session.RetryPolicy.wait", lambda *_: None)
+    server.faults = [drop] * 20
+    done = run("dataset list")
+    assert done.code == 1
+    assert "check the URL" in done.err
+
+
+def test_the_admin_key_of_a_data_folder_is_used(run, server, tmp_path):
+    (tmp_path / "admin.key").write_text(f"{KEY}\n")
+    assert run(f"--data {tmp_path} dataset list", key="").code == 0
+    assert server.calls[-1].authorization == f"Token {KEY}"
+    done = run(f"--data {tmp_path / 'nope'} dataset list", key="")
+    assert done.code == 4
+    assert "admin.key" in done.err
+
+
+def test_without_a_key_the_request_is_anonymous(run, server):
+    run("token list", key="")
+    assert server.calls[-1].authorization is None
+
+
+# --- catalogue ----------------------------------------------------------------------------
+
+
+def test_the_whole_tree_is_made_shown_listed_and_deleted(run, server):
+    made = [
+        (
+            "dataset create kas --size 100,200,300 --offset 0,0,1 --voxelres 6,6,30 --levels 3"
+            " --scaling isotropic --description 'mouse cortex'"
+        ),
+        "project create kas/em --public",
+        "channel create kas/em/image --dtype uint8",
+        "channel create kas/em/bold --type timeseries --dtype int16 --time 2:9",
+        "token create kas/em/kas11 --public",
+    ]
+    for line in made + made:
+        assert run(line).code == 0
+    dataset = server.things["datasets"]["kas",]
+    assert [dataset[f"{axis}imagesize"] for axis in "xyz"] == [100, 200, 300]
+    assert [dataset[f"{axis}offset"] for axis in "xyz"] == [0, 0, 1]
+    assert [dataset[f"{axis}voxelres"] for axis in "xyz"] == [6, 6, 30]
+    assert (dataset["scalingoption"], dataset["scalinglevels"]) == (1, 3)
+    assert dataset["dataset_description"] == "mouse cortex"
+    bold = server.things["channels"]["kas", "em", "bold"]
+    assert (bold["starttime"], bold["endtime"]) == (2, 9)
+
+    assert [thing["dataset_name"] for thing in run("dataset list --json").json] == ["kas"]
+    assert run("project list kas --json").json[0]["public"] == 1
+    assert len(run("channel list kas/em --json").json) == 2
+    assert run("token list --json").json[0]["dataset"] == "kas"
+    assert run("token list kas/em --json").json[0]["token_name"] == "kas11"
+    for line in ("dataset show kas", "project show kas/em", "channel show kas/em/bold"):
+        assert "kas" in run(line).out or "bold" in run(line).out
+        assert isinstance(run(f"{line} --json").json, dict)
+    assert run("token show kas/em/kas11 --json").json["public"] == 1
+    assert "timeseries" in run("channel list kas/em").out
+
+    for kind, path in [
+        ("token", "kas/em/kas11"),
+        ("channel", "kas/em/bold"),
+        ("project", "kas/em"),
+    ]:
+        assert run(f"{kind} delete {path} --yes").code == 0
+        assert run(f"{kind} show {path}").code == 3
+    assert run("dataset delete kas -y").code == 0
+    assert run("dataset list --json").json == []
+
+
+def test_deleting_asks_and_a_no_keeps_everything(run, server):
+    server.add_volume((1, 2, 3, 4))
+    asked = run("dataset delete ds", typed="n\n")
+    assert asked.code == 1
+    assert "with all its projects, channels, tokens and voxels" in asked.out
+    assert ("ds",) in server.things["datasets"]
+    assert run("dataset delete ds", typed="y\n").code == 0
+    assert server.things["datasets"] == {}
+
+
+def test_a_taken_name_is_exit_code_5(run):
+    run("dataset create d --size 1,1,1")
+    assert run("dataset create d --size 2,1,1").code == 5
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "dataset create d --size 1,1",
+        "dataset create d --size 1,1,-1",
+        "dataset create d",
+        "project create onlyone",
+        "project create a/b/c",
+        "channel create d/p/c --dtype float64",
+        "channel create d/p/c --dtype uint8 --time 3:3",
+        "get --token t --channel c --box 1:2,3:4 -o a.npy",
+        "get --token t --channel c --box 2:1,3:4,5:6 -o a.npy",
+        "nonsense",
+    ],
+)
+def test_wrong_usage_is_exit_code_2_and_sends_nothing(run, server, line):
+    assert run(line).code == 2
+    assert server.calls == []
+
+
+def test_users_get_a_key_once(run, server):
+    done = run("user add alice --superuser")
+    assert done.out == "key-of-alice\n", "standard output is the key alone, for scripts"
+    assert "NDLAMBDA_KEY" in done.err
+    assert run("user add bob --json").json["key"] == "key-of-bob"
+    assert [person["name"] for person in run("user list --json").json] == ["alice", "bob"]
+    assert "key" not in run("user list --json").json[0]
+    assert run("user revoke alice", typed="n\n").code == 1
+    assert run("user revoke alice --yes").code == 0
+    assert run("user list --json").json[0]["revocations"] == 1
+    assert run("user add alice").code == 5
+
+
+def test_a_password_is_asked_for_not_shown(run, server):
+    done = run("user add carol --ask-password", typed="hunter2\nhunter2\n")
+    assert done.code == 0
+    assert "hunter2" not in done.out + done.err
+
+
+def test_names_with_markup_are_printed_as_they_are(run, server):
+    server.people["x"] = {"name": "[red]x[/red]", "id": 1, "superuser": False, "revocations": 0}
+    assert "[red]x[/red]" in run("user list").out
+
+
+# --- get, info ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stored(server):
+    array = server.add_volume((3, 6, 7, 8), "uint16", offset_xyz=(5, 3, 1))
+    array[:] = np.arange(1, array.size + 1).reshape(array.shape)
+    return array
+
+
+def read_h5(path):
+    import h5py
+
+    with h5py.File(path) as file:
+        return file["ch/CUTOUT"][:]
+
+
+READERS = {
+    "a.npy": np.load,
+    "a.npz": lambda path: np.load(path)["cutout"],
+    "a.h5": read_h5,
+    "a.tif": tifffile.imread,
+    "a.nii": lambda path: np.asarray(nibabel.load(path).dataobj).T,
+    "a.nii.gz": lambda path: np.asarray(nibabel.load(path).dataobj).T,
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_get_writes_the_box_in_the_format_of_the_suffix(run, stored, tmp_path, name):
+    done = run(f"get --token tok --channel ch --box 6:10,4:9,2:5 -o {name}")
+    assert done.code == 0, done.err
+    assert np.array_equal(READERS[name](tmp_path / name), stored[0, 1:4, 1:6, 1:5])
+    assert "uint16, shape 3 x 5 x 4" in done.out
+    assert run(f"get --token tok --channel ch --time 1:3 -o {name}").code == 0
+    assert np.array_equal(READERS[name](tmp_path / name), stored[1:3])
+
+
+def test_get_without_a_box_is_the_whole_level(run, server, stored, tmp_path):
+    server.array("tok", "ch", 1)[:] = 3
+    assert run("get --token tok --channel ch --resolution 1 -o a.npy").code == 0
+    assert np.load(tmp_path / "a.npy").shape == (6, 4, 4)
+
+
+def test_get_refuses_before_it_fetches(run, server, stored, tmp_path):
+    outside = run("get --token tok --channel ch --box 0:4,3:4,1:2 -o a.npy")
+    assert outside.code == 2
+    assert "leaves the volume" in outside.err
+    unknown = run("get --token tok --channel ch -o a.docx")
+    assert unknown.code == 3
+    assert ".nii.gz" in unknown.err
+    assert server.count("GET", "cutout") == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_get_into_a_missing_folder_is_an_error_line(run, stored):
+    done = run("get --token tok --channel ch -o no/such/a.npy")
+    assert done.code == 1
+    assert "no/such" in done.err
+
+
+def test_info_shows_levels_and_channels(run, stored):
+    shown = run("info tok").out
+    assert "8 x 7 x 6" in shown
+    assert "4 x 4 x 6" in shown
+    assert "uint16" in shown
+    assert run("info tok --json").json["dataset"]["offset"]["0"] == [5, 3, 1]
+
+
+# --- doctor, serve ------------------------------------------------------------------------
+
+
+def test_doctor_is_content_with_a_sound_installation(run, tmp_path, monkeypatch):
+    (tmp_path / "admin.key").write_text(KEY)
+    (tmp_path / "admin.key").chmod(0o600)
+    done = run(f"--data {tmp_path} doctor --json", HOME=str(tmp_path))
+    checks = {check["name"]: check for check in done.json}
+    assert done.code == 0, done.out
+    assert all(check["ok"] for check in checks.values())
+    assert checks["data folder"]["found"] == f"{tmp_path}: admin.key"
+    assert "9.9" in checks["server"]["found"]
+    assert checks["key"]["found"] == "superuser admin"
+    assert "ok" in run("doctor").out
+
+
+def test_doctor_says_what_to_do_and_fails(run, server, tmp_path):
+    (tmp_path / "admin.key").write_text(KEY)
+    (tmp_path / "admin.key").chmod(0o644)
+    exposed = run(f"--data {tmp_path} doctor")
+    assert exposed.code == 1
+    assert "chmod 600" in exposed.out
+    assert "ndlambda user add" in run("doctor", key="wrong").out
+    server.faults = [drop]
+    away = run("doctor")
+    assert away.code == 1
+    assert "ndlambda serve" in away.out
+    missing = run(f"--data {tmp_path / 'nope'} doctor --json")
+    assert [check["name"] for check in missing.json if not check["ok"]] == ["data folder"]
+
+
+def test_doctor_names_where_aws_credentials_are_but_not_what_they_are(run, tmp_path):
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / "credentials").write_text("[default]\naws_secret_access_key = hush\n")
+    env = {"HOME": str(tmp_path), "AWS_ACCESS_KEY_ID": "AKIAX", "AWS_SHARED_CREDENTIALS_FILE": ""}
+    done = run("doctor --json", **env)
+    found = next(check["found"] for check in done.json if check["name"] == "AWS credentials")
+    assert "AWS_ACCESS_KEY_ID" in found
+    assert ".aws" in found
+    assert "AKIAX" not in json.dumps(done.json)
+    assert "hush" not in json.dumps(done.json)
+
+
+def test_serve_hands_its_options_to_the_local_host(run, tmp_path, monkeypatch):
+    served = []
+    stand_in = ModuleType("ndlambda.local.serve")
+    stand_in.ServeOptions = lambda **options: options
+    stand_in.run = served.append
+    monkeypatch.setitem(sys.modules, "ndlambda.local.serve", stand_in)
+    assert run(f"serve --data {tmp_path} --port 0 --moto --threads 3").code == 0
+    assert run(f"--data {tmp_path} serve").code == 0
+    first, second = served
+    assert first == {
+        "data": tmp_path,
+        "port": 0,
+        "host": "127.0.0.1",
+        "moto": True,
+        "threads": 3,
+    }
+    assert (second["data"], second["port"]) == (tmp_path, 8080)
