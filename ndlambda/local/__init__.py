@@ -1,0 +1,1 @@
+"""Running the system on one machine: the server, its workers, the demonstration."""

@@ -1,0 +1,256 @@
+"""``make demo``: real brain data and an EM stack, stored, served and compared in every format.
+
+It runs what a user would type: a server in a process of its own, ``ndlambda put`` for each data
+set, and HTTP for the cutouts. Any difference in any voxel ends it with exit code 1.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from ingest_queue.sources import open_source
+from ndlambda.client import Client, connect
+from ndlambda.local.synthetic import em_stack
+from ndlambda.wire.png_slices import write_png_slices
+from ndlambda.wire.volume import Expected, formats
+
+_STACK_SHAPE_ZYX = (64, 512, 512)
+_MB = 1_000_000
+_console = Console(highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """One data set of the demonstration.
+
+    Attributes
+    ----------
+    source
+        File or folder that is put.
+    token, channel
+        Where it goes.
+    options
+        More of ``ndlambda put``'s options.
+    """
+
+    title: str
+    source: Path
+    token: str
+    channel: str
+    options: tuple[str, ...] = ()
+
+
+def main() -> None:
+    """Run the demonstration."""
+    parser = argparse.ArgumentParser(prog="python -m ndlambda.local.demo", description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("nd-data"), help="folder of the server")
+    parser.add_argument("--port", type=int, default=8080, help="0 takes a free one")
+    parser.add_argument("--stack", type=Path, help="folder of slices instead of the synthetic EM")
+    parser.add_argument("--once", action="store_true", help="end after the checks")
+    options = parser.parse_args()
+    port = 0 if options.once else options.port
+    with serving(options.data, port) as (url, server):
+        client = connect(url, (options.data / "admin.key").read_text().strip())
+        stacks = [mri(), chosen(options.stack) if options.stack else synthetic(options.data)]
+        good = [show(client, url, options.data, stack) for stack in stacks]
+        tell_where_to_look(url, options.data, stacks)
+        if not all(good):
+            sys.exit("Some cutouts differ from what was stored: see the table above.")
+        if not options.once:
+            _console.print("\nThe server stays up; Ctrl-C ends it.")
+            try:
+                server.wait()
+            except KeyboardInterrupt:
+                _console.print("Stopping.")
+
+
+# --- the data ------------------------------------------------------------------------------
+
+
+def mri() -> Stack:
+    """Give the 4-D functional MRI that nibabel ships for its own tests."""
+    package = find_spec("nibabel")
+    if package is None or package.origin is None:
+        sys.exit("nibabel is missing: install ndlambda[local].")
+    folder = Path(package.origin).parent / "tests" / "data"
+    return Stack("4-D MRI (nibabel's example4d)", folder / "example4d.nii.gz", "mri", "bold")
+
+
+def synthetic(data: Path) -> Stack:
+    """Give an EM-like stack as PNG slices, drawn once."""
+    folder = data / "em-slices"
+    if not folder.exists():
+        with _console.status("drawing 64 slices of synthetic electron microscopy"):
+            draft = folder.with_suffix(f".{os.getpid()}")
+            write_png_slices(draft, em_stack(_STACK_SHAPE_ZYX))
+            draft.rename(folder)
+    return Stack("synthetic EM (PNG slices)", folder, "em", "em", ("--voxelres", "4,4,40"))
+
+
+def chosen(folder: Path) -> Stack:
+    """Give a user's folder of slices."""
+    name = re.sub(r"\W+", "_", folder.resolve().name) or "stack"
+    return Stack(f"slices of {folder}", folder, f"stack_{name}", "image")
+
+
+# --- store, fetch, compare -----------------------------------------------------------------
+
+
+@contextmanager
+def serving(data: Path, port: int) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """Run ``ndlambda serve`` and give its address; the log goes to ``serve.log`` in data."""
+    data.mkdir(parents=True, exist_ok=True)
+    command = ["serve", "--data", str(data), "--port", str(port)]
+    _console.print(f"[bold]$ ndlambda {' '.join(command)}")
+    with (data / "serve.log").open("a") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "ndlambda.cli", *command],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    assert server.stdout is not None
+    try:
+        line = server.stdout.readline().strip()
+        if " on " not in line:
+            sys.exit(f"The server did not start; {data / 'serve.log'} says why (port taken?).")
+        _console.print(line)
+        yield line.rsplit(" ", 1)[1], server
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def show(client: Client, url: str, data: Path, stack: Stack) -> bool:
+    """Put one data set, read it back every way, print the figures; True if all is equal."""
+    _console.print(f"\n[bold underline]{stack.title}")
+    put(url, data, stack)
+    source = open_source(stack.source)
+    times, depth, _, _ = source.shape_tzyx
+    expected = np.stack([source.read(t, 0, depth) for t in range(times)])
+    volume = client.volume(stack.token, stack.channel)
+    started = time.perf_counter()
+    found = volume.read(times=(0, times))
+    seconds = time.perf_counter() - started
+    whole = np.array_equal(found, expected)
+    stored = stored_bytes(data, stack)
+    _console.print(
+        f"read back {found.nbytes / _MB:.1f} MB in {seconds:.2f} s, "
+        f"{found.nbytes / _MB / seconds:.0f} MB/s, {'equal' if whole else '[red]DIFFERENT[/]'}; "
+        f"stored: {stored[0]} objects, {stored[1] / _MB:.1f} MB, "
+        f"{expected.nbytes / stored[1]:.2f} times smaller"
+    )
+    return compare_formats(url, client, stack, expected) and whole
+
+
+def put(url: str, data: Path, stack: Stack) -> None:
+    """Run ``ndlambda put`` as a user would."""
+    words = ["put", str(stack.source), "--token", stack.token, "--channel", stack.channel]
+    words += ["--create", "--public", *stack.options]
+    _console.print(f"[bold]$ ndlambda {' '.join(words)}")
+    command = [sys.executable, "-m", "ndlambda.cli", "--url", url, "--data", str(data), *words]
+    if subprocess.run(command, check=False).returncode:
+        sys.exit("ndlambda put failed; its message is above.")
+
+
+def stored_bytes(data: Path, stack: Stack) -> tuple[int, int]:
+    """Give how many objects a channel has and how long they are together."""
+    folder = data / "objects" / stack.token / stack.channel
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    return len(sizes), sum(sizes) or 1
+
+
+def compare_formats(url: str, client: Client, stack: Stack, expected: NDArray[Any]) -> bool:
+    """Fetch an unaligned cutout in every format of both interfaces and compare every voxel."""
+    corner, shape = cutout_of(expected.shape[1:])
+    slices = tuple(slice(c, c + s) for c, s in zip(corner, shape, strict=True))
+    window = expected[0][slices]
+    offset = client.volume(stack.token, stack.channel).offset_zyx
+    z, y, x = ((o + c, o + c + s) for o, c, s in zip(offset, corner, shape, strict=True))
+    box = "/".join(f"{a},{b}" for a, b in (x, y, z))
+    query = "&".join(f"{axis}={a}:{b}" for axis, (a, b) in zip("xyz", (x, y, z), strict=True))
+    table = Table("interface", "format", "MB on the wire", "MB/s of voxels", "voxels")
+    good = True
+    ways = [
+        ("ndstore", name, f"/nd/sd/{stack.token}/{stack.channel}/{name}/0/{box}/")
+        for name in formats("ndstore")
+    ] + [
+        (
+            "v1",
+            name,
+            f"/v1/projects/{stack.token}/channels/{stack.channel}/cutout?{query}&format={name}",
+        )
+        for name in formats("v1")
+    ]
+    for dialect, name, path in ways:
+        started = time.perf_counter()
+        with urlopen(Request(url + path)) as answer:  # noqa: S310 - our own http server
+            body = answer.read()
+        seconds = time.perf_counter() - started
+        same = np.array_equal(decode(dialect, name, body, stack.channel, window), window)
+        good &= same
+        rate = f"{window.nbytes / _MB / seconds:.0f}"
+        verdict = f"{window.size} equal" if same else "[red]DIFFERENT"
+        table.add_row(dialect, name, f"{len(body) / _MB:.2f}", rate, verdict)
+    _console.print(table)
+    return good
+
+
+def cutout_of(shape_zyx: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Give corner and shape of an unaligned box that covers most of a volume."""
+    corner = tuple(min(7, edge // 4) for edge in shape_zyx)
+    return corner, tuple(
+        max(1, edge - c - edge // 9) for edge, c in zip(shape_zyx, corner, strict=True)
+    )
+
+
+def decode(dialect: str, name: str, body: bytes, channel: str, like: NDArray[Any]) -> NDArray[Any]:
+    """Read a body with plain numpy where that can, else with our own decoder."""
+    plain: dict[str, Callable[[bytes], NDArray[Any]]] = {
+        "raw": lambda data: np.frombuffer(data, like.dtype).reshape(like.shape),
+        "zip": lambda data: np.frombuffer(zlib.decompress(data), like.dtype).reshape(like.shape),
+        "npz": lambda data: np.load(BytesIO(zlib.decompress(data))).reshape(like.shape),
+        "npy": lambda data: np.load(BytesIO(data)),
+    }
+    if name in plain:
+        return plain[name](body)
+    decoder = formats("v1" if dialect == "v1" else "ndstore")[name].decode
+    assert decoder is not None
+    return decoder(body, Expected((channel,), (like.dtype,), like.shape))[0].reshape(like.shape)
+
+
+def tell_where_to_look(url: str, data: Path, stacks: list[Stack]) -> None:
+    """Print addresses to open."""
+    _console.print("\n[bold]Open")
+    _console.print(f"  {url}/  the start page, {url}/openapi.json  every route")
+    for stack in stacks:
+        with urlopen(f"{url}/sd/{stack.token}/info/") as answer:  # noqa: S310 - our own server
+            size = json.load(answer)["dataset"]["imagesize"]["0"]
+        _console.print(f"  {url}/sd/{stack.token}/info/  {'x'.join(map(str, size))} voxels")
+        _console.print(
+            f"  curl -o box.npy '{url}/v1/projects/{stack.token}/channels/{stack.channel}"
+            f"/cutout?z=0:1'"
+        )
+    _console.print(f"  the superuser's key is in {data / 'admin.key'}")
+
+
+if __name__ == "__main__":
+    main()
