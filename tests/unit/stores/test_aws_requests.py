@@ -17,7 +17,7 @@ from ndlambda.errors import (
     WriteContentionError,
 )
 from ndlambda.stores.aws import AwsConfig, DynamoTable, RetryPolicy, S3ObjectStore, SqsQueue
-from ndlambda.stores.ports import Create, Overwrite, Put, Range, Replace, Row
+from ndlambda.stores.ports import Create, Overwrite, Put, Range, Replace, Row, Suffix
 from tests.support.stub_server import Answer, StubServer, stub_server
 
 ATTEMPTS = 4
@@ -127,6 +127,16 @@ def test_a_missing_bucket_does_not_read_as_a_missing_object(byte_range: Range | 
             store.put("k", b"x", Replace('"e1"'))
         with pytest.raises(UpstreamError):
             list(store.list(""))
+
+
+@pytest.mark.parametrize("byte_range", [Range(0, 4), Suffix(2)], ids=str)
+@pytest.mark.parametrize("refusal", [Answer(416), STORED], ids=["416", "whole"])
+def test_a_refused_range_of_an_object_with_bytes_does_not_read_as_empty(
+    refusal: Answer, byte_range: Range | Suffix
+) -> None:
+    """The object was replaced in between, or the server knows no ranges."""
+    with stub_server([refusal, STORED]) as stub, pytest.raises(UpstreamError):
+        S3ObjectStore(config_of(stub), "bucket").get("k", byte_range)
 
 
 def test_keys_of_the_config_are_not_mixed_with_a_token_of_the_environment(

@@ -1,0 +1,21 @@
+"""The ports on AWS: objects on S3, rows in DynamoDB, messages in SQS.
+
+Importing this imports pynamodb, botocore and obstore, so ``runtime`` does only if AWS is chosen.
+"""
+
+from ndlambda.stores.aws.objects import S3ObjectStore, create_bucket
+from ndlambda.stores.aws.queue import SqsQueue, create_queue
+from ndlambda.stores.aws.retry import RetryPolicy
+from ndlambda.stores.aws.session import AwsConfig
+from ndlambda.stores.aws.table import DynamoTable, create_table
+
+__all__ = [
+    "AwsConfig",
+    "DynamoTable",
+    "RetryPolicy",
+    "S3ObjectStore",
+    "SqsQueue",
+    "create_bucket",
+    "create_queue",
+    "create_table",
+]

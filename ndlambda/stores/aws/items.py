@@ -1,0 +1,213 @@
+"""Rows as DynamoDB items: attributes, conditions and changes.
+
+An item is ``pk`` S, ``sk`` S, ``doc`` S (JSON text, so that floats and nulls stay what they are),
+``members`` NS (absent when empty, since DynamoDB knows no empty set), ``c_<name>`` N for each
+counter, ``version`` N, and ``expires`` N, the table's time-to-live attribute.
+"""
+
+import base64
+import json
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any, Final
+
+from pynamodb.connection.base import MetaTable
+from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.operand import Path, Value
+from pynamodb.expressions.update import Action
+
+from ndlambda.errors import InvalidArgumentError, PayloadTooLargeError
+from ndlambda.stores.ports import MAX_ROW_BYTES, Expectation, Row
+
+MAX_PK_BYTES: Final = 2048
+MAX_SK_BYTES: Final = 1024
+MEMBER_BYTES: Final = 8
+"""What a member counts; DynamoDB counts 2 to 11 bytes, by the number of digits."""
+
+COUNTER_PREFIX: Final = "c_"
+_DOC, _MEMBERS, _VERSION, _EXPIRES = map(Path, ("doc", "members", "version", "expires"))
+
+
+def table_schema(name: str) -> dict[str, Any]:
+    """Give keys and name of a table, as DynamoDB writes them down."""
+    return {
+        "TableName": name,
+        "KeySchema": [
+            {"AttributeName": "pk", "KeyType": "HASH"},
+            {"AttributeName": "sk", "KeyType": "RANGE"},
+        ],
+        "AttributeDefinitions": [
+            {"AttributeName": "pk", "AttributeType": "S"},
+            {"AttributeName": "sk", "AttributeType": "S"},
+        ],
+    }
+
+
+def meta_table(name: str) -> MetaTable:
+    """Give what pynamodb would ask DescribeTable for at every cold start."""
+    return MetaTable(table_schema(name))
+
+
+# --- reading -------------------------------------------------------------------------------
+
+
+def row_of(item: Mapping[str, Mapping[str, Any]]) -> Row:
+    """Read an item."""
+    expires = item.get("expires")
+    return Row(
+        pk=item["pk"]["S"],
+        sk=item["sk"]["S"],
+        doc=json.loads(item["doc"]["S"]) if "doc" in item else {},
+        members=frozenset(int(member) for member in item.get("members", {}).get("NS", ())),
+        counters={
+            name.removeprefix(COUNTER_PREFIX): int(value["N"])
+            for name, value in item.items()
+            if name.startswith(COUNTER_PREFIX)
+        },
+        version=int(item["version"]["N"]),
+        expires=int(expires["N"]) if expires else None,
+    )
+
+
+def is_expired(item: Mapping[str, Mapping[str, Any]], now_s: int) -> bool:
+    """Tell whether the row counts as absent; DynamoDB removes it within days."""
+    return "expires" in item and int(item["expires"]["N"]) <= now_s
+
+
+# --- checking ------------------------------------------------------------------------------
+
+
+def check_key(pk: str, sk: str) -> dict[str, dict[str, str]]:
+    """Give the key of an item.
+
+    Raises
+    ------
+    InvalidArgumentError
+        A part is empty or longer than DynamoDB takes (2048 and 1024 bytes).
+    """
+    for name, text, limit in (("pk", pk, MAX_PK_BYTES), ("sk", sk, MAX_SK_BYTES)):
+        if not 0 < len(text.encode()) <= limit:
+            raise InvalidArgumentError(
+                f"The {name} of a row has 1 to {limit} bytes, not {len(text.encode())}.", key=name
+            )
+    return {"pk": {"S": pk}, "sk": {"S": sk}}
+
+
+def check_size(row: Row) -> int:
+    """Give the size of what a put writes, in bytes.
+
+    Raises
+    ------
+    PayloadTooLargeError
+        It is over ``MAX_ROW_BYTES``.
+    """
+    size = len((row.pk + row.sk + _text(row.doc)).encode()) + MEMBER_BYTES * len(row.members)
+    if size > MAX_ROW_BYTES:
+        raise PayloadTooLargeError(
+            f"The row has {size} bytes; the limit is {MAX_ROW_BYTES}.", limit=MAX_ROW_BYTES
+        )
+    return size
+
+
+# --- cursors -------------------------------------------------------------------------------
+
+
+def encode_cursor(sk: str) -> str:
+    """Give the cursor of the page behind a sort key, in a form that fits in a URL."""
+    return base64.urlsafe_b64encode(sk.encode()).decode()
+
+
+def decode_cursor(cursor: str) -> str:
+    """Give the sort key that a page comes behind.
+
+    Raises
+    ------
+    InvalidArgumentError
+        The cursor was not made by ``encode_cursor``.
+    """
+    try:
+        return base64.b64decode(cursor, altchars=b"-_", validate=True).decode()
+    except ValueError:
+        raise InvalidArgumentError("The cursor is not one of ours.", cursor=cursor) from None
+
+
+# --- conditions ----------------------------------------------------------------------------
+
+
+def expired(now_s: int) -> Condition:
+    """Hold for a row that is stored but counts as absent."""
+    return Path("expires") <= _number(now_s)
+
+
+def expectation(expect: Expectation, now_s: int) -> Condition:
+    """Hold for a row as expected, and never for one that has expired.
+
+    A write over an expired row would inherit its counters and members, so it has to fail; the
+    caller then removes the row and writes again.
+    """
+    if expect == "absent":
+        return Path("pk").does_not_exist()
+    expires = Path("expires")
+    alive: Condition = expires.does_not_exist() | (expires > _number(now_s))
+    if expect == "any":
+        return alive
+    expected: Condition = (Path("version") == _number(expect)) & alive
+    return expected
+
+
+def sort_key_range(first: str, last: str | None) -> Condition | None:
+    """Hold for ``first <= sk <= last``."""
+    sk = Path("sk")
+    if last is None:
+        return sk >= first if first else None
+    return sk.between(first, last) if first else sk <= last
+
+
+# --- changes -------------------------------------------------------------------------------
+
+
+def put_changes(row: Row, seed: int) -> list[Action]:
+    """Write doc, members and expires, and leave counters as they are."""
+    return [
+        _DOC.set(Value({"S": _text(row.doc)})),
+        _MEMBERS.set(_numbers(row.members)) if row.members else _MEMBERS.remove(),
+        _EXPIRES.remove() if row.expires is None else _EXPIRES.set(_number(row.expires)),
+        next_version(seed),
+    ]
+
+
+def add_changes(members: AbstractSet[int], seed: int) -> list[Action]:
+    """Unite the set with members."""
+    changes: list[Action] = [next_version(seed)]
+    return [*changes, _MEMBERS.add(_numbers(members))] if members else changes
+
+
+def remove_changes(members: AbstractSet[int], seed: int) -> list[Action]:
+    """Take members out of the set."""
+    changes: list[Action] = [next_version(seed)]
+    return [*changes, _MEMBERS.delete(_numbers(members))] if members else changes
+
+
+def increment_changes(field: str, by: int, seed: int) -> list[Action]:
+    """Add to a counter."""
+    return [next_version(seed), Path([COUNTER_PREFIX + field]).add(_number(by))]
+
+
+def next_version(seed: int) -> Action:
+    """Count the version up, from seed in a new row."""
+    return _VERSION.set((_VERSION | _number(seed)) + _number(1))
+
+
+def _text(doc: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(dict(doc), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError(f"The doc of a row is a JSON object: {error}.") from error
+
+
+def _number(number: int) -> Value:
+    return Value({"N": str(number)})
+
+
+def _numbers(numbers: AbstractSet[int]) -> Value:
+    return Value({"NS": [str(number) for number in sorted(numbers)]})

@@ -1,0 +1,214 @@
+"""Objects on S3.
+
+Bytes go through obstore, which needs 0.2 ms of CPU for a GET where boto3 needs 1.0; boto3 lists and
+presigns. obstore cannot list keys as S3 does: its prefixes are whole path segments, and one key
+in the bucket that it cannot parse fails the listing.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import obstore
+from obstore.exceptions import GenericError
+
+from ndlambda.errors import InvalidArgumentError, PreconditionFailedError, UpstreamError
+from ndlambda.stores.aws.errors import AWS_ERRORS, error_code, http_status, translate
+from ndlambda.stores.aws.session import AwsConfig, make_client, make_s3_store
+from ndlambda.stores.ports import (
+    ByteRange,
+    Create,
+    ObjectInfo,
+    Overwrite,
+    PutMode,
+    Range,
+    Replace,
+    StoredObject,
+)
+
+if TYPE_CHECKING:
+    from obstore import GetOptions
+    from obstore import PutMode as ObstorePutMode
+
+MAX_KEY_BYTES = 1024
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_PRESIGNED = {"get": "get_object", "put": "put_object"}
+
+
+class S3ObjectStore:
+    """An ``ObjectStore`` in a bucket of S3 or of a server that speaks its protocol.
+
+    Whoever may read must also have ``s3:ListBucket``: without it S3 answers 403, not 404, for an
+    object that is not there.
+    """
+
+    def __init__(self, config: AwsConfig, bucket: str) -> None:
+        self._config = config
+        self._bucket = bucket
+        self._store = make_s3_store(config, bucket)
+
+    @property
+    def whole_reads_are_cheap(self) -> bool:
+        """False: a range saves the bytes that it leaves out."""
+        return False
+
+    def get(
+        self, key: str, byte_range: ByteRange | None = None, *, if_match: str | None = None
+    ) -> StoredObject | None:
+        """Read an object or a range of it; ``data`` is a view of the bytes that arrived."""
+        options: GetOptions = {}
+        if if_match is not None:
+            options["if_match"] = if_match
+        if isinstance(byte_range, Range):
+            if byte_range.stop <= byte_range.start:
+                return self._get_nothing(key, byte_range, if_match)
+            options["range"] = (byte_range.start, byte_range.stop)
+        elif byte_range is not None:
+            options["range"] = {"suffix": byte_range.length}
+        try:
+            result = obstore.get(self._store, _checked(key), options=options)
+            data = memoryview(result.bytes())
+        except GenericError as error:
+            if byte_range is not None and _has_no_such_range(error):
+                return self._get_nothing(key, byte_range, if_match)
+            raise translate(error, f"GET {key}").error from error
+        except FileNotFoundError as error:
+            _check_absent(error, key, if_match)
+            return None
+        except AWS_ERRORS as error:
+            raise translate(error, f"GET {key}").error from error
+        meta = result.meta
+        return StoredObject(data=data, etag=meta["e_tag"] or "", size=meta["size"])
+
+    def put(self, key: str, data: bytes | memoryview, mode: PutMode) -> str:
+        """Write an object in one request and give its ETag.
+
+        When an answer is lost the request is sent again, so a conditional PUT that succeeded may
+        say that it lost; what it wrote tells (the write-id of a supercuboid).
+        """
+        try:
+            result = obstore.put(
+                self._store,
+                _checked(key),
+                memoryview(data).cast("B"),
+                mode=_obstore_mode(mode),
+                use_multipart=False,
+            )
+        except AWS_ERRORS as error:
+            raise translate(error, f"PUT {key}").error from error
+        return result["e_tag"] or ""
+
+    def delete(self, key: str) -> None:
+        """Remove an object; no error where there is none."""
+        try:
+            obstore.delete(self._store, _checked(key))
+        except FileNotFoundError as error:
+            _check_absent(error, key, if_match=None)
+        except AWS_ERRORS as error:
+            raise translate(error, f"DELETE {key}").error from error
+
+    def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
+        """Iterate in key order, asking for a page of 1000 when the one before is used up."""
+        request: dict[str, Any] = {"Bucket": self._bucket, "Prefix": prefix}
+        if after:
+            request["StartAfter"] = after
+        while True:
+            page = self._config.retry.run(
+                f"LIST {prefix}", lambda: self._boto.list_objects_v2(**request)
+            )
+            for found in page.get("Contents", ()):
+                yield ObjectInfo(found["Key"], found["Size"])
+            if not page["IsTruncated"]:
+                return
+            request["ContinuationToken"] = page["NextContinuationToken"]
+
+    def presign(self, verb: Literal["get", "put"], key: str, expires_s: int) -> str | None:
+        """Give a URL that reads or writes the object for so many seconds."""
+        url: str = self._boto.generate_presigned_url(
+            _PRESIGNED[verb],
+            Params={"Bucket": self._bucket, "Key": _checked(key)},
+            ExpiresIn=expires_s,
+        )
+        return url
+
+    @cached_property
+    def _boto(self) -> Any:
+        return make_client(self._config, "s3")
+
+    def _get_nothing(
+        self, key: str, byte_range: ByteRange, if_match: str | None
+    ) -> StoredObject | None:
+        """Look at an object without reading: S3 refuses a range that holds no byte."""
+        options: GetOptions = {"head": True}
+        if if_match is not None:
+            options["if_match"] = if_match
+        try:
+            meta = obstore.get(self._store, _checked(key), options=options).meta
+        except FileNotFoundError as error:
+            _check_absent(error, key, if_match)
+            return None
+        except AWS_ERRORS as error:
+            raise translate(error, f"HEAD {key}").error from error
+        if _bytes_in(byte_range, meta["size"]) > 0:
+            raise UpstreamError(f"GET {key}: a range of it was refused, though there are bytes.")
+        return StoredObject(data=memoryview(b""), etag=meta["e_tag"] or "", size=meta["size"])
+
+
+def create_bucket(config: AwsConfig, name: str) -> None:
+    """Make a bucket for local use; no error if it is there already and ours."""
+    client = make_client(config, "s3")
+    request: dict[str, Any] = {"Bucket": name}
+    if config.region != "us-east-1":  # the one region that S3 does not want to be told
+        request["CreateBucketConfiguration"] = {"LocationConstraint": config.region}
+    try:
+        client.create_bucket(**request)
+    except client.exceptions.BucketAlreadyOwnedByYou:
+        return
+    except AWS_ERRORS as error:
+        raise translate(error, f"CREATE BUCKET {name}").error from error
+
+
+def _checked(key: str) -> str:
+    """Give the key back if obstore sends it as it is.
+
+    obstore drops a slash at either end silently and refuses the other cases.
+    """
+    segments = key.split("/")
+    if (
+        any(segment in {"", ".", ".."} for segment in segments)
+        or _CONTROL.search(key)
+        or len(key.encode()) > MAX_KEY_BYTES
+    ):
+        raise InvalidArgumentError(f"The key {key[:80]!r} cannot name an object here.", key=key)
+    return key
+
+
+def _obstore_mode(mode: PutMode) -> "ObstorePutMode":
+    match mode:
+        case Overwrite():
+            return "overwrite"
+        case Create():
+            return "create"
+        case Replace(etag):
+            return {"e_tag": etag}
+
+
+def _bytes_in(byte_range: ByteRange, size: int) -> int:
+    """Give how many bytes of an object of this size are in the range."""
+    if isinstance(byte_range, Range):
+        return min(byte_range.stop, size) - byte_range.start
+    return min(byte_range.length, size)
+
+
+def _has_no_such_range(error: GenericError) -> bool:
+    # An empty object has no last byte either; moto then answers 200, which obstore refuses.
+    return http_status(error) == "416" or "NotPartial" in str(error)
+
+
+def _check_absent(error: FileNotFoundError, key: str, if_match: str | None) -> None:
+    """Take a 404 as an object that is not there, unless it is the bucket that is not there."""
+    if error_code(error) == "NoSuchBucket":
+        raise UpstreamError("The bucket does not exist.") from error
+    if if_match is not None:
+        raise PreconditionFailedError(f"GET {key}: the object is gone.") from error

@@ -1,0 +1,239 @@
+"""Rows in DynamoDB, on demand, by way of pynamodb."""
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, Final, assert_never
+
+from pynamodb.expressions.update import Action as Change
+
+from ndlambda.errors import InvalidArgumentError, PayloadTooLargeError, PreconditionFailedError
+from ndlambda.stores.aws import items
+from ndlambda.stores.aws.dynamo import DynamoRequests, Item
+from ndlambda.stores.aws.errors import AWS_ERRORS, translate
+from ndlambda.stores.aws.session import AwsConfig, make_client
+from ndlambda.stores.ports import (
+    MAX_ROW_BYTES,
+    MAX_TRANSACTION,
+    Action,
+    Check,
+    Delete,
+    Expectation,
+    Page,
+    Put,
+    Row,
+)
+
+TRANSACTION_BYTES: Final = 4 * 1024 * 1024
+"""What TransactWriteItems takes at most."""
+
+
+def time_seed() -> int:
+    """Give the microseconds since 1970: where the versions of a new row start.
+
+    A row made again starts far ahead of the versions it had before, since no row changes once a
+    microsecond. Where clocks differ, a version could come back only if they differ by the row's
+    time of absence to within as many microseconds as it had changes.
+    """
+    return time.time_ns() // 1000
+
+
+class DynamoTable:
+    """A ``Table`` in DynamoDB.
+
+    Expired rows, which DynamoDB removes within days, are absent: reads leave them out, and a write
+    that meets one removes it first, so that nothing of it is inherited.
+
+    Parameters
+    ----------
+    config, name
+        The AWS account and the table in it.
+    clock
+        Gives Unix seconds; decides what has expired.
+    seed
+        Gives the version before a new row's first; has to grow.
+    """
+
+    def __init__(
+        self,
+        config: AwsConfig,
+        name: str,
+        *,
+        clock: Callable[[], float] = time.time,
+        seed: Callable[[], int] = time_seed,
+    ) -> None:
+        self._clock = clock
+        self._seed = seed
+        self._requests = DynamoRequests(config, name, self._now_s)
+
+    # reading
+
+    def get(self, pk: str, sk: str) -> Row | None:
+        """Read one row, strongly consistent."""
+        item = self._requests.get(pk, sk)
+        return None if item is None else self._find_row(item)
+
+    def batch_get(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Row]:
+        """Read many rows, strongly consistent, a hundred a request."""
+        rows = map(self._find_row, self._requests.batch_get(keys))
+        return {(row.pk, row.sk): row for row in rows if row is not None}
+
+    def query(
+        self,
+        pk: str,
+        *,
+        first: str = "",
+        last: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page:
+        """Read rows of a partition with ``first <= sk <= last``; a page has up to 1 MiB."""
+        if limit is not None and limit < 1:
+            raise InvalidArgumentError(f"The limit must be positive, not {limit}.", limit=limit)
+        if last is not None and (last == "" or last < first):
+            return Page((), None)  # DynamoDB refuses a range that ends before it starts
+        sort_keys = items.sort_key_range(first, last)
+        behind = None if cursor is None else items.decode_cursor(cursor)
+        while True:
+            found, behind = self._requests.query(pk, sort_keys, behind, limit)
+            rows = [row for row in map(self._find_row, found) if row is not None]
+            if rows or behind is None:
+                return Page(rows, None if behind is None else items.encode_cursor(behind))
+
+    # writing
+
+    def put(self, row: Row, expect: Expectation = "any") -> int:
+        """Write doc, members and expires and give the new version."""
+        items.check_size(row)
+        written = self._update(row.pk, row.sk, items.put_changes(row, self._seed()), expect)
+        return int(written["version"]["N"])
+
+    def delete(self, pk: str, sk: str, expect: Expectation = "any") -> None:
+        """Remove a row."""
+        self._requests.write("DeleteItem", lambda: self._delete_request(Delete(pk, sk, expect)))
+
+    def add_members(self, pk: str, sk: str, members: AbstractSet[int]) -> int:
+        """Unite the row's set with members, making the row if absent; give the new version.
+
+        Raises
+        ------
+        PayloadTooLargeError
+            The members given are more than a row holds.
+        """
+        if items.MEMBER_BYTES * len(members) > MAX_ROW_BYTES:
+            raise PayloadTooLargeError(
+                f"{len(members)} members are more than a row holds.", limit=MAX_ROW_BYTES
+            )
+        written = self._update(pk, sk, items.add_changes(members, self._seed()))
+        return int(written["version"]["N"])
+
+    def remove_members(self, pk: str, sk: str, members: AbstractSet[int], if_version: int) -> bool:
+        """Take members out of the row's set if the row has this version; False where it has not.
+
+        When an answer is lost the request is sent again and may say False though it took them out.
+        """
+        try:
+            self._update(pk, sk, items.remove_changes(members, self._seed()), if_version)
+        except PreconditionFailedError:
+            return False
+        return True
+
+    def increment(self, pk: str, sk: str, field: str, by: int = 1) -> int:
+        """Add to one of the row's counters and give the new value.
+
+        When an answer is lost the request is sent again and may count twice.
+        """
+        written = self._update(pk, sk, items.increment_changes(field, by, self._seed()))
+        return int(written[items.COUNTER_PREFIX + field]["N"])
+
+    def transact(self, actions: Sequence[Action]) -> None:
+        """Carry out all actions or none.
+
+        Raises
+        ------
+        PayloadTooLargeError
+            A row is over ``MAX_ROW_BYTES``, or all together are over 4 MiB.
+        """
+        _check_transaction(actions)
+        if actions:
+            self._requests.write("TransactWriteItems", lambda: self._transact_request(actions))
+
+    # requests
+
+    def _update(
+        self, pk: str, sk: str, changes: Sequence[Change], expect: Expectation = "any"
+    ) -> Item:
+        """Change one row and give the attributes that changed, as they are now."""
+
+        def make_request() -> dict[str, Any]:
+            condition = items.expectation(expect, self._now_s())
+            request = self._requests.request(pk, sk, changes, condition)
+            return request | {"ReturnValues": "UPDATED_NEW"}
+
+        attributes: Item = self._requests.write("UpdateItem", make_request)["Attributes"]
+        return attributes
+
+    def _delete_request(self, action: Delete) -> dict[str, Any]:
+        anyhow = action.expect == "any"
+        condition = None if anyhow else items.expectation(action.expect, self._now_s())
+        return self._requests.request(action.pk, action.sk, condition=condition)
+
+    def _transact_request(self, actions: Sequence[Action]) -> dict[str, Any]:
+        return {
+            "TransactItems": [self._transact_item(action) for action in actions],
+            # By this DynamoDB knows the request again when it is repeated for a lost answer.
+            "ClientRequestToken": str(uuid.uuid4()),
+        }
+
+    def _transact_item(self, action: Action) -> dict[str, dict[str, Any]]:
+        match action:
+            case Put(row, expect):
+                changes = items.put_changes(row, self._seed())
+                condition = items.expectation(expect, self._now_s())
+                return {"Update": self._requests.request(row.pk, row.sk, changes, condition)}
+            case Delete():
+                return {"Delete": self._delete_request(action)}
+            case Check(pk, sk, expect):
+                condition = items.expectation(expect, self._now_s())
+                return {"ConditionCheck": self._requests.request(pk, sk, condition=condition)}
+            case _:
+                assert_never(action)
+
+    def _find_row(self, item: Item) -> Row | None:
+        return None if items.is_expired(item, self._now_s()) else items.row_of(item)
+
+    def _now_s(self) -> int:
+        return int(self._clock())
+
+
+def create_table(config: AwsConfig, name: str) -> None:
+    """Make a table for local use, on demand, with time to live; no error if it is there."""
+    client = make_client(config, "dynamodb")
+    try:
+        client.create_table(**items.table_schema(name), BillingMode="PAY_PER_REQUEST")
+        client.get_waiter("table_exists").wait(TableName=name)
+        client.update_time_to_live(
+            TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires"}
+        )
+    except client.exceptions.ResourceInUseException:
+        return
+    except AWS_ERRORS as error:
+        raise translate(error, f"CreateTable {name}").error from error
+
+
+def _check_transaction(actions: Sequence[Action]) -> None:
+    if len(actions) > MAX_TRANSACTION:
+        raise InvalidArgumentError(
+            f"A transaction has at most {MAX_TRANSACTION} actions, not {len(actions)}.",
+            limit=MAX_TRANSACTION,
+        )
+    rows = [action.row if isinstance(action, Put) else action for action in actions]
+    if len({(row.pk, row.sk) for row in rows}) < len(rows):
+        raise InvalidArgumentError("Two actions of a transaction name the same row.")
+    size = sum(items.check_size(row) for row in rows if isinstance(row, Row))
+    if size > TRANSACTION_BYTES:
+        raise PayloadTooLargeError(
+            f"The transaction has {size} bytes; the limit is {TRANSACTION_BYTES}.",
+            limit=TRANSACTION_BYTES,
+        )
