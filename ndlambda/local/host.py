@@ -13,6 +13,7 @@ _log = logging.getLogger("ndlambda.local")
 
 _DRAIN_S: Final = 60.0
 _STALLED_S: Final = 5.0
+_SILENT_S: Final = 0.2
 _TURN_S: Final = 30.0
 _DRAIN_TURN_S: Final = 0.1
 
@@ -24,19 +25,32 @@ class Host:
     ----------
     app
         WSGI application.
+    address
+        Name or address to listen on, and a port; 0 takes a free one.
     options
-        Waitress's own.
+        Further settings of waitress.
+
+    Raises
+    ------
+    OSError
+        The address is not one of this machine, or the port is taken.
     """
 
-    def __init__(self, app: Any, **options: Any) -> None:
+    def __init__(self, app: Any, address: tuple[str, int], **options: Any) -> None:
+        name, port = address
+        # A name like localhost stands for an address of each family, with a free port of its own.
+        is_v6 = ":" in name
+        self._host = f"[{name}]" if is_v6 else name
         self._sockets: dict[int, Any] = {}
-        self._server: Any = waitress.create_server(app, map=self._sockets, **options)
+        self._server: Any = waitress.create_server(
+            app, map=self._sockets, host=name, port=port, ipv4=not is_v6, ipv6=is_v6, **options
+        )
         self._is_stopping = False
 
     @property
-    def port(self) -> int:
-        """Where it listens."""
-        return int(self._server.effective_port)
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://{self._host}:{self._server.effective_port}"
 
     def run(self, ready: Callable[[], None]) -> None:
         """Answer until SIGTERM or SIGINT, then finish the requests under way and return.
@@ -68,13 +82,14 @@ class Host:
         self._server.asyncore.loop(timeout=timeout_s, map=self._sockets, count=1)
 
     def _drain(self) -> None:
+        self._turn(0)  # a connection made before the signal may still wait to be accepted
         self._server.accepting = False
         self._server.del_channel()
         self._server.socket.close()
         deadline = time.monotonic() + _DRAIN_S
         channels: dict[int, Any] = self._server.active_channels
         while channels and time.monotonic() < deadline:
-            for channel in channels.values():
+            for channel in tuple(channels.values()):
                 _wind_up(channel)
             self._turn(_DRAIN_TURN_S)
         if channels:
@@ -92,8 +107,7 @@ def _wind_up(channel: Any) -> None:
     with channel.requests_lock:
         for request in channel.requests:
             request.headers["CONNECTION"] = "close"  # waitress's answer will say so, too
-        is_arriving = (
-            channel.request is not None and time.time() - channel.last_activity < _STALLED_S
-        )
-        if not (channel.requests or channel.total_outbufs_len or is_arriving):
+        is_busy = bool(channel.requests or channel.total_outbufs_len)
+        patience_s = _SILENT_S if channel.request is None else _STALLED_S
+        if not is_busy and time.time() - channel.last_activity > patience_s:
             channel.will_close = True

@@ -1,28 +1,20 @@
 """``ndlambda serve``: waitress and the queue pump in one process."""
 
-import logging
 import os
 import secrets
-import signal
 import sys
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
-from typing import Any, TextIO
-
-import waitress
+from typing import TextIO
 
 from ndlambda import log, runtime
 from ndlambda.errors import AlreadyExistsError
+from ndlambda.local.host import Host
 from ndlambda.local.pump import Pump
 from ndlambda.runtime import ADMIN, Runtime
 from ndlambda.settings import Settings
 from ndlambda.web.app import App
-
-_log = logging.getLogger("ndlambda.local")
-_DRAIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +38,6 @@ class ServeOptions:
     host: str = "127.0.0.1"
     moto: bool = False
     threads: int = 8
-
-
-class _Stop(Exception):  # noqa: N818 - a signal, not an error
-    """SIGTERM or SIGINT arrived."""
 
 
 def run(options: ServeOptions, out: TextIO = sys.stdout) -> None:
@@ -110,44 +98,12 @@ def ensure_admin(built: Runtime) -> None:
 
 
 def _serve(options: ServeOptions, built: Runtime, out: TextIO) -> None:
-    server = waitress.create_server(
+    host = Host(
         App(built),
-        host=options.host,
-        port=options.port,
+        (options.host, options.port),
         threads=options.threads,
         max_request_body_size=built.settings.body_bytes,
         ident=None,
         channel_timeout=300,
     )
-    previous = {sig: signal.signal(sig, _raise_stop) for sig in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        print(
-            f"ndlambda ready on http://{options.host}:{server.effective_port}", file=out, flush=True
-        )
-        server.asyncore.loop(map=server._map)  # noqa: SLF001 - as waitress's own run() does
-    except _Stop:
-        for sig in previous:
-            signal.signal(sig, signal.SIG_IGN)
-        _log.info("stopping: finishing the requests under way")
-        _drain(server)
-    finally:
-        for sig, handler in previous.items():
-            signal.signal(sig, handler)
-
-
-def _raise_stop(_signal: int, _frame: FrameType | None) -> None:
-    raise _Stop
-
-
-def _drain(server: Any) -> None:
-    """Accept nothing more, but answer what has been accepted."""
-    server.accepting = False
-    server.del_channel()
-    server.socket.close()
-    deadline = time.monotonic() + _DRAIN_S
-    while time.monotonic() < deadline and any(
-        channel.requests or channel.total_outbufs_len
-        for channel in tuple(server.active_channels.values())
-    ):
-        server.asyncore.loop(timeout=0.1, map=server._map, count=1)  # noqa: SLF001
-    server.task_dispatcher.shutdown()
+    host.run(lambda: print(f"ndlambda ready on {host.url}", file=out, flush=True))

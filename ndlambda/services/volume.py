@@ -7,11 +7,12 @@ voxels of one resolution (dataset offset already taken away).
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Executor, Future, wait
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from functools import lru_cache, partial
+from itertools import chain
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.services.budget import ByteBudget
 from ndlambda.services.region import Region, layout_of, object_key
 from ndlambda.space import morton
-from ndlambda.space.box import XYZ, Box
+from ndlambda.space.box import Box
 from ndlambda.space.grid import Cell, cover
 from ndlambda.space.pyramid import Level
 from ndlambda.stores.ports import (
@@ -44,12 +45,17 @@ from ndlambda.stores.ports import (
     Suffix,
 )
 from ndlambda.voxels.paste import paste
-from ndlambda.voxels.zoom import source_indices, take_zyx
+from ndlambda.voxels.zoom import source_axes, source_box, take_zyx
 
 _RANGED_FRACTION = 4
 _MAX_SOURCE_FACTOR = 64
+_ALONE = 4
+_TORN_READS = 3
 UNDER_PROPAGATION = 1
 NOT_PROPAGATED = 0
+
+_Task = Callable[[], None]
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,36 +150,61 @@ class VolumeService:
         if zoomed:
             self._check_zoom(region, base)
 
-        def read_cell(time_point: int, cell: Cell) -> None:
+        cells = tuple(cover(region.box, layout.supercuboid_xyz))
+        alone = len(cells) * (region.times[1] - region.times[0]) < _ALONE
+
+        def read_cell(time_point: int, cell: Cell) -> Sequence[_Task]:
             target = out[time_point - region.times[0]]
             target = target[cell.part.slices_zyx(region.box.start_xyz)]
             key = object_key(channel, region, time_point, cell.code)
-            if not self._read_object(key, layout, cell, target) and zoomed:
-                asked = Region(region.level, cell.part, (time_point, time_point + 1))
-                self._read_zoomed(channel, base, asked, target)
+            decodings = self._read_object(key, layout, cell, target)
+            if decodings is None:
+                if zoomed:
+                    asked = Region(region.level, cell.part, (time_point, time_point + 1))
+                    self._read_zoomed(channel, base, asked, target)
+                return ()
+            if alone:  # too few supercuboids to keep all threads busy: share out their cuboids
+                return decodings
+            _do_all(decodings)
+            return ()
 
-        self._run(
-            partial(read_cell, t, cell)
-            for t in range(*region.times)
-            for cell in cover(region.box, layout.supercuboid_xyz)
+        rest = self._run(
+            partial(read_cell, t, cell) for t in range(*region.times) for cell in cells
         )
+        self._run(chain.from_iterable(rest))
         return out
 
-    def _read_object(self, key: str, layout: Layout, cell: Cell, target: NDArray[Any]) -> bool:
-        """Fill target with a cell's part; False (and target untouched) where there is no object."""
+    def _read_object(
+        self, key: str, layout: Layout, cell: Cell, target: NDArray[Any]
+    ) -> Sequence[_Task] | None:
+        """Get a cell's part and give what fills target with it; None where there is no object."""
         x, y, z = cell.box.start_xyz
         part = cell.part.shifted((-x, -y, -z))
-        few = len(needed_slots(layout, part)) * _RANGED_FRACTION <= layout.slots
+        pieces = needed_slots(layout, part)
+        few = len(pieces) * _RANGED_FRACTION <= layout.slots
         if few and not self._objects.whole_reads_are_cheap:
-            return self._read_ranges(key, layout, part, target)
+            found = self._read_ranges(key, layout, part, target)
+            if found is not None:
+                return () if found else None
         stored = self._objects.get(key)
         if stored is None:
-            return False
-        supercuboid.decode_box(stored.data, layout, part, target)
-        return True
+            return None
+        return [
+            partial(
+                supercuboid.decode_box,
+                stored.data,
+                layout,
+                piece.box.shifted(_cuboid_box(layout, piece.slot).start_xyz),
+                target[piece.where],
+            )
+            for piece in pieces
+        ]
 
-    def _read_ranges(self, key: str, layout: Layout, part: Box, target: NDArray[Any]) -> bool:
-        while True:
+    def _read_ranges(
+        self, key: str, layout: Layout, part: Box, target: NDArray[Any]
+    ) -> bool | None:
+        """Fill target by ranges; False: there is no object, None: writers kept coming between."""
+        for _ in range(_TORN_READS):
             tail = self._objects.get(key, Suffix(layout.index_bytes))
             if tail is None:
                 return False
@@ -191,9 +222,10 @@ class VolumeService:
             except PreconditionFailedError:
                 continue  # a writer came between the two reads: look at its index
             return True
+        return None
 
     def _check_zoom(self, region: Region, base: Level) -> None:
-        source = _source_box(region.box, region.level, base)
+        source = source_box(region.box, region.level, base)
         limit = self._options.cutout_voxels * _MAX_SOURCE_FACTOR
         if source.voxels * (region.times[1] - region.times[0]) > limit:
             raise PayloadTooLargeError(
@@ -207,15 +239,17 @@ class VolumeService:
         self, channel: Channel, base: Level, asked: Region, target: NDArray[Any]
     ) -> None:
         """Fill target (z, y, x) from the channel's own level; one source cell in memory at once."""
-        source_box = _source_box(asked.box, asked.level, base)
+        source_box = source_box(asked.box, asked.level, base)
         source = Region(base, source_box, asked.times)
         layout = layout_of(channel, base)
-        axes = _source_axes(asked.box, asked.level, base, centre=not channel.is_annotation)
+        axes = source_axes(asked.box, asked.level, base, centre=not channel.is_annotation)
         for cell in cover(source_box, layout.supercuboid_xyz):
             block = np.empty(cell.part.shape_zyx, channel.dtype)
             key = object_key(channel, source, asked.times[0], cell.code)
-            if not self._read_object(key, layout, cell, block):
+            decodings = self._read_object(key, layout, cell, block)
+            if decodings is None:
                 continue
+            _do_all(decodings)
             picks, places = [], []
             for axis, lo, hi in zip(axes, cell.part.start_xyz, cell.part.stop_xyz, strict=True):
                 first, last = np.searchsorted(axis, (lo, hi))
@@ -319,14 +353,18 @@ class VolumeService:
             existing = self._objects.get(key)
             mode = Create()
 
-    def _run(self, tasks: Iterable[Callable[[], None]]) -> None:
-        futures: list[Future[None]] = [self._executor.submit(task) for task in tasks]
-        done, waiting = wait(futures, return_when=FIRST_EXCEPTION)
+    def _run(self, tasks: Iterable[Callable[[], _Result]]) -> list[_Result]:
+        futures: list[Future[_Result]] = [self._executor.submit(task) for task in tasks]
+        _, waiting = wait(futures, return_when=FIRST_EXCEPTION)
         for future in waiting:
             future.cancel()
         wait(waiting)
-        for future in done:
-            future.result()
+        return [future.result() for future in futures if not future.cancelled()]
+
+
+def _do_all(tasks: Iterable[_Task]) -> None:
+    for task in tasks:
+        task()
 
 
 def _pasted(
@@ -347,30 +385,8 @@ def _pasted(
     return changed
 
 
+@lru_cache(maxsize=256)
 def _cuboid_box(layout: Layout, slot: int) -> Box:
     """Give a cuboid in voxels from its supercuboid's corner."""
     (ix, iy, iz), (cx, cy, cz) = morton.decode(slot), layout.cuboid_xyz
     return Box.at((ix * cx, iy * cy, iz * cz), layout.cuboid_xyz)
-
-
-def _source_axes(
-    box: Box, level: Level, base: Level, *, centre: bool
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    shift = level.resolution - base.resolution
-    z_scales = level.imagesize_xyz[2] != base.imagesize_xyz[2]
-    shifts = (shift, shift, shift if z_scales else 0)
-    x, y, z = (
-        source_indices(lo, hi, size, by, centre=centre)
-        for lo, hi, size, by in zip(
-            box.start_xyz, box.stop_xyz, base.imagesize_xyz, shifts, strict=True
-        )
-    )
-    return x, y, z
-
-
-def _source_box(box: Box, level: Level, base: Level) -> Box:
-    axes = _source_axes(box, level, base, centre=True)
-    firsts = _source_axes(box, level, base, centre=False)
-    start: XYZ = (int(firsts[0][0]), int(firsts[1][0]), int(firsts[2][0]))
-    stop: XYZ = (int(axes[0][-1]) + 1, int(axes[1][-1]) + 1, int(axes[2][-1]) + 1)
-    return Box(start, stop)

@@ -5,6 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ndlambda.space.box import XYZ, Box
+from ndlambda.space.pyramid import Level
+
 
 def source_indices(
     start: int, stop: int, size: int, shift: int, *, centre: bool
@@ -39,3 +42,39 @@ def take_zyx(
     """Give ``block[z][:, y][:, :, x]`` for three index vectors: axes (z, y, x), a copy."""
     taken: NDArray[Any] = block[np.ix_(*indices_zyx)]
     return taken
+
+
+def source_axes(
+    box: Box, level: Level, base: Level, *, centre: bool
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Give the source index of each voxel of a box along x, y and z.
+
+    Parameters
+    ----------
+    box
+        At the asked level, zero-based.
+    level, base
+        The asked level and the one that is shown; z scales with x and y only where the two levels
+        differ in depth.
+    centre
+        See ``source_indices``.
+    """
+    shift = level.resolution - base.resolution
+    z_scales = level.imagesize_xyz[2] != base.imagesize_xyz[2]
+    shifts = (shift, shift, shift if z_scales else 0)
+    x, y, z = (
+        source_indices(lo, hi, size, by, centre=centre)
+        for lo, hi, size, by in zip(
+            box.start_xyz, box.stop_xyz, base.imagesize_xyz, shifts, strict=True
+        )
+    )
+    return x, y, z
+
+
+def source_box(box: Box, level: Level, base: Level) -> Box:
+    """Give the box of a level that holds every source voxel of an asked box."""
+    axes = source_axes(box, level, base, centre=True)
+    firsts = source_axes(box, level, base, centre=False)
+    start: XYZ = (int(firsts[0][0]), int(firsts[1][0]), int(firsts[2][0]))
+    stop: XYZ = (int(axes[0][-1]) + 1, int(axes[1][-1]) + 1, int(axes[2][-1]) + 1)
+    return Box(start, stop)

@@ -7,11 +7,17 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+from werkzeug.exceptions import (
+    HTTPException,
+    MethodNotAllowed,
+    NotFound,
+    RequestEntityTooLarge,
+)
 from werkzeug.routing import MapAdapter
 from werkzeug.wrappers import Request, Response
 
 from ndlambda.errors import (
+    MalformedBodyError,
     MethodNotAllowedError,
     NDLambdaError,
     PayloadTooLargeError,
@@ -102,12 +108,7 @@ class App:
                 _log.exception("request failed", extra={"fields": {"request_id": request_id}})
             return principal, response
         except HTTPException as error:  # werkzeug's own, from reading a broken request
-            return principal, problem_document(
-                name=f"{type(error).__name__}Error",
-                status=error.code or 500,
-                detail=error.description or "The request cannot be read.",
-                request_id=request_id,
-            )
+            return principal, problem_response(_in_our_words(error), request_id, dialect)
         except Exception:  # noqa: BLE001 - the last net: the caller gets a 500 without internals
             _log.exception("unexpected error", extra={"fields": {"request_id": request_id}})
             return principal, problem_document(
@@ -153,3 +154,9 @@ class App:
                 limit=limit,
             )
         request.max_content_length = limit
+
+
+def _in_our_words(error: HTTPException) -> NDLambdaError:
+    if isinstance(error, RequestEntityTooLarge):  # a body that did not say its length
+        return PayloadTooLargeError("The body is over the limit; send smaller boxes.")
+    return MalformedBodyError(error.description or "The request cannot be read.")

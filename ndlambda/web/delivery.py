@@ -1,5 +1,6 @@
 """How a large body leaves: directly, or on Lambda through the object store and a redirect."""
 
+import re
 import secrets
 
 from werkzeug.wrappers import Response
@@ -11,6 +12,13 @@ from ndlambda.wire.volume.contract import Body
 
 RESULTS_PREFIX = "results/"
 _RESULT_EXPIRES_S = 900
+_NAME_BYTES = 32
+_NAME = re.compile(r"[A-Za-z0-9_-]{43}")  # what base64 makes of 32 bytes
+
+
+def is_result(name: str) -> bool:
+    """Tell whether ``deliver`` could have given this name to a result."""
+    return _NAME.fullmatch(name) is not None
 
 
 def deliver(
@@ -28,7 +36,7 @@ def deliver(
         response = Response(bytes(body), content_type=content_type, headers=headers)
         response.headers["Content-Length"] = str(len(body))
         return response
-    name = secrets.token_urlsafe(32)
+    name = secrets.token_urlsafe(_NAME_BYTES)
     objects = context.runtime.objects
     objects.put(RESULTS_PREFIX + name, memoryview(body), Overwrite())
     url = objects.presign("get", RESULTS_PREFIX + name, _RESULT_EXPIRES_S)

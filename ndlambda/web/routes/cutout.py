@@ -1,5 +1,6 @@
 """ndstore's cutouts: ``/sd/{token}/[{channels}/]{service}/{resolution}/{x,x}/{y,y}/{z,z}/…``."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ from ndlambda.wire.volume import ChannelData, Expected, VolumeFormat, formats
 _DIALECT: Final = "ndstore"
 _ALIASES = {"blaze": "blosc"}
 _ZERO_CHANNEL = "0"
+_NOT_IN_A_FILENAME = re.compile(r"[^A-Za-z0-9_.-]")
+_LONGEST_STEM = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +36,17 @@ class _Cutout:
     channels: tuple[Channel | None, ...]
     arguments: CutoutArguments
     regions: tuple[Region, ...]
-    service: str
 
 
-def _open(
-    context: Context, token: str, channels: str | None, service: str, *, write: bool
-) -> _Cutout:
+def _open(context: Context, token: str, channels: str | None, args: str, *, write: bool) -> _Cutout:
     view = context.runtime.access.open(token, context.principal, write=write)
-    arguments = parse_cutout(context.path.split(f"/{service}/", 1)[1])
+    # Routes match without the final slash, but options count only with it.
+    arguments = parse_cutout(args + "/" if context.path.endswith("/") else args)
     chosen = _channels_of(view, channels)
     first = next(channel for channel in chosen if channel is not None)
     regions = tuple(region_of(view.dataset, channel or first, arguments) for channel in chosen)
     context.runtime.volume.check_size(regions[0], len(regions))
-    return _Cutout(view, chosen, arguments, regions, service)
+    return _Cutout(view, chosen, arguments, regions)
 
 
 def _channels_of(view: ProjectView, names: str | None) -> tuple[Channel | None, ...]:
@@ -56,9 +57,7 @@ def _channels_of(view: ProjectView, names: str | None) -> tuple[Channel | None, 
     if not listed:
         return (view.default_channel(),)
     return tuple(
-        None
-        if place and name == _ZERO_CHANNEL
-        else (view.default_channel() if name == "default" else view.channel(name))
+        None if place and name == _ZERO_CHANNEL else view.channels_named([name])[0]
         for place, name in enumerate(listed)
     )
 
@@ -68,7 +67,7 @@ def get_cutout(
 ) -> Response:
     """Read a box of one or several channels in the format that the path names."""
     body_format = _format(service, "GET")
-    cutout = _open(context, token, channels, service, write=False)
+    cutout = _open(context, token, channels, args, write=False)
     runtime = context.runtime
     held = sum(
         region.voxels * (channel.dtype.itemsize if channel else 8)
@@ -125,6 +124,8 @@ def _disposition(context: Context, body_format: VolumeFormat) -> dict[str, str]:
     if body_format.filename_suffix is None:
         return {}
     stem = context.path.removeprefix("/sd/").replace(",", "_").replace("/", "-")
+    # The path may go on with anything behind the options; a header may not hold anything.
+    stem = _NOT_IN_A_FILENAME.sub("", stem)[:_LONGEST_STEM]
     return {
         "Content-Disposition": f"attachment; filename={stem}ndcutout.{body_format.filename_suffix}"
     }
@@ -135,7 +136,7 @@ def post_cutout(
 ) -> Response:
     """Write the non-zero voxels of a box; all channels are checked before the first is written."""
     body_format = _format(service, "POST")
-    cutout = _open(context, token, channels, service, write=True)
+    cutout = _open(context, token, channels, args, write=True)
     runtime = context.runtime
     targets: list[Channel] = []
     for channel in cutout.channels:

@@ -151,10 +151,7 @@ def _viking(context: Context, view: ProjectView, level: Level) -> ET.Element:
 def get_propagate(context: Context, token: str, channels: str) -> Response:
     """Give the propagation state of channels as comma-joined integers."""
     view = context.runtime.access.open(token, context.principal)
-    states = [
-        str((view.default_channel() if name == "default" else view.channel(name)).propagate)
-        for name in channels.split(",")
-    ]
+    states = [str(channel.propagate) for channel in view.channels_named(channels.split(","))]
     return Response(",".join(states), content_type="text/html")
 
 

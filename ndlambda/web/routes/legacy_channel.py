@@ -4,7 +4,12 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
-from ndlambda.errors import AlreadyExistsError, MalformedBodyError, ValidationError
+from ndlambda.errors import (
+    AlreadyExistsError,
+    InvalidArgumentError,
+    MalformedBodyError,
+    ValidationError,
+)
 from ndlambda.model.catalog import Channel
 from ndlambda.model.fields import channel_from_fields
 from ndlambda.web.json_body import json_object
@@ -20,7 +25,10 @@ def create_channels(context: Context, token: str) -> Response:
         raise MalformedBodyError('The body must be {"channels": {name: {field: value}}}.')
     channels = [_channel(name, fields, view.project.name) for name, fields in listed.items()]
     present = {channel.name for channel in view.channels}
+    levels = view.dataset.scalinglevels
     for channel in channels:
+        if channel.resolution > levels:
+            raise ValidationError({f"{channel.name}.resolution": f"must be from 0 to {levels}"})
         if channel.name in present:
             raise AlreadyExistsError(
                 f"Channel {channel.name} already exists for project {view.project.name}. "
@@ -55,8 +63,11 @@ def delete_channels(context: Context, token: str) -> Response:
     names = json_object(context.request).get("channels")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise MalformedBodyError('The body must be {"channels": [name, …]}.')
-    for channel in [view.channel(name) for name in names]:
-        context.runtime.catalog.delete_channel(view.project.name, channel.name, keep_readonly=True)
+    missing = set(names) - {channel.name for channel in view.channels}
+    if missing:
+        raise InvalidArgumentError(f"There are no channels {', '.join(sorted(missing))}.")
+    for name in dict.fromkeys(names):
+        context.runtime.catalog.delete_channel(view.project.name, name, keep_readonly=True)
     return Response("Success. Channels deleted.", content_type="text/html")
 
 

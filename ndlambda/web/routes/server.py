@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 
 from ndlambda import __version__
 from ndlambda.errors import NotFoundError
-from ndlambda.web.delivery import RESULTS_PREFIX
+from ndlambda.web.delivery import RESULTS_PREFIX, is_result
 from ndlambda.web.json_body import json_response
 from ndlambda.web.routing import Context, Route
 
@@ -64,7 +64,7 @@ def get_server(context: Context) -> Response:
 
 def get_result(context: Context, name: str) -> Response:
     """Give a large result by the unguessable name that a 303 told (stores without URLs)."""
-    stored = context.runtime.objects.get(RESULTS_PREFIX + name)
+    stored = context.runtime.objects.get(RESULTS_PREFIX + name) if is_result(name) else None
     if stored is None:
         raise NotFoundError("No such result; they expire after a day. Ask for the box again.")
     return Response(

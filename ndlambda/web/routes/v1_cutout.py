@@ -6,7 +6,11 @@ from typing import Final
 import numpy as np
 from werkzeug.wrappers import Request, Response
 
-from ndlambda.errors import NotAcceptableError, UnsupportedMediaTypeError
+from ndlambda.errors import (
+    InvalidArgumentError,
+    NotAcceptableError,
+    UnsupportedMediaTypeError,
+)
 from ndlambda.model.catalog import Channel
 from ndlambda.services.region import Region
 from ndlambda.services.views import ProjectView
@@ -24,10 +28,22 @@ def _open(
     context: Context, token: str, channel: str, *, write: bool
 ) -> tuple[ProjectView, Channel, Region, bool]:
     view = context.runtime.access.open(token, context.principal, write=write)
-    chosen = view.default_channel() if channel == "default" else view.channel(channel)
+    (chosen,) = view.channels_named([channel])
+    _check_parameters(context.request)
     region, timed = region_of_query(view.dataset, chosen, context.request.args)
     context.runtime.volume.check_size(region)
     return view, chosen, region, timed
+
+
+def _check_parameters(request: Request) -> None:
+    """Refuse what is misspelt or doubled: it would be read as a whole axis or another box."""
+    known = [query.name for query in (*_BOX, _FORMAT)]
+    for name, values in request.args.lists():
+        if name not in known or len(values) > 1:
+            raise InvalidArgumentError(
+                f"The parameter {name!r} is unknown or doubled; known are {', '.join(known)}.",
+                parameter=name,
+            )
 
 
 def get_cutout(context: Context, token: str, channel: str) -> Response:

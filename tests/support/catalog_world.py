@@ -1,0 +1,151 @@
+"""A small server's catalogue without HTTP, on any stores, with a clock that tests set."""
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ndlambda.model.catalog import Channel, Dataset, Project, Token
+from ndlambda.model.dtypes import ChannelType, DataType
+from ndlambda.services.access import Access
+from ndlambda.services.catalog import Catalog
+from ndlambda.services.erase_jobs import job_id_of
+from ndlambda.services.erasure import Erasure
+from ndlambda.stores.disk import DiskObjectStore, SqliteQueue, SqliteTable
+from ndlambda.stores.ports import ObjectStore, Overwrite, Queue, Table
+from tests.support.faults import FaultPlan, Faulty
+
+GRACE_S = 900.0
+OWNER = 7
+
+
+@dataclass
+class Clock:
+    now: float = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass
+class World:
+    """Stores and the services of one process on them."""
+
+    table: Table
+    objects: ObjectStore
+    queue: Queue
+    clock: Clock
+    folder: Path | None = None
+    erasure: Erasure = field(init=False)
+    catalog: Catalog = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.erasure, self.catalog = self.services()
+
+    def services(self, plan: FaultPlan | None = None) -> tuple[Erasure, Catalog]:
+        """Give the services of another process, which dies as planned."""
+        ports: list[Any] = [self.table, self.objects, self.queue]
+        if plan is not None:
+            ports = [Faulty(port, plan) for port in ports]
+        erasure = Erasure(*ports, grace_s=GRACE_S, clock=self.clock)
+        return erasure, Catalog(ports[0], erasure, clock=self.clock)
+
+    def access(self, *, anonymous_write: bool = False) -> Access:
+        return Access(self.catalog, anonymous_write=anonymous_write)
+
+    def pump(self, run: Callable[[str], None] | None = None) -> int:
+        """Deliver the messages that are due until none is; give how many."""
+        run = run or self.erasure.run
+        delivered = 0
+        while messages := self.queue.receive():
+            for message in messages:
+                run(job_id_of(message.body))
+                self.queue.ack([message.receipt])
+                delivered += 1
+        return delivered
+
+    def lose_messages(self) -> None:
+        while messages := self.queue.receive():
+            self.queue.ack([message.receipt for message in messages])
+
+    def let_all_work_end(self) -> None:
+        """Do what a worker and its schedule do in the half hour to come."""
+        for _ in range(30):
+            self.erasure.resend_pending()
+            self.pump()
+            self.clock.advance(60)
+
+    def write(self, channel: Channel, count: int = 3) -> None:
+        for number in range(count):
+            key = f"{channel.project}/{channel.name}/{channel.uid}/0/0/{number:016x}"
+            self.objects.put(key, b"voxels", Overwrite())
+
+    def keys(self, prefix: str = "") -> list[str]:
+        return [info.key for info in self.objects.list(prefix)]
+
+    def row_keys(self) -> list[tuple[str, str]]:
+        """Give the keys of all rows but counters (SQLite only)."""
+        assert self.folder is not None
+        connection = sqlite3.connect(self.folder / "table.sqlite")
+        try:
+            select = "SELECT pk, sk FROM rows WHERE pk != 'counter' ORDER BY pk, sk"
+            return connection.execute(select).fetchall()
+        finally:
+            connection.close()
+
+
+def disk_world(folder: Path) -> World:
+    folder.mkdir(parents=True, exist_ok=True)
+    clock = Clock()
+    return World(
+        SqliteTable(folder / "table.sqlite", clock, fsync=False),
+        DiskObjectStore(folder / "objects", fsync=False),
+        SqliteQueue(folder / "queue.sqlite", "erase", clock, fsync=False),
+        clock,
+        folder,
+    )
+
+
+def dataset(name: str = "ds", **changes: Any) -> Dataset:
+    return Dataset(**{"name": name, "imagesize_xyz": (64, 64, 64), "user_id": OWNER, **changes})
+
+
+def project(name: str = "pr", **changes: Any) -> Project:
+    return Project(**{"name": name, "dataset": "ds", "user_id": OWNER, **changes})
+
+
+def token(name: str = "tk", **changes: Any) -> Token:
+    return Token(**{"name": name, "project": "pr", "user_id": OWNER, **changes})
+
+
+def channel(name: str = "ch", **changes: Any) -> Channel:
+    values = {
+        "project": "pr",
+        "name": name,
+        "channel_type": ChannelType.IMAGE,
+        "datatype": DataType.UINT8,
+    }
+    return Channel(**{**values, **changes})
+
+
+def populate(world: World) -> list[Channel]:
+    """Make one dataset with two projects, three tokens, three channels and their voxels."""
+    catalog = world.catalog
+    catalog.create_dataset(dataset())
+    catalog.create_project(project())
+    catalog.create_project(project("pr2"))
+    catalog.create_token(token())
+    catalog.create_token(token("tk2"))
+    catalog.create_token(token("tk3", project="pr2"))
+    channels = [
+        catalog.create_channel(channel()),
+        catalog.create_channel(channel("ch2")),
+        catalog.create_channel(channel("ch", project="pr2")),
+    ]
+    for made in channels:
+        world.write(made)
+    return channels

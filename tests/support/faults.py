@@ -1,0 +1,62 @@
+"""Crashes on purpose: a port whose user dies at its k-th operation.
+
+``Faulty(port, plan)`` looks like the port. When the plan's operation comes, ``Crash`` is raised
+before it is carried out or, as when the answer is lost, after; every later operation of the same
+plan raises, too, because a dead process does nothing more (not even in a ``finally``). Several
+ports may share one plan, so that operations are counted over all of them.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+class Crash(BaseException):
+    """The process died. No handler of errors may see it."""
+
+
+@dataclass
+class FaultPlan:
+    """Counts operations and dies at the ``fail_at``-th (1 is the first; None never).
+
+    ``log`` lists the operations that were begun, for messages of failing tests.
+    """
+
+    fail_at: int | None
+    when: Literal["before", "after"] = "after"
+    log: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def fired(self) -> bool:
+        return self.fail_at is not None and len(self.log) >= self.fail_at
+
+    def carry_out(self, name: str, operation: Callable[[], Any]) -> Any:
+        with self._lock:
+            self.log.append(name)
+            number = len(self.log)
+        if self.fail_at is None or number < self.fail_at:
+            return operation()
+        if number == self.fail_at and self.when == "after":
+            operation()
+        raise Crash(f"{self.when} operation {number}: {name}")
+
+
+class Faulty:
+    """A port that carries out its operations under a plan (or a number: ``fail_at``)."""
+
+    def __init__(self, port: Any, plan: FaultPlan | int) -> None:
+        self._port = port
+        self._plan = FaultPlan(plan) if isinstance(plan, int) else plan
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._port, name)
+        if not callable(attribute):
+            return attribute
+
+        def operation(*args: Any, **kwargs: Any) -> Any:
+            label = f"{type(self._port).__name__}.{name}"
+            return self._plan.carry_out(label, lambda: attribute(*args, **kwargs))
+
+        return operation

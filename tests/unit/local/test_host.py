@@ -1,0 +1,185 @@
+"""The end of the server: who has asked is answered.
+
+Each test was seen to fail with a handler that raises out of waitress's loop and then waits for
+``channel.requests`` only: the signal in the middle of a read closed that connection and was lost,
+a half-sent body was dropped, and a client that keeps asking kept the server alive.
+"""
+
+import http.client
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+import pytest
+from waitress.channel import HTTPChannel
+
+from ndlambda.local.host import Host
+
+TIMEOUT_S = 4
+
+
+def echo(environ, start_response):
+    body = environ["wsgi.input"].read()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+
+
+class Blocking:
+    """An application that tells when it was entered and answers when it is let."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.free = threading.Event()
+
+    def __call__(self, environ, start_response):
+        self.entered.set()
+        assert self.free.wait(TIMEOUT_S)
+        return echo(environ, start_response)
+
+
+def connection_to(host: Host) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection(urlsplit(host.url).netloc, timeout=TIMEOUT_S)
+
+
+def post(connection: http.client.HTTPConnection, body: bytes) -> http.client.HTTPResponse:
+    connection.request("POST", "/", body)
+    return connection.getresponse()
+
+
+def stop() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def wait_until_refused(host: Host) -> None:
+    parts = urlsplit(host.url)
+    for _ in range(TIMEOUT_S * 100):
+        with socket.socket() as attempt:
+            attempt.settimeout(0.01)
+            if attempt.connect_ex((parts.hostname, parts.port)):
+                return
+    raise AssertionError("the server still takes connections")
+
+
+def run_beside(host: Host, client: Callable[[], bytes]) -> bytes:
+    """Run the host in this thread, as signals demand, and a client in another."""
+    with ThreadPoolExecutor(1) as pool:
+        begun: list[Future[bytes]] = []
+        host.run(lambda: begun.append(pool.submit(client)))
+        return begun[0].result(TIMEOUT_S)
+
+
+@pytest.fixture
+def make_host():
+    return lambda app: Host(app, ("127.0.0.1", 0), threads=2)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_request_in_the_works_is_answered(make_host, number):
+    app = Blocking()
+    host = make_host(app)
+
+    def client() -> bytes:
+        connection = connection_to(host)
+        connection.request("POST", "/", b"voxels")
+        assert app.entered.wait(TIMEOUT_S)
+        os.kill(os.getpid(), number)
+        wait_until_refused(host)
+        app.free.set()
+        body = connection.getresponse().read()
+        connection.close()
+        return body
+
+    before = signal.getsignal(number)
+    assert run_beside(host, client) == b"voxels"
+    assert signal.getsignal(number) == before
+
+
+def test_a_signal_while_a_connection_is_read_neither_cuts_it_nor_is_lost(make_host, monkeypatch):
+    receive = HTTPChannel.received
+
+    def receive_and_stop(channel, data):
+        stop()
+        return receive(channel, data)
+
+    monkeypatch.setattr(HTTPChannel, "received", receive_and_stop)
+    host = make_host(echo)
+
+    def client() -> bytes:
+        connection = connection_to(host)
+        body = post(connection, b"voxels").read()
+        connection.close()
+        return body
+
+    assert run_beside(host, client) == b"voxels"
+
+
+def test_a_body_half_of_which_has_come_is_waited_for(make_host):
+    host = make_host(echo)
+
+    def client() -> bytes:
+        connection = connection_to(host)
+        connection.putrequest("POST", "/")
+        connection.putheader("Content-Length", "6")
+        connection.endheaders(b"vox")
+        stop()
+        wait_until_refused(host)
+        connection.send(b"els")
+        body = connection.getresponse().read()
+        connection.close()
+        return body
+
+    assert run_beside(host, client) == b"voxels"
+
+
+def test_a_client_that_keeps_asking_is_told_to_leave(make_host):
+    app = Blocking()
+    host = make_host(app)
+
+    def client() -> bytes:
+        connection, idle = connection_to(host), connection_to(host)
+        idle.connect()
+        connection.request("POST", "/", b"voxels")
+        assert app.entered.wait(TIMEOUT_S)
+        stop()
+        assert idle.sock.recv(1) == b"", "a connection on which nothing was asked is closed"
+        app.free.set()
+        answer = connection.getresponse()
+        assert answer.getheader("Connection") == "close"
+        body = answer.read()
+        idle.close()
+        connection.close()
+        return body
+
+    assert run_beside(host, client) == b"voxels"
+
+
+def test_an_answer_that_is_read_slowly_is_sent_to_its_end(make_host):
+    host = make_host(echo)
+    sent = os.urandom(1 << 20) * 16
+
+    def client() -> bytes:
+        connection = connection_to(host)
+        answer = post(connection, sent)
+        stop()
+        wait_until_refused(host)
+        body = answer.read()
+        connection.close()
+        return body
+
+    assert run_beside(host, client) == sent
+
+
+@pytest.mark.parametrize(
+    ("name", "start"), [("localhost", "http://localhost:"), ("::1", "http://[::1]:")]
+)
+def test_the_url_says_where_it_listens(name, start):
+    try:
+        host = Host(echo, (name, 0))
+    except OSError:
+        pytest.skip(f"This machine has no address {name}.")
+    host.run(stop)
+    assert host.url.startswith(start)
