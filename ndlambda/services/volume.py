@@ -239,11 +239,10 @@ class VolumeService:
         self, channel: Channel, base: Level, asked: Region, target: NDArray[Any]
     ) -> None:
         """Fill target (z, y, x) from the channel's own level; one source cell in memory at once."""
-        source_box = source_box(asked.box, asked.level, base)
-        source = Region(base, source_box, asked.times)
+        source = Region(base, source_box(asked.box, asked.level, base), asked.times)
         layout = layout_of(channel, base)
         axes = source_axes(asked.box, asked.level, base, centre=not channel.is_annotation)
-        for cell in cover(source_box, layout.supercuboid_xyz):
+        for cell in cover(source.box, layout.supercuboid_xyz):
             block = np.empty(cell.part.shape_zyx, channel.dtype)
             key = object_key(channel, source, asked.times[0], cell.code)
             decodings = self._read_object(key, layout, cell, block)
