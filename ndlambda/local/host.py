@@ -14,8 +14,8 @@ _log = logging.getLogger("ndlambda.local")
 _DRAIN_S: Final = 60.0
 _STALLED_S: Final = 5.0
 _SILENT_S: Final = 0.2
-_TURN_S: Final = 30.0
-_DRAIN_TURN_S: Final = 0.1
+_TURN_S: Final = 0.25
+_DRAIN_TURN_S: Final = 0.05
 
 
 class Host:
@@ -74,9 +74,9 @@ class Host:
 
     def _ask_to_stop(self, _signal: int, _frame: FrameType | None) -> None:
         # No exception: waitress would take it for the failure of whichever connection this thread
-        # happens to be reading or writing, close that one and go on.
+        # happens to be reading or writing, close that one and go on. And no wait without an end
+        # in the loop: a signal that comes just before it does not interrupt it.
         self._is_stopping = True
-        self._server.pull_trigger()
 
     def _turn(self, timeout_s: float) -> None:
         self._server.asyncore.loop(timeout=timeout_s, map=self._sockets, count=1)

@@ -107,6 +107,23 @@ def test_a_part_is_the_slice_of_the_whole(shape_zyx, dtype, make, strided) -> No
             assert not room.any(), "wrote outside of the target"
 
 
+@pytest.mark.parametrize("dtype", ["<u1", "<u2", "<u4", "<u8"])
+@pytest.mark.parametrize("codec", [IMAGE_CODEC, CodecSpec("lz4", 1)])
+def test_a_run_as_long_as_a_block_may_start_anywhere(dtype, codec) -> None:
+    """libblosc2 gives the first whole block for such a run; seen to fail without our split."""
+    layout = Layout(np.dtype(dtype), (64, 64, 64), 2, codec)
+    voxels = np.random.default_rng(1).integers(1, 120, (64, 64, 64)).astype(dtype)
+    frame = memoryview(encode_frame(voxels, codec))
+    block_bytes = struct.unpack_from("<i", frame, 8)[0]
+    planes = block_bytes // (64 * 64 * layout.dtype.itemsize)
+    for first in range(64 - planes + 1):
+        for width in (1, 64):
+            part = Box((0, 0, first), (width, 64, first + planes))
+            out = np.zeros(part.shape_zyx, dtype)
+            decode_frame(frame, layout, out, part)
+            np.testing.assert_array_equal(out, voxels[part.slices_zyx()])
+
+
 def test_the_block_size_is_ours_in_every_frame() -> None:
     for array in (steps((16, 128, 128), "u1"), steps((64, 64, 64), "<u8")):
         assert struct.unpack_from("<I", stored(array), 8) == (BLOCK_BYTES,)

@@ -19,7 +19,7 @@ from waitress.channel import HTTPChannel
 
 from ndlambda.local.host import Host
 
-TIMEOUT_S = 4
+TIMEOUT_S = 30
 
 
 def echo(environ, start_response):
