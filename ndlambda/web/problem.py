@@ -111,14 +111,14 @@ def problem_document(
     headers: dict[str, str] | None = None,
 ) -> Response:
     """Give a problem document; ``details`` become extension members and never replace ours."""
-    body = {
-        **(details or {}),
+    ours = {
         "type": f"urn:ndlambda:error:{name}",
         "title": _title(name),
         "status": status,
         "detail": detail,
         "instance": request_id,
     }
+    body = {**ours, **(details or {}), **ours}
     return Response(
         json.dumps(body, default=str),
         status=status,

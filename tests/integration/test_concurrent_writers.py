@@ -5,12 +5,14 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 
 from ndlambda.services.budget import ByteBudget
 from ndlambda.services.region import Region
 from ndlambda.services.volume import VolumeService
+from ndlambda.stores.aws import create_bucket
 from tests.support.volume_writer import CHANNEL, DATASET, open_store
 
 WRITERS = 8
@@ -45,5 +47,19 @@ def test_every_voxel_ends_as_written_on_disk(tmp_path):
     61 277 of the voxels were missing or outdated (20 writes a process)."""
     store = {"kind": "disk", "root": str(tmp_path / "objects")}
     stored, expected = paint_together(store, tmp_path, writes=200)
+    assert expected.any()
+    np.testing.assert_array_equal(stored, expected)
+
+
+def test_every_voxel_ends_as_written_on_a_real_s3_server(seaweed_config, tmp_path):
+    bucket = f"writers-{uuid4().hex[:12]}"
+    create_bucket(seaweed_config, bucket)
+    config = {
+        "endpoint_url": seaweed_config.endpoint_url,
+        "access_key_id": seaweed_config.access_key_id,
+        "secret_access_key": seaweed_config.secret_access_key,
+    }
+    store = {"kind": "s3", "config": config, "bucket": bucket}
+    stored, expected = paint_together(store, tmp_path, writes=25)
     assert expected.any()
     np.testing.assert_array_equal(stored, expected)

@@ -18,6 +18,7 @@ from ndlambda.services.region import Region
 from ndlambda.services.views import ProjectView
 from ndlambda.voxels.select import keep_ids, window
 from ndlambda.web.delivery import deliver
+from ndlambda.web.intake import read_voxel_body
 from ndlambda.web.params import CutoutArguments, parse_cutout, region_of
 from ndlambda.web.problem import Dialect
 from ndlambda.web.routing import Context, Route
@@ -153,7 +154,7 @@ def post_cutout(
     held = sum(cutout.regions[0].voxels * channel.dtype.itemsize for channel in targets)
     with runtime.volume.budget.hold(2 * held):
         assert body_format.decode is not None
-        arrays = body_format.decode(context.request.get_data(cache=False), expected)
+        arrays = body_format.decode(read_voxel_body(context, held), expected)
         for channel, region, array in zip(targets, cutout.regions, arrays, strict=True):
             runtime.volume.write(channel, region, array.reshape(region.shape_tzyx))
     return Response("Success", content_type="text/html")

@@ -14,6 +14,8 @@ from ndlambda.web.json_body import json_response
 from ndlambda.web.routing import Context, Route
 
 _EMPTY = "<p>None yet. <code>ndlambda put FOLDER --token T --channel C --create --public</code></p>"
+_HEADINGS = "<tr><th>token</th><th>voxels (x × y × z)</th><th>channels</th></tr>"
+_SHOWN = 50
 
 
 @cache
@@ -23,14 +25,21 @@ def _page() -> Template:
 
 def get_page(context: Context) -> Response:
     """Show a small page for somebody who opened the server in a browser."""
-    tokens = context.runtime.catalog.lists.public_tokens()[:50]
-    rows = "".join(
-        f'<tr><td><a href="/sd/{escape(name)}/info/">{escape(name)}</a></td></tr>'
-        for name in tokens
-    )
+    catalog = context.runtime.catalog
+    rows = []
+    for name in catalog.lists.public_tokens()[:_SHOWN]:
+        try:
+            view = catalog.project_view(name)
+        except NotFoundError:  # deleted since the list was read
+            continue
+        size = " × ".join(map(str, view.dataset.imagesize_xyz))
+        channels = ", ".join(channel.name for channel in view.channels)
+        link = f'<a href="/sd/{escape(name)}/info/">{escape(name)}</a>'
+        rows.append(f"<tr><td>{link}</td><td>{size}</td><td>{escape(channels)}</td></tr>")
+    table = f"<table>{_HEADINGS}{''.join(rows)}</table>"
     page = _page().substitute(
         version=__version__,
-        volumes=f"<table><tr><th>token</th></tr>{rows}</table>" if rows else _EMPTY,
+        volumes=table if rows else _EMPTY,
         root=escape(context.request.root_url.rstrip("/")),
     )
     return Response(page, content_type="text/html; charset=utf-8")

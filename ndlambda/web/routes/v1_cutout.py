@@ -15,6 +15,7 @@ from ndlambda.model.catalog import Channel
 from ndlambda.services.region import Region
 from ndlambda.services.views import ProjectView
 from ndlambda.web.delivery import deliver
+from ndlambda.web.intake import read_voxel_body
 from ndlambda.web.json_body import json_response
 from ndlambda.web.params import region_of_query
 from ndlambda.web.routing import Context, Query, Route
@@ -107,11 +108,12 @@ def post_cutout(context: Context, token: str, channel: str) -> Response:
     volume = context.runtime.volume
     volume.check_writable(chosen)
     shape = region.shape_tzyx if timed else region.shape_tzyx[1:]
-    with volume.budget.hold(2 * region.voxels * chosen.dtype.itemsize):
-        if body_format.decode is None:
-            raise UnsupportedMediaTypeError(f"{body_format.name} bodies cannot be read.")
+    if body_format.decode is None:
+        raise UnsupportedMediaTypeError(f"{body_format.name} bodies cannot be read.")
+    voxel_bytes = region.voxels * chosen.dtype.itemsize
+    with volume.budget.hold(2 * voxel_bytes):
         (array,) = body_format.decode(
-            context.request.get_data(cache=False),
+            read_voxel_body(context, voxel_bytes),
             Expected((chosen.name,), (chosen.dtype,), shape),
         )
         volume.write(chosen, region, array.reshape(region.shape_tzyx))
