@@ -139,7 +139,7 @@ class VolumeService:
             A stored supercuboid is damaged.
         """
         self.check_size(region)
-        out = np.zeros(region.shape_tzyx, channel.dtype)
+        out = np.empty(region.shape_tzyx, channel.dtype)
         layout = layout_of(channel, region.level)
         zoomed = (
             not region.neariso
@@ -157,16 +157,14 @@ class VolumeService:
             target = out[time_point - region.times[0]]
             target = target[cell.part.slices_zyx(region.box.start_xyz)]
             key = object_key(channel, region, time_point, cell.code)
-            decodings = self._read_object(key, layout, cell, target)
+            decodings = self._read_object(key, layout, cell, target, share=alone)
             if decodings is None:
+                target[...] = 0
                 if zoomed:
                     asked = Region(region.level, cell.part, (time_point, time_point + 1))
                     self._read_zoomed(channel, base, asked, target)
                 return ()
-            if alone:  # too few supercuboids to keep all threads busy: share out their cuboids
-                return decodings
-            _do_all(decodings)
-            return ()
+            return decodings if alone else _do_all(decodings)
 
         rest = self._run(
             partial(read_cell, t, cell) for t in range(*region.times) for cell in cells
@@ -175,9 +173,13 @@ class VolumeService:
         return out
 
     def _read_object(
-        self, key: str, layout: Layout, cell: Cell, target: NDArray[Any]
+        self, key: str, layout: Layout, cell: Cell, target: NDArray[Any], *, share: bool = False
     ) -> Sequence[_Task] | None:
-        """Get a cell's part and give what fills target with it; None where there is no object."""
+        """Get a cell's part and give what fills target with it; None where there is no object.
+
+        With ``share`` there is a task for each cuboid: a box of few supercuboids would leave
+        threads idle otherwise.
+        """
         x, y, z = cell.box.start_xyz
         part = cell.part.shifted((-x, -y, -z))
         pieces = needed_slots(layout, part)
@@ -189,11 +191,12 @@ class VolumeService:
         stored = self._objects.get(key)
         if stored is None:
             return None
+        decode = partial(supercuboid.decode_box, stored.data, layout)
+        if not share:
+            return (partial(decode, part, target),)
         return [
             partial(
-                supercuboid.decode_box,
-                stored.data,
-                layout,
+                decode,
                 piece.box.shifted(_cuboid_box(layout, piece.slot).start_xyz),
                 target[piece.where],
             )
@@ -361,9 +364,11 @@ class VolumeService:
         return [future.result() for future in futures if not future.cancelled()]
 
 
-def _do_all(tasks: Iterable[_Task]) -> None:
+def _do_all(tasks: Iterable[_Task]) -> Sequence[_Task]:
+    """Do tasks here and now; none is left."""
     for task in tasks:
         task()
+    return ()
 
 
 def _pasted(
