@@ -6,6 +6,7 @@ from xml.etree import ElementTree as ET
 
 from werkzeug.wrappers import Response
 
+from ndlambda.errors import PayloadTooLargeError
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.services.views import ProjectView
 from ndlambda.space.pyramid import Level, Scaling
@@ -16,6 +17,7 @@ from ndlambda.wire.projinfo import encode_projinfo
 
 _SUPERCUBE_FACTOR = 4
 _TILE = 512
+_MOST_SECTIONS = 1 << 16
 
 
 def info_document(view: ProjectView) -> dict[str, Any]:
@@ -100,6 +102,12 @@ def get_vikingxml(context: Context, token: str) -> Response:
     """Describe the volume for the Viking viewer; its tests count on the order of attributes."""
     view = context.runtime.access.open(token, context.principal)
     level = view.dataset.pyramid.level(0)
+    sections = level.imagesize_xyz[2]
+    if sections > _MOST_SECTIONS:
+        raise PayloadTooLargeError(
+            f"The volume has {sections} sections; at most {_MOST_SECTIONS} are listed as XML.",
+            limit=_MOST_SECTIONS,
+        )
     body = ET.tostring(_viking(context, view, level), encoding="utf-8")
     return Response(body, content_type="application/xml")
 

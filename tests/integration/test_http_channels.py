@@ -1,0 +1,143 @@
+"""Channels, defaults, names and headers of ndstore's cutouts, on files."""
+
+import io
+import zlib
+from collections.abc import Callable, Iterator
+
+import h5py
+import numpy as np
+import pytest
+
+from ndlambda.model.catalog import Channel, Dataset, Project, Token
+from ndlambda.model.dtypes import ChannelType, DataType
+from tests.support import bodies
+from tests.support.app import BOX, SHAPE, Server, serving
+from tests.support.bodies import Array, from_hdf5, from_npz, noise, unpacked
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("channels")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def em(server: Server) -> Array:
+    """The voxels (1, z, y, x) that lie in channel ``em``."""
+    voxels = noise((1, *SHAPE))
+    server.write(f"/sd/open/em/npz/{BOX}", bodies.npz(voxels))
+    return voxels
+
+
+@pytest.mark.parametrize(
+    ("service", "content_type", "suffix"),
+    [
+        ("npz", "product/npz", None),
+        ("blosc", "product/blosc", "blosc"),
+        ("zip", "product/zip", None),
+        ("raw", "product/raw", "raw"),
+        ("hdf5", "product/hdf5", "h5"),
+    ],
+)
+def test_answers_say_their_type_and_file_name(
+    server: Server, em: Array, service: str, content_type: str, suffix: str | None
+) -> None:
+    answer = server.get(f"/nd//sd/open/em/{service}/{BOX}", "alice")
+    assert answer.content_type == content_type
+    name = f"open-em-{service}-0-10_74-20_52-5_9-ndcutout.{suffix}"
+    wanted = None if suffix is None else f"attachment; filename={name}"
+    assert answer.headers.get("Content-Disposition") == wanted
+    assert answer.content_length == len(answer.data)
+
+
+@pytest.mark.parametrize("tail", ["%0dX-Evil:%20yes", "λ", '"; rm', "filter/" + "1," * 9999])
+def test_whatever_follows_the_options_does_not_reach_a_header(
+    server: Server, em: Array, tail: str
+) -> None:
+    answer = server.get(f"/sd/open/em/raw/{BOX}{tail}/", "alice")
+    assert answer.status_code == 200
+    name = answer.headers["Content-Disposition"].removeprefix("attachment; filename=")
+    assert name.isascii()
+    assert name.replace("-", "").replace("_", "").replace(".", "").isalnum()
+    assert len(name) < 255
+    assert "X-Evil" not in answer.headers
+
+
+def test_hdf5_has_type_and_dtype_beside_the_voxels(server: Server, em: Array) -> None:
+    body = server.read(f"/sd/open/em,frozen/hdf5/{BOX}window/0,100/")
+    with h5py.File(io.BytesIO(body)) as file:
+        assert sorted(file) == ["em", "frozen"]
+        assert file["em/CHANNELTYPE"][0] == b"image"
+        assert file["em/DATATYPE"][0] == b"uint8"
+        assert file["em/CHANNELTYPE"].shape == (1,)
+        assert file["em/CUTOUT"].compression == "gzip"
+
+
+@pytest.mark.parametrize("path", ["/sd/open/npz/", "/sd/open/default/npz/", "/sd/open/,/npz/"])
+def test_no_channel_means_the_default_one(server: Server, em: Array, path: str) -> None:
+    np.testing.assert_array_equal(from_npz(server.read(path + BOX)), em)
+
+
+def test_hdf5_of_the_default_channel_has_its_name_and_default(server: Server, em: Array) -> None:
+    for path in (f"/sd/open/hdf5/{BOX}", f"/sd/open/em/hdf5/{BOX}"):
+        body = server.read(path)
+        for group in ("em", "default"):
+            np.testing.assert_array_equal(from_hdf5(body, group), em[0])
+
+
+def test_the_default_channel_can_be_written(server: Server, em: Array) -> None:
+    with server.unchanged():
+        server.write(f"/sd/open/npz/{BOX}", bodies.npz(em))
+        server.write(f"/sd/open/default/hdf5/{BOX}", bodies.hdf5({"default": em[0]}))
+
+
+@pytest.mark.parametrize("service", ["npz", "blosc", "raw", "zip"])
+def test_channel_0_behind_the_first_is_a_plane_of_zeros(
+    server: Server, em: Array, service: str
+) -> None:
+    body = server.read(f"/sd/open/em,0,em2/{service}/{BOX}")
+    decode: dict[str, Callable[[bytes], Array]] = {
+        "npz": from_npz,
+        "blosc": unpacked,
+        "raw": lambda raw: np.frombuffer(raw, "u1").reshape(3, *SHAPE),
+        "zip": lambda zipped: np.frombuffer(zlib.decompress(zipped), "u1").reshape(3, *SHAPE),
+    }
+    array = decode[service](body)
+    assert array.shape == (3, *SHAPE)
+    np.testing.assert_array_equal(array[:1], em)
+    assert not array[1:].any()
+
+
+def test_channel_0_as_the_first_is_a_name(server: Server, em: Array) -> None:
+    assert server.get(f"/sd/open/0/npz/{BOX}", "alice").status_code == 404
+
+
+def test_names_that_are_also_services_are_names(server: Server, em: Array) -> None:
+    """Seen to fail when the arguments were cut off at the first ``/npz/`` of the path."""
+    catalog = server.runtime.catalog
+    catalog.create_project(Project("npz", "brain", user_id=server.owner))
+    catalog.create_token(Token("npz", "npz", user_id=server.owner))
+    catalog.create_channel(Channel("npz", "npz", ChannelType.IMAGE, DataType.UINT8))
+    server.write(f"/sd/npz/npz/npz/{BOX}", bodies.npz(em))
+    np.testing.assert_array_equal(from_npz(server.read(f"/sd/npz/npz/{BOX}")), em)
+    np.testing.assert_array_equal(from_npz(server.read(f"/sd/npz/npz/npz/{BOX}")), em)
+
+
+def test_names_of_255_characters_can_be_written_and_read(server: Server, em: Array) -> None:
+    name = "n" * 255
+    server.add_volume(
+        Dataset(name, (300, 200, 40)), Channel("", name, ChannelType.IMAGE, DataType.UINT8)
+    )
+    server.write(f"/sd/{name}/{name}/npz/{BOX}", bodies.npz(em))
+    np.testing.assert_array_equal(from_npz(server.read(f"/sd/{name}/{name}/npz/{BOX}")), em)
+
+
+def test_nan_is_written_over_and_zero_signs_are_kept(server: Server, em: Array) -> None:
+    server.add_volume(
+        Dataset("floats", (64, 64, 8)), Channel("", "f", ChannelType.PROBMAP, DataType.FLOAT32)
+    )
+    path = "/sd/floats/f/npz/0/0,4/0,1/0,1/"
+    server.write(path, bodies.npz(np.array([[[[1, 2, 3, 4]]]], "f4")))
+    server.write(path, bodies.npz(np.array([[[[np.nan, 0, -np.inf, -0.0]]]], "f4")))
+    read = from_npz(server.read(path))
+    np.testing.assert_array_equal(read, np.array([[[[np.nan, 2, -np.inf, 4]]]], "f4"))

@@ -1,0 +1,85 @@
+"""Deleting over HTTP takes all that lies under a thing, and the worker takes the voxels."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from functions import erase
+from ndlambda import runtime
+from ndlambda.local.moto import MotoServer
+from ndlambda.local.pump import sqs_event
+from tests.support.app import BOX, SHAPE, Server, serving
+from tests.support.bodies import noise, npz
+from tests.support.twins import CHANNEL, RESOURCE, V1, Twin, make_all
+
+DELETABLE = ("dataset", "project", "channel")
+
+
+@pytest.fixture(params=["disk", "moto"])
+def erasing(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Server]:
+    """A server whose erasures end with their first pass, also known to ``functions``."""
+    endpoint = None
+    if request.param == "moto":
+        moto: MotoServer = request.getfixturevalue("moto_server")
+        endpoint = moto.endpoint
+    with serving(tmp_path, endpoint, erase_grace_s=0) as server:
+        monkeypatch.setattr(runtime, "_built", [server.runtime])
+        yield server
+
+
+def work(server: Server) -> int:
+    """Do what the erase queue asks for, as Lambda would, and give how many messages there were."""
+    queue, done = server.runtime.erase_queue, 0
+    while messages := list(queue.receive()):
+        answer = erase.handler(sqs_event(messages), None)
+        assert answer == {"batchItemFailures": []}
+        queue.ack([message.receipt for message in messages])
+        done += len(messages)
+    return done
+
+
+DELETIONS = [("disk", twin, what) for twin in (RESOURCE, V1) for what in DELETABLE]
+
+
+@pytest.mark.parametrize(
+    ("erasing", "twin", "what"),
+    [*DELETIONS, ("moto", RESOURCE, "dataset")],
+    indirect=["erasing"],
+    ids=lambda value: value.project if isinstance(value, Twin) else value,
+)
+def test_deleting_removes_all_under_it_and_the_voxels(
+    erasing: Server, twin: Twin, what: str
+) -> None:
+    paths = make_all(erasing, twin, "gone")
+    kept = make_all(erasing, twin, "kept")
+    before = erasing.stored()
+    path = f"/sd/gone_t/ch/npz/{BOX}"
+    erasing.write(path, npz(noise((1, *SHAPE))))
+    erasing.write(path.replace("gone_t", "kept_t"), npz(noise((1, *SHAPE))))
+    doomed = erasing.stored()["objects"].keys() - before["objects"].keys()
+    assert len(doomed) == 2
+    victim = paths[DELETABLE.index(what)]
+    assert erasing.call("DELETE", victim, "alice").status_code == 204
+    assert erasing.get(path, "alice").status_code in {403, 404}
+    for path_of_part in paths[1:] if what != "channel" else paths[2:3]:
+        assert erasing.get(path_of_part, "alice").status_code in {400, 404}
+    assert work(erasing) >= 1
+    left = erasing.stored()["objects"].keys()
+    assert not any(key.startswith("gone_p/") for key in left)
+    assert any(key.startswith("kept_p/") for key in left)
+    assert all(erasing.get(each, "alice").status_code == 200 for each in kept)
+
+
+def test_a_channel_made_again_does_not_see_the_old_voxels(erasing: Server) -> None:
+    paths = make_all(erasing, RESOURCE, "again")
+    read = f"/sd/again_t/ch/raw/{BOX}"
+    erasing.write(f"/sd/again_t/ch/npz/{BOX}", npz(noise((1, *SHAPE))))
+    assert erasing.call("DELETE", paths[2], "alice").status_code == 204
+    assert erasing.post(paths[2], "alice", json=CHANNEL).status_code == 201
+    assert not any(erasing.read(read))
+    erasing.write(f"/sd/again_t/ch/npz/{BOX}", npz(noise((1, *SHAPE), seed=1)))
+    work(erasing)
+    assert erasing.read(read) == noise(SHAPE, seed=1).tobytes()

@@ -1,0 +1,319 @@
+"""The catalogue over HTTP: ndstore's ``/resource`` and its v1 twins."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.app import BOX, SHAPE, Server, assert_problem, serving
+from tests.support.bodies import noise, npz
+from tests.support.twins import CHANNEL, RESOURCE, SIZES, V1, Twin, make_all
+
+TWINS = pytest.mark.parametrize("twin", [RESOURCE, V1], ids=["resource", "v1"])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("resource")) as server:
+        yield server
+
+
+@TWINS
+def test_defaults_are_those_of_ndstore_and_every_field_is_shown(server: Server, twin: Twin) -> None:
+    name = f"defaults_{twin.project}"
+    shown = [server.get(path, "alice").get_json() for path in make_all(server, twin, name)]
+    assert shown[0] == {
+        "dataset_name": name,
+        "dataset_description": "",
+        "user": server.owner,
+        "public": 0,
+        **SIZES,
+        **{f"{axis}offset": 0 for axis in "xyz"},
+        **{f"{axis}voxelres": 1.0 for axis in "xyz"},
+        "scalingoption": 0,
+        "scalinglevels": 0,
+    }
+    assert shown[1] == {
+        "project_name": f"{name}_p",
+        "project_description": "",
+        "user": server.owner,
+        "public": 0,
+        "dataset": name,
+        "host": "localhost",
+        "kvengine": "MySQL",
+        "kvserver": "localhost",
+        "mdengine": "MySQL",
+        "s3backend": 1,
+        "nd_version": "1.2.0",
+        "schema_version": "1.1.0",
+    }
+    assert isinstance(shown[2].pop("id"), int)
+    assert shown[2] == {
+        "project": f"{name}_p",
+        "channel_name": "ch",
+        "channel_description": "",
+        **CHANNEL,
+        "resolution": 0,
+        "propagate": 0,
+        "readonly": 0,
+        "exceptions": 0,
+        "starttime": 0,
+        "endtime": 1,
+        "startwindow": 0,
+        "endwindow": 0,
+        "default": False,
+        "header": "",
+    }
+    assert shown[3] == {
+        "token_name": f"{name}_t",
+        "token_description": "",
+        "user": server.owner,
+        "project": f"{name}_p",
+        "public": 0,
+    }
+
+
+@TWINS
+def test_every_field_given_is_shown_as_given(server: Server, twin: Twin) -> None:
+    name = f"given_{twin.project}"
+    paths = twin.paths(name, f"{name}_p", tk=f"{name}_t")
+    given: list[dict[str, Any]] = [
+        {
+            "dataset_name": name,
+            "dataset_description": "gehirn – 脑",
+            "public": 1,
+            **SIZES,
+            "xoffset": 7,
+            "yoffset": 8,
+            "zoffset": 9,
+            "xvoxelres": 4.5,
+            "yvoxelres": 4.25,
+            "zvoxelres": 40.0,
+            "scalingoption": 1,
+            "scalinglevels": 4,
+        },
+        {
+            "project_name": f"{name}_p",
+            "project_description": "x" * 4096,
+            "public": 1,
+            "host": "h",
+            "kvengine": "Redis",
+            "kvserver": "k",
+            "mdengine": "m",
+            "s3backend": 0,
+            "nd_version": "9",
+            "schema_version": "8",
+        },
+        {
+            "channel_name": "ch",
+            "channel_description": "c",
+            "channel_type": "timeseries",
+            "channel_datatype": "int64",
+            "resolution": 3,
+            "propagate": 2,
+            "readonly": 1,
+            "exceptions": 1,
+            "starttime": 5,
+            "endtime": 50,
+            "startwindow": -1.5,
+            "endwindow": 500,
+            "default": True,
+            "header": "h" * 8192,
+        },
+        {"token_name": f"{name}_t", "token_description": "t", "public": 1},
+    ]
+    for path, fields in zip(paths, given, strict=True):
+        assert server.post(path, "alice", json=fields).status_code == 201
+        shown = server.get(path, "alice").get_json()
+        assert {field: shown[field] for field in fields} == fields
+
+
+def test_v1_answers_what_it_made(server: Server) -> None:
+    for path, fields in zip(V1.paths("told", "told"), (SIZES, {}, CHANNEL, {}), strict=True):
+        answer = server.post(path, "alice", json=fields)
+        assert answer.status_code == 201
+        assert answer.get_json() == server.get(path, "alice").get_json()
+
+
+def test_ndio_s_channel_with_endtime_0_is_echoed_and_has_one_time_point(server: Server) -> None:
+    paths = make_all(server, RESOURCE, "ndio")
+    path = paths[1] + "/channel/timed"
+    fields = CHANNEL | {"channel_type": "timeseries", "starttime": 0, "endtime": 0}
+    assert server.post(f"/nd/{path}/", "alice", json=fields).status_code == 201
+    assert server.get(path, "alice").get_json()["endtime"] == 0
+    server.write(f"/sd/ndio_t/timed/npz/{BOX}0,1/", npz(noise((1, 1, *SHAPE))))
+
+
+@TWINS
+def test_making_the_same_again_is_success_and_something_else_a_conflict(
+    server: Server, twin: Twin
+) -> None:
+    paths = make_all(server, twin, f"again_{twin.project}")
+    same: tuple[dict[str, Any], ...] = (SIZES, {}, CHANNEL, {})
+    other: tuple[dict[str, Any], ...] = (
+        SIZES | {"ximagesize": 301},
+        {"project_description": "other"},
+        CHANNEL | {"channel_datatype": "uint16"},
+        {"public": 1},
+    )
+    for path, fields, changed in zip(paths, same, other, strict=True):
+        before = server.get(path, "alice").get_json()
+        with server.unchanged():
+            answer = server.post(path, "alice", json=fields)
+            assert answer.status_code == 201
+            assert twin.is_legacy == (answer.data == b"")
+            answer = server.post(path, "alice", json=changed)
+            assert_problem(answer, twin.conflict, "AlreadyExistsError")
+        assert server.get(path, "alice").get_json() == before
+
+
+@TWINS
+def test_names_are_taken_across_owners_and_parents(server: Server, twin: Twin) -> None:
+    name = f"taken_{twin.project}"
+    paths = make_all(server, twin, name)
+    with server.unchanged():
+        answer = server.post(paths[0], "bob", json=SIZES)
+        assert_problem(answer, twin.conflict, "AlreadyExistsError")
+    own = make_all(server, twin, f"{name}_bob", "bob")
+    with server.unchanged():
+        path = f"{own[0]}/{twin.project}/{name}_p"
+        answer = server.post(path, "bob", json={})
+        assert_problem(answer, twin.conflict, "AlreadyExistsError")
+        path = f"{own[1]}/{twin.token}/{name}_t"
+        answer = server.post(path, "bob", json={})
+        assert_problem(answer, twin.conflict, "AlreadyExistsError")
+
+
+@TWINS
+def test_missing_things_and_missing_parents(server: Server, twin: Twin) -> None:
+    dataset, project = make_all(server, twin, f"miss_{twin.project}")[:2]
+    absent = {
+        f"{twin.base}/nope": 404,
+        f"{dataset}/{twin.project}/nope": 404,
+        f"{project}/{twin.channel}/nope": 404,
+        f"{project}/{twin.token}/nope": 404,
+        f"{twin.base}/nope/{twin.project}/miss_{twin.project}_p": twin.missing_parent,
+        f"{dataset}/{twin.project}/nope/{twin.channel}/ch": twin.missing_parent,
+        f"{dataset}/{twin.project}/nope/{twin.token}/miss_{twin.project}_t": twin.missing_parent,
+    }
+    gone = 400 if twin.is_legacy else 404
+    with server.unchanged():
+        for path, status in absent.items():
+            assert server.get(path, "alice").status_code == status, path
+            assert server.call("DELETE", path, "alice").status_code == gone, path
+        for path, fields in (
+            (f"{twin.base}/nope/{twin.project}/new", {}),
+            (f"{dataset}/{twin.project}/nope/{twin.channel}/new", CHANNEL),
+            (f"{dataset}/{twin.project}/nope/{twin.token}/new", {}),
+        ):
+            assert server.post(path, "alice", json=fields).status_code == gone, path
+
+
+@TWINS
+def test_what_lies_elsewhere_is_not_found_here(server: Server, twin: Twin) -> None:
+    one = make_all(server, twin, f"one_{twin.project}")
+    two = make_all(server, twin, f"two_{twin.project}")
+    with server.unchanged():
+        for path in (
+            f"{one[0]}/{twin.project}/two_{twin.project}_p",
+            f"{one[1]}/{twin.token}/two_{twin.project}_t",
+        ):
+            assert server.get(path, "alice").status_code == 404
+            assert server.call("DELETE", path, "alice").status_code in {400, 404}
+    assert all(server.get(path, "alice").status_code == 200 for path in two)
+
+
+@TWINS
+def test_each_thing_can_be_deleted_and_made_again(server: Server, twin: Twin) -> None:
+    paths = make_all(server, twin, f"del_{twin.project}")
+    for path in reversed(paths):
+        answer = server.call("DELETE", path + "/", "alice")
+        assert (answer.status_code, answer.data) == (204, b"")
+        assert server.get(path, "alice").status_code == 404
+    make_all(server, twin, f"del_{twin.project}")
+
+
+@TWINS
+def test_put_and_patch_are_not_allowed_and_say_what_is(server: Server, twin: Twin) -> None:
+    with server.unchanged():
+        for path in twin.paths("brain", "pr", "em", "open"):
+            for method in ("PUT", "PATCH"):
+                answer = server.call(method, path, "alice", json={})
+                assert_problem(answer, 405, "MethodNotAllowedError")
+                assert answer.headers["Allow"] == "DELETE, GET, HEAD, POST"
+
+
+def test_ndstore_has_no_lists_of_channels_and_tokens(server: Server) -> None:
+    for path in ("channel", "token"):
+        answer = server.get(f"/resource/dataset/brain/project/pr/{path}/", "alice")
+        assert_problem(answer, 404, "RouteNotFoundError")
+
+
+def test_lists_show_what_is_public_and_what_is_the_callers(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        public = {"public": 1}
+        for name, more in (("shown", public), ("kept", {})):
+            paths = RESOURCE.paths(name, f"{name}_p", tk=f"{name}_t")
+            for path, fields in zip(paths, (SIZES, {}, CHANNEL, {}), strict=True):
+                is_channel = fields is CHANNEL
+                answer = server.post(path, "alice", json=fields | ({} if is_channel else more))
+                assert answer.status_code == 201
+        for user in (None, "bob", "alice", "admin"):
+            own = user in {"alice", "admin"}
+            for path in (
+                "/resource/dataset/",
+                "/nd//resource/dataset/",
+                "/nd//resource/publicdataset/",
+                "/resource/public/dataset",
+            ):
+                assert server.get(path, user).get_json() == ["shown"]
+            for path in ("/resource/public/token/", "/nd//nd/resource/public/token/"):
+                assert server.get(path, user).get_json() == ["open", "shown_t"]
+            for path in ("/resource/dataset/{}/project/", "/resource/public/dataset/{}/"):
+                assert server.get(path.format("shown"), user).get_json() == ["shown_p"]
+                mine = ["kept_p"] if own else []
+                assert server.get(path.format("kept"), user).get_json() == mine
+                assert server.get(path.format("nope"), user).get_json() == []
+            listed = [item["dataset_name"] for item in server.get("/v1/datasets", user).get_json()]
+            assert listed == (["brain", "kept", "shown"] if own else ["shown"])
+            tokens = [item["token_name"] for item in server.get("/v1/tokens", user).get_json()]
+            assert tokens == (
+                ["closed", "kept_t", "open", "shown_t"] if own else ["open", "shown_t"]
+            )
+            base = "/v1/datasets/shown/projects"
+            (shown,) = server.get(base, user).get_json()
+            assert shown["project_name"] == "shown_p"
+            (channel,) = server.get(f"{base}/shown_p/channels", user).get_json()
+            assert channel["channel_name"] == "ch"
+            (token,) = server.get(f"{base}/shown_p/tokens", user).get_json()
+            assert token["token_name"] == "shown_t"
+            answer = server.get("/v1/datasets/kept/projects", user)
+            assert answer.status_code == (200 if own else 404)
+
+
+def test_tokens_of_another_in_a_public_project_are_not_listed(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        paths = RESOURCE.paths("ds", "p", tk="private_t")
+        for path, fields in zip(paths, (SIZES, {"public": 1}, CHANNEL, {}), strict=True):
+            assert server.post(path, "alice", json={**fields}).status_code == 201
+        listing = "/v1/datasets/ds/projects/p/tokens"
+        assert server.get(listing, "bob").get_json() == []
+        assert len(server.get(listing, "alice").get_json()) == 1
+
+
+def test_another_user_may_build_on_a_public_dataset_but_not_change_it(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        path = "/resource/dataset/shared"
+        assert server.post(path, "alice", json=SIZES | {"public": 1}).status_code == 201
+        assert server.post(f"{path}/project/bobs", "bob", json={}).status_code == 201
+        assert server.post(f"{path}/project/bobs/token/bobs", "bob", json={}).status_code == 201
+        with server.unchanged():
+            assert_problem(server.call("DELETE", path, "bob"), 403, "PermissionDeniedError")
+            # It would take bob's project with it.
+            assert_problem(server.call("DELETE", path, "alice"), 400, "InvalidStateError")
+            answer = server.call("DELETE", "/v1/datasets/shared", "alice")
+            assert_problem(answer, 409, "InvalidStateError")
+            answer = server.call("DELETE", f"{path}/project/bobs", "alice")
+            assert answer.status_code == 400
+        assert server.call("DELETE", path, "admin").status_code == 204

@@ -1,0 +1,122 @@
+"""Every route there is, asked by those who may not: a new one is here without being told of."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ndlambda.model.catalog import Channel
+from ndlambda.model.dtypes import ChannelType, DataType
+from ndlambda.web.problem import Dialect
+from ndlambda.web.routing import Route
+from tests.support import bodies
+from tests.support.app import BOX, BRAIN, SHAPE, Server, serving
+from tests.support.bodies import noise
+
+NPZ = bodies.npz(noise((1, *SHAPE)))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("routes")) as server:
+        hidden = Channel("", "em", ChannelType.IMAGE, DataType.UINT8)
+        server.add_volume(replace(BRAIN, name="hidden"), hidden, public=False)
+        yield server
+
+
+OPEN_ROUTES = {
+    ("GET", "/"): "the start page lists public tokens only",
+    ("GET", "/healthz"): "load balancers have no key",
+    ("GET", "/openapi.json"): "the document of the interface holds no data",
+    ("GET", "/v1/server"): "limits, and that the caller is nobody",
+    ("GET", "/v1/datasets"): "lists what is public, or the caller's",
+    ("GET", "/v1/tokens"): "lists what is public, or the caller's",
+    ("GET", "/resource/dataset"): "lists public datasets",
+    ("GET", "/resource/publicdataset"): "lists public datasets",
+    ("GET", "/resource/public/dataset"): "lists public datasets",
+    ("GET", "/resource/public/token"): "lists public tokens",
+    ("GET", "/resource/dataset/<segment:ds>/project"): "lists public projects",
+    ("GET", "/resource/public/dataset/<segment:ds>"): "lists public projects",
+    ("GET", "/sd/public_tokens"): "lists public tokens",
+    ("GET", "/public_tokens"): "lists public tokens",
+    ("GET", "/sd/public_datasets"): "lists public datasets",
+    ("GET", "/public_datasets"): "lists public datasets",
+}
+PRIVATE = {
+    "token": "hidden",
+    "channel": "em",
+    "channels": "em",
+    "service": "npz",
+    "args": BOX,
+    "ds": "hidden",
+    "pr": "hidden",
+    "ch": "em",
+    "tk": "hidden",
+    "user": "alice",
+    "name": "x" * 43,
+}
+_ARGUMENT = re.compile(r"<(?:\w+(?:\([^)]*\))?:)?(\w+)>")
+_CHANNEL = {"channel_name": "em", "channel_type": "image", "channel_datatype": "uint8"}
+
+
+def _filled(route: Route) -> str:
+    """Give a path of a route, every argument naming something private that exists."""
+    path = _ARGUMENT.sub(lambda match: PRIVATE[match[1]], route.rule)
+    return path + ("?format=npy" if path.endswith("/cutout") and route.method == "POST" else "")
+
+
+def _body(route: Route) -> bytes:
+    """Give a body that the route takes from somebody who may send it."""
+    sizes = {f"{axis}imagesize": 10 for axis in "xyz"}
+    documents: dict[str, Any] = {
+        "createChannel": {"channels": {"new": _CHANNEL | {"channel_name": "new"}}},
+        "deleteChannel": {"channels": ["em"]},
+        "<segment:ds>": sizes,
+        "<segment:ch>": _CHANNEL,
+        "users": {"name": "mallory"},
+    }
+    last = route.rule.rsplit("/", 1)[1]
+    if last == "<path:args>":
+        return NPZ
+    if last == "cutout":
+        return bodies.npy(np.ones((40, 200, 300), "u1"))
+    return json.dumps(documents.get(last, {})).encode()
+
+
+def test_no_route_but_those_listed_answers_nobody_about_something_private(server: Server) -> None:
+    """Seen to fail for a route whose view does not ask ``access``."""
+    answered = set()
+    with server.unchanged():
+        for route in server.app.routes:
+            answer = server.call(route.method, _filled(route), data=_body(route))
+            assert answer.status_code < 500, route
+            if answer.status_code < 400:
+                answered.add((route.method, route.rule))
+                assert b"hidden" not in answer.data, route
+    assert answered == set(OPEN_ROUTES)
+
+
+def test_another_user_sees_no_more_than_nobody(server: Server) -> None:
+    with server.unchanged():
+        for route in server.app.routes:
+            answer = server.call(route.method, _filled(route), "bob", data=_body(route))
+            if (route.method, route.rule) in OPEN_ROUTES:
+                assert b"hidden" not in answer.data, route
+            else:
+                assert 400 <= answer.status_code < 500, route
+
+
+def test_the_owner_reaches_what_the_others_are_refused(server: Server) -> None:
+    """So that the refusals above are of permission and not of a wrong path."""
+    superusers_only = {route for route in server.app.routes if "/v1/users" in route.rule}
+    for route in server.app.routes:
+        if route.method != "GET" or route in superusers_only or "results" in route.rule:
+            continue
+        if route.dialect is Dialect.NDAUTH:
+            continue
+        answer = server.get(_filled(route), "alice")
+        assert answer.status_code == 200, (route, answer.text)

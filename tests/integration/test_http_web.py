@@ -1,0 +1,335 @@
+"""What every answer has, whatever was asked: ids, log lines, CORS, methods, documents, failures."""
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from werkzeug.test import Client
+from werkzeug.wrappers import Response
+
+from ndlambda import __version__, errors
+from ndlambda.log import JsonFormatter
+from ndlambda.model.catalog import Token
+from ndlambda.web.app import App
+from ndlambda.web.routing import Context, Route
+from tests.support.app import BOX, SHAPE, Server, assert_problem, serving, v1_cutout
+from tests.support.bodies import noise, npz
+
+CUTOUT = f"/sd/open/em/npz/{BOX}"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("web")) as server:
+        server.write(CUTOUT, npz(noise((1, *SHAPE))))
+        yield server
+
+
+def test_every_answer_has_a_request_id_of_its_own(server: Server) -> None:
+    ids = {
+        server.call(method, path).headers["X-Request-Id"]
+        for method in ("GET", "HEAD", "OPTIONS", "POST")
+        for path in ("/", "/healthz", CUTOUT, "/nowhere", "/sd/closed/info/")
+    }
+    assert len(ids) == 20
+
+
+def test_a_problem_names_its_request(server: Server) -> None:
+    problem = assert_problem(server.get("/sd/closed/info/"), 401, "AuthenticationError")
+    assert re.fullmatch("[0-9a-f]{16}", problem["instance"])
+
+
+# --- the log --------------------------------------------------------------------------------
+
+
+def _lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    formatter = JsonFormatter()
+    return [
+        json.loads(formatter.format(record))
+        for record in caplog.records
+        if record.name == "ndlambda.web"
+    ]
+
+
+@pytest.fixture
+def web_log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO, logger="ndlambda.web")
+    return caplog
+
+
+def test_every_request_is_one_json_line(server: Server, web_log: pytest.LogCaptureFixture) -> None:
+    body = npz(noise((1, *SHAPE)))
+    read = server.get(CUTOUT)
+    sent = server.post(CUTOUT, "alice", data=body)
+    denied = server.get("/sd/closed/info/", "bob")
+    lines = _lines(web_log)
+    assert [line["status"] for line in lines] == [200, 200, 403]
+    assert [line["user"] for line in lines] == ["anonymous", "alice", "bob"]
+    assert [line["method"] for line in lines] == ["GET", "POST", "GET"]
+    assert [line["path"] for line in lines] == [CUTOUT, CUTOUT, "/sd/closed/info/"]
+    assert [line["bytes_in"] for line in lines] == [0, len(body), 0]
+    assert [line["bytes_out"] for line in lines] == [
+        len(read.data), len("Success"), len(denied.data)
+    ]  # fmt: skip
+    assert [line["request_id"] for line in lines] == [
+        answer.headers["X-Request-Id"] for answer in (read, sent, denied)
+    ]
+    assert all(line["ms"] >= 0 and line["level"] == "info" for line in lines)
+    assert all(re.match(r"\d{4}-\d\d-\d\dT", line["time"]) for line in lines)
+
+
+def test_keys_are_not_logged(server: Server, web_log: pytest.LogCaptureFixture) -> None:
+    server.get("/v1/server", "alice")
+    server.get("/v1/server", headers={"Authorization": "Token wrongkey"})
+    text = json.dumps(_lines(web_log))
+    assert server.keys["alice"] not in text
+    assert "wrongkey" not in text
+
+
+# --- failures -------------------------------------------------------------------------------
+
+
+def _answering(server: Server, view: Any) -> Client:
+    route = Route("GET", "/broken", view, "A view of this test")
+    return Client(App(server.runtime, [route]), use_cookies=False)
+
+
+def test_an_unexpected_exception_is_a_500_without_internals(
+    server: Server, web_log: pytest.LogCaptureFixture
+) -> None:
+    def view(context: Context) -> Response:
+        secret = "/srv/secret.key"
+        raise KeyError(secret)
+
+    answer = _answering(server, view).get("/broken")
+    problem = assert_problem(answer, 500, "NDLambdaError")
+    assert "secret" not in answer.text
+    assert "KeyError" not in answer.text
+    failed, line = _lines(web_log)
+    assert failed["request_id"] == line["request_id"] == problem["instance"]
+    assert "KeyError: '/srv/secret.key'" in failed["traceback"]
+    assert line["status"] == 500
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "retry_after"),
+    [
+        (errors.CuboidDecodeError("The supercuboid is damaged."), 500, None),
+        (errors.UpstreamError("S3 failed."), 502, None),
+        (errors.UpstreamThrottledError("S3 is busy."), 503, "2"),
+        (errors.UpstreamTimeoutError("S3 is silent."), 504, None),
+        (errors.QuotaExceededError("Busy.", retry_after_s=7), 429, "7"),
+        (errors.WriteContentionError("Others win."), 409, "1"),
+    ],
+)
+def test_failures_of_ours_have_their_status_and_say_when_to_come_back(
+    server: Server,
+    web_log: pytest.LogCaptureFixture,
+    error: errors.NDLambdaError,
+    status: int,
+    retry_after: str | None,
+) -> None:
+    def view(context: Context) -> Response:
+        raise error
+
+    answer = _answering(server, view).get("/broken")
+    assert_problem(answer, status, type(error).__name__)
+    assert answer.headers.get("Retry-After") == retry_after
+    assert ("traceback" in _lines(web_log)[0]) == (status >= 500)
+
+
+def test_a_damaged_supercuboid_is_a_500_and_never_wrong_voxels(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        server.write(CUTOUT, npz(noise((1, *SHAPE))))
+        (stored,) = (tmp_path / "objects").glob("pr/em/*/0/0/*")
+        damaged = bytearray(stored.read_bytes())
+        damaged[60] ^= 1
+        stored.write_bytes(damaged)
+        for path in (CUTOUT, v1_cutout("open", "em")):
+            assert_problem(server.get(path), 500, "CuboidDecodeError")
+        assert_problem(
+            server.post(CUTOUT, "alice", data=npz(noise((1, *SHAPE), seed=1))),
+            500,
+            "CuboidDecodeError",
+        )
+        assert stored.read_bytes() == damaged
+
+
+# --- methods --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "allow"),
+    [
+        (CUTOUT, "GET, HEAD, POST"),
+        ("/sd/open/info/", "GET, HEAD"),
+        ("/sd/open/createChannel/", "POST"),
+        ("/healthz", "GET, HEAD"),
+        (v1_cutout("open", "em"), "GET, HEAD, POST"),
+        ("/resource/dataset/brain", "DELETE, GET, HEAD, POST"),
+    ],
+)
+def test_other_methods_are_405_with_those_allowed(server: Server, path: str, allow: str) -> None:
+    with server.unchanged():
+        for method in {"PUT", "PATCH", "DELETE", "POST", "GET", "TRACE"} - set(allow.split(", ")):
+            answer = server.call(method, path, "alice")
+            problem = assert_problem(answer, 405, "MethodNotAllowedError")
+            assert answer.headers["Allow"] == allow
+            assert problem["allow"] == allow.split(", ")
+
+
+def test_options_tell_the_methods_without_a_key(server: Server) -> None:
+    for path, allow in (
+        (CUTOUT, "GET, HEAD, OPTIONS, POST"),
+        ("/sd/closed/info/", "GET, HEAD, OPTIONS"),
+        ("/resource/dataset/brain", "DELETE, GET, HEAD, OPTIONS, POST"),
+    ):
+        answer = server.call("OPTIONS", path)
+        assert (answer.status_code, answer.data) == (204, b"")
+        assert answer.headers["Allow"] == allow
+    assert_problem(server.call("OPTIONS", "/nowhere"), 404, "RouteNotFoundError")
+
+
+def test_head_has_no_body(server: Server) -> None:
+    for path in (
+        "/",
+        "/healthz",
+        "/openapi.json",
+        "/sd/open/info/",
+        "/sd/closed/info/",
+        "/nowhere",
+    ):
+        head, get = server.call("HEAD", path), server.get(path)
+        assert head.data == b""
+        assert (head.status, head.content_type) == (get.status, get.content_type)
+        assert head.content_length == len(get.data)
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/sd/", "/sd/open", "/sd/open/em", "/nd", "/v1"])
+def test_paths_without_a_route_are_a_problem(server: Server, path: str) -> None:
+    assert_problem(server.get(path, "alice"), 404, "RouteNotFoundError")
+
+
+# --- CORS -----------------------------------------------------------------------------------
+
+
+def test_any_page_may_read(server: Server) -> None:
+    headers = {"Origin": "https://viewer.example"}
+    for path in (CUTOUT, v1_cutout("open", "em"), "/sd/closed/info/", "/nowhere"):
+        answer = server.get(path, headers=headers)
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert "X-NDLambda-Shape" in answer.headers["Access-Control-Expose-Headers"]
+        assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+def test_a_preflight_allows_reading_with_a_key(server: Server) -> None:
+    headers = {
+        "Origin": "https://viewer.example",
+        "Access-Control-Request-Method": "GET",
+        "Access-Control-Request-Headers": "authorization",
+    }
+    answer = server.call("OPTIONS", "/nd/sd/closed/info/", headers=headers)
+    assert answer.status_code == 204
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert answer.headers["Access-Control-Allow-Methods"] == "GET, HEAD, OPTIONS"
+    assert answer.headers["Access-Control-Allow-Headers"] == "Authorization"
+
+
+def test_no_page_may_write(server: Server) -> None:
+    sent = server.post(CUTOUT, "alice", data=b"", headers={"Origin": "https://evil.example"})
+    assert "Access-Control-Allow-Origin" not in sent.headers
+    deleted = server.call("DELETE", "/resource/dataset/nope", "alice")
+    assert "Access-Control-Allow-Origin" not in deleted.headers
+
+
+# --- documents ------------------------------------------------------------------------------
+
+
+def test_health_and_server_tell_the_version(server: Server) -> None:
+    assert server.get("/healthz").get_json() == {"status": "ok", "version": __version__}
+    told = server.get("/v1/server", "admin").get_json()
+    assert told == {
+        "version": __version__,
+        "limits": {"cutout_voxels": 1 << 28, "body_bytes": None},
+        "user": "admin",
+        "superuser": True,
+    }
+
+
+def test_the_start_page_says_what_this_is_and_links_on(server: Server) -> None:
+    answer = server.get("/")
+    assert answer.content_type == "text/html; charset=utf-8"
+    assert '<a href="/sd/open/info/">open</a>' in answer.text
+    for link in ("/openapi.json", "/healthz", "/sd/public_tokens/"):
+        assert f'href="{link}"' in answer.text
+    assert "closed" not in answer.text
+
+
+def test_the_start_page_escapes_what_others_wrote(server: Server) -> None:
+    """No name with markup can be made by a request; a row of another origin may have one."""
+    evil = "<script>alert(1)</script>"
+    server.runtime.catalog.create_token(Token(evil, "pr", user_id=server.owner, public=True))
+    text = server.get("/", headers={"Host": 'x"><script>alert(2)</script>'}).text
+    server.runtime.catalog.delete_token(evil)
+    assert "<script>" not in text
+    assert "&lt;script&gt;alert(1)" in text
+
+
+@pytest.fixture(scope="module")
+def openapi(server: Server) -> dict[str, Any]:
+    answer = server.get("/openapi.json")
+    assert answer.content_type == "application/json"
+    document: dict[str, Any] = answer.get_json()
+    return document
+
+
+def test_the_openapi_document_is_valid(openapi: dict[str, Any]) -> None:
+    assert openapi["openapi"].startswith("3.1.")
+    validator = pytest.importorskip("openapi_spec_validator", reason="it comes with moto's server")
+    validator.OpenAPIV31SpecValidator(openapi).validate()
+
+
+def test_the_openapi_document_has_exactly_the_routes_of_the_table(
+    server: Server, openapi: dict[str, Any]
+) -> None:
+    documented = {
+        (method.upper(), path): operation
+        for path, operations in openapi["paths"].items()
+        for method, operation in operations.items()
+    }
+    table = {
+        (route.method, re.sub(r"<(?:\w+(?:\([^)]*\))?:)?(\w+)>", r"{\1}", route.rule)): route
+        for route in server.app.routes
+    }
+    assert documented.keys() == table.keys()
+    assert len(table) == len(server.app.routes)
+    for key, operation in documented.items():
+        assert operation["summary"] == table[key].summary
+        assert ("requestBody" in operation) == bool(table[key].body)
+        names = {item["name"] for item in operation["parameters"] if item["in"] == "query"}
+        assert names == {query.name for query in table[key].query}
+    ids = [operation["operationId"] for operation in documented.values()]
+    assert len(set(ids)) == len(ids)
+
+
+def test_every_path_of_the_openapi_document_is_routed(
+    server: Server, openapi: dict[str, Any]
+) -> None:
+    values = {"args": BOX, "service": "npz", "token": "open", "ds": "brain", "pr": "pr"}
+    for path, operations in openapi["paths"].items():
+        filled = re.sub(r"{(\w+)}", lambda match: values.get(match[1], "em"), path)
+        answer = server.call("OPTIONS", filled)
+        assert answer.status_code == 204, path
+        assert {method.upper() for method in operations} <= set(answer.headers["Allow"].split(", "))
+
+
+def test_every_route_has_one_line_of_summary(server: Server) -> None:
+    for route in server.app.routes:
+        assert route.summary
+        assert route == replace(route)
+        assert "\n" not in route.summary
