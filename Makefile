@@ -21,7 +21,7 @@ demo: .venv/.installed  ## store and serve real data, compare every format; ONCE
 	$(BIN)/python -m ndlambda.local.demo $(if $(filter-out 0,$(ONCE)),--once) \
 	  $(if $(STACK),--stack "$(STACK)") $(if $(PORT),--port $(PORT))
 
-test: .venv/.installed  ## run all tests; ARGS="tests/unit -k morton" for some
+test: .venv/.installed .venv-ndio/.installed  ## run all tests; ARGS="tests/unit -k morton" for some
 	$(BIN)/pytest -n $(WORKERS) $(ARGS)
 
 check: .venv/.installed  ## format, lint, types, import contracts, dependencies
@@ -42,7 +42,7 @@ docs: .venv/.docs  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:  ## remove everything that can be made again (not nd-data/)
-	rm -rf .venv site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-ndio site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -56,4 +56,14 @@ $(BIN)/python:
 
 .venv/.docs: .venv/.installed
 	$(INSTALL) -e '.[docs]'
+	@touch $@
+
+# The clients that ndstore's users have: ndio 1.1.5, and 1.1.6 beside it in a folder. They forget to
+# ask for six, and pin blosc 1.3.2, which is compiled here and needs a setuptools of its time.
+NDIO_INSTALL := .venv-ndio/bin/pip install --quiet --disable-pip-version-check --no-build-isolation
+.venv-ndio/.installed: Makefile | $(BIN)/python
+	$(BIN)/python -m venv .venv-ndio
+	$(NDIO_INSTALL) 'setuptools<81' wheel
+	$(NDIO_INSTALL) six ndio==1.1.5
+	$(NDIO_INSTALL) --no-deps --upgrade --target .venv-ndio/ndio-1.1.6 ndio==1.1.6
 	@touch $@

@@ -1,8 +1,8 @@
 """The end of the server: who has asked is answered.
 
-Each test was seen to fail with a handler that raises out of waitress's loop and then waits for
-``channel.requests`` only: the signal in the middle of a read closed that connection and was lost,
-a half-sent body was dropped, and a client that keeps asking kept the server alive.
+Seen to fail with a handler that raises out of waitress's loop, followed by a wait for requests
+that have come completely: a signal in the middle of a read closed that connection and was lost, a
+body of which half had come was dropped, and a client that kept asking kept the server alive.
 """
 
 import http.client

@@ -1,0 +1,124 @@
+"""The releases of ndio on PyPI against the real server: 1.1.5 as it is, 1.1.6 made to start.
+
+(1.1.6 calls a method as a function of its module; ``ndio_session.py`` puts it there.)
+"""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ndlambda.client import connect
+from tests.support.server import serving
+
+pytestmark = pytest.mark.e2e
+
+NDIO_VENV = Path(__file__).resolve().parents[2] / ".venv-ndio"
+SESSION = Path(__file__).with_name("ndio_session.py")
+SHAPE_XYZ = (150, 70, 40)
+
+
+@pytest.fixture(scope="module")
+def ndio_python():
+    python = NDIO_VENV / "bin" / "python"
+    if not (python.is_file() and (NDIO_VENV / "ndio-1.1.6").is_dir()):
+        message = "ndio is not installed: make .venv-ndio/.installed"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return python
+
+
+@pytest.fixture(scope="module")
+def voxels():
+    """(x, y, z), with zeros among them."""
+    return np.random.default_rng(5).integers(0, 255, SHAPE_XYZ, dtype=np.uint8)
+
+
+@pytest.fixture(scope="module", params=["1.1.5", "1.1.6"])
+def session(request, ndio_python, voxels, tmp_path_factory):
+    """What an ndio session was told, and what it read, by name."""
+    folder = tmp_path_factory.mktemp("ndio")
+    source = folder / "voxels.npy"
+    np.save(source, voxels)
+    with serving(folder / "data", NDLAMBDA_ANONYMOUS_WRITE="1") as server:
+        client = connect(server.url, server.key)
+        client.datasets.create(
+            "kasthuri", ximagesize=256, yimagesize=128, zimagesize=64, zoffset=1, scalinglevels=2,
+            xvoxelres=6.0, yvoxelres=6.0, zvoxelres=30.0, scalingoption=0, public=1,
+        )  # fmt: skip
+        client.projects("kasthuri").create("em", public=1)
+        client.tokens("kasthuri", "em").create("kasthuri11", public=1)
+        client.tokens("kasthuri", "em").create("hidden", public=0)
+        hostname = server.url.removeprefix("http://")
+        ended = subprocess.run(
+            [ndio_python, SESSION, hostname, server.key, "kasthuri11", source, folder],
+            env={**os.environ, "PYTHONPATH": str(NDIO_VENV / f"ndio-{request.param}")},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+    read = {path.stem: np.load(path) for path in folder.glob("*.npy")}
+    said = json.loads(ended.stdout)
+    assert said["version"] == request.param
+    return said, read
+
+
+def test_ndio_sees_public_tokens_only(session):
+    said, _ = session
+    assert said["ping"] == 200
+    assert said["public_tokens"] == ["kasthuri11"]
+    assert len(said["public_datasets"]) == 1
+
+
+def test_ndio_reads_the_geometry_of_a_token(session):
+    said, _ = session
+    assert said["info"]["dataset"]["name"] == "kasthuri"
+    assert said["is_metadata_info"]
+    assert said["image_size"] == [256, 128, 64]
+    assert said["image_offset"] == [0, 0, 1]
+    assert said["block_size"] == [128, 128, 16]
+
+
+def test_ndio_makes_and_deletes_channels(session):
+    said, _ = session
+    assert said["created"] is True
+    assert said["created_labels"] is True
+    assert said["channels_before"] == []
+    assert said["channels_between"] == ["cells", "em"]
+    assert said["channels_after"] == ["cells"]
+
+
+@pytest.mark.parametrize("name", ["cutout", "cutout_in_chunks", "volume_in_chunks"])
+def test_ndio_reads_back_what_it_posted(session, voxels, name):
+    _, read = session
+    assert read[name].dtype == np.uint8
+    assert np.array_equal(read[name], voxels)
+
+
+def test_ndio_reads_back_labels_that_it_posted_in_chunks(session, voxels):
+    _, read = session
+    assert read["cells"].dtype == np.uint32
+    assert np.array_equal(read["cells"], voxels.astype(np.uint32) * 1000)
+
+
+def test_ndio_reads_one_slice(session, voxels):
+    _, read = session
+    assert np.array_equal(read["xy_slice"], voxels[:, :, 0])
+
+
+def test_ndio_reads_a_coarser_resolution(session):
+    _, read = session
+    assert read["coarse"].shape == (32, 16, 16)
+    assert read["coarse"].any()
+
+
+def test_ndio_learns_that_nothing_is_propagated(session):
+    said, _ = session
+    assert said["propagate_status"] == "0"
+    assert said["volume_offset"] == [5, 7, 3]

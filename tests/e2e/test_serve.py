@@ -1,0 +1,95 @@
+"""The server's life: start, keys, the end by SIGTERM, the next start."""
+
+import http.client
+import json
+import socket
+import stat
+from io import BytesIO
+from urllib.parse import urlsplit
+
+import h5py
+import pytest
+
+from ndlambda.client import connect
+from ndlambda.errors import AuthenticationError
+from tests.support.server import serving
+
+pytestmark = pytest.mark.e2e
+
+
+def user_of(server, key):
+    return connect(server.url, key).server["user"]
+
+
+def refuses_connections(server):
+    with socket.socket() as attempt:
+        return attempt.connect_ex(("127.0.0.1", server.port)) != 0
+
+
+def test_standard_output_has_the_ready_line_only(tmp_path):
+    with serving(tmp_path / "nd") as server:
+        assert connect(server.url).healthz()["version"]
+        server.terminate()
+        assert server.out.all() == [f"ndlambda ready on http://127.0.0.1:{server.port}"]
+        lines = [json.loads(line) for line in server.log.all()]
+        assert [line["message"] for line in lines if "status" in line] == ["GET /healthz 200"]
+
+
+def test_the_first_start_makes_a_key_that_the_next_keeps(tmp_path):
+    with serving(tmp_path / "nd") as server:
+        key = server.key
+        assert len(key) == 64
+        assert stat.S_IMODE((tmp_path / "nd" / "admin.key").stat().st_mode) == 0o600
+        assert user_of(server, key) == "admin"
+    with serving(tmp_path / "nd") as server:
+        assert server.key == key
+        assert user_of(server, key) == "admin"
+
+
+def test_the_administrators_key_may_come_from_the_environment(tmp_path):
+    with serving(tmp_path / "nd", NDLAMBDA_ADMIN_KEY="chosen" * 8) as server:
+        assert user_of(server, "chosen" * 8) == "admin"
+        assert not (tmp_path / "nd" / "admin.key").exists()
+        with pytest.raises(AuthenticationError):
+            user_of(server, "other" * 8)
+
+
+def test_sigterm_lets_a_large_cutout_under_way_end(tmp_path):
+    """2^27 voxels as HDF5; the unit tests of the host hold the moments that time cannot hit."""
+    with serving(tmp_path / "nd") as server:
+        client = connect(server.url, server.key)
+        edges = {f"{axis}imagesize": 512 for axis in "xyz"} | {f"{a}voxelres": 1.0 for a in "xyz"}
+        client.datasets.create("ds", **edges, scalinglevels=0, scalingoption=1, public=0)
+        client.projects("ds").create("pr", public=0)
+        client.channels("ds", "pr").create("em", channel_type="image", channel_datatype="uint8")
+        client.tokens("ds", "pr").create("big", public=1)
+        client.volume("big", "em")[7, 7, 7] = 77
+        connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=60)
+        connection.request("GET", "/sd/big/em/hdf5/0/0,512/0,512/0,512/")
+        server.process.terminate()
+        answer = connection.getresponse()
+        body = answer.read()
+        connection.close()
+        assert answer.status == 200
+        with h5py.File(BytesIO(body)) as file:
+            voxels = file["em"]["CUTOUT"]
+            assert voxels.shape == (512, 512, 512)
+            assert voxels[7, 7, 7] == 77
+        assert server.process.wait(60) == 0
+        assert refuses_connections(server)
+
+
+def test_a_port_that_is_taken_is_one_line_and_exit_code_1(tmp_path):
+    with serving(tmp_path / "nd") as server:
+        second = server.command("serve", "--data", tmp_path / "other", "--port", server.port)
+    assert second.code == 1
+    assert second.out == ""
+    assert "in use" in second.err
+    assert second.err.count("\n") == 1
+
+
+def test_a_bad_setting_is_one_line_and_exit_code_2(tmp_path):
+    with serving(tmp_path / "nd") as server:
+        wrong = server.command("serve", "--data", tmp_path / "other", NDLAMBDA_THREADS="many")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert wrong.err == "ndlambda: NDLAMBDA_THREADS='many' is not a valid int.\n"
