@@ -50,7 +50,7 @@ class Settings:
     threads
         Threads that read and write supercuboids.
     cache_s
-        Seconds that catalogue look-ups may be remembered.
+        Seconds that catalogue look-ups may be remembered; writers look anew.
     erase_grace_s
         Seconds after a deletion before its last erasing pass.
     fsync

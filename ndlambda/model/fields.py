@@ -31,8 +31,8 @@ from ndlambda.model.readers import (
     integer,
     number,
     one_of,
-    positive,
     record,
+    size,
     text,
 )
 from ndlambda.space.morton import AXIS_LIMIT
@@ -41,6 +41,8 @@ from ndlambda.space.pyramid import Scaling
 LONGEST_NAME = 255
 MAX_LEVELS = 20
 _NAME = re.compile(r"[A-Za-z0-9_]+")
+# Object keys start with the project, and what lies under results/ expires.
+_RESERVED = frozenset({("project", "results")})
 _REQUIRED: Final = object()
 
 _AXES = "xyz"
@@ -58,7 +60,7 @@ _DATASET: _Spec = {
     "public": (flag, False),
     **{f"{axis}imagesize": (integer(1, _LARGEST[axis]), _REQUIRED) for axis in _AXES},
     **{f"{axis}offset": (integer(0, _LARGEST[axis]), 0) for axis in _AXES},
-    **{f"{axis}voxelres": (positive(1e12), 1.0) for axis in _AXES},
+    **{f"{axis}voxelres": (size(1e-9, 1e12), 1.0) for axis in _AXES},
     "scalingoption": (one_of((0, 1)), 0),
     "scalinglevels": (integer(0, MAX_LEVELS), 0),
 }
@@ -113,12 +115,13 @@ def check_name(name: str, kind: str) -> str:
     Raises
     ------
     InvalidNameError
-        It is empty, over 255 characters, or has characters outside ``A-Z a-z 0-9 _`` (the
-        resource routes of ndstore also took ``-``, but its data routes never found such names).
+        It is empty, over 255 characters, reserved, or has characters outside ``A-Z a-z 0-9 _``
+        (ndstore's resource routes also took ``-``, but its data routes never found such names).
     """
-    if len(name) > LONGEST_NAME or not _NAME.fullmatch(name):
+    if len(name) > LONGEST_NAME or not _NAME.fullmatch(name) or (kind, name) in _RESERVED:
         raise InvalidNameError(
-            f"{name[:80]!r} cannot name a {kind}; use 1 to {LONGEST_NAME} of A-Z a-z 0-9 _.",
+            f"{name[:80]!r} cannot name a {kind}; use 1 to {LONGEST_NAME} of A-Z a-z 0-9 _, "
+            "and no word that is reserved.",
             kind=kind,
             name=name[:LONGEST_NAME],
         )

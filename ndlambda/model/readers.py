@@ -58,17 +58,10 @@ def number(low: float, high: float) -> Reader:
     return read
 
 
-def positive(high: float) -> Reader:
-    """Give a reader of numbers ``0 < v <= high``, given as float."""
-    bounded = number(0, high)
-
-    def read(value: object) -> float:
-        size = float(bounded(value))
-        if size <= 0:
-            raise Refusal("must be greater than 0")
-        return size
-
-    return read
+def size(low: float, high: float) -> Reader:
+    """Give a reader of numbers ``low <= v <= high``, given as float."""
+    bounded = number(low, high)
+    return lambda value: float(bounded(value))
 
 
 def flag(value: object) -> bool:

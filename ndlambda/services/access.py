@@ -53,7 +53,7 @@ class Access:
             There is no such token, said to superusers only.
         """
         try:
-            view = self._catalog.project_view(token)
+            view = self._catalog.project_view(token, fresh=write)
         except TokenNotFoundError:
             if principal.superuser:
                 raise

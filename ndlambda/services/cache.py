@@ -23,13 +23,16 @@ class TimedCache(Generic[K, V]):
         self._entries: OrderedDict[K, tuple[float, V]] = OrderedDict()
         self._generation = 0
 
-    def get(self, key: K, load: Callable[[], V]) -> V:
-        """Give the remembered value, or load and remember it. What ``load`` raises passes."""
+    def get(self, key: K, load: Callable[[], V], *, fresh: bool = False) -> V:
+        """Give the remembered value, or load and remember it. What ``load`` raises passes.
+
+        With ``fresh`` it is loaded in any case.
+        """
         now = self._clock()
         with self._lock:
             entry = self._entries.get(key)
             # A clock that was set back must not keep an entry alive.
-            if entry is not None and 0 <= now - entry[0] < self._seconds:
+            if not fresh and entry is not None and 0 <= now - entry[0] < self._seconds:
                 self._entries.move_to_end(key)
                 return entry[1]
             generation = self._generation

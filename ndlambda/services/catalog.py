@@ -20,6 +20,7 @@ from ndlambda.errors import (
     WriteContentionError,
 )
 from ndlambda.model.catalog import Channel, Dataset, Project, Token
+from ndlambda.model.fields import LONGEST_NAME
 from ndlambda.services import rows
 from ndlambda.services.cache import TimedCache
 from ndlambda.services.creation import Creation, unchanged
@@ -229,15 +230,20 @@ class Catalog:
         with self._changing():
             self._cascade.delete_token(name)
 
-    def project_view(self, token: str) -> ProjectView:
+    def project_view(self, token: str, *, fresh: bool = False) -> ProjectView:
         """Give what a token opens; remembered for ``cache_s``.
+
+        With ``fresh`` it is read anew. Writers need that: under the uid of a channel that another
+        process has deleted and made again, acknowledged voxels would never be seen.
 
         Raises
         ------
         TokenNotFoundError
             There is no such token, or what it opens is being deleted.
         """
-        view = self._views.get(token, lambda: self._load_view(token))
+        view = None
+        if len(token) <= LONGEST_NAME:  # nobody may fill the memory with names that cannot be
+            view = self._views.get(token, lambda: self._load_view(token), fresh=fresh)
         if view is None:
             raise TokenNotFoundError(f"Token {token!r} does not exist.", token=token)
         return view

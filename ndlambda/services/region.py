@@ -6,6 +6,7 @@ from ndlambda.cuboids.layout import Layout
 from ndlambda.errors import OutOfBoundsError
 from ndlambda.model.catalog import Channel
 from ndlambda.space.box import Box
+from ndlambda.space.grid import cell_count
 from ndlambda.space.pyramid import Level
 
 
@@ -46,6 +47,11 @@ class Region:
     def voxels(self) -> int:
         """Voxels of one channel."""
         return (self.times[1] - self.times[0]) * self.box.voxels
+
+    @property
+    def cuboids(self) -> int:
+        """Cuboids of one channel that the region touches."""
+        return (self.times[1] - self.times[0]) * cell_count(self.box, self.level.cuboid_xyz)
 
     def check(self) -> None:
         """Make sure that the region lies in the volume.

@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from contextlib import ExitStack
 
 from werkzeug.wrappers import Response
 
@@ -25,13 +26,26 @@ def deliver(
     context: Context,
     body: Body,
     content_type: str,
-    headers: dict[str, str] | None = None,
+    headers: dict[str, str],
+    held: ExitStack,
 ) -> Response:
     """Answer a body, by redirect where Lambda could not carry it.
 
     Lambda's payload ends at 6 MB with the body in base64, so bodies over 4 MiB are put under
     ``results/`` (expiring in a day) and answered 303 to a URL that reads them without a key.
+
+    Parameters
+    ----------
+    held
+        What was taken for the body; let go of when the client has it all, since a slow one keeps
+        the body in memory until then.
     """
+    response = _answer(context, body, content_type, headers)
+    response.call_on_close(held.pop_all().close)
+    return response
+
+
+def _answer(context: Context, body: Body, content_type: str, headers: dict[str, str]) -> Response:
     if not context.runtime.settings.lambda_limits or len(body) <= LAMBDA_BODY_BYTES:
         response = Response(bytes(body), content_type=content_type, headers=headers)
         response.headers["Content-Length"] = str(len(body))
@@ -43,7 +57,7 @@ def deliver(
     return Response(
         status=303,
         headers={
-            **(headers or {}),
+            **headers,
             "Location": url or f"/v1/results/{name}",
             "Cache-Control": "no-store",
         },

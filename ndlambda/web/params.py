@@ -16,7 +16,8 @@ _CUTOUT = re.compile(
     rf"(?=/|$)(?:/(?P<t0>{_INTEGER}),(?P<t1>{_INTEGER})(?=/))?"
 )
 _WINDOW = re.compile(r"/window/(\d+(?:\.\d*)?),(\d+(?:\.\d*)?)/")
-_FILTER = re.compile(rf"/filter/({_INTEGER}(?:,{_INTEGER})*)/")
+_FILTER = re.compile(r"/filter/(\d+(?:,\d+)*)/")
+_LABEL_DIGITS = 20
 _RANGE = re.compile(rf"({_INTEGER}):({_INTEGER})")
 
 
@@ -75,8 +76,13 @@ def parse_cutout(arguments: str) -> CutoutArguments:
         times=None if times == (0, 0) else times,
         neariso="/neariso/" in options,
         window=(float(window[1]), float(window[2])) if window else None,
-        ids=frozenset(map(int, ids[1].split(","))) if ids else None,
+        ids=_labels_of(ids[1]) if ids else None,
     )
+
+
+def _labels_of(text: str) -> frozenset[int]:
+    """Give the labels of a list, without numbers longer than any label of 64 bits."""
+    return frozenset(int(word) for word in text.split(",") if len(word) <= _LABEL_DIGITS)
 
 
 def region_of(dataset: Dataset, channel: Channel, arguments: CutoutArguments) -> Region:

@@ -128,6 +128,8 @@ def problem_document(
 
 
 def _title(class_name: str) -> str:
+    if class_name == errors.NDLambdaError.__name__:
+        return "Internal error"
     words = "".join(f" {c.lower()}" if c.isupper() else c for c in class_name).strip()
     return words.removesuffix(" error").capitalize()
 

@@ -19,6 +19,7 @@ from ndlambda.errors import (
     ValidationError,
 )
 from ndlambda.model.principal import ANONYMOUS, Principal
+from ndlambda.services.access import Access
 from ndlambda.services.catalog import Catalog
 from ndlambda.stores.aws import (
     AwsConfig,
@@ -262,6 +263,25 @@ def test_a_change_of_another_process_is_hidden_for_the_cache_time_only(world: Wo
     world.clock.advance(5)
     with pytest.raises(TokenNotFoundError):
         other.project_view("tk")
+
+
+def test_a_writer_never_gets_a_channel_that_another_process_made_anew(world: World) -> None:
+    """Seen to fail with a remembered view: voxels acknowledged to the client went under the uid
+    of the deleted channel, where nobody reads and the eraser sweeps."""
+    populate(world)
+    _, other = world.services()
+    access = Access(other, anonymous_write=False)
+    owner = Principal(OWNER, "owner")
+    access.open("tk", owner)
+    world.catalog.delete_channel("pr", "ch")
+    anew = world.catalog.create_channel(channel())
+    assert access.open("tk", owner, write=True).channel("ch") == anew
+
+
+def test_names_that_are_too_long_are_not_found_and_not_remembered(world: World) -> None:
+    """Seen to fail: unknown names stayed in memory, as long as a client liked to make them."""
+    with pytest.raises(TokenNotFoundError):
+        world.catalog.project_view("x" * 100_000)
 
 
 def test_a_remembered_view_asks_no_store(world: World) -> None:

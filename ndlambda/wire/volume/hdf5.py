@@ -28,7 +28,7 @@ _CHUNK_ZYX: Final = (16, 128, 128)
 
 
 def encode(channels: Sequence[ChannelData]) -> Body:
-    """Give the file; channels may differ in dtype and shape.
+    """Give the file; channels may differ in dtype and shape, and one named twice is there once.
 
     A file of one channel has its group under the name ``default`` too, by a hard link.
     """
@@ -36,7 +36,7 @@ def encode(channels: Sequence[ChannelData]) -> Body:
 
     out = BytesIO()
     with h5py.File(out, "w") as file:
-        for channel in channels:
+        for channel in {channel.name: channel for channel in channels}.values():
             group = file.create_group(channel.name)
             _write_cutout(group, little_endian(channel.array))
             text = h5py.string_dtype()

@@ -11,6 +11,7 @@ from ndlambda.model import fields
 from ndlambda.model.catalog import IMAGE_CODEC, LABEL_CODEC, Channel, CodecSpec, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.space.pyramid import Scaling
+from ndlambda.web.delivery import RESULTS_PREFIX
 
 DATASET = {"dataset_name": "ds", "ximagesize": 10, "yimagesize": 20, "zimagesize": 30}
 CHANNEL = {"channel_name": "ch", "channel_type": "image", "channel_datatype": "uint8"}
@@ -122,6 +123,8 @@ def test_every_fault_is_reported_at_once():
         ("xvoxelres", math.nan),
         ("xvoxelres", math.inf),
         ("yvoxelres", -4.0),
+        ("yvoxelres", 0),
+        ("zvoxelres", 1e-320),  # its ratio to another one is no number
         ("zvoxelres", "4"),
         ("zvoxelres", 10**400),
         ("scalingoption", 2),
@@ -211,6 +214,14 @@ def test_a_name_that_no_url_could_hold_is_refused(name: str):
         fields.dataset_from_fields(DATASET, name=name)
     with pytest.raises(InvalidNameError):
         fields.channel_from_fields(CHANNEL, name=name, project="pr")
+
+
+def test_a_project_is_not_named_like_the_folder_of_what_expires():
+    """Else the expiry of large results would take the project's voxels along."""
+    with pytest.raises(InvalidNameError):
+        fields.project_from_fields({}, name=RESULTS_PREFIX.rstrip("/"), dataset="ds")
+    token = fields.token_from_fields({}, name="results", project="pr")
+    assert token.name == "results"
 
 
 @pytest.mark.parametrize("body", [[], "text", None, 3])

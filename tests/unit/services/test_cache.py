@@ -66,3 +66,9 @@ def test_the_least_recently_used_leaves_first():
         cache.get(key, source)
     assert cache.get("a", source) == 1
     assert cache.get("b", source) == 4
+
+
+def test_what_is_asked_for_fresh_is_loaded_and_remembered():
+    source = Source()
+    cache: TimedCache[str, int] = TimedCache(5, 10, Clock())
+    assert [cache.get("a", source, fresh=fresh) for fresh in (False, True, False)] == [1, 2, 2]

@@ -177,6 +177,20 @@ def test_wrong_credentials_are_denied_without_saying_what_is_wrong(
     assert json.dumps(caught.value.details) == "{}"
 
 
+def test_who_lacks_the_shared_secret_costs_no_password_check(
+    users: Users, monkeypatch: pytest.MonkeyPatch
+):
+    """Seen to fail when the secret was looked at last: anybody could burn CPU without a key."""
+    users.create_user("ann", password="pass1word")
+    checked: list[str] = []
+    monkeypatch.setattr(
+        "ndlambda.services.users.verify_password", lambda password, _: checked.append(password)
+    )
+    with pytest.raises(PermissionDeniedError):
+        users.validate_credentials("ann", "pass1word", "wrong", "shared")
+    assert not checked
+
+
 def test_what_cannot_be_used_is_refused(users: Users, table: SqliteTable):
     with pytest.raises(InvalidNameError):
         users.create_user("a b")

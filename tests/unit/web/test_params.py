@@ -75,6 +75,13 @@ def test_boxes_outside_the_volume_are_refused(path):
         region_of(DATASET, CHANNEL, parse_cutout(path))
 
 
+def test_a_filter_holds_every_label_of_64_bits_and_drops_what_is_none():
+    """Seen to fail with 18 digits: the filter was taken for something else and ignored."""
+    largest = 2**64 - 1
+    path = f"0/0,1/0,1/0,1/filter/7,{largest},{10**30}/"
+    assert parse_cutout(path).ids == {7, largest}
+
+
 def test_unknown_resolutions_are_refused():
     with pytest.raises(ResolutionNotFoundError):
         region_of(DATASET, CHANNEL, parse_cutout("6/8,9/4,5/1,2/"))

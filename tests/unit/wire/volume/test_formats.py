@@ -242,6 +242,17 @@ def test_hdf5_of_one_channel_has_it_as_default_too() -> None:
         assert file["default"] == file["em"]
 
 
+def test_hdf5_has_a_channel_once_that_is_named_twice() -> None:
+    """Seen to fail: a group of the same name is an error of h5py, which nobody had expected."""
+    array = volume(DataType.UINT8, (2, 3, 4))
+    twice = [ChannelData("em", "image", "uint8", array)] * 2
+    encode = get_format("ndstore", "hdf5").encode
+    assert encode is not None
+    with h5py.File(io.BytesIO(encode(twice))) as file:
+        assert list(file) == ["em"]
+        assert np.array_equal(file["em/CUTOUT"][:], array)
+
+
 def test_hdf5_leaves_empty_chunks_out_but_not_negative_zeros() -> None:
     array = np.zeros((16, 256, 256), "<f4")
     array[0, 200, 200] = -0.0
