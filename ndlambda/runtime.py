@@ -12,8 +12,10 @@ from ndlambda.services.access import Access
 from ndlambda.services.budget import ByteBudget
 from ndlambda.services.catalog import Catalog
 from ndlambda.services.erasure import Erasure
+from ndlambda.services.labels import LabelService
 from ndlambda.services.users import Users
-from ndlambda.services.volume import VolumeOptions, VolumeService
+from ndlambda.services.volume import VolumeService
+from ndlambda.services.volume_options import VolumeOptions
 from ndlambda.settings import Settings
 from ndlambda.stores.ports import ObjectStore, Queue, Table
 
@@ -33,7 +35,14 @@ class Runtime:
     erasure: Erasure
     access: Access
     volume: VolumeService
+    labels: LabelService
     executor: ThreadPoolExecutor
+    row_executor: ThreadPoolExecutor
+
+    def close(self) -> None:
+        """End the threads, when nothing is asked any more."""
+        self.executor.shutdown()
+        self.row_executor.shutdown()
 
 
 _built: list[Runtime] = []
@@ -65,6 +74,9 @@ def build(settings: Settings) -> Runtime:
     erasure = Erasure(table, objects, queue, grace_s=settings.erase_grace_s)
     catalog = Catalog(table, erasure, cache_s=settings.cache_s)
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="volume")
+    row_executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="rows")
+    options = VolumeOptions(cutout_voxels=settings.cutout_voxels)
+    volume = VolumeService(objects, executor, ByteBudget(settings.memory_bytes), options)
     return Runtime(
         settings=settings,
         objects=objects,
@@ -74,13 +86,10 @@ def build(settings: Settings) -> Runtime:
         catalog=catalog,
         erasure=erasure,
         access=Access(catalog, anonymous_write=settings.anonymous_write),
-        volume=VolumeService(
-            objects,
-            executor,
-            ByteBudget(settings.memory_bytes),
-            VolumeOptions(cutout_voxels=settings.cutout_voxels),
-        ),
+        volume=volume,
+        labels=LabelService(objects, table, volume, executor, row_executor, options),
         executor=executor,
+        row_executor=row_executor,
     )
 
 
@@ -88,11 +97,14 @@ def _stores(settings: Settings) -> tuple[ObjectStore, Table, Queue]:
     if settings.store == "disk":
         from ndlambda.stores import disk
 
-        settings.data.mkdir(parents=True, exist_ok=True)
+        # Private volumes and hashes of passwords are nobody's business on this machine either.
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         return (
             disk.DiskObjectStore(settings.data / "objects", fsync=settings.fsync),
-            disk.SqliteTable(settings.data / "table.sqlite"),
-            disk.SqliteQueue(settings.data / "queue.sqlite", settings.erase_queue),
+            disk.SqliteTable(settings.data / "table.sqlite", fsync=settings.fsync),
+            disk.SqliteQueue(
+                settings.data / "queue.sqlite", settings.erase_queue, fsync=settings.fsync
+            ),
         )
     if settings.store == "aws":
         from ndlambda.stores import aws

@@ -156,6 +156,13 @@ def _needed_slots(cuboid_xyz: XYZ, cuboids_per_axis: int, part: Box) -> tuple[Sl
     )
 
 
+@lru_cache(maxsize=256)
+def cuboid_box(layout: Layout, slot: int) -> Box:
+    """Give a cuboid in voxels from its supercuboid's corner."""
+    (ix, iy, iz), (cx, cy, cz) = morton.decode(slot), layout.cuboid_xyz
+    return Box.at((ix * cx, iy * cy, iz * cz), layout.cuboid_xyz)
+
+
 def _minus(a: XYZ, b: XYZ) -> XYZ:
     return a[0] - b[0], a[1] - b[1], a[2] - b[2]
 

@@ -48,7 +48,7 @@ def run(options: ServeOptions, out: TextIO = sys.stdout) -> None:
         if options.moto:
             settings = _start_moto(stack, settings)
         built = runtime.build(settings)
-        stack.callback(built.executor.shutdown)
+        stack.callback(built.close)
         runtime.install(built)
         ensure_admin(built)
         pump = Pump(built)

@@ -1,9 +1,9 @@
 """Deleting for good: the catalogue at once, the voxels behind it by a worker.
 
 A process that read the catalogue just before a deletion may go on writing for as long as it
-remembers the channel or its request lasts. So the objects are walked twice: at once, and again
-not before ``grace_s`` after the deletion; only then does the job end. Voxels written in between
-are never seen by anybody, because a channel made anew has another uid in its keys.
+remembers the channel or its request lasts. So objects and index rows are walked twice: at once,
+and again not before ``grace_s`` after the deletion; only then does the job end. Voxels written in
+between are never seen by anybody, because a channel made anew has another uid in its keys.
 """
 
 import time
@@ -13,6 +13,7 @@ from itertools import islice
 
 from ndlambda.services.cascade import Cascade
 from ndlambda.services.erase_jobs import LONGEST_DELAY_S, EraseJob, EraseJobs, EraseKind
+from ndlambda.services.label_erasure import LabelErasure
 from ndlambda.stores.ports import ObjectStore, Queue, Table
 
 GRACE_S = 900.0
@@ -49,6 +50,7 @@ class Erasure:
         self._clock = clock
         self._jobs = EraseJobs(table, queue, clock)
         self._cascade = Cascade(table, self._jobs)
+        self._labels = LabelErasure(table)
 
     @property
     def cascade(self) -> Cascade:
@@ -79,12 +81,13 @@ class Erasure:
         if job.swept and begun < last_pass:
             if begun >= job.called_at:  # the delay of a message has a limit
                 self._call_later(job, last_pass - begun)
-        elif not self._sweep(job.prefix):
+        elif not (self._sweep(job.prefix) and self._labels.sweep(job.id)):
             self._jobs.call([job.id])
             self._jobs.note(replace(job, called_at=self._clock()))
         elif begun < last_pass:
             self._call_later(replace(job, swept=True), last_pass - self._clock())
         else:
+            self._labels.end(job.id)
             self._jobs.end(job.id)
 
     def _call_later(self, job: EraseJob, delay_s: float) -> None:

@@ -4,78 +4,54 @@ Arrays are (t, z, y, x), C-ordered, of the channel's little-endian dtype. Boxes 
 voxels of one resolution (dataset offset already taken away).
 """
 
-import random
-import secrets
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Executor, Future, wait
-from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from concurrent.futures import Executor
+from functools import partial
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ndlambda.cuboids import shard, supercuboid
 from ndlambda.cuboids.codec import is_zero
-from ndlambda.cuboids.layout import Layout, needed_slots
+from ndlambda.cuboids.layout import Layout, cuboid_box, needed_slots
 from ndlambda.errors import (
     InvalidStateError,
     PayloadTooLargeError,
     PreconditionFailedError,
     ReadOnlyChannelError,
-    WriteContentionError,
 )
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.services.budget import ByteBudget
+from ndlambda.services.pool import run_all
 from ndlambda.services.region import Region, layout_of, object_key
-from ndlambda.space import morton
+from ndlambda.services.volume_options import VolumeOptions
 from ndlambda.space.box import Box
 from ndlambda.space.grid import Cell, cover
 from ndlambda.space.pyramid import Level
 from ndlambda.stores.ports import (
     Create,
     ObjectStore,
-    Overwrite,
     PutMode,
     Range,
     Replace,
-    StoredObject,
     Suffix,
 )
 from ndlambda.voxels.paste import paste
 from ndlambda.voxels.zoom import source_axes, source_box, take_zyx
 
+__all__ = ["NOT_PROPAGATED", "UNDER_PROPAGATION", "VolumeOptions", "VolumeService"]
+
 _RANGED_FRACTION = 4
 _MAX_SOURCE_FACTOR = 64
 _ALONE = 4
 _TORN_READS = 3
+_MOST_CUBOIDS = 1 << 18
 UNDER_PROPAGATION = 1
 NOT_PROPAGATED = 0
 
 _Task = Callable[[], None]
-_Result = TypeVar("_Result")
-
-
-@dataclass(frozen=True, slots=True)
-class VolumeOptions:
-    """Limits and patience of the volume service.
-
-    Attributes
-    ----------
-    cutout_voxels
-        Most voxels (all channels and times together) that one call reads or writes.
-    contention_s
-        How long one supercuboid is tried again against other writers.
-    """
-
-    cutout_voxels: int = 1 << 28
-    contention_s: float = 60.0
-    clock: Callable[[], float] = time.monotonic
-    pause: Callable[[float], None] = time.sleep
-    jitter: Callable[[], float] = random.random
-    new_write_id: Callable[[], bytes] = field(default=lambda: secrets.token_bytes(16))
 
 
 class VolumeService:
@@ -113,7 +89,7 @@ class VolumeService:
         OutOfBoundsError
             The region leaves the volume.
         PayloadTooLargeError
-            It holds more voxels than one call may move.
+            It holds more voxels, or touches more cuboids, than one call may.
         """
         region.check()
         limit = self._options.cutout_voxels
@@ -124,12 +100,19 @@ class VolumeService:
                 limit=limit,
                 asked=region.voxels * channels,
             )
+        touched = region.cuboids * channels
+        if touched > _MOST_CUBOIDS:  # a voxel at each of very many time points is work, too
+            raise PayloadTooLargeError(
+                f"The request touches {touched} cuboids; {_MOST_CUBOIDS} may be. Ask in parts.",
+                limit=_MOST_CUBOIDS,
+                asked=touched,
+            )
 
     def read(self, dataset: Dataset, channel: Channel, region: Region) -> NDArray[Any]:
         """Read a region: a new (t, z, y, x) array that the caller owns; missing data is zero.
 
-        Levels that nobody stored are shown by nearest neighbour from the channel's own
-        resolution, supercuboid by supercuboid, until the channel is propagated.
+        Supercuboids that nobody stored are shown by nearest neighbour from the channel's own
+        resolution: at finer levels always, at coarser ones until the channel is propagated.
 
         Raises
         ------
@@ -141,10 +124,9 @@ class VolumeService:
         self.check_size(region)
         out = np.empty(region.shape_tzyx, channel.dtype)
         layout = layout_of(channel, region.level)
-        zoomed = (
-            not region.neariso
-            and region.level.resolution != channel.resolution
-            and channel.propagate == NOT_PROPAGATED
+        finer_by = channel.resolution - region.level.resolution
+        zoomed = not region.neariso and (
+            finer_by > 0 or (finer_by < 0 and channel.propagate == NOT_PROPAGATED)
         )
         base = dataset.pyramid.level(channel.resolution)
         if zoomed:
@@ -166,10 +148,11 @@ class VolumeService:
                 return ()
             return decodings if alone else _do_all(decodings)
 
-        rest = self._run(
-            partial(read_cell, t, cell) for t in range(*region.times) for cell in cells
+        rest = run_all(
+            self._executor,
+            (partial(read_cell, t, cell) for t in range(*region.times) for cell in cells),
         )
-        self._run(chain.from_iterable(rest))
+        run_all(self._executor, chain.from_iterable(rest))
         return out
 
     def _read_object(
@@ -197,7 +180,7 @@ class VolumeService:
         return [
             partial(
                 decode,
-                piece.box.shifted(_cuboid_box(layout, piece.slot).start_xyz),
+                piece.box.shifted(cuboid_box(layout, piece.slot).start_xyz),
                 target[piece.where],
             )
             for piece in pieces
@@ -308,10 +291,13 @@ class VolumeService:
                 with np.errstate(invalid="ignore"):  # a signalling NaN is a voxel like another
                     self._write_cell(key, layout, cell, values, region.bounds)
 
-        self._run(
-            partial(write_cell, t, cell)
-            for t in range(*region.times)
-            for cell in cover(region.box, layout.supercuboid_xyz)
+        run_all(
+            self._executor,
+            (
+                partial(write_cell, t, cell)
+                for t in range(*region.times)
+                for cell in cover(region.box, layout.supercuboid_xyz)
+            ),
         )
 
     def _write_cell(
@@ -319,22 +305,16 @@ class VolumeService:
     ) -> None:
         """Paste values over one supercuboid by conditional puts until one of them holds.
 
-        A put whose answer was lost fails its own retry; the next turn then finds its voxels there
-        and has nothing left to put.
+        A put whose answer was lost fails its own retry; the next turn then finds its voxels there.
+        What is whole is tried unread, but never put over what it has not seen: a request that the
+        network delivers late once more would undo what others wrote since.
         """
         whole = cell.box.intersection(bounds) == cell.part
-        existing: StoredObject | None = None
-        mode: PutMode = Create()
-        if whole and values.all():
-            mode = Overwrite()
-        elif not whole:
-            existing = self._objects.get(key)
-        deadline = self._options.clock() + self._options.contention_s
-        backoff_s = 0.001
-        while True:
-            if existing is not None:
-                mode = Replace(existing.etag)
-            data = existing.data if existing is not None else None
+        hides_all = whole and bool(values.all())
+        for attempt in self._options.attempts(key):
+            existing = None if whole and attempt == 0 else self._objects.get(key)
+            mode: PutMode = Create() if existing is None else Replace(existing.etag)
+            data = None if existing is None or hides_all else existing.data
             replaced = _pasted(data, layout, cell, values)
             if not replaced:
                 return
@@ -342,26 +322,9 @@ class VolumeService:
             body = supercuboid.splice(data, layout, replaced, write_id)
             try:
                 self._objects.put(key, body, mode)
-            except PreconditionFailedError as error:
-                if self._options.clock() > deadline:
-                    raise WriteContentionError(
-                        "Other writers kept changing the same supercuboid; send the request again.",
-                        key=key,
-                    ) from error
-            else:
-                return
-            self._options.pause(backoff_s * self._options.jitter())
-            backoff_s = min(backoff_s * 2, 0.25)
-            existing = self._objects.get(key)
-            mode = Create()
-
-    def _run(self, tasks: Iterable[Callable[[], _Result]]) -> list[_Result]:
-        futures: list[Future[_Result]] = [self._executor.submit(task) for task in tasks]
-        _, waiting = wait(futures, return_when=FIRST_EXCEPTION)
-        for future in waiting:
-            future.cancel()
-        wait(waiting)
-        return [future.result() for future in futures if not future.cancelled()]
+            except PreconditionFailedError:
+                continue
+            return
 
 
 def _do_all(tasks: Iterable[_Task]) -> Sequence[_Task]:
@@ -383,14 +346,7 @@ def _pasted(
             continue
         cuboid = np.zeros(layout.cuboid_shape_zyx, layout.dtype)
         if existing is not None:
-            supercuboid.decode_box(existing, layout, _cuboid_box(layout, piece.slot), cuboid)
+            supercuboid.decode_box(existing, layout, cuboid_box(layout, piece.slot), cuboid)
         if paste(cuboid[piece.box.slices_zyx()], fresh):
             changed[piece.slot] = cuboid
     return changed
-
-
-@lru_cache(maxsize=256)
-def _cuboid_box(layout: Layout, slot: int) -> Box:
-    """Give a cuboid in voxels from its supercuboid's corner."""
-    (ix, iy, iz), (cx, cy, cz) = morton.decode(slot), layout.cuboid_xyz
-    return Box.at((ix * cx, iy * cy, iz * cz), layout.cuboid_xyz)

@@ -299,6 +299,14 @@ class Table(Protocol):
         """
         ...
 
+    def raise_counter(self, pk: str, sk: str, field: str, at_least: int) -> int:
+        """Set one of the row's counters to a value if it is smaller, and give what it then is.
+
+        Atomic, and harmless when repeated. Row and counter are made if absent. A row whose counter
+        is large enough does not change.
+        """
+        ...
+
     def transact(self, actions: Sequence[Action]) -> None:
         """Carry out all actions or none; at most ``MAX_TRANSACTION``, each on another row.
 

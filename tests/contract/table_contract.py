@@ -270,6 +270,25 @@ class TableContract(TransactionContract):
         table.delete(pk, "a")
         assert table.increment(pk, "a", "n") == 1
 
+    def test_a_counter_is_raised_but_never_lowered(self, table: Table, pk: str) -> None:
+        assert table.raise_counter(pk, "a", "n", 7) == 7
+        before = version_of(table, pk, "a")
+        assert table.raise_counter(pk, "a", "n", 5) == 7
+        assert table.raise_counter(pk, "a", "n", 7) == 7
+        assert version_of(table, pk, "a") == before
+        assert table.raise_counter(pk, "a", "n", 9) == 9
+        assert version_of(table, pk, "a") != before
+        assert table.increment(pk, "a", "n") == 10
+
+    def test_a_raised_counter_leaves_the_rest_of_its_row_alone(self, table: Table, pk: str) -> None:
+        table.put(Row(pk, "a", doc={"x": 1}, members={5}))
+        table.increment(pk, "a", "other", 3)
+        assert table.raise_counter(pk, "a", "next-id", 2**64 - 1) == 2**64 - 1
+        row = table.get(pk, "a")
+        assert row is not None
+        assert (row.doc, row.members) == ({"x": 1}, {5})
+        assert row.counters == {"other": 3, "next-id": 2**64 - 1}
+
     # many rows
 
     def test_batch_get_gives_the_rows_that_are_there(self, table: Table, pk: str) -> None:

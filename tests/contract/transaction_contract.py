@@ -122,6 +122,20 @@ class TransactionContract:
         assert row.members == set(range(self.threads * self.rounds))
         assert len(set(versions)) == len(versions)
 
+    def test_numbers_given_while_others_raise_the_counter_are_new(
+        self, table: Table, pk: str
+    ) -> None:
+        def take(index: int) -> list[int]:
+            taken = []
+            for n in range(self.rounds):
+                raised = table.raise_counter(pk, "a", "n", 3 * n * self.threads + index)
+                taken.append(table.increment(pk, "a", "n"))
+                assert taken[-1] > raised
+            return taken
+
+        taken = [number for each in run_together(self.threads, take) for number in each]
+        assert len(set(taken)) == len(taken)
+
     def test_concurrent_conditional_puts_lose_no_update(self, table: Table, pk: str) -> None:
         table.put(Row(pk, "a", doc={"n": 0}))
 

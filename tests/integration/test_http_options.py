@@ -161,6 +161,8 @@ def stored_at_base(server: Server, token: str, channel: str, dtype: str) -> Arra
     """Fill level 2, whose offset is 2 in x, 1 in y and 4 or 16 in z; give it (z, y, x)."""
     depth, z = (16, 4) if token == "iso" else (64, 16)
     voxels = noise((depth, 32, 64), dtype)
+    if channel == "labels":  # a row of the index each
+        voxels = np.random.default_rng(1).choice(voxels[0, 0, :24], voxels.shape)
     server.write(
         f"/sd/{token}/{channel}/npz/{BASE}/2,66/1,33/{z},{z + depth}/", bodies.npz(voxels[None])
     )

@@ -51,7 +51,7 @@ def built(tmp_path):
     built.catalog.create_token(Token("tok", "pr", public=True))
     yield built
     http._wsgi_handler.cache_clear()
-    built.executor.shutdown()
+    built.close()
 
 
 @pytest.fixture(params=["function", "chalice"])

@@ -173,7 +173,7 @@ def serving(folder: Path, endpoint: str | None = None, **settings: Any) -> Itera
         _populate(server)
         yield server
     finally:
-        server.runtime.executor.shutdown()
+        server.runtime.close()
 
 
 def _populate(server: Server) -> None:

@@ -155,6 +155,13 @@ def expectation(expect: Expectation, now_s: int) -> Condition:
     return expected
 
 
+def counter_below(field: str, value: int) -> Condition:
+    """Hold where a counter is smaller, or not there."""
+    counter = Path([COUNTER_PREFIX + field])
+    below: Condition = counter.does_not_exist() | (counter < _number(value))
+    return below
+
+
 def sort_key_range(first: str, last: str | None) -> Condition | None:
     """Hold for ``first <= sk <= last``."""
     sk = Path("sk")
@@ -191,6 +198,11 @@ def remove_changes(members: AbstractSet[int], seed: int) -> list[Action]:
 def increment_changes(field: str, by: int, seed: int) -> list[Action]:
     """Add to a counter."""
     return [next_version(seed), Path([COUNTER_PREFIX + field]).add(_number(by))]
+
+
+def raise_changes(field: str, value: int, seed: int) -> list[Action]:
+    """Set a counter."""
+    return [next_version(seed), Path([COUNTER_PREFIX + field]).set(_number(value))]
 
 
 def next_version(seed: int) -> Action:

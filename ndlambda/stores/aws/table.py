@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final, assert_never
 
+from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action as Change
 
 from ndlambda.errors import InvalidArgumentError, PayloadTooLargeError, PreconditionFailedError
@@ -147,6 +148,21 @@ class DynamoTable:
         written = self._update(pk, sk, items.increment_changes(field, by, self._seed()))
         return int(written[items.COUNTER_PREFIX + field]["N"])
 
+    def raise_counter(self, pk: str, sk: str, field: str, at_least: int) -> int:
+        """Set one of the row's counters to a value if it is smaller, and give what it then is."""
+        changes = items.raise_changes(field, at_least, self._seed())
+        below = items.counter_below(field, at_least)
+        while True:
+            try:
+                self._update(pk, sk, changes, also=below)
+            except PreconditionFailedError:
+                row = self.get(pk, sk)
+                value = None if row is None else row.counters.get(field)
+                if value is not None and value >= at_least:
+                    return value
+            else:
+                return at_least
+
     def transact(self, actions: Sequence[Action]) -> None:
         """Carry out all actions or none.
 
@@ -162,12 +178,19 @@ class DynamoTable:
     # requests
 
     def _update(
-        self, pk: str, sk: str, changes: Sequence[Change], expect: Expectation = "any"
+        self,
+        pk: str,
+        sk: str,
+        changes: Sequence[Change],
+        expect: Expectation = "any",
+        also: Condition | None = None,
     ) -> Item:
         """Change one row and give the attributes that changed, as they are now."""
 
         def make_request() -> dict[str, Any]:
             condition = items.expectation(expect, self._now_s())
+            if also is not None:
+                condition &= also
             request = self._requests.request(pk, sk, changes, condition)
             return request | {"ReturnValues": "UPDATED_NEW"}
 

@@ -181,6 +181,16 @@ class SqliteTable:
             self._write(connection, replace(row, counters={**row.counters, field: value}))
             return value
 
+    def raise_counter(self, pk: str, sk: str, field: str, at_least: int) -> int:
+        """Set one of the row's counters to a value if it is smaller, and give what it then is."""
+        with self._database.writing() as connection:
+            row = self._read(connection, pk, sk) or Row(pk, sk)
+            value = row.counters.get(field)
+            if value is not None and value >= at_least:
+                return value
+            self._write(connection, replace(row, counters={**row.counters, field: at_least}))
+            return at_least
+
     def transact(self, actions: Sequence[Action]) -> None:
         """Carry out all actions or none.
 

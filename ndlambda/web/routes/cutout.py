@@ -1,6 +1,7 @@
 """ndstore's cutouts: ``/sd/{token}/[{channels}/]{service}/{resolution}/{x,x}/{y,y}/{z,z}/…``."""
 
 import re
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from ndlambda.services.region import Region
 from ndlambda.services.views import ProjectView
 from ndlambda.voxels.select import keep_ids, window
 from ndlambda.web.delivery import deliver
-from ndlambda.web.intake import read_voxel_body
+from ndlambda.web.intake import read_voxel_body, write_voxels
 from ndlambda.web.params import CutoutArguments, parse_cutout, region_of
 from ndlambda.web.problem import Dialect
 from ndlambda.web.routing import Context, Route
@@ -70,17 +71,17 @@ def get_cutout(
     body_format = _format(service, "GET")
     cutout = _open(context, token, channels, args, write=False)
     runtime = context.runtime
-    held = sum(
+    size_bytes = sum(
         region.voxels * (channel.dtype.itemsize if channel else 8)
         for region, channel in zip(cutout.regions, cutout.channels, strict=True)
     )
-    with runtime.volume.budget.hold(2 * held):
+    with ExitStack() as held:
+        held.enter_context(runtime.volume.budget.hold(2 * size_bytes))
         data = [_channel_data(context, cutout, place) for place in range(len(cutout.channels))]
         assert body_format.encode is not None
         body = body_format.encode(data)
-        return deliver(
-            context, body, body_format.content_types[0], _disposition(context, body_format)
-        )
+        headers = _disposition(context, body_format)
+        return deliver(context, body, body_format.content_types[0], headers, held)
 
 
 def _format(service: str, method: str) -> VolumeFormat:
@@ -156,7 +157,7 @@ def post_cutout(
         assert body_format.decode is not None
         arrays = body_format.decode(read_voxel_body(context, held), expected)
         for channel, region, array in zip(targets, cutout.regions, arrays, strict=True):
-            runtime.volume.write(channel, region, array.reshape(region.shape_tzyx))
+            write_voxels(context, channel, region, array)
     return Response("Success", content_type="text/html")
 
 

@@ -1,6 +1,8 @@
 """Cutouts for people without a legacy client: ``/v1/projects/{token}/channels/{channel}/…``."""
 
 import hashlib
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Final
 
 import numpy as np
@@ -9,13 +11,15 @@ from werkzeug.wrappers import Request, Response
 from ndlambda.errors import (
     InvalidArgumentError,
     NotAcceptableError,
+    UnknownNameError,
     UnsupportedMediaTypeError,
 )
 from ndlambda.model.catalog import Channel
+from ndlambda.model.discipline import Discipline
 from ndlambda.services.region import Region
 from ndlambda.services.views import ProjectView
 from ndlambda.web.delivery import deliver
-from ndlambda.web.intake import read_voxel_body
+from ndlambda.web.intake import read_voxel_body, write_voxels
 from ndlambda.web.json_body import json_response
 from ndlambda.web.params import region_of_query
 from ndlambda.web.routing import Context, Query, Route
@@ -23,6 +27,9 @@ from ndlambda.wire.volume import ChannelData, Expected, VolumeFormat, formats, g
 
 _DIALECT: Final = "v1"
 _DEFAULT = "npy"
+_DISCIPLINES = tuple(
+    word.value for word in Discipline if word not in {Discipline.UPDATE, Discipline.DATAONLY}
+)
 
 
 def _open(
@@ -30,15 +37,15 @@ def _open(
 ) -> tuple[ProjectView, Channel, Region, bool]:
     view = context.runtime.access.open(token, context.principal, write=write)
     (chosen,) = view.channels_named([channel])
-    _check_parameters(context.request)
+    _check_parameters(context.request, (*_BOX, _FORMAT, *([_DISCIPLINE] if write else ())))
     region, timed = region_of_query(view.dataset, chosen, context.request.args)
     context.runtime.volume.check_size(region)
     return view, chosen, region, timed
 
 
-def _check_parameters(request: Request) -> None:
+def _check_parameters(request: Request, queries: Sequence[Query]) -> None:
     """Refuse what is misspelt or doubled: it would be read as a whole axis or another box."""
-    known = [query.name for query in (*_BOX, _FORMAT)]
+    known = [query.name for query in queries]
     for name, values in request.args.lists():
         if name not in known or len(values) > 1:
             raise InvalidArgumentError(
@@ -52,7 +59,8 @@ def get_cutout(context: Context, token: str, channel: str) -> Response:
     body_format = _format_to_write(context.request)
     view, chosen, region, timed = _open(context, token, channel, write=False)
     volume = context.runtime.volume
-    with volume.budget.hold(2 * region.voxels * chosen.dtype.itemsize):
+    with ExitStack() as held:
+        held.enter_context(volume.budget.hold(2 * region.voxels * chosen.dtype.itemsize))
         array = volume.read(view.dataset, chosen, region)
         array = array if timed else array[0]
         assert body_format.encode is not None
@@ -64,7 +72,7 @@ def get_cutout(context: Context, token: str, channel: str) -> Response:
             "X-NDLambda-Dtype": chosen.datatype.value,
             "Vary": "Accept",
         }
-        return deliver(context, body, body_format.content_types[0], headers)
+        return deliver(context, body, body_format.content_types[0], headers, held)
 
 
 def _format_to_write(request: Request) -> VolumeFormat:
@@ -107,6 +115,7 @@ def post_cutout(context: Context, token: str, channel: str) -> Response:
     _, chosen, region, timed = _open(context, token, channel, write=True)
     volume = context.runtime.volume
     volume.check_writable(chosen)
+    discipline = _discipline(context.request)
     shape = region.shape_tzyx if timed else region.shape_tzyx[1:]
     if body_format.decode is None:
         raise UnsupportedMediaTypeError(f"{body_format.name} bodies cannot be read.")
@@ -116,8 +125,17 @@ def post_cutout(context: Context, token: str, channel: str) -> Response:
             read_voxel_body(context, voxel_bytes),
             Expected((chosen.name,), (chosen.dtype,), shape),
         )
-        volume.write(chosen, region, array.reshape(region.shape_tzyx))
+        write_voxels(context, chosen, region, array, discipline)
     return json_response({"voxels": region.voxels})
+
+
+def _discipline(request: Request) -> Discipline | None:
+    word = request.args.get("discipline")
+    if word is None:
+        return None
+    if word not in _DISCIPLINES:
+        raise UnknownNameError("discipline", word, _DISCIPLINES)
+    return Discipline(word)
 
 
 def get_digest(context: Context, token: str, channel: str) -> Response:
@@ -139,6 +157,7 @@ _BOX = (
     Query("t", "half-open range a:b of time points; left out: the first, and no time axis"),
 )
 _FORMAT = Query("format", "npy, raw, blosc, hdf5 or npz, instead of the content type")
+_DISCIPLINE = Query("discipline", f"for labels: {', '.join(_DISCIPLINES)}; overwrite if left out")
 _RULE = "/v1/projects/<name:token>/channels/<name:channel>"
 
 ROUTES = (
@@ -148,7 +167,7 @@ ROUTES = (
         f"{_RULE}/cutout",
         post_cutout,
         "Write a cutout; zeros never overwrite",
-        query=(*_BOX, _FORMAT),
+        query=(*_BOX, _FORMAT, _DISCIPLINE),
         body="The array, axes ([time,] z, y, x), in the format of the content type",
     ),
     Route("GET", f"{_RULE}/digest", get_digest, "BLAKE2b-160 of a cutout's voxels", query=_BOX),

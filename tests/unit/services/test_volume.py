@@ -131,6 +131,33 @@ def test_a_put_whose_answer_was_lost_is_not_put_again(objects, executor):
     assert (service(objects, executor).read(DATASET, CHANNEL, box) == 9).all()
 
 
+def test_a_whole_supercuboid_delivered_late_once_more_undoes_nothing(objects, executor):
+    """Seen to fail with an unconditional put: the voxel written in between was lost."""
+    sent = []
+
+    class Recording(Meddling):
+        def put(self, key, data, mode):
+            sent.append((key, data, mode))
+            return super().put(key, data, mode)
+
+    for value in (7, 8):
+        service(Recording(objects), executor).write(CHANNEL, WHOLE, filled(value))
+    voxel = part((3, 4, 5), (1, 1, 1))
+    volume = service(objects, executor)
+    volume.write(CHANNEL, voxel, filled(9, voxel))
+    for late in sent:
+        with pytest.raises(PreconditionFailedError):
+            objects.put(*late)
+    assert volume.read(DATASET, CHANNEL, WHOLE)[0, 5, 4, 3] == 9
+
+
+def test_what_is_hidden_whole_need_not_be_readable(objects, executor):
+    objects.put(KEY, b"damaged", Overwrite())
+    volume = service(objects, executor)
+    volume.write(CHANNEL, WHOLE, filled(7))
+    assert (volume.read(DATASET, CHANNEL, WHOLE) == 7).all()
+
+
 def test_contention_ends_in_an_error_that_says_try_again(objects, executor):
     def always(number):
         raise PreconditionFailedError("somebody else")
@@ -204,6 +231,19 @@ def test_limits_are_enforced_before_anything_is_allocated(objects, executor):
         service(objects, executor).read(DATASET, CHANNEL, forever)
 
 
+def test_one_voxel_at_each_of_very_many_times_is_refused(objects, executor):
+    """Seen to fail without the limit: a task is made for each of 268 million objects."""
+    point = Region(LEVEL, Box((0, 0, 0), (1, 1, 1)), (0, 1 << 28))
+    with pytest.raises(PayloadTooLargeError, match="cuboids"):
+        service(objects, executor).read(DATASET, CHANNEL, point)
+
+
+def test_the_largest_plane_of_the_smallest_cuboids_is_not_refused(objects, executor):
+    wide = Dataset("wide", (1 << 15, 1 << 15, 1), scaling=Scaling.ISOTROPIC).pyramid.level(0)
+    plane = Region(wide, Box.at((1, 1, 0), (1 << 14, 1 << 14, 1)), (0, 1))
+    service(objects, executor).check_size(plane)
+
+
 @pytest.mark.parametrize("box", [Box((0, 0, 0), (101, 1, 1)), Box((-1, 0, 0), (1, 1, 1))])
 def test_a_box_outside_the_volume_is_refused(objects, executor, box):
     with pytest.raises(OutOfBoundsError):
@@ -225,3 +265,28 @@ def test_a_zoom_that_would_read_too_much_is_refused(objects, executor):
     level = deep.pyramid.level(6)
     with pytest.raises(PayloadTooLargeError, match="propagate"):
         small.read(deep, CHANNEL, Region(level, Box((0, 0, 0), (900, 900, 1)), (0, 1)))
+
+
+PYRAMIDAL = Dataset("ds", (100, 90, 80), scaling=Scaling.ISOTROPIC, scalinglevels=2)
+
+
+@pytest.mark.parametrize("propagate", [0, 2])
+def test_levels_finer_than_the_channels_own_are_shown_by_it_always(objects, executor, propagate):
+    """Seen to fail on a propagated channel, whose finer levels nobody ever builds: zeros."""
+    channel = replace(CHANNEL, resolution=1, propagate=propagate)
+    volume = service(objects, executor)
+    own = Region(PYRAMIDAL.pyramid.level(1), Box.at((5, 5, 5), (10, 10, 2)), (0, 1))
+    volume.write(channel, own, filled(9, own))
+    finer = Region(PYRAMIDAL.pyramid.level(0), Box.at((10, 10, 10), (20, 20, 4)), (0, 1))
+    assert (volume.read(PYRAMIDAL, channel, finer) == 9).all()
+
+
+@pytest.mark.parametrize(("propagate", "shown"), [(0, 9), (1, 0), (2, 0)])
+def test_coarser_levels_are_shown_by_it_until_they_are_propagated(
+    objects, executor, propagate, shown
+):
+    channel = replace(CHANNEL, propagate=propagate)
+    volume = service(objects, executor)
+    volume.write(CHANNEL, WHOLE, filled(9))
+    level = PYRAMIDAL.pyramid.level(2)
+    assert (volume.read(PYRAMIDAL, channel, Region(level, level.box, (0, 1))) == shown).all()

@@ -1,0 +1,154 @@
+"""The labels of one supercuboid: read from its object, changed, and written anew."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ndlambda.cuboids import supercuboid
+from ndlambda.cuboids.extras import decode_extras, encode_extras
+from ndlambda.cuboids.layout import Layout, cuboid_box
+from ndlambda.model.discipline import Discipline
+from ndlambda.voxels.extra_labels import ExtraLabels
+from ndlambda.voxels.paint import Stroke, distinct, paint
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What becomes of a supercuboid.
+
+    Attributes
+    ----------
+    cuboids
+        Slot to labels (z, y, x), where they change.
+    extra
+        All extra labels; None where they do not change.
+    appeared, vanished
+        Label to the slots of cuboids that have it (own or extra) and had not, and the reverse.
+    """
+
+    cuboids: Mapping[int, NDArray[Any]] = field(default_factory=dict)
+    extra: ExtraLabels | None = None
+    appeared: Mapping[int, set[int]] = field(default_factory=dict)
+    vanished: Mapping[int, set[int]] = field(default_factory=dict)
+
+    @property
+    def is_none(self) -> bool:
+        """Whether all stays as it is."""
+        return not self.cuboids and self.extra is None
+
+
+class LabelBlock:
+    """A supercuboid of labels as it is stored; cuboids are decoded when asked for.
+
+    Parameters
+    ----------
+    data
+        All bytes of the object; None where there is none.
+    layout
+        The object's.
+    """
+
+    def __init__(self, data: memoryview | None, layout: Layout) -> None:
+        self._data = data
+        self._layout = layout
+        self._cuboid_voxels = math.prod(layout.cuboid_xyz)
+
+    def cuboid(self, slot: int) -> NDArray[Any]:
+        """Give the labels of a cuboid (z, y, x), a new array; zeros where none is stored.
+
+        Raises
+        ------
+        CuboidDecodeError
+            The stored cuboid is damaged.
+        """
+        cuboid = np.zeros(self._layout.cuboid_shape_zyx, self._layout.dtype)
+        if self._data is not None:
+            supercuboid.decode_box(self._data, self._layout, cuboid_box(self._layout, slot), cuboid)
+        return cuboid
+
+    @cached_property
+    def extra(self) -> ExtraLabels:
+        """All extra labels; voxel i of slot s is ``s * voxels of a cuboid + i``.
+
+        Raises
+        ------
+        CuboidDecodeError
+            They are damaged.
+        """
+        if self._data is None:
+            return ExtraLabels.none()
+        voxels = self._layout.slots * self._cuboid_voxels
+        return decode_extras(supercuboid.extras(self._data), voxels)
+
+    def extra_of(self, slot: int) -> ExtraLabels:
+        """Give the extra labels of a cuboid; a voxel is its C-order index in the cuboid."""
+        return self.extra.between(*self._range(slot))
+
+    def labels(self, slot: int) -> frozenset[int]:
+        """Give the labels of a cuboid, own and extra."""
+        return distinct(self.cuboid(slot)) | self.extra_of(slot).distinct()
+
+    def has_label(self, slot: int, label: int) -> NDArray[np.bool_]:
+        """Give where (z, y, x) a cuboid has a label, own or extra."""
+        cuboid = self.cuboid(slot)
+        found: NDArray[np.bool_] = cuboid == label
+        extra = self.extra_of(slot)
+        found.reshape(-1)[extra.at[extra.labels == label]] = True
+        return found
+
+    def painted(self, strokes: Mapping[int, Stroke], discipline: Discipline) -> Change:
+        """Give what strokes change; they are by slot."""
+        return self._change(
+            (slot, stroke, discipline) for slot, stroke in sorted(strokes.items()) if len(stroke)
+        )
+
+    def erased(self, label: int) -> Change:
+        """Give what changes when a label goes from all voxels, own and extra."""
+        return self._change(
+            (slot, self._all_of(slot, label), Discipline.REDUCE)
+            for slot in range(self._layout.slots)
+        )
+
+    def rewritten(self, change: Change, write_id: bytes) -> bytes:
+        """Give the object after a change (also one of nothing), with the write-id of this write.
+
+        Raises
+        ------
+        CuboidDecodeError
+            Header or index of the object are damaged.
+        PayloadTooLargeError
+            There would be too many extra labels.
+        """
+        extras = None if change.extra is None else encode_extras(change.extra)
+        return supercuboid.splice(self._data, self._layout, change.cuboids, write_id, extras)
+
+    def _all_of(self, slot: int, label: int) -> Stroke:
+        at = np.flatnonzero(self.has_label(slot, label))
+        return Stroke(at, np.full(at.size, label, self._layout.dtype))
+
+    def _change(self, steps: Iterator[tuple[int, Stroke, Discipline]]) -> Change:
+        cuboids: dict[int, NDArray[Any]] = {}
+        appeared: dict[int, set[int]] = {}
+        vanished: dict[int, set[int]] = {}
+        extra = self.extra
+        for slot, stroke, discipline in steps:
+            before = self.cuboid(slot)
+            had = extra.between(*self._range(slot))
+            after = paint(before, had, stroke, discipline)
+            if after.base is not before:
+                cuboids[slot] = after.base
+            if after.extra is not had:
+                extra = extra.replaced(*self._range(slot), after.extra)
+            for label in after.appeared:
+                appeared.setdefault(label, set()).add(slot)
+            for label in after.vanished:
+                vanished.setdefault(label, set()).add(slot)
+        return Change(cuboids, None if extra is self.extra else extra, appeared, vanished)
+
+    def _range(self, slot: int) -> tuple[int, int]:
+        return slot * self._cuboid_voxels, (slot + 1) * self._cuboid_voxels

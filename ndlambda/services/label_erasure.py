@@ -1,0 +1,41 @@
+"""Removing a deleted channel's rows: its index of labels, and at last its counter of ids."""
+
+from ndlambda.services.label_ids import counter_key
+from ndlambda.services.label_index import SHARDS, partition
+from ndlambda.stores.ports import MAX_TRANSACTION, Delete, Table
+
+_PAGES_A_RUN = 100
+
+
+class LabelErasure:
+    """The rows that painters left of channels that are no more.
+
+    Painters raise the counter before they enter anything, so a channel without a counter has no
+    rows. The counter goes only when nobody can be painting any more: one that has begun does not
+    raise it again.
+
+    Parameters
+    ----------
+    table
+        Where the rows are.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def sweep(self, uid: str) -> bool:
+        """Delete rows of the index; False when there are too many for one run."""
+        if self._table.get(*counter_key(uid)) is None:
+            return True
+        pages = 0
+        for pk in (partition(uid, shard) for shard in range(SHARDS)):
+            while rows := self._table.query(pk, limit=MAX_TRANSACTION).rows:
+                if pages == _PAGES_A_RUN:
+                    return False
+                self._table.transact([Delete(row.pk, row.sk) for row in rows])
+                pages += 1
+        return True
+
+    def end(self, uid: str) -> None:
+        """Delete the counter, after the last sweep."""
+        self._table.delete(*counter_key(uid))

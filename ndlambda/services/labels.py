@@ -1,0 +1,287 @@
+"""Labels of annotation channels: painted, erased, found.
+
+Boxes and points are zero-based voxels of one resolution (dataset offset already taken away). Every
+change keeps the index of labels a superset of the truth (``label_painter``) and the counter of ids
+above every label that was painted.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Executor
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ndlambda.cuboids.codec import is_zero
+from ndlambda.cuboids.label_block import Change, LabelBlock
+from ndlambda.cuboids.layout import needed_slots
+from ndlambda.errors import (
+    DataTypeMismatchError,
+    InvalidArgumentError,
+    OutOfBoundsError,
+    PayloadTooLargeError,
+    ShapeMismatchError,
+    WriteContentionError,
+)
+from ndlambda.model.catalog import Channel, Dataset
+from ndlambda.model.discipline import Discipline
+from ndlambda.services.label_ids import LabelIds, check_label
+from ndlambda.services.label_index import LabelIndex
+from ndlambda.services.label_painter import Edit, LabelPainter
+from ndlambda.services.label_reader import LabelReader
+from ndlambda.services.label_sweep import LabelSweep
+from ndlambda.services.label_volume import LabelVolume, check_annotation
+from ndlambda.services.region import Region
+from ndlambda.services.volume import VolumeService
+from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.space.grid import Cell, cover
+from ndlambda.space.morton import AXIS_LIMIT, encode_indices
+from ndlambda.stores.ports import ObjectStore, Table
+from ndlambda.voxels.paint import Stroke
+
+_ERASING_ROUNDS = 10
+
+
+class LabelService:
+    """What is done with labels; reading is in ``read``, ids in ``ids``, cleaning in ``sweeper``.
+
+    Parameters
+    ----------
+    objects, table
+        Where supercuboids and index rows lie.
+    volume
+        Knows limits, and which channels may be written.
+    executor, row_executor
+        Threads, one for each supercuboid at work, and others, one for each request to the table.
+    options
+        Patience with other writers; limits.
+    """
+
+    def __init__(
+        self,
+        objects: ObjectStore,
+        table: Table,
+        volume: VolumeService,
+        executor: Executor,
+        row_executor: Executor,
+        options: VolumeOptions,
+    ) -> None:
+        self._options = options
+        self._volume = volume
+        self._index = LabelIndex(table, row_executor)
+        self._painter = LabelPainter(objects, self._index, executor, self._options)
+        self.ids = LabelIds(table)
+        self.read = LabelReader(objects, self._index, executor)
+        self.sweeper = LabelSweep(objects, self._index, executor, self._options)
+
+    def paint(
+        self, channel: Channel, region: Region, labels: NDArray[Any], discipline: Discipline
+    ) -> None:
+        """Paint the non-zero voxels of an array over a region; zeros never erase.
+
+        A call that fails half-way may be repeated as it is. Labels that nobody asked for raise the
+        counter of ids first, so that none of them is given to anybody later.
+
+        Parameters
+        ----------
+        channel, region
+            Where.
+        labels
+            (t, z, y, x), the region's shape, the channel's dtype.
+        discipline
+            How; with ``REDUCE`` voxels that have the label of the array lose it.
+
+        Raises
+        ------
+        ReadOnlyChannelError, InvalidStateError
+            The channel takes no writes now.
+        InvalidArgumentError
+            It is no annotation channel, or ``EXCEPTION`` is asked of one without exceptions.
+        OutOfBoundsError, PayloadTooLargeError
+            See ``VolumeService.check_size``; the latter also for too many extra labels.
+        ShapeMismatchError, DataTypeMismatchError
+            The array does not fit.
+        WriteContentionError
+            Other writers kept winning one supercuboid.
+        """
+        volumes = list(self._volumes(channel, region, labels))
+        if discipline is Discipline.EXCEPTION and not channel.exceptions:
+            raise InvalidArgumentError(f"Channel {channel.name!r} keeps no exceptions.")
+        if is_zero(labels):
+            return
+        if discipline is not Discipline.REDUCE:
+            self.ids.claim(channel, int(labels.max()))
+
+        def edits() -> Iterator[tuple[LabelVolume, int, Edit]]:
+            for volume, array in zip(volumes, labels, strict=True):
+                for cell in cover(region.box, volume.layout.supercuboid_xyz):
+                    values = array[cell.part.slices_zyx(region.box.start_xyz)]
+                    if not is_zero(values):
+                        yield volume, cell.code, partial(_dense, volume, cell, values, discipline)
+
+        self._painter.edit_all(edits())
+
+    def paint_voxels(
+        self,
+        volume: LabelVolume,
+        points_xyz: NDArray[np.integer],
+        label: int,
+        discipline: Discipline,
+    ) -> None:
+        """Paint one label on a list of voxels; as ``paint``.
+
+        Voxels outside the image are painted too, as ndstore does, up to what a Morton code holds.
+        On a channel without exceptions, ``EXCEPTION`` leaves voxels of other labels alone.
+
+        Parameters
+        ----------
+        volume
+            Where.
+        points_xyz
+            Shape (n, 3), columns x, y, z, integers; repetitions count once.
+        label, discipline
+            What and how.
+
+        Raises
+        ------
+        ReadOnlyChannelError, InvalidStateError
+            The channel takes no writes now.
+        InvalidArgumentError
+            The label does not fit the channel (``check_label``).
+        ShapeMismatchError, DataTypeMismatchError
+            The list has not three columns, or no integers.
+        OutOfBoundsError
+            A coordinate is negative or not under 2^21.
+        PayloadTooLargeError
+            The list is too long, or there would be too many extra labels.
+        WriteContentionError
+            Other writers kept winning one supercuboid.
+        """
+        channel = volume.channel
+        self._volume.check_writable(channel)
+        self._check_points(points_xyz)
+        check_label(channel, label)
+        if discipline is Discipline.EXCEPTION and not channel.exceptions:
+            discipline = Discipline.PRESERVE
+        if discipline is not Discipline.REDUCE:
+            self.ids.claim(channel, label)
+        self._painter.edit_all(
+            (volume, code, partial(_strokes, strokes, discipline))
+            for code, strokes in _by_supercuboid(volume, points_xyz, label)
+        )
+
+    def erase_label(
+        self, dataset: Dataset, channel: Channel, label: int, resolution: int | None = None
+    ) -> None:
+        """Erase a label, own and extra, at all times and resolutions or at one of these.
+
+        Its rows of the index go, too. May be repeated after a failure; a label that nobody has is
+        no error.
+
+        Raises
+        ------
+        InvalidArgumentError
+            It is no annotation channel.
+        ReadOnlyChannelError, InvalidStateError
+            The channel takes no writes now.
+        WriteContentionError
+            Others keep painting the label.
+        """
+        check_annotation(channel)
+        self._volume.check_writable(channel)
+        for _ in range(_ERASING_ROUNDS):
+            found = False
+            for page in self._index.entries(channel.uid, label):
+                targets: dict[tuple[LabelVolume, int], None] = {}
+                for entry in page:
+                    if resolution in {None, entry.scope.resolution}:
+                        found = True
+                        volume = LabelVolume.of_scope(dataset, channel, entry.scope)
+                        codes = (volume.supercuboid(cuboid)[0] for cuboid in entry.codes)
+                        targets.update(((volume, code), None) for code in codes)
+                erase = partial(_erased, label)
+                self._painter.edit_all((volume, code, erase) for volume, code in targets)
+            if not found:
+                return
+            self.sweeper.sweep(dataset, channel, label)
+        raise WriteContentionError(f"Others keep painting label {label}; erase it again.")
+
+    def _volumes(
+        self, channel: Channel, region: Region, labels: NDArray[Any]
+    ) -> Iterable[LabelVolume]:
+        volumes = LabelVolume.of_region(channel, region)
+        self._volume.check_writable(channel)
+        self._volume.check_size(region)
+        if labels.shape != region.shape_tzyx:
+            raise ShapeMismatchError(
+                f"The labels are {labels.shape}, the region {region.shape_tzyx}."
+            )
+        if labels.dtype != channel.dtype:
+            raise DataTypeMismatchError(
+                f"The labels are {labels.dtype}, the channel {channel.dtype}."
+            )
+        return volumes
+
+    def _check_points(self, points_xyz: NDArray[np.integer]) -> None:
+        if points_xyz.ndim != 2 or points_xyz.shape[1] != 3:
+            raise ShapeMismatchError(
+                f"Voxels have three columns x, y, z; these have the shape {points_xyz.shape}."
+            )
+        if points_xyz.dtype.kind not in "ui":
+            raise DataTypeMismatchError(f"Voxels are integers, not {points_xyz.dtype}.")
+        limit = self._options.cutout_voxels
+        if len(points_xyz) > limit:
+            raise PayloadTooLargeError(
+                f"{len(points_xyz)} voxels are over the limit of {limit}; paint in parts.",
+                limit=limit,
+                asked=len(points_xyz),
+            )
+        if points_xyz.size and not 0 <= points_xyz.min() <= points_xyz.max() < AXIS_LIMIT:
+            raise OutOfBoundsError(
+                f"Coordinates of voxels (offset taken away) are from 0 to {AXIS_LIMIT - 1}.",
+                limit=AXIS_LIMIT,
+            )
+
+
+def _dense(
+    volume: LabelVolume,
+    cell: Cell,
+    values: NDArray[Any],
+    discipline: Discipline,
+    block: LabelBlock,
+) -> Change:
+    x, y, z = cell.box.start_xyz
+    shape_zyx = volume.layout.cuboid_shape_zyx
+    pieces = needed_slots(volume.layout, cell.part.shifted((-x, -y, -z)))
+    strokes = {
+        piece.slot: Stroke.dense(values[piece.where], piece.box, shape_zyx) for piece in pieces
+    }
+    return block.painted(strokes, discipline)
+
+
+def _strokes(strokes: Mapping[int, Stroke], discipline: Discipline, block: LabelBlock) -> Change:
+    return block.painted(strokes, discipline)
+
+
+def _erased(label: int, block: LabelBlock) -> Change:
+    return block.erased(label)
+
+
+def _by_supercuboid(
+    volume: LabelVolume, points_xyz: NDArray[np.integer], label: int
+) -> Iterator[tuple[int, dict[int, Stroke]]]:
+    """Give the strokes of each supercuboid (Morton code) that points touch, by slot."""
+    points = points_xyz.astype(np.int64, copy=False)
+    index, inside = np.divmod(points, np.array(volume.level.cuboid_xyz))
+    codes = encode_indices(index)
+    order = np.argsort(codes, kind="stable")
+    cuboids, starts = np.unique(codes[order], return_index=True)
+    strokes = {
+        cuboid: Stroke.points(
+            inside[chosen], label, volume.layout.dtype, volume.layout.cuboid_shape_zyx
+        )
+        for cuboid, chosen in zip(cuboids.tolist(), np.split(order, starts[1:]), strict=True)
+    }
+    for code, slots in volume.by_supercuboid(cuboids).items():
+        yield code, {slot: strokes[volume.cuboid(code, slot)] for slot in slots}

@@ -1,0 +1,53 @@
+"""Limits and patience of what reads and writes supercuboids."""
+
+import random
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+
+from ndlambda.errors import WriteContentionError
+
+_FIRST_PAUSE_S = 0.001
+_LONGEST_PAUSE_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeOptions:
+    """Limits and patience of the volume service.
+
+    Attributes
+    ----------
+    cutout_voxels
+        Most voxels (all channels and times together) that one call reads or writes.
+    contention_s
+        How long one supercuboid is tried again against other writers.
+    """
+
+    cutout_voxels: int = 1 << 28
+    contention_s: float = 60.0
+    clock: Callable[[], float] = time.monotonic
+    pause: Callable[[float], None] = time.sleep
+    jitter: Callable[[], float] = random.random
+    new_write_id: Callable[[], bytes] = field(default=lambda: secrets.token_bytes(16))
+
+    def attempts(self, key: str) -> Iterator[int]:
+        """Count attempts (from 0) to change a supercuboid, with a growing jittered pause between.
+
+        Raises
+        ------
+        WriteContentionError
+            Another attempt is asked for after ``contention_s``.
+        """
+        deadline = self.clock() + self.contention_s
+        pause_s = _FIRST_PAUSE_S
+        for attempt in count():
+            yield attempt
+            if self.clock() > deadline:
+                raise WriteContentionError(
+                    "Other writers kept changing the same supercuboid; send the request again.",
+                    key=key,
+                )
+            self.pause(pause_s * self.jitter())
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)

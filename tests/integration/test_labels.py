@@ -1,0 +1,347 @@
+"""Labels painted, found and erased, on files and on the AWS stores."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import pytest
+
+from ndlambda.errors import (
+    DataTypeMismatchError,
+    InvalidArgumentError,
+    InvalidStateError,
+    OutOfBoundsError,
+    PayloadTooLargeError,
+    ReadOnlyChannelError,
+    ShapeMismatchError,
+)
+from ndlambda.model.catalog import Channel
+from ndlambda.model.discipline import Discipline
+from ndlambda.model.dtypes import ChannelType, DataType
+from ndlambda.services import label_reader
+from ndlambda.services.label_ids import counter_key
+from ndlambda.services.label_index import Entry, Scope, entry_key
+from ndlambda.services.label_volume import LabelVolume
+from ndlambda.services.region import Region
+from ndlambda.services.volume import UNDER_PROPAGATION
+from ndlambda.space.box import Box
+from ndlambda.stores.ports import Row
+from tests.support.label_world import (
+    CUBES,
+    DATASET,
+    LabelWorld,
+    channel,
+    disk_stores,
+    filled,
+    missing,
+    region,
+)
+
+LEVEL = DATASET.pyramid.level(0)
+BIG = 2**64 - 1
+
+
+@pytest.fixture(scope="module")
+def pools() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
+    with ThreadPoolExecutor(4) as first, ThreadPoolExecutor(4) as second:
+        yield first, second
+
+
+@pytest.fixture(params=["disk", "moto"])
+def world(request, tmp_path: Path, pools) -> LabelWorld:
+    if request.param == "disk":
+        return LabelWorld(*disk_stores(tmp_path), *pools)
+    from ndlambda.stores.aws import DynamoTable, S3ObjectStore, create_bucket, create_table
+
+    config = request.getfixturevalue("moto_config")
+    name = f"labels-{uuid4().hex}"
+    create_bucket(config, name)
+    create_table(config, name)
+    return LabelWorld(S3ObjectStore(config, name), DynamoTable(config, name), *pools)
+
+
+@pytest.fixture
+def disk(tmp_path: Path, pools) -> LabelWorld:
+    return LabelWorld(*disk_stores(tmp_path), *pools)
+
+
+def volume(target: Channel, time_point: int = 0) -> LabelVolume:
+    return LabelVolume(target, LEVEL, time_point)
+
+
+def test_what_is_painted_is_found_in_every_way(world: LabelWorld) -> None:
+    labels, target = world.service(), channel()
+    box, other = Box((100, 90, 5), (140, 140, 20)), Box((10, 10, 30), (20, 12, 33))
+    labels.paint(target, region(DATASET, box), filled(box, BIG), Discipline.OVERWRITE)
+    labels.paint(target, region(DATASET, other), filled(other, 7), Discipline.OVERWRITE)
+
+    whole = region(DATASET, LEVEL.box)
+    assert labels.read.ids_in(target, whole).tolist() == [7, BIG]
+    assert labels.read.ids_in(target, region(DATASET, other)).tolist() == [7]
+    assert labels.read.bounding_box(volume(target), BIG) == box
+    loose = labels.read.bounding_box(volume(target), BIG, tight=False)
+    assert loose == Box((0, 0, 0), (256, 256, 32))
+    points = labels.read.voxels_of(volume(target), 7)
+    assert points.dtype == np.uint32
+    expected = {(x, y, z) for x in range(10, 20) for y in (10, 11) for z in (30, 31, 32)}
+    assert sorted(map(tuple, points.tolist())) == sorted(expected)
+    cutout = labels.read.cutout_of(target, whole, [7])
+    assert (cutout == 7).sum() == other.voxels
+    assert set(np.unique(cutout)) == {0, 7}
+    assert world.indexed(target) == world.truth(DATASET, target)
+    assert labels.read.cuboids_of(volume(target), BIG).size == 8
+    assert labels.read.cuboids_of(volume(target), BIG, Box((0, 0, 0), (9, 9, 40))).size == 2
+
+
+def test_an_unknown_label_is_nowhere(disk: LabelWorld) -> None:
+    labels, target = disk.service(), channel()
+    assert labels.read.bounding_box(volume(target), 5) is None
+    assert labels.read.bounding_box(volume(target), 5, tight=False) is None
+    assert labels.read.voxels_of(volume(target), 5).shape == (0, 3)
+    assert labels.read.ids_in(target, region(DATASET, LEVEL.box)).size == 0
+    assert not labels.read.cutout_of(target, region(DATASET, LEVEL.box), [5]).any()
+    assert len(labels.read.exceptions_in(target, region(DATASET, LEVEL.box)).points_xyz) == 0
+    labels.erase_label(DATASET, target, 5)
+    assert disk.objects.get(volume(target).key(0)) is None
+
+
+def test_extra_labels_are_read_with_their_label_and_listed(world: LabelWorld) -> None:
+    labels, target = world.service(), channel(datatype=DataType.UINT32)
+    box, over = Box((120, 0, 0), (136, 4, 4)), Box((126, 0, 0), (130, 1, 1))
+    labels.paint(target, region(DATASET, box), filled(box, 1, "<u4"), Discipline.OVERWRITE)
+    for label in (3, 2):
+        points = np.array([[x, 0, 0] for x in range(126, 130)])
+        labels.paint_voxels(volume(target), points, label, Discipline.EXCEPTION)
+
+    here = region(DATASET, over)
+    assert labels.read.ids_in(target, here).tolist() == [1]
+    assert labels.read.ids_in(target, here, extras=True).tolist() == [1, 2, 3]
+    beside = region(DATASET, Box((120, 1, 0), (136, 4, 4)))
+    assert labels.read.ids_in(target, beside, extras=True).tolist() == [1]
+    assert labels.read.bounding_box(volume(target), 3) == over
+    assert len(labels.read.voxels_of(volume(target), 3)) == 4
+    for asked, shown in (([3], 3), ([2, 3], 2), ([1, 2], 1)):
+        assert set(np.unique(labels.read.cutout_of(target, here, asked))) == {shown}
+    listed = labels.read.exceptions_in(target, region(DATASET, box))
+    assert listed.points_xyz.tolist() == [[x, 0, 0] for x in range(126, 130)]
+    assert listed.labels.tolist() == [[1, 2, 3]] * 4
+    part = labels.read.exceptions_in(target, region(DATASET, Box((128, 0, 0), (136, 4, 4))))
+    assert part.points_xyz.tolist() == [[128, 0, 0], [129, 0, 0]]
+    assert world.indexed(target) == world.truth(DATASET, target)
+
+    labels.erase_label(DATASET, target, 3)
+    listed = labels.read.exceptions_in(target, region(DATASET, box))
+    assert listed.labels.tolist() == [[1, 2]] * 4
+    assert world.indexed(target) == world.truth(DATASET, target)
+
+
+def test_what_is_painted_over_leaves_the_index(world: LabelWorld) -> None:
+    labels, target = world.service(), channel()
+    box = Box((100, 100, 10), (140, 140, 20))
+    for label in (1, 2, 1):
+        labels.paint(target, region(DATASET, box), filled(box, label), Discipline.OVERWRITE)
+        assert {each for _, each in world.indexed(target)} == {label}
+        assert world.indexed(target) == world.truth(DATASET, target)
+    labels.paint(target, region(DATASET, box), filled(box, 1), Discipline.REDUCE)
+    assert world.indexed(target) == {}
+    assert world.truth(DATASET, target) == {}
+
+
+def test_a_label_is_erased_at_all_resolutions_and_times(world: LabelWorld) -> None:
+    labels, target = world.service(), channel(endtime=2)
+    box = Box((60, 60, 10), (80, 70, 20))
+    places = [region(DATASET, box, time, level) for time in (0, 1) for level in (0, 1)]
+    for place in places:
+        for label in (1, 2):
+            half = replace(place, box=box.shifted((label, 0, 0)))
+            labels.paint(target, half, filled(box, label), Discipline.OVERWRITE)
+    labels.erase_label(DATASET, target, 1, resolution=1)
+    assert [labels.read.ids_in(target, place).tolist() for place in places] == [[1, 2], [2]] * 2
+    labels.erase_label(DATASET, target, 1)
+    assert [labels.read.ids_in(target, place).tolist() for place in places] == [[2]] * 4
+    assert world.indexed(target) == world.truth(DATASET, target)
+    rows = [world.table.query(f"label#u1#{shard:02x}").rows for shard in range(16)]
+    assert {row.sk[:16] for page in rows for row in page} == {f"{2:016x}"}
+
+
+def test_stale_entries_are_swept_and_empty_rows_go(world: LabelWorld) -> None:
+    labels, target = world.service(), channel()
+    box = Box((0, 0, 0), (20, 20, 20))
+    labels.paint(target, region(DATASET, box), filled(box, 1), Discipline.OVERWRITE)
+    for label, code in ((1, 500), (1, 3), (9, 0), (9, 511), (9, 512), (8, 2**40)):
+        bucket, member = code >> 9, code & 511
+        labels._index.add(volume(target).scope, bucket, {label: {member}})
+    assert labels.read.bounding_box(volume(target), 1) == box
+    assert labels.read.bounding_box(volume(target), 9) is None
+    swept = labels.sweeper.sweep(DATASET, target)
+    assert (swept.removed, swept.left) == (6, 0)
+    assert world.indexed(target) == world.truth(DATASET, target)
+    rows = [row for n in range(16) for row in world.table.query(f"label#u1#{n:02x}").rows]
+    assert len(rows) == 1
+    assert labels.sweeper.sweep(DATASET, target).removed == 0
+    assert labels.read.ids_in(target, region(DATASET, box)).tolist() == [1]
+
+
+def test_a_label_in_every_cuboid_of_a_bucket_keeps_its_row_small(disk: LabelWorld) -> None:
+    labels, target = disk.service(), channel(uid="0123456789abcdef")
+    labels._index.add(volume(target).scope, 2**53, {BIG: set(range(512))})
+    assert len(disk.indexed(target)) == 1  # which asserts the size
+
+
+def test_keys_of_index_rows_are_frozen() -> None:
+    """What is stored must stay readable, and sort by label, resolution, time, Morton code."""
+    key = entry_key(Scope("c0ffee", 3, 70000), BIG, 2**40 + 5)
+    assert key == ("label#c0ffee#0f", "ffffffffffffffff#03#00011170#00010000000005")
+    assert Entry.from_row(Row(*key, members={4, 2}, version=6)) == Entry(
+        Scope("c0ffee", 3, 70000), BIG, 2**40 + 5, {2, 4}, 6
+    )
+    assert counter_key("c0ffee") == ("label#c0ffee", "ids")
+
+
+def test_cuboids_of_a_large_box_come_from_a_range_of_the_index(disk: LabelWorld) -> None:
+    labels, target = disk.service(), channel()
+    random = np.random.default_rng(3)
+    index = random.integers(0, 100, (300, 3))
+    for x, y, z in index.tolist():
+        point = np.array([[x * 128, y * 128, z * 16]])
+        labels.paint_voxels(volume(target), point, 4, Discipline.OVERWRITE)
+    for start, stop in (((3, 0, 7), (9, 99, 30)), ((5, 11, 2), (90, 95, 99))):
+        box = Box(
+            tuple(a * b for a, b in zip(start, (128, 128, 16), strict=True)),
+            tuple(a * b for a, b in zip(stop, (128, 128, 16), strict=True)),
+        )
+        inside = (index >= start).all(axis=1) & (index < stop).all(axis=1)
+        expected = len(np.unique(index[inside], axis=0))
+        codes = labels.read.cuboids_of(volume(target), 4, box)
+        assert codes.size == expected
+        assert (np.diff(codes.astype(object)) > 0).all()
+
+
+def test_voxels_outside_the_image_are_painted_and_found(disk: LabelWorld) -> None:
+    labels, target = disk.service(), channel()
+    points = np.array([[5, 5, 1849], [2**21 - 1, 0, 0]], np.uint32)
+    labels.paint_voxels(volume(target), points, 3, Discipline.DATAONLY)
+    assert sorted(labels.read.voxels_of(volume(target), 3).tolist()) == sorted(points.tolist())
+    assert labels.read.bounding_box(volume(target), 3) == Box((5, 0, 0), (2**21, 6, 1850))
+
+
+@pytest.mark.parametrize(
+    ("points", "error"),
+    [
+        (np.zeros((2, 2), int), ShapeMismatchError),
+        (np.zeros(3, int), ShapeMismatchError),
+        (np.zeros((1, 3)), DataTypeMismatchError),
+        (np.array([[0, -1, 0]]), OutOfBoundsError),
+        (np.array([[0, 0, 2**21]]), OutOfBoundsError),
+        (np.array([[2**64 - 1, 0, 0]], np.uint64), OutOfBoundsError),
+    ],
+)
+def test_lists_that_are_no_voxels_are_refused(disk: LabelWorld, points, error) -> None:
+    with pytest.raises(error):
+        disk.service().paint_voxels(volume(channel()), points, 1, Discipline.OVERWRITE)
+    assert list(disk.objects.list("")) == []
+
+
+@pytest.mark.parametrize("label", [0, -1, 2**32])
+def test_labels_that_do_not_fit_are_refused(disk: LabelWorld, label: int) -> None:
+    target = channel(datatype=DataType.UINT32)
+    with pytest.raises(InvalidArgumentError):
+        disk.service().paint_voxels(
+            volume(target), np.zeros((1, 3), int), label, Discipline.OVERWRITE
+        )
+
+
+BOX = Box((0, 0, 0), (4, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("changes", "box", "array", "discipline", "error"),
+    [
+        ({"readonly": True}, BOX, filled(BOX, 1), "overwrite", ReadOnlyChannelError),
+        ({"propagate": UNDER_PROPAGATION}, BOX, filled(BOX, 1), "reduce", InvalidStateError),
+        ({"exceptions": False}, BOX, filled(BOX, 1), "exception", InvalidArgumentError),
+        ({"channel_type": ChannelType.IMAGE}, BOX, filled(BOX, 1), "update", InvalidArgumentError),
+        ({}, BOX, filled(BOX, 1, "<u4"), "overwrite", DataTypeMismatchError),
+        ({}, BOX, filled(BOX, 1)[0], "overwrite", ShapeMismatchError),
+        ({}, BOX.shifted((198, 0, 0)), filled(BOX, 1), "overwrite", OutOfBoundsError),
+    ],
+)
+def test_what_cannot_be_painted_is_refused_whole(
+    disk: LabelWorld, changes, box, array, discipline, error
+) -> None:
+    with pytest.raises(error):
+        disk.service().paint(
+            channel(**changes), region(DATASET, box), array, Discipline(discipline)
+        )
+    assert list(disk.objects.list("")) == []
+    assert disk.table.get("label#u1", "ids") is None
+
+
+def test_labels_of_a_near_isotropic_level_are_refused(disk: LabelWorld) -> None:
+    near = Region(LEVEL, BOX, (0, 1), neariso=True)
+    with pytest.raises(InvalidArgumentError):
+        disk.service().paint(channel(), near, filled(BOX, 1), Discipline.OVERWRITE)
+
+
+def test_exceptions_of_a_voxel_list_are_left_out_where_the_channel_keeps_none(
+    disk: LabelWorld,
+) -> None:
+    labels, target = disk.service(), channel(exceptions=False)
+    labels.paint(target, region(DATASET, BOX), filled(BOX, 1), Discipline.OVERWRITE)
+    points = np.array([[3, 0, 0], [4, 0, 0]])
+    labels.paint_voxels(volume(target), points, 2, Discipline.EXCEPTION)
+    assert labels.read.voxels_of(volume(target), 2).tolist() == [[4, 0, 0]]
+
+
+def test_too_many_voxels_are_not_listed(disk: LabelWorld, monkeypatch) -> None:
+    labels, target = disk.service(), channel()
+    labels.paint(target, region(DATASET, BOX), filled(BOX, 1), Discipline.OVERWRITE)
+    monkeypatch.setattr(label_reader, "MAX_POINTS", 63)
+    with pytest.raises(PayloadTooLargeError):
+        labels.read.voxels_of(volume(target), 1)
+
+
+def test_exceptions_of_several_times_are_not_listed_at_once(disk: LabelWorld) -> None:
+    with pytest.raises(InvalidArgumentError):
+        disk.service().read.exceptions_in(channel(), Region(LEVEL, BOX, (0, 2)))
+
+
+def test_ids_are_never_given_twice_and_never_painted_ones(world: LabelWorld) -> None:
+    target = channel(datatype=DataType.UINT32)
+    one, other = world.service(), world.service()
+    assert one.ids.reserve(target, 5) == 1
+    assert other.ids.reserve(target, 1) == 6
+    one.paint(target, region(DATASET, BOX), filled(BOX, 40, "<u4"), Discipline.PRESERVE)
+    assert other.ids.reserve(target, 2) == 41
+    one.paint_voxels(volume(target), np.zeros((1, 3), int), 50, Discipline.DATAONLY)
+    assert other.ids.reserve(target, 1) == 51
+    other.ids.claim(target, 60)
+    other.ids.claim(target, 20)
+    assert one.ids.reserve(target, 1) == 61
+    one.paint(target, region(DATASET, BOX), filled(BOX, 10**6, "<u4"), Discipline.REDUCE)
+    assert one.ids.last(target) == 61
+    with pytest.raises(InvalidArgumentError):
+        one.ids.reserve(target, 0)
+    with pytest.raises(InvalidStateError):
+        one.ids.reserve(target, 2**32)
+    assert one.ids.reserve(target, 1) == 62
+    one.ids.claim(target, 2**32 - 1)
+    with pytest.raises(InvalidStateError):
+        other.ids.reserve(target, 1)
+
+
+@pytest.mark.parametrize("per_axis", [1, 2, 4])
+def test_supercuboids_of_every_size_are_indexed(disk: LabelWorld, per_axis: int) -> None:
+    labels, target = disk.service(), channel(cuboids_per_axis=per_axis)
+    box = CUBES.pyramid.level(0).box
+    random = np.random.default_rng(per_axis)
+    values = random.integers(0, 4, (1, *box.shape_zyx)).astype("<u8")
+    values[:, :70] = 0
+    labels.paint(target, region(CUBES, box), values, Discipline.OVERWRITE)
+    assert disk.indexed(target) == disk.truth(CUBES, target)
+    assert not missing(disk.truth(CUBES, target), disk.indexed(target))
+    expected = labels.read.cutout_of(target, region(CUBES, box), [1, 2, 3])
+    np.testing.assert_array_equal(expected, values)

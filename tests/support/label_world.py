@@ -1,0 +1,121 @@
+"""Labels without HTTP, on any stores: a channel, its services, and the truth beside the index."""
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ndlambda.cuboids.label_block import LabelBlock
+from ndlambda.model.catalog import Channel, CodecSpec, Dataset
+from ndlambda.model.dtypes import ChannelType, DataType
+from ndlambda.services.budget import ByteBudget
+from ndlambda.services.label_index import LabelIndex, Scope
+from ndlambda.services.label_volume import LabelVolume
+from ndlambda.services.labels import LabelService
+from ndlambda.services.region import Region
+from ndlambda.services.volume import VolumeService
+from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.space.box import Box
+from ndlambda.space.pyramid import Scaling
+from ndlambda.stores.disk import DiskObjectStore, SqliteTable
+from ndlambda.stores.ports import ObjectStore, Table
+from tests.support.faults import FaultPlan, Faulty
+
+DATASET = Dataset("brain", (200, 150, 40), voxelres_xyz=(4, 4, 40), scalinglevels=1)
+CUBES = Dataset("cubes", (150, 140, 130), scaling=Scaling.ISOTROPIC, scalinglevels=1)
+MAX_INDEX_ROW_BYTES = 4096
+
+Holders = dict[tuple[Scope, int], set[int]]
+"""Scope and label to Morton codes of cuboids."""
+
+
+def channel(**changes: Any) -> Channel:
+    values = {
+        "project": "pr",
+        "name": "labels",
+        "channel_type": ChannelType.ANNOTATION,
+        "datatype": DataType.UINT64,
+        "uid": "u1",
+        "exceptions": True,
+        "codec": CodecSpec("lz4", 1),
+    }
+    return Channel(**{**values, **changes})
+
+
+def disk_stores(folder: Path) -> tuple[ObjectStore, Table]:
+    return (
+        DiskObjectStore(folder / "objects", fsync=False),
+        SqliteTable(folder / "table.sqlite", fsync=False),
+    )
+
+
+@dataclass
+class LabelWorld:
+    """Stores and threads; several worlds on the same stores are several processes."""
+
+    objects: ObjectStore
+    table: Table
+    executor: ThreadPoolExecutor
+    row_executor: ThreadPoolExecutor
+
+    def service(
+        self, plan: FaultPlan | None = None, options: VolumeOptions | None = None
+    ) -> LabelService:
+        """Give the service of a process, which dies as planned."""
+        objects: Any = self.objects if plan is None else Faulty(self.objects, plan)
+        table: Any = self.table if plan is None else Faulty(self.table, plan)
+        options = options or VolumeOptions()
+        volume = VolumeService(objects, self.executor, ByteBudget(1 << 30), options)
+        return LabelService(objects, table, volume, self.executor, self.row_executor, options)
+
+    def truth(self, dataset: Dataset, target: Channel) -> Holders:
+        """Give where labels are, from all objects of a channel."""
+        found: Holders = {}
+        prefix = f"{target.project}/{target.name}/{target.uid}/"
+        for info in self.objects.list(prefix):
+            resolution, time_point, text = info.key.removeprefix(prefix).split("/")
+            level = dataset.pyramid.level(int(resolution))
+            volume = LabelVolume(target, level, int(time_point))
+            stored = self.objects.get(info.key)
+            assert stored is not None
+            block = LabelBlock(stored.data, volume.layout)
+            for slot in range(volume.layout.slots):
+                for label in block.labels(slot):
+                    codes = found.setdefault((volume.scope, label), set())
+                    codes.add(volume.cuboid(int(text, 16), slot))
+        return found
+
+    def indexed(self, target: Channel) -> Holders:
+        """Give where the index says that labels are; rows are checked for their size."""
+        found: Holders = {}
+        for page in LabelIndex(self.table, self.row_executor).entries(target.uid):
+            for entry in page:
+                assert index_row_bytes(entry.key, entry.members) <= MAX_INDEX_ROW_BYTES
+                assert max(entry.members, default=0) < 512
+                if entry.members:
+                    found.setdefault((entry.scope, entry.label), set()).update(entry.codes)
+        return found
+
+
+def index_row_bytes(key: tuple[str, str], members: Any) -> int:
+    """Give the size of a row of the index as DynamoDB counts: 1 byte for 2 digits, and 1."""
+    digits = sum(math.ceil(len(str(member)) / 2) + 1 for member in members)
+    return len("".join(["pk", "sk", "members", "version", *key])) + digits + 12
+
+
+def missing(truth: Holders, indexed: Holders) -> Holders:
+    """Give what the index does not say though it is so; must be empty at any time."""
+    gaps = {key: codes - indexed.get(key, set()) for key, codes in truth.items()}
+    return {key: codes for key, codes in gaps.items() if codes}
+
+
+def region(dataset: Dataset, box: Box, time_point: int = 0, resolution: int = 0) -> Region:
+    return Region(dataset.pyramid.level(resolution), box, (time_point, time_point + 1))
+
+
+def filled(box: Box, label: int, dtype: Any = "<u8") -> np.ndarray:
+    """Give labels (t, z, y, x) of a box that is one object."""
+    return np.full((1, *box.shape_zyx), label, dtype)
