@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndlambda.errors import DataTypeMismatchError, MalformedBodyError
+from ndlambda.wire.hdf5_heap import read_heap_text
 from ndlambda.wire.inflate import inflate_exactly
 from ndlambda.wire.volume.block import Promise
 
@@ -30,6 +31,9 @@ _CHUNK_SLACK: Final = 1 << 24
 
 _LARGEST_LZF_CHUNK: Final = 1 << 20
 """Of what h5py chooses by itself; LZF grows at most 88-fold, and its filter has no bound."""
+
+_LONGEST_TEXT: Final = 1 << 20
+"""Bytes of a string of fixed length, which need not be in the file to be made."""
 
 _GZIP, _SHUFFLE, _FLETCHER32, _LZF = 1, 2, 3, 32000
 _FLETCHER32_SIZE: Final = 4
@@ -124,21 +128,11 @@ def read_dataset(group: "h5py.Group", name: str, promise: Promise) -> NDArray[An
     """
     import h5py
 
-    if not _has_hard_link(group, name):
+    found = _open_stored(group, name)
+    if found is None:
         reason = f"there is no {name}"
         raise _refuse(reason)
-    found = h5py.h5o.open(group.id, name.encode())
-    if not isinstance(found, h5py.h5d.DatasetID):
-        reason = f"{name} is no dataset"
-        raise _refuse(reason)
     layout = found.get_create_plist()
-    # Before anything else is asked: the shape of a virtual dataset may open its sources.
-    if layout.get_layout() not in {h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS, h5py.h5d.CHUNKED}:
-        reason = f"{name} is a virtual dataset"
-        raise _refuse(reason)
-    if layout.get_external_count():
-        reason = f"{name} lies in other files"
-        raise _refuse(reason)
     dtype = _number_dtype(found)
     promise.check(dtype, found.shape)
     filters = tuple(layout.get_filter(index)[0] for index in range(layout.get_nfilters()))
@@ -154,6 +148,99 @@ def read_dataset(group: "h5py.Group", name: str, promise: Promise) -> NDArray[An
     else:
         h5py.Dataset(found).read_direct(out)
     return out
+
+
+def find_numbers(group: "h5py.Group", name: str) -> "tuple[np.dtype[Any], tuple[int, ...]] | None":
+    """Give dtype and shape that a dataset of numbers declares, or None where there is none.
+
+    Whoever finds them small enough makes them the promise of ``read_dataset``.
+
+    Raises
+    ------
+    DataTypeMismatchError
+        It holds something else than integers or floats.
+    MalformedBodyError
+        It does not lie in the file alone.
+    """
+    found = _open_stored(group, name)
+    return None if found is None else (_number_dtype(found), found.shape or ())
+
+
+def find_text(group: "h5py.Group", name: str, body: bytes | memoryview) -> str | None:
+    """Give the one text of a dataset of strings, fixed or variable, or None where there is none.
+
+    Parameters
+    ----------
+    group, name
+        Which dataset.
+    body
+        The bytes of the file.
+
+    Raises
+    ------
+    MalformedBodyError
+        It does not lie in the file alone, has filters, or does not hold just one string.
+    """
+    import h5py
+
+    found = _open_stored(group, name)
+    if found is None:
+        return None
+    kind = found.get_type()
+    if (
+        not isinstance(kind, h5py.h5t.TypeStringID)
+        or kind.get_size() > _LONGEST_TEXT
+        or math.prod(found.shape or ()) != 1
+        or found.get_create_plist().get_nfilters()
+    ):
+        reason = f"{name} is not one plain string"
+        raise _refuse(reason)
+    if kind.is_variable_str():
+        offset = _only_offset(found)
+        return "" if offset is None else read_heap_text(body, offset).rstrip(b"\0").decode()
+    value = np.asarray(h5py.Dataset(found)[()]).reshape(-1)[0]
+    return bytes(value).decode()
+
+
+def _only_offset(dataset: "h5py.h5d.DatasetID") -> int | None:
+    """Give where the one reference of a dataset lies in its file, or None: never written."""
+    import h5py
+
+    sizes = h5py.h5i.get_file_id(dataset).get_create_plist().get_sizes()
+    if sizes != (8, 8):
+        reason = f"its addresses have {sizes[0]} bytes"
+        raise _refuse(reason)
+    offset: int | None
+    match dataset.get_create_plist().get_layout():
+        case h5py.h5d.CONTIGUOUS:
+            offset = dataset.get_offset()
+        case h5py.h5d.CHUNKED:
+            offset = dataset.get_chunk_info_by_coord((0,) * dataset.rank).byte_offset
+        case _:
+            reason = "a string is in a compact dataset"
+            raise _refuse(reason)
+    return offset
+
+
+def _open_stored(group: "h5py.Group", name: str) -> "h5py.h5d.DatasetID | None":
+    """Give a dataset whose bytes lie in this file, or None where there is none."""
+    import h5py
+
+    if not _has_hard_link(group, name):
+        return None
+    found = h5py.h5o.open(group.id, name.encode())
+    if not isinstance(found, h5py.h5d.DatasetID):
+        reason = f"{name} is no dataset"
+        raise _refuse(reason)
+    layout = found.get_create_plist()
+    # Before anything else is asked: the shape of a virtual dataset may open its sources.
+    if layout.get_layout() not in {h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS, h5py.h5d.CHUNKED}:
+        reason = f"{name} is a virtual dataset"
+        raise _refuse(reason)
+    if layout.get_external_count():
+        reason = f"{name} lies in other files"
+        raise _refuse(reason)
+    return found
 
 
 def _number_dtype(dataset: "h5py.h5d.DatasetID") -> np.dtype[Any]:

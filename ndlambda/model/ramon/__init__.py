@@ -1,0 +1,60 @@
+"""RAMON: what an annotation means. Nine types of objects, their fields and the relations of them.
+
+The types are those of "Reusable Annotation Markup for Open coNnectomes" as ndstore keeps them.
+"""
+
+from ndlambda.model.ramon.documents import from_document, to_document
+from ndlambda.model.ramon.fields import (
+    DERIVED,
+    build,
+    check,
+    fields_of,
+    get_field,
+    with_field,
+    with_references_moved,
+)
+from ndlambda.model.ramon.flat import from_flat, to_flat
+from ndlambda.model.ramon.kinds import LARGEST_ID
+from ndlambda.model.ramon.objects import (
+    CLASSES,
+    Annotation,
+    Neuron,
+    Node,
+    Organelle,
+    RamonType,
+    RegionOfInterest,
+    Seed,
+    Segment,
+    Skeleton,
+    Synapse,
+)
+from ndlambda.model.ramon.query import Predicate, Query, parse_query
+
+__all__ = [
+    "CLASSES",
+    "DERIVED",
+    "LARGEST_ID",
+    "Annotation",
+    "Neuron",
+    "Node",
+    "Organelle",
+    "Predicate",
+    "Query",
+    "RamonType",
+    "RegionOfInterest",
+    "Seed",
+    "Segment",
+    "Skeleton",
+    "Synapse",
+    "build",
+    "check",
+    "fields_of",
+    "from_document",
+    "from_flat",
+    "get_field",
+    "parse_query",
+    "to_document",
+    "to_flat",
+    "with_field",
+    "with_references_moved",
+]

@@ -1,0 +1,64 @@
+"""RAMON objects as flat mappings: ndstore's keys, the form of its JSON and of its queries."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ndlambda.errors import MalformedBodyError, ValidationError
+from ndlambda.model.ramon.fields import ID_KEY, TYPE_KEY, build, fields_of
+from ndlambda.model.ramon.kinds import Form
+from ndlambda.model.ramon.objects import Annotation, RamonType
+
+
+def to_flat(ramon: Annotation) -> dict[str, Any]:
+    """Give the object under ndstore's keys: id, type, fields, then key-value pairs.
+
+    Empty lists are left out, and places are JSON text inside, as ndstore has them.
+    """
+    flat: dict[str, Any] = {ID_KEY: ramon.id, TYPE_KEY: int(ramon.ramon_type)}
+    for declared in fields_of(ramon.ramon_type).values():
+        value = getattr(ramon, declared.name)
+        if declared.kind.is_triple:
+            flat[declared.key] = json.dumps(list(value))
+        elif declared.kind.form is not Form.IDS:
+            flat[declared.key] = value
+        elif value:
+            flat[declared.key] = list(value)
+    return flat | dict(ramon.kvpairs)
+
+
+def from_flat(flat: object) -> Annotation:
+    """Read an object from ndstore's keys; keys that are no fields are key-value pairs.
+
+    Raises
+    ------
+    MalformedBodyError
+        It is no mapping.
+    ValidationError
+        There is no known type, or as :func:`ndlambda.model.ramon.build`.
+    """
+    if not isinstance(flat, Mapping):
+        raise MalformedBodyError("A RAMON object must be a JSON object.")
+    ramon_type = read_type(flat.get(TYPE_KEY), TYPE_KEY)
+    by_key = {declared.key: name for name, declared in fields_of(ramon_type).items()}
+    values: dict[str, object] = {}
+    pairs: dict[str, object] = {}
+    for key, value in flat.items():
+        if key in by_key:
+            values[by_key[key]] = value
+        elif key not in {ID_KEY, TYPE_KEY}:
+            pairs[key] = value
+    return build(ramon_type, flat.get(ID_KEY, 0), values, pairs)
+
+
+def read_type(number: object, name: str) -> RamonType:
+    """Give the type of a number.
+
+    Raises
+    ------
+    ValidationError
+        No type has it, or it is no integer.
+    """
+    if isinstance(number, int) and not isinstance(number, bool) and number in set(RamonType):
+        return RamonType(number)
+    raise ValidationError({name: f"must be an integer from 1 to {max(RamonType)}"})

@@ -1,0 +1,379 @@
+"""RAMON objects of annotation channels: made, read, changed, found, merged and deleted.
+
+It knows neither permissions nor voxels: ids come from the channel's counter and voxels are erased
+by whoever paints, both given as small protocols.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from ndlambda.errors import (
+    AlreadyExistsError,
+    InvalidArgumentError,
+    NotFoundError,
+    PreconditionFailedError,
+    WriteContentionError,
+)
+from ndlambda.model.catalog import Channel
+from ndlambda.model.ramon import (
+    DERIVED,
+    Annotation,
+    Predicate,
+    Query,
+    RamonType,
+    check,
+    get_field,
+    with_field,
+)
+from ndlambda.services.ramon_query import ObjectFinder
+from ndlambda.services.ramon_rows import Gone, ObjectRows, state_of
+from ndlambda.stores.ports import Row, Table
+
+_ATTEMPTS = 32
+_READ_AT_ONCE = 100
+
+
+class IdAllocator(Protocol):
+    """The counter of a channel's ids."""
+
+    def reserve(self, channel: Channel, count: int) -> int:
+        """Give the first of ``count`` ids in a row that nobody else gets."""
+        ...
+
+    def claim(self, channel: Channel, label: int) -> None:
+        """Make sure that an id which the caller chose is never given to anybody later."""
+        ...
+
+
+class VoxelEraser(Protocol):
+    """Takes objects out of the voxels."""
+
+    def erase(self, channel: Channel, annotation_id: int) -> bool:
+        """Erase an object at all resolutions; harmless when repeated.
+
+        False: there is much to do, so that a job was stored and called for; when it is done it
+        calls ``Ramon.finish_deletion``.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object as it was read, and the version that an update may insist on."""
+
+    ramon: Annotation
+    version: int
+
+
+class Ramon:
+    """RAMON objects.
+
+    Parameters
+    ----------
+    table
+        Where they are (``services/ramon_keys.py`` says which rows).
+    ids
+        Gives ids.
+    eraser
+        Erases voxels of objects that are deleted.
+    executor
+        Reads parts of the index side by side; None reads them one by one.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        ids: IdAllocator,
+        eraser: VoxelEraser,
+        *,
+        executor: Executor | None = None,
+    ) -> None:
+        self._table = table
+        self._ids = ids
+        self._eraser = eraser
+        self._rows = ObjectRows(table)
+        self._finder = ObjectFinder(table, executor)
+
+    # making and reading
+
+    def create(self, channel: Channel, ramon: Annotation) -> int:
+        """Store a new object and give its id: its own, or a new one where that is 0.
+
+        Raises
+        ------
+        AlreadyExistsError
+            The id was given to an object before, even if that is deleted.
+        ValidationError, PayloadTooLargeError
+            A value is refused, or all together are too long.
+        InvalidArgumentError
+            It is no annotation channel, or its voxels do not hold the id.
+        """
+        uid = _uid(channel)
+        check(ramon)
+        if ramon.id:
+            # First, so that no id that is counted up ever meets this one.
+            self._ids.claim(channel, ramon.id)
+            if not self._put_new(uid, ramon):
+                # What is there may be a creation that died half-way.
+                self._rows.find_settled(uid, ramon.id)
+                raise AlreadyExistsError(f"The id {ramon.id} is used already.", id=ramon.id)
+            return ramon.id
+        for _ in range(_ATTEMPTS):
+            given = replace(ramon, id=self._ids.reserve(channel, 1))
+            if self._put_new(uid, given):
+                return given.id
+        raise _contended(0)
+
+    def create_reserved(self, channel: Channel, ramons: Sequence[Annotation]) -> None:
+        """Store new objects whose ids were reserved for them, several a transaction.
+
+        After a failure some may be stored; whoever tries again reserves other ids.
+
+        Raises
+        ------
+        AlreadyExistsError, ValidationError, PayloadTooLargeError
+            As for ``create``.
+        """
+        uid = _uid(channel)
+        for ramon in ramons:
+            check(ramon)
+        try:
+            self._rows.add_many(uid, ramons)
+        except PreconditionFailedError as error:
+            raise AlreadyExistsError("An id that should be new is used already.") from error
+
+    def get(self, channel: Channel, annotation_id: int) -> StoredObject:
+        """Give an object.
+
+        Raises
+        ------
+        NotFoundError
+            There is none of this id.
+        """
+        row = self._rows.find(_uid(channel), annotation_id)
+        return StoredObject(*_living(row, annotation_id))
+
+    def get_many(self, channel: Channel, ids: Sequence[int]) -> list[Annotation]:
+        """Give objects in the order of their ids; one that is not there fails all, as in ndstore.
+
+        Raises
+        ------
+        NotFoundError
+            There is no object of one of the ids.
+        """
+        uid = _uid(channel)
+        found: dict[int, Annotation] = {}
+        wanted = list(dict.fromkeys(ids))
+        for start in range(0, len(wanted), _READ_AT_ONCE):
+            states = self._rows.find_many(uid, wanted[start : start + _READ_AT_ONCE])
+            found |= {n: state for n, state in states.items() if isinstance(state, Annotation)}
+        missing = [number for number in wanted if number not in found]
+        if missing:
+            raise _not_found(missing[0])
+        return [found[number] for number in ids]
+
+    # changing
+
+    def update(self, channel: Channel, ramon: Annotation, *, if_version: int | None = None) -> None:
+        """Put an object in the place of the one that has its id, wholly: nothing is merged.
+
+        Parameters
+        ----------
+        channel, ramon
+            The object; its type may be another than before.
+        if_version
+            Do so only if the object is still as it was read.
+
+        Raises
+        ------
+        NotFoundError
+            There is none of this id.
+        PreconditionFailedError
+            It has another version.
+        ValidationError, PayloadTooLargeError
+            As for ``create``.
+        """
+        check(ramon)
+        self._change(channel, ramon.id, lambda _: ramon, if_version)
+
+    def set_field(self, channel: Channel, annotation_id: int, name: str, word: str) -> Annotation:
+        """Set a field, or a key-value pair, to what a word spells, and give the object.
+
+        Of concurrent calls none is lost.
+
+        Raises
+        ------
+        NotFoundError
+            There is no object of this id.
+        InvalidArgumentError
+            The field cannot be set.
+        ValidationError, PayloadTooLargeError
+            The value is refused, or the object becomes too long.
+        """
+        return self._change(channel, annotation_id, lambda old: with_field(old, name, word))
+
+    def get_field(self, channel: Channel, annotation_id: int, name: str) -> str:
+        """Give the text of a field, a derived list or a key-value pair.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such object, or it has no such field.
+        """
+        ramon = self.get(channel, annotation_id).ramon
+        if name in DERIVED.get(ramon.ramon_type, {}):
+            return ",".join(map(str, self.derived(channel, ramon, name)))
+        return get_field(ramon, name)
+
+    # finding
+
+    def derived(self, channel: Channel, ramon: Annotation, name: str) -> list[int]:
+        """Give a list that is not stored: the ids of the objects that refer to one, ascending.
+
+        Raises
+        ------
+        NotFoundError
+            The object's type has no such list.
+        """
+        referring = DERIVED.get(ramon.ramon_type, {}).get(name)
+        if referring is None:
+            raise NotFoundError(f"Object {ramon.id} has no list {name[:80]!r}.", field=name[:80])
+        found: set[int] = set()
+        for key in referring:
+            found.update(self.query(channel, Query((Predicate(key, "=", ramon.id),))))
+        return sorted(found)
+
+    def derived_lists(self, channel: Channel, ramon: Annotation) -> Mapping[str, list[int]]:
+        """Give all such lists of an object by name."""
+        names = DERIVED.get(ramon.ramon_type, {})
+        return {name: self.derived(channel, ramon, name) for name in names}
+
+    def query(
+        self, channel: Channel, query: Query, within: AbstractSet[int] | None = None
+    ) -> list[int]:
+        """Give the ids of objects for which all predicates hold, ascending.
+
+        Parameters
+        ----------
+        channel, query
+            What is asked; :func:`ndlambda.model.ramon.parse_query` reads it.
+        within
+            Only objects of these ids, such as the labels found in a region.
+        """
+        return self._finder.find(_uid(channel), query, within)
+
+    def top_keys(
+        self, channel: Channel, count: int = 10, ramon_type: RamonType | None = None
+    ) -> list[tuple[str, int]]:
+        """Give the most frequent keys of key-value pairs and their counts, most frequent first."""
+        return self._finder.top_keys(_uid(channel), count, ramon_type)
+
+    # deleting
+
+    def delete(self, channel: Channel, ids: Sequence[int]) -> list[int]:
+        """Delete objects with their voxels; repeated, or of ids without object, it is success.
+
+        An object is not found from here on, and is in no answer to a query. Its id stays used.
+
+        Returns
+        -------
+        list of int
+            Those whose voxels a job is still erasing.
+        """
+        uid = _uid(channel)
+        unfinished: list[int] = []
+        for annotation_id in dict.fromkeys(ids):
+            self._mark_deleted(uid, annotation_id)
+            if self._eraser.erase(channel, annotation_id):
+                self.finish_deletion(channel, annotation_id)
+            else:
+                unfinished.append(annotation_id)
+        return unfinished
+
+    def finish_deletion(self, channel: Channel, annotation_id: int) -> None:
+        """Note that all voxels of a deleted object are erased. Harmless when repeated."""
+        uid = _uid(channel)
+        for _ in range(_ATTEMPTS):
+            row = self._rows.find_settled(uid, annotation_id)
+            state = state_of(row)
+            if not (isinstance(state, Gone) and state.erasing):
+                return
+            try:
+                self._rows.change(uid, annotation_id, row, replace(state, erasing=False))
+            except PreconditionFailedError:
+                continue
+            return
+        raise _contended(annotation_id)
+
+    # inside
+
+    def _put_new(self, uid: str, ramon: Annotation) -> bool:
+        try:
+            self._rows.change(uid, ramon.id, None, ramon)
+        except PreconditionFailedError:
+            return False
+        return True
+
+    def _change(
+        self,
+        channel: Channel,
+        annotation_id: int,
+        work: Callable[[Annotation], Annotation],
+        if_version: int | None = None,
+    ) -> Annotation:
+        uid = _uid(channel)
+        for _ in range(_ATTEMPTS):
+            row = self._rows.find_settled(uid, annotation_id)
+            old, version = _living(row, annotation_id)
+            if if_version is not None and version != if_version:
+                raise PreconditionFailedError(
+                    f"Object {annotation_id} was changed by others.", id=annotation_id
+                )
+            new = work(old)
+            try:
+                self._rows.change(uid, annotation_id, row, new)
+            except PreconditionFailedError:
+                continue
+            return new
+        raise _contended(annotation_id)
+
+    def _mark_deleted(self, uid: str, annotation_id: int) -> None:
+        for _ in range(_ATTEMPTS):
+            row = self._rows.find_settled(uid, annotation_id)
+            if not isinstance(state_of(row), Annotation):
+                return
+            try:
+                self._rows.change(uid, annotation_id, row, Gone(erasing=True))
+            except PreconditionFailedError:
+                continue
+            return
+        raise _contended(annotation_id)
+
+
+def _uid(channel: Channel) -> str:
+    if not channel.is_annotation:
+        raise InvalidArgumentError(
+            f"Channel {channel.name!r} has no objects: it is no annotation channel.",
+            channel=channel.name,
+        )
+    return channel.uid
+
+
+def _living(row: Row | None, annotation_id: int) -> tuple[Annotation, int]:
+    state = state_of(row)
+    if row is None or not isinstance(state, Annotation):
+        raise _not_found(annotation_id)
+    return state, row.version
+
+
+def _not_found(annotation_id: int) -> NotFoundError:
+    return NotFoundError(f"There is no object {annotation_id}.", id=annotation_id)
+
+
+def _contended(annotation_id: int) -> WriteContentionError:
+    return WriteContentionError(
+        f"Object {annotation_id} keeps being changed by others; try again.", id=annotation_id
+    )

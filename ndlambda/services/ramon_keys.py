@@ -1,0 +1,193 @@
+"""Where RAMON objects lie in the table, and under which keys they are found.
+
+==============================  =======================  ===========================================
+pk                              sk                       row
+==============================  =======================  ===========================================
+``ramon#U#object#S``            ``ID``                   the object, or the mark that it is gone
+``ramon#U#field#S``             ``KEY#VALUE#ID``         empty: an object has this value of a field
+``ramon#U#pair#S``              ``KEY#VALUE#ID``         ``type``: an object has this pair
+``ramon#U#merged#S``            ``SURVIVOR#ID``          empty: an object went into the survivor
+==============================  =======================  ===========================================
+
+``U`` is the channel's uid, so a channel that is made anew never sees old objects. ``S`` is the id
+mod 16 in hexadecimal: no value is one hot partition, and all partitions of a channel are known
+without a list of keys. Numbers are written so that text order is their order.
+
+The index holds at least what is true, so readers compare with the object. A field of one type is
+not in it while it has its default, nor are places and authors that are not given: those who ask
+for them look through the objects of the type.
+
+Key-value pairs lie apart, so that counting their keys reads nothing else. Counters would say it
+sooner, but each creation would write the same few rows, and one that died half-way would leave
+them wrong.
+"""
+
+import hashlib
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+from urllib.parse import quote, unquote
+
+from ndlambda.model.ramon import Annotation, Predicate, fields_of
+from ndlambda.model.ramon.fields import TYPE_KEY, fields_by_key
+from ndlambda.model.ramon.kinds import Form, Kind
+from ndlambda.model.ramon.objects import RamonType
+from ndlambda.stores.ports import Row
+
+Key: TypeAlias = tuple[str, str]
+
+SHARDS: Final = 16
+COMMON: Final = frozenset({TYPE_KEY, "ann_status", "ann_confidence"})
+"""Keys that are in the index of every object, whatever their value."""
+
+_LONGEST_KEY: Final = 200
+_LONGEST_VALUE: Final = 700
+"""Bytes of a sort key's parts; DynamoDB takes 1024 in all."""
+_ID_DIGITS: Final = 20
+_BEHIND_IDS: Final = "~"
+_PARTITIONS: Final = ("object", "field", "pair", "merged")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Rows of an index between two sort keys, in all its partitions."""
+
+    index: str
+    first: str
+    last: str
+
+
+def partitions(uid: str) -> list[str]:
+    """Give all partitions that rows of a channel can be in."""
+    return [f"ramon#{uid}#{name}#{shard:x}" for name in _PARTITIONS for shard in range(SHARDS)]
+
+
+def shards(uid: str, index: str) -> list[str]:
+    """Give the partitions of one index of a channel."""
+    return [f"ramon#{uid}#{index}#{shard:x}" for shard in range(SHARDS)]
+
+
+def object_key(uid: str, annotation_id: int) -> Key:
+    """Give the key of an object's row."""
+    return _partition(uid, "object", annotation_id), f"{annotation_id:0{_ID_DIGITS}d}"
+
+
+def merged_key(uid: str, survivor: int, annotation_id: int) -> Key:
+    """Give the key of the row that says what an object was merged into."""
+    sk = f"{survivor:0{_ID_DIGITS}d}#{annotation_id:0{_ID_DIGITS}d}"
+    return _partition(uid, "merged", annotation_id), sk
+
+
+def merged_span(survivor: int) -> Span:
+    """Give the rows of all that was merged into an object."""
+    start = f"{survivor:0{_ID_DIGITS}d}#"
+    return Span("merged", start, start + _BEHIND_IDS)
+
+
+def id_of(row: Row) -> int:
+    """Give the id that a row of any of these partitions ends with."""
+    return int(row.sk[-_ID_DIGITS:])
+
+
+def key_of(row: Row) -> str:
+    """Give the key that a row of pairs is about."""
+    return str(row.doc.get("key") or unquote(row.sk.partition("#")[0]))
+
+
+def index_rows(uid: str, ramon: Annotation) -> list[Row]:
+    """Give the rows under which an object is found; none doubly."""
+    found: dict[Key, Row] = {}
+    for index, key, value in _entries(ramon):
+        sk = f"{_start(key, value)}{ramon.id:0{_ID_DIGITS}d}"
+        row_key = _partition(uid, index, ramon.id), sk
+        doc = {}
+        if index == "pair":
+            # So that the keys of one type are counted without reading the objects.
+            doc = {"type": int(ramon.ramon_type)} | ({"key": key} if _is_long(key) else {})
+        found[row_key] = Row(*row_key, doc=doc)
+    return list(found.values())
+
+
+def spans_of(predicate: Predicate) -> Sequence[Span]:
+    """Give the parts of the index that hold every object for which a predicate holds."""
+    key, value, kind = predicate.key, predicate.value, predicate.kind
+    known = fields_by_key().get(key)
+    if known is None and key != TYPE_KEY:
+        return [_span("pair", key, _text(value))]
+    if key not in COMMON and (kind.is_triple or (known and value == known[0].default)):
+        every = _start(TYPE_KEY, "")[:-1]
+        if len(predicate.owners) == len(RamonType):
+            return [Span("field", every, every + _BEHIND_IDS)]
+        return [_span("field", TYPE_KEY, _whole(number)) for number in sorted(predicate.owners)]
+    exact = _span("field", key, _encoded(kind, value))
+    match predicate.relation:
+        case "<":
+            return [Span("field", _start(key, "")[:-1], exact.first)]
+        case ">":
+            return [Span("field", exact.last, _start(key, "")[:-1] + _BEHIND_IDS)]
+    return [exact]
+
+
+def _entries(ramon: Annotation) -> Iterator[tuple[str, str, str]]:
+    yield "field", TYPE_KEY, _whole(ramon.ramon_type)
+    for name, declared in fields_of(ramon.ramon_type).items():
+        value = getattr(ramon, name)
+        if declared.kind.form is Form.IDS:
+            for element in value:
+                yield "field", declared.key, _whole(element)
+        elif declared.key in COMMON or (value != declared.default and not declared.kind.is_triple):
+            yield "field", declared.key, _encoded(declared.kind, value)
+    for key, text in ramon.kvpairs.items():
+        yield "pair", key, _text(text)
+
+
+def _partition(uid: str, index: str, annotation_id: int) -> str:
+    return f"ramon#{uid}#{index}#{annotation_id % SHARDS:x}"
+
+
+def _span(index: str, key: str, value: str) -> Span:
+    start = _start(key, value)
+    return Span(index, start, start + _BEHIND_IDS)
+
+
+def _start(key: str, value: str) -> str:
+    # Quoted, a key holds no "#", so that it ends where the first one is.
+    part = _digest(key) if _is_long(key) else quote(key, safe=" ")
+    return f"{part}#{value}#"
+
+
+def _is_long(key: str) -> bool:
+    return len(quote(key, safe=" ")) > _LONGEST_KEY
+
+
+def _encoded(kind: Kind, value: Any) -> str:
+    match kind.form:
+        case Form.REAL:
+            return _real(value)
+        case Form.TEXT:
+            return _text(value)
+    return _whole(value)
+
+
+def _whole(value: int) -> str:
+    """Give an integer from -2**63 to 2**64 - 1 as 20 digits, in its order."""
+    return f"{value + 2**63:020d}"
+
+
+def _real(value: float) -> str:
+    """Give a finite real as 16 hexadecimal digits, in its order."""
+    # Negative zero equals zero. A sign bit turned, and all bits of negative numbers turned,
+    # the bits of IEEE 754 compare like the numbers.
+    bits = int.from_bytes(struct.pack(">d", value + 0.0), "big")
+    return f"{bits ^ (2**64 - 1 if bits >> 63 else 2**63):016x}"
+
+
+def _text(value: str) -> str:
+    if len(value.encode()) <= _LONGEST_VALUE:
+        return value
+    return _digest(value)
+
+
+def _digest(text: str) -> str:
+    return "~" + hashlib.sha256(text.encode()).hexdigest()

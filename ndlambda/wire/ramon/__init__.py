@@ -1,0 +1,66 @@
+"""RAMON formats by name, discovered in this folder.
+
+A new format is one new module here with a tuple ``FORMATS`` of
+:class:`~ndlambda.wire.ramon.contract.RamonFormat`.
+"""
+
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from types import MappingProxyType
+
+from ndlambda.errors import UnknownNameError
+from ndlambda.wire.ramon.contract import (
+    AnnotationVoxels,
+    BoundingBox,
+    CuboidPart,
+    Limits,
+    RamonFormat,
+    RamonItem,
+)
+
+__all__ = [
+    "AnnotationVoxels",
+    "BoundingBox",
+    "CuboidPart",
+    "Limits",
+    "RamonFormat",
+    "RamonItem",
+    "formats",
+    "get_format",
+]
+
+
+@cache
+def formats() -> Mapping[str, RamonFormat]:
+    """Give all formats by name, read-only.
+
+    Raises
+    ------
+    RuntimeError
+        Two modules define one name.
+    """
+    found: dict[str, RamonFormat] = {}
+    for module in pkgutil.iter_modules(__path__, f"{__name__}."):
+        offered: tuple[RamonFormat, ...] = getattr(import_module(module.name), "FORMATS", ())
+        for entry in offered:
+            if entry.name in found:
+                message = f"The RAMON format {entry.name} is defined twice."
+                raise RuntimeError(message)
+            found[entry.name] = entry
+    return MappingProxyType(found)
+
+
+def get_format(name: str) -> RamonFormat:
+    """Give a format.
+
+    Raises
+    ------
+    UnknownNameError
+        There is none of this name; the error lists those there are.
+    """
+    known = formats()
+    if name not in known:
+        raise UnknownNameError("format", name, tuple(known))
+    return known[name]

@@ -1,0 +1,368 @@
+"""RAMON objects on SQLite and on DynamoDB (moto)."""
+
+import uuid
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ndlambda.errors import (
+    AlreadyExistsError,
+    InvalidArgumentError,
+    NotFoundError,
+    PayloadTooLargeError,
+    PreconditionFailedError,
+    ValidationError,
+)
+from ndlambda.model.dtypes import ChannelType, DataType
+from ndlambda.model.ramon import (
+    Annotation,
+    Neuron,
+    Node,
+    Organelle,
+    RamonType,
+    RegionOfInterest,
+    Segment,
+    Skeleton,
+    Synapse,
+    parse_query,
+)
+from ndlambda.services.ramon import Ramon
+from ndlambda.services.ramon_erasure import erase_channel
+from ndlambda.services.ramon_keys import index_rows
+from ndlambda.stores.aws import AwsConfig, DynamoTable, create_table
+from tests.contract.threads import run_together
+from tests.support.ramon_world import CHANNEL, RamonWorld, disk_world
+
+LONG = tuple(range(1000, 1250))
+"""A list with more elements than a transaction takes rows."""
+
+
+def moto_world(config: AwsConfig) -> RamonWorld:
+    name = f"ramon-{uuid.uuid4().hex}"
+    create_table(config, name)
+    return RamonWorld(DynamoTable(config, name))
+
+
+@pytest.fixture(params=["disk", "moto"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> RamonWorld:
+    if request.param == "disk":
+        return disk_world(tmp_path / "world")
+    return moto_world(request.getfixturevalue("moto_config"))
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> RamonWorld:
+    return disk_world(tmp_path / "world")
+
+
+def ask(ramon: Ramon, words: str, **options: object) -> list[int]:
+    return ramon.query(CHANNEL, parse_query(words.split("/") if words else []), **options)
+
+
+def test_what_is_made_is_found(world: RamonWorld) -> None:
+    ramon = world.ramon()
+    assert ramon.create(CHANNEL, Annotation()) == 1
+    assert ramon.create(CHANNEL, Segment(10, neuron=5, kvpairs={"k": "v"})) == 10
+    assert ramon.create(CHANNEL, Annotation()) == 11
+    assert ramon.get(CHANNEL, 10).ramon == Segment(10, neuron=5, kvpairs={"k": "v"})
+    assert ramon.get_many(CHANNEL, [11, 1, 11]) == [
+        Annotation(11),
+        Annotation(1),
+        Annotation(11),
+    ]
+    with pytest.raises(NotFoundError):
+        ramon.get_many(CHANNEL, [1, 2])
+    with pytest.raises(AlreadyExistsError):
+        ramon.create(CHANNEL, Annotation(10))
+    assert ramon.get(CHANNEL, 10).ramon.ramon_type == RamonType.SEGMENT
+
+
+def test_an_update_replaces_wholly(world: RamonWorld) -> None:
+    ramon = world.ramon()
+    ramon.create(CHANNEL, Segment(1, status=2, neuron=5, kvpairs={"a": "1", "b": "2"}))
+    stored = ramon.get(CHANNEL, 1)
+    ramon.update(CHANNEL, Synapse(1, kvpairs={"b": "2"}), if_version=stored.version)
+    assert ramon.get(CHANNEL, 1).ramon == Synapse(1, kvpairs={"b": "2"})
+    assert ask(ramon, "seg_neuron/5") == []
+    assert ask(ramon, "a/1") == []
+    assert ask(ramon, "type/2/b/2") == [1]
+    assert ramon.top_keys(CHANNEL, 10, RamonType.SYNAPSE) == [("b", 1)]
+    with pytest.raises(PreconditionFailedError):
+        ramon.update(CHANNEL, Annotation(1), if_version=stored.version)
+    with pytest.raises(NotFoundError):
+        ramon.update(CHANNEL, Annotation(2))
+    assert world.index() == {(r.pk, r.sk) for r in index_rows("uid-1", ramon.get(CHANNEL, 1).ramon)}
+
+
+def test_fields_are_got_and_set(disk: RamonWorld) -> None:
+    ramon = disk.ramon()
+    ramon.create(CHANNEL, Segment(1))
+    ramon.set_field(CHANNEL, 1, "neuron", "7")
+    ramon.set_field(CHANNEL, 1, "mykey", "my value")
+    assert ramon.get_field(CHANNEL, 1, "neuron") == "7"
+    assert ramon.get_field(CHANNEL, 1, "mykey") == "my value"
+    assert ramon.get_field(CHANNEL, 1, "synapses") == ""
+    assert ask(ramon, "seg_neuron/7/mykey/my value") == [1]
+    with pytest.raises(ValidationError):
+        ramon.set_field(CHANNEL, 1, "status", "aa")
+    with pytest.raises(InvalidArgumentError):
+        ramon.set_field(CHANNEL, 1, "synapses", "1")
+    with pytest.raises(NotFoundError):
+        ramon.get_field(CHANNEL, 1, "nothing")
+    with pytest.raises(NotFoundError):
+        ramon.set_field(CHANNEL, 2, "status", "1")
+    assert ramon.get(CHANNEL, 1).ramon.status == 0
+
+
+def test_derived_lists_are_found(disk: RamonWorld) -> None:
+    ramon = disk.ramon()
+    for made in (
+        Neuron(1),
+        Segment(2, neuron=1),
+        Segment(3, neuron=1),
+        Synapse(4, segments=(2, 3), presegments=(2,), postsegments=(3,)),
+        Organelle(5, segment=2),
+        Skeleton(6),
+        Node(7, parent=-1, skeleton=6),
+        Node(8, parent=7, skeleton=6),
+        RegionOfInterest(9, parent=7),
+        RegionOfInterest(10, parent=9),
+    ):
+        ramon.create(CHANNEL, made)
+    assert ramon.get_field(CHANNEL, 1, "segments") == "2,3"
+    assert ramon.get_field(CHANNEL, 2, "synapses") == "4"
+    assert ramon.get_field(CHANNEL, 2, "presynapses") == "4"
+    assert ramon.get_field(CHANNEL, 2, "postsynapses") == ""
+    assert ramon.get_field(CHANNEL, 2, "organelles") == "5"
+    assert ramon.get_field(CHANNEL, 6, "nodes") == "7,8"
+    assert ramon.get_field(CHANNEL, 7, "children") == "8,9"
+    assert ramon.get_field(CHANNEL, 9, "children") == "10"
+    lists = ramon.derived_lists(CHANNEL, ramon.get(CHANNEL, 3).ramon)
+    assert lists == {"synapses": [4], "presynapses": [], "postsynapses": [4], "organelles": []}
+
+
+def test_predicates_are_all_required(world: RamonWorld) -> None:
+    ramon = world.ramon()
+    ramon.create(CHANNEL, Segment(1, status=1, confidence=0.25, kvpairs={"k": "a"}))
+    ramon.create(CHANNEL, Segment(2, status=1, confidence=-0.5, kvpairs={"k": "b"}))
+    ramon.create(CHANNEL, Synapse(3, status=1, confidence=0.75, kvpairs={"k": "a"}))
+    assert ask(ramon, "") == [1, 2, 3]
+    assert ask(ramon, "limit/2") == [1, 2]
+    assert ask(ramon, "type/4") == [1, 2]
+    assert ask(ramon, "type/4/k/a") == [1]
+    assert ask(ramon, "status/1/confidence/gt/0") == [1, 3]
+    assert ask(ramon, "confidence/lt/0.25") == [2]
+    assert ask(ramon, "confidence/gt/-1/confidence/lt/0.5") == [1, 2]
+    assert ask(ramon, "status/1/limit/1") == [1]
+    assert ask(ramon, "seg_neuron/0") == [1, 2]
+    assert ask(ramon, "ann_author/") == [1, 2, 3]
+    assert ask(ramon, "syn_centroid/") == [3]
+    assert ask(ramon, "status/1", within={2, 3, 99}) == [2, 3]
+    assert ask(ramon, "", within={99, 1}) == [1]
+    assert ask(ramon, "type/9") == []
+
+
+def test_keys_and_values_of_any_text_are_found(disk: RamonWorld) -> None:
+    ramon = disk.ramon()
+    texts = [
+        "a#b",
+        "a",
+        "a#",
+        "#",
+        "%23",
+        "~",
+        "é" * 255,
+        "x" * 255,
+        "a b",
+        "\u2028",
+        "~" + "0" * 64,
+    ]
+    for number, text in enumerate(texts, start=1):
+        ramon.create(CHANNEL, Annotation(number, kvpairs={text: text * 70}))
+    ramon.create(CHANNEL, Annotation(99, kvpairs={"a": "a" * 70 + f"#{1:020d}"}))
+    for number, text in enumerate(texts, start=1):
+        assert ask_pair(ramon, text, text * 70) == [number]
+    assert {key for key, _ in ramon.top_keys(CHANNEL, 99)} == set(texts)
+
+
+def ask_pair(ramon: Ramon, key: str, value: str) -> list[int]:
+    return ramon.query(CHANNEL, parse_query([key, value]))
+
+
+def test_top_keys_are_counted(disk: RamonWorld) -> None:
+    ramon = disk.ramon()
+    for number in range(1, 6):
+        pairs = {"all": str(number)} | ({"odd": "x"} if number % 2 else {"even": "x"})
+        kind = Segment if number < 4 else Synapse
+        ramon.create(CHANNEL, kind(number, kvpairs=pairs))
+    assert ramon.top_keys(CHANNEL) == [("all", 5), ("odd", 3), ("even", 2)]
+    assert ramon.top_keys(CHANNEL, 1) == [("all", 5)]
+    assert ramon.top_keys(CHANNEL, 10, RamonType.SYNAPSE) == [("all", 2), ("even", 1), ("odd", 1)]
+
+
+def test_a_deleted_object_is_nowhere_and_its_id_stays_used(world: RamonWorld) -> None:
+    ramon = world.ramon()
+    ramon.create(CHANNEL, Segment(5, kvpairs={"k": "v"}))
+    assert ramon.delete(CHANNEL, [5, 77]) == []
+    assert world.eraser.erased == {5, 77}
+    assert world.index() == set()
+    assert ask(ramon, "") == []
+    for attempt in (lambda: ramon.get(CHANNEL, 5), lambda: ramon.update(CHANNEL, Segment(5))):
+        with pytest.raises(NotFoundError):
+            attempt()
+    assert ramon.delete(CHANNEL, [5]) == []
+    with pytest.raises(AlreadyExistsError):
+        ramon.create(CHANNEL, Annotation(5))
+    assert ramon.create(CHANNEL, Annotation()) == 6
+
+
+def test_a_large_object_is_left_to_a_job(disk: RamonWorld) -> None:
+    ramon = disk.ramon()
+    ramon.create(CHANNEL, Segment(5))
+    disk.eraser.large = {5}
+    assert ramon.delete(CHANNEL, [5]) == [5]
+    (row,) = disk.rows()
+    assert row.doc["now"]["erasing"] is True
+    ramon.finish_deletion(CHANNEL, 5)
+    ramon.finish_deletion(CHANNEL, 5)
+    ramon.finish_deletion(CHANNEL, 6)
+    (row,) = disk.rows()
+    assert row.doc["now"]["erasing"] is False
+
+
+def test_a_merge_rewrites_references_and_keeps_where_objects_went(disk: RamonWorld) -> None:
+    ramon, merges = disk.ramon(), disk.merges()
+    for made in (
+        Segment(1, author="kept"),
+        Segment(2, neuron=9),
+        Segment(3),
+        Synapse(4, segments=(2, 3, 5), presegments=(2,), postsegments=(3,)),
+        Organelle(6, segment=3),
+    ):
+        ramon.create(CHANNEL, made)
+    for _ in range(2):  # repeated, it changes nothing
+        merges.merge(CHANNEL, 1, [2, 3])
+        assert ask(ramon, "") == [1, 4, 6]
+        assert ramon.get(CHANNEL, 1).ramon == Segment(1, author="kept")
+        synapse = Synapse(4, segments=(1, 5), presegments=(1,), postsegments=(1,))
+        assert ramon.get(CHANNEL, 4).ramon == synapse
+        assert ramon.get_field(CHANNEL, 1, "organelles") == "6"
+        assert merges.list_merged(CHANNEL, 1) == [2, 3]
+        assert ask(ramon, "syn_segments/2") == []
+    with pytest.raises(NotFoundError):
+        merges.merge(CHANNEL, 4, [2])
+    for survivor, losers in ((1, []), (1, [1]), (99, [1]), (1, [99])):
+        with pytest.raises((InvalidArgumentError, NotFoundError)):
+            merges.merge(CHANNEL, survivor, losers)
+    assert ask(ramon, "") == [1, 4, 6]
+
+
+def test_an_object_of_more_rows_than_a_transaction_changes_in_steps(disk: RamonWorld) -> None:
+    ramon = disk.ramon()
+    ramon.create(CHANNEL, Synapse(1, segments=LONG))
+    assert ask(ramon, f"syn_segments/{LONG[-1]}") == [1]
+    shorter = Synapse(1, segments=(LONG[0], 5))
+    ramon.update(CHANNEL, shorter)
+    assert ask(ramon, f"syn_segments/{LONG[-1]}") == []
+    assert ask(ramon, "syn_segments/5") == [1]
+    assert disk.index() == {(row.pk, row.sk) for row in index_rows("uid-1", shorter)}
+    ramon.update(CHANNEL, Synapse(1, segments=LONG))
+    ramon.delete(CHANNEL, [1])
+    assert disk.index() == set()
+
+
+def test_objects_that_do_not_fit_in_a_row_are_refused(disk: RamonWorld) -> None:
+    ramon = disk.ramon()
+    pairs = {f"key{number}": "x" * 20_000 for number in range(4)}
+    with pytest.raises(PayloadTooLargeError, match="more or longer values"):
+        ramon.create(CHANNEL, Annotation(1, kvpairs=pairs))
+    with pytest.raises(PayloadTooLargeError):
+        ramon.create(CHANNEL, Synapse(1, segments=tuple(range(10**9, 10**9 + 10_000))))
+    assert disk.rows() == []
+    ramon.create(CHANNEL, Annotation(1, kvpairs=dict(list(pairs.items())[:3])))
+
+
+def test_many_objects_are_stored_at_once(disk: RamonWorld) -> None:
+    ramon = disk.ramon()
+    nodes = [Node(number, parent=number - 1 or -1, skeleton=500) for number in range(1, 41)]
+    ramon.create_reserved(CHANNEL, [*nodes, Synapse(41, segments=LONG), Node(42)])
+    assert ramon.get_many(CHANNEL, list(range(1, 41))) == nodes
+    assert ask(ramon, "node_skeleton/500/node_parent/7") == [8]
+    assert ask(ramon, "type/7") == [*range(1, 41), 42]
+    with pytest.raises(AlreadyExistsError):
+        ramon.create_reserved(CHANNEL, [Node(43), Node(1)])
+    assert ask(ramon, "type/7") == [*range(1, 41), 42]
+
+
+def test_bad_ids_and_channels_are_refused(disk: RamonWorld) -> None:
+    ramon = disk.ramon()
+    with pytest.raises(InvalidArgumentError):
+        ramon.create(CHANNEL, Annotation(2**32))
+    with pytest.raises(ValidationError):
+        ramon.create(CHANNEL, Annotation(-1))
+    with pytest.raises(ValidationError):
+        ramon.create(CHANNEL, Annotation(1, kvpairs={"ann_id": "1"}))
+    image = replace(CHANNEL, channel_type=ChannelType.IMAGE, datatype=DataType.UINT8)
+    for attempt in (
+        lambda: ramon.create(image, Annotation()),
+        lambda: ramon.get(image, 1),
+        lambda: ramon.delete(image, [1]),
+        lambda: ramon.query(image, parse_query([])),
+    ):
+        with pytest.raises(InvalidArgumentError):
+            attempt()
+    assert disk.rows() == []
+    wide = replace(CHANNEL, datatype=DataType.UINT64)
+    assert ramon.create(wide, Annotation(2**40)) == 2**40
+
+
+def test_a_channel_made_anew_sees_nothing_and_the_old_rows_can_be_removed(
+    disk: RamonWorld,
+) -> None:
+    ramon = disk.ramon()
+    for number in range(1, 30):
+        ramon.create(CHANNEL, Segment(number, kvpairs={"k": "v"}))
+    disk.merges().merge(CHANNEL, 1, [2])
+    again = replace(CHANNEL, uid="uid-2")
+    assert ramon.query(again, parse_query([])) == []
+    ramon.create(again, Segment(1))
+    runs = 1
+    while not erase_channel(disk.table, CHANNEL.uid, most_rows=50):
+        runs += 1
+    assert runs > 1
+    assert disk.rows() == []
+    assert len(disk.rows("uid-2")) > 0
+    assert erase_channel(disk.table, CHANNEL.uid)
+
+
+def test_of_many_creators_of_one_id_one_wins(world: RamonWorld) -> None:
+    """Seen to fail with the expectation "absent" of the object's put taken out."""
+
+    def create(number: int) -> bool:
+        try:
+            world.ramon().create(CHANNEL, Segment(7, neuron=number + 100))
+        except AlreadyExistsError:
+            return False
+        return True
+
+    winners = [number for number, won in enumerate(run_together(8, create)) if won]
+    assert len(winners) == 1
+    stored = world.ramon().get(CHANNEL, 7).ramon
+    assert stored == Segment(7, neuron=winners[0] + 100)
+    assert world.index() == {(row.pk, row.sk) for row in index_rows(CHANNEL.uid, stored)}
+
+
+def test_updaters_of_one_object_lose_nothing(world: RamonWorld) -> None:
+    """Seen to fail with "any" instead of the row's version in ``ObjectRows.change``."""
+    world.ramon().create(CHANNEL, Segment(7))
+
+    def update(number: int) -> None:
+        ramon = world.ramon()
+        for step in range(4):
+            ramon.set_field(CHANNEL, 7, f"k{number}-{step}", "v")
+
+    run_together(4, update)
+    stored = world.ramon().get(CHANNEL, 7).ramon
+    assert len(stored.kvpairs) == 16
+    assert world.index() == {(row.pk, row.sk) for row in index_rows(CHANNEL.uid, stored)}

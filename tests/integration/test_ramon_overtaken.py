@@ -1,0 +1,115 @@
+"""RAMON objects when another process does something whole between any two steps of one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from ndlambda.errors import NotFoundError
+from ndlambda.model.ramon import Annotation, Segment, Synapse, parse_query
+from ndlambda.services.ramon_keys import index_rows
+from tests.support.ramon_world import CHANNEL, RamonWorld, disk_world
+
+
+@dataclass
+class Overtaken:
+    """A plan under which something else happens before the ``at``-th operation on a port."""
+
+    at: int
+    meanwhile: Callable[[], object]
+    begun: int = 0
+
+    def carry_out(self, name: str, operation: Callable[[], Any]) -> Any:
+        self.begun += 1
+        if self.begun == self.at:
+            self.meanwhile()
+        return operation()
+
+
+def long(first: int) -> Synapse:
+    """Give a synapse of more index rows than a transaction takes."""
+    return Synapse(1, segments=tuple(range(first, first + 130)))
+
+
+def _exact(world: RamonWorld, ramon: Annotation) -> bool:
+    return world.index() == {(row.pk, row.sk) for row in index_rows(CHANNEL.uid, ramon)}
+
+
+def test_who_is_overtaken_in_a_long_update_takes_nothing_out_of_the_index(tmp_path: Path) -> None:
+    """Seen to fail with the check of the version taken out of ``ObjectRows._in_batches``."""
+    for at in count(1):
+        world = disk_world(tmp_path / str(at))
+        world.ramon().create(CHANNEL, long(100))
+
+        def overtake(world: RamonWorld = world) -> None:
+            world.ramon().update(CHANNEL, long(150))
+
+        plan = Overtaken(at, overtake)
+        world.ramon(plan).update(CHANNEL, long(400))  # type: ignore[arg-type]
+        stored = world.ramon().get(CHANNEL, 1).ramon
+        assert stored in {long(150), long(400)}
+        assert _exact(world, stored), at
+        if plan.begun < at:
+            break
+    assert at > 8
+
+
+def test_a_set_field_that_is_overtaken_is_not_lost(tmp_path: Path) -> None:
+    """Seen to fail with "any" instead of the row's version in ``ObjectRows.change``."""
+    for at in count(1):
+        world = disk_world(tmp_path / str(at))
+        world.ramon().create(CHANNEL, Segment(1))
+
+        def overtake(world: RamonWorld = world) -> None:
+            world.ramon().set_field(CHANNEL, 1, "a", "1")
+
+        plan = Overtaken(at, overtake)
+        world.ramon(plan).set_field(CHANNEL, 1, "b", "2")  # type: ignore[arg-type]
+        if plan.begun < at:
+            break
+        stored = world.ramon().get(CHANNEL, 1).ramon
+        assert stored.kvpairs == {"a": "1", "b": "2"}
+        assert _exact(world, stored)
+    assert at > 2
+
+
+def test_two_merges_of_the_same_objects_keep_one(tmp_path: Path) -> None:
+    """Seen to fail with the check of the survivor taken out of ``RamonMerge._retire``."""
+    for at in count(1):
+        world = disk_world(tmp_path / str(at))
+        world.ramon().create(CHANNEL, Segment(1))
+        world.ramon().create(CHANNEL, Segment(2))
+        outcomes: list[bool] = []
+
+        def merge(
+            survivor: int,
+            loser: int,
+            plan: Any = None,
+            world: RamonWorld = world,
+            outcomes: list[bool] = outcomes,
+        ) -> None:
+            try:
+                world.merges(plan).merge(CHANNEL, survivor, [loser])
+                outcomes.append(True)
+            except NotFoundError:
+                outcomes.append(False)
+
+        plan = Overtaken(at, lambda merge=merge: merge(2, 1))
+        # Reads of the index are most of the operations, and change nothing.
+        plan.carry_out = _writes_only(plan)  # type: ignore[method-assign]
+        merge(1, 2, plan)
+        if plan.begun < at:
+            break
+        assert sorted(outcomes) == [False, True]
+        assert len(world.ramon().query(CHANNEL, parse_query([]))) == 1
+    assert at > 1
+
+
+def _writes_only(plan: Overtaken) -> Callable[[str, Callable[[], Any]], Any]:
+    count_all = plan.carry_out
+
+    def carry_out(name: str, operation: Callable[[], Any]) -> Any:
+        return count_all(name, operation) if name.endswith(".transact") else operation()
+
+    return carry_out

@@ -1,0 +1,63 @@
+"""The RAMON objects of one channel on any table, with an eraser that only takes notes."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ndlambda.model.catalog import Channel
+from ndlambda.model.dtypes import ChannelType, DataType
+from ndlambda.services.label_ids import LabelIds
+from ndlambda.services.ramon import Ramon
+from ndlambda.services.ramon_merge import RamonMerge
+from ndlambda.stores.disk import SqliteTable
+from ndlambda.stores.ports import Row, Table
+from tests.support.faults import FaultPlan, Faulty
+
+CHANNEL = Channel("pr", "anno", ChannelType.ANNOTATION, DataType.UINT32, uid="uid-1")
+
+
+@dataclass
+class Eraser:
+    """Notes ids; those in ``large`` are left to a job."""
+
+    erased: set[int] = field(default_factory=set)
+    large: set[int] = field(default_factory=set)
+
+    def erase(self, channel: Channel, annotation_id: int) -> bool:
+        self.erased.add(annotation_id)
+        return annotation_id not in self.large
+
+
+@dataclass
+class RamonWorld:
+    table: Table
+    eraser: Eraser = field(default_factory=Eraser)
+
+    def ramon(self, plan: FaultPlan | None = None) -> Ramon:
+        """Give the service of another process, which dies as planned."""
+        table, eraser = self._ports(plan)
+        return Ramon(table, LabelIds(table), eraser)
+
+    def merges(self, plan: FaultPlan | None = None) -> RamonMerge:
+        return RamonMerge(self._ports(plan)[0])
+
+    def rows(self, uid: str = CHANNEL.uid) -> list[Row]:
+        """Give all rows of a channel's objects."""
+        from ndlambda.services.ramon_keys import partitions
+
+        return [row for pk in partitions(uid) for row in self.table.query(pk).rows]
+
+    def index(self, uid: str = CHANNEL.uid) -> set[tuple[str, str]]:
+        """Give the keys of the index rows."""
+        keys = {(row.pk, row.sk) for row in self.rows(uid)}
+        return {key for key in keys if "#field#" in key[0] or "#pair#" in key[0]}
+
+    def _ports(self, plan: FaultPlan | None) -> tuple[Any, Any]:
+        if plan is None:
+            return self.table, self.eraser
+        return Faulty(self.table, plan), Faulty(self.eraser, plan)
+
+
+def disk_world(folder: Path) -> RamonWorld:
+    folder.mkdir(parents=True, exist_ok=True)
+    return RamonWorld(SqliteTable(folder / "ramon.sqlite", fsync=False))
