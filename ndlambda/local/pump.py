@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from functions import erase
-from ndlambda.errors import NDLambdaError
 from ndlambda.runtime import Runtime
 from ndlambda.stores.ports import Message, Queue
 
@@ -68,7 +67,7 @@ class Pump:
                 if rounds % _RESEND_EVERY == 0:
                     self._runtime.erasure.resend_pending()
                 busy = pump_once(self._runtime.erase_queue, erase.handler)
-            except NDLambdaError:
+            except Exception:  # noqa: BLE001 - no fault of one job may end the work of all
                 _log.exception("the pump failed; it goes on")
                 busy = 0
             rounds += 1

@@ -88,12 +88,21 @@ def ensure_admin(built: Runtime) -> None:
     key that was revoked and still lies in the file stays revoked.
     """
     kept = built.settings.data / "admin.key"
-    is_news = bool(built.settings.admin_key) or not kept.exists()
-    key = built.settings.admin_key or runtime.keep_file(kept, lambda: secrets.token_hex(32))
+    if built.settings.admin_key:
+        _register(built, built.settings.admin_key, again=True)
+    elif kept.exists():
+        _register(built, kept.read_text().strip(), again=False)
+    else:  # registered before it is written: a key in the file is always one that works
+        key = secrets.token_hex(32)
+        _register(built, key, again=True)
+        runtime.keep_file(kept, lambda: key)
+
+
+def _register(built: Runtime, key: str, *, again: bool) -> None:
     try:
         built.users.create_user(ADMIN, superuser=True, key=key)
     except AlreadyExistsError:
-        if is_news and built.users.authenticate(key) is None:
+        if again and built.users.authenticate(key) is None:
             built.users.issue_key(ADMIN, key=key)
 
 
