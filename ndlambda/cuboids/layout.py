@@ -92,7 +92,7 @@ class Layout:
 
     @property
     def max_object_bytes(self) -> int:
-        """Length that no object exceeds; one that does is refused unread."""
+        """Length that no object exceeds; the index of one that does is not believed."""
         header = HEADER_BYTES + MAX_EXTRAS_BYTES + CHECKSUM_BYTES
         return header + self.slots * self.max_frame_bytes + self.index_bytes
 

@@ -96,12 +96,14 @@ def read_index(tail: memoryview, layout: Layout, size: int) -> ShardIndex:
     Raises
     ------
     CuboidDecodeError
-        The checksum does not match, or an entry points outside the frames of this object, is
-        longer than any frame can be, or overlaps another one.
+        The object is too short or too long, the checksum does not match, or an entry points
+        outside the frames of this object, is longer than any frame can be, or overlaps another.
     """
     end = size - layout.index_bytes
     if len(tail) != layout.index_bytes or end < HEADER_BYTES + CHECKSUM_BYTES:
         raise _damaged("it is too short", size_bytes=size)
+    if size > layout.max_object_bytes:
+        raise _damaged("it is too long", size_bytes=size)
     body, stored = tail[:-CHECKSUM_BYTES], tail[-CHECKSUM_BYTES:]
     if checksum(body) != stored:
         raise _damaged("the checksum of its index does not match")

@@ -5,7 +5,6 @@ An item is ``pk`` S, ``sk`` S, ``doc`` S (JSON text, so that floats and nulls st
 counter, ``version`` N, and ``expires`` N, the table's time-to-live attribute.
 """
 
-import base64
 import json
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
@@ -107,28 +106,6 @@ def check_size(row: Row) -> int:
             f"The row has {size} bytes; the limit is {MAX_ROW_BYTES}.", limit=MAX_ROW_BYTES
         )
     return size
-
-
-# --- cursors -------------------------------------------------------------------------------
-
-
-def encode_cursor(sk: str) -> str:
-    """Give the cursor of the page behind a sort key, in a form that fits in a URL."""
-    return base64.urlsafe_b64encode(sk.encode()).decode()
-
-
-def decode_cursor(cursor: str) -> str:
-    """Give the sort key that a page comes behind.
-
-    Raises
-    ------
-    InvalidArgumentError
-        The cursor was not made by ``encode_cursor``.
-    """
-    try:
-        return base64.b64decode(cursor, altchars=b"-_", validate=True).decode()
-    except ValueError:
-        raise InvalidArgumentError("The cursor is not one of ours.", cursor=cursor) from None
 
 
 # --- conditions ----------------------------------------------------------------------------

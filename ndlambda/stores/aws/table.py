@@ -14,6 +14,7 @@ from ndlambda.stores.aws import items
 from ndlambda.stores.aws.dynamo import DynamoRequests, Item
 from ndlambda.stores.aws.errors import AWS_ERRORS, translate
 from ndlambda.stores.aws.session import AwsConfig, make_client
+from ndlambda.stores.cursors import decode_cursor, encode_cursor
 from ndlambda.stores.ports import (
     MAX_ROW_BYTES,
     MAX_TRANSACTION,
@@ -95,12 +96,12 @@ class DynamoTable:
         if last is not None and (last == "" or last < first):
             return Page((), None)  # DynamoDB refuses a range that ends before it starts
         sort_keys = items.sort_key_range(first, last)
-        behind = None if cursor is None else items.decode_cursor(cursor)
+        behind = None if cursor is None else decode_cursor(cursor)
         while True:
             found, behind = self._requests.query(pk, sort_keys, behind, limit)
             rows = [row for row in map(self._find_row, found) if row is not None]
             if rows or behind is None:
-                return Page(rows, None if behind is None else items.encode_cursor(behind))
+                return Page(rows, None if behind is None else encode_cursor(behind))
 
     # writing
 

@@ -1,6 +1,5 @@
-"""Rows as SQLite columns, and the cursors of queries."""
+"""Rows as SQLite columns."""
 
-import base64
 import json
 from typing import Any
 
@@ -52,22 +51,3 @@ def decode_row(columns: tuple[Any, ...]) -> Row:
         version=version,
         expires=expires,
     )
-
-
-def encode_cursor(sk: str) -> str:
-    """Give the cursor of a page that starts at a sort key: text that fits in a URL."""
-    return base64.urlsafe_b64encode(sk.encode()).decode()
-
-
-def decode_cursor(cursor: str) -> str:
-    """Give the sort key that a page starts at.
-
-    Raises
-    ------
-    InvalidArgumentError
-        The cursor was not made by ``encode_cursor``.
-    """
-    try:
-        return base64.b64decode(cursor, altchars=b"-_", validate=True).decode()
-    except ValueError:
-        raise InvalidArgumentError("The cursor is not one of ours.", cursor=cursor) from None

@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from ndlambda.errors import InvalidArgumentError, PreconditionFailedError
+from ndlambda.stores.cursors import decode_cursor, encode_cursor
 from ndlambda.stores.disk.database import Database
-from ndlambda.stores.disk.rows import decode_cursor, decode_row, encode_cursor, encode_row
+from ndlambda.stores.disk.rows import decode_row, encode_row
 from ndlambda.stores.ports import (
     MAX_TRANSACTION,
     Action,

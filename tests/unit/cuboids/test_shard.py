@@ -144,3 +144,10 @@ def test_an_object_without_frames_is_empty_and_its_damage_is_found(
         # The first byte of the body is what tells an index from a frame.
         assert not empty
         assert at == len(pack_header(WRITE_ID, section))
+
+
+def test_an_object_longer_than_any_can_be_is_refused() -> None:
+    tail = memoryview(pack_index(spans_of(LAYOUT), LAYOUT))
+    assert read_index(tail, LAYOUT, LAYOUT.max_object_bytes).is_empty
+    with pytest.raises(CuboidDecodeError, match="too long"):
+        read_index(tail, LAYOUT, LAYOUT.max_object_bytes + 1)
