@@ -21,14 +21,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import partial
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ndlambda.errors import PreconditionFailedError
-from ndlambda.services.pool import run_all
+from ndlambda.errors import InvalidArgumentError, PayloadTooLargeError, PreconditionFailedError
 from ndlambda.services.rows import Key, pages
 from ndlambda.space import grid, morton
 from ndlambda.space.box import Box
@@ -38,10 +36,15 @@ SHARDS = 16
 BUCKET_CUBOIDS = 8
 BUCKET_BITS = 9
 
+MAX_ROW_BYTES = 4096
+
 Members = Mapping[int, AbstractSet[int]]
 """Label to cuboids of one bucket, by their low bits."""
 
 _LOW = (1 << BUCKET_BITS) - 1
+_MEMBER_BYTES = 3
+_VERSION_BYTES = 11
+_REST_BYTES = len("pkskversionmembers") + _VERSION_BYTES + _MEMBER_BYTES * (_LOW + 1)
 _BUCKETS_AT_ONCE = 100
 _LAST_BUCKET = (1 << 63 - BUCKET_BITS) - 1
 
@@ -112,7 +115,7 @@ class LabelIndex:
         Threads for one request to the table each. Not the one that supercuboids are painted on.
     """
 
-    def __init__(self, table: Table, executor: Executor) -> None:
+    def __init__(self, table: Table, executor: Executor | None = None) -> None:
         self._table = table
         self._executor = executor
 
@@ -125,27 +128,31 @@ class LabelIndex:
         return {keys[key]: row.version for key, row in found.items()}
 
     def add(self, scope: Scope, bucket: int, members: Members) -> None:
-        """Enter cuboids of a bucket under labels, whatever else is there."""
-        run_all(
-            self._executor,
-            (
-                partial(self._table.add_members, *entry_key(scope, label, bucket), cuboids)
-                for label, cuboids in members.items()
-            ),
-        )
+        """Enter cuboids of a bucket under labels, whatever else is there.
+
+        Raises
+        ------
+        InvalidArgumentError
+            A cuboid is not one of a bucket.
+        PayloadTooLargeError
+            A row could grow over ``MAX_ROW_BYTES``.
+        """
+        sets = {entry_key(scope, label, bucket): cuboids for label, cuboids in members.items()}
+        for key, cuboids in sets.items():
+            _check_row(key, cuboids)
+        if sets:
+            self._table.batch_add_members(sets)
 
     def remove_if(
         self, scope: Scope, bucket: int, members: Members, versions: Mapping[int, int]
     ) -> None:
         """Take cuboids of a bucket from labels whose rows still have the version given."""
-        run_all(
-            self._executor,
-            (
-                partial(self._table.remove_members, *entry_key(scope, label, bucket), cuboids, seen)
-                for label, cuboids in members.items()
-                if (seen := versions.get(label)) is not None
-            ),
-        )
+        keys = {label: entry_key(scope, label, bucket) for label in members if label in versions}
+        if keys:
+            self._table.batch_remove_members(
+                {key: members[label] for label, key in keys.items()},
+                {key: versions[label] for label, key in keys.items()},
+            )
 
     def take_out(self, entry: Entry, stale: AbstractSet[int]) -> bool:
         """Take cuboids from a row, and the row away with the last; False where it has changed."""
@@ -222,3 +229,17 @@ class LabelIndex:
             cursor = page.cursor
             if cursor is None:
                 return
+
+
+def _check_row(key: Key, members: AbstractSet[int]) -> None:
+    """Make sure that a row stays under ``MAX_ROW_BYTES``, whatever it holds already.
+
+    A set of numbers under 512 has 512 of them at most, of 3 bytes each as DynamoDB counts.
+    """
+    if members and not 0 <= min(members) <= max(members) <= _LOW:
+        raise InvalidArgumentError(f"The cuboids of a bucket are 0 to {_LOW}.", limit=_LOW)
+    if sum(map(len, key)) + _REST_BYTES > MAX_ROW_BYTES:
+        raise PayloadTooLargeError(
+            f"A row of the index under {key[0]!r} could have over {MAX_ROW_BYTES} bytes.",
+            limit=MAX_ROW_BYTES,
+        )

@@ -282,7 +282,16 @@ class Table(Protocol):
         """Unite the row's set with members, making the row if absent; give the new version.
 
         Atomic, and harmless when repeated.
+
+        Raises
+        ------
+        PayloadTooLargeError
+            The row would be over ``MAX_ROW_BYTES``, or (of some stores) set or doc over half.
         """
+        ...
+
+    def batch_add_members(self, sets: Mapping[tuple[str, str], AbstractSet[int]]) -> None:
+        """Do as ``add_members`` for many rows by their keys; each is atomic, all are not."""
         ...
 
     def remove_members(self, pk: str, sk: str, members: AbstractSet[int], if_version: int) -> bool:
@@ -292,18 +301,22 @@ class Table(Protocol):
         """
         ...
 
-    def increment(self, pk: str, sk: str, field: str, by: int = 1) -> int:
-        """Add to one of the row's counters, atomically, and give the new value.
+    def batch_remove_members(
+        self,
+        sets: Mapping[tuple[str, str], AbstractSet[int]],
+        if_versions: Mapping[tuple[str, str], int],
+    ) -> int:
+        """Do as ``remove_members`` for many rows that a version is given of; count those done."""
+        ...
 
-        Row and counter are made if absent; a counter starts at 0.
-        """
+    def increment(self, pk: str, sk: str, field: str, by: int = 1) -> int:
+        """Add to one of the row's counters (0 if absent), atomically, and give the new value."""
         ...
 
     def raise_counter(self, pk: str, sk: str, field: str, at_least: int) -> int:
         """Set one of the row's counters to a value if it is smaller, and give what it then is.
 
-        Atomic, and harmless when repeated. Row and counter are made if absent. A row whose counter
-        is large enough does not change.
+        Atomic, and harmless when repeated. A row whose counter is large enough does not change.
         """
         ...
 

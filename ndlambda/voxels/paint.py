@@ -59,10 +59,12 @@ class Stroke:
         shape_zyx
             The block's.
         """
-        z, y, x = np.nonzero(labels)
-        dx, dy, dz = part.start_xyz
-        at = ((z + dz) * shape_zyx[1] + (y + dy)) * shape_zyx[2] + (x + dx)
-        return cls(at, labels[z, y, x])
+        z, y, x = np.ogrid[part.slices_zyx()]
+        at = (z * shape_zyx[1] + y) * shape_zyx[2] + x
+        painted = labels != 0
+        if painted.all():
+            return cls(at.reshape(-1), labels.reshape(-1))
+        return cls(at[painted], labels[painted])
 
     @classmethod
     def points(

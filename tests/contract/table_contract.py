@@ -17,12 +17,8 @@ from ndlambda.stores.ports import (
     Row,
     Table,
 )
-from tests.contract.transaction_contract import (
-    TransactionContract,
-    doc_of,
-    query_all,
-    version_of,
-)
+from tests.contract.batch_contract import BatchContract
+from tests.contract.transaction_contract import doc_of, query_all, version_of
 
 SORT_KEYS = ["!", "0", "A", "a", "a#1", "a#10", "a#2", "a/b", "b", "é", "\uff5e", "🧠"]
 """In the order of their UTF-8 bytes (UTF-16 would put the last two the other way round)."""
@@ -30,7 +26,7 @@ SORT_KEYS = ["!", "0", "A", "a", "a#1", "a#10", "a#2", "a/b", "b", "é", "\uff5e
 LARGEST_MEMBER = 2**64 - 1
 
 
-class TableContract(TransactionContract):
+class TableContract(BatchContract):
     """Subclass per adapter and override ``table``.
 
     ``threads`` and ``rounds`` size the tests of concurrent writing.

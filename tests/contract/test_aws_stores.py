@@ -124,6 +124,7 @@ class TestS3ObjectStoreOnSeaweed(ObjectStoreContract):
 class TestDynamoTableOnMoto(TableContract):
     threads = 4
     rounds = 10
+    batch_rows = 70
 
     @pytest.fixture
     def table(self, moto_table: DynamoTable) -> DynamoTable:

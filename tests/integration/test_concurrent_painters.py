@@ -5,6 +5,7 @@ leave it that keeps the order of every process. And the index misses nothing.
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ from tests.support.label_painter import CHANNEL, LABELS, REGION, open_stores
 from tests.support.label_world import CUBES, LabelWorld, missing
 
 WORKERS = 8
+OPERATIONS = 200
+LONG = os.environ.get("NDLAMBDA_LONG_TESTS") == "1"
+"""Whether moto and SeaweedFS, too, are given all operations, which takes minutes."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -102,22 +106,24 @@ def test_painters_on_disk(tmp_path: Path, pools) -> None:
     the voxels had no history (60 operations a process). What protects the index is taken out, step
     by step, in ``test_label_crashes``: by chance alone it seldom shows."""
     stores = {"folder": str(tmp_path / "stores")}
-    check_end(stores, paint_together(stores, tmp_path, operations=200), pools)
+    check_end(stores, paint_together(stores, tmp_path, OPERATIONS), pools)
 
 
 def test_painters_on_moto(tmp_path: Path, moto_config: AwsConfig, pools) -> None:
+    """moto answers one request after the other, some 100 a second: all operations took 118 s."""
     name = f"painters-{uuid4().hex[:12]}"
     create_bucket(moto_config, name)
     create_table(moto_config, name)
     stores = aws_stores(tmp_path, moto_config, name) | {"table": name}
-    check_end(stores, paint_together(stores, tmp_path, operations=10), pools)
+    check_end(stores, paint_together(stores, tmp_path, OPERATIONS if LONG else 25), pools)
 
 
 def test_painters_on_a_real_s3_server(tmp_path: Path, seaweed_config: AwsConfig, pools) -> None:
+    """With the table on disk. All operations took 58 s."""
     name = f"painters-{uuid4().hex[:12]}"
     create_bucket(seaweed_config, name)
     stores = aws_stores(tmp_path, seaweed_config, name)
-    check_end(stores, paint_together(stores, tmp_path, operations=25), pools)
+    check_end(stores, paint_together(stores, tmp_path, OPERATIONS if LONG else 60), pools)
 
 
 def aws_stores(folder: Path, config: AwsConfig, bucket: str) -> dict:

@@ -3,6 +3,7 @@
 Importing this imports pynamodb, botocore and obstore, so ``runtime`` does only if AWS is chosen.
 """
 
+from ndlambda.stores.aws.notifications import notify_queue
 from ndlambda.stores.aws.objects import S3ObjectStore, create_bucket
 from ndlambda.stores.aws.queue import SqsQueue, create_queue
 from ndlambda.stores.aws.retry import RetryPolicy
@@ -18,4 +19,5 @@ __all__ = [
     "create_bucket",
     "create_queue",
     "create_table",
+    "notify_queue",
 ]

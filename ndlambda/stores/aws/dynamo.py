@@ -1,8 +1,9 @@
 """Requests to one DynamoDB table: sending, repeating, and clearing expired rows out of the way."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
-from typing import Any, Final, TypeAlias
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from threading import Lock
+from typing import Any, Final, TypeAlias, TypeVar
 
 from pynamodb.connection import Connection
 from pynamodb.expressions.condition import Condition
@@ -17,6 +18,15 @@ Item: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 BATCH_KEYS: Final = 100
 """Keys that BatchGetItem takes at most."""
+
+THREADS: Final = 16
+"""Requests of batches at a time. One takes 2.3 ms of CPU in Python, which does one at a time, and
+5 to 10 ms of waiting: 1 thread sent 122 of them a second, 8 418, 16 428, 32 467."""
+
+_TASKS_IN_QUEUE: Final = 4 * THREADS
+"""Of one batch, so that a small one is not behind all of a large one."""
+
+_Result = TypeVar("_Result")
 
 
 class DynamoRequests:
@@ -35,6 +45,9 @@ class DynamoRequests:
         self._config = config
         self._name = table_name
         self._now_s = now_s
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="dynamo")
+        self._making = Lock()
+        self._made: Connection | None = None
 
     def get(self, pk: str, sk: str) -> Item | None:
         """Read one item, strongly consistent."""
@@ -104,6 +117,7 @@ class DynamoRequests:
             # Shows whether it was an expired row that stood in the way.
             return_values_on_condition_failure=None if condition is None else "ALL_OLD",
         )
+        items.check_expressions(arguments)
         return arguments
 
     def write(self, operation: str, make_request: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -125,6 +139,23 @@ class DynamoRequests:
             for item in expired:
                 self._bury(item["pk"]["S"], item["sk"]["S"], now_s)
 
+    def run_together(self, tasks: Sequence[Callable[[], _Result]]) -> list[_Result]:
+        """Do tasks of one request each, many at a time, and give their results in order.
+
+        The first error is raised; by then no task runs any more, and those not begun never will.
+        """
+        done: list[_Result] = []
+        for start in range(0, len(tasks), _TASKS_IN_QUEUE):
+            batch = tasks[start : start + _TASKS_IN_QUEUE]
+            pending = [self._threads.submit(task) for task in batch]
+            try:
+                wait(pending, return_when=FIRST_EXCEPTION)
+            finally:
+                wait([future for future in pending if not future.cancel()])
+            failed = [future for future in pending if not future.cancelled() and future.exception()]
+            done += [future.result() for future in failed or pending]
+        return done
+
     def _bury(self, pk: str, sk: str, now_s: int) -> None:
         try:
             self._send("DeleteItem", self.request(pk, sk, condition=items.expired(now_s)))
@@ -134,6 +165,10 @@ class DynamoRequests:
     def _send(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
         return self._retry.run(operation, lambda: self._connection.dispatch(operation, request))
 
-    @cached_property
+    @property
     def _connection(self) -> Connection:
-        return make_connection(self._config, self._name)
+        if self._made is None:
+            with self._making:  # one for all threads that come first: it takes some 100 ms of CPU
+                if self._made is None:
+                    self._made = make_connection(self._config, self._name)
+        return self._made

@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from pynamodb.connection.base import MetaTable
-from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.condition import Condition, size
 from pynamodb.expressions.operand import Path, Value
 from pynamodb.expressions.update import Action
 
@@ -20,8 +20,12 @@ from ndlambda.stores.ports import MAX_ROW_BYTES, Expectation, Row
 
 MAX_PK_BYTES: Final = 2048
 MAX_SK_BYTES: Final = 1024
+MAX_EXPRESSION_BYTES: Final = 4096
 MEMBER_BYTES: Final = 8
 """What a member counts; DynamoDB counts 2 to 11 bytes, by the number of digits."""
+
+_MAX_DOC_BYTES: Final = MAX_ROW_BYTES // 2 - MAX_PK_BYTES - MAX_SK_BYTES
+_MAX_GROWN_MEMBERS: Final = MAX_ROW_BYTES // 2 // MEMBER_BYTES
 
 COUNTER_PREFIX: Final = "c_"
 _DOC, _MEMBERS, _VERSION, _EXPIRES = map(Path, ("doc", "members", "version", "expires"))
@@ -108,6 +112,36 @@ def check_size(row: Row) -> int:
     return size
 
 
+def check_growth(members: AbstractSet[int]) -> None:
+    """Make sure that a set may hold these members, whatever else there is.
+
+    Raises
+    ------
+    PayloadTooLargeError
+        They are over half of ``MAX_ROW_BYTES``.
+    """
+    if len(members) > _MAX_GROWN_MEMBERS:
+        raise PayloadTooLargeError(
+            f"{len(members)} members are more than a set grows to.", limit=_MAX_GROWN_MEMBERS
+        )
+
+
+def check_expressions(arguments: Mapping[str, Any]) -> None:
+    """Make sure that DynamoDB takes the expressions of a request.
+
+    Raises
+    ------
+    InvalidArgumentError
+        One is over 4 KiB.
+    """
+    for name, text in arguments.items():
+        if name.endswith("Expression") and len(text.encode()) > MAX_EXPRESSION_BYTES:
+            raise InvalidArgumentError(
+                f"The {name} of a request is over {MAX_EXPRESSION_BYTES} bytes.",
+                limit=MAX_EXPRESSION_BYTES,
+            )
+
+
 # --- conditions ----------------------------------------------------------------------------
 
 
@@ -137,6 +171,18 @@ def counter_below(field: str, value: int) -> Condition:
     counter = Path([COUNTER_PREFIX + field])
     below: Condition = counter.does_not_exist() | (counter < _number(value))
     return below
+
+
+def room_for(members: AbstractSet[int]) -> Condition:
+    """Hold where a set may grow by members and the row stays under ``MAX_ROW_BYTES``.
+
+    Sizes cannot be added up in a condition, and which members are in both is not known; so set and
+    doc have half each, and all members count as new.
+    """
+    fits: Condition = _at_most(_MEMBERS, _MAX_GROWN_MEMBERS - len(members)) & _at_most(
+        _DOC, _MAX_DOC_BYTES
+    )
+    return fits
 
 
 def sort_key_range(first: str, last: str | None) -> Condition | None:
@@ -192,6 +238,12 @@ def _text(doc: Mapping[str, Any]) -> str:
         return json.dumps(dict(doc), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError) as error:
         raise InvalidArgumentError(f"The doc of a row is a JSON object: {error}.") from error
+
+
+def _at_most(path: Path, limit: int) -> Condition:
+    length = size(path)  # type: ignore[no-untyped-call]  # pynamodb left it untyped
+    fits: Condition = path.does_not_exist() | (length <= _number(limit))
+    return fits
 
 
 def _number(number: int) -> Value:

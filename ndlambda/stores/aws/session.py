@@ -127,6 +127,8 @@ def make_connection(config: AwsConfig, table_name: str) -> "Connection":
         aws_session_token=config.session_token,
     )
     connection.add_meta_table(meta_table(table_name))
+    # Made here and now, or each of the threads that come first would make one of its own.
+    _ = connection.client
     return connection
 
 

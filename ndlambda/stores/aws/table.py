@@ -2,8 +2,9 @@
 
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import Any, Final, assert_never
 
 from pynamodb.expressions.condition import Condition
@@ -16,7 +17,6 @@ from ndlambda.stores.aws.errors import AWS_ERRORS, translate
 from ndlambda.stores.aws.session import AwsConfig, make_client
 from ndlambda.stores.cursors import decode_cursor, encode_cursor
 from ndlambda.stores.ports import (
-    MAX_ROW_BYTES,
     MAX_TRANSACTION,
     Action,
     Check,
@@ -121,14 +121,35 @@ class DynamoTable:
         Raises
         ------
         PayloadTooLargeError
-            The members given are more than a row holds.
+            The set would be over half of ``MAX_ROW_BYTES``, or the doc beside it is.
         """
-        if items.MEMBER_BYTES * len(members) > MAX_ROW_BYTES:
+        items.check_growth(members)
+        changes = items.add_changes(members, self._seed())
+        try:
+            written = self._update(pk, sk, changes, also=items.room_for(members))
+        except PreconditionFailedError as error:
             raise PayloadTooLargeError(
-                f"{len(members)} members are more than a row holds.", limit=MAX_ROW_BYTES
-            )
-        written = self._update(pk, sk, items.add_changes(members, self._seed()))
+                f"The row has no room for {len(members)} members more.", pk=pk, sk=sk
+            ) from error
         return int(written["version"]["N"])
+
+    def batch_add_members(self, sets: Mapping[tuple[str, str], AbstractSet[int]]) -> None:
+        """Do as ``add_members`` for many rows, by their keys: one request each, many at a time.
+
+        DynamoDB has no request for many updates but the transaction, of 100. That takes a tenth of
+        the CPU here, but twice the write units, and is refused while anybody else writes one of
+        its rows, as painters of neighbouring supercuboids always do.
+
+        Raises
+        ------
+        PayloadTooLargeError
+            See ``add_members``.
+        """
+        for members in sets.values():
+            items.check_growth(members)
+        self._requests.run_together(
+            [partial(self.add_members, *key, members) for key, members in sets.items()]
+        )
 
     def remove_members(self, pk: str, sk: str, members: AbstractSet[int], if_version: int) -> bool:
         """Take members out of the row's set if the row has this version; False where it has not.
@@ -140,6 +161,19 @@ class DynamoTable:
         except PreconditionFailedError:
             return False
         return True
+
+    def batch_remove_members(
+        self,
+        sets: Mapping[tuple[str, str], AbstractSet[int]],
+        if_versions: Mapping[tuple[str, str], int],
+    ) -> int:
+        """Do as ``remove_members`` for many rows by their keys; give how many had their version."""
+        tasks = [
+            partial(self.remove_members, *key, members, if_versions[key])
+            for key, members in sets.items()
+            if key in if_versions
+        ]
+        return sum(self._requests.run_together(tasks))
 
     def increment(self, pk: str, sk: str, field: str, by: int = 1) -> int:
         """Add to one of the row's counters and give the new value.

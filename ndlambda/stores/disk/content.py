@@ -13,11 +13,13 @@ _HEAD_BYTES = 4096
 _CHUNK_BYTES = 1 << 20
 
 
-def read_content(path: Path) -> memoryview | None:
+def read_content(path: Path, *, mapped: bool = True) -> memoryview | None:
     """Give a file's bytes, read-only; None where there is no file.
 
     Small files are read, which is faster and holds no descriptor; larger ones are mapped, so that
     only what is looked at is read. Valid as a snapshot because files are never changed in place.
+    Where others may change them, let all be read: a mapping of a file that is cut short kills the
+    process that looks at it.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY)
@@ -29,6 +31,9 @@ def read_content(path: Path) -> memoryview | None:
             return None
         if status.st_size < _MAP_FROM_BYTES:
             return memoryview(os.read(descriptor, _MAP_FROM_BYTES))
+        if not mapped:
+            with os.fdopen(os.dup(descriptor), "rb") as file:
+                return memoryview(file.read())
         return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
     finally:
         os.close(descriptor)

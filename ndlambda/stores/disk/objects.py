@@ -42,14 +42,22 @@ class DiskObjectStore:
         The folder; made if absent. ``.locks`` and ``.temp`` in it are the store's own.
     fsync
         Whether an acknowledged write outlives a power cut. Without, it still outlives kill -9.
+    mapped
+        Whether large files are mapped; not where others change them in place.
     clock
         Unix seconds; tells which temporary files a dead process left behind.
     """
 
     def __init__(
-        self, root: Path, *, fsync: bool = True, clock: Callable[[], float] = time.time
+        self,
+        root: Path,
+        *,
+        fsync: bool = True,
+        mapped: bool = True,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._root = root
+        self._mapped = mapped
         self._fsync = fsync
         self._temporary = root / TEMPORARY_NAME
         with _translated(""):
@@ -59,8 +67,8 @@ class DiskObjectStore:
 
     @property
     def whole_reads_are_cheap(self) -> bool:
-        """True: large files are mapped, and only the pages looked at are read."""
-        return True
+        """Whether large files are mapped, so that only the pages looked at are read."""
+        return self._mapped
 
     def get(
         self, key: str, byte_range: ByteRange | None = None, *, if_match: str | None = None
@@ -75,7 +83,7 @@ class DiskObjectStore:
             ``if_match`` was given and the object has another ETag now (or is gone).
         """
         with _translated(key):
-            whole = read_content(self._path(key))
+            whole = read_content(self._path(key), mapped=self._mapped)
         if if_match is not None and (whole is None or content_etag(whole) != if_match):
             raise PreconditionFailedError("The object has changed or is gone.", key=key)
         if whole is None:

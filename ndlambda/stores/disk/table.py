@@ -2,9 +2,11 @@
 
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from ndlambda.errors import InvalidArgumentError, PreconditionFailedError
@@ -24,6 +26,8 @@ from ndlambda.stores.ports import (
 
 _PAGE_ROWS = 500
 _EXPIRED_PER_WRITE = 16
+_BATCH_ROWS = 256
+"""Rows of a batch in one transaction, which holds the write lock for 20 ms then."""
 
 # AUTOINCREMENT never gives a number twice, whatever is deleted, and every write inserts a row
 # anew: a version that never comes back. Text compares by UTF-8 bytes. Members are packed as
@@ -161,22 +165,45 @@ class SqliteTable:
         PayloadTooLargeError
             The row would be over ``MAX_ROW_BYTES``.
         """
-        with self._database.writing() as connection:
-            row = self._read(connection, pk, sk) or Row(pk, sk)
-            return self._write(connection, replace(row, members=row.members | members))
+        with self._writing() as connection:
+            return self._unite(connection, pk, sk, members)
+
+    def batch_add_members(self, sets: Mapping[tuple[str, str], AbstractSet[int]]) -> None:
+        """Do as ``add_members`` for many rows, by their keys.
+
+        Raises
+        ------
+        PayloadTooLargeError
+            A row would be over ``MAX_ROW_BYTES``; only rows of earlier transactions have changed.
+        """
+        for keys in _batches(sets):
+            with self._writing(len(keys)) as connection:
+                for key in keys:
+                    self._unite(connection, *key, sets[key])
 
     def remove_members(self, pk: str, sk: str, members: AbstractSet[int], if_version: int) -> bool:
         """Take members out of the row's set if the row has this version; False where it has not."""
-        with self._database.writing() as connection:
-            row = self._read(connection, pk, sk)
-            if row is None or row.version != if_version:
-                return False
-            self._write(connection, replace(row, members=row.members - members))
-            return True
+        return self.batch_remove_members({(pk, sk): members}, {(pk, sk): if_version}) == 1
+
+    def batch_remove_members(
+        self,
+        sets: Mapping[tuple[str, str], AbstractSet[int]],
+        if_versions: Mapping[tuple[str, str], int],
+    ) -> int:
+        """Do as ``remove_members`` for many rows by their keys; give how many had their version."""
+        removed = 0
+        for keys in _batches(sets):
+            with self._writing(len(keys)) as connection:
+                for key in keys:
+                    row = self._read(connection, *key)
+                    if row is not None and row.version == if_versions.get(key):
+                        self._write(connection, replace(row, members=row.members - sets[key]))
+                        removed += 1
+        return removed
 
     def increment(self, pk: str, sk: str, field: str, by: int = 1) -> int:
         """Add to one of the row's counters, making row and counter if absent; give its value."""
-        with self._database.writing() as connection:
+        with self._writing() as connection:
             row = self._read(connection, pk, sk) or Row(pk, sk)
             value = row.counters.get(field, 0) + by
             self._write(connection, replace(row, counters={**row.counters, field: value}))
@@ -184,7 +211,7 @@ class SqliteTable:
 
     def raise_counter(self, pk: str, sk: str, field: str, at_least: int) -> int:
         """Set one of the row's counters to a value if it is smaller, and give what it then is."""
-        with self._database.writing() as connection:
+        with self._writing() as connection:
             row = self._read(connection, pk, sk) or Row(pk, sk)
             value = row.counters.get(field)
             if value is not None and value >= at_least:
@@ -217,7 +244,7 @@ class SqliteTable:
     def _carry_out(self, actions: Sequence[Action]) -> int:
         """Do all or nothing; give the version that the last put made (0: no put)."""
         version = 0
-        with self._database.writing() as connection:
+        with self._writing(len(actions)) as connection:
             present = [self._read(connection, *_target(action)) for action in actions]
             failed = [
                 index
@@ -239,16 +266,33 @@ class SqliteTable:
                         pass
         return version
 
+    @contextmanager
+    def _writing(self, rows: int = 1) -> Iterator[sqlite3.Connection]:
+        """Give a connection that holds the write lock; more expired rows go than are written."""
+        with self._database.writing() as connection:
+            connection.execute(_DELETE_EXPIRED, (int(self._clock()), _EXPIRED_PER_WRITE * rows))
+            yield connection
+
+    def _unite(
+        self, connection: sqlite3.Connection, pk: str, sk: str, members: AbstractSet[int]
+    ) -> int:
+        row = self._read(connection, pk, sk) or Row(pk, sk)
+        return self._write(connection, replace(row, members=row.members | members))
+
     def _read(self, connection: sqlite3.Connection, pk: str, sk: str) -> Row | None:
         columns = connection.execute(_SELECT, (pk, sk, int(self._clock()))).fetchone()
         return None if columns is None else decode_row(columns)
 
     def _write(self, connection: sqlite3.Connection, row: Row) -> int:
-        columns = encode_row(row)
-        connection.execute(_DELETE_EXPIRED, (int(self._clock()), _EXPIRED_PER_WRITE))
-        version = connection.execute(_INSERT, columns).lastrowid
+        version = connection.execute(_INSERT, encode_row(row)).lastrowid
         assert version is not None
         return version
+
+
+def _batches(keys: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    rest = iter(keys)
+    while batch := list(islice(rest, _BATCH_ROWS)):
+        yield batch
 
 
 def _target(action: Action) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
+from pynamodb.expressions.operand import Path, Value
 
 from ndlambda.errors import (
     InvalidArgumentError,
@@ -17,6 +18,7 @@ from ndlambda.errors import (
     WriteContentionError,
 )
 from ndlambda.stores.aws import AwsConfig, DynamoTable, RetryPolicy, S3ObjectStore, SqsQueue
+from ndlambda.stores.aws.dynamo import DynamoRequests
 from ndlambda.stores.ports import Create, Overwrite, Put, Range, Replace, Row, Suffix
 from tests.support.stub_server import Answer, StubServer, stub_server
 
@@ -251,6 +253,30 @@ def test_keys_that_are_never_processed_are_given_up() -> None:
         with pytest.raises(UpstreamThrottledError):
             DynamoTable(config_of(stub), "table").batch_get([("p", "a")])
         assert len(stub.requests) == ATTEMPTS
+
+
+def test_a_batch_is_given_up_with_its_first_error() -> None:
+    """Seen to fail when all tasks of a batch were begun, whatever became of the first."""
+    with stub_server([json_answer({}, 500)]) as stub:
+        table = DynamoTable(config_of(stub, RetryPolicy(attempts=1)), "table")
+        with pytest.raises(UpstreamError):
+            table.batch_add_members({("p", f"{number}"): {1} for number in range(400)})
+        sent = len(stub.requests)
+        assert 1 <= sent <= 64
+        with pytest.raises(UpstreamError):  # and nothing of the batch comes after it
+            table.get("p", "a")
+        assert len(stub.requests) == sent + 1
+
+
+def test_expressions_over_4_kib_are_not_sent() -> None:
+    """moto takes them. Seen to fail without ``check_expressions``."""
+    with stub_server([json_answer({})]) as stub:
+        requests = DynamoRequests(config_of(stub), "table", lambda: 0)
+        few, many = ([Path(f"a{n}").add(Value({"N": "1"})) for n in range(c)] for c in (100, 400))
+        requests.write("UpdateItem", lambda: requests.request("p", "s", few))
+        with pytest.raises(InvalidArgumentError):
+            requests.write("UpdateItem", lambda: requests.request("p", "s", many))
+        assert len(stub.requests) == 1
 
 
 def test_a_transaction_in_the_way_of_another_is_sent_again_as_the_same() -> None:
