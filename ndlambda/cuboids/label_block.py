@@ -1,10 +1,10 @@
 """The labels of one supercuboid: read from its object, changed, and written anew."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,13 @@ from ndlambda.cuboids import supercuboid
 from ndlambda.cuboids.extras import decode_extras, encode_extras
 from ndlambda.cuboids.layout import Layout, cuboid_box
 from ndlambda.model.discipline import Discipline
+from ndlambda.space.box import Box
 from ndlambda.voxels.extra_labels import ExtraLabels
-from ndlambda.voxels.paint import Stroke, distinct, paint
+from ndlambda.voxels.paint import Painted, Stroke, distinct, paint
+from ndlambda.voxels.relabel import is_any, relabel
+
+_Step: TypeAlias = Callable[[NDArray[Any], ExtraLabels], Painted]
+"""Gives a cuboid after a change, from its labels and its extra ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,11 @@ class LabelBlock:
         self._layout = layout
         self._cuboid_voxels = math.prod(layout.cuboid_xyz)
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether there is an object, be it an empty one."""
+        return self._data is not None
+
     def cuboid(self, slot: int) -> NDArray[Any]:
         """Give the labels of a cuboid (z, y, x), a new array; zeros where none is stored.
 
@@ -95,24 +105,71 @@ class LabelBlock:
 
     def has_label(self, slot: int, label: int) -> NDArray[np.bool_]:
         """Give where (z, y, x) a cuboid has a label, own or extra."""
-        cuboid = self.cuboid(slot)
-        found: NDArray[np.bool_] = cuboid == label
-        extra = self.extra_of(slot)
-        found.reshape(-1)[extra.at[extra.labels == label]] = True
+        return self.has_any(slot, np.array([label], np.uint64))
+
+    def has_any(self, slot: int, labels: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Give where (z, y, x) a cuboid has one of some labels, own or extra."""
+        found = is_any(self.cuboid(slot), labels)
+        found.reshape(-1)[self.extra_of(slot).among(labels).at] = True
         return found
 
     def painted(self, strokes: Mapping[int, Stroke], discipline: Discipline) -> Change:
         """Give what strokes change; they are by slot."""
         return self._change(
-            (slot, stroke, discipline) for slot, stroke in sorted(strokes.items()) if len(stroke)
+            (slot, partial(paint, stroke=stroke, discipline=discipline))
+            for slot, stroke in sorted(strokes.items())
+            if len(stroke)
         )
 
     def erased(self, label: int) -> Change:
         """Give what changes when a label goes from all voxels, own and extra."""
         return self._change(
-            (slot, self._all_of(slot, label), Discipline.REDUCE)
+            (slot, partial(paint, stroke=self._all_of(slot, label), discipline=Discipline.REDUCE))
             for slot in range(self._layout.slots)
         )
+
+    def relabelled(
+        self, losers: NDArray[np.uint64], survivor: int, box: Box | None = None
+    ) -> Change:
+        """Give what changes when one label takes the place of others, own and extra.
+
+        Parameters
+        ----------
+        losers, survivor
+            The others, and the one; it is none of them.
+        box
+            Only there, in voxels from the supercuboid's corner; None is everywhere.
+        """
+        return self._change(
+            (slot, partial(relabel, losers=losers, survivor=survivor, part=part))
+            for slot, part in self._parts(box)
+        )
+
+    def replaced(self, cuboids: Mapping[int, NDArray[Any]]) -> Change:
+        """Give the change after which nothing of what is stored is left; never a change of nothing.
+
+        Parameters
+        ----------
+        cuboids
+            Slot to labels (z, y, x); cuboids that are not given become zero. Extra labels go.
+
+        Raises
+        ------
+        CuboidDecodeError
+            A stored cuboid is damaged.
+        """
+        none = np.zeros(self._layout.cuboid_shape_zyx, self._layout.dtype)
+        appeared: dict[int, set[int]] = {}
+        vanished: dict[int, set[int]] = {}
+        for slot in range(self._layout.slots):
+            before = self.labels(slot) if self.is_stored else frozenset[int]()
+            after = distinct(cuboids[slot]) if slot in cuboids else frozenset[int]()
+            for label in after - before:
+                appeared.setdefault(label, set()).add(slot)
+            for label in before - after:
+                vanished.setdefault(label, set()).add(slot)
+        whole = {slot: cuboids.get(slot, none) for slot in range(self._layout.slots)}
+        return Change(whole, ExtraLabels.none(), appeared, vanished)
 
     def rewritten(self, change: Change, write_id: bytes) -> bytes:
         """Give the object after a change (also one of nothing), with the write-id of this write.
@@ -131,15 +188,24 @@ class LabelBlock:
         at = np.flatnonzero(self.has_label(slot, label))
         return Stroke(at, np.full(at.size, label, self._layout.dtype))
 
-    def _change(self, steps: Iterator[tuple[int, Stroke, Discipline]]) -> Change:
+    def _parts(self, box: Box | None) -> Iterator[tuple[int, Box | None]]:
+        """Give the cuboids that a box of the supercuboid meets and where; None: wholly."""
+        for slot in range(self._layout.slots):
+            cuboid = cuboid_box(self._layout, slot)
+            part = cuboid if box is None else cuboid.intersection(box)
+            if part is not None:
+                x, y, z = cuboid.start_xyz
+                yield slot, None if part == cuboid else part.shifted((-x, -y, -z))
+
+    def _change(self, steps: Iterable[tuple[int, _Step]]) -> Change:
         cuboids: dict[int, NDArray[Any]] = {}
         appeared: dict[int, set[int]] = {}
         vanished: dict[int, set[int]] = {}
         extra = self.extra
-        for slot, stroke, discipline in steps:
+        for slot, step in steps:
             before = self.cuboid(slot)
             had = extra.between(*self._range(slot))
-            after = paint(before, had, stroke, discipline)
+            after = step(before, had)
             if after.base is not before:
                 cuboids[slot] = after.base
             if after.extra is not had:

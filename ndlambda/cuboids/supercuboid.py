@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndlambda.cuboids.codec import decode_frame, encode_frame, is_zero
-from ndlambda.cuboids.layout import Layout, SlotPart, needed_slots
+from ndlambda.cuboids.layout import Layout, SlotPart, cuboid_box, needed_slots
 from ndlambda.cuboids.shard import (
     ShardIndex,
     Span,
@@ -45,6 +45,7 @@ __all__ = [
     "is_empty",
     "needed_slots",
     "plan_ranges",
+    "present_cuboids",
     "read_index",
     "splice",
     "write_id",
@@ -99,6 +100,33 @@ def decode_box(data: memoryview, layout: Layout, part: Box, out: NDArray[np.gene
             out[piece.where] = 0
         else:
             decode_frame(data[span.start : span.stop], layout, out[piece.where], piece.box)
+
+
+def present_cuboids(data: memoryview, layout: Layout) -> Iterator[tuple[int, NDArray[np.generic]]]:
+    """Iterate over the cuboids that an object holds, in Morton order; the others are zero.
+
+    Parameters
+    ----------
+    data
+        All bytes of the object.
+    layout
+        The object's.
+
+    Returns
+    -------
+    cuboids
+        Slot and voxels (z, y, x), a new array each; decoded when its turn comes.
+
+    Raises
+    ------
+    CuboidDecodeError
+        The index or a frame is damaged.
+    """
+    for slot, span in enumerate(read_index(data[-layout.index_bytes :], layout, len(data)).spans):
+        if span is not None:
+            cuboid = np.empty(layout.cuboid_shape_zyx, layout.dtype)
+            decode_frame(data[span.start : span.stop], layout, cuboid, cuboid_box(layout, 0))
+            yield slot, cuboid
 
 
 def plan_ranges(index: ShardIndex, parts: Sequence[SlotPart]) -> tuple[RangePlan, ...]:

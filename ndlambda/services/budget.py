@@ -1,7 +1,7 @@
 """A bound on the bytes that all running requests of a process hold at once."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ndlambda.errors import PayloadTooLargeError, QuotaExceededError
@@ -35,12 +35,38 @@ class ByteBudget:
         QuotaExceededError
             The budget stayed taken for ``patience_s``.
         """
-        if size_bytes > self._limit:
+        with self.hold_growing() as take:
+            take(size_bytes)
+            yield
+
+    @contextmanager
+    def hold_growing(self) -> Iterator[Callable[[int], None]]:
+        """Give what takes more bytes, for work whose size shows on its way; they go with its end.
+
+        Two such pieces of work may wait for one another, but not longer than their patience. Taking
+        raises as ``hold`` does.
+        """
+        held = 0
+
+        def take(size_bytes: int) -> None:
+            nonlocal held
+            self._take(size_bytes, held + size_bytes)
+            held += size_bytes
+
+        try:
+            yield take
+        finally:
+            with self._freed:
+                self._held -= held
+                self._freed.notify_all()
+
+    def _take(self, size_bytes: int, in_all: int) -> None:
+        if in_all > self._limit:  # it would wait for itself
             raise PayloadTooLargeError(
-                f"This needs {size_bytes} bytes of memory, over the server's {self._limit}; "
+                f"This needs {in_all} bytes of memory, over the server's {self._limit}; "
                 "ask in smaller boxes.",
                 limit=self._limit,
-                asked=size_bytes,
+                asked=in_all,
             )
         with self._freed:
             if not self._freed.wait_for(
@@ -51,9 +77,3 @@ class ByteBudget:
                     retry_after_s=5,
                 )
             self._held += size_bytes
-        try:
-            yield
-        finally:
-            with self._freed:
-                self._held -= size_bytes
-                self._freed.notify_all()

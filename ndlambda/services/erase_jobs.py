@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
@@ -25,6 +26,7 @@ class EraseKind(StrEnum):
     DATASET = "dataset"
     PROJECT = "project"
     CHANNEL = "channel"
+    OBJECT = "object"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +36,10 @@ class EraseJob:
     Attributes
     ----------
     id
-        The uid of the dataset, project or channel, so that deleting twice is one job.
+        The uid of the dataset, project or channel, so that deleting twice is one job; of an
+        object, the channel's uid, ``#`` and its label.
     name
-        Of the dataset or project; ``PROJECT/CHANNEL`` of a channel.
+        Of the dataset or project; ``PROJECT/CHANNEL`` of a channel, and of an object's.
     deleted_at
         Unix seconds at which the row of the channel (or the mark of the rest) was written.
     called_at
@@ -58,6 +61,16 @@ class EraseJob:
         return f"{self.name}/{self.id}/"
 
     @property
+    def channel_uid(self) -> str:
+        """Of the channel, or of an object's."""
+        return self.id.partition("#")[0]
+
+    @property
+    def label(self) -> int:
+        """Of an object's voxels."""
+        return int(self.id.partition("#")[2])
+
+    @property
     def row(self) -> Row:
         """The row that holds this job."""
         return Row(PARTITION, self.id, doc={"v": _FORMAT, **asdict(self)})
@@ -74,6 +87,11 @@ class EraseJob:
             called_at=doc["called_at"],
             swept=doc["swept"],
         )
+
+
+def object_job_id(channel_uid: str, label: int) -> str:
+    """Give the job that erases the voxels of an object."""
+    return f"{channel_uid}#{label}"
 
 
 def job_id_of(body: str) -> str:
@@ -95,9 +113,17 @@ def job_id_of(body: str) -> str:
 
 
 class EraseJobs:
-    """The rows of erasures and the calls to the worker."""
+    """The rows of erasures and the calls to the worker.
 
-    def __init__(self, table: Table, queue: Queue, clock: Callable[[], float]) -> None:
+    Parameters
+    ----------
+    table, queue
+        Where the rows and the calls are.
+    clock
+        Unix seconds.
+    """
+
+    def __init__(self, table: Table, queue: Queue, clock: Callable[[], float] = time.time) -> None:
         self._table = table
         self._queue = queue
         self._clock = clock
@@ -129,6 +155,21 @@ class EraseJobs:
         if job_ids:
             bodies = [json.dumps({"v": _FORMAT, "job": job_id}) for job_id in job_ids]
             self._queue.send(bodies, delay_s=min(math.ceil(delay_s), LONGEST_DELAY_S))
+
+    def begin(self, job: EraseJob) -> None:
+        """Store a job that needs no transaction, and call the worker to it."""
+        self._table.put(job.row)
+        self.call([job.id])
+
+    def call_later(self, job: EraseJob, delay_s: float) -> None:
+        """Call the worker to a job after a delay, or as late as a message can be held back."""
+        delay_s = min(max(delay_s, 0), LONGEST_DELAY_S)
+        self.call([job.id], delay_s)
+        self.postpone(job, delay_s)
+
+    def postpone(self, job: EraseJob, delay_s: float) -> None:
+        """Store a job as not overdue for some time: a message is on its way, or a worker there."""
+        self.note(replace(job, called_at=self._clock() + delay_s))
 
     def note(self, job: EraseJob) -> None:
         """Store what changed in a job, unless it has been done meanwhile."""

@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
+from typing import assert_never
 
 from ndlambda.services.cascade import Cascade
-from ndlambda.services.erase_jobs import LONGEST_DELAY_S, EraseJob, EraseJobs, EraseKind
+from ndlambda.services.erase_jobs import EraseJob, EraseJobs, EraseKind
 from ndlambda.services.label_erasure import LabelErasure
-from ndlambda.stores.ports import ObjectStore, Queue, Table
+from ndlambda.services.propagation_erasure import PropagationErasure
+from ndlambda.stores.ports import ObjectStore, Table
 
 GRACE_S = 900.0
 """The longest that a Lambda function runs."""
@@ -28,8 +30,12 @@ class Erasure:
 
     Parameters
     ----------
-    table, objects, queue
-        Where the catalogue, the voxels and the calls to the worker are.
+    table, objects
+        Where the catalogue and the voxels are.
+    jobs
+        What is still to be erased.
+    erase_object
+        Does a job of kind ``OBJECT`` (``ObjectErasureWorker.run``).
     grace_s
         Seconds from a deletion to the last pass over its objects; longer than any writer lives.
     clock
@@ -40,7 +46,8 @@ class Erasure:
         self,
         table: Table,
         objects: ObjectStore,
-        queue: Queue,
+        jobs: EraseJobs,
+        erase_object: Callable[[EraseJob], None],
         *,
         grace_s: float = GRACE_S,
         clock: Callable[[], float] = time.time,
@@ -48,9 +55,11 @@ class Erasure:
         self._objects = objects
         self._grace_s = grace_s
         self._clock = clock
-        self._jobs = EraseJobs(table, queue, clock)
-        self._cascade = Cascade(table, self._jobs)
+        self._jobs = jobs
+        self._erase_object = erase_object
+        self._cascade = Cascade(table, jobs)
         self._labels = LabelErasure(table)
+        self._propagation = PropagationErasure(table)
 
     @property
     def cascade(self) -> Cascade:
@@ -62,10 +71,15 @@ class Erasure:
         job = self._jobs.find(job_id)
         if job is None:
             return
-        if job.kind is EraseKind.CHANNEL:
-            self._erase_objects(job)
-        else:
-            self._cascade.finish(job)
+        match job.kind:
+            case EraseKind.CHANNEL:
+                self._erase_channel(job)
+            case EraseKind.OBJECT:
+                self._erase_object(job)
+            case EraseKind.DATASET | EraseKind.PROJECT:
+                self._cascade.finish(job)
+            case _:
+                assert_never(job.kind)
 
     def resend_pending(self) -> int:
         """Call the worker to jobs whose call is overdue, and give how many.
@@ -75,25 +89,23 @@ class Erasure:
         """
         return self._jobs.call_overdue()
 
-    def _erase_objects(self, job: EraseJob) -> None:
+    def _erase_channel(self, job: EraseJob) -> None:
         begun = self._clock()
         last_pass = job.deleted_at + self._grace_s
         if job.swept and begun < last_pass:
             if begun >= job.called_at:  # the delay of a message has a limit
-                self._call_later(job, last_pass - begun)
-        elif not (self._sweep(job.prefix) and self._labels.sweep(job.id)):
-            self._jobs.call([job.id])
-            self._jobs.note(replace(job, called_at=self._clock()))
+                self._jobs.call_later(job, last_pass - begun)
+        elif not (
+            self._propagation.sweep(job.id)
+            and self._sweep(job.prefix)
+            and self._labels.sweep(job.id)
+        ):
+            self._jobs.call_later(job, 0)
         elif begun < last_pass:
-            self._call_later(replace(job, swept=True), last_pass - self._clock())
+            self._jobs.call_later(replace(job, swept=True), last_pass - self._clock())
         else:
             self._labels.end(job.id)
             self._jobs.end(job.id)
-
-    def _call_later(self, job: EraseJob, delay_s: float) -> None:
-        delay_s = min(max(delay_s, 0), LONGEST_DELAY_S)
-        self._jobs.call([job.id], delay_s)
-        self._jobs.note(replace(job, called_at=self._clock() + delay_s))
 
     def _sweep(self, prefix: str) -> bool:
         """Delete the objects under a prefix; False when there are too many for one run."""

@@ -1,18 +1,19 @@
-"""Removing a deleted channel's rows: its index of labels, and at last its counter of ids."""
+"""Removing a deleted channel's rows: of its labels and objects, at last its counter of ids."""
 
 from ndlambda.services.label_ids import counter_key
 from ndlambda.services.label_index import SHARDS, partition
+from ndlambda.services.ramon_erasure import erase_channel
 from ndlambda.stores.ports import MAX_TRANSACTION, Delete, Table
 
 _PAGES_A_RUN = 100
 
 
 class LabelErasure:
-    """The rows that painters left of channels that are no more.
+    """The rows of labels and objects of channels that are no more.
 
-    Painters raise the counter before they enter anything, so a channel without a counter has no
-    rows. The counter goes only when nobody can be painting any more: one that has begun does not
-    raise it again.
+    Whoever paints or makes objects raises the counter before entering anything, so a channel
+    without a counter has no rows. The counter goes only when nobody can be writing any more: one
+    that has begun does not raise it again.
 
     Parameters
     ----------
@@ -24,7 +25,7 @@ class LabelErasure:
         self._table = table
 
     def sweep(self, uid: str) -> bool:
-        """Delete rows of the index; False when there are too many for one run."""
+        """Delete all rows but the counter; False when there are too many for one run."""
         if self._table.get(*counter_key(uid)) is None:
             return True
         pages = 0
@@ -34,7 +35,7 @@ class LabelErasure:
                     return False
                 self._table.transact([Delete(row.pk, row.sk) for row in rows])
                 pages += 1
-        return True
+        return erase_channel(self._table, uid, most_rows=_PAGES_A_RUN * MAX_TRANSACTION)
 
     def end(self, uid: str) -> None:
         """Delete the counter, after the last sweep."""

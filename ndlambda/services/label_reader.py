@@ -4,11 +4,10 @@ The index says where to look and may say too much; the voxels decide. Boxes and 
 zero-based voxels of one resolution.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -18,9 +17,11 @@ from ndlambda.cuboids.label_block import LabelBlock
 from ndlambda.cuboids.layout import SlotPart, needed_slots
 from ndlambda.errors import InvalidArgumentError, PayloadTooLargeError
 from ndlambda.model.catalog import Channel
-from ndlambda.services.label_box import cuboids_box, mask_box, tight_box
+from ndlambda.services.label_box import cuboids_box
 from ndlambda.services.label_index import LabelIndex
+from ndlambda.services.label_shapes import LabelShapes
 from ndlambda.services.label_volume import LabelVolume
+from ndlambda.services.label_zoom import Shown
 from ndlambda.services.pool import run_all
 from ndlambda.services.region import Region
 from ndlambda.space.box import Box
@@ -32,10 +33,7 @@ from ndlambda.voxels.paint import distinct
 MAX_POINTS = 1 << 25
 """Most voxels that are listed point by point: 400 MB."""
 
-_OBJECTS_AT_ONCE = 64
-
 _Result = TypeVar("_Result")
-_Item = TypeVar("_Item")
 _Rows: TypeAlias = tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint64]]
 """Points (n, 3), their own labels (n,), one extra label of each (n,)."""
 
@@ -58,7 +56,7 @@ class LabelledPoints:
 
 
 class LabelReader:
-    """Reads labels with the extra ones.
+    """Reads labels with the extra ones, as they are stored; in ``shapes`` also zoomed.
 
     Parameters
     ----------
@@ -72,6 +70,7 @@ class LabelReader:
         self._objects = objects
         self._index = index
         self._executor = executor
+        self.shapes = LabelShapes(objects, index, executor)
 
     def ids_in(
         self, channel: Channel, region: Region, *, extras: bool = False
@@ -132,28 +131,18 @@ class LabelReader:
         CuboidDecodeError
             A stored supercuboid is damaged.
         """
-
-        def find(code: int, slots: list[int]) -> list[NDArray[np.uint32]]:
-            block = self._block(volume, code)
-            return [
-                (np.argwhere(block.has_label(slot, label))[:, ::-1] + volume.corner(code, slot))
-                .astype(np.uint32)
-                for slot in slots
-            ]  # fmt: skip
-
-        found: list[NDArray[np.uint32]] = [np.empty((0, 3), np.uint32)]
         total = 0
-        by_object = volume.by_supercuboid(self._index.cuboids(volume.scope, label))
-        for some in _batches(by_object.items(), _OBJECTS_AT_ONCE):
-            for points in run_all(self._executor, (partial(find, *each) for each in some)):
-                found += points
-                total += sum(map(len, points))
+
+        def admit(voxels: int) -> None:
+            nonlocal total
+            total += voxels
             if total > MAX_POINTS:
                 raise PayloadTooLargeError(
                     f"Label {label} has more than {MAX_POINTS} voxels; read it as a cutout.",
                     limit=MAX_POINTS,
                 )
-        return np.concatenate(found)
+
+        return self.shapes.voxels(Shown(volume), [label], admit)
 
     def cuboids_of(
         self, volume: LabelVolume, label: int, box: Box | None = None
@@ -176,27 +165,10 @@ class LabelReader:
         CuboidDecodeError
             A stored supercuboid is damaged.
         """
+        if tight:
+            return self.shapes.bounding_box(Shown(volume), [label])
         codes = self._index.cuboids(volume.scope, label)
-        if not codes.size:
-            return None
-        if not tight:
-            return cuboids_box(codes, volume.level.cuboid_xyz)
-
-        def look(code: int, slots: list[int]) -> list[tuple[int, Box | None]]:
-            block = self._block(volume, code)
-            return [
-                (
-                    volume.cuboid(code, slot),
-                    mask_box(block.has_label(slot, label), volume.corner(code, slot)),
-                )
-                for slot in slots
-            ]
-
-        def look_at(wanted: NDArray[np.uint64]) -> dict[int, Box | None]:
-            tasks = (partial(look, *each) for each in volume.by_supercuboid(wanted).items())
-            return dict(chain.from_iterable(run_all(self._executor, tasks)))
-
-        return tight_box(codes, look_at)
+        return cuboids_box(codes, volume.level.cuboid_xyz) if codes.size else None
 
     def exceptions_in(self, channel: Channel, region: Region) -> LabelledPoints:
         """Give the voxels of a region, at its one time point, that have extra labels.
@@ -253,12 +225,6 @@ class LabelReader:
                 yield from ((volume, cell) for cell in found if cell.code in codes)
 
         return run_all(self._executor, (partial(task, *each) for each in cells()))
-
-
-def _batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
 
 
 def _pieces(volume: LabelVolume, cell: Cell) -> tuple[SlotPart, ...]:

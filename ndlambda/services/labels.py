@@ -1,11 +1,11 @@
-"""Labels of annotation channels: painted, erased, found.
+"""Labels of annotation channels: painted, erased, merged, found.
 
 Boxes and points are zero-based voxels of one resolution (dataset offset already taken away). Every
 change keeps the index of labels a superset of the truth (``label_painter``) and the counter of ids
 above every label that was painted.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from functools import partial
 from typing import Any
@@ -22,7 +22,6 @@ from ndlambda.errors import (
     OutOfBoundsError,
     PayloadTooLargeError,
     ShapeMismatchError,
-    WriteContentionError,
 )
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.discipline import Discipline
@@ -30,17 +29,18 @@ from ndlambda.services.label_ids import LabelIds, check_label
 from ndlambda.services.label_index import LabelIndex
 from ndlambda.services.label_painter import Edit, LabelPainter
 from ndlambda.services.label_reader import LabelReader
+from ndlambda.services.label_rewrite import LabelRewrite, PartEdit
 from ndlambda.services.label_sweep import LabelSweep
 from ndlambda.services.label_volume import LabelVolume, check_annotation
+from ndlambda.services.propagation_marks import Touched
 from ndlambda.services.region import Region
 from ndlambda.services.volume import VolumeService
 from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.space.box import Box
 from ndlambda.space.grid import Cell, cover
 from ndlambda.space.morton import AXIS_LIMIT, encode_indices
 from ndlambda.stores.ports import ObjectStore, Table
 from ndlambda.voxels.paint import Stroke
-
-_ERASING_ROUNDS = 10
 
 
 class LabelService:
@@ -51,7 +51,7 @@ class LabelService:
     objects, table
         Where supercuboids and index rows lie.
     volume
-        Knows limits, and which channels may be written.
+        Knows limits, which channels may be written, and what writes go through.
     executor, row_executor
         Threads, one for each supercuboid at work, and others, one for each request to the table.
     options
@@ -74,6 +74,7 @@ class LabelService:
         self.ids = LabelIds(table)
         self.read = LabelReader(objects, self._index, executor)
         self.sweeper = LabelSweep(objects, self._index, executor, self._options)
+        self._rewrite = LabelRewrite(self._index, self._painter, self.sweeper, volume.marks)
 
     def paint(
         self, channel: Channel, region: Region, labels: NDArray[Any], discipline: Discipline
@@ -120,7 +121,8 @@ class LabelService:
                     if not is_zero(values):
                         yield volume, cell.code, partial(_dense, volume, cell, values, discipline)
 
-        self._painter.edit_all(edits())
+        with self._volume.marks.writing(channel, partial(Touched.by_region, channel, region)):
+            self._painter.edit_all(edits())
 
     def paint_voxels(
         self,
@@ -166,10 +168,12 @@ class LabelService:
             discipline = Discipline.PRESERVE
         if discipline is not Discipline.REDUCE:
             self.ids.claim(channel, label)
-        self._painter.edit_all(
-            (volume, code, partial(_strokes, strokes, discipline))
-            for code, strokes in _by_supercuboid(volume, points_xyz, label)
-        )
+        touched = partial(Touched.by_points, channel, volume.level, volume.time_point, points_xyz)
+        with self._volume.marks.writing(channel, touched):
+            self._painter.edit_all(
+                (volume, code, partial(_strokes, strokes, discipline))
+                for code, strokes in _by_supercuboid(volume, points_xyz, label)
+            )
 
     def erase_label(
         self, dataset: Dataset, channel: Channel, label: int, resolution: int | None = None
@@ -190,22 +194,59 @@ class LabelService:
         """
         check_annotation(channel)
         self._volume.check_writable(channel)
-        for _ in range(_ERASING_ROUNDS):
-            found = False
-            for page in self._index.entries(channel.uid, label):
-                targets: dict[tuple[LabelVolume, int], None] = {}
-                for entry in page:
-                    if resolution in {None, entry.scope.resolution}:
-                        found = True
-                        volume = LabelVolume.of_scope(dataset, channel, entry.scope)
-                        codes = (volume.supercuboid(cuboid)[0] for cuboid in entry.codes)
-                        targets.update(((volume, code), None) for code in codes)
-                erase = partial(_erased, label)
-                self._painter.edit_all((volume, code, erase) for volume, code in targets)
-            if not found:
-                return
-            self.sweeper.sweep(dataset, channel, label)
-        raise WriteContentionError(f"Others keep painting label {label}; erase it again.")
+        self._rewrite.until_gone(dataset, channel, [label], partial(_erased, label), resolution)
+
+    def merge_labels(
+        self,
+        dataset: Dataset,
+        channel: Channel,
+        survivor: int,
+        losers: Collection[int],
+        resolution: int | None = None,
+    ) -> None:
+        """Put one label in the place of others, own and extra, as ``erase_label`` erases one.
+
+        A voxel that had the survivor and losers has the survivor once. May be repeated after a
+        failure.
+
+        Raises
+        ------
+        InvalidArgumentError
+            It is no annotation channel, the survivor does not fit it (``check_label``), or is among
+            the losers.
+        ReadOnlyChannelError, InvalidStateError
+            The channel takes no writes now.
+        WriteContentionError
+            Others keep painting a loser.
+        """
+        edit = self._merging(channel, survivor, losers)
+        self._rewrite.until_gone(dataset, channel, losers, edit, resolution)
+
+    def merge_labels_in(
+        self, channel: Channel, region: Region, survivor: int, losers: Collection[int]
+    ) -> None:
+        """Put one label in the place of others inside a region; they stay outside of it.
+
+        Raises
+        ------
+        OutOfBoundsError
+            The region leaves the volume.
+        InvalidArgumentError, ReadOnlyChannelError, InvalidStateError
+            As ``merge_labels``; the first also for a near-isotropic region.
+        WriteContentionError
+            Other writers kept winning one supercuboid.
+        """
+        edit = self._merging(channel, survivor, losers)
+        region.check()
+        self._rewrite.in_region(channel, region, losers, edit)
+
+    def _merging(self, channel: Channel, survivor: int, losers: Collection[int]) -> PartEdit:
+        check_annotation(channel)
+        self._volume.check_writable(channel)
+        if survivor in losers:
+            raise InvalidArgumentError(f"Label {survivor} cannot be merged into itself.")
+        self.ids.claim(channel, survivor)
+        return partial(_merged, np.array(sorted(losers), np.uint64), survivor)
 
     def _volumes(
         self, channel: Channel, region: Region, labels: NDArray[Any]
@@ -264,8 +305,15 @@ def _strokes(strokes: Mapping[int, Stroke], discipline: Discipline, block: Label
     return block.painted(strokes, discipline)
 
 
-def _erased(label: int, block: LabelBlock) -> Change:
+def _erased(label: int, block: LabelBlock, box: Box | None) -> Change:
+    del box  # a label is erased everywhere
     return block.erased(label)
+
+
+def _merged(
+    losers: NDArray[np.uint64], survivor: int, block: LabelBlock, box: Box | None
+) -> Change:
+    return block.relabelled(losers, survivor, box)
 
 
 def _by_supercuboid(

@@ -4,7 +4,7 @@ It knows neither permissions nor voxels: ids come from the channel's counter and
 by whoever paints, both given as small protocols.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ from ndlambda.model.ramon import (
 )
 from ndlambda.services.ramon_query import ObjectFinder
 from ndlambda.services.ramon_rows import Gone, ObjectRows, state_of
-from ndlambda.stores.ports import Row, Table
+from ndlambda.stores.ports import Action, Row, Table
 
 _ATTEMPTS = 32
 _READ_AT_ONCE = 100
@@ -51,12 +51,23 @@ class IdAllocator(Protocol):
 class VoxelEraser(Protocol):
     """Takes objects out of the voxels."""
 
+    def begin_action(self, channel: Channel, annotation_id: int) -> Action:
+        """Give what stores the job of erasing an object, for the transaction that deletes it.
+
+        Whoever dies behind that has left a job, to which a worker is called before long; when it
+        is done it calls ``Ramon.finish_deletion``.
+        """
+        ...
+
     def erase(self, channel: Channel, annotation_id: int) -> bool:
         """Erase an object at all resolutions; harmless when repeated.
 
-        False: there is much to do, so that a job was stored and called for; when it is done it
-        calls ``Ramon.finish_deletion``.
+        False: there is much to do, so that the job is stored and the worker called to it.
         """
+        ...
+
+    def end_action(self, channel: Channel, annotation_id: int) -> Action:
+        """Give what ends the job, if any, for the transaction that notes that it is done."""
         ...
 
 
@@ -265,6 +276,12 @@ class Ramon:
         """
         return self._finder.find(_uid(channel), query, within)
 
+    def find_objects(
+        self, channel: Channel, query: Query, within: AbstractSet[int] | None = None
+    ) -> Iterator[Annotation]:
+        """Iterate over such objects themselves, by ascending id; the query's limit is not kept."""
+        return self._finder.objects(_uid(channel), query, within)
+
     def top_keys(
         self, channel: Channel, count: int = 10, ramon_type: RamonType | None = None
     ) -> list[tuple[str, int]]:
@@ -276,17 +293,18 @@ class Ramon:
     def delete(self, channel: Channel, ids: Sequence[int]) -> list[int]:
         """Delete objects with their voxels; repeated, or of ids without object, it is success.
 
-        An object is not found from here on, and is in no answer to a query. Its id stays used.
+        An object is not found from here on, and is in no answer to a query. Its id stays used. A
+        call that breaks off behind that has left a job to a worker, which erases the voxels;
+        labels without an object, which nothing is known of, are erased by a repetition.
 
         Returns
         -------
         list of int
             Those whose voxels a job is still erasing.
         """
-        uid = _uid(channel)
         unfinished: list[int] = []
         for annotation_id in dict.fromkeys(ids):
-            self._mark_deleted(uid, annotation_id)
+            self._mark_deleted(channel, annotation_id)
             if self._eraser.erase(channel, annotation_id):
                 self.finish_deletion(channel, annotation_id)
             else:
@@ -294,15 +312,19 @@ class Ramon:
         return unfinished
 
     def finish_deletion(self, channel: Channel, annotation_id: int) -> None:
-        """Note that all voxels of a deleted object are erased. Harmless when repeated."""
+        """Note that all voxels of a deleted object are erased, which ends the job of doing so.
+
+        Harmless when repeated. Of an id without a deleted object nothing is noted.
+        """
         uid = _uid(channel)
+        end = self._eraser.end_action(channel, annotation_id)
         for _ in range(_ATTEMPTS):
             row = self._rows.find_settled(uid, annotation_id)
             state = state_of(row)
             if not (isinstance(state, Gone) and state.erasing):
                 return
             try:
-                self._rows.change(uid, annotation_id, row, replace(state, erasing=False))
+                self._rows.change(uid, annotation_id, row, replace(state, erasing=False), [end])
             except PreconditionFailedError:
                 continue
             return
@@ -340,13 +362,15 @@ class Ramon:
             return new
         raise _contended(annotation_id)
 
-    def _mark_deleted(self, uid: str, annotation_id: int) -> None:
+    def _mark_deleted(self, channel: Channel, annotation_id: int) -> None:
+        uid = _uid(channel)
+        begin = self._eraser.begin_action(channel, annotation_id)
         for _ in range(_ATTEMPTS):
             row = self._rows.find_settled(uid, annotation_id)
             if not isinstance(state_of(row), Annotation):
                 return
             try:
-                self._rows.change(uid, annotation_id, row, Gone(erasing=True))
+                self._rows.change(uid, annotation_id, row, Gone(erasing=True), [begin])
             except PreconditionFailedError:
                 continue
             return

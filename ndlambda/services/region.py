@@ -76,10 +76,15 @@ def layout_of(channel: Channel, level: Level) -> Layout:
     return Layout(channel.dtype, level.cuboid_xyz, channel.cuboids_per_axis, channel.codec)
 
 
-def object_key(channel: Channel, region: Region, time_point: int, code: int) -> str:
-    """Give the key of one supercuboid (design: ``project/channel/uid/resolution/time/morton``)."""
+def object_prefix(channel: Channel, region: Region, time_point: int) -> str:
+    """Give what the keys of all supercuboids of one level at one time point start with."""
     variant = "n" if region.neariso else ""
     return (
         f"{channel.project}/{channel.name}/{channel.uid}/{region.level.resolution}{variant}"
-        f"/{time_point}/{code:016x}"
+        f"/{time_point}/"
     )
+
+
+def object_key(channel: Channel, region: Region, time_point: int, code: int) -> str:
+    """Give the key of one supercuboid (design: ``project/channel/uid/resolution/time/morton``)."""
+    return f"{object_prefix(channel, region, time_point)}{code:016x}"

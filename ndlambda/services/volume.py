@@ -25,6 +25,7 @@ from ndlambda.errors import (
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.services.budget import ByteBudget
 from ndlambda.services.pool import run_all
+from ndlambda.services.propagation_marks import Marks, NoMarks, Touched
 from ndlambda.services.region import Region, layout_of, object_key
 from ndlambda.services.volume_options import VolumeOptions
 from ndlambda.space.box import Box
@@ -65,6 +66,10 @@ class VolumeService:
         Threads that get, decode, encode and put; its size bounds the bytes in flight.
     budget
         Bound on the arrays that all running calls hold.
+    options
+        Limits; patience with other writers.
+    marks
+        What writes to voxels go through; by default nothing is marked.
     """
 
     def __init__(
@@ -73,11 +78,13 @@ class VolumeService:
         executor: Executor,
         budget: ByteBudget,
         options: VolumeOptions | None = None,
+        marks: Marks | None = None,
     ) -> None:
         self._objects = objects
         self._executor = executor
         self._options = options or VolumeOptions()
         self.budget = budget
+        self.marks = marks or NoMarks()
 
     # --- reading ---------------------------------------------------------------------------
 
@@ -92,20 +99,28 @@ class VolumeService:
             It holds more voxels, or touches more cuboids, than one call may.
         """
         region.check()
-        limit = self._options.cutout_voxels
-        if region.voxels * channels > limit:
-            raise PayloadTooLargeError(
-                f"{region.voxels * channels} voxels are over the limit of {limit}; "
-                "ask in smaller boxes.",
-                limit=limit,
-                asked=region.voxels * channels,
-            )
+        self.check_voxels(region.voxels * channels)
         touched = region.cuboids * channels
         if touched > _MOST_CUBOIDS:  # a voxel at each of very many time points is work, too
             raise PayloadTooLargeError(
                 f"The request touches {touched} cuboids; {_MOST_CUBOIDS} may be. Ask in parts.",
                 limit=_MOST_CUBOIDS,
                 asked=touched,
+            )
+
+    def check_voxels(self, voxels: int) -> None:
+        """Refuse more voxels than one call may read or write.
+
+        Raises
+        ------
+        PayloadTooLargeError
+        """
+        limit = self._options.cutout_voxels
+        if voxels > limit:
+            raise PayloadTooLargeError(
+                f"{voxels} voxels are over the limit of {limit}; ask in smaller boxes.",
+                limit=limit,
+                asked=voxels,
             )
 
     def read(self, dataset: Dataset, channel: Channel, region: Region) -> NDArray[Any]:
@@ -130,7 +145,7 @@ class VolumeService:
         )
         base = dataset.pyramid.level(channel.resolution)
         if zoomed:
-            self._check_zoom(region, base)
+            self.check_zoom(region, base)
 
         cells = tuple(cover(region.box, layout.supercuboid_xyz))
         alone = len(cells) * (region.times[1] - region.times[0]) < _ALONE
@@ -210,7 +225,13 @@ class VolumeService:
             return True
         return None
 
-    def _check_zoom(self, region: Region, base: Level) -> None:
+    def check_zoom(self, region: Region, base: Level) -> None:
+        """Refuse a region that would be shown from too many voxels of another level.
+
+        Raises
+        ------
+        PayloadTooLargeError
+        """
         source = source_box(region.box, region.level, base)
         limit = self._options.cutout_voxels * _MAX_SOURCE_FACTOR
         if source.voxels * (region.times[1] - region.times[0]) > limit:
@@ -291,14 +312,15 @@ class VolumeService:
                 with np.errstate(invalid="ignore"):  # a signalling NaN is a voxel like another
                     self._write_cell(key, layout, cell, values, region.bounds)
 
-        run_all(
-            self._executor,
-            (
-                partial(write_cell, t, cell)
-                for t in range(*region.times)
-                for cell in cover(region.box, layout.supercuboid_xyz)
-            ),
-        )
+        with self.marks.writing(channel, partial(Touched.by_region, channel, region)):
+            run_all(
+                self._executor,
+                (
+                    partial(write_cell, t, cell)
+                    for t in range(*region.times)
+                    for cell in cover(region.box, layout.supercuboid_xyz)
+                ),
+            )
 
     def _write_cell(
         self, key: str, layout: Layout, cell: Cell, values: NDArray[Any], bounds: Box

@@ -59,13 +59,10 @@ def source_axes(
     centre
         See ``source_indices``.
     """
-    shift = level.resolution - base.resolution
-    z_scales = level.imagesize_xyz[2] != base.imagesize_xyz[2]
-    shifts = (shift, shift, shift if z_scales else 0)
     x, y, z = (
         source_indices(lo, hi, size, by, centre=centre)
         for lo, hi, size, by in zip(
-            box.start_xyz, box.stop_xyz, base.imagesize_xyz, shifts, strict=True
+            box.start_xyz, box.stop_xyz, base.imagesize_xyz, _shifts(level, base), strict=True
         )
     )
     return x, y, z
@@ -78,3 +75,28 @@ def source_box(box: Box, level: Level, base: Level) -> Box:
     start: XYZ = (int(firsts[0][0]), int(firsts[1][0]), int(firsts[2][0]))
     stop: XYZ = (int(axes[0][-1]) + 1, int(axes[1][-1]) + 1, int(axes[2][-1]) + 1)
     return Box(start, stop)
+
+
+def shown_box(box: Box, level: Level, base: Level) -> Box | None:
+    """Give the voxels of a level that show a box of another one, taken as labels are.
+
+    These are the voxels of the image whose ``source_axes`` without ``centre`` lie in the box; None
+    where there is none of them.
+    """
+    shifts = _shifts(level, base)
+    x0, y0, z0 = map(_first_shown, box.start_xyz, shifts)
+    x1, y1, z1 = map(min, map(_first_shown, box.stop_xyz, shifts), level.imagesize_xyz)
+    if x1 <= x0 or y1 <= y0 or z1 <= z0:
+        return None
+    return Box((x0, y0, z0), (x1, y1, z1))
+
+
+def _first_shown(source: int, shift: int) -> int:
+    """Give the first voxel whose source is not before one."""
+    return -(-source >> shift) if shift > 0 else source << -shift
+
+
+def _shifts(level: Level, base: Level) -> XYZ:
+    shift = level.resolution - base.resolution
+    z_scales = level.imagesize_xyz[2] != base.imagesize_xyz[2]
+    return shift, shift, shift if z_scales else 0

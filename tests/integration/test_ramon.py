@@ -224,11 +224,13 @@ def test_a_large_object_is_left_to_a_job(disk: RamonWorld) -> None:
     assert ramon.delete(CHANNEL, [5]) == [5]
     (row,) = disk.rows()
     assert row.doc["now"]["erasing"] is True
+    assert disk.jobs() == ["5"]
     ramon.finish_deletion(CHANNEL, 5)
     ramon.finish_deletion(CHANNEL, 5)
     ramon.finish_deletion(CHANNEL, 6)
     (row,) = disk.rows()
     assert row.doc["now"]["erasing"] is False
+    assert not disk.jobs()
 
 
 def test_a_merge_rewrites_references_and_keeps_where_objects_went(disk: RamonWorld) -> None:

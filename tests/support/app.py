@@ -166,6 +166,7 @@ def serving(folder: Path, endpoint: str | None = None, **settings: Any) -> Itera
             bucket=name,
             table=name,
             erase_queue=name,
+            propagate_queue=f"{name}-p",
         )
         runtime.create_aws_stores(chosen)
     server = Server(chosen)

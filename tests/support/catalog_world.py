@@ -10,7 +10,7 @@ from ndlambda.model.catalog import Channel, Dataset, Project, Token
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.services.access import Access
 from ndlambda.services.catalog import Catalog
-from ndlambda.services.erase_jobs import job_id_of
+from ndlambda.services.erase_jobs import EraseJob, EraseJobs, job_id_of
 from ndlambda.services.erasure import Erasure
 from ndlambda.stores.disk import DiskObjectStore, SqliteQueue, SqliteTable
 from ndlambda.stores.ports import ObjectStore, Overwrite, Queue, Table
@@ -51,7 +51,9 @@ class World:
         ports: list[Any] = [self.table, self.objects, self.queue]
         if plan is not None:
             ports = [Faulty(port, plan) for port in ports]
-        erasure = Erasure(*ports, grace_s=GRACE_S, clock=self.clock)
+        table, objects, queue = ports
+        jobs = EraseJobs(table, queue, self.clock)
+        erasure = Erasure(table, objects, jobs, no_objects, grace_s=GRACE_S, clock=self.clock)
         return erasure, Catalog(ports[0], erasure, clock=self.clock)
 
     def access(self, *, anonymous_write: bool = False) -> Access:
@@ -96,6 +98,11 @@ class World:
             return connection.execute(select).fetchall()
         finally:
             connection.close()
+
+
+def no_objects(job: EraseJob) -> None:
+    """Stand in for the worker that erases single objects, of which there are none here."""
+    raise AssertionError(job)
 
 
 def disk_world(folder: Path) -> World:

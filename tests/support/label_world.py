@@ -77,6 +77,8 @@ class LabelWorld:
         prefix = f"{target.project}/{target.name}/{target.uid}/"
         for info in self.objects.list(prefix):
             resolution, time_point, text = info.key.removeprefix(prefix).split("/")
+            if resolution.endswith("n"):
+                continue  # near-isotropic variants are not indexed
             level = dataset.pyramid.level(int(resolution))
             volume = LabelVolume(target, level, int(time_point))
             stored = self.objects.get(info.key)

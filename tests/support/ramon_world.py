@@ -10,18 +10,26 @@ from ndlambda.services.label_ids import LabelIds
 from ndlambda.services.ramon import Ramon
 from ndlambda.services.ramon_merge import RamonMerge
 from ndlambda.stores.disk import SqliteTable
-from ndlambda.stores.ports import Row, Table
+from ndlambda.stores.ports import Delete, Put, Row, Table
 from tests.support.faults import FaultPlan, Faulty
 
 CHANNEL = Channel("pr", "anno", ChannelType.ANNOTATION, DataType.UINT32, uid="uid-1")
+JOBS = "erase"
+"""The partition of jobs."""
 
 
 @dataclass
 class Eraser:
-    """Notes ids; those in ``large`` are left to a job."""
+    """Notes ids; those in ``large`` are left to a job, which is a row without contents."""
 
     erased: set[int] = field(default_factory=set)
     large: set[int] = field(default_factory=set)
+
+    def begin_action(self, channel: Channel, annotation_id: int) -> Put:
+        return Put(Row(JOBS, f"{annotation_id}"))
+
+    def end_action(self, channel: Channel, annotation_id: int) -> Delete:
+        return Delete(JOBS, f"{annotation_id}")
 
     def erase(self, channel: Channel, annotation_id: int) -> bool:
         self.erased.add(annotation_id)
@@ -46,6 +54,10 @@ class RamonWorld:
         from ndlambda.services.ramon_keys import partitions
 
         return [row for pk in partitions(uid) for row in self.table.query(pk).rows]
+
+    def jobs(self) -> list[str]:
+        """Give the ids whose voxels are still to be erased."""
+        return [row.sk for row in self.table.query(JOBS).rows]
 
     def index(self, uid: str = CHANNEL.uid) -> set[tuple[str, str]]:
         """Give the keys of the index rows."""

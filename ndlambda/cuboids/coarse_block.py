@@ -1,0 +1,110 @@
+"""A supercuboid of one level while it is made from those of the next finer level."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ndlambda.cuboids.codec import is_zero
+from ndlambda.cuboids.layout import Layout
+from ndlambda.space import morton
+from ndlambda.space.box import XYZ, Box
+from ndlambda.voxels.downsample import Method, downsample
+
+
+@dataclass(frozen=True, slots=True)
+class Halving:
+    """How supercuboids of one level become those of the next coarser one.
+
+    Attributes
+    ----------
+    fine, coarse
+        Layouts of the two levels. A cuboid of the fine one lies in one cuboid of the coarse one.
+    factors_xyz
+        Voxels that make one, an axis.
+    method
+        What becomes of them.
+    bounds
+        Zero-based voxels of the fine level; those outside have no part in any coarse voxel. None
+        is for labels, whose absence is 0 inside and outside.
+    """
+
+    fine: Layout
+    coarse: Layout
+    factors_xyz: XYZ
+    method: Method
+    bounds: Box | None
+
+
+class CoarseBlock:
+    """A supercuboid that fills up; in memory are only those of its cuboids that are not zero.
+
+    Parameters
+    ----------
+    halving
+        How it is made.
+    code
+        Its Morton code.
+
+    Attributes
+    ----------
+    cuboids
+        Slot to voxels (z, y, x), the coarse layout's; cuboids that are missing are zero.
+    """
+
+    def __init__(self, halving: Halving, code: int) -> None:
+        self._halving = halving
+        self._corner_xyz = _corner(code, halving.coarse.supercuboid_xyz)
+        self.cuboids: dict[int, NDArray[Any]] = {}
+
+    def add(self, code: int, cuboids: Iterable[tuple[int, NDArray[Any]]]) -> int:
+        """Take in a supercuboid of the fine level.
+
+        Parameters
+        ----------
+        code
+            Its Morton code.
+        cuboids
+            Slot and voxels (z, y, x) of its cuboids that are not zero.
+
+        Returns
+        -------
+        voxels
+            How many voxels of the volume they hold.
+        """
+        voxels = 0
+        fine = self._halving.fine
+        for slot, cuboid in cuboids:
+            whole = Box.at(_corner(code * fine.slots + slot, fine.cuboid_xyz), fine.cuboid_xyz)
+            bounds = self._halving.bounds
+            box = whole if bounds is None else whole.intersection(bounds)
+            if box is not None:
+                self._add(box.start_xyz, cuboid[box.slices_zyx(whole.start_xyz)])
+                voxels += box.voxels
+        return voxels
+
+    def _add(self, start_xyz: XYZ, voxels: NDArray[Any]) -> None:
+        halved = downsample(voxels, self._halving.factors_xyz, self._halving.method)
+        if is_zero(halved):
+            return
+        layout = self._halving.coarse
+        cell, inside = [], []
+        for start, factor, corner, edge in zip(
+            start_xyz, self._halving.factors_xyz, self._corner_xyz, layout.cuboid_xyz, strict=True
+        ):
+            index, rest = divmod(start // factor - corner, edge)
+            cell.append(index)
+            inside.append(rest)
+        slot = morton.encode(cell[0], cell[1], cell[2])
+        if slot not in self.cuboids:
+            self.cuboids[slot] = np.zeros(layout.cuboid_shape_zyx, layout.dtype)
+        z, y, x = halved.shape
+        part = Box.at((inside[0], inside[1], inside[2]), (x, y, z))
+        self.cuboids[slot][part.slices_zyx()] = halved
+
+
+def _corner(code: int, edges_xyz: XYZ) -> XYZ:
+    (x, y, z), (ex, ey, ez) = morton.decode(code), edges_xyz
+    return x * ex, y * ey, z * ez

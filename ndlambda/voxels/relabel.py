@@ -1,0 +1,65 @@
+"""One label in the place of others: what becomes of the voxels of objects that are merged.
+
+A voxel's own label and its extra ones are changed alike. The survivor then is what a painted label
+is: an extra label of a voxel once, and not beside itself as the voxel's own.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ndlambda.space.box import Box
+from ndlambda.voxels.extra_labels import ExtraLabels
+from ndlambda.voxels.paint import Painted, distinct
+
+
+def is_any(array: NDArray[Any], labels: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Give where an array of unsigned integers of any shape has one of some labels."""
+    fitting = labels[labels <= np.iinfo(array.dtype).max].astype(array.dtype)
+    if fitting.size == 1:  # some ten times as fast as the general way
+        found: NDArray[np.bool_] = array == fitting[0]
+        return found
+    return np.isin(array, fitting)
+
+
+def relabel(
+    base: NDArray[Any],
+    extra: ExtraLabels,
+    losers: NDArray[np.uint64],
+    survivor: int,
+    part: Box | None = None,
+) -> Painted:
+    """Give a block in which one label has taken the place of others; nothing changes in place.
+
+    Parameters
+    ----------
+    base
+        Labels (z, y, x), unsigned, C-ordered.
+    extra
+        Extra labels of the block.
+    losers, survivor
+        The labels that go, and the one that takes their place; it is none of them.
+    part
+        Only there, in voxels from the block's corner; None is everywhere.
+    """
+    own = is_any(base, losers)
+    beside = np.isin(extra.labels, losers)
+    if part is not None:
+        inside = np.zeros(base.shape, np.bool_)
+        inside[part.slices_zyx()] = True
+        own &= inside
+        beside &= inside.reshape(-1)[extra.at]
+    painted, kept = base, extra
+    if own.any():
+        painted = base.copy()
+        painted[own] = survivor
+    if beside.any():
+        kept = ExtraLabels.of(extra.at, np.where(beside, np.uint64(survivor), extra.labels))
+    if painted is base and kept is extra:
+        return Painted(base, extra)
+    redundant = kept.labels == painted.reshape(-1)[kept.at]
+    if redundant.any():
+        kept = kept.where(~redundant)
+    before, after = distinct(base) | extra.distinct(), distinct(painted) | kept.distinct()
+    return Painted(painted, kept, after - before, before - after)

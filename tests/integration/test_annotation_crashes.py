@@ -1,0 +1,237 @@
+"""Uploads and deletions that die at any step: a repetition leaves what one that lived leaves."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ndlambda.errors import AlreadyExistsError
+from ndlambda.model.catalog import Channel
+from ndlambda.model.discipline import Discipline
+from ndlambda.model.ramon import Annotation, Segment, Synapse
+from ndlambda.services import object_erasure
+from ndlambda.services.annotation_options import WriteMode
+from ndlambda.services.label_volume import LabelVolume
+from ndlambda.services.ramon_rows import Gone, ObjectRows
+from ndlambda.space.box import Box
+from ndlambda.wire.ramon.contract import RamonItem
+from tests.support.annotation_world import (
+    DATASET,
+    AnnotationWorld,
+    Process,
+    block,
+    disk_world,
+    points,
+)
+from tests.support.faults import Crash, FaultPlan
+from tests.support.label_world import LabelWorld, missing
+
+BOX = Box((120, 120, 10), (136, 136, 20))
+OVER = Box((130, 130, 12), (140, 140, 14))
+"""Both in four cuboids of one supercuboid."""
+PAIRS = {f"{number}": "v" for number in range(60)}
+"""Two objects with these are stored in two transactions."""
+ITEMS = (
+    block(Segment(5, kvpairs=PAIRS), BOX),
+    block(Synapse(7, segments=(5,), kvpairs=PAIRS), OVER),
+    points(Annotation(9), [[0, 0, 0], [150, 100, 5]]),
+    RamonItem(Synapse(11, segments=tuple(range(100, 230)))),
+)
+"""The last is stored in several steps of its own."""
+LABELS = (1, 2, 5, 7, 9, 11, 99)
+Act = Callable[[AnnotationWorld, Process, Channel], None]
+
+
+def upload(mode: WriteMode) -> Act:
+    def act(world: AnnotationWorld, process: Process, channel: Channel) -> None:
+        try:
+            process.writer.upload(DATASET, channel, ITEMS, mode)
+        except AlreadyExistsError:
+            # Nothing was left to be completed: its dead predecessor had come to the end.
+            assert world.own.ramon.get_many(channel, [item.ramon.id for item in ITEMS])
+
+    return act
+
+
+def update(world: AnnotationWorld, process: Process, channel: Channel) -> None:
+    items = [block(Segment(1, kvpairs=PAIRS), OVER), points(Annotation(2), [[9, 9, 9]])]
+    process.writer.upload(DATASET, channel, items, WriteMode(update=True))
+
+
+def delete(world: AnnotationWorld, process: Process, channel: Channel) -> None:
+    process.writer.delete(channel, [1, 2, 99])
+    world.pump(process)
+
+
+CASES = {
+    "create": upload(WriteMode()),
+    "create beside": upload(WriteMode(Discipline.EXCEPTION)),
+    "update": update,
+    "delete": delete,
+}
+
+
+@pytest.fixture(scope="module")
+def pools() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
+    """One thread each, so that the steps come in one order."""
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+        yield first, second
+
+
+@pytest.fixture(autouse=True)
+def one_supercuboid_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_erasure, "LARGE_SUPERCUBOIDS", 1)
+
+
+def prepared(folder: Path, pools: Any) -> Channel:
+    """Make a channel with an object of two supercuboids and a small one."""
+    world = disk_world(folder, pools)
+    world.populate()
+    channel = world.channel()
+    wide = Box((110, 130, 10), (130, 140, 36))
+    items = [block(Segment(1, author="a"), wide), points(Annotation(2), [[0, 0, 0], [1, 0, 0]])]
+    world.own.writer.upload(DATASET, channel, items, WriteMode())
+    world.close()
+    return channel
+
+
+def copied(folder: Path, name: str, pools: Any) -> AnnotationWorld:
+    shutil.copytree(folder / "prepared", folder / name)
+    return disk_world(folder / name, pools)
+
+
+def seen(world: AnnotationWorld, channel: Channel) -> tuple[Any, ...]:
+    """Give everything that anybody sees, and the jobs that are left."""
+    volume = LabelVolume(channel, DATASET.pyramid.level(0), 0)
+    read = world.own.labels.read
+    voxels = {n: sorted(map(tuple, read.voxels_of(volume, n).tolist())) for n in LABELS}
+    states = ObjectRows(world.table).find_many(channel.uid, LABELS)
+    return world.stored(channel), states, voxels, world.image(channel).tobytes(), world.jobs
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("name", CASES)
+def test_what_died_anywhere_and_is_repeated_is_done_once(
+    tmp_path: Path, pools: Any, name: str, when: Any
+) -> None:
+    """Each request to a store is the last of its process once.
+
+    Seen to fail with objects stored in front of their voxels; with a body that was stored in part
+    refused; and without ``find_settled``, where the storing of a long object had begun.
+    """
+    channel, act = prepared(tmp_path / "prepared", pools), CASES[name]
+    undisturbed = copied(tmp_path, "undisturbed", pools)
+    act(undisturbed, undisturbed.own, channel)
+    undisturbed.let_all_work_end()
+    expected = seen(undisturbed, channel)
+    for step in count(1):
+        world = copied(tmp_path, f"{step}", pools)
+        plan = FaultPlan(step, when)
+        with suppress(Crash):
+            act(world, world.process(plan), channel)
+        check_invariants(world, channel, plan)
+        act(world, world.own, channel)
+        world.let_all_work_end()
+        assert seen(world, channel) == expected, plan.log
+        world.close()
+        shutil.rmtree(tmp_path / f"{step}")
+        if not plan.fired:
+            assert step > 10
+            return
+
+
+def check_invariants(world: AnnotationWorld, channel: Channel, plan: FaultPlan) -> None:
+    """Check what holds at any time, without repeating anything."""
+    labels = LabelWorld(world.objects, world.table, *world.pools)
+    truth = labels.truth(DATASET, channel)
+    assert not missing(truth, labels.indexed(channel)), plan.log
+    last = world.own.labels.ids.last(channel)
+    objects = world.stored(channel)
+    assert last >= max((label for _, label in truth), default=0), plan.log
+    assert last >= max((ramon.id for ramon in objects), default=0), plan.log
+    painted = {label for _, label in truth}
+    new = {ramon.id for ramon in objects} & {item.ramon.id for item in ITEMS if item.data}
+    assert new <= painted, plan.log  # whoever finds a new object finds its voxels
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_worker_that_dies_anywhere_is_followed_by_one_that_ends_the_job(
+    tmp_path: Path, pools: Any, when: Any
+) -> None:
+    """Seen to fail with the job ended in front of ``finish_deletion``, or of the erasure."""
+    channel = prepared(tmp_path / "prepared", pools)
+    for step in count(1):
+        world = copied(tmp_path, f"{step}", pools)
+        assert world.own.writer.delete(channel, [1]) == [1]
+        plan = FaultPlan(step, when)
+        with suppress(Crash):
+            world.process(plan).erasure.run(f"{channel.uid}#1")
+        world.let_all_work_end()
+        assert set(np.unique(world.image(channel)).tolist()) == {0, 2}, plan.log
+        states = ObjectRows(world.table).find_many(channel.uid, [1])
+        assert states == {1: Gone(erasing=False)}, plan.log
+        assert not world.jobs, plan.log
+        world.close()
+        if not plan.fired:
+            assert step > 10
+            return
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_every_label_has_an_object_after_new_objects_were_uploaded_again(
+    tmp_path: Path, pools: Any, when: Any
+) -> None:
+    """The repetition is given other ids, and paints over those of the one that died."""
+    channel = prepared(tmp_path / "prepared", pools)
+    items = [block(Segment(author="a"), BOX), points(Annotation(), [[5, 5, 5]])]
+    for step in count(1):
+        world = copied(tmp_path, f"{step}", pools)
+        plan = FaultPlan(step, when)
+        with suppress(Crash):
+            world.process(plan).writer.upload(DATASET, channel, items, WriteMode())
+        segment, spot = world.own.writer.upload(DATASET, channel, items, WriteMode())
+        image = world.image(channel)
+        assert (image == segment).sum() == BOX.voxels
+        assert image[5, 5, 5] == spot
+        stored = {ramon.id for ramon in world.stored(channel)}
+        assert set(np.unique(image).tolist()) - {0} <= stored, plan.log
+        world.close()
+        if not plan.fired:
+            assert step > 10
+            return
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_deletion_that_nobody_repeats_is_completed_by_the_worker(
+    tmp_path: Path, pools: Any, when: Any
+) -> None:
+    """An object is either as it was, or gone with all of its voxels, and no job is left.
+
+    Seen to fail with the job stored behind the transaction that deletes the object.
+    """
+    channel = prepared(tmp_path / "prepared", pools)
+    before = {1: Segment(1, author="a"), 2: Annotation(2)}
+    for step in count(1):
+        world = copied(tmp_path, f"{step}", pools)
+        plan = FaultPlan(step, when)
+        with suppress(Crash):
+            world.process(plan).writer.delete(channel, [1, 2])
+        world.let_all_work_end()
+        assert not world.jobs, plan.log
+        states = ObjectRows(world.table).find_many(channel.uid, [1, 2])
+        kept = {n for n, state in states.items() if state == before[n]}
+        gone = {n for n, state in states.items() if state == Gone(erasing=False)}
+        assert kept | gone == {1, 2}, plan.log
+        assert set(np.unique(world.image(channel)).tolist()) - {0} == kept, plan.log
+        world.close()
+        shutil.rmtree(tmp_path / f"{step}")
+        if not plan.fired:
+            assert not kept
+            assert step > 10
+            return

@@ -1,0 +1,391 @@
+"""Objects merged with their voxels: everywhere, at one resolution, in a box, and after crashes."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ndlambda.cuboids.label_block import LabelBlock
+from ndlambda.errors import (
+    InvalidArgumentError,
+    InvalidStateError,
+    NotFoundError,
+    OutOfBoundsError,
+    ReadOnlyChannelError,
+    ResolutionNotFoundError,
+    WriteContentionError,
+)
+from ndlambda.model.discipline import Discipline
+from ndlambda.model.dtypes import ChannelType, DataType
+from ndlambda.model.ramon import Neuron, Segment, Synapse, parse_query
+from ndlambda.services.annotation_options import Voxels
+from ndlambda.services.label_volume import LabelVolume
+from ndlambda.services.ramon_merge import RamonMerge
+from ndlambda.services.volume import UNDER_PROPAGATION
+from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.space.box import Box
+from tests.support.faults import Crash, FaultPlan
+from tests.support.label_world import DATASET, channel, filled, missing, region
+from tests.support.object_world import Model, ObjectWorld, Process, disk_world
+
+CHANNEL = channel(endtime=2)
+BOX = Box((116, 60, 10), (132, 64, 20))
+"""In four cuboids of one supercuboid."""
+NEXT, OVER = BOX.shifted((16, 0, 0)), BOX.shifted((8, 2, 4))
+FAR = Box((0, 140, 33), (9, 150, 40))
+"""In another supercuboid."""
+ALL = parse_query([])
+
+
+@pytest.fixture(scope="module")
+def pools() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
+    with ThreadPoolExecutor(4) as first, ThreadPoolExecutor(4) as second:
+        yield first, second
+
+
+@pytest.fixture
+def world(tmp_path: Path, pools) -> ObjectWorld:
+    return disk_world(tmp_path, pools)
+
+
+def populate(process: Process) -> list[Model]:
+    """Paint three objects side by side and over one another, at two times and resolutions."""
+    models = [Model(DATASET, CHANNEL, time_point=time_point) for time_point in (0, 1)]
+    for time_point, model in enumerate(models):
+        for resolution in (0, 1):
+            for label, box in ((1, BOX), (2, NEXT), (3, FAR)):
+                ends = (box.start_xyz, box.stop_xyz)
+                there = Box(*(tuple(n >> resolution for n in end) for end in ends))
+                model.paint(process.labels, resolution, there.shifted((time_point, 0, 0)), label)
+        model.add(process.labels, 0, OVER, 2)
+        model.add(process.labels, 0, NEXT, 1)
+        model.add(process.labels, 0, FAR, 4)
+    for ramon in (
+        Segment(1, author="survivor"),
+        Segment(2, neuron=6),
+        Segment(3),
+        Segment(4, parentseed=2),
+        Synapse(5, segments=(1, 2, 3)),
+        Neuron(6),
+    ):
+        process.ramon.create(CHANNEL, ramon)
+    return models
+
+
+def check_voxels(world: ObjectWorld, models: list[Model]) -> None:
+    """Compare all labels, own and extra, with the models, and the index with the truth."""
+    read = world.service().read
+    for time_point, model in enumerate(models):
+        for level in DATASET.pyramid.all_levels():
+            volume, resolution = LabelVolume(CHANNEL, level, time_point), level.resolution
+            whole = region(DATASET, level.box, time_point, resolution)
+            shown = read.cutout_of(CHANNEL, whole, range(1, 7))[0]
+            own, extra = model.own[resolution], model.extra[resolution]
+            np.testing.assert_array_equal(np.where(own > 0, shown, 0), own)
+            for label in range(1, 7):
+                points = read.voxels_of(volume, label)[:, ::-1]
+                expected = np.argwhere(model.mask(resolution, [label]))
+                np.testing.assert_array_equal(
+                    np.unique(points, axis=0), np.unique(expected, axis=0)
+                )
+            listed = read.exceptions_in(CHANNEL, whole)
+            pairs = sum(int(mask.sum()) for mask in extra.values())
+            assert np.count_nonzero(listed.labels[:, 1:]) == pairs
+    assert world.indexed(CHANNEL) == world.truth(DATASET, CHANNEL)
+
+
+def everywhere(models: list[Model], survivor: int, losers: list[int]) -> None:
+    for model in models:
+        for level in DATASET.pyramid.all_levels():
+            model.relabel(level.resolution, survivor, losers, level.box)
+
+
+def objects(process: Process) -> list[Any]:
+    return process.ramon.get_many(CHANNEL, process.ramon.query(CHANNEL, ALL))
+
+
+def test_losers_go_into_the_survivor_everywhere(world: ObjectWorld) -> None:
+    process = world.process()
+    models = populate(process)
+    check_voxels(world, models)
+    for _ in range(2):  # done again, it does nothing
+        assert process.merger.merge(DATASET, CHANNEL, [1, 2, 3, 2]) == 1
+        everywhere(models, 1, [2, 3])
+        check_voxels(world, models)
+        assert objects(process) == [
+            Segment(1, author="survivor"),
+            Segment(4, parentseed=1),
+            Synapse(5, segments=(1,)),
+            Neuron(6),
+        ]
+        assert RamonMerge(world.table).list_merged(CHANNEL, 1) == [2, 3]
+        rows = [row for n in range(16) for row in world.table.query(f"label#u1#{n:02x}").rows]
+        assert {int(row.sk[:16], 16) for row in rows} == {1, 4}
+    with pytest.raises(NotFoundError):
+        process.reader.read(DATASET, CHANNEL, [2], Voxels(0))
+
+
+def test_at_one_resolution_other_voxels_keep_their_labels_and_objects_merge(
+    world: ObjectWorld,
+) -> None:
+    process = world.process()
+    models = populate(process)
+    assert process.merger.merge(DATASET, CHANNEL, [2, 1], resolution=1) == 2
+    for model in models:
+        model.relabel(1, 2, [1], DATASET.pyramid.level(1).box)
+    check_voxels(world, models)
+    assert [ramon.id for ramon in objects(process)] == [2, 3, 4, 5, 6]
+
+
+def test_in_a_region_voxels_change_and_objects_stay(world: ObjectWorld) -> None:
+    """Inside the box, at its resolution and time; extra labels, too."""
+    process = world.process()
+    models, before = populate(process), objects(process)
+    here = Box((121, 61, 12), (145, 66, 17))
+    for _ in range(2):
+        merged = process.merger.merge(
+            DATASET, CHANNEL, [1, 2, 3], region=region(DATASET, here, time_point=1)
+        )
+        assert merged == 1
+        models[1].relabel(0, 1, [2, 3], here)
+        check_voxels(world, models)
+    assert objects(process) == before
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    strokes=st.lists(
+        st.tuples(
+            st.tuples(*(st.sampled_from([0, 12, 60, 120, 127]),) * 2, st.sampled_from([0, 14])),
+            st.tuples(st.integers(1, 14), st.integers(1, 14), st.integers(1, 5)),
+            st.integers(1, 4),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=8,
+    ),
+    survivor=st.integers(1, 4),
+    losers=st.sets(st.integers(1, 4), min_size=1),
+    part=st.none() | st.just(Box((5, 5, 2), (130, 128, 17))),
+    data=st.data(),
+)
+def test_labels_merge_as_in_numpy(pools, strokes, survivor, losers, part, data) -> None:
+    with TemporaryDirectory() as folder:
+        world = disk_world(Path(folder), pools)
+        labels, model = world.service(), Model(DATASET, CHANNEL)
+        for start, shape, label, extra in strokes:
+            (model.add if extra else model.paint)(labels, 0, Box.at(start, shape), label)
+        losers = losers - {survivor}
+        if part is None:
+            labels.merge_labels(DATASET, CHANNEL, survivor, losers)
+        else:
+            labels.merge_labels_in(CHANNEL, region(DATASET, part), survivor, losers)
+        model.relabel(0, survivor, sorted(losers), part or DATASET.pyramid.level(0).box)
+        check_voxels(world, [model])
+        world.table.close()
+
+
+def test_an_id_without_object_leaves_all_as_it_is(world: ObjectWorld) -> None:
+    process = world.process()
+    models, before = populate(process), objects(process)
+    here = region(DATASET, BOX)
+    for ids in ([1, 2, 9], [9, 1]):
+        for limits in ({}, {"resolution": 0}, {"region": here}):
+            with pytest.raises(NotFoundError):
+                process.merger.merge(DATASET, CHANNEL, ids, **limits)
+    for ids, limits in (
+        ([1], {}),
+        ([1, 1], {}),
+        ([], {}),
+        ([1, 2], {"resolution": 0, "region": here}),
+        ([1, 2], {"region": replace(here, neariso=True)}),
+    ):
+        with pytest.raises(InvalidArgumentError):
+            process.merger.merge(DATASET, CHANNEL, ids, **limits)
+    with pytest.raises(ResolutionNotFoundError):
+        process.merger.merge(DATASET, CHANNEL, [1, 2], resolution=2)
+    outside = region(DATASET, BOX.shifted((100, 0, 0)))
+    with pytest.raises(OutOfBoundsError):
+        process.merger.merge(DATASET, CHANNEL, [1, 2], region=outside)
+    check_voxels(world, models)
+    assert objects(process) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"readonly": True}, ReadOnlyChannelError),
+        ({"propagate": UNDER_PROPAGATION}, InvalidStateError),
+        ({"channel_type": ChannelType.IMAGE, "datatype": DataType.UINT8}, InvalidArgumentError),
+    ],
+)
+def test_a_channel_that_takes_no_writes_is_not_merged_in(
+    world: ObjectWorld, changes, error
+) -> None:
+    process = world.process()
+    models, before = populate(process), objects(process)
+    for limits in ({}, {"region": region(DATASET, BOX)}):
+        with pytest.raises(error):
+            process.merger.merge(DATASET, replace(CHANNEL, **changes), [1, 2], **limits)
+    check_voxels(world, models)
+    assert objects(process) == before
+
+
+STEPS: dict[str, Callable[[Process], object]] = {
+    "everywhere": lambda process: process.merger.merge(DATASET, CHANNEL, [1, 2, 3]),
+    "region": lambda process: process.merger.merge(
+        DATASET, CHANNEL, [1, 2], region=region(DATASET, NEXT)
+    ),
+}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("what", STEPS)
+def test_a_merge_that_dies_anywhere_is_completed_by_its_repetition(
+    tmp_path: Path, what: str, when: Any
+) -> None:
+    """Each change of a store is the last of its process once.
+
+    Seen to fail with losers that were retired already asked for as living objects (the repetition
+    does not find them), and with step 3 of ``LabelPainter.edit`` behind step 4 (the index misses
+    the survivor).
+    """
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:  # steps in one order
+        pools = first, second
+        prepared = disk_world(tmp_path / "prepared", pools)
+        models = small(prepared.process())
+        prepared.table.close()
+        if what == "everywhere":
+            everywhere(models, 1, [2, 3])
+        else:
+            models[0].relabel(0, 1, [2], NEXT)
+        dry = FaultPlan(None)
+        undisturbed = copied(tmp_path, "dry", pools)
+        STEPS[what](undisturbed.process(dry))
+        check_voxels(undisturbed, models)
+        expected = stored(undisturbed), objects(undisturbed.process())
+        reads = {"get", "query", "batch_get", "list", "whole_reads_are_cheap"}
+        writes = [n for n, name in enumerate(dry.log, 1) if name.split(".")[1] not in reads]
+        assert len(writes) > 2
+        for step in writes:
+            world = copied(tmp_path, f"{step}", pools)
+            with pytest.raises(Crash):
+                STEPS[what](world.process(FaultPlan(step, when)))
+            truth = world.truth(DATASET, CHANNEL)
+            assert not missing(truth, world.indexed(CHANNEL)), dry.log[step - 1]
+
+            assert STEPS[what](world.process()) == 1
+            world.service().sweeper.sweep(DATASET, CHANNEL)
+            assert (stored(world), objects(world.process())) == expected
+            assert world.indexed(CHANNEL) == undisturbed.indexed(CHANNEL)
+            world.table.close()
+            shutil.rmtree(tmp_path / f"{step}")
+
+
+def small(process: Process) -> list[Model]:
+    models = [Model(DATASET, CHANNEL, time_point=time_point) for time_point in (0, 1)]
+    for label, box in ((1, BOX), (2, NEXT), (3, FAR)):
+        models[0].paint(process.labels, 0, box, label)
+    models[0].add(process.labels, 0, NEXT, 1)
+    models[0].add(process.labels, 0, OVER, 3)
+    models[1].paint(process.labels, 1, Box((3, 3, 3), (5, 5, 5)), 2)
+    for ramon in (Segment(1), Segment(2, neuron=6), Segment(3), Synapse(5, segments=(2, 3))):
+        process.ramon.create(CHANNEL, ramon)
+    return models
+
+
+def stored(world: ObjectWorld) -> dict[tuple[str, int], Any]:
+    """Give the labels, own and extra, of all cuboids that have any."""
+    found = {}
+    for time_point, resolution in ((0, 0), (1, 1)):
+        volume = LabelVolume(CHANNEL, DATASET.pyramid.level(resolution), time_point)
+        for info in world.objects.list(volume.key(0)[:-16]):
+            block = LabelBlock(world.objects.get(info.key).data, volume.layout)
+            for slot in range(volume.layout.slots):
+                cuboid, extra = block.cuboid(slot), block.extra_of(slot)
+                if cuboid.any() or len(extra):
+                    pairs = extra.at.tobytes(), extra.labels.tobytes()
+                    found[info.key, slot] = cuboid.tobytes(), *pairs
+    return found
+
+
+def copied(folder: Path, name: str, pools: Any) -> ObjectWorld:
+    shutil.copytree(folder / "prepared", folder / name)
+    return disk_world(folder / name, pools)
+
+
+class Interfering:
+    """An object store in which somebody else acts at chosen puts, before them."""
+
+    def __init__(self, store: Any, act: Callable[[], object], times: int) -> None:
+        self._store = store
+        self._act = act
+        self._left = times
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def put(self, *args: Any, **kwargs: Any) -> Any:
+        if self._left:
+            self._left -= 1
+            self._act()
+        return self._store.put(*args, **kwargs)
+
+
+@pytest.mark.parametrize("times", [1, 2, 3, 5])
+def test_painters_of_a_loser_beside_a_merge_are_merged_too(
+    world: ObjectWorld, tmp_path: Path, times: int
+) -> None:
+    """In the supercuboid that is being changed, and in one where the loser was not before.
+
+    Seen to fail with ``until_gone`` ended after its first round: a loser has voxels left.
+    """
+    process = world.process()
+    small(process)
+    spots = iter([NEXT.shifted((0, 8, 0)), Box((0, 0, 0), (9, 9, 9)), BOX, FAR, OVER])
+
+    def paint() -> None:
+        box = next(spots)
+        with ThreadPoolExecutor(1) as own, ThreadPoolExecutor(1) as own_rows:
+            other = ObjectWorld(world.objects, world.table, own, own_rows).service()
+            other.paint(CHANNEL, region(DATASET, box), filled(box, 2), Discipline.OVERWRITE)
+
+    disturbed = replace(world, objects=Interfering(world.objects, paint, times))
+    options = VolumeOptions(pause=lambda seconds: None)
+    disturbed.process(options=options).merger.merge(DATASET, CHANNEL, [1, 2])
+    truth = world.truth(DATASET, CHANNEL)
+    assert not missing(truth, world.indexed(CHANNEL))
+    assert {label for _, label in truth} == {1, 3}
+    assert {label for _, label in world.indexed(CHANNEL)} == {1, 3}
+
+
+def test_who_keeps_painting_a_loser_is_not_waited_for_for_ever(world: ObjectWorld) -> None:
+    process = world.process()
+    small(process)
+    places = count(0, 40)
+
+    def paint() -> None:
+        box = Box((next(places) % 200, 0, 0), (200, 2, 2))
+        with ThreadPoolExecutor(1) as own, ThreadPoolExecutor(1) as own_rows:
+            other = ObjectWorld(world.objects, world.table, own, own_rows).service()
+            other.paint(CHANNEL, region(DATASET, box, 1), filled(box, 2), Discipline.OVERWRITE)
+
+    sweep = process.labels.sweeper.sweep
+    process.labels.sweeper.sweep = lambda *args: (paint(), sweep(*args))[1]
+    with pytest.raises(WriteContentionError):
+        process.merger.merge(DATASET, CHANNEL, [1, 2])
+    assert [ramon.id for ramon in objects(process)] == [1, 2, 3, 5]
+    with suppress(WriteContentionError):
+        process.labels.sweeper.sweep = sweep
+        process.merger.merge(DATASET, CHANNEL, [1, 2])
+    assert [ramon.id for ramon in objects(process)] == [1, 3, 5]

@@ -1,0 +1,182 @@
+"""Objects with voxels without HTTP, on any stores, with the worker of deletions."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ndlambda.model.catalog import Channel, CodecSpec, Dataset, Project
+from ndlambda.model.dtypes import ChannelType, DataType
+from ndlambda.model.ramon import Annotation, Query
+from ndlambda.services.annotation_merger import AnnotationMerger
+from ndlambda.services.annotation_reader import AnnotationReader
+from ndlambda.services.annotation_writer import AnnotationWriter
+from ndlambda.services.annotations import Annotations
+from ndlambda.services.budget import ByteBudget
+from ndlambda.services.catalog import Catalog
+from ndlambda.services.erase_jobs import EraseJobs, job_id_of
+from ndlambda.services.erasure import Erasure
+from ndlambda.services.finder import Finder
+from ndlambda.services.label_index import LabelIndex
+from ndlambda.services.labels import LabelService
+from ndlambda.services.object_erasure import ObjectErasure, ObjectErasureWorker
+from ndlambda.services.ramon import Ramon
+from ndlambda.services.ramon_merge import RamonMerge
+from ndlambda.services.ramon_rows import ObjectRows
+from ndlambda.services.region import Region
+from ndlambda.services.volume import VolumeService
+from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.space.box import XYZ, Box
+from ndlambda.stores.disk import DiskObjectStore, SqliteQueue, SqliteTable
+from ndlambda.stores.ports import ObjectStore, Queue, Table
+from ndlambda.wire.ramon.contract import AnnotationVoxels, RamonItem
+from tests.support.catalog_world import GRACE_S, Clock
+from tests.support.faults import FaultPlan, Faulty
+
+OFFSET: XYZ = (10, 20, 4)
+DATASET = Dataset(
+    "brain", (200, 150, 40), offset_xyz=OFFSET, voxelres_xyz=(4, 4, 40), scalinglevels=1
+)
+
+
+@dataclass(frozen=True)
+class Process:
+    """The services of one process."""
+
+    labels: LabelService
+    ramon: Ramon
+    writer: AnnotationWriter
+    annotations: Annotations
+    erasure: Erasure
+    catalog: Catalog
+
+
+@dataclass
+class AnnotationWorld:
+    """Stores and threads; several worlds on the same stores are several processes."""
+
+    objects: ObjectStore
+    table: Table
+    queue: Queue
+    clock: Clock
+    pools: tuple[ThreadPoolExecutor, ThreadPoolExecutor]
+    own: Process = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.own = self.process()
+
+    def process(
+        self,
+        plan: FaultPlan | None = None,
+        options: VolumeOptions | None = None,
+        memory_bytes: int = 1 << 30,
+    ) -> Process:
+        """Give the services of another process, which dies as planned."""
+        stores: list[Any] = [self.objects, self.table, self.queue]
+        if plan is not None:
+            stores = [Faulty(store, plan) for store in stores]
+        objects, table, queue = stores
+        executor, row_executor = self.pools
+        options = options or VolumeOptions()
+        volume = VolumeService(objects, executor, ByteBudget(memory_bytes), options)
+        labels = LabelService(objects, table, volume, executor, row_executor, options)
+        finder, jobs = Finder(table), EraseJobs(table, queue, self.clock)
+        eraser = ObjectErasure(finder, LabelIndex(table, row_executor), labels, jobs)
+        ramon = Ramon(table, labels.ids, eraser, executor=row_executor)
+        run = ObjectErasureWorker(finder, labels, ramon, jobs).run
+        erasure = Erasure(table, objects, jobs, run, grace_s=GRACE_S, clock=self.clock)
+        writer = AnnotationWriter(labels, ramon, ObjectRows(table), volume)
+        reader = AnnotationReader(labels, ramon, volume)
+        merger = AnnotationMerger(labels, ramon, RamonMerge(table, row_executor))
+        annotations = Annotations(writer, reader, merger)
+        catalog = Catalog(table, erasure, clock=self.clock)
+        return Process(labels, ramon, writer, annotations, erasure, catalog)
+
+    def populate(self) -> None:
+        """Make the dataset and its project."""
+        self.own.catalog.create_dataset(DATASET)
+        self.own.catalog.create_project(Project("pr", "brain"))
+
+    def channel(self, name: str = "labels", **changes: Any) -> Channel:
+        """Make an annotation channel."""
+        values = {
+            "channel_type": ChannelType.ANNOTATION,
+            "datatype": DataType.UINT32,
+            "exceptions": True,
+            "codec": CodecSpec("lz4", 1),
+        }
+        return self.own.catalog.create_channel(Channel("pr", name, **{**values, **changes}))
+
+    def pump(self, process: Process | None = None) -> int:
+        """Deliver the messages that are due until none is; give how many."""
+        run = (process or self.own).erasure.run
+        delivered = 0
+        while messages := self.queue.receive():
+            for message in messages:
+                run(job_id_of(message.body))
+                self.queue.ack([message.receipt])
+                delivered += 1
+        return delivered
+
+    def let_all_work_end(self) -> None:
+        """Do what a worker and its schedule do until no job is left, for at most an hour."""
+        for _ in range(60):
+            self.own.erasure.resend_pending()
+            self.pump()
+            if not self.jobs:
+                return
+            self.clock.advance(60)
+
+    def close(self) -> None:
+        """Close the files of stores on disk."""
+        stores: list[Any] = [self.table, self.queue]
+        for store in stores:
+            store.close()
+
+    @property
+    def jobs(self) -> list[str]:
+        return [row.sk for row in self.table.query("erase").rows]
+
+    def image(self, channel: Channel, resolution: int = 0) -> np.ndarray:
+        """Give all own labels of a resolution (z, y, x)."""
+        level = DATASET.pyramid.level(resolution)
+        whole = Region(level, level.box, (0, 1))
+        labels = self.own.labels.read.ids_in(channel, whole, extras=True).tolist()
+        found: np.ndarray = self.own.labels.read.cutout_of(channel, whole, labels)[0]
+        return found
+
+    def stored(self, channel: Channel) -> list[Annotation]:
+        """Give all objects, ascending."""
+        ramon = self.own.ramon
+        return ramon.get_many(channel, ramon.query(channel, Query(())))
+
+
+def disk_world(
+    folder: Path, pools: tuple[ThreadPoolExecutor, ThreadPoolExecutor]
+) -> AnnotationWorld:
+    folder.mkdir(parents=True, exist_ok=True)
+    clock = Clock()
+    return AnnotationWorld(
+        DiskObjectStore(folder / "objects", fsync=False),
+        SqliteTable(folder / "table.sqlite", clock, fsync=False),
+        SqliteQueue(folder / "queue.sqlite", "erase", clock, fsync=False),
+        clock,
+        pools,
+    )
+
+
+def block(ramon: Annotation, box: Box, resolution: int = 0, **changes: Any) -> RamonItem:
+    """Give an object that fills a box, given zero-based and sent with the dataset's offset."""
+    offset = np.array(DATASET.pyramid.level(resolution).offset_xyz)
+    x, y, z = (np.array(box.start_xyz) + offset).tolist()
+    mask = np.ones(box.shape_zyx, "<u4")
+    values = {"corner_xyz": (x, y, z), "cutout_zyx": mask, **changes}
+    return RamonItem(ramon, AnnotationVoxels(resolution, **values))
+
+
+def points(ramon: Annotation, voxels: Any, resolution: int = 0) -> RamonItem:
+    """Give an object of voxels, given zero-based and sent with the dataset's offset."""
+    offset = np.array(DATASET.pyramid.level(resolution).offset_xyz)
+    return RamonItem(ramon, AnnotationVoxels(resolution, (np.array(voxels) + offset).astype("<u4")))

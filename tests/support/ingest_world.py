@@ -1,0 +1,283 @@
+"""Folders of slices, and processes that ingest them, crash and repeat themselves."""
+
+import io
+import json
+import random
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ingest_queue.build import BuildOptions, Stores
+from ingest_queue.drop import Drop
+from ingest_queue.engine import Ingest, IngestOptions, JobSpec
+from ingest_queue.job import Job, read_message
+from ingest_queue.keys import token_folder
+from ingest_queue.ledger import Ledger
+from ingest_queue.target import VoxelWriter
+from ingest_queue.waiting import WaitingFolders
+from ndlambda.model.catalog import Channel, Dataset
+from ndlambda.services.budget import ByteBudget
+from ndlambda.services.catalog import Catalog
+from ndlambda.services.labels import LabelService
+from ndlambda.services.region import Region
+from ndlambda.services.volume import VolumeService
+from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.space.box import Box
+from ndlambda.stores.ports import Action, ObjectStore, Overwrite, Put, Queue, Table
+from tests.support import catalog_world
+from tests.support.faults import Crash, FaultPlan, Faulty
+
+OFFSET = 5
+FOLDER = token_folder("tk", "em")
+OWNER = 7
+
+
+class Watched:
+    """A table that counts how often a job was completed."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self.completions = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._table, name)
+
+    def transact(self, actions: Sequence[Action]) -> None:
+        self._table.transact(actions)
+        self.completions += sum(
+            isinstance(action, Put)
+            and action.row.pk == "ingest"
+            and str(action.row.doc["state"]).startswith("COMPLETE")
+            and not action.row.doc["propagated"]
+            for action in actions
+        )
+
+
+@dataclass
+class Process:
+    """The services of one process."""
+
+    catalog: Catalog
+    ingest: Ingest
+    drop: Drop
+    volume: VolumeService
+    labels: LabelService
+
+
+@dataclass
+class IngestWorld:
+    """Stores with one dataset and project, of which processes are made.
+
+    Attributes
+    ----------
+    propagated
+        Jobs for which propagation was started.
+    """
+
+    base: catalog_world.World
+    drop_store: ObjectStore
+    builds: Queue
+    dataset: Dataset = field(
+        default_factory=lambda: catalog_world.dataset(
+            imagesize_xyz=(20, 14, 43), offset_xyz=(0, 0, OFFSET)
+        )
+    )
+    options: BuildOptions = field(default_factory=BuildOptions)
+    limits: Mapping[str, int] = field(default_factory=dict)
+    propagated: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.table = Watched(self.base.table)
+        self.pools = (ThreadPoolExecutor(2), ThreadPoolExecutor(2))
+
+    def close(self) -> None:
+        for pool in self.pools:
+            pool.shutdown()
+
+    def populate(self, **changes: Any) -> Channel:
+        """Make dataset, project, token and channel."""
+        self.base.catalog.create_dataset(self.dataset)
+        self.base.catalog.create_project(catalog_world.project())
+        self.base.catalog.create_token(catalog_world.token())
+        changes = {"cuboids_per_axis": 1, **changes}
+        return self.base.catalog.create_channel(catalog_world.channel("em", **changes))
+
+    def process(
+        self,
+        plan: FaultPlan | None = None,
+        wrap: Callable[[str, Any], Any] = lambda name, port: port,
+    ) -> Process:
+        """Give the services of a new process, which dies as planned."""
+        names = ("table", "objects", "drop", "builds")
+        ports: list[Any] = [self.table, self.base.objects, self.drop_store, self.builds]
+        ports = [wrap(name, port) for name, port in zip(names, ports, strict=True)]
+        if plan is not None:
+            ports = [Faulty(port, plan) for port in ports]
+        table, objects, drop_store, builds = ports
+        executor, row_executor = self.pools
+        options = VolumeOptions()
+        catalog = Catalog(table, self.base.erasure, clock=self.base.clock, cache_s=0)
+        volume = VolumeService(objects, executor, ByteBudget(1 << 30), options)
+        labels = LabelService(objects, table, volume, executor, row_executor, options)
+        ingest = Ingest(
+            Ledger(table, self.base.clock),
+            Stores(drop_store, objects, builds),
+            catalog,
+            VoxelWriter(volume, labels),
+            lambda job: self.propagated.append(job.id),
+            IngestOptions(**self.limits, building=self.options),
+        )
+        waiting = WaitingFolders(table, self.base.clock)
+        return Process(catalog, ingest, Drop(ingest, catalog, waiting, lambda: OWNER), volume, labels)
+
+    # dropping
+
+    def put(self, name: str, body: bytes, folder: str = FOLDER) -> str:
+        """Put an object into a folder without telling anybody; give its key."""
+        self.drop_store.put(folder + name, body, Overwrite())
+        return folder + name
+
+    def put_stack(self, voxels: NDArray[Any], *, times: bool = False) -> list[str]:
+        """Put slices (t, z, y, x) and give their keys."""
+        return [
+            self.put(f"time{t:04d}/{z:04d}.png" if times else f"{z:04d}.png", png(plane))
+            for t, stack in enumerate(voxels)
+            for z, plane in enumerate(stack, OFFSET)
+        ]
+
+    def drop(self, name: str, body: bytes, folder: str = FOLDER) -> None:
+        """Put an object, and let it be noticed."""
+        self.process().drop.notice(self.put(name, body, folder))
+
+    def notice(self, keys: Sequence[str]) -> None:
+        process = self.process()
+        for key in keys:
+            process.drop.notice(key)
+
+    def pump(self, process: Process | None = None) -> int:
+        """Deliver calls to build until none is left; give how many."""
+        process, delivered = process or self.process(), 0
+        while messages := self.builds.receive(10):
+            for message in messages:
+                process.ingest.build(*read_message(json.loads(message.body)))
+                self.builds.ack([message.receipt])
+                delivered += 1
+        return delivered
+
+    def lose_messages(self) -> None:
+        while messages := self.builds.receive(10):
+            self.builds.ack([message.receipt for message in messages])
+
+    # looking
+
+    def job(self, folder: str = FOLDER) -> Job:
+        found = self.process().ingest.ledger.of_folder(folder)
+        assert found is not None
+        return found
+
+    def create(self, **spec: Any) -> Job:
+        """Make a job by a call."""
+        view = self.process().catalog.project_view("tk", fresh=True)
+        return self.process().ingest.create(view, OWNER, JobSpec("em", **spec))
+
+    def stored(self, channel: str = "em", time_point: int = 0) -> NDArray[Any]:
+        """Give the voxels (z, y, x) of the whole volume."""
+        found = self.base.catalog.get_channel("pr", channel)
+        level = self.dataset.pyramid.level(0)
+        region = Region(level, Box((0, 0, 0), level.imagesize_xyz), (time_point, time_point + 1))
+        return self.process().volume.read(self.dataset, found, region)[0]
+
+
+def disk_ingest_world(folder: Any, **options: Any) -> IngestWorld:
+    """Give a world on disk."""
+    from ndlambda.stores.disk import DiskObjectStore, SqliteQueue
+
+    base = catalog_world.disk_world(folder)
+    return IngestWorld(
+        base,
+        DiskObjectStore(folder, fsync=False, mapped=False),
+        SqliteQueue(folder / "queue.sqlite", "builds", base.clock, fsync=False),
+        **options,
+    )
+
+
+def png(plane: NDArray[Any]) -> bytes:
+    """Give an image file of a plane (y, x) of uint8 or uint16."""
+    out = io.BytesIO()
+    Image.fromarray(plane).save(out, "png")
+    return out.getvalue()
+
+
+def stack(seed: int, times: int = 1, z: int = 43, dtype: Any = np.uint8) -> NDArray[Any]:
+    """Give non-zero voxels (t, z, 14, 20)."""
+    return np.random.default_rng(seed).integers(1, 255, (times, z, 14, 20)).astype(dtype)
+
+
+@dataclass
+class Chaos:
+    """Delivers notifications and calls as badly as queues may, to processes that die.
+
+    The chances are those of the contract of ingest: a fifth of all deliveries come twice, 5 % of
+    the notifications never, 10 % of the messages whose handler died never again.
+    """
+
+    world: IngestWorld
+    seed: int
+    workers: int = 4
+    crashes: int = 0
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)
+
+    def first_pass(self, keys: Sequence[str], chance: float = 0.15) -> None:
+        """Tell of objects and deliver what follows from that."""
+        events = [key for key in keys if self._random.random() >= 0.05]
+        self._carry_out([("event", key) for key in events], chance)
+        self.deliver(chance)
+
+    def sweep(self, chance: float = 0.05) -> None:
+        """Sweep as the schedule does, and deliver what follows from that."""
+        self._one(("sweep", ""), chance)
+        self.deliver(chance)
+
+    def deliver(self, chance: float) -> None:
+        while messages := self.world.builds.receive(10):
+            self.world.builds.ack([message.receipt for message in messages])
+            self._carry_out([("build", message.body) for message in messages], chance)
+
+    def _carry_out(self, work: list[tuple[str, str]], chance: float) -> None:
+        """Do all of it in any order, repeatedly where a process died."""
+        while work:
+            work += [item for item in work if self._random.random() < 0.2]
+            self._random.shuffle(work)
+            chances = [self._random.random() < chance for _ in work]
+            with ThreadPoolExecutor(self.workers) as pool:
+                dead = list(pool.map(self._one, work, chances))
+            again = [item for item, died in zip(work, dead, strict=True) if died]
+            work = [item for item in again if self._random.random() >= 0.1]
+
+    def _one(self, item: tuple[str, str], chance: float | bool) -> bool:
+        """Do one thing in a process of its own; tell whether it died."""
+        kind, text = item
+        plan = None
+        if self._random.random() < chance:
+            when = self._random.choice(("before", "after"))
+            plan = FaultPlan(self._random.randint(1, 25), when)  # type: ignore[arg-type]
+        process = self.world.process(plan)
+        try:
+            if kind == "event":
+                process.drop.notice(text)
+            elif kind == "build":
+                process.ingest.build(*read_message(json.loads(text)))
+            else:
+                process.drop.sweep()
+                process.ingest.sweeper.sweep_all()
+        except Crash:
+            self.crashes += 1
+            return True
+        return False

@@ -1,0 +1,300 @@
+"""Channels with coarser levels, and processes that build them, crash and repeat themselves.
+
+Several ``Process`` on one world are several machines on the same stores.
+"""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ndlambda.model.catalog import Channel, Dataset
+from ndlambda.model.dtypes import ChannelType, DataType
+from ndlambda.services.budget import ByteBudget
+from ndlambda.services.catalog import Catalog
+from ndlambda.services.label_index import LabelIndex
+from ndlambda.services.label_painter import LabelPainter
+from ndlambda.services.labels import LabelService
+from ndlambda.services.propagation import Propagation, PropagationStores
+from ndlambda.services.propagation_marks import PropagationMarks
+from ndlambda.services.propagation_worker import MOST_RECEIVES, Builder, PropagationOptions
+from ndlambda.services.pyramid_builder import PyramidBuilder
+from ndlambda.services.region import Region
+from ndlambda.services.volume import VolumeService
+from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.space.ancestry import Ancestry
+from ndlambda.space.box import Box
+from ndlambda.space.pyramid import Scaling
+from ndlambda.stores.disk import SqliteQueue
+from ndlambda.stores.ports import Action, Put, Queue, Table
+from ndlambda.voxels.downsample import Method, downsample
+from tests.support import catalog_world
+from tests.support.faults import Crash, FaultPlan, Faulty
+
+OVERDUE_S = 120.0
+SLICES = Dataset("ds", (300, 150, 18), voxelres_xyz=(4, 4, 12), scalinglevels=3)
+"""3x2x2 supercuboids of one cuboid, 128x128x16; at level 3 slabs turn into cubes, and it has a
+near-isotropic variant."""
+SMALL = Dataset("ds", (90, 70, 5), voxelres_xyz=(4, 4, 40), scalinglevels=1)
+"""One supercuboid a level."""
+CUBES = Dataset("ds", (131, 70, 65), scaling=Scaling.ISOTROPIC, scalinglevels=2)
+
+
+def image(**changes: Any) -> Channel:
+    values = {
+        "project": "pr",
+        "name": "em",
+        "channel_type": ChannelType.IMAGE,
+        "datatype": DataType.UINT8,
+        "cuboids_per_axis": 1,
+    }
+    return Channel(**{**values, **changes})
+
+
+def labels(**changes: Any) -> Channel:
+    changes = {"channel_type": ChannelType.ANNOTATION, "datatype": DataType.UINT32, **changes}
+    return image(name="labels", exceptions=True, **changes)
+
+
+class Watched:
+    """A table that counts the ends of propagations that really were stored."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self.ends = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._table, name)
+
+    def transact(self, actions: Sequence[Action]) -> None:
+        self._table.transact(actions)
+        self.ends += sum(
+            isinstance(action, Put)
+            and action.row.sk.startswith("channel#")
+            and action.row.doc["fields"].get("propagate") == 2
+            for action in actions
+        )
+
+
+class Noting:
+    """A builder that notes what it builds, and what may happen in between."""
+
+    def __init__(self, builder: Builder, before: Callable[[Any], None] | None = None) -> None:
+        self._builder = builder
+        self._before = before or (lambda root: None)
+        self.roots: list[Any] = []
+
+    def build(self, dataset: Any, channel: Any, root: Any, depth: int, method: Method) -> Any:
+        self.roots.append(root)
+        self._before(root)
+        return self._builder.build(dataset, channel, root, depth, method)
+
+
+@dataclass
+class Process:
+    """The services of one process."""
+
+    catalog: Catalog
+    volume: VolumeService
+    labels: LabelService
+    marks: PropagationMarks
+    propagation: Propagation
+    builder: Noting
+
+
+@dataclass
+class PropagationWorld:
+    """Stores with one dataset and project, a clock, and threads."""
+
+    folder: Path
+    dataset: Dataset
+    depth: int = 2
+    base: catalog_world.World = field(init=False)
+    table: Watched = field(init=False)
+    queue: Queue = field(init=False)
+    pools: tuple[ThreadPoolExecutor, ThreadPoolExecutor] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.base = catalog_world.disk_world(self.folder)
+        self.table = Watched(self.base.table)
+        self.queue = SqliteQueue(
+            self.folder / "queue.sqlite", "propagate", self.base.clock, fsync=False
+        )
+        self.base.catalog.create_dataset(self.dataset)
+        self.base.catalog.create_project(catalog_world.project())
+        self.pools = (ThreadPoolExecutor(2), ThreadPoolExecutor(2))
+
+    def close(self) -> None:
+        for pool in self.pools:
+            pool.shutdown()
+
+    @property
+    def clock(self) -> catalog_world.Clock:
+        return self.base.clock
+
+    def process(
+        self, plan: FaultPlan | None = None, before_build: Callable[[Any], None] | None = None
+    ) -> Process:
+        """Give the services of a new process, which dies as planned."""
+        ports: list[Any] = [self.table, self.base.objects, self.queue]
+        if plan is not None:
+            ports = [Faulty(port, plan) for port in ports]
+        table, objects, queue = ports
+        executor, row_executor = self.pools
+        options = VolumeOptions()
+        catalog = Catalog(table, self.base.erasure, clock=self.clock)
+        marks = PropagationMarks(table, row_executor)
+        volume = VolumeService(objects, executor, ByteBudget(1 << 30), options, marks)
+        index = LabelIndex(table, row_executor)
+        painter = LabelPainter(objects, index, executor, options)
+        builder = Noting(PyramidBuilder(objects, painter, options), before_build)
+        propagation = Propagation(
+            PropagationStores(table, objects, queue),
+            catalog,
+            marks,
+            builder,
+            PropagationOptions(depth=self.depth, overdue_s=OVERDUE_S, clock=self.clock),
+        )
+        return Process(
+            catalog,
+            volume,
+            LabelService(objects, table, volume, executor, row_executor, options),
+            marks,
+            propagation,
+            builder,
+        )
+
+    def channel(self, name: str = "em") -> Channel:
+        """Give a channel as it is now."""
+        return self.base.catalog.get_channel("pr", name)
+
+    def region(self, resolution: int = 0, *, neariso: bool = False, time_point: int = 0) -> Region:
+        """Give a whole level."""
+        level = self.dataset.pyramid.level(resolution)
+        size = level.neariso_imagesize_xyz if neariso else level.imagesize_xyz
+        return Region(level, Box((0, 0, 0), size), (time_point, time_point + 1), neariso)
+
+    def part(self, box: Box, resolution: int = 0) -> Region:
+        return Region(self.dataset.pyramid.level(resolution), box, (0, 1))
+
+    def pump(self, process: Process | None = None, most: int | None = None) -> int:
+        """Deliver messages in order, once each, until none is left; give how many."""
+        process, delivered = process or self.process(), 0
+        while most is None or delivered < most:
+            messages = self.queue.receive(1)
+            if not messages:
+                return delivered
+            process.propagation.run(messages[0].body, messages[0].receive_count)
+            self.queue.ack([messages[0].receipt])
+            delivered += 1
+        return delivered
+
+    def propagate(self, channel: Channel, **how: Any) -> Process:
+        """Start and carry through in one process, and give it."""
+        process = self.process()
+        process.propagation.start(self.dataset, channel, **how)
+        self.pump(process)
+        return process
+
+    def lose_messages(self) -> None:
+        while messages := self.queue.receive():
+            self.queue.ack([message.receipt for message in messages])
+
+    def stored_level(
+        self, channel: Channel, resolution: int, *, neariso: bool = False, time_point: int = 0
+    ) -> NDArray[Any]:
+        """Give a level as it is stored, (z, y, x), with no zooming in place of what is not."""
+        region = self.region(resolution, neariso=neariso, time_point=time_point)
+        stored = replace(channel, propagate=2)
+        return self.process().volume.read(self.dataset, stored, region)[0]
+
+    def assert_levels(self, channel: Channel, *, method: Method = Method.MEAN) -> None:
+        """Make sure that every level is what the whole level below makes of it."""
+        method = Method.LABELS if channel.is_annotation else method
+        ancestry = Ancestry(self.dataset.pyramid, channel.cuboids_per_axis)
+        for time_point in range(*channel.times):
+            fine = self.stored_level(channel, channel.resolution, time_point=time_point)
+            for resolution in range(channel.resolution + 1, self.dataset.scalinglevels + 1):
+                level = self.dataset.pyramid.level(resolution)
+                if level.neariso_scaledown > 1:
+                    found = self.stored_level(
+                        channel, resolution, neariso=True, time_point=time_point
+                    )
+                    wanted = downsample(fine, (2, 2, 2), method)[: found.shape[0]]
+                    np.testing.assert_array_equal(found, wanted, f"{resolution} near-isotropic")
+                found = self.stored_level(channel, resolution, time_point=time_point)
+                wanted = downsample(fine, ancestry.step(resolution).factors_xyz, method)
+                np.testing.assert_array_equal(found, wanted, f"{resolution}")
+                fine = found
+
+
+def voxels(region: Region, seed: int, dtype: Any = "u1", top: int = 255) -> NDArray[Any]:
+    """Give random non-zero voxels of a region (t, z, y, x)."""
+    return np.random.default_rng(seed).integers(1, top, region.shape_tzyx).astype(dtype)
+
+
+@dataclass
+class Chaos:
+    """Delivers messages as badly as queues may, to processes that die.
+
+    Attributes
+    ----------
+    chances
+        Of ``crash`` (at a random request to a store), ``duplicate`` and ``loss``.
+    """
+
+    world: PropagationWorld
+    seed: int
+    chances: Mapping[str, float] = field(
+        default_factory=lambda: {"crash": 0.15, "duplicate": 0.2, "loss": 0.05}
+    )
+    crashes: int = 0
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+
+    def happens(self, what: str) -> bool:
+        return self.random.random() < self.chances[what]
+
+    def do(self, work: Callable[[Process], object]) -> bool:
+        """Do something in a new process, which may die; tell whether it came to the end."""
+        plan = None
+        if self.happens("crash"):
+            when = self.random.choice(["before", "after"])
+            plan = FaultPlan(self.random.randint(1, 25), when)  # type: ignore[arg-type]
+        with suppress(Crash):
+            work(self.world.process(plan))
+            return True
+        self.crashes += 1
+        return False
+
+    def turn(self) -> None:
+        """Deliver what is visible in any order, and let half a minute pass."""
+        batch = []
+        while messages := self.world.queue.receive(10, 60):
+            batch += messages
+        self.random.shuffle(batch)
+        batch += [message for message in batch if self.happens("duplicate")]
+        for message in batch:
+            if self.happens("loss"):
+                self.world.queue.ack([message.receipt])
+                continue
+            # A process that dies is no failure of the job: only errors count.
+            count = min(message.receive_count, MOST_RECEIVES)
+            if self.do(lambda process, m=message, n=count: process.propagation.run(m.body, n)):
+                self.world.queue.ack([message.receipt])
+        self.world.clock.advance(30)
+        self.do(lambda process: process.propagation.resend_pending())
+
+    def until_ended(self, name: str, turns: int = 400) -> None:
+        for _ in range(turns):
+            if self.world.channel(name).propagate != 1:
+                return
+            self.turn()
+        raise AssertionError(f"seed {self.seed}: not ended after {turns} turns")
