@@ -1,0 +1,1 @@
+"""Skeletons as files that tracing programs exchange."""
