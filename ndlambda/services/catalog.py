@@ -5,7 +5,7 @@ It knows no permissions; those are ``access``.
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -293,7 +293,13 @@ class Catalog:
         return rows.to_channel(self._find.channel(project, name))
 
     def update_channel(
-        self, project: str, name: str, *, expect: Mapping[str, Any] | None = None, **changes: Any
+        self,
+        project: str,
+        name: str,
+        *,
+        expect: Mapping[str, Any] | None = None,
+        also: Sequence[Action] = (),
+        **changes: Any,
     ) -> Channel:
         """Change attributes of a channel, all at once, and give what is then stored.
 
@@ -304,6 +310,8 @@ class Catalog:
         expect
             Attributes that must have these values at the moment of the change, such as
             ``{"propagate": 0}``: of many callers that ask for one transition, one succeeds.
+        also
+            Changes of other rows that are made together with this one, or neither.
         **changes
             New values of attributes in ``CHANGEABLE``.
 
@@ -315,6 +323,8 @@ class Catalog:
             An expectation does not hold.
         InvalidArgumentError
             An attribute that cannot be changed.
+        PreconditionFailedError
+            What ``also`` expects does not hold.
         """
         fixed = sorted(changes.keys() - CHANGEABLE)
         if fixed:
@@ -325,10 +335,13 @@ class Catalog:
                 channel = rows.to_channel(row)
                 _check_expected(channel, expect or {})
                 changed = replace(channel, **changes)
+                put = Put(rows.channel_row(changed), expect=row.version)
                 try:
-                    self._table.put(rows.channel_row(changed), expect=row.version)
-                except PreconditionFailedError:
-                    continue
+                    self._table.transact([put, *also])
+                except PreconditionFailedError as error:
+                    if 0 in error.details["failed"]:
+                        continue
+                    raise
                 return changed
         raise WriteContentionError(f"Channel {name!r} keeps being changed by others; try again.")
 

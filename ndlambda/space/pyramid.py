@@ -15,6 +15,10 @@ SLAB_CUBOID_XYZ: XYZ = (128, 128, 16)
 CUBE_CUBOID_XYZ: XYZ = (64, 64, 64)
 
 
+_COARSEST_EDGE = 512
+_MOST_LEVELS = 20
+
+
 class Scaling(IntEnum):
     """How a dataset shrinks from one resolution to the next (ndstore's ``scalingoption``)."""
 
@@ -120,3 +124,11 @@ class Pyramid:
         slices = 1 / scale_xz
         above, below = math.ceil(slices), math.floor(slices)
         return above if above - slices <= slices - below else below
+
+
+def useful_levels(edge: int) -> int:
+    """Give how many coarser resolutions bring an edge of so many voxels down to 512 or less."""
+    levels = 0
+    while edge > _COARSEST_EDGE and levels < _MOST_LEVELS:
+        edge, levels = -(-edge // 2), levels + 1
+    return levels

@@ -14,6 +14,7 @@ from ndlambda.errors import (
     DatasetNotFoundError,
     InvalidArgumentError,
     InvalidStateError,
+    PreconditionFailedError,
     ProjectNotFoundError,
     TokenNotFoundError,
     ValidationError,
@@ -30,6 +31,7 @@ from ndlambda.stores.aws import (
     create_queue,
     create_table,
 )
+from ndlambda.stores.ports import Put, Row
 from tests.contract.threads import run_together
 from tests.support.catalog_world import (
     GRACE_S,
@@ -205,6 +207,16 @@ def test_a_channel_is_changed(world: World) -> None:
         world.catalog.update_channel("pr", "no", readonly=True)
 
 
+def test_what_changes_with_a_channel_changes_together_or_not(world: World) -> None:
+    populate(world)
+    other = Row("other", "row", doc={"a": 1})
+    world.catalog.update_channel("pr", "ch", also=[Put(other, "absent")], propagate=1)
+    assert world.table.get("other", "row") is not None
+    with pytest.raises(PreconditionFailedError):
+        world.catalog.update_channel("pr", "ch", also=[Put(other, "absent")], propagate=2)
+    assert world.catalog.get_channel("pr", "ch").propagate == 1
+
+
 def test_of_two_who_ask_for_one_transition_one_succeeds(world: World) -> None:
     """The other succeeds between the first one's look and its change.
 
@@ -221,11 +233,11 @@ def test_of_two_who_ask_for_one_transition_one_succeeds(world: World) -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(world.table, name)
 
-        def put(self, *args: Any, **kwargs: Any) -> int:
+        def transact(self, actions: Any) -> None:
             if not self.overtaken:
                 self.overtaken = True
                 begin(world.catalog)
-            return world.table.put(*args, **kwargs)
+            world.table.transact(actions)
 
     slow = World(Overtaken(), world.objects, world.queue, world.clock)  # type: ignore[arg-type]
     with pytest.raises(InvalidStateError):

@@ -1,0 +1,197 @@
+"""Which supercuboids writers touched since they were last propagated.
+
+A channel that was never propagated has no job and needs no marks: its first run lists all there is.
+Otherwise a writer marks what it is about to touch *before* it writes, and looks at the job again
+afterwards: if that has moved meanwhile, its mark may have been taken for done before the voxels
+came, or the run may have begun in between, so it marks once more. (A retried write that changes
+nothing marks, too: its first attempt may have died in between.)
+
+A run *notes* marks with their versions when a round begins, and its job moves on before any voxel
+is read. At the end of the round a mark goes only if it still has the version noted, so one that was
+written again, even with the same members, makes another round.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ndlambda.model.catalog import Channel
+from ndlambda.services.pool import run_all
+from ndlambda.services.propagation_rows import (
+    by_bucket,
+    codes_of,
+    delete_if,
+    job_key,
+    mark_tail,
+    partition,
+    rows_from,
+)
+from ndlambda.services.region import Region, layout_of
+from ndlambda.space import grid, morton
+from ndlambda.space.pyramid import Level
+from ndlambda.stores.ports import Put, Row, Table
+
+_MARK = "mark#"
+_NOTES_AT_ONCE = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """Supercuboids of one resolution and time point, by Morton code."""
+
+    resolution: int
+    time_point: int
+    codes: tuple[int, ...]
+
+    @classmethod
+    def by_region(cls, channel: Channel, region: Region) -> Iterator[Self]:
+        """Give all supercuboids of a region, whether or not anything in them will change.
+
+        Near-isotropic levels are made from plain ones, which are marked; they are not.
+        """
+        if region.neariso:
+            return
+        cells = grid.cell_range(region.box, layout_of(channel, region.level).supercuboid_xyz)
+        codes = tuple(morton.plan(cells.start_xyz, cells.stop_xyz).ravel().tolist())
+        for time_point in range(*region.times):
+            yield cls(region.level.resolution, time_point, codes)
+
+    @classmethod
+    def by_points(
+        cls, channel: Channel, level: Level, time_point: int, points_xyz: NDArray[np.integer]
+    ) -> Iterator[Self]:
+        """Give the supercuboids of voxels of a level: (n, 3), columns x, y, z."""
+        edges = np.array(layout_of(channel, level).supercuboid_xyz)
+        codes = np.unique(morton.encode_indices(points_xyz.astype(np.int64, copy=False) // edges))
+        yield cls(level.resolution, time_point, tuple(codes.tolist()))
+
+
+Targets: TypeAlias = Callable[[], Iterable[Touched]]
+"""Gives what a write may touch; called only where marks are kept."""
+
+
+class Marks(Protocol):
+    """What every path that writes voxels goes through."""
+
+    def writing(self, channel: Channel, targets: Targets) -> AbstractContextManager[None]:
+        """Give the context in which a channel's voxels are written."""
+        ...
+
+
+class NoMarks:
+    """Marks nothing, for services without a table."""
+
+    def writing(self, channel: Channel, targets: Targets) -> AbstractContextManager[None]:  # noqa: ARG002 - it looks at nothing
+        """Give a context that does nothing."""
+        return nullcontext()
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Marked supercuboids of one bucket."""
+
+    resolution: int
+    time_point: int
+    codes: list[int]
+
+
+class PropagationMarks:
+    """Marks as rows.
+
+    Parameters
+    ----------
+    table
+        Where they are.
+    executor
+        Threads for one request to the table each.
+    """
+
+    def __init__(self, table: Table, executor: Executor) -> None:
+        self._table = table
+        self._executor = executor
+
+    @contextmanager
+    def writing(self, channel: Channel, targets: Targets) -> Iterator[None]:
+        """Mark what is written inside the context, before and, if need be, again behind it.
+
+        Costs one request before and one after where the channel was never propagated.
+        """
+        before = self._table.get(*job_key(channel.uid))
+        if before is not None:
+            self._mark(channel, targets)
+        try:
+            yield
+        finally:
+            after = self._table.get(*job_key(channel.uid))
+            if after is not None and (before is None or before.version != after.version):
+                self._mark(channel, targets)
+
+    def _mark(self, channel: Channel, targets: Targets) -> None:
+        pk = partition(channel.uid)
+
+        def additions() -> Iterator[Callable[[], int]]:
+            for touched in targets():
+                if touched.resolution < channel.resolution:
+                    continue  # nothing is made from levels finer than the channel's own
+                for bucket, members in by_bucket(touched.codes).items():
+                    tail = mark_tail(touched.resolution, touched.time_point, bucket)
+                    yield partial(self._table.add_members, pk, _MARK + tail, members)
+
+        run_all(self._executor, additions())
+
+    # for the runs
+
+    def count(self, uid: str) -> int:
+        """Give how many supercuboids are marked."""
+        pages = rows_from(self._table, partition(uid), _MARK)
+        return sum(len(row.members) for page in pages for row in page)
+
+    def exist(self, uid: str) -> bool:
+        """Tell whether anything is marked."""
+        return any(rows_from(self._table, partition(uid), _MARK))
+
+    def note(self, uid: str, run: int, notes: str) -> None:
+        """Note all marks, with the versions that they have now, under a name never used before."""
+        pk = partition(uid)
+        for page in rows_from(self._table, pk, _MARK):
+            actions = [
+                Put(
+                    Row(
+                        pk,
+                        _note_prefix(run, notes) + row.sk.removeprefix(_MARK),
+                        doc={"version": row.version},
+                        members=row.members,
+                    )
+                )
+                for row in page
+            ]
+            for first in range(0, len(actions), _NOTES_AT_ONCE):
+                self._table.transact(actions[first : first + _NOTES_AT_ONCE])
+
+    def noted(self, uid: str, run: int, notes: str) -> Iterator[Mark]:
+        """Iterate over marks as they were noted."""
+        prefix = _note_prefix(run, notes)
+        for page in rows_from(self._table, partition(uid), prefix):
+            for row in page:
+                resolution, time_point, bucket = (
+                    int(part, 16) for part in row.sk.removeprefix(prefix).split("#")
+                )
+                yield Mark(resolution, time_point, codes_of(bucket, row.members))
+
+    def remove_noted(self, uid: str, run: int, notes: str) -> None:
+        """Remove marks that have not changed since they were noted."""
+        pk, prefix = partition(uid), _note_prefix(run, notes)
+        for page in rows_from(self._table, pk, prefix):
+            for row in page:
+                sk = _MARK + row.sk.removeprefix(prefix)
+                delete_if(self._table, Row(pk, sk, version=row.doc["version"]))
+
+
+def _note_prefix(run: int, notes: str) -> str:
+    return f"note#{run:08x}#{notes}#"

@@ -1,0 +1,244 @@
+"""Halving a block of voxels: one level of a pyramid from the next finer one.
+
+A voxel of the result is made of the voxels 2i and 2i+1 of each halved axis. Where the block ends
+in between, images use what is there and labels take the missing voxels as 0.
+
+=========  =========================================================================================
+method     what becomes of the voxels that make one
+=========  =========================================================================================
+mean       their mean; integers are rounded half to even and exact, floats are summed as float64 and
+           NaN wins; uint32 is a colour (RGBA), each of whose bytes has its own mean
+nearest    voxel (2i+1, 2j+1), which ndstore's PIL took; where z is halved, the mean of the two
+           slices' voxels rounded down (colours: each byte), or the other one where one is 0
+labels     ndstore's vote: a label seen twice wins, otherwise the first one in scan order; where z
+           is halved, the first slice votes, and the second one where that gives 0
+=========  =========================================================================================
+
+ndstore's vote lost a label that only the last voxel of four had; here it stays.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ndlambda.errors import InvalidArgumentError
+from ndlambda.space.box import XYZ
+
+FACTORS_XYZ: tuple[XYZ, XYZ] = ((2, 2, 1), (2, 2, 2))
+"""How a block may shrink."""
+
+_COLOUR = np.dtype("<u4")
+_EVEN_BYTES = np.uint32(0x00FF00FF)
+_LANE_ONES = np.uint32(0x00010001)
+_HIGH_SEVEN_BITS = np.uint32(0xFEFEFEFE)
+
+_SLAB_VOXELS = 1 << 17
+"""About how many voxels are worked on at once, so that what is in between stays in the cache."""
+
+_Slab = NDArray[Any]
+"""Voxels (n, 1 or 2, y, x) of the one or two slices that make each of n slices; y and x are even,
+and the order is C."""
+
+
+class Method(StrEnum):
+    """What becomes of the voxels that make one; the module says how."""
+
+    MEAN = "mean"
+    NEAREST = "nearest"
+    LABELS = "labels"
+
+
+def downsample(block: NDArray[Any], factors_xyz: XYZ, method: Method) -> NDArray[Any]:
+    """Give a block halved in x and y, and in z where the factor says so.
+
+    Parameters
+    ----------
+    block
+        (z, y, x), at least one voxel an axis, one of the nine little-endian dtypes. Not changed.
+    factors_xyz
+        (2, 2, 1) or (2, 2, 2).
+    method
+        See the module; LABELS is for unsigned integers.
+
+    Returns
+    -------
+    halved
+        (z, y, x), a new array of the block's dtype; lengths of halved axes are rounded up. Beside
+        it the call holds a few slices only (and a copy of a block of odd shape).
+
+    Raises
+    ------
+    InvalidArgumentError
+        Other factors.
+    """
+    if factors_xyz not in FACTORS_XYZ:
+        raise InvalidArgumentError(f"A block shrinks by {FACTORS_XYZ}, not by {factors_xyz}.")
+    slices = factors_xyz[2]
+    even = _even(block, slices, edge=method is not Method.LABELS)
+    depth, height, width = even.shape
+    halved = np.empty((depth // slices, height // 2, width // 2), block.dtype)
+    make = _slab_maker(method, block.dtype)
+    step = max(1, _SLAB_VOXELS // (slices * height * width))
+    with np.errstate(invalid="ignore"):  # NaN and infinity are voxels like others
+        for z in range(0, len(halved), step):
+            slab = np.ascontiguousarray(even[z * slices : (z + step) * slices])
+            halved[z : z + step] = make(slab.reshape(-1, slices, height, width))
+    return halved
+
+
+def _even(block: NDArray[Any], slices: int, *, edge: bool) -> NDArray[Any]:
+    """Give the block with even lengths: its last voxels doubled, or zeros behind them.
+
+    A mean of doubled voxels is the mean of what is there.
+    """
+    missing = [(0, -length % by) for length, by in zip(block.shape, (slices, 2, 2), strict=True)]
+    if not any(after for _, after in missing):
+        return block
+    return np.pad(block, missing, mode="edge") if edge else np.pad(block, missing)
+
+
+def _slab_maker(method: Method, dtype: np.dtype) -> Callable[[_Slab], NDArray[Any]]:
+    if method is Method.LABELS:
+        return _vote_slab
+    if method is Method.NEAREST:
+        return _nearest
+    if dtype.kind == "f":
+        return _mean_of_floats
+    if dtype == _COLOUR:
+        return _mean_of_colours
+    return _mean_of_long_integers if dtype.itemsize == 8 else _mean_of_integers
+
+
+# --- mean ----------------------------------------------------------------------------------
+
+
+def _mean_of_integers(slab: _Slab) -> NDArray[Any]:
+    """Give the mean of integers of up to 32 bits.
+
+    Two neighbours in x are read as one integer of twice the width, whose halves are added: that
+    keeps to contiguous memory. Signed integers take part as unsigned ones with the sign bit
+    turned, which moves all of them by an even number.
+    """
+    bits = slab.itemsize * 8
+    values = _as_unsigned(slab)
+    pairs = values.view(f"<u{slab.itemsize * 2}")
+    sums = pairs & pairs.dtype.type((1 << bits) - 1)
+    sums += pairs >> bits
+    total = _over_rows_and_slices(sums)
+    shift = _shift(slab)
+    up = (total >> shift) & 1
+    up += (1 << (shift - 1)) - 1  # a half goes up where the floor is odd, more than a half always
+    total += up
+    total >>= shift
+    return _from_unsigned(total.astype(values.dtype), slab.dtype)
+
+
+def _mean_of_long_integers(slab: _Slab) -> NDArray[Any]:
+    """Give the mean of integers of 64 bits from the sums of their quotients and remainders."""
+    values, shift = _as_unsigned(slab), _shift(slab)
+    low = np.uint64((1 << shift) - 1)
+    rest = _over_rows_and_slices(_over_pairs(values & low))
+    total = _over_rows_and_slices(_over_pairs(values >> shift))
+    total += rest >> shift
+    rest &= low
+    half = 1 << (shift - 1)
+    total += (rest > half) | ((rest == half) & ((total & 1) == 1))
+    return _from_unsigned(total, slab.dtype)
+
+
+def _mean_of_colours(slab: _Slab) -> NDArray[Any]:
+    """Give the mean of each byte; two bytes at a time, in lanes of 16 bits."""
+    even = _mean_of_lanes(slab & _EVEN_BYTES, _shift(slab))
+    odd = _mean_of_lanes((slab >> 8) & _EVEN_BYTES, _shift(slab))
+    colours: NDArray[Any] = even | (odd << 8)
+    return colours
+
+
+def _mean_of_lanes(lanes: NDArray[Any], shift: int) -> NDArray[Any]:
+    total = _over_rows_and_slices(_over_pairs(lanes))
+    up = (total >> shift) & _LANE_ONES
+    up += _LANE_ONES * np.uint32((1 << (shift - 1)) - 1)
+    mean: NDArray[Any] = ((total + up) >> shift) & _EVEN_BYTES
+    return mean
+
+
+def _mean_of_floats(slab: _Slab) -> NDArray[Any]:
+    total = _over_rows_and_slices(_over_pairs(slab.astype(np.float64)))
+    return total / (1 << _shift(slab))
+
+
+def _shift(slab: _Slab) -> int:
+    """Give the binary logarithm of the number of voxels that make one."""
+    return 3 if slab.shape[1] == 2 else 2
+
+
+def _over_pairs(values: NDArray[Any]) -> NDArray[Any]:
+    total: NDArray[Any] = values[..., 0::2] + values[..., 1::2]
+    return total
+
+
+def _over_rows_and_slices(sums: NDArray[Any]) -> NDArray[Any]:
+    total: NDArray[Any] = sums[:, 0, 0::2] + sums[:, 0, 1::2]
+    if sums.shape[1] == 2:
+        total += sums[:, 1, 0::2]
+        total += sums[:, 1, 1::2]
+    return total
+
+
+def _as_unsigned(slab: _Slab) -> NDArray[Any]:
+    unsigned = slab.view(f"<u{slab.itemsize}")
+    if slab.dtype.kind == "i":
+        unsigned = unsigned ^ _sign(unsigned.dtype)
+    return unsigned
+
+
+def _from_unsigned(values: NDArray[Any], dtype: np.dtype) -> NDArray[Any]:
+    if dtype.kind == "i":
+        values ^= _sign(values.dtype)
+    return values.view(dtype)
+
+
+def _sign(dtype: np.dtype) -> Any:
+    return dtype.type(1 << (dtype.itemsize * 8 - 1))
+
+
+# --- nearest -------------------------------------------------------------------------------
+
+
+def _nearest(slab: _Slab) -> NDArray[Any]:
+    chosen = slab[..., 1::2, 1::2]
+    if chosen.shape[1] == 1:
+        return chosen[:, 0]
+    first, second = chosen[:, 0], chosen[:, 1]
+    if slab.dtype.kind == "f":
+        both = (first.astype(np.float64) + second) / 2
+    else:
+        # The mean is a & b and half of a ^ b, without a carry.
+        apart: NDArray[Any] = first ^ second
+        if slab.dtype == _COLOUR:
+            apart = apart & _HIGH_SEVEN_BITS
+        both = (first & second) + (apart >> 1)
+    return np.where(first == 0, second, np.where(second == 0, first, both))
+
+
+# --- labels --------------------------------------------------------------------------------
+
+
+def _vote_slab(slab: _Slab) -> NDArray[Any]:
+    voted = _vote(slab[:, 0])
+    if slab.shape[1] == 2:
+        none = voted == 0
+        if none.any():
+            np.copyto(voted, _vote(slab[:, 1]), where=none)
+    return voted
+
+
+def _vote(planes: NDArray[Any]) -> NDArray[Any]:
+    a, b, c, d = (np.ascontiguousarray(planes[:, y::2, x::2]) for y in (0, 1) for x in (0, 1))
+    voted: NDArray[Any] = np.where(a != 0, a, b)
+    np.copyto(voted, c, where=(c != 0) & ((voted == 0) | (c == a) | (c == b)))
+    np.copyto(voted, d, where=(d != 0) & ((voted == 0) | (d == a) | (d == b) | (d == c)))
+    return voted

@@ -1,0 +1,190 @@
+"""Halving of blocks against exact arithmetic on Python's integers and fractions."""
+
+import tracemalloc
+from fractions import Fraction
+from itertools import product
+
+import numpy as np
+import pytest
+
+from ndlambda.errors import InvalidArgumentError
+from ndlambda.model.dtypes import DataType
+from ndlambda.voxels.downsample import FACTORS_XYZ, Method, downsample
+from tests.support.pyramids import halved, vote
+
+INTEGERS = [each for each in DataType if each is not DataType.FLOAT32]
+PLAIN = [each for each in INTEGERS if each is not DataType.UINT32]
+LABELS = [DataType.UINT32, DataType.UINT64]
+SHAPES = [(1, 1, 1), (2, 2, 2), (3, 5, 7), (1, 4, 3), (6, 2, 1), (5, 66, 131)]
+
+
+def noise(dtype: DataType, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    """Give voxels of the whole range of a type, the ends and 0 often among them."""
+    random = np.random.default_rng(seed)
+    if dtype is DataType.FLOAT32:
+        return (random.integers(-4000, 4000, shape) / 8).astype(dtype.numpy)
+    ends = np.iinfo(dtype.value)
+    values = random.integers(ends.min, ends.max, shape, dtype.value, endpoint=True)
+    values[random.random(shape) < 0.2] = ends.max
+    values[random.random(shape) < 0.2] = ends.min
+    values[random.random(shape) < 0.2] = 0
+    return values.astype(dtype.numpy)
+
+
+def exact_mean(block: np.ndarray, z: int, y: int, x: int, slices: int) -> int:
+    window = block[z * slices : (z + 1) * slices, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2]
+    return round(Fraction(sum(int(v) for v in window.flat), window.size))  # half to even
+
+
+@pytest.mark.parametrize("dtype", PLAIN)
+@pytest.mark.parametrize("factors", FACTORS_XYZ)
+@pytest.mark.parametrize("shape", SHAPES[:-1])
+def test_a_mean_of_integers_is_exact_over_the_whole_range_and_rounds_half_to_even(
+    dtype, factors, shape
+):
+    for seed in range(5):
+        block = noise(dtype, shape, seed)
+        got = downsample(block, factors, Method.MEAN)
+        assert got.dtype == block.dtype
+        for z, y, x in np.ndindex(*got.shape):
+            assert int(got[z, y, x]) == exact_mean(block, z, y, x, factors[2])
+
+
+@pytest.mark.parametrize("dtype", PLAIN)
+def test_halves_go_to_the_even_neighbour(dtype):
+    block = np.array([[[0, 1, 1, 2, 2, 3], [0, 1, 1, 2, 2, 3]]], dtype.numpy)
+    assert downsample(block, (2, 2, 1), Method.MEAN).tolist() == [[[0, 2, 2]]]
+
+
+@pytest.mark.parametrize("dtype", list(DataType))
+@pytest.mark.parametrize("factors", FACTORS_XYZ)
+@pytest.mark.parametrize("method", [Method.MEAN, Method.NEAREST])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_images_are_halved_as_the_reference_says(dtype, factors, method, shape):
+    block = noise(dtype, shape)
+    if method is Method.MEAN and dtype.numpy.itemsize == 8:
+        block //= 2**14  # the reference sums as float64
+    got = downsample(block, factors, method)
+    colours = dtype is DataType.UINT32
+    wanted = halved(block, z=factors[2] == 2, method=method, colours=colours)
+    np.testing.assert_array_equal(got, wanted)
+    assert got.dtype == block.dtype
+
+
+@pytest.mark.parametrize("slices", [1, 2])
+def test_a_colour_has_the_mean_of_each_byte(slices):
+    block = np.array([[[0xFF0000FF, 0xFF0100FF], [0xFF0200FE, 0xFF0300FF]]] * slices, "<u4")
+    got = downsample(block, (2, 2, slices), Method.MEAN)
+    assert [hex(v) for v in got.flat] == ["0xff0200ff"]  # 1.5 goes to 2, 254.75 to 255
+
+
+@pytest.mark.parametrize("method", [Method.MEAN, Method.NEAREST])
+@pytest.mark.parametrize("factors", FACTORS_XYZ)
+def test_nan_and_infinity_are_voxels_like_others(method, factors):
+    block = np.ones((2, 2, 4), "<f4")
+    block[:, 1, 1], block[:, 1, 3] = np.nan, np.inf
+    got = downsample(block, factors, method)
+    assert np.isnan(got[..., 0]).all()
+    assert np.isposinf(got[..., 1]).all()
+
+
+def test_the_largest_floats_do_not_overflow_while_they_are_summed():
+    block = np.full((2, 2, 2), np.finfo("f4").max, "<f4")
+    assert downsample(block, (2, 2, 2), Method.MEAN)[0, 0, 0] == np.finfo("f4").max
+
+
+def test_nearest_takes_the_last_voxel_of_four_as_ndstore_did():
+    block = np.arange(16, dtype="u1").reshape(1, 4, 4)
+    assert downsample(block, (2, 2, 1), Method.NEAREST).tolist() == [[[5, 7], [13, 15]]]
+
+
+def test_nearest_passes_over_a_slice_without_data():
+    block = np.array([[[0, 0], [0, 0]], [[7, 7], [7, 9]]], "u1")
+    assert downsample(block, (2, 2, 2), Method.NEAREST).tolist() == [[[9]]]
+    assert downsample(block[::-1], (2, 2, 2), Method.NEAREST).tolist() == [[[9]]]
+
+
+@pytest.mark.parametrize("dtype", ["<u4", "<u8"])
+def test_all_blocks_of_four_labels_vote_as_documented(dtype):
+    blocks = np.array(list(product(range(5), repeat=4)), dtype)
+    # A row of 2x2 blocks, one beside the other.
+    row = blocks.reshape(-1, 2, 2).transpose(1, 0, 2).reshape(1, 2, -1)
+    got = downsample(row, (2, 2, 1), Method.LABELS)
+    assert got.reshape(-1).tolist() == [vote(*block) for block in blocks.tolist()]
+
+
+@pytest.mark.parametrize(
+    ("block", "winner"),
+    [
+        ((1, 2, 2, 1), 1),
+        ((1, 2, 1, 2), 2),
+        ((1, 2, 3, 3), 3),
+        ((1, 2, 3, 4), 1),
+        ((0, 0, 0, 5), 5),  # ndstore lost this one
+        ((0, 0, 3, 5), 3),
+    ],
+)
+def test_votes_of_the_contract(block, winner):
+    array = np.array(block, "<u8").reshape(1, 2, 2)
+    assert downsample(array, (2, 2, 1), Method.LABELS).item() == winner
+
+
+def test_the_second_slice_votes_only_where_the_first_gives_nothing():
+    first = [[1, 0, 0, 0], [0, 0, 0, 0]]
+    second = [[2, 2, 3, 0], [2, 2, 3, 4]]
+    block = np.array([first, second], "<u4")
+    assert downsample(block, (2, 2, 2), Method.LABELS).tolist() == [[[1, 3]]]
+
+
+@pytest.mark.parametrize("dtype", ["<u4", "<u8"])
+@pytest.mark.parametrize("factors", FACTORS_XYZ)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_labels_are_halved_as_the_reference_says_and_none_is_invented(dtype, factors, shape):
+    random = np.random.default_rng(1)
+    block = random.integers(0, 4, shape).astype(dtype) * dtype_end(dtype)
+    got = downsample(block, factors, Method.LABELS)
+    np.testing.assert_array_equal(got, halved(block, z=factors[2] == 2, method=Method.LABELS))
+    assert set(got.flat) <= set(block.flat) | {0}
+
+
+def dtype_end(dtype: str):
+    """Give a number that makes small labels large ones."""
+    return np.dtype(dtype).type(np.iinfo(dtype).max // 3)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "method"),
+    [*product(DataType, [Method.MEAN, Method.NEAREST]), *product(LABELS, [Method.LABELS])],
+)
+@pytest.mark.parametrize("factors", FACTORS_XYZ)
+def test_a_constant_stays_constant(dtype, factors, method):
+    value = 1.5 if dtype is DataType.FLOAT32 else np.iinfo(dtype.value).max
+    block = np.full((5, 7, 9), value, dtype.numpy)
+    assert (downsample(block, factors, method) == value).all()
+
+
+def test_a_view_with_any_strides_is_halved_and_left_as_it_is():
+    whole = np.arange(8 * 20 * 22, dtype="<i2").reshape(8, 20, 22)
+    view = whole[::2, 1:15, 3:20]
+    before = whole.copy()
+    np.testing.assert_array_equal(
+        downsample(view, (2, 2, 1), Method.MEAN),
+        downsample(view.copy(), (2, 2, 1), Method.MEAN),
+    )
+    np.testing.assert_array_equal(whole, before)
+
+
+def test_memory_beside_the_result_is_a_few_slices():
+    block = np.zeros((128, 256, 256), "u1")
+    tracemalloc.start()
+    try:
+        downsample(block, (2, 2, 2), Method.MEAN)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < block.nbytes / 8 + (2 << 20)
+
+
+def test_other_factors_are_refused():
+    with pytest.raises(InvalidArgumentError):
+        downsample(np.zeros((2, 2, 2), "u1"), (4, 4, 1), Method.MEAN)
