@@ -1,19 +1,100 @@
 """What image data is read from: one file an input format, found by discovery of this folder.
 
-A module of this folder is a source if it has ``SUFFIXES`` (for messages), ``matches(path)`` and
-``open_source(path)``. Sources are opened by their headers only; voxels are read slab by slab.
+A module of this folder is a source if it has ``SUFFIXES`` (for messages), ``matches(place)`` and
+``open_source(place, options)``; ``FALLBACK = True`` asks it after all others. Sources are opened by
+their headers only; voxels are read slab by slab.
 """
 
 import importlib
 import pkgutil
+from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ndlambda.errors import InvalidArgumentError, NotFoundError, UnknownNameError
+from ndlambda.errors import NotFoundError, UnknownNameError
+
+
+class Gaps(StrEnum):
+    """What a missing slice, tile or cube is: an error, zeros, or closed up."""
+
+    ERROR = "error"
+    ZERO = "zero"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a file does not tell.
+
+    Attributes
+    ----------
+    channel
+        Which of several channels is read, from 0.
+    level
+        Which of several resolutions is read; 0 is the finest.
+    gaps
+        What is done where something is missing.
+    axes
+        Letters of t, c, z, y, x, one for each stored axis, for files that do not name them.
+    size_xyz
+        Size in voxels, for tiles behind a URL, which cannot be listed.
+    """
+
+    channel: int | None = None
+    level: int = 0
+    gaps: Gaps = Gaps.ERROR
+    axes: str | None = None
+    size_xyz: tuple[int, int, int] | None = None
+
+
+DEFAULTS: Final = Options()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a source is.
+
+    Attributes
+    ----------
+    text
+        As it was given, for messages.
+    path
+        A file or folder that exists; None for a URL or a pattern of names.
+    inside
+        What is meant within it: ``volumes/raw`` of ``file.h5:/volumes/raw``; empty for all.
+    """
+
+    text: str
+    path: Path | None
+    inside: str = ""
+
+    @property
+    def is_url(self) -> bool:
+        """Whether it is reached over HTTP."""
+        return self.text.startswith(("http://", "https://"))
+
+    def is_file(self, *suffixes: str) -> bool:
+        """Whether it is a file whose name ends in one of the suffixes (in lower case)."""
+        path = self.path
+        return path is not None and path.is_file() and path.name.lower().endswith(suffixes)
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that is meant, with what is inside of it; None if it is none."""
+        if self.path is None or not self.path.is_dir():
+            return None
+        return self.path / self.inside if self.inside else self.path
+
+    @property
+    def file(self) -> Path:
+        """The path, where there is one."""
+        assert self.path is not None, "matched as a file or folder"
+        return self.path
 
 
 class Source(Protocol):
@@ -34,6 +115,11 @@ class Source(Protocol):
         """Voxel size in nanometres, None where the format does not tell."""
         ...
 
+    @property
+    def labels_allowed(self) -> bool:
+        """Whether voxels are as they were before they were stored; lossy ones are no labels."""
+        ...
+
     def read(self, t: int, z0: int, z1: int) -> NDArray[np.generic]:
         """Read planes ``z0 <= z < z1`` of a time point: (z, y, x), C order, little endian.
 
@@ -48,19 +134,47 @@ class Source(Protocol):
 class _Format(Protocol):
     SUFFIXES: tuple[str, ...]
 
-    def matches(self, path: Path) -> bool: ...
+    def matches(self, place: Place) -> bool: ...
 
-    def open_source(self, path: Path) -> Source: ...
+    def open_source(self, place: Place, options: Options) -> Source: ...
 
 
 @cache
 def _formats() -> tuple[_Format, ...]:
     names = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    return tuple(cast(_Format, importlib.import_module(f"{__name__}.{name}")) for name in names)
+    modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
+    modules.sort(key=lambda module: getattr(module, "FALLBACK", False))
+    return tuple(cast(_Format, module) for module in modules)
 
 
-def open_source(path: Path) -> Source:
-    """Open a file or folder of images by its headers.
+def find_place(location: str | Path) -> Place:
+    """Find what a path, a URL or a path with something inside of it means.
+
+    Raises
+    ------
+    NotFoundError
+        It is a path, and nothing is there.
+    """
+    text = str(location)
+    if text.startswith(("http://", "https://")) or "{" in text:
+        return Place(text, None)
+    if Path(text).exists():
+        return Place(text, Path(text))
+    outer, mark, inside = text.rpartition(":")
+    if mark and Path(outer).exists():
+        return Place(text, Path(outer), inside.strip("/"))
+    raise NotFoundError(f"There is no file or folder {text}.")
+
+
+def open_source(location: str | Path, options: Options = DEFAULTS) -> Source:
+    """Open a file, folder or URL of images by its headers.
+
+    Parameters
+    ----------
+    location
+        A path; ``file.h5:/volume`` names something inside of it; a URL of another server.
+    options
+        What the file does not tell.
 
     Raises
     ------
@@ -69,28 +183,12 @@ def open_source(path: Path) -> Source:
     UnknownNameError
         No source reads such a file.
     MalformedBodyError, ShapeMismatchError, DataTypeMismatchError, InvalidArgumentError
-        The file is damaged, slices differ from one another, the folder is empty.
+        The file is damaged, slices differ from one another, the folder is empty, or an option must
+        be given.
     """
-    if not path.exists():
-        raise NotFoundError(f"There is no file or folder {path}.")
+    place = find_place(location)
     for candidate in _formats():
-        if candidate.matches(path):
-            return candidate.open_source(path)
+        if candidate.matches(place):
+            return candidate.open_source(place, options)
     known = [suffix for candidate in _formats() for suffix in candidate.SUFFIXES]
-    raise UnknownNameError("source", path.name, known)
-
-
-def spatial_shape(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """Give (t, z, y, x) of an array of 2 (y, x), 3 (z, y, x) or 4 (t, z, y, x) axes.
-
-    Raises
-    ------
-    InvalidArgumentError
-        It has another number of axes, or no voxels.
-    """
-    if not 2 <= len(shape) <= 4 or 0 in shape:
-        raise InvalidArgumentError(
-            f"{path} has the shape {shape}; give (z,y,x), (t,z,y,x) or one plane (y,x)."
-        )
-    t, z, y, x = (*(1,) * (4 - len(shape)), *shape)
-    return t, z, y, x
+    raise UnknownNameError("source", place.path.name if place.path else place.text, known)

@@ -1,83 +1,62 @@
-"""NIfTI-1 and -2 (``.nii``, ``.nii.gz``): axes x, y, z(, t) are turned to (t,) z, y, x."""
+"""NIfTI-1 and -2 (``.nii``, ``.nii.gz``): axes x, y, z(, t) are turned to (t,) z, y, x.
 
-import zlib
-from dataclasses import dataclass
-from pathlib import Path
+Planes in ascending order read a compressed file once from front to back.
+"""
+
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ingest_queue.sources import Source, spatial_shape
+from ingest_queue.arrays import ArraySource, plan_layout
+from ingest_queue.damage import needing, reading
+from ingest_queue.sources import Options, Place, Source
 from ndlambda.errors import InvalidArgumentError, MalformedBodyError
 
 SUFFIXES = (".nii", ".nii.gz")
 
+_AXES: Final = {3: "xyz", 4: "xyzt"}
 _NANOMETRES: Final = {"meter": 1e9, "mm": 1e6, "micron": 1e3, "unknown": 1e6}
 """Length units of the header; files that name none mean millimetres by custom."""
 
 
-@dataclass(frozen=True, slots=True)
-class NiftiSource:
-    """An image read through its file as planes are asked for; see ``Source``.
-
-    Planes in ascending order read a compressed file once from front to back.
-    """
-
-    path: Path
-    voxels: Any  # nibabel's ArrayProxy: (x, y, z[, t]), scaled as the header says when read
-    shape_tzyx: tuple[int, int, int, int]
-    dtype: np.dtype
-    voxelres_xyz: tuple[float, float, float]
-
-    def read(self, t: int, z0: int, z1: int) -> NDArray[np.generic]:
-        """Read planes: (z, y, x)."""
-        where: tuple[slice | int, ...] = (slice(None), slice(None), slice(z0, z1), t)
-        try:
-            planes = np.asarray(self.voxels[where[: len(self.voxels.shape)]])
-        except (OSError, EOFError, ValueError, zlib.error) as error:
-            raise MalformedBodyError(f"{self.path} is damaged ({error}).") from error
-        return np.ascontiguousarray(planes.T, self.dtype)
-
-
-def matches(path: Path) -> bool:
+def matches(place: Place) -> bool:
     """Tell by the suffix."""
-    return path.is_file() and path.name.lower().endswith(SUFFIXES)
+    return place.is_file(*SUFFIXES)
 
 
-def open_source(path: Path) -> Source:
+def open_source(place: Place, options: Options) -> Source:
     """Read the header; see :func:`ingest_queue.sources.open_source`."""
-    import nibabel
-    from nibabel.filebasedimages import ImageFileError
+    with needing("nibabel", "Reading NIfTI"):
+        import nibabel
+        from nibabel.filebasedimages import ImageFileError
 
     try:
-        # Without keep_file_open every slab of a compressed file would inflate it from the start.
-        image = nibabel.load(path, keep_file_open=True)
-    except (ImageFileError, OSError, EOFError, zlib.error) as error:
-        raise MalformedBodyError(f"{path} is not a NIfTI file ({error}).") from error
+        with reading(place.text):
+            # Without keep_file_open every slab of a compressed file would inflate it from the start
+            image = nibabel.load(place.file, keep_file_open=True)
+    except ImageFileError as error:
+        raise MalformedBodyError(f"{place.text} is not a NIfTI file ({error}).") from error
     if not isinstance(image, nibabel.Nifti1Image):
-        raise MalformedBodyError(f"{path} is not a NIfTI file.")
-    return _describe(path, image)
+        raise MalformedBodyError(f"{place.text} is not a NIfTI file.")
+    return _describe(place.text, image, options)
 
 
-def _describe(path: Path, image: Any) -> Source:
+def _describe(where: str, image: Any, options: Options) -> Source:
     shape = tuple(int(n) for n in image.shape)
-    if len(shape) not in {3, 4}:
-        raise InvalidArgumentError(f"{path} has {len(shape)} axes; x, y, z and time are read.")
+    axes = options.axes or _AXES.get(len(shape), "")
+    if not axes:
+        raise InvalidArgumentError(f"{where} has {len(shape)} axes; x, y, z and time are read.")
     stored = image.get_data_dtype()
     if stored.fields is not None:
-        raise InvalidArgumentError(f"{path} holds colours ({stored}); one value a voxel is read.")
+        raise InvalidArgumentError(f"{where} holds colours ({stored}); one value a voxel is read.")
     header = image.header
-    nanometres = _NANOMETRES[header.get_xyzt_units()[0]]
+    factor = _NANOMETRES[header.get_xyzt_units()[0]]
     # By way of text: the header's float32 2.2 is meant as 2.2, not as 2.2000000477.
-    vx, vy, vz = (float(str(zoom)) * nanometres for zoom in header.get_zooms()[:3])
-    return NiftiSource(
-        path,
-        image.dataobj,
-        spatial_shape(path, shape[::-1]),
-        _dtype(stored, (image.dataobj.slope, image.dataobj.inter)),
-        (vx, vy, vz),
-    )
+    vx, vy, vz = (float(str(zoom)) * factor for zoom in header.get_zooms()[:3])
+    # nibabel's ArrayProxy scales as the header says when it is read.
+    dtype = _dtype(stored, (image.dataobj.slope, image.dataobj.inter))
+    layout = plan_layout(where, axes, shape, options.channel)
+    return ArraySource(where, image.dataobj, layout, dtype, (vx, vy, vz))
 
 
 def _dtype(stored: np.dtype, slope_inter: tuple[float, float]) -> np.dtype:

@@ -1,96 +1,152 @@
-"""A folder of PNG or TIFF slices, one file a z plane, in natural order (``z9`` before ``z10``)."""
+"""A folder of slices, one image file a z plane, in natural order (``z9`` before ``z10``).
+
+Where the names differ by one number only, that number is z and none may be missing.
+"""
 
 import re
-import struct
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_queue.sources import Source
-from ndlambda.errors import (
-    DataTypeMismatchError,
-    InvalidArgumentError,
-    MalformedBodyError,
-    ShapeMismatchError,
-)
+from ingest_queue.images import SUFFIXES as IMAGE_SUFFIXES
+from ingest_queue.images import Header, open_image, read_plane
+from ingest_queue.sources import Gaps, Options, Place, Source
+from ndlambda.errors import DataTypeMismatchError, InvalidArgumentError, ShapeMismatchError
 
-SUFFIXES = ("folder of .png", "folder of .tif")
-
-Result = TypeVar("Result")
+SUFFIXES = ("folder of .png", ".tif", ".jpg", ".webp or .jp2")
+FALLBACK = True  # every folder is taken that no other source knows
 
 _THREADS: Final = 4
-_PNG: Final = frozenset({".png"})
-_TIFF: Final = frozenset({".tif", ".tiff"})
-_PNG_DTYPES: Final = {"L": "uint8", "I;16": "<u2", "I;16B": "<u2", "I": "<u2"}
-"""Pillow's grey modes of PNG files; PNG stores 1 to 16 bits, so mode I holds 16 as well."""
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What one slice says of itself."""
-
-    shape_yx: tuple[int, int]
-    dtype: np.dtype
+_SAME: Final = {".tiff": ".tif", ".jpeg": ".jpg", ".j2k": ".jp2"}
+_MOST_GAPS: Final = 1_000_000
+"""A stack with more planes missing has numbers that are no z (dates, serial numbers)."""
 
 
 @dataclass(frozen=True, slots=True)
 class SliceSource:
-    """Files of one size and dtype; see :class:`ingest_queue.sources.Source`."""
+    """Files of one size and dtype; see :class:`ingest_queue.sources.Source`.
 
-    files: tuple[Path, ...]
+    A plane without a file is zeros.
+    """
+
+    files: tuple[Path | None, ...]
     shape_tzyx: tuple[int, int, int, int]
     dtype: np.dtype
+    labels_allowed: bool
     voxelres_xyz: None = None
 
     def read(self, t: int, z0: int, z1: int) -> NDArray[np.generic]:
         """Read planes: (z, y, x); files are decoded in parallel."""
         assert t == 0, "a folder of slices has one time point"
-        planes = np.empty((z1 - z0, *self.shape_tzyx[2:]), self.dtype)
+        planes = np.zeros((z1 - z0, *self.shape_tzyx[2:]), self.dtype)
 
         def decode(plane: int) -> None:
-            planes[plane] = _read_pixels(self.files[z0 + plane])
+            file = self.files[z0 + plane]
+            if file is not None:
+                with file.open("rb") as opened:
+                    decoded = read_plane(opened, str(file), planes[plane].nbytes)
+                if decoded.shape != planes.shape[1:] or decoded.dtype != self.dtype:
+                    raise ShapeMismatchError(f"{file} has changed while it was read.")
+                planes[plane] = decoded
 
         with ThreadPoolExecutor(_THREADS) as pool:
             list(pool.map(decode, range(z1 - z0)))
         return planes
 
 
-def matches(path: Path) -> bool:
+def matches(place: Place) -> bool:
     """Every folder is taken; what it holds is looked at on opening."""
-    return path.is_dir()
+    return place.folder is not None
 
 
-def open_source(path: Path) -> Source:
+def open_source(place: Place, options: Options) -> Source:
     """Read the headers of all slices; see :func:`ingest_queue.sources.open_source`."""
-    files = [file for file in path.iterdir() if file.suffix.lower() in _PNG | _TIFF]
+    folder = place.folder
+    assert folder is not None, "matched as a folder"
+    files = _list_slices(folder)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = list(pool.map(_read_header, files))
+    (first, _) = found[0]
+    for file, (header, _) in zip(files, found, strict=True):
+        _check_alike(file, header, files[0], first)
+    planes = _with_gaps(folder, files, options.gaps)
+    labels_allowed = not any(lossy for _, lossy in found)
+    return SliceSource(planes, (1, len(planes), *first.shape_yx), first.dtype, labels_allowed)
+
+
+def _list_slices(folder: Path) -> list[Path]:
+    listed = folder.iterdir() if folder.is_dir() else ()
+    files = [file for file in listed if file.suffix.lower() in IMAGE_SUFFIXES]
     files = sorted((file for file in files if file.name[0] != "."), key=_natural_order)
     if not files:
-        raise InvalidArgumentError(f"{path} has no .png or .tif slices in it.")
-    kinds = {file.suffix.lower() in _PNG for file in files}
+        raise InvalidArgumentError(
+            f"{folder} has no .png or .tif slices in it, nor .jpg, .webp or .jp2."
+        )
+    kinds = sorted({_SAME.get(file.suffix.lower(), file.suffix.lower()) for file in files})
     if len(kinds) > 1:
-        raise InvalidArgumentError(f"{path} has both .png and .tif files; keep one kind in it.")
-    with ThreadPoolExecutor(_THREADS) as pool:
-        headers = list(pool.map(_read_header, files))
-    first = headers[0]
-    for file, header in zip(files, headers, strict=True):
-        if header.shape_yx != first.shape_yx:
-            raise ShapeMismatchError(
-                f"{file} is {_size(header)}, but {files[0].name} is {_size(first)} (width x height)"
-                "; all slices must be of one size.",
-                file=str(file),
-            )
-        if header.dtype != first.dtype:
-            raise DataTypeMismatchError(
-                f"{file} is {header.dtype.name}, but {files[0].name} is {first.dtype.name}; "
-                "all slices must be of one dtype.",
-                file=str(file),
-            )
-    return SliceSource(tuple(files), (1, len(files), *first.shape_yx), first.dtype)
+        raise InvalidArgumentError(
+            f"{folder} has both {kinds[0]} and {kinds[1]} files; keep one kind in it."
+        )
+    return files
+
+
+def _read_header(file: Path) -> tuple[Header, bool]:
+    with file.open("rb") as opened:
+        image = open_image(opened, str(file))
+        return image.header, image.lossy
+
+
+def _check_alike(file: Path, header: Header, first_file: Path, first: Header) -> None:
+    if header.shape_yx != first.shape_yx:
+        raise ShapeMismatchError(
+            f"{file} is {_size(header)}, but {first_file.name} is {_size(first)} (width x height)"
+            "; all slices must be of one size.",
+            file=str(file),
+        )
+    if header.dtype != first.dtype:
+        raise DataTypeMismatchError(
+            f"{file} is {header.dtype.name}, but {first_file.name} is {first.dtype.name}; "
+            "all slices must be of one dtype.",
+            file=str(file),
+        )
+
+
+def _with_gaps(folder: Path, files: list[Path], gaps: Gaps) -> tuple[Path | None, ...]:
+    numbers = _plane_numbers(files)
+    if numbers is None:
+        return tuple(files)
+    twice = {first for first, second in zip(numbers, numbers[1:], strict=False) if first == second}
+    if twice:
+        raise InvalidArgumentError(f"{folder} has two slices of the number {min(twice)}.")
+    span = numbers[-1] - numbers[0] + 1
+    missing = span - len(numbers)
+    if missing == 0 or gaps is Gaps.SKIP:
+        return tuple(files)
+    if gaps is Gaps.ERROR or missing > _MOST_GAPS:
+        known = set(numbers)
+        named = [n for n in range(numbers[0], numbers[0] + len(numbers) + 1) if n not in known][:5]
+        listed = ", ".join(map(str, named)) + (", ..." if missing > len(named) else "")
+        raise InvalidArgumentError(
+            f"{folder} lacks {missing} slices: {listed}. Add them, or let missing ones be zeros "
+            "(gaps: zero) or closed up (gaps: skip).",
+            missing=missing,
+        )
+    at = dict(zip(numbers, files, strict=True))
+    return tuple(at.get(number) for number in range(numbers[0], numbers[-1] + 1))
+
+
+def _plane_numbers(files: list[Path]) -> list[int] | None:
+    """Give the one number in which all names differ, ascending; None where there is no such."""
+    parts = [re.split(r"(\d+)", file.stem.lower()) for file in files]
+    if len({tuple(words[::2]) for words in parts}) != 1:
+        return None
+    columns = [[int(text) for text in column] for column in list(zip(*parts, strict=True))[1::2]]
+    differing = [column for column in columns if len(set(column)) > 1]
+    return differing[0] if len(differing) == 1 else None
 
 
 def _natural_order(file: Path) -> tuple[list[str | int], str]:
@@ -100,58 +156,3 @@ def _natural_order(file: Path) -> tuple[list[str | int], str]:
 
 def _size(header: Header) -> str:
     return f"{header.shape_yx[1]}x{header.shape_yx[0]}"
-
-
-def _checked(file: Path, step: Callable[[Path], Result]) -> Result:
-    try:
-        return step(file)
-    except (OSError, SyntaxError, ValueError, RuntimeError, struct.error) as error:
-        raise MalformedBodyError(f"{file} cannot be read ({error}).", file=str(file)) from error
-
-
-def _read_header(file: Path) -> Header:
-    return _checked(file, _png_header if file.suffix.lower() in _PNG else _tiff_header)
-
-
-def _read_pixels(file: Path) -> NDArray[np.generic]:
-    return _checked(file, _png_pixels if file.suffix.lower() in _PNG else _tiff_pixels)
-
-
-def _png_header(file: Path) -> Header:
-    from PIL.PngImagePlugin import PngImageFile
-
-    # Not Image.open: its guard against huge images refuses electron-microscopy slices.
-    with PngImageFile(file) as image:
-        if image.mode not in _PNG_DTYPES:
-            raise InvalidArgumentError(
-                f"{file} is not a grey image (mode {image.mode}); convert it to grey."
-            )
-        return Header((image.height, image.width), np.dtype(_PNG_DTYPES[image.mode]))
-
-
-def _png_pixels(file: Path) -> NDArray[np.generic]:
-    from PIL.PngImagePlugin import PngImageFile
-
-    with PngImageFile(file) as image:
-        return np.asarray(image)
-
-
-def _tiff_header(file: Path) -> Header:
-    import tifffile
-
-    with tifffile.TiffFile(file) as image:
-        page = image.pages[0]
-        assert isinstance(page, tifffile.TiffPage)
-        if len(image.pages) != 1 or page.ndim != 2 or page.dtype is None:
-            raise InvalidArgumentError(
-                f"{file} has {len(image.pages)} pages of shape {page.shape}; a slice is one grey "
-                "page (a multi-page file can be put by itself)."
-            )
-        height, width = page.shape
-        return Header((height, width), page.dtype.newbyteorder("<"))
-
-
-def _tiff_pixels(file: Path) -> NDArray[np.generic]:
-    import tifffile
-
-    return np.asarray(tifffile.imread(file))

@@ -1,80 +1,160 @@
-"""One multi-page TIFF (``.tif``, ``.tiff``): pages are z, or t and z where the file says so."""
+"""One TIFF of many pages: plain, BigTIFF, OME-TIFF (its files together) or ImageJ hyperstack.
 
+Pages are z, or t, c and z where the file says so.
+"""
+
+import re
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_queue.sources import Source, spatial_shape
-from ndlambda.errors import InvalidArgumentError, MalformedBodyError
+from ingest_queue import tiff_pages
+from ingest_queue.arrays import Layout, open_array, plan_layout
+from ingest_queue.damage import needing, reading
+from ingest_queue.lengths import voxel_size
+from ingest_queue.sources import Options, Place, Source
+from ndlambda.errors import InvalidArgumentError
 
-SUFFIXES = (".tif", ".tiff")
+SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
+
+_LETTERS: Final = {"I": "z", "Q": "z"} | {letter: letter.lower() for letter in "TCZYXS"}
+"""tifffile's axes; a series of unnamed pages (I, Q) is z."""
+
+Page = tuple[Path, int]
 
 
 @dataclass(frozen=True, slots=True)
-class TiffSource:
-    """A stack of pages, or one mapped array where the pages lie uncompressed in a row."""
+class PagedSource:
+    """Pages that are decoded one by one; see :class:`ingest_queue.sources.Source`.
 
-    path: Path
-    pages: Any
-    mapped: NDArray[np.generic] | None
-    shape_tzyx: tuple[int, int, int, int]
+    Attributes
+    ----------
+    pages
+        File and number of each page, in C order of the axes before the plane.
+    layout
+        Of those axes and the plane.
+    """
+
+    pages: tuple[Page, ...]
+    layout: Layout
     dtype: np.dtype
-    voxelres_xyz: None = None
+    voxelres_xyz: tuple[float, float, float] | None
+    labels_allowed: bool
+
+    @property
+    def shape_tzyx(self) -> tuple[int, int, int, int]:
+        """Size in voxels."""
+        return self.layout.shape_tzyx
 
     def read(self, t: int, z0: int, z1: int) -> NDArray[np.generic]:
         """Read planes: (z, y, x)."""
-        if self.mapped is not None:
-            return np.ascontiguousarray(self.mapped[t, z0:z1], self.dtype)
         planes = np.empty((z1 - z0, *self.shape_tzyx[2:]), self.dtype)
-        first = t * self.shape_tzyx[1]
+        leading = [axis for axis in self.layout.axes if axis in "tcz"]
+        sizes = tuple(self.layout.size(axis) for axis in leading)
+        pages: dict[Path, list[tuple[int, int]]] = {}
         for z in range(z0, z1):
-            planes[z - z0] = _decoded(self.path, self.pages[first + z])
+            at = {"t": t, "c": self.layout.channel, "z": z}
+            where = tuple(at[axis] for axis in leading)
+            file, index = self.pages[int(np.ravel_multi_index(where, sizes)) if where else 0]
+            pages.setdefault(file, []).append((index, z - z0))
+        for file, wanted in pages.items():
+            _decode(file, wanted, planes)
         return planes
 
 
-def matches(path: Path) -> bool:
+def matches(place: Place) -> bool:
     """Tell by the suffix."""
-    return path.is_file() and path.suffix.lower() in SUFFIXES
+    return place.is_file(*SUFFIXES)
 
 
-def open_source(path: Path) -> Source:
+def open_source(place: Place, options: Options) -> Source:
     """Read the page headers; see :func:`ingest_queue.sources.open_source`."""
-    import tifffile
+    with needing("tifffile", "Reading TIFF"):
+        import tifffile
 
-    try:
-        file = tifffile.TiffFile(path)
-    except (tifffile.TiffFileError, OSError) as error:
-        raise MalformedBodyError(f"{path} is not a TIFF file ({error}).") from error
-    with file:
+    where = place.text
+    with reading(where), tifffile.TiffFile(place.file) as file:
         series = file.series[0]
-        shape, axes = tuple(series.shape), series.axes
-        if "S" in axes or "C" in axes:
-            raise InvalidArgumentError(
-                f"{path} has colours or channels (axes {axes}); put one channel a file."
-            )
-        shape_tzyx = spatial_shape(path, shape)
-        mapped = None
+        if options.level >= len(series.levels):
+            raise InvalidArgumentError(f"{where} has the levels 0 to {len(series.levels) - 1}.")
+        series = series.levels[options.level]
+        layout = _layout(where, series, options)
+        voxelres = _voxel_size(file) if options.level == 0 else None
         if series.dataoffset is not None:  # as ImageJ writes: one page header, all voxels behind
-            mapped = np.memmap(
-                path, series.dtype.newbyteorder(file.byteorder), "r", series.dataoffset, shape
-            ).reshape(shape_tzyx)
-        pages = tuple(series.pages)
-    if mapped is None and len(pages) != shape_tzyx[0] * shape_tzyx[1]:
+            stored = series.dtype.newbyteorder(file.byteorder)
+            mapped = np.memmap(place.file, stored, "r", series.dataoffset, tuple(series.shape))
+            shaped = mapped.reshape(layout.shape)
+            return open_array(where, shaped, layout, voxelres)
+        facts = tiff_pages.describe(series.keyframe, where)
+        pages = _list_pages(where, series, layout)
+    return PagedSource(pages, layout, facts.dtype, voxelres, labels_allowed=not facts.lossy)
+
+
+def _layout(where: str, series: Any, options: Options) -> Layout:
+    named = zip(series.axes, series.shape, strict=True)
+    kept = [(axis, size) for axis, size in named if axis in _LETTERS or size != 1]
+    axes = options.axes or "".join(_LETTERS.get(axis, axis) for axis, _ in kept)
+    return plan_layout(where, axes, tuple(size for _, size in kept), options.channel)
+
+
+def _list_pages(where: str, series: Any, layout: Layout) -> tuple[Page, ...]:
+    pages = [
+        None if page is None else (Path(page.parent.filehandle.path), int(page.index))
+        for page in series.pages
+    ]
+    leading = prod(layout.size(axis) for axis in "tcz")
+    plane = series.keyframe.axes.lower()
+    if len(pages) != leading or not layout.axes.endswith(plane):
         raise InvalidArgumentError(
-            f"{path} has {len(pages)} pages for the shape {shape}; save one plane a page."
+            f"{where} has {len(pages)} pages for the shape {tuple(series.shape)} (axes "
+            f"{series.axes}); save one plane a page."
         )
-    return TiffSource(path, pages, mapped, shape_tzyx, series.dtype.newbyteorder("<"))
+    present = tuple(page for page in pages if page is not None)
+    if len(present) < len(pages):
+        message = f"{len(pages) - len(present)} of {len(pages)} planes are in no file"
+        raise ValueError(message)
+    return present
 
 
-def _decoded(path: Path, page: Any) -> NDArray[np.generic]:
+def _voxel_size(file: Any) -> tuple[float, float, float] | None:
+    if file.ome_metadata:
+        return _ome_voxel_size(file.ome_metadata)
+    if not file.imagej_metadata:
+        return None
+    facts, tags = file.imagej_metadata, file.pages[0].tags
+    sizes = {"z": float(facts.get("spacing", 0))} if "spacing" in facts else {}
+    for axis in "xy":
+        pixels, length = tags[f"{axis.upper()}Resolution"].value
+        sizes[axis] = length / pixels if pixels else 0.0
+    # ImageJ names its unit here; "pixel" and nothing are no lengths.
+    return voxel_size(sizes, {}, str(facts.get("unit", "")))
+
+
+def _ome_voxel_size(xml: str) -> tuple[float, float, float] | None:
+    """Read the first ``Pixels`` element; its default unit is µm (OME schema 2016-06)."""
+    found = re.search(r"<(?:\w+:)?Pixels\b([^>]*)>", xml)
+    facts = dict(re.findall(r'(\w+)="([^"]*)"', found[1])) if found else {}
+    sizes = {
+        axis: float(facts[f"PhysicalSize{axis.upper()}"])
+        for axis in "xyz"
+        if f"PhysicalSize{axis.upper()}" in facts
+    }
+    units = {axis: facts.get(f"PhysicalSize{axis.upper()}Unit", "µm") for axis in sizes}
+    return voxel_size(sizes, units, "µm")
+
+
+def _decode(file: Path, wanted: list[tuple[int, int]], planes: NDArray[np.generic]) -> None:
     import tifffile
 
-    try:
-        # The file is opened for each page: thousands of pages do not hold it open between slabs.
-        with tifffile.TiffFile(path) as file:
-            return np.asarray(file.pages[page.index].asarray())
-    except (tifffile.TiffFileError, OSError, ValueError, RuntimeError) as error:
-        raise MalformedBodyError(f"{path} is damaged ({error}).") from error
+    # Opened for each slab: thousands of pages do not hold the file open in between.
+    with reading(str(file)), tifffile.TiffFile(file) as opened:
+        for index, plane in wanted:
+            decoded = tiff_pages.decode(opened.pages[index], str(file))
+            if decoded.shape != planes.shape[1:] or decoded.dtype != planes.dtype.newbyteorder("="):
+                message = f"page {index} is {decoded.shape} of {decoded.dtype}, others are not"
+                raise ValueError(message)
+            planes[plane] = decoded

@@ -1,0 +1,166 @@
+"""What a notification of the drop store means: jobs that folders of files begin, feed and close."""
+
+import logging
+from collections.abc import Callable
+from hashlib import blake2b
+
+from ingest_queue.creation import Found, make_missing
+from ingest_queue.engine import Ingest, JobSpec
+from ingest_queue.intake import find_job
+from ingest_queue.job import Job
+from ingest_queue.keys import DONE, MANIFEST, Dropped, Kind, parse
+from ingest_queue.manifest import LONGEST, Manifest
+from ingest_queue.target import Target
+from ingest_queue.waiting import WaitingFolders
+from ndlambda.errors import InvalidStateError, NDLambdaError, NotFoundError
+from ndlambda.services.catalog import Catalog
+from ndlambda.services.views import ProjectView
+from ndlambda.stores.ports import Range
+
+_log = logging.getLogger("ndlambda.ingest")
+
+_ADVICE = (
+    "Put a file _DONE there when all slices are there, or a file _ingest.json that says what they "
+    "are."
+)
+
+
+class Drop:
+    """The drop store as the way in.
+
+    Parameters
+    ----------
+    ingest, catalog
+        What jobs are made with.
+    waiting
+        Where folders are noted of which no job can be made.
+    owner_id
+        Gives the user to whom jobs belong, and what is made for them.
+    """
+
+    def __init__(
+        self,
+        ingest: Ingest,
+        catalog: Catalog,
+        waiting: WaitingFolders,
+        owner_id: Callable[[], int],
+    ) -> None:
+        self._ingest = ingest
+        self._catalog = catalog
+        self._owner_id = owner_id
+        self.waiting = waiting
+
+    def notice(self, key: str) -> None:
+        """Do what an object calls for that came, or came once more.
+
+        What lies under the key now counts, not what lay there when the notification was sent.
+
+        Raises
+        ------
+        NDLambdaError
+            A store failed: to be tried again.
+        """
+        dropped = parse(key)
+        if dropped is None:
+            return
+        stored = self._ingest.stores.drop.get(key, Range(0, 1))
+        if stored is None:
+            return
+        job = find_job(self._ingest.ledger, dropped)
+        if dropped.job is None and job is not None and self._is_orphan(job):
+            job = None
+        if dropped.job is None and (job is None or dropped.kind is Kind.MANIFEST):
+            self._look(dropped.folder, job)
+        elif job is not None:
+            self._ingest.intake.take(job, dropped, stored.etag)
+
+    def sweep(self) -> int:
+        """Look at the folders again of which no job could be made; give how many these are."""
+        folders = [waiting.folder for waiting in self.waiting.all()]
+        for folder in folders:
+            try:
+                self._look(folder, self._ingest.ledger.of_folder(folder))
+            except NDLambdaError:
+                _log.exception("folder %s could not be looked at; later again", folder)
+        return len(folders)
+
+    def _look(self, folder: str, last: Job | None) -> None:
+        """Make a job of a folder if it can be known what the folder is."""
+        try:
+            job = self._make(folder, last)
+        except NDLambdaError as error:
+            self.waiting.note(folder, error.message)
+            if error.retryable:
+                raise
+            return
+        if job is None:
+            return
+        self.waiting.forget(folder)
+        if last is None or job.id != last.id:
+            self._ingest.sweeper.sweep(job)
+
+    def _make(self, folder: str, last: Job | None) -> Job | None:
+        store = self._ingest.stores.drop
+        body = store.get(folder + MANIFEST)
+        if last is not None and body is None:
+            return last
+        manifest = Manifest() if body is None else Manifest.read(body.data[: LONGEST + 1])
+        names = _names(folder)
+        view = self._view(names)
+        is_done = store.get(folder + DONE, Range(0, 1)) is not None
+        if view is None and not is_done and body is None:
+            self.waiting.note(folder, f"There is no channel {'/'.join(names)}. {_ADVICE}")
+            return None
+        owner_id = self._owner_id()
+        if view is None:
+            found = Found.of(self._dropped(folder), store) if is_done else Found.nothing()
+            view = make_missing(self._catalog, names, manifest, found, owner_id)
+        channel = view.channel(names[1])
+        # The same folder, manifest and channel make the same job however often this is repeated.
+        asked = f"{folder}\n{channel.uid}\n{body.etag if body is not None else ''}"
+        job_id = blake2b(asked.encode(), digest_size=8).hexdigest()
+        if last is not None and last.id == job_id:
+            return last
+        if last is not None and last.state.takes_input:
+            self.waiting.note(
+                folder, f"Its job {last.id} is under way; the new manifest waits for its end."
+            )
+            return None
+        spec = JobSpec(
+            channel=channel.name,
+            resolution=manifest.resolution,
+            box=manifest.box(view.dataset.pyramid.level(manifest.resolution)),
+            times=manifest.times,
+            on_bad=manifest.on_bad,
+            propagate=manifest.propagate,
+            job_id=job_id,
+        )
+        return self._ingest.create(view, owner_id, spec, folder)
+
+    def _is_orphan(self, job: Job) -> bool:
+        """Tell whether a job has ended and its channel is gone."""
+        if job.state.takes_input:
+            return False
+        try:
+            Target.of(job, self._catalog)
+        except InvalidStateError:
+            return True
+        return False
+
+    def _view(self, names: tuple[str, str]) -> ProjectView | None:
+        try:
+            view = self._catalog.project_view(names[0], fresh=True)
+            view.channel(names[1])
+        except NotFoundError:
+            return None
+        return view
+
+    def _dropped(self, folder: str) -> list[Dropped]:
+        parsed = (parse(info.key) for info in self._ingest.stores.drop.list(folder))
+        return [dropped for dropped in parsed if dropped is not None]
+
+
+def _names(folder: str) -> tuple[str, str]:
+    """Give the names of token and channel that a folder has."""
+    _, token, channel, _ = folder.split("/")
+    return token, channel

@@ -1,0 +1,266 @@
+"""Ingest: the way in for routes, workers and the command.
+
+Jobs are made by a call (``create``) or by what is dropped (``drop``); from then on objects come in
+(``taken``), chunks are built (``build``), and whoever finishes the last one completes the job.
+"""
+
+import json
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from ingest_queue.build import Builder, BuildOptions, Propagate, Stores
+from ingest_queue.intake import Intake
+from ingest_queue.job import Job, Mode, Policy, State, message
+from ingest_queue.keys import job_folder
+from ingest_queue.ledger import Fault, Ledger
+from ingest_queue.sweep import Sweeper
+from ingest_queue.target import Target, VoxelWriter
+from ndlambda.errors import InvalidStateError, OutOfBoundsError, QuotaExceededError
+from ndlambda.services.catalog import Catalog
+from ndlambda.services.region import Region
+from ndlambda.services.views import ProjectView
+from ndlambda.space.box import Box
+
+_MOST_CHUNKS = 1 << 40
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """What a call asks a new job to do.
+
+    Attributes
+    ----------
+    channel
+        Name of the channel to fill.
+    box, times
+        The extent: zero-based voxels of the resolution; None is all of the volume.
+    job_id
+        Chosen by the caller so that a repeated call makes one job; empty: given here.
+    """
+
+    channel: str
+    resolution: int = 0
+    box: Box | None = None
+    times: tuple[int, int] | None = None
+    mode: Mode = Mode.SLICES
+    on_bad: Policy = Policy.FAIL
+    propagate: bool = False
+    job_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestOptions:
+    """Bounds of ingest; 0 is none.
+
+    Attributes
+    ----------
+    user_jobs
+        Jobs of one user that have not ended.
+    job_bytes
+        Voxels of one job, in bytes.
+    building
+        See there.
+    new_id
+        Gives ids of jobs: 16 hexadecimal digits.
+    """
+
+    user_jobs: int = 0
+    job_bytes: int = 0
+    building: BuildOptions = field(default_factory=BuildOptions)
+    new_id: Callable[[], str] = field(default=lambda: secrets.token_hex(8))
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is; exact, not estimated.
+
+    Attributes
+    ----------
+    chunks, chunks_built, chunks_open
+        All; those stored; those of which a part came and which are not stored.
+    parts, parts_seen
+        Slices (or boxes) in all, and those that came.
+    faults
+        Parts that cannot be used, and stray objects.
+    stored_bytes
+        Voxels that were written.
+    first_missing
+        The first part that did not come, as (time point, slice) or (time point, chunk).
+    """
+
+    chunks: int
+    chunks_built: int
+    chunks_open: int
+    parts: int
+    parts_seen: int
+    faults: int
+    stored_bytes: int
+    first_missing: tuple[int, int] | None
+
+
+class Ingest:
+    """Ingest jobs.
+
+    Parameters
+    ----------
+    ledger, stores, catalog, writer, propagate
+        See ``Builder``.
+    options
+        Bounds.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        stores: Stores,
+        catalog: Catalog,
+        writer: VoxelWriter,
+        propagate: Propagate,
+        options: "IngestOptions | None" = None,
+    ) -> None:
+        options = options or IngestOptions()
+        self.ledger = ledger
+        self.stores = stores
+        self._catalog = catalog
+        self._options = options
+        self._writer = writer
+        self._builder = Builder(ledger, stores, catalog, writer, propagate, options.building)
+        self.intake = Intake(ledger, catalog, stores.drop, self._call)
+        self.sweeper = Sweeper(ledger, catalog, self.intake, self._builder)
+
+    def create(self, view: ProjectView, owner_id: int, spec: JobSpec, folder: str = "") -> Job:
+        """Make a job; with the id of one that is there and asks the same, give that one.
+
+        Parameters
+        ----------
+        view, spec
+            Where the voxels go; permission to write is the caller's to check.
+        owner_id
+            Who makes it.
+        folder
+            The folder of dropped files that feeds it; one of its own where empty.
+
+        Raises
+        ------
+        ChannelNotFoundError, ResolutionNotFoundError, OutOfBoundsError
+            The channel, resolution or extent does not exist.
+        ReadOnlyChannelError, InvalidStateError
+            The channel takes no writes now.
+        QuotaExceededError
+            The user has too many jobs, or the job is too large.
+        AlreadyExistsError
+            The id is of another job.
+        """
+        channel = view.channel(spec.channel)
+        level = view.dataset.pyramid.level(spec.resolution)
+        region = Region(level, spec.box or level.box, spec.times or channel.times)
+        region.check()
+        if not channel.times[0] <= region.times[0] <= region.times[1] <= channel.times[1]:
+            raise OutOfBoundsError(
+                f"The channel has the time points {channel.times[0]} to {channel.times[1] - 1}."
+            )
+        job_id = spec.job_id or self._options.new_id()
+        if self.ledger.find(job_id) is None:
+            self._writer.check_writable(channel)
+            self._check_quota(owner_id, region.voxels * channel.dtype.itemsize)
+        job = Job(
+            id=job_id,
+            owner_id=owner_id,
+            token=view.token.name,
+            dataset=view.dataset.name,
+            project=view.project.name,
+            channel=channel.name,
+            channel_uid=channel.uid,
+            resolution=spec.resolution,
+            box=region.box,
+            times=region.times,
+            mode=spec.mode,
+            on_bad=spec.on_bad,
+            folder=folder or job_folder(job_id),
+            propagate=spec.propagate,
+        )
+        chunks = Target.of(job, self._catalog).grid(job).count
+        if chunks > _MOST_CHUNKS:
+            raise OutOfBoundsError(f"The job would have {chunks} chunks; make several jobs.")
+        return self.ledger.create(job, folder=folder or None)
+
+    def build(self, job_id: str, generation: int, chunk: int) -> None:
+        """Build a chunk that a message names; see ``Builder.build``."""
+        self._builder.build(job_id, generation, chunk)
+
+    def cancel(self, job: Job) -> Job:
+        """Cancel a job: nothing is built any more, by whatever is under way either.
+
+        What was stored stays. Harmless when repeated.
+
+        Raises
+        ------
+        InvalidStateError
+            It is complete.
+        """
+
+        def to(current: Job) -> Job | None:
+            if current.state.is_complete:
+                raise InvalidStateError(f"Ingest job {job.id} is complete.", job=job.id)
+            if current.state is State.CANCELLED:
+                return None
+            ended = current.with_state(State.CANCELLED, self.ledger.now())
+            return replace(ended, generation=current.generation + 1)
+
+        return self.ledger.change(job, to) or self.ledger.get(job.id)
+
+    def progress(self, job: Job) -> Progress:
+        """Count what a job has done. The time it takes grows with the number of chunks."""
+        grid = Target.of(job, self._catalog).grid(job)
+        built = waiting = seen = stored = 0
+        for _, state in self.ledger.states(job):
+            built += state.built
+            waiting += bool(state.seen) and not state.built
+            seen += len(state.seen)
+            stored += state.stored_bytes
+        return Progress(
+            chunks=grid.count,
+            chunks_built=built,
+            chunks_open=waiting,
+            parts=grid.parts,
+            parts_seen=seen,
+            faults=sum(1 for _ in self.ledger.faults(job)),
+            stored_bytes=stored,
+            first_missing=next(self.missing(job), None),
+        )
+
+    def missing(self, job: Job) -> Iterator[tuple[int, int]]:
+        """Iterate over parts that did not come: (time point, slice) or (time point, chunk)."""
+        grid = Target.of(job, self._catalog).grid(job)
+        known = dict(self.ledger.states(job))
+        for chunk in grid.chunks():
+            state = known.get(chunk.number)
+            for part in chunk.parts:
+                if state is None or part not in state.seen:
+                    named = part if job.mode is Mode.SLICES else chunk.number
+                    yield chunk.time_point, named
+
+    def faults(self, job: Job) -> Iterator[Fault]:
+        """Iterate over what is wrong with a job's input."""
+        return self.ledger.faults(job)
+
+    def _call(self, job: Job, chunks: Sequence[int]) -> None:
+        self.stores.queue.send([json.dumps(message(job, chunk)) for chunk in chunks])
+
+    def _check_quota(self, owner_id: int, job_bytes: int) -> None:
+        limit = self._options.job_bytes
+        if 0 < limit < job_bytes:
+            raise QuotaExceededError(
+                f"The job has {job_bytes} bytes of voxels; {limit} are allowed. Ask the operator.",
+                limit=limit,
+            )
+        limit = self._options.user_jobs
+        if limit:
+            running = sum(job.state.takes_input for job in self.ledger.of_user(owner_id))
+            if running >= limit:
+                raise QuotaExceededError(
+                    f"You have {running} ingest jobs under way; {limit} are allowed. Wait for one "
+                    "to end, or cancel one.",
+                    limit=limit,
+                )

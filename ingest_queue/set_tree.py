@@ -1,0 +1,100 @@
+"""How many of very many numbered things are done, in rows that may be written twice.
+
+A tree of sets, 256 ways: a number enters the set of its group; whoever fills a group enters the
+group into the set above, and so on to the root. Entering again is harmless and carries on where
+a process died, and every set can be worked out again from the things themselves. (A counter would
+count a repeated message twice.)
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ndlambda.stores.ports import Row, Table
+
+_WAYS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class SetTree:
+    """The numbers 0 to ``count - 1`` that were entered so far.
+
+    Attributes
+    ----------
+    table, partition
+        Where the rows are; their sort keys start with ``done#``.
+    count
+        How many numbers there are; at least one.
+    """
+
+    table: Table
+    partition: str
+    count: int
+
+    def enter(self, number: int) -> bool:
+        """Enter a number, and tell whether now all are in."""
+        level, size = 0, self.count
+        while True:
+            group, member = divmod(number, _WAYS)
+            key = self._key(level, group)
+            self.table.add_members(*key, {member})
+            row = self.table.get(*key)
+            if row is None or len(row.members) < self._width(size, group):
+                return False
+            size = -(-size // _WAYS)
+            if size == 1:
+                return True
+            level, number = level + 1, group
+
+    def settle(self) -> bool:
+        """Carry on where entering stopped between two levels; tell whether all are in."""
+        for row in list(self._groups()):
+            group = int(row.sk.rpartition("#")[2], 16)
+            if len(row.members) == self._width(self.count, group):
+                self.enter(group * _WAYS)
+        return self.is_full()
+
+    def is_full(self) -> bool:
+        """Tell whether all numbers were entered, and every group above them."""
+        level, size = 0, self.count
+        while size > _WAYS:
+            level, size = level + 1, -(-size // _WAYS)
+        row = self.table.get(*self._key(level, 0))
+        return row is not None and len(row.members) == size
+
+    def entered(self) -> Iterator[int]:
+        """Iterate over the numbers that were entered."""
+        for row in self._groups():
+            first = int(row.sk.rpartition("#")[2], 16) * _WAYS
+            yield from (first + member for member in sorted(row.members))
+
+    def has(self, number: int) -> bool:
+        """Tell whether a number was entered."""
+        group, member = divmod(number, _WAYS)
+        row = self.table.get(*self._key(0, group))
+        return row is not None and member in row.members
+
+    def missing(self, after: int = -1) -> Iterator[int]:
+        """Iterate over numbers > after that were not entered, ascending."""
+        known = {int(row.sk.rpartition("#")[2], 16): row.members for row in self._groups()}
+        for group in range((after + 1) // _WAYS, -(-self.count // _WAYS)):
+            members = known.get(group, frozenset())
+            for member in range(self._width(self.count, group)):
+                number = group * _WAYS + member
+                if number > after and member not in members:
+                    yield number
+
+    def _groups(self) -> Iterator[Row]:
+        cursor: str | None = None
+        while True:
+            page = self.table.query(self.partition, first="done#0#", last="done#0#~", cursor=cursor)
+            yield from page.rows
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    def _key(self, level: int, group: int) -> tuple[str, str]:
+        return self.partition, f"done#{level}#{group:012x}"
+
+    @staticmethod
+    def _width(size: int, group: int) -> int:
+        return min(_WAYS, size - group * _WAYS)

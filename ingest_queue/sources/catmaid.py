@@ -1,0 +1,217 @@
+"""CATMAID tiles in a folder or behind a URL: tile source types 1 and 4, or a pattern of names.
+
+A pattern names its parts in braces: ``http://host/stack/{z}/{row}_{col}_{res}.jpg`` (also ``y``
+for row and ``x`` for col). A folder needs none: ``z/row_col_res.ext`` and ``z/res/row_col.ext`` are
+known.
+"""
+
+import io
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest_queue.images import SUFFIXES as IMAGE_SUFFIXES
+from ingest_queue.images import Header, open_image, read_image
+from ingest_queue.sources import Gaps, Options, Place, Source
+from ndlambda.client.http import PooledTransport
+from ndlambda.client.session import Session
+from ndlambda.errors import (
+    DataTypeMismatchError,
+    InvalidArgumentError,
+    NotFoundError,
+    ShapeMismatchError,
+)
+
+SUFFIXES = ("folder or URL pattern of CATMAID tiles",)
+
+_THREADS: Final = 8
+_TYPE_1: Final = re.compile(r"\d+_\d+_\d+\.\w+")
+_TYPE_4: Final = re.compile(r"\d+_\d+\.\w+")
+_TILE: Final = re.compile(r"(\d+)_(\d+)")
+
+Fetch = Callable[[str], bytes | None]
+"""Gives a tile by its name, None where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class TileSource:
+    """A stack of tiles of one size; see :class:`ingest_queue.sources.Source`.
+
+    Attributes
+    ----------
+    pattern
+        Names of the tiles, with z, row, col and res in braces.
+    first_z
+        Number of the first plane.
+    tile_yx
+        Size of a whole tile; those at the edges may be shorter or reach over it.
+    """
+
+    fetch: Fetch
+    pattern: str
+    first_z: int
+    level: int
+    tile_yx: tuple[int, int]
+    shape_tzyx: tuple[int, int, int, int]
+    dtype: np.dtype
+    labels_allowed: bool
+    gaps: Gaps
+    voxelres_xyz: None = None
+
+    def read(self, t: int, z0: int, z1: int) -> NDArray[np.generic]:
+        """Read planes: (z, y, x); tiles are fetched in parallel."""
+        assert t == 0, "CATMAID stacks have one time point"
+        _, _, height, width = self.shape_tzyx
+        planes = np.zeros((z1 - z0, height, width), self.dtype)
+        tile_height, tile_width = self.tile_yx
+
+        def paste(at: tuple[int, int, int]) -> None:
+            z, row, col = at
+            y, x = row * tile_height, col * tile_width
+            part = planes[z, y : y + tile_height, x : x + tile_width]
+            tile = self._tile(z0 + z, row, col)
+            if tile is not None:
+                rows, columns = part.shape
+                if tile.shape[0] < rows or tile.shape[1] < columns:
+                    raise ShapeMismatchError(
+                        f"{self._name(z0 + z, row, col)} is {tile.shape[1]}x{tile.shape[0]}, not "
+                        f"{columns}x{rows} (width x height)."
+                    )
+                part[...] = tile[:rows, :columns]
+
+        rows, columns = -(-height // tile_height), -(-width // tile_width)
+        with ThreadPoolExecutor(_THREADS) as pool:
+            list(pool.map(paste, np.ndindex(z1 - z0, rows, columns)))
+        return planes
+
+    def _name(self, z: int, row: int, col: int) -> str:
+        return _tile_name(self.pattern, self.first_z + z, row, col, self.level)
+
+    def _tile(self, z: int, row: int, col: int) -> NDArray[np.generic] | None:
+        name = self._name(z, row, col)
+        body = self.fetch(name)
+        if body is None:
+            if self.gaps is Gaps.ZERO:
+                return None
+            raise NotFoundError(
+                f"{name} is missing; let missing tiles be zeros (gaps: zero) if that is meant."
+            )
+        tile_bytes = self.tile_yx[0] * self.tile_yx[1] * self.dtype.itemsize
+        tile = read_image(body, name, tile_bytes)
+        if tile.dtype != self.dtype:
+            raise DataTypeMismatchError(f"{name} is {tile.dtype}, the others {self.dtype}.")
+        return tile
+
+
+def _tile_name(pattern: str, z: int, row: int, col: int, level: int) -> str:
+    values = {"z": z, "row": row, "y": row, "col": col, "x": col, "res": level}
+    # Not str.format: the pattern is a stranger's, and may have other braces.
+    return re.sub(r"\{(z|row|col|res|y|x)\}", lambda found: str(values[found[1]]), pattern)
+
+
+def matches(place: Place) -> bool:
+    """Tell by the braces of a pattern, or the names in the folder of one plane."""
+    if place.path is None:
+        return "{z}" in place.text
+    folder = place.folder
+    return folder is not None and folder.is_dir() and _pattern_of(folder) is not None
+
+
+def open_source(place: Place, options: Options) -> Source:
+    """Read one tile's header, and list the folder; see ``ingest_queue.sources.open_source``."""
+    folder = place.folder
+    pattern = place.text if folder is None else _pattern_of(folder)
+    assert pattern is not None, "matched by it"
+    fetch = _fetch_from(place) if place.is_url else _fetch_file
+    if options.size_xyz is not None:
+        x, y, z = options.size_xyz
+        first_z, shape = 0, (1, z, y, x)
+        first = _first_tile(fetch, pattern, 0, options.level)
+    elif folder is not None:
+        numbers = _planes(folder)
+        first_z, depth = numbers[0], numbers[-1] - numbers[0] + 1
+        first = _first_tile(fetch, pattern, first_z, options.level)
+        shape = (1, depth, *_plane_shape(fetch, pattern, first_z, options.level, first[0]))
+    else:
+        raise InvalidArgumentError(f"{place.text} cannot be listed; give its size in voxels x,y,z.")
+    header, lossy = first
+    return TileSource(
+        fetch=fetch,
+        pattern=pattern,
+        first_z=first_z,
+        level=options.level,
+        tile_yx=header.shape_yx,
+        shape_tzyx=shape,
+        dtype=header.dtype,
+        labels_allowed=not lossy,
+        gaps=options.gaps,
+    )
+
+
+def _planes(folder: Path) -> list[int]:
+    return sorted(int(item.name) for item in folder.iterdir() if item.name.isdecimal())
+
+
+def _pattern_of(folder: Path) -> str | None:
+    numbers = _planes(folder)
+    if not numbers:
+        return None
+    plane = folder / str(numbers[0])
+    for item in sorted(plane.iterdir()) if plane.is_dir() else ():
+        if item.suffix.lower() in IMAGE_SUFFIXES and _TYPE_1.fullmatch(item.name):
+            return f"{folder}/{{z}}/{{row}}_{{col}}_{{res}}{item.suffix}"
+        inner = sorted(item.iterdir()) if item.is_dir() and item.name.isdecimal() else ()
+        for tile in inner:
+            if tile.suffix.lower() in IMAGE_SUFFIXES and _TYPE_4.fullmatch(tile.name):
+                return f"{folder}/{{z}}/{{res}}/{{row}}_{{col}}{tile.suffix}"
+    return None
+
+
+def _first_tile(fetch: Fetch, pattern: str, z: int, level: int) -> tuple[Header, bool]:
+    name = _tile_name(pattern, z, 0, 0, level)
+    body = fetch(name)
+    if body is None:
+        raise NotFoundError(f"{name} is missing; the first tile says what the others are.")
+    image = open_image(io.BytesIO(body), name)
+    return image.header, image.lossy
+
+
+def _plane_shape(fetch: Fetch, pattern: str, z: int, level: int, tile: Header) -> tuple[int, int]:
+    """Give the size (y, x) of the first plane: whole tiles, and the last one as it is."""
+    sample = Path(_tile_name(pattern, z, 0, 0, level))
+    ending = f"_{level}" if "{row}_{col}_{res}" in pattern else ""
+    found = [
+        (int(match[1]), int(match[2]))
+        for item in sample.parent.glob(f"*{sample.suffix}")
+        if (match := re.fullmatch(rf"(\d+)_(\d+){ending}", item.stem))
+    ]
+    last_row, last_col = max(row for row, _ in found), max(col for _, col in found)
+    body = fetch(_tile_name(pattern, z, last_row, last_col, level))
+    corner = tile if body is None else open_image(io.BytesIO(body), sample.name).header
+    (height, width), (edge_height, edge_width) = tile.shape_yx, corner.shape_yx
+    return last_row * height + edge_height, last_col * width + edge_width
+
+
+def _fetch_file(name: str) -> bytes | None:
+    file = Path(name)
+    return file.read_bytes() if file.is_file() else None
+
+
+def _fetch_from(place: Place) -> Fetch:
+    parts = urlsplit(place.text)
+    session = Session(f"{parts.scheme}://{parts.netloc}", None, PooledTransport(_THREADS))
+
+    def fetch(name: str) -> bytes | None:
+        try:
+            return session.request("GET", name.removeprefix(session.url)).body
+        except NotFoundError:
+            return None
+
+    return fetch

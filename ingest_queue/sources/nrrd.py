@@ -1,0 +1,186 @@
+"""NRRD (``.nrrd``, ``.nhdr`` with its data file): raw, gzip and bzip2; first axis fastest.
+
+Planes in ascending order read a compressed file once from front to back.
+"""
+
+import bz2
+import gzip
+import threading
+from math import prod
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest_queue.arrays import open_array, plan_layout
+from ingest_queue.damage import needing, reading
+from ingest_queue.lengths import voxel_size
+from ingest_queue.sources import Options, Place, Source
+from ndlambda.errors import InvalidArgumentError, MalformedBodyError
+
+SUFFIXES = (".nrrd", ".nhdr")
+
+_AXES: Final = {2: "xy", 3: "xyz", 4: "xyzt"}
+_KINDS: Final = {
+    "time": "t",
+    "list": "c",
+    "vector": "c",
+    "RGB-color": "s",
+    "RGBA-color": "s",
+    "3-color": "s",
+    "4-color": "s",
+}
+"""Axes that are no domain of space (NRRD format, section "per-axis field specifications")."""
+_TYPES: Final = {
+    "i1": ("signed char", "int8", "int8_t"),
+    "u1": ("uchar", "unsigned char", "uint8", "uint8_t"),
+    "i2": ("short", "short int", "signed short", "signed short int", "int16", "int16_t"),
+    "u2": ("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"),
+    "i4": ("int", "signed int", "int32", "int32_t"),
+    "u4": ("uint", "unsigned int", "uint32", "uint32_t"),
+    "i8": ("longlong", "long long", "long long int", "signed long long", "int64", "int64_t"),
+    "u8": ("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"),
+    "f4": ("float",),
+    "f8": ("double",),
+}
+_CODES: Final = {name: code for code, names in _TYPES.items() for name in names}
+_GZIP: Final = frozenset({"gzip", "gz"})
+_BZIP2: Final = frozenset({"bzip2", "bz2"})
+
+
+class _Inflated:
+    """A compressed array (slowest axis first): read forward, begun anew to go back.
+
+    Parameters
+    ----------
+    file, start
+        The file, and where the compressed stream begins in it.
+    skip
+        Bytes of the inflated stream before the voxels.
+    """
+
+    def __init__(
+        self, file: Path, start: int, skip: int, shape: tuple[int, ...], dtype: np.dtype
+    ) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        self._file = file
+        self._start = start
+        self._skip = skip
+        self._bzip2 = False
+        self._stream: IO[bytes] | None = None
+        self._lock = threading.Lock()
+        with file.open("rb") as opened:
+            opened.seek(start)
+            self._bzip2 = opened.read(2) == b"BZ"
+
+    def __getitem__(self, index: tuple[int | slice, ...]) -> NDArray[Any]:
+        """Read what is indexed; one index of the slowest axis is held at a time."""
+        first, shape = 0, self.shape
+        while isinstance(index[0], int):
+            first += index[0] * prod(shape[1:])
+            index, shape = index[1:], shape[1:]
+        outer, inner, stride = index[0], index[1:], prod(shape[1:])
+        with self._lock:
+            runs = [
+                self._run(first + at * stride, stride).reshape(shape[1:])[inner]
+                for at in range(*outer.indices(shape[0]))
+            ]
+        return np.stack(runs)
+
+    def _run(self, first: int, count: int) -> NDArray[Any]:
+        place = self._skip + first * self.dtype.itemsize
+        stream = self._stream
+        if stream is None or stream.tell() > place:
+            stream = self._stream = self._begin()
+        stream.seek(place)
+        return np.frombuffer(stream.read(count * self.dtype.itemsize), self.dtype)
+
+    def _begin(self) -> IO[bytes]:
+        if self._stream is not None:
+            self._stream.close()
+        opened = self._file.open("rb")
+        opened.seek(self._start)
+        # Rewinding would go to the file's start, where the header is: hence begun anew.
+        inflater = bz2.BZ2File(opened) if self._bzip2 else gzip.GzipFile(fileobj=opened)
+        return inflater  # type: ignore[return-value]
+
+
+def matches(place: Place) -> bool:
+    """Tell by the suffix."""
+    return place.is_file(*SUFFIXES)
+
+
+def open_source(place: Place, options: Options) -> Source:
+    """Read the header; see :func:`ingest_queue.sources.open_source`."""
+    with needing("pynrrd", "Reading NRRD"):
+        import nrrd
+
+    where = place.text
+    try:
+        with place.file.open("rb") as file, reading(where):
+            header = dict(nrrd.read_header(file))
+            start = file.tell()
+    except (nrrd.NRRDError, StopIteration) as error:
+        raise MalformedBodyError(f"{where} is not an NRRD file ({error}).") from error
+    with reading(where):
+        sizes = tuple(int(n) for n in header["sizes"])
+        axes = options.axes or _axes(header, len(sizes))
+        array = _open_voxels(place.file, header, start, sizes[::-1])
+        voxelres = _voxel_size(header, axes)
+    layout = plan_layout(where, axes[::-1], sizes[::-1], options.channel)
+    return open_array(where, array, layout, voxelres)
+
+
+def _axes(header: dict[str, Any], count: int) -> str:
+    kinds = header.get("kinds", ())
+    if any(kind in _KINDS for kind in kinds):
+        spatial = iter("xyz")
+        return "".join(_KINDS.get(kind) or next(spatial, "?") for kind in kinds)
+    return _AXES.get(count, "")
+
+
+def _open_voxels(file: Path, header: dict[str, Any], start: int, shape: tuple[int, ...]) -> Any:
+    order = ">" if header.get("endian") == "big" else "<"
+    dtype = np.dtype(order + _CODES[header["type"]])
+    named = header.get("data file", header.get("datafile"))
+    if named is not None:
+        if not isinstance(named, str) or "%" in named or named.startswith("LIST"):
+            raise InvalidArgumentError(f"{file} has its voxels in several files; join them.")
+        file, start = file.parent / named, 0
+    start = _after_lines(file, start, int(header.get("line skip", header.get("lineskip", 0))))
+    skip = int(header.get("byte skip", header.get("byteskip", 0)))
+    encoding = header["encoding"].lower()
+    if encoding == "raw":
+        size = prod(shape) * dtype.itemsize
+        at = start + skip if skip >= 0 else file.stat().st_size - size  # -1: they end the file
+        return np.memmap(file, dtype, "r", at, shape)
+    if encoding not in _GZIP | _BZIP2 or skip < 0:
+        raise InvalidArgumentError(
+            f"{file} is encoded as {encoding} (byte skip {skip}); save it raw or gzip."
+        )
+    return _Inflated(file, start, skip, shape, dtype)
+
+
+def _after_lines(file: Path, start: int, lines: int) -> int:
+    with file.open("rb") as opened:
+        opened.seek(start)
+        for _ in range(lines):
+            opened.readline()
+        return opened.tell()
+
+
+def _voxel_size(header: dict[str, Any], axes: str) -> tuple[float, float, float] | None:
+    """Read ``space directions`` or ``spacings``; without ``space units`` they mean millimetres."""
+    directions, spacings = header.get("space directions"), header.get("spacings")
+    if directions is not None:
+        lengths = [float(np.linalg.norm(row)) if row is not None else 0.0 for row in directions]
+    elif spacings is not None:
+        lengths = [float(length) for length in spacings]
+    else:
+        return None
+    by_axis = dict(zip(axes, lengths, strict=True))
+    spatial = {axis: length for axis, length in by_axis.items() if axis in "xyz"}
+    units = header.get("space units", header.get("units", ()))
+    return voxel_size(spatial, dict(zip("xyz", units, strict=False)), "mm")

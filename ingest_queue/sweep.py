@@ -1,0 +1,82 @@
+"""What messages did not bring about: found by comparing what is there with what is written down."""
+
+import logging
+from dataclasses import replace
+from itertools import chain, islice
+
+from ingest_queue.build import Builder
+from ingest_queue.intake import MOST_CALLS, Intake
+from ingest_queue.job import Job
+from ingest_queue.ledger import Ledger
+from ingest_queue.target import Target
+from ndlambda.errors import InvalidStateError, NDLambdaError
+from ndlambda.services.catalog import Catalog
+
+_log = logging.getLogger("ndlambda.ingest")
+
+_CALLS_IN_PROGRESS = 100
+"""Chunks that are called for again while others get built: their messages may just be waiting."""
+
+
+class Sweeper:
+    """Carries jobs on after lost messages and dead processes; harmless at any time.
+
+    Parameters
+    ----------
+    ledger, catalog
+        Where jobs and channels are.
+    intake, builder
+        Do what was not done.
+    """
+
+    def __init__(self, ledger: Ledger, catalog: Catalog, intake: Intake, builder: Builder) -> None:
+        self._ledger = ledger
+        self._catalog = catalog
+        self._intake = intake
+        self._builder = builder
+
+    def sweep_all(self) -> int:
+        """Sweep every job that has not ended, and give how many these are.
+
+        What is wrong with one of them (a store that failed just now) does not keep the others.
+        """
+        jobs = list(self._ledger.running())
+        for job in jobs:
+            try:
+                self.sweep(job)
+            except NDLambdaError:
+                _log.exception("ingest job %s could not be swept; later again", job.id)
+        return len(jobs)
+
+    def sweep(self, job: Job) -> None:
+        """Enter what lies in the job's folder unseen, call for what is whole, end what is done."""
+        if not job.state.takes_input:
+            self._builder.follow_up(job)
+            return
+        try:
+            grid = Target.of(job, self._catalog).grid(job)
+        except InvalidStateError as error:
+            self._builder.fail(job, error.message)
+            return
+        if self._intake.enter_unseen(job):
+            self._intake.close(self._ledger.get(job.id))
+        job = self._ledger.get(job.id)
+        if not job.state.takes_input:
+            return
+        tree = self._ledger.built(job, grid.count)
+        entered = set(tree.entered())
+        built = 0
+        ready: set[int] = set()
+        for number, state in self._ledger.states(job):
+            built += state.built
+            if state.built and number in entered:
+                continue
+            if state.built or job.closed or state.is_ready(grid.chunk(number)):
+                ready.add(number)
+        absent = (number for number in tree.missing() if number not in ready) if job.closed else ()
+        most = MOST_CALLS if built == job.swept else _CALLS_IN_PROGRESS
+        self._intake.call(job, list(islice(chain(sorted(ready), absent), most)))
+        if built != job.swept:
+            self._ledger.change(job, lambda current: replace(current, swept=built))
+        tree.settle()
+        self._builder.complete(self._ledger.get(job.id))
