@@ -41,8 +41,8 @@ from ndlambda.space.pyramid import Scaling
 LONGEST_NAME = 255
 MAX_LEVELS = 20
 _NAME = re.compile(r"[A-Za-z0-9_]+")
-# Object keys start with the project, and what lies under results/ expires.
-_RESERVED = frozenset({("project", "results")})
+# Object keys start with the project: what lies under results/ expires, the others hold ingest jobs.
+_RESERVED = frozenset({("project", "results"), ("project", "drop"), ("project", "ingest")})
 _REQUIRED: Final = object()
 
 _AXES = "xyz"

@@ -37,7 +37,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger("ndlambda.web")
 
 _READING = ("GET", "HEAD", "OPTIONS")
-_EXPOSED = "X-NDLambda-Shape, X-NDLambda-Dtype, X-Request-Id, Content-Disposition"
+_EXPOSED = (
+    "X-NDLambda-Shape, X-NDLambda-Dtype, X-NDLambda-Corner, X-NDLambda-Skipped, "
+    "X-NDLambda-Skipped-Count, X-Request-Id, Content-Disposition, ETag"
+)
 
 
 class App:

@@ -1,5 +1,6 @@
 """How a large body leaves: directly, or on Lambda through the object store and a redirect."""
 
+import json
 import re
 import secrets
 from contextlib import ExitStack
@@ -43,6 +44,12 @@ def deliver(
     response = _answer(context, body, content_type, headers)
     response.call_on_close(held.pop_all().close)
     return response
+
+
+def deliver_json(context: Context, value: object) -> Response:
+    """Answer a value as JSON that may be longer than Lambda carries."""
+    body = json.dumps(value).encode()
+    return deliver(context, body, "application/json", {}, ExitStack())
 
 
 def _answer(context: Context, body: Body, content_type: str, headers: dict[str, str]) -> Response:

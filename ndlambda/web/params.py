@@ -4,10 +4,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ndlambda.errors import InvalidArgumentError, OutOfBoundsError, PathSyntaxError
+import numpy as np
+from numpy.typing import NDArray
+
+from ndlambda.errors import (
+    InvalidArgumentError,
+    OutOfBoundsError,
+    PathSyntaxError,
+    PayloadTooLargeError,
+)
 from ndlambda.model.catalog import Channel, Dataset
+from ndlambda.model.ramon import LARGEST_ID
 from ndlambda.services.region import Region
-from ndlambda.space.box import Box
+from ndlambda.space.box import XYZ, Box
 
 _INTEGER = r"\d{1,18}"
 _CUTOUT = re.compile(
@@ -19,6 +28,9 @@ _WINDOW = re.compile(r"/window/(\d+(?:\.\d*)?),(\d+(?:\.\d*)?)/")
 _FILTER = re.compile(r"/filter/(\d+(?:,\d+)*)/")
 _LABEL_DIGITS = 20
 _RANGE = re.compile(rf"({_INTEGER}):({_INTEGER})")
+
+MAX_IDS = 10_000
+"""Most ids that one call names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +132,83 @@ def _region(region: Region) -> Region:
     )
     shifted.check()
     return shifted
+
+
+def parse_region(arguments: str) -> CutoutArguments:
+    """Read ``res/x0,x1/y0,y1/z0,z1[/t0,t1]`` and nothing behind it, with or without final slash.
+
+    Raises
+    ------
+    PathSyntaxError
+        It is anything else.
+    EmptyBoxError
+        A range is empty or reversed.
+    """
+    text = arguments.removesuffix("/") + "/"
+    match = _CUTOUT.match(text)
+    if match is None or text[match.end() :] != "/":
+        raise PathSyntaxError(
+            "A region is RESOLUTION/x0,x1/y0,y1/z0,z1 in non-negative decimal integers, and "
+            "/t0,t1 where a time is meant.",
+            path=arguments,
+        )
+    return parse_cutout(text)
+
+
+def parse_resolution(word: str) -> int:
+    """Read the number of a resolution.
+
+    Raises
+    ------
+    PathSyntaxError
+        It is none.
+    """
+    if not re.fullmatch(r"[0-9]{1,3}", word):
+        raise PathSyntaxError(f"{word[:80]!r} is no resolution; those are numbers like 0.")
+    return int(word)
+
+
+def parse_ids(text: str) -> list[int]:
+    """Read ids joined by commas, each once, in the order in which they come first.
+
+    Raises
+    ------
+    InvalidArgumentError
+        One is beyond 64 bits, or is no number.
+    PayloadTooLargeError
+        There are more than ``MAX_IDS``.
+    """
+    words = text.split(",")
+    if len(words) > MAX_IDS:
+        raise PayloadTooLargeError(
+            f"{len(words)} ids are over the limit of {MAX_IDS}; ask in parts.", limit=MAX_IDS
+        )
+    ids: dict[int, None] = {}
+    for word in words:
+        if not re.fullmatch(rf"[0-9]{{1,{_LABEL_DIGITS}}}", word) or int(word) > LARGEST_ID:
+            raise InvalidArgumentError(f"{word[:80]!r} is no id; ids are from 1 to {LARGEST_ID}.")
+        ids[int(word)] = None
+    return list(ids)
+
+
+def region_of_corner(
+    dataset: Dataset, channel: Channel, resolution: int, corner_xyz: XYZ, size_xyz: XYZ
+) -> Region:
+    """Give the region at an absolute corner, at the channel's first time point.
+
+    Raises
+    ------
+    EmptyBoxError, OutOfBoundsError, ResolutionNotFoundError
+    """
+    (x, y, z), (dx, dy, dz) = corner_xyz, size_xyz
+    level = dataset.pyramid.level(resolution)
+    first = channel.default_time
+    return _region(Region(level, Box(corner_xyz, (x + dx, y + dy, z + dz)), (first, first + 1)))
+
+
+def absolute_points(region: Region, points_xyz: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Give points (n, 3) of a region's level, columns x, y, z, in dataset coordinates."""
+    return points_xyz.astype(np.int64) + np.array(region.level.offset_xyz, np.int64)
 
 
 def region_of_query(

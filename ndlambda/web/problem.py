@@ -14,7 +14,8 @@ class Dialect(Enum):
     ``V1`` uses the table as it is. ndstore's clients and tests pin other statuses on its routes:
     most faults of a request are 404 on data routes (``NDSTORE``), 400 on the resource API
     (``RESOURCE``); a denied anonymous caller gets 401 only on ``info`` and ``projinfo``
-    (``NDSTORE_INFO``), else 403. ``NDAUTH`` answers 403 to whatever is wrong with credentials.
+    (``NDSTORE_INFO``), else 403. ``NDAUTH`` answers 403 to whatever is wrong with credentials, and
+    skeleton routes (``NDSTORE_SWC``) 400 to whatever is wrong with a file or an id.
     """
 
     V1 = "v1"
@@ -22,6 +23,7 @@ class Dialect(Enum):
     NDSTORE_INFO = "ndstore-info"
     RESOURCE = "resource"
     NDAUTH = "ndauth"
+    NDSTORE_SWC = "ndstore-swc"
 
 
 STATUS: dict[type[errors.NDLambdaError], int] = {
@@ -49,6 +51,9 @@ _DATA_OVERRIDES: dict[type[errors.NDLambdaError], int] = {
     errors.InvalidArgumentError: 404,
     errors.ReadOnlyChannelError: 404,
     errors.InvalidStateError: 404,
+    errors.AlreadyExistsError: 404,
+    errors.PreconditionFailedError: 404,
+    errors.ValidationError: 404,
     errors.UnsupportedMediaTypeError: 404,
     errors.MalformedCredentialsError: 401,
     errors.MethodNotAllowedError: 400,
@@ -66,6 +71,15 @@ OVERRIDES: dict[Dialect, dict[type[errors.NDLambdaError], int]] = {
         errors.ValidationError: 400,
     },
     Dialect.NDAUTH: {errors.InvalidArgumentError: 403, errors.MalformedCredentialsError: 401},
+    Dialect.NDSTORE_SWC: {
+        errors.AuthenticationError: 403,
+        errors.MalformedCredentialsError: 401,
+        errors.NotFoundError: 400,
+        errors.ReadOnlyChannelError: 400,
+        errors.ConflictError: 400,
+        errors.WriteContentionError: 409,
+        errors.ValidationError: 400,
+    },
 }
 
 _RETRY_AFTER_S = {

@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +82,9 @@ class Route:
         One line for the OpenAPI document.
     query, body
         Parameters and what the body holds, for the OpenAPI document.
+    changes
+        Whether a GET changes something, as some of ndstore's do. HEAD is not for its path then:
+        whoever looks whether something is there must not write.
     """
 
     method: str
@@ -91,6 +94,7 @@ class Route:
     dialect: Dialect = Dialect.V1
     query: Sequence[Query] = ()
     body: str = ""
+    changes: bool = False
 
 
 class NameConverter(BaseConverter):
@@ -117,18 +121,92 @@ class RangeConverter(BaseConverter):
     regex = r"\d+,\d+"
 
 
+class IdsConverter(BaseConverter):
+    """One or several ids joined by commas, as text: ``params.parse_ids`` knows their bounds."""
+
+    regex = r"[0-9]+(?:,[0-9]+)*"
+
+
+class NumberConverter(BaseConverter):
+    """A non-negative integer of at most as many digits as an id has; werkzeug's own has no end."""
+
+    regex = r"[0-9]{1,20}"
+
+    def to_python(self, value: str) -> int:
+        """Give the number."""
+        return int(value)
+
+
+class WordsConverter(BaseConverter):
+    """The rest of a path, if it is nothing but words of small letters: options in any order."""
+
+    part_isolating = False
+    regex = r"[a-z]+(?:/[a-z]+)*"
+    weight = 200
+
+
+class _OtherNameConverter(NameConverter):
+    """A name, unless it is a word that other rules have in its place.
+
+    Rules with one come last, so that they take no path from rules with literal words.
+    """
+
+    weight = 150
+    taken: frozenset[str] = frozenset()
+
+    def __init__(self, url_map: Map) -> None:
+        super().__init__(url_map)
+        words = "|".join(map(re.escape, sorted(self.taken)))
+        self.regex = rf"(?!(?:{words})\Z)\w+" if words else r"\w+"
+
+
+def _without(taken: Iterable[str]) -> type[_OtherNameConverter]:
+    return type("OtherNameConverter", (_OtherNameConverter,), {"taken": frozenset(taken)})
+
+
+class _MatchedRule(Rule):
+    """A rule that paths are matched with, and that no URL is built from.
+
+    werkzeug compiles two functions that build URLs for every rule, which took nine tenths of the
+    time to make the map: a third of a second at every cold start.
+    """
+
+    def __init__(self, route: Route) -> None:
+        super().__init__(route.rule, endpoint=route, methods=[route.method])
+        if route.changes and self.methods is not None:
+            self.methods.discard("HEAD")  # which werkzeug adds to every GET
+
+    def _compile_builder(self, _append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        return _build_nothing
+
+
+def _build_nothing(*_: object) -> tuple[str, str]:
+    message = "Paths are not built from rules."
+    raise NotImplementedError(message)
+
+
 def build_map(routes: Sequence[Route]) -> Map:
     """Give the werkzeug map of a route table; endpoints are ``Route`` objects.
 
-    Paths are matched without their final slash.
+    Paths are matched without their final slash. In rules, ``<root:token>`` is a token that stands
+    where other rules have their first word, and ``<channel:channel>`` a channel that stands where
+    ``/sd/<name:token>/info`` and its like have theirs: neither matches such a word.
     """
+    parts = [route.rule.split("/")[1:] for route in routes]
+    roots = {first for first, *_ in parts if "<" not in first}
+    about_tokens = {each[2] for each in parts if len(each) == 3 and each[0] == "sd"}
     return Map(
-        [Rule(route.rule, endpoint=route, methods=[route.method]) for route in routes],
+        [_MatchedRule(route) for route in routes],
         converters={
             "name": NameConverter,
             "names": NamesConverter,
             "segment": SegmentConverter,
             "range": RangeConverter,
+            "ids": IdsConverter,
+            "number": NumberConverter,
+            "words": WordsConverter,
+            "root": _without(roots),
+            "channel": _without(word for word in about_tokens if "<" not in word),
         },
         merge_slashes=False,
         redirect_defaults=False,

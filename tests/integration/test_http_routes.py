@@ -11,6 +11,7 @@ import pytest
 
 from ndlambda.model.catalog import Channel
 from ndlambda.model.dtypes import ChannelType, DataType
+from ndlambda.model.ramon import Segment, Skeleton
 from ndlambda.web.problem import Dialect
 from ndlambda.web.routing import Route
 from tests.support import bodies
@@ -23,8 +24,12 @@ NPZ = bodies.npz(noise((1, *SHAPE)))
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving(tmp_path_factory.mktemp("routes")) as server:
-        hidden = Channel("", "em", ChannelType.IMAGE, DataType.UINT8)
-        server.add_volume(replace(BRAIN, name="hidden"), hidden, public=False)
+        image = Channel("", "em", ChannelType.IMAGE, DataType.UINT8)
+        labels = Channel("", "labels", ChannelType.ANNOTATION, DataType.UINT32)
+        server.add_volume(replace(BRAIN, name="hidden"), image, labels, public=False)
+        labels = server.runtime.catalog.get_channel("hidden", "labels")
+        for ramon in (Segment(1), Skeleton(2)):
+            server.runtime.ramon.create(labels, ramon)
         yield server
 
 
@@ -48,8 +53,8 @@ OPEN_ROUTES = {
 }
 PRIVATE = {
     "token": "hidden",
-    "channel": "em",
-    "channels": "em",
+    "channel": "labels",
+    "channels": "labels",
     "service": "npz",
     "args": BOX,
     "ds": "hidden",
@@ -58,6 +63,23 @@ PRIVATE = {
     "tk": "hidden",
     "user": "alice",
     "name": "x" * 43,
+    "ids": "1",
+    "annotation": "1",
+    "number": "1",
+    "skeleton_ids": "2",
+    "options": "nodata",
+    "words": "update",
+    "predicates": "type/4",
+    "field": "status",
+    "value": "0",
+    "resolution": "0",
+    "x": "20",
+    "y": "20",
+    "z": "5",
+    "time": "0",
+    "count": "1",
+    "kind": "4",
+    "wanted": "graphml/10,74/20,52/5,9",
 }
 _ARGUMENT = re.compile(r"<(?:\w+(?:\([^)]*\))?:)?(\w+)>")
 _CHANNEL = {"channel_name": "em", "channel_type": "image", "channel_datatype": "uint8"}
@@ -66,7 +88,10 @@ _CHANNEL = {"channel_name": "em", "channel_type": "image", "channel_datatype": "
 def _filled(route: Route) -> str:
     """Give a path of a route, every argument naming something private that exists."""
     path = _ARGUMENT.sub(lambda match: PRIVATE[match[1]], route.rule)
-    return path + ("?format=npy" if path.endswith("/cutout") and route.method == "POST" else "")
+    asked = [f"{query.name}={PRIVATE[query.name]}" for query in route.query if query.required]
+    if path.endswith("/cutout") and route.method == "POST":
+        asked.append("format=npy")
+    return f"{path}?{'&'.join(asked)}" if asked else path
 
 
 def _body(route: Route) -> bytes:
@@ -82,6 +107,8 @@ def _body(route: Route) -> bytes:
     last = route.rule.rsplit("/", 1)[1]
     if last == "<path:args>":
         return NPZ
+    if last in {"swc", "skeletons"}:
+        return b"1 1 0 0 0 1 -1"
     if last == "cutout":
         return bodies.npy(np.ones((40, 200, 300), "u1"))
     return json.dumps(documents.get(last, {})).encode()

@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response
 from ndlambda.errors import PayloadTooLargeError
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.services.views import ProjectView
+from ndlambda.services.volume import UNDER_PROPAGATION
 from ndlambda.space.pyramid import Level, Scaling
 from ndlambda.web.json_body import json_response
 from ndlambda.web.problem import Dialect
@@ -159,7 +160,11 @@ def _viking(context: Context, view: ProjectView, level: Level) -> ET.Element:
 def get_propagate(context: Context, token: str, channels: str) -> Response:
     """Give the propagation state of channels as comma-joined integers."""
     view = context.runtime.access.open(token, context.principal)
-    states = [str(channel.propagate) for channel in view.channels_named(channels.split(","))]
+    chosen = view.channels_named(channels.split(","))
+    for channel in chosen:
+        if channel.propagate == UNDER_PROPAGATION:
+            context.runtime.propagation.look_after(channel)
+    states = [str(channel.propagate) for channel in chosen]
     return Response(",".join(states), content_type="text/html")
 
 

@@ -1,7 +1,6 @@
 """Cutouts for people without a legacy client: ``/v1/projects/{token}/channels/{channel}/…``."""
 
 import hashlib
-from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Final
 
@@ -9,27 +8,22 @@ import numpy as np
 from werkzeug.wrappers import Request, Response
 
 from ndlambda.errors import (
-    InvalidArgumentError,
     NotAcceptableError,
-    UnknownNameError,
     UnsupportedMediaTypeError,
 )
 from ndlambda.model.catalog import Channel
-from ndlambda.model.discipline import Discipline
 from ndlambda.services.region import Region
 from ndlambda.services.views import ProjectView
 from ndlambda.web.delivery import deliver
 from ndlambda.web.intake import read_voxel_body, write_voxels
 from ndlambda.web.json_body import json_response
 from ndlambda.web.params import region_of_query
+from ndlambda.web.query import DISCIPLINE, TIMED_BOX, check_parameters, read_discipline
 from ndlambda.web.routing import Context, Query, Route
 from ndlambda.wire.volume import ChannelData, Expected, VolumeFormat, formats, get_format
 
 _DIALECT: Final = "v1"
 _DEFAULT = "npy"
-_DISCIPLINES = tuple(
-    word.value for word in Discipline if word not in {Discipline.UPDATE, Discipline.DATAONLY}
-)
 
 
 def _open(
@@ -37,21 +31,10 @@ def _open(
 ) -> tuple[ProjectView, Channel, Region, bool]:
     view = context.runtime.access.open(token, context.principal, write=write)
     (chosen,) = view.channels_named([channel])
-    _check_parameters(context.request, (*_BOX, _FORMAT, *([_DISCIPLINE] if write else ())))
+    check_parameters(context.request, (*TIMED_BOX, _FORMAT, *([DISCIPLINE] if write else ())))
     region, timed = region_of_query(view.dataset, chosen, context.request.args)
     context.runtime.volume.check_size(region)
     return view, chosen, region, timed
-
-
-def _check_parameters(request: Request, queries: Sequence[Query]) -> None:
-    """Refuse what is misspelt or doubled: it would be read as a whole axis or another box."""
-    known = [query.name for query in queries]
-    for name, values in request.args.lists():
-        if name not in known or len(values) > 1:
-            raise InvalidArgumentError(
-                f"The parameter {name!r} is unknown or doubled; known are {', '.join(known)}.",
-                parameter=name,
-            )
 
 
 def get_cutout(context: Context, token: str, channel: str) -> Response:
@@ -115,7 +98,7 @@ def post_cutout(context: Context, token: str, channel: str) -> Response:
     _, chosen, region, timed = _open(context, token, channel, write=True)
     volume = context.runtime.volume
     volume.check_writable(chosen)
-    discipline = _discipline(context.request)
+    discipline = read_discipline(context.request.args)
     shape = region.shape_tzyx if timed else region.shape_tzyx[1:]
     if body_format.decode is None:
         raise UnsupportedMediaTypeError(f"{body_format.name} bodies cannot be read.")
@@ -129,15 +112,6 @@ def post_cutout(context: Context, token: str, channel: str) -> Response:
     return json_response({"voxels": region.voxels})
 
 
-def _discipline(request: Request) -> Discipline | None:
-    word = request.args.get("discipline")
-    if word is None:
-        return None
-    if word not in _DISCIPLINES:
-        raise UnknownNameError("discipline", word, _DISCIPLINES)
-    return Discipline(word)
-
-
 def get_digest(context: Context, token: str, channel: str) -> Response:
     """Give a digest of a box, so that a client can skip what is stored already."""
     view, chosen, region, _ = _open(context, token, channel, write=False)
@@ -148,27 +122,20 @@ def get_digest(context: Context, token: str, channel: str) -> Response:
         return json_response({"blake2b": digest, "nonzero": bool(array.any())})
 
 
-_BOX = (
-    Query("resolution", "0 (finest) to the dataset's scalinglevels; 0 if left out"),
-    *(
-        Query(axis, f"half-open range a:b of {axis} in dataset coordinates; all if left out")
-        for axis in "xyz"
-    ),
-    Query("t", "half-open range a:b of time points; left out: the first, and no time axis"),
-)
 _FORMAT = Query("format", "npy, raw, blosc, hdf5 or npz, instead of the content type")
-_DISCIPLINE = Query("discipline", f"for labels: {', '.join(_DISCIPLINES)}; overwrite if left out")
 _RULE = "/v1/projects/<name:token>/channels/<name:channel>"
 
 ROUTES = (
-    Route("GET", f"{_RULE}/cutout", get_cutout, "Read a cutout", query=(*_BOX, _FORMAT)),
+    Route("GET", f"{_RULE}/cutout", get_cutout, "Read a cutout", query=(*TIMED_BOX, _FORMAT)),
     Route(
         "POST",
         f"{_RULE}/cutout",
         post_cutout,
         "Write a cutout; zeros never overwrite",
-        query=(*_BOX, _FORMAT, _DISCIPLINE),
+        query=(*TIMED_BOX, _FORMAT, DISCIPLINE),
         body="The array, axes ([time,] z, y, x), in the format of the content type",
     ),
-    Route("GET", f"{_RULE}/digest", get_digest, "BLAKE2b-160 of a cutout's voxels", query=_BOX),
+    Route(
+        "GET", f"{_RULE}/digest", get_digest, "BLAKE2b-160 of a cutout's voxels", query=TIMED_BOX
+    ),
 )

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from ndlambda.errors import (
@@ -5,12 +6,23 @@ from ndlambda.errors import (
     InvalidArgumentError,
     OutOfBoundsError,
     PathSyntaxError,
+    PayloadTooLargeError,
     ResolutionNotFoundError,
 )
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.space.box import Box
-from ndlambda.web.params import parse_cutout, region_of, region_of_query
+from ndlambda.web.params import (
+    MAX_IDS,
+    absolute_points,
+    parse_cutout,
+    parse_ids,
+    parse_region,
+    parse_resolution,
+    region_of,
+    region_of_corner,
+    region_of_query,
+)
 
 DATASET = Dataset(
     "ds", (10000, 10000, 1000), offset_xyz=(8, 4, 1), voxelres_xyz=(4, 4, 3), scalinglevels=5
@@ -113,3 +125,69 @@ def test_query_values_that_are_no_ranges_are_refused(query):
 def test_an_empty_time_range_is_refused():
     with pytest.raises(OutOfBoundsError):
         region_of_query(DATASET, CHANNEL, {"t": "5:5"})
+
+
+def test_a_region_is_a_box_and_maybe_a_time_with_or_without_a_final_slash():
+    for end in ("", "/"):
+        parsed = parse_region("2/10,20/30,50/5,6" + end)
+        assert (parsed.resolution, parsed.times) == (2, None)
+        assert parsed.box == Box((10, 30, 5), (20, 50, 6))
+        assert parse_region("0/0,1/0,1/1,2/4,7" + end).times == (4, 7)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "0",
+        "0/0,1/0,1/1,2/neariso",
+        "0/0,1/0,1/1,2/4,7/filter/9",
+        "0/0,1/0,1/1,2//",
+        "0/a,1/0,1/1,2",
+    ],
+)
+def test_a_region_is_nothing_else(path):
+    with pytest.raises(PathSyntaxError):
+        parse_region(path)
+
+
+def test_ids_come_once_in_the_order_of_the_path():
+    assert parse_ids(f"7,{2**64 - 1},007,5") == [7, 2**64 - 1, 5]
+
+
+@pytest.mark.parametrize("text", ["", "5,", "a", "-5", str(2**64), "9" * 5000, "٥", "1_0", " 5"])
+def test_words_that_are_no_ids_are_refused(text):
+    with pytest.raises(InvalidArgumentError):
+        parse_ids(text)
+
+
+def test_more_ids_than_one_call_names_are_refused():
+    assert len(parse_ids(",".join(map(str, range(MAX_IDS))))) == MAX_IDS
+    with pytest.raises(PayloadTooLargeError):
+        parse_ids("1," * MAX_IDS + "1")
+
+
+@pytest.mark.parametrize("word", ["", "x", "-1", "1.5", "9999", "٥"])
+def test_words_that_are_no_resolution_are_refused(word):
+    with pytest.raises(PathSyntaxError):
+        parse_resolution(word)
+
+
+def test_a_region_at_a_corner_has_the_offset_of_its_resolution_taken_away():
+    region = region_of_corner(DATASET, CHANNEL, 1, (4, 2, 1), (10, 20, 5))
+    assert region.box == Box((0, 0, 0), (10, 20, 5))
+    assert region.times == (3, 4)
+    assert absolute_points(region, np.array([[0, 1, 2]], np.uint32)).tolist() == [[4, 3, 3]]
+
+
+@pytest.mark.parametrize(
+    ("corner", "size", "error"),
+    [
+        ((3, 2, 1), (1, 1, 1), OutOfBoundsError),
+        ((4, 2, 1), (1, 1, 2000), OutOfBoundsError),
+        ((4, 2, 1), (1, 0, 1), EmptyBoxError),
+    ],
+)
+def test_regions_at_a_corner_outside_the_volume_are_refused(corner, size, error):
+    with pytest.raises(error):
+        region_of_corner(DATASET, CHANNEL, 1, corner, size)

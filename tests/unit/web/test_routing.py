@@ -1,10 +1,11 @@
 import json
 
 import pytest
+from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from ndlambda import errors
 from ndlambda.web.problem import STATUS, Dialect, problem_response, status_of
-from ndlambda.web.routing import discover, normalise
+from ndlambda.web.routing import Route, build_map, discover, normalise
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,11 @@ def test_every_error_class_has_a_status():
         (errors.PayloadTooLargeError, Dialect.NDSTORE, 413),
         (errors.MethodNotAllowedError, Dialect.NDSTORE, 400),
         (errors.MethodNotAllowedError, Dialect.V1, 405),
+        (errors.AlreadyExistsError, Dialect.NDSTORE, 404),
+        (errors.AlreadyExistsError, Dialect.V1, 409),
+        (errors.ValidationError, Dialect.NDSTORE, 404),
+        (errors.PreconditionFailedError, Dialect.NDSTORE, 404),
+        (errors.WriteContentionError, Dialect.NDSTORE, 409),
         (errors.CuboidDecodeError, Dialect.NDSTORE, 500),
     ],
 )
@@ -99,3 +105,68 @@ def test_every_route_module_is_discovered_and_no_path_has_two_views():
         assert (route.method, route.rule) not in seen, route
         seen[route.method, route.rule] = route.view
     assert ("GET", "/healthz") in seen
+
+
+def _matched(path, method="GET"):
+    rule, arguments = _MAP.bind("", path_info=path).match(method=method)
+    return rule.summary, arguments
+
+
+def _route(rule, method="GET"):
+    return Route(method, rule, lambda: None, rule)
+
+
+_MAP = build_map(
+    [
+        # In the order in which the tables of modules are discovered: objects before cutouts.
+        _route("/sd/<name:token>/<channel:channel>/<ids:ids>/<path:options>"),
+        _route("/sd/<name:token>/<channel:channel>", "POST"),
+        _route("/sd/<name:token>/<channel:channel>/<words:words>", "POST"),
+        _route("/sd/<name:token>/<channel:channel>/reserve/<number:count>"),
+        _route("/<root:token>/<channel:channel>/<ids:ids>"),
+        _route("/sd/<name:token>/<any(npz,raw):service>/<path:args>"),
+        _route("/sd/<name:token>/info"),
+        _route("/resource/<segment:ds>/project"),
+    ]
+)
+
+
+def test_objects_take_no_path_from_cutouts_without_channel():
+    """Seen to fail with the weight of other names: npz was a channel, and 0 an object in it."""
+    summary, arguments = _matched("/sd/tok/npz/0/1,2/3,4/5,6")
+    assert summary == "/sd/<name:token>/<any(npz,raw):service>/<path:args>"
+    assert arguments == {"token": "tok", "service": "npz", "args": "0/1,2/3,4/5,6"}
+
+
+def test_objects_take_no_path_from_what_describes_a_token():
+    with pytest.raises(MethodNotAllowed) as caught:
+        _matched("/sd/tok/info", "POST")
+    assert set(caught.value.valid_methods) == {"GET", "HEAD"}
+    assert _matched("/sd/tok/information", "POST")[1]["channel"] == "information"
+
+
+def test_a_first_word_of_other_rules_is_no_token():
+    with pytest.raises(NotFound):
+        _matched("/resource/ch/7/8")
+    with pytest.raises(NotFound):
+        _matched("/resource/ch/7,8")
+    assert _matched("/resources/ch/7,8")[1] == {"token": "resources", "channel": "ch", "ids": "7,8"}
+
+
+@pytest.mark.parametrize("words", ["update", "update/json", "a/b/c/d"])
+def test_words_are_small_letters_and_slashes(words):
+    assert _matched(f"/sd/tok/ch/{words}", "POST")[1]["words"] == words
+
+
+@pytest.mark.parametrize("path", ["updatE", "update/2", "a//b", "/a", "a-b", "reserve/5"])
+def test_anything_else_is_no_words(path):
+    with pytest.raises((NotFound, MethodNotAllowed)):
+        _matched(f"/sd/tok/ch/{path}", "POST")
+
+
+def test_numbers_have_an_end():
+    """int() refuses more than 4300 digits with an error that nobody expects."""
+    assert _matched("/sd/tok/ch/reserve/" + "9" * 20)[1]["count"] == 10**20 - 1
+    for count in ("9" * 21, "9" * 5000, "-1", "٥"):
+        with pytest.raises(NotFound):
+            _matched(f"/sd/tok/ch/reserve/{count}")
