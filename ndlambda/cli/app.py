@@ -7,15 +7,19 @@ import click
 
 from ndlambda import __version__, errors
 from ndlambda.cli import (
+    annotation,
     channel,
     connection,
     dataset,
     doctor,
     get,
+    graph,
     info,
     project,
+    propagate,
     put,
     serve,
+    skeleton,
     token,
     user,
 )
@@ -27,6 +31,7 @@ _EXIT_CODES: dict[type[errors.NDLambdaError], int] = {
     errors.PermissionDeniedError: 4,
     errors.AuthenticationError: 4,
     errors.ConflictError: 5,
+    errors.PreconditionFailedError: 5,
 }
 
 _ADVICE: dict[type[errors.NDLambdaError], str] = {
@@ -97,10 +102,14 @@ for _command in (
     put.put,
     get.get,
     info.info,
+    propagate.propagate,
+    skeleton.skeleton,
+    graph.graph,
     dataset.dataset,
     project.project,
     channel.channel,
     token.token,
+    annotation.annotation,
     user.user,
     doctor.doctor,
 ):

@@ -1,7 +1,6 @@
 """What ``put --create`` makes: whatever is missing between the token and the channel."""
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
@@ -11,10 +10,7 @@ from ndlambda.client import Client
 from ndlambda.errors import DataTypeMismatchError, InvalidArgumentError
 from ndlambda.model.dtypes import COMBINATIONS, ChannelType
 from ndlambda.space.box import XYZ
-from ndlambda.space.pyramid import Scaling
-
-_COARSEST_EDGE: Final = 512
-_MAX_LEVELS: Final = 20
+from ndlambda.space.pyramid import Scaling, useful_levels
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +26,7 @@ class Wanted:
     start_time: int | None = None
     voxelres_xyz: tuple[float, float, float] | None = None
     scaling: Scaling = Scaling.ZSLICES
+    levels: int | None = None
     public: bool = False
     annotation: bool = False
 
@@ -85,16 +82,9 @@ def _dataset_fields(source: Source, wanted: Wanted) -> dict[str, object]:
     fields = dataset_fields((x, y, z), wanted.corner_xyz or (0, 0, 0), voxelres)
     return fields | {
         "scalingoption": wanted.scaling.value,
-        "scalinglevels": _levels(max(x, y)),
+        "scalinglevels": useful_levels(max(x, y)) if wanted.levels is None else wanted.levels,
         "public": int(wanted.public),
     }
-
-
-def _levels(edge: int) -> int:
-    levels = 0
-    while edge > _COARSEST_EDGE and levels < _MAX_LEVELS:
-        edge, levels = -(-edge // 2), levels + 1
-    return levels
 
 
 def _channel_fields(source: Source, wanted: Wanted) -> dict[str, object]:

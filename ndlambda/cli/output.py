@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -34,6 +35,19 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
 def print_fields(document: Mapping[str, Any]) -> None:
     """Print one thing of the catalogue, a field a line."""
     print_table(["field", "value"], sorted(document.items()))
+
+
+def write_file(path: Path | None, body: bytes) -> None:
+    """Write a file, which appears under its name only when it is whole; None: standard output."""
+    if path is None:
+        sys.stdout.buffer.write(body)
+        return
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_bytes(body)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _text(value: object) -> str:

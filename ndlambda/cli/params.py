@@ -12,6 +12,7 @@ from ndlambda.space.box import XYZ, Box
 BOX_METAVAR = "X0:X1,Y0:Y1,Z0:Z1"
 RANGE_METAVAR = "A:B"
 XYZ_METAVAR = "X,Y,Z"
+PAIR_METAVAR = "NAME=VALUE"
 
 
 def read_xyz(value: str) -> XYZ:
@@ -49,6 +50,14 @@ def read_range(value: str) -> tuple[int, int]:
     if not found or int(found[1]) >= int(found[2]):
         raise click.BadParameter(f"{value!r} is not a range a:b with a < b.")
     return int(found[1]), int(found[2])
+
+
+def read_pair(value: str) -> tuple[str, str]:
+    """Read ``name=value``; the value may be empty and have further equal signs."""
+    name, mark, word = value.partition("=")
+    if not name or not mark:
+        raise click.BadParameter(f"{value!r} is not NAME=VALUE.")
+    return name, word
 
 
 def catalog_path(*kinds: str) -> Callable[[str], tuple[str, ...]]:

@@ -12,10 +12,11 @@ from ndlambda.cli.connection import Connection, pass_connection
 from ndlambda.cli.creation import Wanted, create_missing
 from ndlambda.cli.upload import Upload
 from ndlambda.client import WriteReport
+from ndlambda.model.fields import MAX_LEVELS
 from ndlambda.space.pyramid import Scaling
 
 _MB: Final = 1_000_000
-_CREATE_ONLY: Final = ("dataset", "project", "voxelres_xyz", "public", "annotation")
+_CREATE_ONLY: Final = ("dataset", "project", "voxelres_xyz", "levels", "public", "annotation")
 
 
 @click.command()
@@ -54,6 +55,11 @@ _CREATE_ONLY: Final = ("dataset", "project", "voxelres_xyz", "public", "annotati
     default="zslices",
     show_default=True,
     help="With --create: zslices halves x and y from one resolution to the next, isotropic z too.",
+)
+@click.option(
+    "--levels",
+    type=click.IntRange(0, MAX_LEVELS),
+    help="With --create: coarser resolutions.  [default: until the longer edge is under 512]",
 )
 @click.option("--public", is_flag=True, help="With --create: let everybody read without a key.")
 @click.option("--annotation", is_flag=True, help="With --create: the voxels are labels.")

@@ -5,22 +5,34 @@
 >>> volume = client.volume("demo", "em")  # doctest: +SKIP
 >>> plane = volume[32]  # doctest: +SKIP
 >>> volume[0:16, 0:64, 0:64] = my_array  # doctest: +SKIP
+>>> synapses = client.annotations("demo", "synapses").query(type="synapse")  # doctest: +SKIP
 """
 
+from ndlambda.client.annotation import Annotations
+from ndlambda.client.annotation_bodies import LabelledVoxels, Mask
 from ndlambda.client.blocks import Block
 from ndlambda.client.client import Client, connect
+from ndlambda.client.graph import SynapseGraphs
 from ndlambda.client.http import Answer, Request, Transport
+from ndlambda.client.propagation import Propagation
 from ndlambda.client.session import RetryPolicy
+from ndlambda.client.skeleton import Skeletons
 from ndlambda.client.transfer import Piece, WriteReport
 from ndlambda.client.volume import Volume
 
 __all__ = [
+    "Annotations",
     "Answer",
     "Block",
     "Client",
+    "LabelledVoxels",
+    "Mask",
     "Piece",
+    "Propagation",
     "Request",
     "RetryPolicy",
+    "Skeletons",
+    "SynapseGraphs",
     "Transport",
     "Volume",
     "WriteReport",

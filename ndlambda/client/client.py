@@ -1,12 +1,16 @@
-"""A connection to one server: volumes, catalogue, users."""
+"""A connection to one server: volumes, annotations, catalogue, users."""
 
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from ndlambda.client.annotation import Annotations
 from ndlambda.client.catalog import Collection, Document, Users
+from ndlambda.client.graph import SynapseGraphs
 from ndlambda.client.http import PooledTransport, Transport
+from ndlambda.client.propagation import Propagation
 from ndlambda.client.session import RetryPolicy, Session
+from ndlambda.client.skeleton import Skeletons
 from ndlambda.client.volume import Source, Volume
 from ndlambda.errors import InvalidArgumentError
 
@@ -63,6 +67,22 @@ class Client:
         limit: Any = self.server.get("limits", {}).get("body_bytes")
         source = Source(self._session, token, self.info(token), limit)
         return Volume(source, channel, resolution)
+
+    def annotations(self, token: str, channel: str) -> Annotations:
+        """Open an annotation channel for its objects. Nothing is sent yet."""
+        return Annotations(self._session, token, channel)
+
+    def skeletons(self, token: str, channel: str) -> Skeletons:
+        """Open an annotation channel for its skeletons. Nothing is sent yet."""
+        return Skeletons(self._session, token, channel)
+
+    def graph(self, token: str, channel: str) -> SynapseGraphs:
+        """Open an annotation channel for its synapse graphs. Nothing is sent yet."""
+        return SynapseGraphs(self._session, token, channel)
+
+    def propagation(self, token: str, channel: str) -> Propagation:
+        """Open a channel for the building of its coarser resolutions. Nothing is sent yet."""
+        return Propagation(self._session, token, channel)
 
     @property
     def users(self) -> Users:

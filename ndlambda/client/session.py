@@ -75,7 +75,7 @@ class Session:
         *,
         query: Mapping[str, str] | None = None,
         body: bytes | None = None,
-        content_type: str = "application/octet-stream",
+        headers: Mapping[str, str] | None = None,
         repeatable: bool = True,
     ) -> Answer:
         """Send a request and give the successful answer.
@@ -84,6 +84,8 @@ class Session:
         ----------
         path
             Path under the server's root, starting with ``/``.
+        headers
+            Beside our own; a body is ``application/octet-stream`` unless they say otherwise.
         repeatable
             Whether doing it twice does no harm. If so it is sent again after a broken connection
             or a gateway's error; a request that the server refused to start (429, 503) always is.
@@ -96,18 +98,27 @@ class Session:
             The server could not be reached.
         """
         url = self.url + path + (f"?{urlencode(query, safe=':,')}" if query else "")
-        headers = {"User-Agent": f"ndlambda-client/{__version__}"}
+        sent = {"User-Agent": f"ndlambda-client/{__version__}"}
         if self._key is not None:
-            headers["Authorization"] = f"Token {self._key}"
+            sent["Authorization"] = f"Token {self._key}"
         if body is not None:
-            headers["Content-Type"] = content_type
-        request = Request(method, url, headers, body)
+            sent["Content-Type"] = "application/octet-stream"
+        request = Request(method, url, sent | dict(headers or {}), body)
         answer = self._follow(request, self._persist(request, repeatable=repeatable))
         if answer.status >= 300:
             raise error_of(answer)
         return answer
 
-    def json(self, method: str, path: str, document: Any = None, *, repeatable: bool = True) -> Any:
+    def json(
+        self,
+        method: str,
+        path: str,
+        document: Any = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        repeatable: bool = True,
+    ) -> Any:
         """Send a JSON document (or nothing) and give the decoded answer, None if it is empty.
 
         Raises
@@ -117,7 +128,12 @@ class Session:
         """
         body = None if document is None else json.dumps(document).encode()
         answer = self.request(
-            method, path, body=body, content_type="application/json", repeatable=repeatable
+            method,
+            path,
+            query=query,
+            body=body,
+            headers={"Content-Type": "application/json", **(headers or {})},
+            repeatable=repeatable,
         )
         if not answer.body:
             return None

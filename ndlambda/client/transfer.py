@@ -129,7 +129,7 @@ class Mover:
             self._channel.path("cutout"),
             query=self._channel.query(block) | {"format": bodies.FORMAT},
             body=bodies.encode_array(array),
-            content_type=bodies.CONTENT_TYPE,
+            headers={"Content-Type": bodies.CONTENT_TYPE},
         )
         return WriteReport(blocks_sent=1, voxels_sent=block.voxels)
 

@@ -1,0 +1,87 @@
+"""The building of a channel's coarser resolutions."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, TypeAlias
+from urllib.parse import quote
+
+from ndlambda.client.session import Session
+
+Document: TypeAlias = dict[str, Any]
+
+
+class Propagation:
+    """The propagation of one channel; get it by :meth:`Client.propagation`.
+
+    A status is a dict: ``propagate`` (0 not, 1 under way, 2 done), ``state`` (of the last run:
+    never, running, done, failed, cancelled), ``bands`` (levels built together, with their ``tasks``
+    and how many are ``done``), ``progress`` (0 to 1), ``tasks_per_s``, ``eta_s``, ``stale``
+    (supercuboids written since they were last propagated) and the ``reason`` of a failure.
+
+    Examples
+    --------
+    >>> propagation = client.propagation("demo", "em")  # doctest: +SKIP
+    >>> propagation.start()["state"]  # doctest: +SKIP
+    'running'
+    >>> for status in propagation.follow():  # doctest: +SKIP
+    ...     print(f"{status['progress']:.0%}")
+    """
+
+    def __init__(self, session: Session, token: str, channel: str) -> None:
+        self._session = session
+        self._path = (
+            f"/v1/projects/{quote(token, safe='')}/channels/{quote(channel, safe='')}/propagation"
+        )
+
+    def status(self) -> Document:
+        """Give how far it is."""
+        found: Document = self._session.json("GET", self._path)
+        return found
+
+    def start(
+        self, *, full: bool = False, method: Literal["mean", "nearest"] | None = None
+    ) -> Document:
+        """Begin, or go on where it was cancelled or failed; give the status.
+
+        What is propagated is brought up to date where it was written since.
+
+        Parameters
+        ----------
+        full
+            Rebuild all.
+        method
+            How images are reduced; None as last time, at first the mean.
+
+        Raises
+        ------
+        InvalidStateError
+            It is under way.
+        ReadOnlyChannelError
+            The channel is read-only.
+        """
+        wanted: Document = {"full": full}
+        if method is not None:
+            wanted["method"] = method
+        # Sent twice, the second would find the first under way and fail.
+        found: Document = self._session.json("POST", self._path, wanted, repeatable=False)
+        return found
+
+    def cancel(self) -> Document:
+        """Stop it and give the status; what is built stays.
+
+        Raises
+        ------
+        InvalidStateError
+            It is not under way.
+        """
+        found: Document = self._session.json("DELETE", self._path, repeatable=False)
+        return found
+
+    def follow(
+        self, interval_s: float = 1.0, sleep: Callable[[float], None] = time.sleep
+    ) -> Iterator[Document]:
+        """Iterate over statuses until it has ended; the last one says how."""
+        while (status := self.status())["state"] == "running":
+            yield status
+            sleep(interval_s)
+        yield status

@@ -1,0 +1,33 @@
+"""Coarser resolutions built by the workers of a running server."""
+
+import numpy as np
+import pytest
+
+from ndlambda.local.synthetic import em_stack
+from ndlambda.voxels.downsample import Method, downsample
+from tests.support.server import serving
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.mark.parametrize("options", [(), ("--moto",)], ids=["files", "moto"])
+def test_the_command_has_a_stack_propagated_and_waits_for_it(tmp_path, options):
+    stack = em_stack((20, 150, 270), seed=5)
+    np.save(tmp_path / "em.npy", stack)
+    target = ("--token", "em", "--channel", "em")
+    with serving(tmp_path / "nd", *options) as server:
+        for line in [
+            ("dataset", "create", "em", "--size", "270,150,20", "--levels", "2"),
+            ("put", tmp_path / "em.npy", *target, "--create"),
+        ]:
+            done = server.command(*line)
+            assert done.code == 0, done.err
+        done = server.command("propagate", "em", "em", "--watch")
+        assert done.code == 0, done.err
+        assert done.out.startswith("em/em: done, 100%")
+        for resolution in (1, 2):
+            stack = downsample(stack, (2, 2, 1), Method.MEAN)
+            output = tmp_path / f"{resolution}.npy"
+            done = server.command("get", *target, "--resolution", resolution, "-o", output)
+            assert done.code == 0, done.err
+            np.testing.assert_array_equal(np.load(output), stack)
