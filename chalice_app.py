@@ -7,9 +7,9 @@ no greedy path argument, so HTTP events go to the WSGI application as they come.
 import os
 from typing import Any
 
-from chalice.app import Chalice, SQSEvent
+from chalice.app import Chalice, CloudWatchEvent, Rate, SQSEvent
 
-from functions import erase, http
+from functions import erase, http, ingest_build, propagate, resend, s3_drop
 
 _METHODS = ["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS"]
 
@@ -42,3 +42,35 @@ def proxy() -> None:
 def erase_worker(event: SQSEvent) -> dict[str, Any]:
     """Remove the voxels of deleted channels."""
     return erase.handler(event.to_dict(), event.context)
+
+
+@app.on_sqs_message(
+    queue=os.environ.get("NDLAMBDA_PROPAGATE_QUEUE", "ndlambda-propagate"),
+    batch_size=1,
+    name="propagate",
+)
+def propagate_worker(event: SQSEvent) -> dict[str, Any]:
+    """Build coarser resolutions."""
+    return propagate.handler(event.to_dict(), event.context)
+
+
+@app.on_sqs_message(
+    queue=os.environ.get("NDLAMBDA_DROP_QUEUE", "ndlambda-drop"), batch_size=10, name="drop"
+)
+def drop_worker(event: SQSEvent) -> dict[str, Any]:
+    """Enter dropped files into ingest jobs."""
+    return s3_drop.handler(event.to_dict(), event.context)
+
+
+@app.on_sqs_message(
+    queue=os.environ.get("NDLAMBDA_INGEST_QUEUE", "ndlambda-ingest"), batch_size=1, name="ingest"
+)
+def ingest_worker(event: SQSEvent) -> dict[str, Any]:
+    """Build chunks of ingest jobs."""
+    return ingest_build.handler(event.to_dict(), event.context)
+
+
+@app.schedule(Rate(1, unit=Rate.MINUTES), name="resend")
+def resend_worker(event: CloudWatchEvent) -> dict[str, int]:
+    """Call workers again where messages were lost."""
+    return resend.handler(event.to_dict(), event.context)

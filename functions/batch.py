@@ -12,8 +12,20 @@ _THREADS = 4
 logger = logging.getLogger("ndlambda.worker")
 
 
+def receive_count(record: Mapping[str, Any]) -> int:
+    """Give the number of this delivery of a message, from 1."""
+    return int(record.get("attributes", {}).get("ApproximateReceiveCount", 1))
+
+
 def answer(event: Mapping[str, Any], handle: Callable[[str], None]) -> dict[str, Any]:
-    """Handle the body of every record and give the failed ones to SQS.
+    """Handle the body of every record; as ``answer_records``."""
+    return answer_records(event, lambda record: handle(record["body"]))
+
+
+def answer_records(
+    event: Mapping[str, Any], handle: Callable[[Mapping[str, Any]], None]
+) -> dict[str, Any]:
+    """Handle every record and give the failed ones to SQS.
 
     A retryable error comes back by itself; an unknown one comes back, too, and ends among the
     dead letters. Any other error of ours would only happen again: it is logged and the message
@@ -21,7 +33,7 @@ def answer(event: Mapping[str, Any], handle: Callable[[str], None]) -> dict[str,
     """
     records = event["Records"]
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="worker") as pool:
-        futures = {record["messageId"]: pool.submit(handle, record["body"]) for record in records}
+        futures = {record["messageId"]: pool.submit(handle, record) for record in records}
     failed = []
     for message_id, future in futures.items():
         error = future.exception()

@@ -4,15 +4,48 @@ import os
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from ndlambda.errors import InvalidArgumentError
+from ingest_queue.build import BuildOptions, Stores
+from ingest_queue.drop import Drop
+from ingest_queue.engine import Ingest, IngestOptions
+from ingest_queue.job import Job
+from ingest_queue.keys import DROP
+from ingest_queue.ledger import Ledger
+from ingest_queue.target import VoxelWriter
+from ingest_queue.waiting import WaitingFolders
+from ndlambda.errors import (
+    InvalidArgumentError,
+    InvalidStateError,
+    NotFoundError,
+    PermissionDeniedError,
+)
 from ndlambda.services.access import Access
+from ndlambda.services.annotation_merger import AnnotationMerger
+from ndlambda.services.annotation_reader import AnnotationReader
+from ndlambda.services.annotation_writer import AnnotationWriter
+from ndlambda.services.annotations import Annotations
 from ndlambda.services.budget import ByteBudget
 from ndlambda.services.catalog import Catalog
+from ndlambda.services.erase_jobs import EraseJobs
 from ndlambda.services.erasure import Erasure
+from ndlambda.services.finder import Finder
+from ndlambda.services.graph import SynapseGraphs
+from ndlambda.services.label_index import LabelIndex
+from ndlambda.services.label_painter import LabelPainter
 from ndlambda.services.labels import LabelService
+from ndlambda.services.object_erasure import ObjectErasure, ObjectErasureWorker
+from ndlambda.services.propagation import Propagation, PropagationStores
+from ndlambda.services.propagation_marks import PropagationMarks
+from ndlambda.services.propagation_worker import PropagationOptions
+from ndlambda.services.pyramid_builder import PyramidBuilder
+from ndlambda.services.ramon import Ramon
+from ndlambda.services.ramon_merge import RamonMerge
+from ndlambda.services.ramon_rows import ObjectRows
+from ndlambda.services.skeletons import Skeletons
 from ndlambda.services.users import Users
 from ndlambda.services.volume import VolumeService
 from ndlambda.services.volume_options import VolumeOptions
@@ -30,12 +63,22 @@ class Runtime:
     objects: ObjectStore
     table: Table
     erase_queue: Queue
+    propagate_queue: Queue
+    drop_queue: Queue
+    ingest_queue: Queue
     users: Users
     catalog: Catalog
     erasure: Erasure
     access: Access
     volume: VolumeService
     labels: LabelService
+    propagation: Propagation
+    ingest: Ingest
+    drop: Drop
+    ramon: Ramon
+    annotations: Annotations
+    skeletons: Skeletons
+    graphs: SynapseGraphs
     executor: ThreadPoolExecutor
     row_executor: ThreadPoolExecutor
 
@@ -68,32 +111,95 @@ def build(settings: Settings) -> Runtime:
     InvalidArgumentError
         The settings name no store, or AWS stores without a secret.
     """
-    objects, table, queue = _stores(settings)
+    objects, drop_store, table, open_queue = _stores(settings)
+    queue = open_queue(settings.erase_queue)
+    propagate_queue = open_queue(settings.propagate_queue)
     secret = _secret(settings)
     users = Users(table, secret, cache_s=settings.cache_s)
-    erasure = Erasure(table, objects, queue, grace_s=settings.erase_grace_s)
-    catalog = Catalog(table, erasure, cache_s=settings.cache_s)
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="volume")
     row_executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="rows")
     options = VolumeOptions(cutout_voxels=settings.cutout_voxels)
-    volume = VolumeService(objects, executor, ByteBudget(settings.memory_bytes), options)
+    budget = ByteBudget(settings.memory_bytes)
+    marks = PropagationMarks(table, row_executor)
+    volume = VolumeService(objects, executor, budget, options, marks)
+    labels = LabelService(objects, table, volume, executor, row_executor, options)
+    finder, jobs = Finder(table), EraseJobs(table, queue)
+    index = LabelIndex(table, row_executor)
+    eraser = ObjectErasure(finder, index, labels, jobs)
+    ramon = Ramon(table, labels.ids, eraser, executor=row_executor)
+    erase_object = ObjectErasureWorker(finder, labels, ramon, jobs).run
+    erasure = Erasure(table, objects, jobs, erase_object, grace_s=settings.erase_grace_s)
+    catalog = Catalog(table, erasure, cache_s=settings.cache_s)
+    builder = PyramidBuilder(objects, LabelPainter(objects, index, executor, options), options)
+    propagation = Propagation(
+        PropagationStores(table, objects, propagate_queue),
+        catalog,
+        marks,
+        builder,
+        PropagationOptions(depth=settings.propagate_levels),
+    )
+    reader = AnnotationReader(labels, ramon, volume)
+    ingest_queue = open_queue(settings.ingest_queue)
+    ingest = Ingest(
+        Ledger(table),
+        Stores(drop_store, objects, ingest_queue),
+        catalog,
+        VoxelWriter(volume, labels, min(settings.cutout_voxels, settings.ingest_strip_bytes)),
+        partial(_propagate, catalog, propagation),
+        IngestOptions(
+            settings.ingest_user_jobs,
+            settings.ingest_job_bytes,
+            BuildOptions(settings.ingest_strip_bytes, settings.ingest_keep_input),
+        ),
+    )
+    drop_owner = partial(users.get_user, settings.drop_owner)
+    drop = Drop(ingest, catalog, WaitingFolders(table), lambda: drop_owner().id)
     return Runtime(
         settings=settings,
         objects=objects,
         table=table,
         erase_queue=queue,
+        propagate_queue=propagate_queue,
+        drop_queue=open_queue(settings.drop_queue),
+        ingest_queue=ingest_queue,
         users=users,
         catalog=catalog,
         erasure=erasure,
         access=Access(catalog, anonymous_write=settings.anonymous_write),
         volume=volume,
-        labels=LabelService(objects, table, volume, executor, row_executor, options),
+        labels=labels,
+        propagation=propagation,
+        ingest=ingest,
+        drop=drop,
+        ramon=ramon,
+        annotations=Annotations(
+            AnnotationWriter(labels, ramon, ObjectRows(table), volume),
+            reader,
+            AnnotationMerger(labels, ramon, RamonMerge(table, row_executor)),
+        ),
+        skeletons=Skeletons(ramon, labels.ids, volume, row_executor),
+        graphs=SynapseGraphs(ramon, reader),
         executor=executor,
         row_executor=row_executor,
     )
 
 
-def _stores(settings: Settings) -> tuple[ObjectStore, Table, Queue]:
+def _propagate(catalog: Catalog, propagation: Propagation, job: Job) -> None:
+    """Start the propagation that a completed ingest job asks for.
+
+    One that runs began after the last write, since nothing is written to a channel meanwhile; a
+    channel that is gone or read-only by now is left alone.
+    """
+    with suppress(NotFoundError, PermissionDeniedError, InvalidStateError):
+        channel = catalog.get_channel(job.project, job.channel)
+        if channel.uid == job.channel_uid:
+            propagation.start(catalog.get_dataset(job.dataset), channel)
+
+
+def _stores(
+    settings: Settings,
+) -> tuple[ObjectStore, ObjectStore, Table, Callable[[str], Queue]]:
+    """Give the stores of objects and of dropped files, the table, and what opens a queue."""
     if settings.store == "disk":
         from ndlambda.stores import disk
 
@@ -101,31 +207,43 @@ def _stores(settings: Settings) -> tuple[ObjectStore, Table, Queue]:
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         return (
             disk.DiskObjectStore(settings.data / "objects", fsync=settings.fsync),
+            # People copy files in, and over each other: DATA/drop/TOKEN/CHANNEL/0001.png.
+            disk.DiskObjectStore(settings.data, fsync=settings.fsync, mapped=False),
             disk.SqliteTable(settings.data / "table.sqlite", fsync=settings.fsync),
-            disk.SqliteQueue(
-                settings.data / "queue.sqlite", settings.erase_queue, fsync=settings.fsync
-            ),
+            partial(disk.SqliteQueue, settings.data / "queue.sqlite", fsync=settings.fsync),
         )
     if settings.store == "aws":
         from ndlambda.stores import aws
 
         config = aws.AwsConfig(endpoint_url=settings.aws_endpoint or None)
+        objects = aws.S3ObjectStore(config, settings.bucket)
         return (
-            aws.S3ObjectStore(config, settings.bucket),
+            objects,
+            objects,
             aws.DynamoTable(config, settings.table),
-            aws.SqsQueue(config, settings.erase_queue),
+            partial(aws.SqsQueue, config),
         )
     raise InvalidArgumentError(f"NDLAMBDA_STORE={settings.store!r}; say disk or aws.")
 
 
 def create_aws_stores(settings: Settings) -> None:
-    """Make the bucket, table and queue of the settings where they are missing (moto, tests)."""
+    """Make the bucket, table and queues of the settings where they are missing (moto, tests).
+
+    The bucket tells the drop queue of what is put under ``drop/``.
+    """
     from ndlambda.stores import aws
 
     config = aws.AwsConfig(endpoint_url=settings.aws_endpoint or None)
     aws.create_bucket(config, settings.bucket)
     aws.create_table(config, settings.table)
-    aws.create_queue(config, settings.erase_queue)
+    for name in (
+        settings.erase_queue,
+        settings.propagate_queue,
+        settings.drop_queue,
+        settings.ingest_queue,
+    ):
+        aws.create_queue(config, name)
+    aws.notify_queue(config, settings.bucket, settings.drop_queue, DROP)
 
 
 def _secret(settings: Settings) -> bytes:

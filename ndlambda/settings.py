@@ -25,8 +25,9 @@ class Settings:
         ``disk`` (files and SQLite under ``data``) or ``aws`` (S3, DynamoDB, SQS).
     data
         Folder of the disk stores.
-    bucket, table, erase_queue
-        Names of the S3 bucket, the DynamoDB table and the SQS queue of erasures.
+    bucket, table, erase_queue, propagate_queue, drop_queue, ingest_queue
+        Names of the S3 bucket, the DynamoDB table and the SQS queues of erasures, propagations,
+        notifications of dropped files, and chunks to be built of them.
     aws_endpoint
         Address of an S3, DynamoDB and SQS look-alike; empty for AWS itself.
     secret
@@ -53,6 +54,18 @@ class Settings:
         Seconds that catalogue look-ups may be remembered; writers look anew.
     erase_grace_s
         Seconds after a deletion before its last erasing pass.
+    propagate_levels
+        Most levels that one task of a propagation builds.
+    drop_owner
+        The user to whom belongs what is made of dropped files.
+    ingest_user_jobs
+        Most ingest jobs of one user that have not ended; 0 is no bound.
+    ingest_job_bytes
+        Most bytes of voxels of one ingest job; 0 is no bound.
+    ingest_strip_bytes
+        Most bytes of voxels that a builder of an ingest job holds at once.
+    ingest_keep_input
+        Whether files stay in the drop store when they are ingested; else they are deleted.
     fsync
         Whether disk writes are forced to the device before they are acknowledged.
     """
@@ -62,6 +75,9 @@ class Settings:
     bucket: str = "ndlambda"
     table: str = "ndlambda"
     erase_queue: str = "ndlambda-erase"
+    propagate_queue: str = "ndlambda-propagate"
+    drop_queue: str = "ndlambda-drop"
+    ingest_queue: str = "ndlambda-ingest"
     aws_endpoint: str = ""
     secret: str = ""
     admin_key: str = ""
@@ -74,6 +90,12 @@ class Settings:
     threads: int = 8
     cache_s: float = 5.0
     erase_grace_s: float = 900.0
+    propagate_levels: int = 3
+    drop_owner: str = "admin"
+    ingest_user_jobs: int = 20
+    ingest_job_bytes: int = 0
+    ingest_strip_bytes: int = 1 << 29
+    ingest_keep_input: bool = True
     fsync: bool = True
 
     @classmethod

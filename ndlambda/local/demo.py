@@ -29,6 +29,7 @@ from rich.table import Table
 from ingest_queue.sources import open_source
 from ndlambda.client import Client, connect
 from ndlambda.local.synthetic import em_stack
+from ndlambda.voxels.downsample import Method, downsample
 from ndlambda.wire.png_slices import write_png_slices
 from ndlambda.wire.volume import Expected, formats
 
@@ -56,6 +57,11 @@ class Stack:
     token: str
     channel: str
     options: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """How ``put`` is told where it goes."""
+        return ("--token", self.token, "--channel", self.channel)
 
 
 def main() -> None:
@@ -91,7 +97,13 @@ def mri() -> Stack:
     if package is None or package.origin is None:
         sys.exit("nibabel is missing: install ndlambda[local].")
     folder = Path(package.origin).parent / "tests" / "data"
-    return Stack("4-D MRI (nibabel's example4d)", folder / "example4d.nii.gz", "mri", "bold")
+    return Stack(
+        "4-D MRI (nibabel's example4d)",
+        folder / "example4d.nii.gz",
+        "mri",
+        "bold",
+        ("--levels", "2"),
+    )
 
 
 def synthetic(data: Path) -> Stack:
@@ -102,7 +114,9 @@ def synthetic(data: Path) -> Stack:
             draft = folder.with_suffix(f".{os.getpid()}")
             write_png_slices(draft, em_stack(_STACK_SHAPE_ZYX))
             draft.rename(folder)
-    return Stack("synthetic EM (PNG slices)", folder, "em", "em", ("--voxelres", "4,4,40"))
+    return Stack(
+        "synthetic EM (PNG slices)", folder, "em", "em", ("--voxelres", "4,4,40", "--levels", "3")
+    )
 
 
 def chosen(folder: Path) -> Stack:
@@ -142,7 +156,7 @@ def serving(data: Path, port: int) -> Iterator[tuple[str, "subprocess.Popen[str]
 def show(client: Client, url: str, data: Path, stack: Stack) -> bool:
     """Put one data set, read it back every way, print the figures; True if all is equal."""
     _console.print(f"\n[bold underline]{stack.title}")
-    put(url, data, stack)
+    run(url, data, "put", str(stack.source), *stack.words, "--create", "--public", *stack.options)
     source = open_source(stack.source)
     times, depth, _, _ = source.shape_tzyx
     expected = np.stack([source.read(t, 0, depth) for t in range(times)])
@@ -158,17 +172,32 @@ def show(client: Client, url: str, data: Path, stack: Stack) -> bool:
         f"stored: {stored[0]} objects, {stored[1] / _MB:.1f} MB, "
         f"{expected.nbytes / stored[1]:.2f} times smaller"
     )
-    return compare_formats(url, client, stack, expected) and whole
+    formats_are_equal = compare_formats(url, client, stack, expected)
+    return propagate(client, url, data, stack, expected) and formats_are_equal and whole
 
 
-def put(url: str, data: Path, stack: Stack) -> None:
-    """Run ``ndlambda put`` as a user would."""
-    words = ["put", str(stack.source), "--token", stack.token, "--channel", stack.channel]
-    words += ["--create", "--public", *stack.options]
-    _console.print(f"[bold]$ ndlambda {' '.join(words)}")
-    command = [sys.executable, "-m", "ndlambda.cli", "--url", url, "--data", str(data), *words]
-    if subprocess.run(command, check=False).returncode:
-        sys.exit("ndlambda put failed; its message is above.")
+def run(url: str, data: Path, command: str, *words: str) -> None:
+    """Run a command of ``ndlambda`` as a user would."""
+    _console.print(f"[bold]$ ndlambda {command} {' '.join(words)}")
+    program = [sys.executable, "-m", "ndlambda.cli", "--url", url, "--data", str(data)]
+    if subprocess.run([*program, command, *words], check=False).returncode:
+        sys.exit(f"ndlambda {command} failed; its message is above.")
+
+
+def propagate(client: Client, url: str, data: Path, stack: Stack, full: NDArray[Any]) -> bool:
+    """Build the coarser resolutions and compare the first with one computed here."""
+    if len(client.info(stack.token)["dataset"]["imagesize"]) == 1:
+        return True  # a stack of the user's own that is small enough as it is
+    run(url, data, "propagate", stack.token, stack.channel, "--watch")
+    volume = client.volume(stack.token, stack.channel)
+    factors = (2, 2, 1 if volume.at(1).shape[0] == full.shape[1] else 2)
+    good = True
+    for time_point, block in enumerate(full):
+        expected = downsample(block, factors, Method.MEAN)
+        found = volume.at(1).read(times=(time_point, time_point + 1))[0]
+        good &= np.array_equal(found, expected)
+    _console.print(f"resolution 1: {'equal' if good else '[red]DIFFERENT[/]'}")
+    return good
 
 
 def stored_bytes(data: Path, stack: Stack) -> tuple[int, int]:
@@ -243,12 +272,14 @@ def tell_where_to_look(url: str, data: Path, stacks: list[Stack]) -> None:
     _console.print(f"  {url}/  the start page, {url}/openapi.json  every route")
     for stack in stacks:
         with urlopen(f"{url}/sd/{stack.token}/info/") as answer:  # noqa: S310 - our own server
-            size = json.load(answer)["dataset"]["imagesize"]["0"]
-        _console.print(f"  {url}/sd/{stack.token}/info/  {'x'.join(map(str, size))} voxels")
-        _console.print(
-            f"  curl -o box.npy '{url}/v1/projects/{stack.token}/channels/{stack.channel}"
-            f"/cutout?z=0:1'"
-        )
+            sizes = json.load(answer)["dataset"]["imagesize"]
+        _console.print(f"  {url}/sd/{stack.token}/info/")
+        for resolution, size in sizes.items():
+            _console.print(
+                f"  curl -o level{resolution}.npy '{url}/v1/projects/{stack.token}/channels/"
+                f"{stack.channel}/cutout?resolution={resolution}'  "
+                f"{'x'.join(map(str, size))} voxels"
+            )
     _console.print(f"  the superuser's key is in {data / 'admin.key'}")
 
 

@@ -143,6 +143,33 @@ def test_chalice_declares_every_path_and_binds_the_erase_queue(built):
     assert chalice_app.app.handler_map["erase"] is not None
 
 
+def test_chalice_binds_the_builders_and_the_schedule(built):
+    assert chalice_app.app.handler_map["propagate"] is not None
+    assert chalice_app.app.handler_map["resend"] is not None
+
+
+def test_the_builder_answers_queue_events(built):
+    sent = event("sqs")
+    sent["Records"][0]["body"] = json.dumps({"v": 1, "uid": "unknown"})
+    assert chalice_app.propagate_worker(sent, CONTEXT) == {"batchItemFailures": []}
+
+
+def test_the_schedule_looks_after_lost_messages(built):
+    sent = {
+        "version": "0",
+        "id": "1",
+        "account": "123456789012",
+        "region": "us-east-1",
+        "time": "2026-01-01T00:00:00Z",
+        "source": "aws.events",
+        "detail-type": "Scheduled Event",
+        "resources": [],
+        "detail": {},
+    }
+    answer = chalice_app.resend_worker(sent, CONTEXT)
+    assert answer == {"erasures": 0, "propagations": 0, "waiting folders": 0, "ingests": 0}
+
+
 def test_the_erase_worker_answers_queue_events(built):
     sent = event("sqs")
     sent["Records"][0]["body"] = json.dumps({"v": 1, "job": "unknown"})

@@ -1,0 +1,81 @@
+"""Ingest with workers that die and messages that are lost, doubled and mixed up."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ingest_queue.job import State
+from ndlambda.model.dtypes import ChannelType
+from tests.support import catalog_world
+from tests.support.ingest_world import (
+    OFFSET,
+    Chaos,
+    IngestWorld,
+    disk_ingest_world,
+    stack,
+)
+
+SEEDS = range(20)
+MOST_SWEEPS = 3
+
+
+def dataset(z: int):
+    return catalog_world.dataset(imagesize_xyz=(20, 14, z), offset_xyz=(0, 0, OFFSET))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[IngestWorld]:
+    made = disk_ingest_world(tmp_path, dataset=dataset(59))
+    yield made
+    made.close()
+
+
+def check(world: IngestWorld, seed: int, *, times: int, z: int) -> None:
+    world.populate(channel_type=ChannelType.TIMESERIES, endtime=times)
+    voxels = stack(seed, times, z)
+    chaos = Chaos(world, seed)
+    chaos.first_pass(world.put_stack(voxels, times=True))
+    sweeps = 0
+    while sweeps < MOST_SWEEPS and world.job().state is not State.COMPLETE:
+        chaos.sweep()
+        sweeps += 1
+    assert world.job().state is State.COMPLETE
+    assert world.table.completions == 1
+    assert chaos.crashes
+    for _ in range(3):  # stragglers change nothing
+        chaos.sweep()
+    assert world.table.completions == 1
+    for time_point in range(times):
+        np.testing.assert_array_equal(world.stored(time_point=time_point), voxels[time_point])
+    assert not list(world.process().ingest.faults(world.job()))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_job_completes_once_with_all_voxels(world: IngestWorld, seed: int):
+    """15 % of deliveries die at some request, 20 % come twice, 5 % of the files are not told of.
+
+    Seen to fail: without the sweeper entering what was not told of, jobs stay INGESTING; where a
+    chunk that is stored already is not entered among the stored ones again, likewise; where the
+    completion is not conditional, there are several.
+    """
+    check(world, seed, times=2, z=59)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_so_does_one_on_aws(tmp_path: Path, moto_in_process: None, seed: int):
+    from ndlambda.stores import aws
+
+    config = aws.AwsConfig()
+    aws.create_table(config, "table")
+    aws.create_queue(config, "builds")
+    files = disk_ingest_world(tmp_path)  # obstore cannot reach a moto in this process
+    base = catalog_world.World(
+        aws.DynamoTable(config, "table"), files.base.objects, files.base.queue, files.base.clock
+    )
+    builds = aws.SqsQueue(config, "builds", dead_letter_wait_s=0)
+    world = IngestWorld(base, files.drop_store, builds, dataset=dataset(43))
+    check(world, seed, times=1, z=43)
+    world.close()
+    files.close()

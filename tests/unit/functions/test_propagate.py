@@ -1,0 +1,75 @@
+"""The worker of propagations and the schedule, called as AWS calls them."""
+
+import logging
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from functions import propagate, resend
+from ndlambda import runtime
+from ndlambda.errors import MalformedBodyError, UpstreamThrottledError
+
+
+class Propagation:
+    """Notes what it is asked to run and fails as told."""
+
+    def __init__(self, **failures: BaseException) -> None:
+        self.ran: list[tuple[str, int]] = []
+        self._failures = failures
+
+    def run(self, body: str, receive_count: int) -> None:
+        self.ran.append((body, receive_count))
+        if body in self._failures:
+            raise self._failures[body]
+
+    def resend_pending(self) -> int:
+        return 2
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    logger = logging.getLogger("ndlambda.worker")
+    logger.disabled = True
+    yield
+    logger.disabled = False
+
+
+def record(body: str, count: int | None = None) -> dict[str, Any]:
+    found: dict[str, Any] = {"messageId": f"m-{body}", "body": body, "eventSource": "aws:sqs"}
+    if count is not None:
+        found["attributes"] = {"ApproximateReceiveCount": str(count)}
+    return found
+
+
+def test_the_number_of_the_delivery_is_passed_on(monkeypatch: pytest.MonkeyPatch):
+    propagation = Propagation()
+    monkeypatch.setattr(runtime, "current", lambda: SimpleNamespace(propagation=propagation))
+    propagate.handler({"Records": [record("a", 4), record("b")]})
+    assert sorted(propagation.ran) == [("a", 4), ("b", 1)]
+
+
+def test_only_what_may_succeed_later_comes_back(monkeypatch: pytest.MonkeyPatch):
+    propagation = Propagation(
+        slow=UpstreamThrottledError("slow"), poison=MalformedBodyError("?"), bug=KeyError("x")
+    )
+    monkeypatch.setattr(runtime, "current", lambda: SimpleNamespace(propagation=propagation))
+    records = [record(body) for body in ("slow", "fine", "poison", "bug")]
+    answer = propagate.handler({"Records": records})
+    failed = [item["itemIdentifier"] for item in answer["batchItemFailures"]]
+    assert failed == ["m-slow", "m-bug"]
+
+
+def test_the_schedule_looks_after_all_jobs(monkeypatch: pytest.MonkeyPatch):
+    erasure = SimpleNamespace(resend_pending=lambda: 1)
+    drop = SimpleNamespace(sweep=lambda: 3)
+    ingest = SimpleNamespace(sweeper=SimpleNamespace(sweep_all=lambda: 4))
+    built = SimpleNamespace(propagation=Propagation(), erasure=erasure, drop=drop, ingest=ingest)
+    monkeypatch.setattr(runtime, "current", lambda: built)
+    assert resend.handler({}) == {
+        "erasures": 1,
+        "propagations": 2,
+        "waiting folders": 3,
+        "ingests": 4,
+    }
