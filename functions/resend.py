@@ -13,5 +13,6 @@ def handler(event: Mapping[str, Any], context: object = None) -> dict[str, int]:
         "erasures": built.erasure.resend_pending(),
         "propagations": built.propagation.resend_pending(),
         "waiting folders": built.drop.sweep(),
+        "fetched ingests": built.fetcher.sweep(),
         "ingests": built.ingest.sweeper.sweep_all(),
     }

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_queue.colours import as_voxels, packed, stored_dtype
+from ingest_queue.colours import packed
 from ingest_queue.damage import reading
 from ndlambda.errors import InvalidArgumentError
 
@@ -44,7 +44,7 @@ class Layout:
 
     def index(self, t: int, z0: int, z1: int) -> tuple[int | slice, ...]:
         """Give the index of planes ``z0 <= z < z1`` into the stored array."""
-        found = {"t": t, "c": self.channel, "z": slice(z0, z1)}
+        found: dict[str, int | slice] = {"t": t, "c": self.channel, "z": slice(z0, z1)}
         return tuple(found.get(axis, slice(None)) for axis in self.axes)
 
     def turn(self, planes: NDArray[Any]) -> NDArray[Any]:
@@ -120,7 +120,7 @@ class ArraySource:
         """Read planes: (z, y, x)."""
         with reading(self.where):
             planes = self.layout.turn(np.asarray(self.array[self.layout.index(t, z0, z1)]))
-        voxels = packed(planes) if planes.ndim == 4 else as_voxels(planes)
+        voxels = packed(planes) if planes.ndim == 4 else planes
         return np.ascontiguousarray(voxels, self.dtype)
 
 
@@ -142,6 +142,8 @@ def open_array(
     samples = np.dtype(array.dtype)
     colour = "s" in layout.axes
     if samples.kind not in "buif" or (colour and samples != np.uint8):
-        raise InvalidArgumentError(f"{where} holds {samples}, of which voxels are not made.")
-    dtype = np.dtype("<u4") if colour else stored_dtype(samples)
+        raise InvalidArgumentError(
+            f"{where} holds {samples}, of which no voxels are made; convert the data first."
+        )
+    dtype = np.dtype("<u4") if colour else samples.newbyteorder("<")
     return ArraySource(where, array, layout, dtype, voxelres_xyz, labels_allowed)

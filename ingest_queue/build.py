@@ -126,7 +126,9 @@ class Builder:
         target = self._target(job)
         if target is None:
             return
-        chunk = target.grid(job).chunk(number)
+        grid = target.grid(job)
+        chunk, built = grid.chunk(number), self._ledger.built(job, grid.count)
+        is_new = False
         for _ in range(_ATTEMPTS):
             state = self._ledger.state(job, number)
             if state.built:
@@ -134,14 +136,14 @@ class Builder:
             if not (state.is_ready(chunk) or job.closed):
                 return
             try:
-                if self._settle(job, target, chunk, state):
-                    break
+                is_new = self._settle(job, target, chunk, state)
             except _Stop:
                 return
+            if is_new:
+                break
         else:
             raise WriteContentionError(f"Chunk {number} of job {job_id} keeps changing.")
-        built = self._ledger.built(job, target.grid(job).count)
-        if not built.has(number):  # whoever dies before it is entered is called for again
+        if is_new or not built.has(number):  # who dies before it is entered is called for again
             self._tidy(job, number)
         built.enter(number)
         self.complete(job)
@@ -191,6 +193,14 @@ class Builder:
 
         self._ledger.change(job, to)
 
+    def refuse(self, job: Job, fault: Fault) -> None:
+        """Record a part that cannot be had; where the policy is to fail, the job ends of it.
+
+        Nothing happens if the part has come meanwhile.
+        """
+        if self._stands(job, fault) and job.on_bad is Policy.FAIL:
+            self.fail(job, fault.error, fault)
+
     # inside
 
     def _target(self, job: Job) -> Target | None:
@@ -226,8 +236,6 @@ class Builder:
         except InvalidStateError as error:  # it is being propagated; the sweeper calls again
             raise _Stop from error
         if sum(self._stands(job, fault) for fault in built.faults) < len(built.faults):
-            return False
-        if self._ledger.parts(job, chunk.number) != parts:
             return False
         body = built.digests.encode()
         key = digests_key(job.id, chunk.number)
@@ -312,7 +320,8 @@ class Builder:
         chunk = reader.chunk
         try:
             if part is None:
-                raise NotFoundError("It did not come.")
+                known = self._ledger.fault(job, chunk.number, number)
+                raise NotFoundError("It did not come." if known is None else known.error)
             if job.mode is Mode.CHUNKS:
                 voxels[...] = reader.box(part)
             else:

@@ -139,7 +139,7 @@ def make_missing(
             )
         catalog.create_token(made)
         known = catalog.project_view(token, fresh=True)
-    _check_leads(known, manifest)
+    check_leads(known, manifest)
     try:
         known.channel(channel)
     except ChannelNotFoundError:
@@ -155,7 +155,14 @@ def _plain(fields: Mapping[str, Any], manifest: Manifest) -> dict[str, Any]:
     return {"resolution": manifest.resolution, **fields}
 
 
-def _check_leads(view: ProjectView, manifest: Manifest) -> None:
+def check_leads(view: ProjectView, manifest: Manifest) -> None:
+    """Make sure that a token leads to the dataset and project that a manifest names.
+
+    Raises
+    ------
+    InvalidArgumentError
+        It does not.
+    """
     wanted = manifest.dataset.get("dataset_name"), manifest.project.get("project_name")
     for name, actual in zip(wanted, (view.dataset.name, view.project.name), strict=True):
         if name not in {None, actual}:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from hashlib import blake2b
 
-from ingest_queue.creation import Found, make_missing
+from ingest_queue.creation import Found, check_leads, make_missing
 from ingest_queue.engine import Ingest, JobSpec
 from ingest_queue.intake import find_job
 from ingest_queue.job import Job
@@ -115,6 +115,7 @@ class Drop:
         if view is None:
             found = Found.of(self._dropped(folder), store) if is_done else Found.nothing()
             view = make_missing(self._catalog, names, manifest, found, owner_id)
+        check_leads(view, manifest)
         channel = view.channel(names[1])
         # The same folder, manifest and channel make the same job however often this is repeated.
         asked = f"{folder}\n{channel.uid}\n{body.etag if body is not None else ''}"

@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from ingest_queue.build import Builder, BuildOptions, Propagate, Stores
+from ingest_queue.grid import Chunk
 from ingest_queue.intake import Intake
 from ingest_queue.job import Job, Mode, Policy, State, message
 from ingest_queue.keys import job_folder
-from ingest_queue.ledger import Fault, Ledger
+from ingest_queue.ledger import ChunkState, Fault, Ledger
 from ingest_queue.sweep import Sweeper
 from ingest_queue.target import Target, VoxelWriter
+from ingest_queue.verify import Verifier
 from ndlambda.errors import InvalidStateError, OutOfBoundsError, QuotaExceededError
 from ndlambda.services.catalog import Catalog
 from ndlambda.services.region import Region
@@ -128,6 +130,7 @@ class Ingest:
         self._builder = Builder(ledger, stores, catalog, writer, propagate, options.building)
         self.intake = Intake(ledger, catalog, stores.drop, self._call)
         self.sweeper = Sweeper(ledger, catalog, self.intake, self._builder)
+        self.verifier = Verifier(ledger, stores.objects, catalog, writer)
 
     def create(self, view: ProjectView, owner_id: int, spec: JobSpec, folder: str = "") -> Job:
         """Make a job; with the id of one that is there and asks the same, give that one.
@@ -189,6 +192,20 @@ class Ingest:
         """Build a chunk that a message names; see ``Builder.build``."""
         self._builder.build(job_id, generation, chunk)
 
+    def refuse(self, job: Job, fault: Fault) -> None:
+        """Record a part that cannot be had; see ``Builder.refuse``."""
+        self._builder.refuse(job, fault)
+
+    def target(self, job: Job) -> Target:
+        """Give the channel and level that a job writes.
+
+        Raises
+        ------
+        InvalidStateError
+            The channel was deleted.
+        """
+        return Target.of(job, self._catalog)
+
     def cancel(self, job: Job) -> Job:
         """Cancel a job: nothing is built any more, by whatever is under way either.
 
@@ -232,14 +249,23 @@ class Ingest:
 
     def missing(self, job: Job) -> Iterator[tuple[int, int]]:
         """Iterate over parts that did not come: (time point, slice) or (time point, chunk)."""
-        grid = Target.of(job, self._catalog).grid(job)
-        known = dict(self.ledger.states(job))
-        for chunk in grid.chunks():
-            state = known.get(chunk.number)
-            for part in chunk.parts:
-                if state is None or part not in state.seen:
-                    named = part if job.mode is Mode.SLICES else chunk.number
-                    yield chunk.time_point, named
+        for chunk, parts in self.lacking(job):
+            for part in parts:
+                yield chunk.time_point, part if job.mode is Mode.SLICES else chunk.number
+
+    def lacking(self, job: Job, after: int = -1) -> Iterator[tuple[Chunk, list[int]]]:
+        """Iterate over the chunks > after to which parts did not come, with these, in order."""
+        grid = self.target(job).grid(job)
+        states = self.ledger.states(job, after)
+        end = (grid.count, ChunkState())
+        number, state = next(states, end)
+        for chunk in map(grid.chunk, range(after + 1, grid.count)):
+            while number < chunk.number:
+                number, state = next(states, end)
+            is_known = number == chunk.number
+            parts = [part for part in chunk.parts if not (is_known and part in state.seen)]
+            if parts:
+                yield chunk, parts
 
     def faults(self, job: Job) -> Iterator[Fault]:
         """Iterate over what is wrong with a job's input."""

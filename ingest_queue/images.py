@@ -20,7 +20,7 @@ from ingest_queue.damage import needing, reading
 from ndlambda.errors import InvalidArgumentError, PayloadTooLargeError, UnknownNameError
 
 _COLOUR: Final = np.dtype("<u4")
-_DTYPES: Final = {
+_DTYPES: Final[dict[str, np.dtype]] = {
     "1": np.dtype(np.uint8),
     "L": np.dtype(np.uint8),
     "I;16": np.dtype("<u2"),
@@ -198,9 +198,7 @@ def _open_webp(file: BinaryIO, where: str) -> OpenImage:
 def _open_jpeg2000(file: BinaryIO, where: str) -> OpenImage:
     found = jpeg2000.read_facts(file, where)
     header = Header(found.shape_yx, found.dtype)
-    return OpenImage(
-        header, found.lossy, lambda: _pixels(jpeg2000.decode(file, found.precision, where))
-    )
+    return OpenImage(header, found.lossy, lambda: _pixels(jpeg2000.decode(file, found, where)))
 
 
 def _open_tiff(file: BinaryIO, where: str) -> OpenImage:

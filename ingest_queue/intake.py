@@ -124,8 +124,13 @@ class Intake:
             missing = self._ledger.built(closed, grid.count).missing()
             self.call(closed, list(islice(missing, MOST_CALLS)))
 
-    def retry(self, job: Job) -> Job:
+    def retry(self, job: Job, *, reopen: bool = False) -> Job:
         """Let a failed job go on: forget its faults and call for what is not built.
+
+        Parameters
+        ----------
+        reopen
+            Whether a closed job waits again for what is missing.
 
         Raises
         ------
@@ -137,7 +142,8 @@ class Intake:
             if current.state is State.CANCELLED:
                 return None
             begun = current.with_state(State.INGESTING, self._ledger.now())
-            return replace(begun, generation=current.generation + 1)
+            is_closed = current.closed and not reopen
+            return replace(begun, generation=current.generation + 1, closed=is_closed)
 
         if job.state is State.CANCELLED:
             raise InvalidStateError(f"Ingest job {job.id} was cancelled.", job=job.id)

@@ -1,5 +1,6 @@
 """What an ingest job is: one channel, an extent, a policy, and a state."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -13,6 +14,7 @@ JOBS = "ingest"
 RUNNING = "ingest#running"
 
 _FORMAT = 1
+_ID = re.compile(r"[0-9a-f]{16}")
 
 
 class State(StrEnum):
@@ -161,6 +163,11 @@ class Job:
                 job=self.id,
                 state=str(self.state),
             )
+
+
+def is_job_id(text: str) -> bool:
+    """Tell whether a text may be the id of a job."""
+    return _ID.fullmatch(text) is not None
 
 
 def list_key(user_id: int, job_id: str) -> tuple[str, str]:

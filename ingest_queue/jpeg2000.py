@@ -90,23 +90,29 @@ def _is_lossy(head: bytes, at: int) -> bool:
             return True
 
 
-def decode(file: BinaryIO, precision: int, where: str) -> NDArray[np.generic]:
+def decode(file: BinaryIO, facts: Facts, where: str) -> NDArray[np.generic]:
     """Decode samples (y, x) or (y, x, colour), as stored.
 
     Raises
     ------
+    ValueError, and what the decoders raise
+        The file is damaged.
     InvalidArgumentError
         imagecodecs is needed and not installed.
     """
     file.seek(0)
-    if precision in {8, 16}:
+    if facts.precision in {8, 16}:
         from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 
         image = Jpeg2KImageFile(file)
         if image.mode not in {"L", "I;16", "RGB", "RGBA"}:
             raise InvalidArgumentError(f"{where} is neither grey nor RGB (mode {image.mode}).")
+        if image.size[::-1] != facts.shape_yx:
+            # Pillow would allocate what the file's boxes say, not what the codestream has.
+            message = f"boxes around an image of {facts.shape_yx} (y, x) say {image.size[::-1]}"
+            raise ValueError(message)
         return np.asarray(image)
-    with needing("imagecodecs", f"A JPEG 2000 image of {precision} bits"):
+    with needing("imagecodecs", f"A JPEG 2000 image of {facts.precision} bits"):
         import imagecodecs
     # Pillow would stretch other precisions to 8 or 16 bits.
     return np.asarray(imagecodecs.jpeg2k_decode(file.read()))

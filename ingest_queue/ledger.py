@@ -273,9 +273,9 @@ class Ledger:
         row = self._table.get(*_chunk_key(job, number))
         return ChunkState() if row is None else _state(row)
 
-    def states(self, job: Job) -> Iterator[tuple[int, ChunkState]]:
-        """Iterate over the chunks of which anything is known, in order."""
-        for row in self._rows(job.partition, "chunk#"):
+    def states(self, job: Job, after: int = -1) -> Iterator[tuple[int, ChunkState]]:
+        """Iterate over the chunks > after of which anything is known, in order."""
+        for row in self._rows(job.partition, "chunk#", f"{after + 1:012x}"):
             yield int(row.sk.removeprefix("chunk#"), 16), _state(row)
 
     def put_state(self, job: Job, number: int, state: ChunkState) -> bool:
@@ -336,10 +336,11 @@ class Ledger:
         last = self.find(row.doc["job"])
         return "absent" if last is not None and last.state.takes_input else row.version
 
-    def _rows(self, pk: str, prefix: str) -> Iterator[Row]:
+    def _rows(self, pk: str, prefix: str, first: str = "") -> Iterator[Row]:
         cursor: str | None = None
+        first, last = prefix + first, prefix + _AFTER
         while True:
-            page = self._table.query(pk, first=prefix, last=f"{prefix}{_AFTER}", cursor=cursor)
+            page = self._table.query(pk, first=first, last=last, cursor=cursor)
             yield from page.rows
             cursor = page.cursor
             if cursor is None:

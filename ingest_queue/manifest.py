@@ -49,7 +49,8 @@ def _span(value: object) -> tuple[int, int]:
     return start, stop
 
 
-def _extent(value: object) -> Mapping[str, tuple[int, int]]:
+def read_extent(value: object) -> Mapping[str, tuple[int, int]]:
+    """Read half-open ranges by axis; a reader of ``model.readers``."""
     spans = {}
     for axis, span in _fields(value).items():
         if axis not in {*_AXES, "t"}:
@@ -66,7 +67,7 @@ _READERS: Mapping[str, Reader] = {
     "project": _fields,
     "channel": _fields,
     "resolution": integer(0, 20),
-    "extent": _extent,
+    "extent": read_extent,
     "on_bad": choice(Policy),
     "propagate": flag,
 }

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest_queue.grid import Chunk
-from ingest_queue.images import read_image
+from ingest_queue.images import is_lossy, read_image
 from ingest_queue.ledger import Part
 from ndlambda.errors import (
     DataTypeMismatchError,
@@ -58,7 +58,10 @@ class PartReader:
         """
         _, height, width = self.chunk.box.shape_zyx
         limit = height * width * self.channel.dtype.itemsize
-        image = read_image(self._body(part), PurePosixPath(part.key).name, limit)
+        body, name = self._body(part), PurePosixPath(part.key).name
+        if self.channel.is_annotation and is_lossy(body, name):
+            raise DataTypeMismatchError(f"{name} is of a lossy format, which changes labels.")
+        image = read_image(body, name, limit)
         if image.shape != (height, width):
             raise ShapeMismatchError(
                 f"The slice is {image.shape[1]}x{image.shape[0]}, not {width}x{height} "

@@ -67,6 +67,10 @@ class SetTree:
             first = int(row.sk.rpartition("#")[2], 16) * _WAYS
             yield from (first + member for member in sorted(row.members))
 
+    def size(self) -> int:
+        """Count the numbers that were entered."""
+        return sum(len(row.members) for row in self._groups())
+
     def has(self, number: int) -> bool:
         """Tell whether a number was entered."""
         group, member = divmod(number, _WAYS)

@@ -59,6 +59,10 @@ def describe(page: Any, where: str) -> PageFacts:
             f"{where} has pages of shape {shape} (axes {axes}) and {samples}; a page is grey, or "
             "RGB of 8 bits a colour."
         )
+    sizes: tuple[Any, ...] = facts.shape_yx
+    if not all(isinstance(size, int) and size >= 0 for size in sizes):
+        message = f"a size of {facts.shape_yx}"  # a tag with several values
+        raise ValueError(message)
     segment_bytes = prod(page.chunks) * samples.itemsize
     if page.is_tiled and segment_bytes > max(page.nbytes, _TILE_SLACK_BYTES):
         message = f"one tile of {segment_bytes} bytes in an image of {page.nbytes}"
@@ -85,7 +89,7 @@ def decode(page: Any, where: str) -> NDArray[np.generic]:
     _check_segments(page)
     known = page.compression in tifffile.TIFF.DECOMPRESSORS
     predictor_known = page.predictor in tifffile.TIFF.UNPREDICTORS
-    samples = page.asarray() if known and predictor_known else _by_pillow(page, where)
+    samples: NDArray[Any] = page.asarray() if known and predictor_known else _by_pillow(page, where)
     if samples.ndim == 2:
         return as_voxels(samples)
     colours = samples if page.axes == "YXS" else np.moveaxis(samples, 0, -1)
@@ -97,7 +101,6 @@ def _check_segments(page: Any) -> None:
     expected = prod(page.chunked)
     offsets, counts = page.dataoffsets, page.databytecounts
     if len(offsets) < expected or len(counts) < expected:
-        # An uncompressed page may be given as one run of bytes by tifffile.
         message = f"{min(len(offsets), len(counts))} of {expected} strips or tiles"
         raise ValueError(message)
     size = page.parent.filehandle.size

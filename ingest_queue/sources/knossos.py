@@ -38,8 +38,12 @@ class KnossosSource:
     shape_tzyx: tuple[int, int, int, int]
     voxelres_xyz: tuple[float, float, float] | None
     gaps: Gaps
-    dtype: np.dtype = np.dtype(np.uint8)
     labels_allowed: bool = True
+
+    @property
+    def dtype(self) -> np.dtype:
+        """KNOSSOS has bytes only."""
+        return np.dtype(np.uint8)
 
     def read(self, t: int, z0: int, z1: int) -> NDArray[np.generic]:
         """Read planes: (z, y, x); only the cubes that they lie in."""

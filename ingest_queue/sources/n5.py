@@ -61,7 +61,7 @@ def _named(attributes: dict[str, Any]) -> str:
 
 
 def _voxel_size(attributes: dict[str, Any], axes: str) -> tuple[float, float, float] | None:
-    """Read ``resolution`` and ``units``, or ``pixelResolution`` as Fiji's and Paintera's N5 have."""
+    """Read ``resolution`` and ``units``, or ``pixelResolution``, which Fiji and Paintera write."""
     sizes, units = attributes.get("resolution"), attributes.get("units")
     pixel = attributes.get("pixelResolution")
     if isinstance(pixel, dict):

@@ -6,9 +6,10 @@ Planes in ascending order read a compressed file once from front to back.
 import bz2
 import gzip
 import threading
+import weakref
 from math import prod
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,8 +69,7 @@ class _Inflated:
         self._file = file
         self._start = start
         self._skip = skip
-        self._bzip2 = False
-        self._stream: IO[bytes] | None = None
+        self._stream: bz2.BZ2File | gzip.GzipFile | None = None
         self._lock = threading.Lock()
         with file.open("rb") as opened:
             opened.seek(start)
@@ -97,14 +97,15 @@ class _Inflated:
         stream.seek(place)
         return np.frombuffer(stream.read(count * self.dtype.itemsize), self.dtype)
 
-    def _begin(self) -> IO[bytes]:
+    def _begin(self) -> bz2.BZ2File | gzip.GzipFile:
         if self._stream is not None:
             self._stream.close()
         opened = self._file.open("rb")
         opened.seek(self._start)
         # Rewinding would go to the file's start, where the header is: hence begun anew.
-        inflater = bz2.BZ2File(opened) if self._bzip2 else gzip.GzipFile(fileobj=opened)
-        return inflater  # type: ignore[return-value]
+        stream = bz2.BZ2File(opened) if self._bzip2 else gzip.GzipFile(fileobj=opened)
+        weakref.finalize(stream, opened.close)  # neither closes a file that it did not open
+        return stream
 
 
 def matches(place: Place) -> bool:

@@ -1,6 +1,6 @@
 """An image series of an NWB 2 file: ``file.nwb:/acquisition/TwoPhotonSeries``, or the only one.
 
-The schema's axes of ``data`` are time, x, y(, z), or time, x, y, colour for RGB.
+The schema's axes of ``data`` are time, x, y(, z); the option ``axes`` reads files that differ.
 """
 
 from typing import Any, Final

@@ -1,6 +1,6 @@
 """A channel of another server that speaks ndstore's protocol, read by cutouts.
 
-``http://host/sd/token/channel/``, as ndstore, ocp and ndlambda have it; ``level`` is the resolution.
+The URL is ``http://host/sd/token/channel/``; the option ``level`` is the resolution.
 """
 
 import re

@@ -6,6 +6,7 @@ Where the names differ by one number only, that number is z and none may be miss
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -119,7 +120,7 @@ def _with_gaps(folder: Path, files: list[Path], gaps: Gaps) -> tuple[Path | None
     numbers = _plane_numbers(files)
     if numbers is None:
         return tuple(files)
-    twice = {first for first, second in zip(numbers, numbers[1:], strict=False) if first == second}
+    twice = {first for first, second in pairwise(numbers) if first == second}
     if twice:
         raise InvalidArgumentError(f"{folder} has two slices of the number {min(twice)}.")
     span = numbers[-1] - numbers[0] + 1

@@ -34,7 +34,7 @@ class PagedSource:
     Attributes
     ----------
     pages
-        File and number of each page, in C order of the axes before the plane.
+        File and place of each page's header, in C order of the axes before the plane.
     layout
         Of those axes and the plane.
     """
@@ -59,8 +59,8 @@ class PagedSource:
         for z in range(z0, z1):
             at = {"t": t, "c": self.layout.channel, "z": z}
             where = tuple(at[axis] for axis in leading)
-            file, index = self.pages[int(np.ravel_multi_index(where, sizes)) if where else 0]
-            pages.setdefault(file, []).append((index, z - z0))
+            file, offset = self.pages[int(np.ravel_multi_index(where, sizes)) if where else 0]
+            pages.setdefault(file, []).append((offset, z - z0))
         for file, wanted in pages.items():
             _decode(file, wanted, planes)
         return planes
@@ -103,7 +103,7 @@ def _layout(where: str, series: Any, options: Options) -> Layout:
 
 def _list_pages(where: str, series: Any, layout: Layout) -> tuple[Page, ...]:
     pages = [
-        None if page is None else (Path(page.parent.filehandle.path), int(page.index))
+        None if page is None else (Path(page.parent.filehandle.path), int(page.offset))
         for page in series.pages
     ]
     leading = prod(layout.size(axis) for axis in "tcz")
@@ -152,9 +152,13 @@ def _decode(file: Path, wanted: list[tuple[int, int]], planes: NDArray[np.generi
 
     # Opened for each slab: thousands of pages do not hold the file open in between.
     with reading(str(file)), tifffile.TiffFile(file) as opened:
-        for index, plane in wanted:
-            decoded = tiff_pages.decode(opened.pages[index], str(file))
+        for offset, plane in wanted:
+            # Not by number: that walks over all headers before, and levels have no numbers.
+            opened.filehandle.seek(offset)
+            decoded = tiff_pages.decode(tifffile.TiffPage(opened, 0), str(file))
             if decoded.shape != planes.shape[1:] or decoded.dtype != planes.dtype.newbyteorder("="):
-                message = f"page {index} is {decoded.shape} of {decoded.dtype}, others are not"
+                message = (
+                    f"the page at {offset} is {decoded.shape} of {decoded.dtype}, others are not"
+                )
                 raise ValueError(message)
             planes[plane] = decoded

@@ -72,6 +72,20 @@ def create_missing(client: Client, source: Source, wanted: Wanted) -> bool:
     return fresh
 
 
+def refuse_lossy_labels(source: Source) -> None:
+    """See that labels come from a format that keeps them.
+
+    Raises
+    ------
+    DataTypeMismatchError
+        It is a lossy one, which makes other labels of labels.
+    """
+    if not source.labels_allowed:
+        raise DataTypeMismatchError(
+            "The data is of a lossy format (JPEG), which changes labels; save it as PNG or TIFF."
+        )
+
+
 def _dataset_fields(source: Source, wanted: Wanted) -> dict[str, object]:
     if wanted.resolution != 0:
         raise InvalidArgumentError(
@@ -92,6 +106,7 @@ def _channel_fields(source: Source, wanted: Wanted) -> dict[str, object]:
     kind = ChannelType.TIMESERIES if times > 1 else ChannelType.IMAGE
     dtype = source.dtype
     if wanted.annotation:
+        refuse_lossy_labels(source)
         kind = ChannelType.ANNOTATION
         if np.can_cast(dtype, np.uint32, "safe"):
             dtype = np.dtype(np.uint32)

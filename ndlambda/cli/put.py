@@ -1,68 +1,30 @@
 """``ndlambda put``: an image stack from disk into a channel."""
 
 import time
-from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from ingest_queue.sources import open_source
-from ndlambda.cli import params
 from ndlambda.cli.connection import Connection, pass_connection
-from ndlambda.cli.creation import Wanted, create_missing
+from ndlambda.cli.creation import create_missing
+from ndlambda.cli.stack_options import (
+    check_creation,
+    reading_options,
+    source_options,
+    target_of,
+    target_options,
+)
 from ndlambda.cli.upload import Upload
 from ndlambda.client import WriteReport
-from ndlambda.model.fields import MAX_LEVELS
-from ndlambda.space.pyramid import Scaling
 
 _MB: Final = 1_000_000
-_CREATE_ONLY: Final = ("dataset", "project", "voxelres_xyz", "levels", "public", "annotation")
 
 
 @click.command()
-@click.argument("path", metavar="FILE_OR_FOLDER", type=click.Path(path_type=Path))
-@click.option("--token", required=True, help="Token of the project.")
-@click.option("--channel", required=True, help="Channel to write.")
-@click.option("--resolution", default=0, show_default=True, help="Resolution; 0 is the finest.")
-@click.option(
-    "--offset",
-    "corner_xyz",
-    type=params.read_xyz,
-    metavar=params.XYZ_METAVAR,
-    help="Dataset coordinates of the data's first voxel.  [default: the dataset's offset]",
-)
-@click.option(
-    "--time",
-    "start_time",
-    type=click.IntRange(min=0),
-    help="Time point of the data's first one.  [default: the channel's first]",
-)
-@click.option(
-    "--create", is_flag=True, help="Make what is missing from the data's shape and dtype."
-)
-@click.option("--dataset", help="With --create: dataset's name.  [default: the token's name]")
-@click.option("--project", help="With --create: project's name.  [default: the token's name]")
-@click.option(
-    "--voxelres",
-    "voxelres_xyz",
-    type=params.read_voxelres,
-    metavar=params.XYZ_METAVAR,
-    help="With --create: voxel size in nanometres.  [default: what the file says, else 1,1,1]",
-)
-@click.option(
-    "--scaling",
-    type=click.Choice([scaling.name.lower() for scaling in Scaling]),
-    default="zslices",
-    show_default=True,
-    help="With --create: zslices halves x and y from one resolution to the next, isotropic z too.",
-)
-@click.option(
-    "--levels",
-    type=click.IntRange(0, MAX_LEVELS),
-    help="With --create: coarser resolutions.  [default: until the longer edge is under 512]",
-)
-@click.option("--public", is_flag=True, help="With --create: let everybody read without a key.")
-@click.option("--annotation", is_flag=True, help="With --create: the voxels are labels.")
+@click.argument("location", metavar="FILE_OR_FOLDER_OR_URL")
+@target_options
+@source_options
 @click.option(
     "--slab-mb",
     default=1000,
@@ -72,12 +34,14 @@ _CREATE_ONLY: Final = ("dataset", "project", "voxelres_xyz", "levels", "public",
 )
 @pass_connection
 def put(
-    connection: Connection, /, path: Path, *, create: bool, slab_mb: int, **options: Any
+    connection: Connection, /, location: str, *, create: bool, slab_mb: int, **options: Any
 ) -> None:
     """Store an image stack in a channel.
 
-    Reads a folder of .png or .tif slices (in natural order), a multi-page .tif, a .npy with the
-    axes (t,) z, y, x, or a .nii / .nii.gz. Everything is checked before the first voxel is sent.
+    Reads a folder of slices (.png, .tif, .jpg, .webp, .jp2, in natural order), a multi-page .tif,
+    OME-TIFF, Zarr, OME-Zarr, N5, Neuroglancer precomputed, HDF5 (FILE.h5:/dataset), NWB, NIfTI,
+    NRRD, a .npy with the axes (t,) z, y, x, KNOSSOS cubes, CATMAID tiles, or a channel of another
+    server (http://host/sd/token/channel/). Everything is checked before the first voxel is sent.
     Run it again after an interruption: what is stored already is not sent again. Zeros never
     overwrite what is stored.
 
@@ -87,13 +51,9 @@ def put(
       ndlambda put labels.npy --token demo --channel neurons --create --annotation
       ndlambda put part.tif --token demo --channel em --offset 1024,0,16
     """
-    useless = [name for name in _CREATE_ONLY if options[name] and not create]
-    if useless:
-        names = ", ".join(f"--{name.removesuffix('_xyz')}" for name in useless)
-        raise click.UsageError(f"{names}: only with --create.")
-    source = open_source(path)
-    options["scaling"] = Scaling[options["scaling"].upper()]
-    wanted = Wanted(**options)
+    check_creation(options, create=create)
+    source = open_source(location, reading_options(options))
+    wanted = target_of(options)
     client = connection.client()
     fresh = create and create_missing(client, source, wanted)
     volume = client.volume(wanted.token, wanted.channel, wanted.resolution)

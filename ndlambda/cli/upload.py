@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ingest_queue.sources import Source
+from ndlambda.cli.creation import refuse_lossy_labels
 from ndlambda.client import Block, Piece, Volume
 from ndlambda.errors import DataTypeMismatchError, OutOfBoundsError
 from ndlambda.space.box import XYZ, Box
@@ -29,7 +30,8 @@ class Upload:
     OutOfBoundsError
         Some of the source would lie outside the volume.
     DataTypeMismatchError
-        The channel has another dtype. (Labels are widened: no value changes by that.)
+        The channel has another dtype. (Labels are widened: no value changes by that.) Or it has
+        labels, and the source is lossy.
     """
 
     source: Source
@@ -53,6 +55,8 @@ class Upload:
                 f"{first}:{last}; check --time."
             )
         labels = self.volume.geometry.channel_type == "annotation"
+        if labels:
+            refuse_lossy_labels(self.source)
         given, wanted = self.source.dtype, self.volume.dtype
         if given != wanted and not (labels and np.can_cast(given, wanted, "safe")):
             raise DataTypeMismatchError(

@@ -102,6 +102,7 @@ class Pump:
         self._runtime.erasure.resend_pending()
         self._runtime.propagation.resend_pending()
         self._runtime.drop.sweep()
+        self._runtime.fetcher.sweep()
         self._runtime.ingest.sweeper.sweep_all()
         return 0
 

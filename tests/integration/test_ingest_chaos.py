@@ -1,6 +1,9 @@
 """Ingest with workers that die and messages that are lost, doubled and mixed up."""
 
+import json
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +12,13 @@ import pytest
 from ingest_queue.job import State
 from ndlambda.model.dtypes import ChannelType
 from tests.support import catalog_world
+from tests.support.faults import Crash, FaultPlan
 from tests.support.ingest_world import (
     OFFSET,
     Chaos,
     IngestWorld,
     disk_ingest_world,
+    png,
     stack,
 )
 
@@ -56,11 +61,40 @@ def check(world: IngestWorld, seed: int, *, times: int, z: int) -> None:
 def test_every_job_completes_once_with_all_voxels(world: IngestWorld, seed: int):
     """15 % of deliveries die at some request, 20 % come twice, 5 % of the files are not told of.
 
-    Seen to fail: without the sweeper entering what was not told of, jobs stay INGESTING; where a
-    chunk that is stored already is not entered among the stored ones again, likewise; where the
+    Seen to fail: without the sweeper entering what was not told of, jobs stay INGESTING; where the
     completion is not conditional, there are several.
     """
     check(world, seed, times=2, z=59)
+
+
+def test_a_builder_may_die_after_any_request(tmp_path: Path):
+    """And its message with it. Seen to fail where the sweeper takes a chunk that is stored for one
+    that is entered among the stored ones: the job never ends."""
+    for step in count(1):
+        world = disk_ingest_world(tmp_path / f"{step}", dataset=dataset(18))
+        world.populate()
+        voxels = stack(step, z=18)[0, 14:]
+        world.drop(
+            "_ingest.json", json.dumps({"extent": {"z": [OFFSET + 14, OFFSET + 18]}}).encode()
+        )
+        # two slices of each chunk
+        world.notice([world.put(f"{z}.png", png(p)) for z, p in enumerate(voxels, OFFSET + 14)])
+        world.lose_messages()
+        job = world.job()
+        world.process().ingest.build(job.id, 1, 0)
+        plan = FaultPlan(step)
+        with suppress(Crash):
+            world.process(plan).ingest.build(job.id, 1, 1)
+        for _ in range(2):
+            world.process().ingest.sweeper.sweep_all()
+            world.pump()
+        assert world.job().state is State.COMPLETE, plan.log
+        assert world.table.completions == 1
+        np.testing.assert_array_equal(world.stored()[14:], voxels)
+        world.close()
+        if not plan.fired:
+            assert step > 10
+            return
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -21,8 +21,8 @@ from ndlambda.model.ramon import (
 )
 from ndlambda.services.annotation_options import WriteMode
 from ndlambda.space.box import Box
-from ndlambda.wire.ramon.contract import RamonItem
 from ndlambda.voxels.paint import distinct
+from ndlambda.wire.ramon.contract import RamonItem
 from tests.support.annotation_world import DATASET
 from tests.support.object_world import Model
 
@@ -75,7 +75,10 @@ class AnnotationModel:
             extra |= mask & (own != label)
 
     def upload(
-        self, ramons: Sequence[Annotation], masks: Iterable[tuple[int, int, np.ndarray]], how: WriteMode
+        self,
+        ramons: Sequence[Annotation],
+        masks: Iterable[tuple[int, int, np.ndarray]],
+        how: WriteMode,
     ) -> None:
         """Take objects that have ids, and paint ``(label, resolution, mask)`` in this order."""
         for label, resolution, mask in masks:
@@ -161,7 +164,7 @@ class AnnotationModel:
 
 
 def assigned(items: Sequence[RamonItem], last: int) -> list[Annotation]:
-    """Give the objects of a body with their ids, where ``last`` was the last one given or chosen."""
+    """Give the objects of a body with their ids; ``last`` is the largest that was used before."""
     last = max([last, *(item.ramon.id for item in items)])
     found = []
     for item in items:

@@ -167,6 +167,8 @@ def serving(folder: Path, endpoint: str | None = None, **settings: Any) -> Itera
             table=name,
             erase_queue=name,
             propagate_queue=f"{name}-p",
+            drop_queue=f"{name}-d",
+            ingest_queue=f"{name}-i",
         )
         runtime.create_aws_stores(chosen)
     server = Server(chosen)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from ndlambda.model.catalog import Channel, Dataset, Project, Token
 from ndlambda.model.dtypes import ChannelType, DataType
@@ -12,6 +13,8 @@ from ndlambda.services.access import Access
 from ndlambda.services.catalog import Catalog
 from ndlambda.services.erase_jobs import EraseJob, EraseJobs, job_id_of
 from ndlambda.services.erasure import Erasure
+from ndlambda.stores import aws
+from ndlambda.stores.aws import AwsConfig
 from ndlambda.stores.disk import DiskObjectStore, SqliteQueue, SqliteTable
 from ndlambda.stores.ports import ObjectStore, Overwrite, Queue, Table
 from tests.support.faults import FaultPlan, Faulty
@@ -115,6 +118,15 @@ def disk_world(folder: Path) -> World:
         clock,
         folder,
     )
+
+
+def moto_world(config: AwsConfig) -> World:
+    name = f"catalog-{uuid4().hex}"
+    aws.create_bucket(config, name)
+    aws.create_table(config, name)
+    aws.create_queue(config, name)
+    stores = aws.DynamoTable(config, name), aws.S3ObjectStore(config, name)
+    return World(*stores, aws.SqsQueue(config, name), Clock())
 
 
 def dataset(name: str = "ds", **changes: Any) -> Dataset:

@@ -133,7 +133,9 @@ class IngestWorld:
             IngestOptions(**self.limits, building=self.options),
         )
         waiting = WaitingFolders(table, self.base.clock)
-        return Process(catalog, ingest, Drop(ingest, catalog, waiting, lambda: OWNER), volume, labels)
+        return Process(
+            catalog, ingest, Drop(ingest, catalog, waiting, lambda: OWNER), volume, labels
+        )
 
     # dropping
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,18 +27,20 @@ from ndlambda.services.propagation_marks import PropagationMarks
 from ndlambda.services.propagation_worker import MOST_RECEIVES, Builder, PropagationOptions
 from ndlambda.services.pyramid_builder import PyramidBuilder
 from ndlambda.services.region import Region
-from ndlambda.services.volume import VolumeService
+from ndlambda.services.volume import UNDER_PROPAGATION, VolumeService
 from ndlambda.services.volume_options import VolumeOptions
 from ndlambda.space.ancestry import Ancestry
 from ndlambda.space.box import Box
 from ndlambda.space.pyramid import Scaling
 from ndlambda.stores.disk import SqliteQueue
-from ndlambda.stores.ports import Action, Put, Queue, Table
+from ndlambda.stores.ports import Action, Message, Put, Queue, Table
 from ndlambda.voxels.downsample import Method, downsample
 from tests.support import catalog_world
 from tests.support.faults import Crash, FaultPlan, Faulty
 
 OVERDUE_S = 120.0
+MOST_REQUESTS = 45
+"""As many as the longest delivery makes in ``SLICES``; most make 14."""
 SLICES = Dataset("ds", (300, 150, 18), voxelres_xyz=(4, 4, 12), scalinglevels=3)
 """3x2x2 supercuboids of one cuboid, 128x128x16; at level 3 slabs turn into cubes, and it has a
 near-isotropic variant."""
@@ -110,24 +113,28 @@ class Process:
 
 @dataclass
 class PropagationWorld:
-    """Stores with one dataset and project, a clock, and threads."""
+    """Stores (on disk unless others are given) with one dataset and project, and threads."""
 
     folder: Path
     dataset: Dataset
     depth: int = 2
+    stores: catalog_world.World | None = None
+    most_tries: int = 10
     base: catalog_world.World = field(init=False)
     table: Watched = field(init=False)
     queue: Queue = field(init=False)
     pools: tuple[ThreadPoolExecutor, ThreadPoolExecutor] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.base = catalog_world.disk_world(self.folder)
+        self.base = self.stores or catalog_world.disk_world(self.folder)
         self.table = Watched(self.base.table)
-        self.queue = SqliteQueue(
-            self.folder / "queue.sqlite", "propagate", self.base.clock, fsync=False
-        )
+        self.queue = self.base.queue  # nothing is erased here
+        if self.stores is None:
+            self.queue = SqliteQueue(
+                self.folder / "queue.sqlite", "propagate", self.clock, fsync=False
+            )
         self.base.catalog.create_dataset(self.dataset)
-        self.base.catalog.create_project(catalog_world.project())
+        self.base.catalog.create_project(catalog_world.project(dataset=self.dataset.name))
         self.pools = (ThreadPoolExecutor(2), ThreadPoolExecutor(2))
 
     def close(self) -> None:
@@ -159,7 +166,7 @@ class PropagationWorld:
             catalog,
             marks,
             builder,
-            PropagationOptions(depth=self.depth, overdue_s=OVERDUE_S, clock=self.clock),
+            PropagationOptions(self.depth, OVERDUE_S, self.most_tries, self.clock),
         )
         return Process(
             catalog,
@@ -246,15 +253,21 @@ class Chaos:
     Attributes
     ----------
     chances
-        Of ``crash`` (at a random request to a store), ``duplicate`` and ``loss``.
+        Of ``crash`` (at a random request to a store, if the process makes so many: about half
+        do), ``duplicate`` and ``loss``.
+    workers
+        Processes that run at one time. What befalls them hangs on the seed alone, whatever order
+        they come in.
     """
 
     world: PropagationWorld
     seed: int
     chances: Mapping[str, float] = field(
-        default_factory=lambda: {"crash": 0.15, "duplicate": 0.2, "loss": 0.05}
+        default_factory=lambda: {"crash": 0.3, "duplicate": 0.2, "loss": 0.05}
     )
+    workers: int = 1
     crashes: int = 0
+    processes: int = 0
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -262,39 +275,57 @@ class Chaos:
     def happens(self, what: str) -> bool:
         return self.random.random() < self.chances[what]
 
-    def do(self, work: Callable[[Process], object]) -> bool:
-        """Do something in a new process, which may die; tell whether it came to the end."""
-        plan = None
-        if self.happens("crash"):
-            when = self.random.choice(["before", "after"])
-            plan = FaultPlan(self.random.randint(1, 25), when)  # type: ignore[arg-type]
+    def process(self) -> Process:
+        """Give a new process, which may die."""
+        if not self.happens("crash"):
+            return self.world.process()
+        when: Literal["before", "after"] = self.random.choice(["before", "after"])
+        at = int(MOST_REQUESTS ** self.random.random())  # early ones more often: all have these
+        return self.world.process(FaultPlan(at, when))
+
+    def survives(self, work: Callable[[], object]) -> bool:
+        """Do something in a process, and tell whether it came to the end."""
+        self.processes += 1
         with suppress(Crash):
-            work(self.world.process(plan))
+            work()
             return True
         self.crashes += 1
         return False
 
+    def start(self, channel: Channel, **how: Any) -> None:
+        """Start as somebody does who asks again where there was no answer."""
+        while self.world.channel(channel.name).propagate != UNDER_PROPAGATION:
+            start = self.process().propagation.start
+            self.survives(partial(start, self.world.dataset, channel, **how))
+
+    def deliver(self, message: Message, process: Process) -> None:
+        # A process that dies is no failure of the job: only errors count.
+        count = min(message.receive_count, MOST_RECEIVES)
+        if self.survives(lambda: process.propagation.run(message.body, count)):
+            self.world.queue.ack([message.receipt])
+
     def turn(self) -> None:
         """Deliver what is visible in any order, and let half a minute pass."""
-        batch = []
+        batch = list[Message]()
         while messages := self.world.queue.receive(10, 60):
             batch += messages
-        self.random.shuffle(batch)
         batch += [message for message in batch if self.happens("duplicate")]
+        self.random.shuffle(batch)
+        kept = []
         for message in batch:
             if self.happens("loss"):
                 self.world.queue.ack([message.receipt])
-                continue
-            # A process that dies is no failure of the job: only errors count.
-            count = min(message.receive_count, MOST_RECEIVES)
-            if self.do(lambda process, m=message, n=count: process.propagation.run(m.body, n)):
-                self.world.queue.ack([message.receipt])
+            else:
+                kept.append((message, self.process()))
+        with ThreadPoolExecutor(self.workers) as pool:
+            for delivery in [pool.submit(self.deliver, *each) for each in kept]:
+                delivery.result(60)
         self.world.clock.advance(30)
-        self.do(lambda process: process.propagation.resend_pending())
+        self.survives(self.process().propagation.resend_pending)
 
     def until_ended(self, name: str, turns: int = 400) -> None:
         for _ in range(turns):
-            if self.world.channel(name).propagate != 1:
+            if self.world.channel(name).propagate != UNDER_PROPAGATION:
                 return
             self.turn()
         raise AssertionError(f"seed {self.seed}: not ended after {turns} turns")

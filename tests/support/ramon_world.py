@@ -62,7 +62,8 @@ class RamonWorld:
     def index(self, uid: str = CHANNEL.uid) -> set[tuple[str, str]]:
         """Give the keys of the index rows."""
         keys = {(row.pk, row.sk) for row in self.rows(uid)}
-        return {key for key in keys if "#field#" in key[0] or "#pair#" in key[0]}
+        kinds = ("#field#", "#refer#", "#pair#")
+        return {key for key in keys if any(kind in key[0] for kind in kinds)}
 
     def _ports(self, plan: FaultPlan | None) -> tuple[Any, Any]:
         if plan is None:

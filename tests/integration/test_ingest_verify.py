@@ -1,0 +1,255 @@
+"""The proof of an ingest: whatever was changed since is found and named."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from functions import ingest_build
+from ingest_queue.digests import digests_key
+from ingest_queue.grid import ChunkGrid
+from ingest_queue.job import Job, Mode, Policy, State
+from ingest_queue.verify import Difference, Link, Verifier
+from ndlambda import runtime
+from ndlambda.client import bodies, connect
+from ndlambda.errors import InvalidStateError, NotFoundError, OutOfBoundsError
+from ndlambda.local.pump import pump_once
+from ndlambda.model.catalog import Channel, Dataset
+from ndlambda.model.dtypes import ChannelType, DataType
+from ndlambda.services.region import Region, layout_of, object_key
+from ndlambda.space.box import Box
+from ndlambda.space.grid import cover
+from ndlambda.stores.ports import Overwrite
+from tests.support import catalog_world
+from tests.support.app import Server, assert_problem, serving
+from tests.support.fake_server import WsgiTransport
+from tests.support.ingest_world import OFFSET, IngestWorld, disk_ingest_world, png
+
+WIDE = catalog_world.dataset(imagesize_xyz=(300, 200, 43), offset_xyz=(0, 0, OFFSET))
+
+AT = Box.at((130, 150, 20), (1, 1, 1))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[IngestWorld]:
+    made = disk_ingest_world(tmp_path, dataset=WIDE)
+    made.populate()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def voxels() -> np.ndarray:
+    return np.random.default_rng(5).integers(1, 255, (43, 200, 300), dtype=np.uint8)
+
+
+def ingested(world: IngestWorld, voxels: np.ndarray) -> Job:
+    """Give a complete job of slices."""
+    world.notice(world.put_stack(voxels[None]))
+    world.pump()
+    job = world.job()
+    assert job.state.is_complete
+    return job
+
+
+def verifier(world: IngestWorld, **options: int) -> Verifier:
+    process = world.process()
+    ingest = process.ingest
+    writer = ingest.verifier._writer
+    return Verifier(ingest.ledger, ingest.stores.objects, process.catalog, writer, **options)
+
+
+def differences(world: IngestWorld, job: Job, **options: int) -> list[Difference]:
+    return list(verifier(world, **options).check(job))
+
+
+def region(world: IngestWorld, box: Box) -> tuple[Channel, Region]:
+    channel = world.base.catalog.get_channel("pr", "em")
+    return channel, Region(world.dataset.pyramid.level(0), box, (0, 1))
+
+
+def change_voxel(world: IngestWorld, at: Box) -> None:
+    """Write one voxel (zero-based) past the job."""
+    channel, one = region(world, at)
+    old = world.process().volume.read(world.dataset, channel, one)
+    world.process().volume.write(channel, one, old % 254 + 1)
+
+
+@pytest.mark.parametrize("strip_voxels", [1 << 25, 1])
+def test_nothing_differs_after_an_ingest(world, voxels, strip_voxels):
+    job = ingested(world, voxels)
+    assert differences(world, job, strip_voxels=strip_voxels) == []
+
+
+@pytest.mark.parametrize("strip_voxels", [1 << 25, 1])
+def test_a_changed_voxel_is_named_by_supercuboid_and_slice(world, voxels, strip_voxels):
+    job = ingested(world, voxels)
+    change_voxel(world, AT)
+    found = differences(world, job, strip_voxels=strip_voxels)
+    channel, whole = region(world, job.box)
+    supercuboid_xyz = layout_of(channel, whole.level).supercuboid_xyz
+    (changed,) = [cell.part for cell in cover(job.box, supercuboid_xyz) if AT.within(cell.part)]
+    assert [difference.link for difference in found] == [Link.SUPERCUBOID, Link.SLICE]
+    shift = (0, 0, OFFSET)
+    assert found[0].box == changed.shifted(shift)
+    assert found[1].box == Box((0, 0, 20), (300, 200, 21)).shifted(shift)
+    assert found[1].reason == f"Slice {20 + OFFSET} is stored with other voxels than came."
+    assert all(each.expected and each.found and each.expected != each.found for each in found)
+
+
+def test_a_supercuboid_that_is_gone_or_damaged_is_named(world, voxels):
+    job = ingested(world, voxels)
+    channel, whole = region(world, job.box)
+    world.base.objects.delete(object_key(channel, whole, 0, 0))
+    (gone, *slices) = differences(world, job)
+    assert (gone.link, gone.box.start_xyz) == (Link.SUPERCUBOID, (0, 0, OFFSET))
+    assert {each.link for each in slices} == {Link.SLICE}
+    world.base.objects.put(object_key(channel, whole, 0, 0), b"no supercuboid", Overwrite())
+    (damaged, *_) = differences(world, job)
+    assert damaged.link is Link.SUPERCUBOID
+    assert damaged.found == ""
+    assert "supercuboid" in damaged.reason.lower()
+
+
+def test_digests_that_are_gone_or_others_are_named(world, voxels):
+    job = ingested(world, voxels)
+    objects, key = world.base.objects, digests_key(job.id, 0)
+    kept = bytes(objects.get(key).data)
+    doc = json.loads(kept)
+    doc["supercuboids"]["0"] = "00" * 20
+    objects.put(key, json.dumps(doc, separators=(",", ":")).encode(), Overwrite())
+    assert [each.link for each in differences(world, job)] == [Link.DIGESTS, Link.SUPERCUBOID]
+    objects.put(key, b"{", Overwrite())
+    assert [each.reason for each in differences(world, job)] == [
+        "The digests of a chunk cannot be read."
+    ]
+    objects.delete(key)
+    assert [each.reason for each in differences(world, job)] == [
+        "The digests of the chunk are gone."
+    ]
+
+
+def test_rows_that_do_not_make_the_root_are_named(world, voxels):
+    job = ingested(world, voxels)
+    ledger = world.process().ingest.ledger
+    state = ledger.state(job, 0)
+    ledger.put_state(job, 0, dataclasses.replace(state, digest="11" * 20))
+    root, digests = differences(world, job)
+    assert (root.link, root.chunk) == (Link.ROOT, None)
+    assert (digests.link, digests.chunk) == (Link.DIGESTS, 0)
+    state = ledger.state(job, 0)
+    ledger.put_state(job, 0, dataclasses.replace(state, built=False))
+    assert [each.link for each in differences(world, job)] == [Link.ROOT, Link.CHUNK]
+
+
+def test_skipped_slices_are_no_difference(world, voxels):
+    job = world.create(on_bad=Policy.SKIP)
+    for z in range(OFFSET, OFFSET + 42):  # the last one does not come
+        chunk = world.process().ingest.target(job).grid(job).of_slice(0, z).number
+        key = f"{job.folder}{chunk:012x}/{z:06d}.png"
+        world.drop_store.put(key, png(voxels[z - OFFSET]), Overwrite())
+        world.notice([key])
+    ledger = world.process().ingest.ledger
+    world.process().ingest.intake.close(ledger.get(job.id))
+    world.pump()
+    job = ledger.get(job.id)
+    assert job.state is State.COMPLETE_WITH_ERRORS
+    assert differences(world, job) == []
+
+
+def test_a_job_that_is_not_complete_is_not_verified(world):
+    with pytest.raises(InvalidStateError, match="CREATED"):
+        differences(world, world.create())
+
+
+def test_zeros_of_a_coarser_resolution_are_not_taken_for_what_is_shown_there(tmp_path):
+    """Without the job's own resolution in the reading, the finer level shone through."""
+    made = disk_ingest_world(tmp_path, dataset=catalog_world.dataset(scalinglevels=2))
+    try:
+        channel = made.populate()
+        fine = made.dataset.pyramid.level(0)
+        ones = np.ones((1, *fine.box.shape_zyx), np.uint8)
+        made.process().volume.write(channel, Region(fine, fine.box, (0, 1)), ones)
+        job = made.create(mode=Mode.CHUNKS, resolution=1)
+        zeros = np.zeros(made.dataset.pyramid.level(1).box.shape_zyx, np.uint8)
+        grid = made.process().ingest.target(job).grid(job)
+        for chunk in grid.chunks():
+            body = bodies.encode_array(zeros[chunk.box.slices_zyx()])
+            key = f"{job.folder}{chunk.number:012x}/data.blosc"
+            made.drop_store.put(key, body, Overwrite())
+            made.notice([key])
+        made.pump()
+        job = made.process().ingest.ledger.get(job.id)
+        assert job.state is State.COMPLETE
+        assert differences(made, job) == []
+    finally:
+        made.close()
+
+
+# over HTTP
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with serving(tmp_path) as made:
+        made.add_volume(
+            Dataset("small", imagesize_xyz=(300, 200, 43), offset_xyz=(8, 4, 1)),
+            Channel("small", "em", ChannelType.IMAGE, DataType.UINT8, cuboids_per_axis=1),
+        )
+        runtime.install(made.runtime)
+        yield made
+
+
+def ingest_over_http(server: Server, voxels: np.ndarray, **wishes: object) -> str:
+    client = connect("http://in.test", server.keys["alice"], transport=WsgiTransport(server.app))
+    job = client.ingest.create("small", "em", mode="chunks", **wishes)
+    cx, cy, cz = job["chunk_xyz"]
+    (x0, x1), (y0, y1), (z0, z1) = (job["extent"][axis] for axis in "xyz")
+    whole = Box((x0 - 8, y0 - 4, z0 - 1), (x1 - 8, y1 - 4, z1 - 1))
+    for chunk in ChunkGrid(whole, (0, 1), (cx, cy, cz), None).chunks():
+        body = bodies.encode_array(voxels[chunk.box.slices_zyx()])
+        client.ingest.upload_part(job["id"], chunk.number, "data.blosc", body)
+    while pump_once(server.runtime.ingest_queue, ingest_build.handler):
+        pass
+    assert client.ingest.get(job["id"])["state"] == "COMPLETE"
+    return str(job["id"])
+
+
+def test_the_route_gives_stored_digests_and_differences_strip_by_strip(server, voxels):
+    job = ingest_over_http(server, voxels)
+    root = server.get(f"/v1/ingest/{job}/verify", "alice").get_json()
+    assert root["differences"] == []
+    covered = 0
+    for chunk in range(root["chunks"]):
+        answer = server.get(f"/v1/ingest/{job}/verify?chunk={chunk}&strip=0", "alice").get_json()
+        assert answer["differences"] == []
+        for each in answer["supercuboids"]:
+            (x0, x1), (y0, y1), (z0, z1) = (each["box"][axis] for axis in "xyz")
+            part = voxels[z0 - 1 : z1 - 1, y0 - 4 : y1 - 4, x0 - 8 : x1 - 8]
+            assert each["blake2b"] == bodies.digest(part)
+            covered += part.size
+    assert covered == voxels.size
+
+
+@pytest.mark.parametrize(
+    ("query", "error"),
+    [
+        ("chunk=99999", "OutOfBoundsError"),
+        ("chunk=0&strip=7", "OutOfBoundsError"),
+        ("chunk=-1", "InvalidArgumentError"),
+        ("chunk=a", "InvalidArgumentError"),
+        ("chunk=" + "9" * 5000, "InvalidArgumentError"),
+        ("chunks=1", "InvalidArgumentError"),
+    ],
+)
+def test_the_route_refuses_what_is_not_there(server, voxels, query, error):
+    job = ingest_over_http(server, voxels)
+    assert_problem(server.get(f"/v1/ingest/{job}/verify?{query}", "alice"), 400, error)
+
+
+def test_a_job_of_others_is_not_verified(server, voxels):
+    job = ingest_over_http(server, voxels)
+    assert_problem(server.get(f"/v1/ingest/{job}/verify", "bob"), 404, NotFoundError.__name__)

@@ -1,0 +1,123 @@
+"""``put`` reads every format, and labels only from what keeps them."""
+
+import h5py
+import nibabel
+import nrrd
+import numpy as np
+import pytest
+import tensorstore
+import tifffile
+import zarr
+from PIL import Image
+
+
+@pytest.fixture
+def array():
+    return np.random.default_rng(11).integers(1, 255, (6, 33, 47), dtype=np.uint8)
+
+
+def slices(folder, array, suffix, **options):
+    folder.mkdir()
+    for z, plane in enumerate(array):
+        Image.fromarray(plane).save(folder / f"z{z}{suffix}", **options)
+
+
+def tensor(path, array, driver, metadata):
+    spec = {"driver": driver, "kvstore": f"file://{path}/"} | metadata
+    tensorstore.open(spec, create=True, dtype=array.dtype.name, shape=array.shape).result()[...] = (
+        array
+    )
+
+
+def hdf5(path, array, name, **attributes):
+    with h5py.File(path, "w") as file:
+        file.create_dataset(name, data=array)
+        file[name].parent.attrs.update(attributes)
+
+
+def tiles(folder, array):
+    for z, plane in enumerate(array):
+        (folder / f"{z}").mkdir(parents=True)
+        Image.fromarray(plane).save(folder / f"{z}" / "0_0_0.png")
+
+
+def knossos(folder, array):
+    z, y, x = array.shape
+    cubes = folder / "mag1" / "x0000" / "y0000" / "z0000"
+    cubes.mkdir(parents=True)
+    np.pad(array, [(0, 128 - size) for size in array.shape]).tofile(
+        cubes / "k_mag1_x0000_y0000_z0000.raw"
+    )
+    (folder / "knossos.conf").write_text(
+        f'experiment name "k";\nboundary x {x};\nboundary y {y};\nboundary z {z};\n'
+        "scale x 1;\nscale y 1;\nscale z 1;\n"
+    )
+
+
+FORMATS = {
+    "png": lambda at, array: slices(at / "png", array, ".png"),
+    "jp2": lambda at, array: slices(at / "jp2", array, ".jp2"),
+    "a.tif": lambda at, array: tifffile.imwrite(at / "a.tif", array, photometric="minisblack"),
+    "a.ome.tif": lambda at, array: tifffile.imwrite(
+        at / "a.ome.tif", array, compression="lzw", metadata={"axes": "ZYX"}
+    ),
+    "a.npy": lambda at, array: np.save(at / "a.npy", array),
+    "a.nii.gz": lambda at, array: nibabel.save(
+        nibabel.Nifti1Image(array.T, np.eye(4)), at / "a.nii.gz"
+    ),
+    "a.nrrd": lambda at, array: nrrd.write(str(at / "a.nrrd"), array.T),
+    "a.zarr": lambda at, array: zarr.create_array(at / "a.zarr", data=array),
+    "a.n5": lambda at, array: tensor(
+        at / "a.n5", array.T, "n5", {"metadata": {"compression": {"type": "gzip"}}}
+    ),
+    "precomputed": lambda at, array: tensor(
+        at / "precomputed",
+        array.T[..., None],
+        "neuroglancer_precomputed",
+        {"scale_metadata": {"resolution": [1, 1, 1], "encoding": "raw"}},
+    ),
+    "a.h5:/volumes/raw": lambda at, array: hdf5(at / "a.h5", array, "volumes/raw"),
+    "a.nwb --from-axes zyx": lambda at, array: hdf5(
+        at / "a.nwb", array, "acquisition/em/data", neurodata_type="ImageSeries"
+    ),
+    "tiles": lambda at, array: tiles(at / "tiles", array),
+    "cubes": lambda at, array: knossos(at / "cubes", array),
+}
+
+
+@pytest.mark.parametrize("location", FORMATS)
+def test_every_format_is_put(run, server, tmp_path, array, location):
+    FORMATS[location](tmp_path, array)
+    done = run(f"put {location} --token demo --channel em --create")
+    assert done.code == 0, done.err
+    assert np.array_equal(server.array("demo", "em")[0], array)
+
+
+@pytest.mark.parametrize("create", ["--create --annotation", ""])
+def test_labels_are_not_put_from_lossy_slices(run, server, tmp_path, array, create):
+    colours = np.stack([array] * 3, axis=3)
+    slices(tmp_path / "labels", colours, ".webp")
+    if not create:
+        server.add_volume((1, 6, 33, 47), "uint32", channel_type="annotation")
+    done = run(f"put labels --token tok --channel ch {create}")
+    assert done.code == 2
+    assert "lossy" in done.err
+    assert server.count("POST", "cutout") == 0
+    assert server.count("POST", "datasets") == 0
+
+
+def test_gaps_and_channels_are_options_of_the_command(run, server, tmp_path, array):
+    slices(tmp_path / "png", array, ".png")
+    whole = array.copy()
+    (tmp_path / "png" / "z2.png").unlink()
+    done = run("put png --token demo --channel em --create")
+    assert (done.code, server.things["datasets"]) == (2, {})
+    assert "lacks 1 slices: 2" in done.err
+    assert run("put png --token demo --channel em --create --gaps zero").code == 0
+    array[2] = 0
+    assert np.array_equal(server.array("demo", "em")[0], array)
+    both = np.stack([whole, whole // 2], axis=1)
+    tifffile.imwrite(tmp_path / "a.tif", both, imagej=True, metadata={"axes": "ZCYX"})
+    done = run("put a.tif --token two --channel em --create --from-channel 1")
+    assert done.code == 0, done.err
+    assert np.array_equal(server.array("two", "em")[0], whole // 2)

@@ -1,0 +1,80 @@
+"""The workers of ingest, called as AWS calls them."""
+
+import json
+import logging
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from functions import ingest_build, s3_drop
+from ndlambda import runtime
+from ndlambda.errors import UpstreamThrottledError
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    logger = logging.getLogger("ndlambda.worker")
+    logger.disabled = True
+    yield
+    logger.disabled = False
+
+
+@pytest.fixture
+def noticed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    keys: list[str] = []
+
+    def notice(key: str) -> None:
+        if key == "slow":
+            raise UpstreamThrottledError("slow")
+        keys.append(key)
+
+    built = SimpleNamespace(drop=SimpleNamespace(notice=notice))
+    monkeypatch.setattr(runtime, "current", lambda: built)
+    return keys
+
+
+def notification(*keys: str) -> dict[str, Any]:
+    return {"Records": [{"eventSource": "aws:s3", "s3": {"object": {"key": k}}} for k in keys]}
+
+
+def sqs(*bodies: str) -> dict[str, Any]:
+    return {"Records": [{"messageId": f"m{i}", "body": body} for i, body in enumerate(bodies)]}
+
+
+def test_keys_of_notifications_are_decoded(noticed: list[str]):
+    event = sqs(json.dumps(notification("drop/a+b/%C3%A4/0001.png", "two")))
+    assert s3_drop.handler(event) == {"batchItemFailures": []}
+    assert noticed == ["drop/a b/ä/0001.png", "two"]
+
+
+def test_a_notification_without_a_queue_between_is_taken_too(noticed: list[str]):
+    assert s3_drop.handler(notification("one", "a%2Bb")) == {"batchItemFailures": []}
+    assert noticed == ["one", "a+b"]
+    with pytest.raises(UpstreamThrottledError):
+        s3_drop.handler(notification("slow"))
+
+
+@pytest.mark.parametrize(
+    "body", ['{"Service": "Amazon S3", "Event": "s3:TestEvent"}', "no JSON", "[]", '{"Records": 1}']
+)
+def test_what_tells_of_no_object_is_done_with(noticed: list[str], body: str):
+    assert s3_drop.handler(sqs(body)) == {"batchItemFailures": []}
+    assert noticed == []
+
+
+def test_what_may_succeed_later_comes_back(noticed: list[str]):
+    event = sqs(json.dumps(notification("slow")), json.dumps(notification("fine")))
+    assert s3_drop.handler(event) == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
+    assert noticed == ["fine"]
+
+
+def test_calls_are_built_and_others_are_done_with(monkeypatch: pytest.MonkeyPatch):
+    built: list[tuple[Any, ...]] = []
+    ingest = SimpleNamespace(build=lambda *call: built.append(call))
+    monkeypatch.setattr(runtime, "current", lambda: SimpleNamespace(ingest=ingest))
+    good = '{"v": 1, "job": "abc", "gen": 2, "chunk": 3}'
+    event = sqs(good, "no JSON", '{"v": 2}', '{"v": 1, "job": 1, "gen": 2, "chunk": 3}')
+    assert ingest_build.handler(event) == {"batchItemFailures": []}
+    assert built == [("abc", 2, 3)]

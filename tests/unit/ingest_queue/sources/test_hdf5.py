@@ -1,0 +1,143 @@
+import h5py
+import numpy as np
+import pytest
+
+from ingest_queue.sources import Options, open_source
+from ndlambda.errors import InvalidArgumentError, MalformedBodyError, NotFoundError
+from tests.support.stacks import stack
+
+
+@pytest.fixture
+def array():
+    return np.random.default_rng(3).integers(0, 60_000, (5, 30, 40), dtype=np.uint16)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", ">u2", "uint64", "float32"])
+def test_the_only_image_of_a_file_is_read(tmp_path, array, dtype):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("deep/raw", data=array.astype(dtype), chunks=True, compression="gzip")
+        file["deep/name"] = "text"
+        file["deep/line"] = np.arange(5)
+    source = open_source(tmp_path / "a.h5")
+    assert source.voxelres_xyz is None
+    assert np.array_equal(stack(source)[0], array.astype(dtype))
+
+
+def test_a_dataset_of_several_must_be_named(tmp_path, array):
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        file["volumes/raw"], file["volumes/labels"] = array, array // 2
+    path = f"{tmp_path}/a.hdf5"
+    with pytest.raises(InvalidArgumentError, match="/volumes/labels, /volumes/raw"):
+        open_source(path)
+    assert np.array_equal(stack(open_source(f"{path}:/volumes/labels"))[0], array // 2)
+    assert np.array_equal(stack(open_source(f"{path}:volumes/raw"))[0], array)
+    for missing in ("/volumes", "/none"):
+        with pytest.raises(NotFoundError, match=f"no dataset {missing}"):
+            open_source(f"{path}:{missing}")
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "expected"),
+    [
+        ("resolution", [40, 5, 4], (4.0, 5.0, 40.0)),
+        ("element_size_um", [0.04, 0.005, 0.004], (4.0, 5.0, 40.0)),
+        ("resolution", [40], None),
+        ("resolution", [0, 0, 0], None),
+    ],
+)
+def test_voxel_sizes_of_cremi_and_fiji_are_known(tmp_path, array, name, sizes, expected):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["raw"] = array
+        file["raw"].attrs[name] = np.array(sizes, float)
+    assert open_source(tmp_path / "a.h5").voxelres_xyz == expected
+
+
+def test_axes_can_be_given_and_channels_chosen(tmp_path, array):
+    both = np.stack([array.T, array.T // 2])
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["raw"] = both
+    source = open_source(tmp_path / "a.h5", Options(axes="cxyz", channel=1))
+    assert np.array_equal(stack(source)[0], array // 2)
+
+
+def test_only_the_chunks_of_the_planes_asked_for_are_read(tmp_path, array):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        raw = file.create_dataset("raw", data=array, chunks=(1, 30, 40), compression="gzip")
+        at = raw.id.get_chunk_info(4).byte_offset
+    body = bytearray(path.read_bytes())
+    body[at : at + 100] = bytes(100)
+    path.write_bytes(body)
+    source = open_source(path)
+    assert np.array_equal(source.read(0, 0, 4), array[:4])
+    with pytest.raises(MalformedBodyError, match=r"a\.h5"):
+        source.read(0, 4, 5)
+
+
+def test_what_is_no_hdf5_or_no_image_is_refused(tmp_path, array):
+    (tmp_path / "a.h5").write_bytes(b"x" * 600)
+    with pytest.raises(MalformedBodyError, match=r"a\.h5"):
+        open_source(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["records"] = np.zeros((3, 3), [("a", "u1"), ("b", "u1")])
+        file["raw"] = array
+    body = (tmp_path / "b.h5").read_bytes()
+    (tmp_path / "cut.h5").write_bytes(body[: len(body) // 2])
+    with pytest.raises(MalformedBodyError, match=r"cut\.h5"):
+        open_source(tmp_path / "cut.h5")
+    with pytest.raises(InvalidArgumentError, match="no voxels are made"):
+        open_source(f"{tmp_path}/b.h5:/records")
+
+
+def write_nwb(path, series, **more):
+    """The layout of NWB 2: groups with a neurodata_type, an imaging plane linked to the series."""
+    with h5py.File(path, "w") as file:
+        file.attrs["nwb_version"] = "2.7.0"
+        file.attrs["neurodata_type"] = "NWBFile"
+        plane = file.create_group("general/optophysiology/plane")
+        plane.attrs["neurodata_type"] = "ImagingPlane"
+        spacing = plane.create_dataset("grid_spacing", data=more.get("spacing", [2e-6, 3e-6]))
+        spacing.attrs["unit"] = more.get("unit", "meters")
+        for name, (kind, data) in series.items():
+            group = file.create_group(f"acquisition/{name}")
+            group.attrs["neurodata_type"] = kind
+            group["data"] = data
+            group["timestamps"] = np.arange(len(data)) / 30
+            group["imaging_plane"] = h5py.SoftLink("/general/optophysiology/plane")
+            if "external" in more:
+                group["external_file"] = np.array([b"movie.avi"])
+
+
+def test_nwb_series_are_time_points_of_x_y_and_z(tmp_path, array):
+    movie = np.stack([array.T, array.T // 2])
+    write_nwb(
+        tmp_path / "a.nwb", {"volume": ("TwoPhotonSeries", movie)}, spacing=[1, 2, 3], unit="um"
+    )
+    source = open_source(tmp_path / "a.nwb")
+    assert source.voxelres_xyz == (1000.0, 2000.0, 3000.0)
+    assert np.array_equal(stack(source), np.stack([array, array // 2]))
+    write_nwb(tmp_path / "b.nwb", {"plane": ("OnePhotonSeries", array.transpose(0, 2, 1))})
+    source = open_source(tmp_path / "b.nwb")
+    assert source.voxelres_xyz == (2000.0, 3000.0, 2000.0)
+    assert np.array_equal(stack(source)[:, 0], array)
+
+
+def test_one_of_several_nwb_series_must_be_named(tmp_path, array):
+    series = {name: ("ImageSeries", array + n) for n, name in enumerate(("left", "right"))}
+    write_nwb(tmp_path / "a.nwb", series | {"trace": ("TimeSeries", np.arange(5))})
+    path = f"{tmp_path}/a.nwb"
+    with pytest.raises(InvalidArgumentError, match="/acquisition/left, /acquisition/right"):
+        open_source(path)
+    for inside in ("/acquisition/right", "/acquisition/right/data"):
+        source = open_source(f"{path}:{inside}", Options(axes="tyx"))
+        assert np.array_equal(stack(source)[:, 0], array + 1)
+
+
+def test_nwb_with_its_images_elsewhere_or_damage_is_refused(tmp_path):
+    nothing = np.zeros((0, 0, 0), np.uint8)
+    write_nwb(tmp_path / "a.nwb", {"movie": ("ImageSeries", nothing)}, external=True)
+    with pytest.raises(InvalidArgumentError, match="in other files"):
+        open_source(tmp_path / "a.nwb")
+    (tmp_path / "b.nwb").write_bytes(b"x" * 600)
+    with pytest.raises(MalformedBodyError, match=r"b\.nwb"):
+        open_source(tmp_path / "b.nwb")

@@ -1,0 +1,36 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ingest_queue.grid import Chunk
+from ingest_queue.ledger import Part
+from ingest_queue.parts import PartReader
+from ndlambda.errors import DataTypeMismatchError
+from ndlambda.model.catalog import Channel
+from ndlambda.model.dtypes import ChannelType, DataType
+from ndlambda.space.box import Box
+from ndlambda.stores.disk import DiskObjectStore
+from ndlambda.stores.ports import Overwrite
+
+COLOURS = np.random.default_rng(3).integers(0, 255, (8, 9, 4), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+@pytest.mark.parametrize("kind", [ChannelType.IMAGE, ChannelType.ANNOTATION])
+def test_slices_of_labels_must_not_be_lossy(tmp_path, lossless, kind):
+    """Seen to fail with the question of ``is_lossy`` taken out: other labels were read."""
+    buffer = io.BytesIO()
+    Image.fromarray(COLOURS).save(buffer, "WEBP", lossless=lossless, exact=True)
+    drop = DiskObjectStore(tmp_path, fsync=False)
+    etag = drop.put("drop/t/c/0000.webp", buffer.getvalue(), Overwrite())
+    chunk = Chunk(0, 0, Box.at((0, 0, 0), (9, 8, 1)), range(1))
+    reader = PartReader(drop, Channel("p", "c", kind, DataType.UINT32), chunk)
+    part = Part(0, "drop/t/c/0000.webp", etag)
+    if kind is ChannelType.ANNOTATION and not lossless:
+        with pytest.raises(DataTypeMismatchError, match="lossy"):
+            reader.plane(part)
+    else:
+        plane = reader.plane(part)
+        assert np.array_equal(plane, COLOURS.view("<u4")[..., 0]) == lossless
