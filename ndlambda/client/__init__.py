@@ -14,6 +14,7 @@ from ndlambda.client.blocks import Block
 from ndlambda.client.client import Client, connect
 from ndlambda.client.graph import SynapseGraphs
 from ndlambda.client.http import Answer, Request, Transport
+from ndlambda.client.ingest import Ingests
 from ndlambda.client.propagation import Propagation
 from ndlambda.client.session import RetryPolicy
 from ndlambda.client.skeleton import Skeletons
@@ -25,6 +26,7 @@ __all__ = [
     "Answer",
     "Block",
     "Client",
+    "Ingests",
     "LabelledVoxels",
     "Mask",
     "Piece",

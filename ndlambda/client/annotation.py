@@ -75,7 +75,8 @@ class Annotations:
         ValidationError
             A field is refused.
         """
-        return self.create_many([{"type": "annotation", **fields}])[0]
+        made = self._json("POST", "annotations", {"type": "annotation", **fields}, repeatable=False)
+        return int(made["ids"][0])
 
     def create_many(self, documents: Sequence[Mapping[str, Any]]) -> list[int]:
         """Store new objects, all checked before the first is stored, and give their ids.
@@ -83,8 +84,7 @@ class Annotations:
         It is not sent again when the answer is lost, since objects would be stored twice.
         """
         made = self._json("POST", "annotations", list(documents), repeatable=False)
-        ids: list[int] = made["ids"]
-        return ids
+        return list(made["ids"])
 
     def get(self, annotation_id: int) -> Document:
         """Give an object.

@@ -8,6 +8,7 @@ from ndlambda.client.annotation import Annotations
 from ndlambda.client.catalog import Collection, Document, Users
 from ndlambda.client.graph import SynapseGraphs
 from ndlambda.client.http import PooledTransport, Transport
+from ndlambda.client.ingest import Ingests
 from ndlambda.client.propagation import Propagation
 from ndlambda.client.session import RetryPolicy, Session
 from ndlambda.client.skeleton import Skeletons
@@ -83,6 +84,11 @@ class Client:
     def propagation(self, token: str, channel: str) -> Propagation:
         """Open a channel for the building of its coarser resolutions. Nothing is sent yet."""
         return Propagation(self._session, token, channel)
+
+    @property
+    def ingest(self) -> Ingests:
+        """Ingest jobs."""
+        return Ingests(self._session)
 
     @property
     def users(self) -> Users:

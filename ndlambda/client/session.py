@@ -144,6 +144,27 @@ class Session:
                 f"{self.url} did not answer JSON; is it an ndlambda server?"
             ) from error
 
+    def put(self, url: str, body: bytes, *, with_key: bool) -> None:
+        """Send a body to a URL that the server gave, relative to its root or of another server.
+
+        Parameters
+        ----------
+        with_key
+            Whether our key goes with it. A presigned URL brings its own rights.
+
+        Raises
+        ------
+        NDLambdaError
+            As :meth:`request`.
+        """
+        sent = {"User-Agent": f"ndlambda-client/{__version__}"}
+        whole = urljoin(f"{self.url}/", url)
+        if with_key and self._key is not None and _origin(whole) == _origin(self.url):
+            sent["Authorization"] = f"Token {self._key}"
+        answer = self._persist(Request("PUT", whole, sent, body), repeatable=True)
+        if answer.status >= 300:
+            raise error_of(answer)
+
     def _persist(self, request: Request, *, repeatable: bool) -> Answer:
         again = _NOT_STARTED | _MAYBE_DONE if repeatable else _NOT_STARTED
         for attempt in range(self._retry.attempts):

@@ -25,6 +25,8 @@ def text(longest: int) -> Reader:
             value.encode()
         except UnicodeEncodeError:  # JSON can spell half a surrogate pair; no store takes it
             raise Refusal("must be valid Unicode") from None
+        if "\0" in value:  # at which HDF5 and most of its readers take a text to end
+            raise Refusal("must not contain the character NUL")
         return value
 
     return read

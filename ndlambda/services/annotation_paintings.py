@@ -29,7 +29,7 @@ from ndlambda.space.morton import AXIS_LIMIT
 from ndlambda.wire.ramon.contract import AnnotationVoxels
 
 _POINTS_AT_ONCE: Final = 1 << 20
-_BYTES_A_POINT: Final = 128
+BYTES_A_POINT: Final = 128
 """Coordinates, cuboids and their order, as 64-bit integers."""
 
 
@@ -37,8 +37,22 @@ class Painting(Protocol):
     """Voxels of one object at one resolution, found to be in order."""
 
     @property
+    def volume(self) -> LabelVolume:
+        """Where they are."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """How many there are, repetitions counted."""
+        ...
+
+    @property
     def nbytes(self) -> int:
         """Bytes of memory that painting takes."""
+        ...
+
+    def points(self) -> NDArray[np.int64]:
+        """Give the voxels: zero-based, shape (n, 3), columns x, y, z."""
         ...
 
     def paint(self, labels: LabelService, label: int, discipline: Discipline) -> None:
@@ -54,9 +68,18 @@ class PointPainting:
     voxels_xyz: NDArray[np.integer]
 
     @property
+    def count(self) -> int:
+        """How many there are, repetitions counted."""
+        return len(self.voxels_xyz)
+
+    @property
     def nbytes(self) -> int:
         """Bytes of memory that painting takes."""
-        return min(len(self.voxels_xyz), _POINTS_AT_ONCE) * _BYTES_A_POINT
+        return min(self.count, _POINTS_AT_ONCE) * BYTES_A_POINT
+
+    def points(self) -> NDArray[np.int64]:
+        """Give the voxels: zero-based, shape (n, 3), columns x, y, z."""
+        return self._points(0, self.count)
 
     def check(self) -> None:
         """Make sure that the voxels can be painted; they may lie outside the image, as in ndstore.
@@ -89,10 +112,14 @@ class PointPainting:
 
     def paint(self, labels: LabelService, label: int, discipline: Discipline) -> None:
         """Paint the voxels. May be repeated."""
-        for start in range(0, len(self.voxels_xyz), _POINTS_AT_ONCE):
-            some = self.voxels_xyz[start : start + _POINTS_AT_ONCE].astype(np.int64)
-            some -= self.volume.level.offset_xyz
+        for start in range(0, self.count, _POINTS_AT_ONCE):
+            some = self._points(start, start + _POINTS_AT_ONCE)
             labels.paint_voxels(self.volume, some, label, discipline)
+
+    def _points(self, start: int, stop: int) -> NDArray[np.int64]:
+        some = self.voxels_xyz[start:stop].astype(np.int64)
+        some -= self.volume.level.offset_xyz
+        return some
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,11 +134,14 @@ class BlockPainting:
         The smallest box around them, zero-based.
     mask_zyx
         Its part of the block, of any integer dtype.
+    count
+        How many voxels of it are not 0.
     """
 
     volume: LabelVolume
     box: Box
     mask_zyx: NDArray[Any]
+    count: int
 
     @property
     def nbytes(self) -> int:
@@ -119,6 +149,11 @@ class BlockPainting:
         x, y, z = self.box.shape_xyz
         depth = min(z, self.volume.layout.supercuboid_xyz[2])
         return x * y * depth * (self.volume.layout.dtype.itemsize + 1)
+
+    def points(self) -> NDArray[np.int64]:
+        """Give the voxels: zero-based, shape (n, 3), columns x, y, z."""
+        points: NDArray[np.int64] = np.argwhere(self.mask_zyx)[:, ::-1] + self.box.start_xyz
+        return points
 
     def paint(self, labels: LabelService, label: int, discipline: Discipline) -> None:
         """Paint the voxels. May be repeated."""
@@ -211,6 +246,7 @@ class Painter:
         box = mask_box(cutout_zyx != 0, corner)
         if box is None:
             return None
-        block = BlockPainting(volume, box, cutout_zyx[box.slices_zyx(corner)])
+        mask = cutout_zyx[box.slices_zyx(corner)]
+        block = BlockPainting(volume, box, mask, int(np.count_nonzero(mask)))
         self.service.check_size(block.region(box))
         return block

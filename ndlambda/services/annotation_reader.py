@@ -90,8 +90,9 @@ class AnnotationReader:
             for ramon in found:
                 if ramon.ramon_type is RamonType.SEED:
                     raise InvalidArgumentError(f"Seed {ramon.id} has no voxels.", id=ramon.id)
+        lists = self._ramon.derived_lists(channel, found)
         items = [
-            RamonItem(ramon, derived=self._ramon.derived_lists(channel, ramon)) for ramon in found
+            RamonItem(ramon, derived=derived) for ramon, derived in zip(found, lists, strict=True)
         ]
         match wanted:
             case NoData():

@@ -5,7 +5,7 @@ The order of effects makes what a crash leaves behind harmless, and a repetition
 1. All items are looked at; a fault in any of them refuses the upload, and nothing has changed.
 2. Ids: the counter is raised over those that the caller chose, then new ones are reserved, in one
    block. Ids that nobody comes to use are lost, never given twice.
-3. Voxels, object by object in the order of the items.
+3. Voxels, in the order of the items; small ones that follow one another at once.
 4. Objects: new ones are stored, or those there are replaced. So whoever finds a new object finds
    all of its voxels.
 
@@ -14,6 +14,9 @@ finds these as they are in the body, and completes the rest. Only when nothing i
 are they "used already". An upload of new ids is given others when repeated. It paints over what the
 broken one painted; but with ``PRESERVE`` and ``EXCEPTION`` those labels, of which there are no
 objects, are in its way. Whoever wants to repeat such uploads reserves ids first.
+
+Two uploads of one chosen id at the same time may both paint, and the slower is refused: then its
+voxels stay, and belong to the object of the faster. Nobody who reserves ids meets this.
 """
 
 import json
@@ -24,6 +27,7 @@ from typing import Final
 from ndlambda.errors import AlreadyExistsError, InvalidArgumentError, PayloadTooLargeError
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.ramon import Annotation, RamonType, check, to_document
+from ndlambda.services.annotation_batches import batches
 from ndlambda.services.annotation_options import WriteMode
 from ndlambda.services.annotation_paintings import Painter
 from ndlambda.services.label_ids import check_label
@@ -74,14 +78,12 @@ class AnnotationWriter:
         painter = Painter(dataset, channel, mode.discipline, self._volume)
         for item in items:
             _check_item(channel, item, mode)
-        paintings = [painter.plan(item.data) for item in items]
+        paint = batches([painter.plan(item.data) for item in items], self._volume.most_voxels)
         stored = self._check_known(channel, [item.ramon for item in items], mode)
-        needed = max((one.nbytes for several in paintings for one in several), default=0)
-        with self._volume.budget.hold(needed):
+        with self._volume.budget.hold(max((batch.nbytes for batch in paint), default=0)):
             ramons = self._with_ids(channel, [item.ramon for item in items], mode)
-            for ramon, several in zip(ramons, paintings, strict=True):
-                for painting in several:
-                    painting.paint(self._labels, ramon.id, mode.discipline)
+            for batch in paint:
+                batch.paint(self._labels, [ramon.id for ramon in ramons], mode.discipline)
         if mode.data_only:
             return []
         if mode.update:

@@ -2,7 +2,7 @@
 
 The rule is that of cutouts (``VolumeService.read``), supercuboid by supercuboid. A stored one shows
 itself. Where none is stored, the channel's own resolution is shown: magnified at finer resolutions,
-always; thinned at coarser ones, every 2^k-th voxel without a vote, until the channel is propagated.
+always; thinned at coarser ones, every 2^k-th voxel without a vote, until its propagation begins.
 x and y are zoomed, z on isotropic data, too. What is zoomed ends at the edge of the image; labels
 that were painted outside of it are seen at the resolution that they were painted at.
 """
@@ -17,13 +17,11 @@ from numpy.typing import NDArray
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.services.label_box import mask_box
 from ndlambda.services.label_volume import LabelVolume
+from ndlambda.services.volume import NOT_PROPAGATED
 from ndlambda.space.box import XYZ, Box
 from ndlambda.space.grid import cover
 from ndlambda.space.pyramid import Level
 from ndlambda.voxels.zoom import shown_box, source_axes, source_box
-
-PROPAGATED = 2
-"""The channel's ``propagate`` when its coarser resolutions have been built."""
 
 AxesZYX: TypeAlias = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
 
@@ -31,7 +29,7 @@ AxesZYX: TypeAlias = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
 def zoomed_level(dataset: Dataset, channel: Channel, level: Level) -> Level | None:
     """Give the resolution that is shown where a level has nothing stored; None: there is none."""
     finer_by = channel.resolution - level.resolution
-    if finer_by > 0 or (finer_by < 0 and channel.propagate != PROPAGATED):
+    if finer_by > 0 or (finer_by < 0 and channel.propagate == NOT_PROPAGATED):
         return dataset.pyramid.level(channel.resolution)
     return None
 

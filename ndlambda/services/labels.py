@@ -5,7 +5,7 @@ change keeps the index of labels a superset of the truth (``label_painter``) and
 above every label that was painted.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import Any
@@ -128,10 +128,10 @@ class LabelService:
         self,
         volume: LabelVolume,
         points_xyz: NDArray[np.integer],
-        label: int,
+        labels: int | NDArray[Any],
         discipline: Discipline,
     ) -> None:
-        """Paint one label on a list of voxels; as ``paint``.
+        """Paint voxels of a list, one behind the other; as ``paint``.
 
         Voxels outside the image are painted too, as ndstore does, up to what a Morton code holds.
         On a channel without exceptions, ``EXCEPTION`` leaves voxels of other labels alone.
@@ -141,18 +141,20 @@ class LabelService:
         volume
             Where.
         points_xyz
-            Shape (n, 3), columns x, y, z, integers; repetitions count once.
-        label, discipline
-            What and how.
+            Shape (n, 3), columns x, y, z, integers.
+        labels
+            The label of all of them, or of each: shape (n,), the channel's dtype.
+        discipline
+            How.
 
         Raises
         ------
         ReadOnlyChannelError, InvalidStateError
             The channel takes no writes now.
         InvalidArgumentError
-            The label does not fit the channel (``check_label``).
+            A label does not fit the channel (``check_label``).
         ShapeMismatchError, DataTypeMismatchError
-            The list has not three columns, or no integers.
+            The list has not three columns, or no integers, or the labels are none for it.
         OutOfBoundsError
             A coordinate is negative or not under 2^21.
         PayloadTooLargeError
@@ -163,16 +165,19 @@ class LabelService:
         channel = volume.channel
         self._volume.check_writable(channel)
         self._check_points(points_xyz)
-        check_label(channel, label)
+        largest = _check_labels(channel, labels, len(points_xyz))
+        if not len(points_xyz):
+            return
+        each = np.broadcast_to(np.asarray(labels, channel.dtype), len(points_xyz))
         if discipline is Discipline.EXCEPTION and not channel.exceptions:
             discipline = Discipline.PRESERVE
         if discipline is not Discipline.REDUCE:
-            self.ids.claim(channel, label)
+            self.ids.claim(channel, largest)
         touched = partial(Touched.by_points, channel, volume.level, volume.time_point, points_xyz)
         with self._volume.marks.writing(channel, touched):
             self._painter.edit_all(
                 (volume, code, partial(_strokes, strokes, discipline))
-                for code, strokes in _by_supercuboid(volume, points_xyz, label)
+                for code, strokes in _by_supercuboid(volume, points_xyz, each)
             )
 
     def erase_label(
@@ -296,12 +301,14 @@ def _dense(
     shape_zyx = volume.layout.cuboid_shape_zyx
     pieces = needed_slots(volume.layout, cell.part.shifted((-x, -y, -z)))
     strokes = {
-        piece.slot: Stroke.dense(values[piece.where], piece.box, shape_zyx) for piece in pieces
+        piece.slot: [Stroke.dense(values[piece.where], piece.box, shape_zyx)] for piece in pieces
     }
     return block.painted(strokes, discipline)
 
 
-def _strokes(strokes: Mapping[int, Stroke], discipline: Discipline, block: LabelBlock) -> Change:
+def _strokes(
+    strokes: Mapping[int, Sequence[Stroke]], discipline: Discipline, block: LabelBlock
+) -> Change:
     return block.painted(strokes, discipline)
 
 
@@ -316,9 +323,23 @@ def _merged(
     return block.relabelled(losers, survivor, box)
 
 
+def _check_labels(channel: Channel, labels: int | NDArray[Any], points: int) -> int:
+    """Make sure that labels of some points can be painted, and give the largest."""
+    if isinstance(labels, int):
+        check_label(channel, labels)
+        return labels
+    if labels.shape != (points,):
+        raise ShapeMismatchError(f"{points} voxels have labels of the shape {labels.shape}.")
+    if labels.dtype != channel.dtype:
+        raise DataTypeMismatchError(f"The labels are {labels.dtype}, the channel {channel.dtype}.")
+    for label in {int(labels.min()), int(labels.max())} if points else ():
+        check_label(channel, label)
+    return int(labels.max(initial=0))
+
+
 def _by_supercuboid(
-    volume: LabelVolume, points_xyz: NDArray[np.integer], label: int
-) -> Iterator[tuple[int, dict[int, Stroke]]]:
+    volume: LabelVolume, points_xyz: NDArray[np.integer], labels: NDArray[Any]
+) -> Iterator[tuple[int, dict[int, list[Stroke]]]]:
     """Give the strokes of each supercuboid (Morton code) that points touch, by slot."""
     points = points_xyz.astype(np.int64, copy=False)
     index, inside = np.divmod(points, np.array(volume.level.cuboid_xyz))
@@ -326,9 +347,7 @@ def _by_supercuboid(
     order = np.argsort(codes, kind="stable")
     cuboids, starts = np.unique(codes[order], return_index=True)
     strokes = {
-        cuboid: Stroke.points(
-            inside[chosen], label, volume.layout.dtype, volume.layout.cuboid_shape_zyx
-        )
+        cuboid: Stroke.points(inside[chosen], labels[chosen], volume.layout.cuboid_shape_zyx)
         for cuboid, chosen in zip(cuboids.tolist(), np.split(order, starts[1:]), strict=True)
     }
     for code, slots in volume.by_supercuboid(cuboids).items():

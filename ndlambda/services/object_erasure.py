@@ -37,7 +37,7 @@ _REFUSED_S: Final = 60.0
 
 
 class ObjectErasure:
-    """Takes objects out of the voxels, now or by a job (``ramon.VoxelEraser``).
+    """Takes objects out of the voxels, now or by a job (``ramon_ports.VoxelEraser``).
 
     Parameters
     ----------

@@ -246,8 +246,10 @@ class Propagation:
         if job.stage is Stage.BUILDING and done != job.seen:
             self._jobs.step(job, called_at=now, seen=done)
             return False
-        if job.stage is not Stage.BUILDING or not self._books.send_missing(job, RESENT_AT_ONCE):
-            self._jobs.call(job.uid)
+        if job.stage is not Stage.BUILDING or not self._books.send_missing(
+            job, RESENT_AT_ONCE, again=True
+        ):
+            self._jobs.call(job.uid, again=True)
         self._jobs.step(job, called_at=now, seen=done)
         return True
 

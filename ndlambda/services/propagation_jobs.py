@@ -134,6 +134,8 @@ class Call:
         The plan that the task is of; of another plan it is a stale one.
     layer, time_point, code
         Which root.
+    again
+        Whether workers were called before, and nothing came of it.
     """
 
     uid: str
@@ -141,6 +143,7 @@ class Call:
     layer: str = ""
     time_point: int = 0
     code: int = 0
+    again: bool = False
 
     @property
     def body(self) -> str:
@@ -153,6 +156,8 @@ class Call:
                 "time": self.time_point,
                 "root": f"{self.code:x}",
             }
+        if self.again:
+            message["again"] = True
         return json.dumps(message)
 
     @classmethod
@@ -166,6 +171,7 @@ class Call:
         """
         try:
             message = json.loads(body)
+            again = isinstance(message, dict) and message.get("again") is True
             match message:
                 case {
                     "v": 1,
@@ -175,9 +181,9 @@ class Call:
                     "time": int(time_point),
                     "root": str(root),
                 }:
-                    return cls(uid, plan, layer, time_point, int(root, 16))
+                    return cls(uid, plan, layer, time_point, int(root, 16), again)
                 case {"v": 1, "uid": str(uid)} if uid and "plan" not in message:
-                    return cls(uid)
+                    return cls(uid, again=again)
         except ValueError as error:
             raise MalformedBodyError("The message is not JSON, or its root no number.") from error
         raise MalformedBodyError("The message is not a version 1 message of a propagation.")
@@ -292,9 +298,9 @@ class PropagationJobs:
             return True
         raise _contended(job.uid)
 
-    def call(self, uid: str) -> None:
+    def call(self, uid: str, *, again: bool = False) -> None:
         """Call a worker to see to a job."""
-        self._queue.send([Call(uid).body])
+        self._queue.send([Call(uid, again=again).body])
 
     def send(self, calls: Sequence[Call]) -> None:
         """Call workers to tasks."""

@@ -14,7 +14,7 @@ from ndlambda.services.propagation_rows import by_bucket, codes_of, partition, r
 from ndlambda.services.pyramid_builder import Node
 from ndlambda.stores.ports import MAX_TRANSACTION, Delete, Row, Table
 
-_KINDS = ("todo", "done", "note")
+_KINDS = ("todo", "done", "note", "try")
 
 
 def layer_name(resolution: int, *, neariso: bool) -> str:
@@ -68,6 +68,16 @@ class Ledger:
         self._table.add_members(pk, done, members)
         found = self._table.batch_get([(pk, todo), (pk, done)])
         return (pk, todo) in found and found[pk, todo].members <= found[pk, done].members
+
+    def count_try(self, job: Job, call: Call) -> int:
+        """Count that a step of a job, or a task of it, is tried again, and give how often it was.
+
+        A job that goes on after it was cancelled or had failed counts anew.
+        """
+        step = f"{job.resumption:x}#{job.stage.value}#{job.round:x}#{job.band:x}#{call.plan}"
+        root = _tail(call.layer, call.time_point, call.code) if call.plan else ""
+        sk = _prefix("try", job.run, step) + root
+        return self._table.increment(partition(job.uid), sk, "tries")
 
     def is_complete(self, job: Job, beside: Call | None = None) -> bool:
         """Tell whether all of a job's plan is done.

@@ -4,7 +4,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from ndlambda.errors import InvalidStateError, NDLambdaError
@@ -46,6 +46,9 @@ class PropagationOptions:
         Most levels that a task builds.
     overdue_s
         Seconds without any progress after which workers are called again.
+    most_tries
+        How often a step is tried again that ended its workers before they could say why. With
+        ``overdue_s`` between them, the first try is then older than a Lambda may become.
     clock
         Unix seconds.
     new_id
@@ -54,6 +57,7 @@ class PropagationOptions:
 
     depth: int = 3
     overdue_s: float = 120.0
+    most_tries: int = 10
     clock: Callable[[], float] = time.time
     new_id: Callable[[], str] = field(default=lambda: secrets.token_hex(4))
 
@@ -66,10 +70,10 @@ class Books:
     ledger: Ledger
     marks: PropagationMarks
 
-    def send_missing(self, job: Job, most: int | None = None) -> int:
+    def send_missing(self, job: Job, most: int | None = None, *, again: bool = False) -> int:
         """Call workers to tasks that are not done, and give how many."""
         calls = self.ledger.missing(job, most)
-        self.jobs.send(calls)
+        self.jobs.send([replace(call, again=again) for call in calls])
         return len(calls)
 
 
@@ -106,8 +110,9 @@ class PropagationWorker:
     def run(self, body: str, receive_count: int = 1) -> None:
         """Do what a message asks for. Harmless when repeated, and where nothing is left of it.
 
-        What cannot succeed later, or has failed too often, parks the job as failed, with the
-        reason; the channel's state is then 0.
+        What cannot succeed later, has failed too often, or was begun too often by workers that
+        were never heard of again, parks the job as failed, with the reason; the channel's state is
+        then 0.
 
         Parameters
         ----------
@@ -126,7 +131,7 @@ class PropagationWorker:
         if job is None or job.state is not JobState.RUNNING:
             return
         try:
-            self._answer(job, call)
+            self._answer(job, replace(call, again=call.again or receive_count > 1))
         except Exception as error:
             again = not isinstance(error, NDLambdaError) or error.retryable
             if again and receive_count < MOST_RECEIVES:
@@ -136,17 +141,31 @@ class PropagationWorker:
 
     def _answer(self, job: Job, call: Call) -> None:
         if job.stage is not Stage.BUILDING:
+            self._count_try(job, Call(call.uid, again=call.again))
             self._advance(job)
         elif not call.plan:
-            self._books.send_missing(job, RESENT_AT_ONCE)
+            self._books.send_missing(job, RESENT_AT_ONCE, again=call.again)
             self._advance(job)
         elif call.plan == job.plan:
             self._do_task(job, call)
+
+    def _count_try(self, job: Job, call: Call) -> None:
+        """Refuse what has ended its workers too often; they had no time to report a failure."""
+        if not call.again:
+            return
+        tries = self._ledger.count_try(job, call)
+        if tries > self._options.most_tries:
+            what = f"task {call.layer}/{call.time_point}/{call.code:x}" if call.plan else job.stage
+            raise InvalidStateError(
+                f"Workers began {what} of band {job.band} {tries} times and came to no end; they "
+                "may need more memory or time."
+            )
 
     def _do_task(self, job: Job, call: Call) -> None:
         if self._ledger.is_done(job, call):
             is_bucket_done = True
         else:
+            self._count_try(job, call)
             planner = self._planner(job)
             root = node_of(call)
             layers = planner.bands(full=job.full)[job.band]

@@ -1,14 +1,13 @@
 """RAMON objects of annotation channels: made, read, changed, found, merged and deleted.
 
 It knows neither permissions nor voxels: ids come from the channel's counter and voxels are erased
-by whoever paints, both given as small protocols.
+by whoever paints, both given as small protocols (``ramon_ports``).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from ndlambda.errors import (
     AlreadyExistsError,
@@ -21,54 +20,19 @@ from ndlambda.model.catalog import Channel
 from ndlambda.model.ramon import (
     DERIVED,
     Annotation,
-    Predicate,
     Query,
     RamonType,
     check,
     get_field,
     with_field,
 )
+from ndlambda.services.ramon_ports import IdAllocator, VoxelEraser
 from ndlambda.services.ramon_query import ObjectFinder
 from ndlambda.services.ramon_rows import Gone, ObjectRows, state_of
-from ndlambda.stores.ports import Action, Row, Table
+from ndlambda.stores.ports import Row, Table
 
 _ATTEMPTS = 32
 _READ_AT_ONCE = 100
-
-
-class IdAllocator(Protocol):
-    """The counter of a channel's ids."""
-
-    def reserve(self, channel: Channel, count: int) -> int:
-        """Give the first of ``count`` ids in a row that nobody else gets."""
-        ...
-
-    def claim(self, channel: Channel, label: int) -> None:
-        """Make sure that an id which the caller chose is never given to anybody later."""
-        ...
-
-
-class VoxelEraser(Protocol):
-    """Takes objects out of the voxels."""
-
-    def begin_action(self, channel: Channel, annotation_id: int) -> Action:
-        """Give what stores the job of erasing an object, for the transaction that deletes it.
-
-        Whoever dies behind that has left a job, to which a worker is called before long; when it
-        is done it calls ``Ramon.finish_deletion``.
-        """
-        ...
-
-    def erase(self, channel: Channel, annotation_id: int) -> bool:
-        """Erase an object at all resolutions; harmless when repeated.
-
-        False: there is much to do, so that the job is stored and the worker called to it.
-        """
-        ...
-
-    def end_action(self, channel: Channel, annotation_id: int) -> Action:
-        """Give what ends the job, if any, for the transaction that notes that it is done."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,18 +213,26 @@ class Ramon:
         NotFoundError
             The object's type has no such list.
         """
-        referring = DERIVED.get(ramon.ramon_type, {}).get(name)
-        if referring is None:
+        if name not in DERIVED.get(ramon.ramon_type, {}):
             raise NotFoundError(f"Object {ramon.id} has no list {name[:80]!r}.", field=name[:80])
-        found: set[int] = set()
-        for key in referring:
-            found.update(self.query(channel, Query((Predicate(key, "=", ramon.id),))))
-        return sorted(found)
+        return self.derived_lists(channel, [ramon])[0][name]
 
-    def derived_lists(self, channel: Channel, ramon: Annotation) -> Mapping[str, list[int]]:
-        """Give all such lists of an object by name."""
-        names = DERIVED.get(ramon.ramon_type, {})
-        return {name: self.derived(channel, ramon, name) for name in names}
+    def derived_lists(
+        self, channel: Channel, ramons: Sequence[Annotation]
+    ) -> list[dict[str, list[int]]]:
+        """Give all such lists of some objects by name, in the order of the objects."""
+        kept = [ramon.id for ramon in ramons if ramon.ramon_type in DERIVED]
+        referring = self._finder.referring(_uid(channel), kept)
+        found: list[dict[str, list[int]]] = []
+        for ramon in ramons:
+            by_key = referring.get(ramon.id, {})
+            found.append(
+                {
+                    name: sorted({number for key in under for number in by_key.get(key, ())})
+                    for name, under in DERIVED.get(ramon.ramon_type, {}).items()
+                }
+            )
+        return found
 
     def query(
         self, channel: Channel, query: Query, within: AbstractSet[int] | None = None

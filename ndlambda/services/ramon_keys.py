@@ -5,6 +5,7 @@ pk                              sk                       row
 ==============================  =======================  ===========================================
 ``ramon#U#object#S``            ``ID``                   the object, or the mark that it is gone
 ``ramon#U#field#S``             ``KEY#VALUE#ID``         empty: an object has this value of a field
+``ramon#U#refer#T``             ``VALUE#KEY#ID``         empty: an object names another in a field
 ``ramon#U#pair#S``              ``KEY#VALUE#ID``         ``type``: an object has this pair
 ``ramon#U#merged#S``            ``SURVIVOR#ID``          empty: an object went into the survivor
 ==============================  =======================  ===========================================
@@ -12,6 +13,9 @@ pk                              sk                       row
 ``U`` is the channel's uid, so a channel that is made anew never sees old objects. ``S`` is the id
 mod 16 in hexadecimal: no value is one hot partition, and all partitions of a channel are known
 without a list of keys. Numbers are written so that text order is their order.
+
+``T`` is the id that is named, mod 16: whatever names one object lies together, so that the lists
+which are derived from it take one query. (Sharded like the rest, those of a segment took 64.)
 
 The index holds at least what is true, so readers compare with the object. A field of one type is
 not in it while it has its default, nor are places and authors that are not given: those who ask
@@ -25,7 +29,7 @@ them wrong.
 import hashlib
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote, unquote
 
@@ -46,16 +50,17 @@ _LONGEST_VALUE: Final = 700
 """Bytes of a sort key's parts; DynamoDB takes 1024 in all."""
 _ID_DIGITS: Final = 20
 _BEHIND_IDS: Final = "~"
-_PARTITIONS: Final = ("object", "field", "pair", "merged")
+_PARTITIONS: Final = ("object", "field", "refer", "pair", "merged")
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Rows of an index between two sort keys, in all its partitions."""
+    """Rows of an index between two sort keys, in all its partitions or in one (``shard``)."""
 
     index: str
     first: str
     last: str
+    shard: int | None = None
 
 
 def partitions(uid: str) -> list[str]:
@@ -63,9 +68,11 @@ def partitions(uid: str) -> list[str]:
     return [f"ramon#{uid}#{name}#{shard:x}" for name in _PARTITIONS for shard in range(SHARDS)]
 
 
-def shards(uid: str, index: str) -> list[str]:
-    """Give the partitions of one index of a channel."""
-    return [f"ramon#{uid}#{index}#{shard:x}" for shard in range(SHARDS)]
+def shards(uid: str, index: str, shard: int | None = None) -> list[str]:
+    """Give the partitions of one index of a channel, or the one that is meant."""
+    return [
+        f"ramon#{uid}#{index}#{each:x}" for each in (range(SHARDS) if shard is None else [shard])
+    ]
 
 
 def object_key(uid: str, annotation_id: int) -> Key:
@@ -85,6 +92,17 @@ def merged_span(survivor: int) -> Span:
     return Span("merged", start, start + _BEHIND_IDS)
 
 
+def referring_span(annotation_id: int, key: str = "") -> Span:
+    """Give the rows of all objects that name one (in a field)."""
+    start = f"{_whole(annotation_id)}#" + (f"{key}#" if key else "")
+    return Span("refer", start, start + _BEHIND_IDS, annotation_id % SHARDS)
+
+
+def referring_key_of(row: Row) -> str:
+    """Give the key of the field in which an object names another."""
+    return row.sk.split("#")[1]
+
+
 def id_of(row: Row) -> int:
     """Give the id that a row of any of these partitions ends with."""
     return int(row.sk[-_ID_DIGITS:])
@@ -98,6 +116,10 @@ def key_of(row: Row) -> str:
 def index_rows(uid: str, ramon: Annotation) -> list[Row]:
     """Give the rows under which an object is found; none doubly."""
     found: dict[Key, Row] = {}
+    for key, other in _references(ramon):
+        sk = f"{referring_span(other, key).first}{ramon.id:0{_ID_DIGITS}d}"
+        row_key = _partition(uid, "refer", other), sk
+        found[row_key] = Row(*row_key)
     for index, key, value in _entries(ramon):
         sk = f"{_start(key, value)}{ramon.id:0{_ID_DIGITS}d}"
         row_key = _partition(uid, index, ramon.id), sk
@@ -120,12 +142,14 @@ def spans_of(predicate: Predicate) -> Sequence[Span]:
         if len(predicate.owners) == len(RamonType):
             return [Span("field", every, every + _BEHIND_IDS)]
         return [_span("field", TYPE_KEY, _whole(number)) for number in sorted(predicate.owners)]
-    exact = _span("field", key, _encoded(kind, value))
+    if kind.refers:
+        return [referring_span(value, key)]
+    every, exact = _start(key, "")[:-1], _span("field", key, _encoded(kind, value))
     match predicate.relation:
         case "<":
-            return [Span("field", _start(key, "")[:-1], exact.first)]
+            exact = replace(exact, first=every, last=exact.first)
         case ">":
-            return [Span("field", exact.last, _start(key, "")[:-1] + _BEHIND_IDS)]
+            exact = replace(exact, first=exact.last, last=every + _BEHIND_IDS)
     return [exact]
 
 
@@ -133,13 +157,22 @@ def _entries(ramon: Annotation) -> Iterator[tuple[str, str, str]]:
     yield "field", TYPE_KEY, _whole(ramon.ramon_type)
     for name, declared in fields_of(ramon.ramon_type).items():
         value = getattr(ramon, name)
-        if declared.kind.form is Form.IDS:
-            for element in value:
-                yield "field", declared.key, _whole(element)
-        elif declared.key in COMMON or (value != declared.default and not declared.kind.is_triple):
+        if declared.kind.refers:
+            continue
+        if declared.key in COMMON or (value != declared.default and not declared.kind.is_triple):
             yield "field", declared.key, _encoded(declared.kind, value)
     for key, text in ramon.kvpairs.items():
         yield "pair", key, _text(text)
+
+
+def _references(ramon: Annotation) -> Iterator[tuple[str, int]]:
+    for name, declared in fields_of(ramon.ramon_type).items():
+        value = getattr(ramon, name)
+        if declared.kind.refers and value != declared.default:
+            yield from (
+                (declared.key, other)
+                for other in (value if declared.kind.form is Form.IDS else [value])
+            )
 
 
 def _partition(uid: str, index: str, annotation_id: int) -> str:

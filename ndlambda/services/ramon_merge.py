@@ -14,8 +14,7 @@ from ndlambda.errors import (
     WriteContentionError,
 )
 from ndlambda.model.catalog import Channel
-from ndlambda.model.ramon import Annotation, Predicate, Query, with_references_moved
-from ndlambda.model.ramon.fields import fields_by_key
+from ndlambda.model.ramon import Annotation, with_references_moved
 from ndlambda.services import ramon_keys as keys
 from ndlambda.services.ramon_query import ObjectFinder
 from ndlambda.services.ramon_rows import Gone, ObjectRows, State, state_of
@@ -85,13 +84,8 @@ class RamonMerge:
         return [number for number in listed if states.get(number) == Gone(survivor)]
 
     def _move_references(self, uid: str, survivor: int, losers: frozenset[int]) -> None:
-        referring: set[int] = set()
-        for key, (declared, _) in fields_by_key().items():
-            if declared.kind.refers:
-                for loser in losers:
-                    named = Query((Predicate(key, "=", loser),))
-                    referring.update(self._finder.find(uid, named))
-        for number in sorted(referring):
+        found = self._finder.referring(uid, sorted(losers)).values()
+        for number in sorted({n for by_key in found for each in by_key.values() for n in each}):
             self._turn(uid, number, losers, survivor)
 
     def _turn(self, uid: str, number: int, losers: frozenset[int], survivor: int) -> None:

@@ -12,13 +12,14 @@ from ndlambda.model.ramon import Annotation, Predicate, Query, RamonType
 from ndlambda.model.ramon.fields import TYPE_KEY
 from ndlambda.services import ramon_keys as keys
 from ndlambda.services import rows
-from ndlambda.services.ramon_rows import ObjectRows, state_of
+from ndlambda.services.ramon_rows import ObjectRows, State, state_of
 from ndlambda.stores.ports import Row, Table
 
 _READ_AT_ONCE = 100
 _FEW = 1000
 """Candidates that are sooner read than sieved by another predicate."""
 
+_S = TypeVar("_S")
 _T = TypeVar("_T")
 
 
@@ -97,6 +98,29 @@ class ObjectFinder:
             total.update(part)
         return sorted(total.items(), key=lambda item: (-item[1], item[0]))[:count]
 
+    def referring(self, uid: str, ids: Sequence[int]) -> dict[int, dict[str, list[int]]]:
+        """Give which objects name others, by those others' ids and the key that they do it under.
+
+        Ids are ascending, each once; a key under which nobody names an object is not there.
+        """
+
+        def candidates(number: int) -> list[tuple[str, int]]:
+            span = keys.referring_span(number)
+            (pk,) = keys.shards(uid, span.index, span.shard)
+            return [(keys.referring_key_of(row), keys.id_of(row)) for row in self._rows(pk, span)]
+
+        wanted = list(dict.fromkeys(ids))
+        named = dict(zip(wanted, self._map(candidates, wanted), strict=True))
+        states = self._states(uid, {other for each in named.values() for _, other in each})
+        found: dict[int, dict[str, list[int]]] = {}
+        for number, each in named.items():
+            lists = found[number] = {}
+            for key, other in each:
+                ramon = states.get(other)
+                if isinstance(ramon, Annotation) and Predicate(key, "=", number).holds(ramon):
+                    lists.setdefault(key, []).append(other)
+        return found
+
     def merged_into(self, uid: str, survivor: int) -> list[int]:
         """Give the ids that rows list as merged into an object, ascending."""
         return sorted(self._ids(uid, keys.merged_span(survivor)))
@@ -116,7 +140,15 @@ class ObjectFinder:
         def read(pk: str) -> set[int]:
             return {keys.id_of(row) for row in self._rows(pk, span)}
 
-        return set().union(*self._map(read, keys.shards(uid, span.index)))
+        return set().union(*self._map(read, keys.shards(uid, span.index, span.shard)))
+
+    def _states(self, uid: str, ids: AbstractSet[int]) -> dict[int, State]:
+        listed = sorted(ids)
+        batches = [listed[n : n + _READ_AT_ONCE] for n in range(0, len(listed), _READ_AT_ONCE)]
+        found: dict[int, State] = {}
+        for states in self._map(lambda some: self._objects.find_many(uid, some), batches):
+            found |= states
+        return found
 
     def _rows(self, pk: str, span: keys.Span) -> Iterator[Row]:
         cursor: str | None = None
@@ -138,9 +170,9 @@ class ObjectFinder:
                 if isinstance(state, Annotation):
                     yield state
 
-    def _map(self, work: Callable[[str], _T], partitions: Sequence[str]) -> list[_T]:
-        run: Any = map if self._executor is None else self._executor.map
-        return list(run(work, partitions))
+    def _map(self, work: Callable[[_S], _T], parts: Sequence[_S]) -> list[_T]:
+        run: Any = map if self._executor is None or len(parts) < 2 else self._executor.map
+        return list(run(work, parts))
 
 
 def _breadth(predicate: Predicate) -> int:

@@ -62,10 +62,13 @@ class Region:
             It does not.
         """
         if not self.box.within(self.bounds) or not 0 <= self.times[0] < self.times[1]:
+            offset = self.level.offset_xyz
+            box, bounds = self.box.shifted(offset), self.bounds.shifted(offset)
             raise OutOfBoundsError(
-                f"The box {self.box.start_xyz} to {self.box.stop_xyz} (x, y, z; offset taken "
-                f"away) leaves the volume of {self.bounds.stop_xyz} voxels at resolution "
-                f"{self.level.resolution}, or its time range is empty.",
+                f"The box {box.start_xyz} to {box.stop_xyz} (x, y, z) leaves the volume, which at "
+                f"resolution {self.level.resolution} is from {bounds.start_xyz} to "
+                f"{bounds.stop_xyz}, or its time range is empty.",
+                offset_xyz=offset,
                 size_xyz=self.bounds.stop_xyz,
                 resolution=self.level.resolution,
             )

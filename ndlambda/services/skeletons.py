@@ -18,7 +18,8 @@ from ndlambda.model.ramon import Annotation, Node, Predicate, Query, RamonType, 
 from ndlambda.model.ramon.fields import TYPE_KEY
 from ndlambda.services.label_volume import check_annotation
 from ndlambda.services.pool import run_all
-from ndlambda.services.ramon import IdAllocator, Ramon
+from ndlambda.services.ramon import Ramon
+from ndlambda.services.ramon_ports import IdAllocator
 from ndlambda.services.volume import VolumeService
 from ndlambda.wire.skeleton.swc import ROOT, Swc, SwcNode, order_nodes
 

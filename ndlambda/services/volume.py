@@ -108,6 +108,11 @@ class VolumeService:
                 asked=touched,
             )
 
+    @property
+    def most_voxels(self) -> int:
+        """The most voxels that one call may read or write."""
+        return self._options.cutout_voxels
+
     def check_voxels(self, voxels: int) -> None:
         """Refuse more voxels than one call may read or write.
 
@@ -127,7 +132,7 @@ class VolumeService:
         """Read a region: a new (t, z, y, x) array that the caller owns; missing data is zero.
 
         Supercuboids that nobody stored are shown by nearest neighbour from the channel's own
-        resolution: at finer levels always, at coarser ones until the channel is propagated.
+        resolution: at finer levels always, at coarser ones until the channel's propagation begins.
 
         Raises
         ------

@@ -11,6 +11,8 @@ from ndlambda.errors import WriteContentionError
 
 _FIRST_PAUSE_S = 0.001
 _LONGEST_PAUSE_S = 0.25
+_FEWEST = 4
+"""Attempts that are made however long they take: one may build all that is below a supercuboid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +40,13 @@ class VolumeOptions:
         Raises
         ------
         WriteContentionError
-            Another attempt is asked for after ``contention_s``.
+            Another attempt is asked for after ``contention_s`` and at least four attempts.
         """
         deadline = self.clock() + self.contention_s
         pause_s = _FIRST_PAUSE_S
         for attempt in count():
             yield attempt
-            if self.clock() > deadline:
+            if self.clock() > deadline and attempt + 1 >= _FEWEST:
                 raise WriteContentionError(
                     "Other writers kept changing the same supercuboid; send the request again.",
                     key=key,

@@ -125,8 +125,9 @@ class App:
         try:
             route, arguments = adapter.match(method=method)
         except MethodNotAllowed as error:
+            allowed = sorted(error.valid_methods or ())
             raise MethodNotAllowedError(
-                f"{method} is not for this path.", allow=sorted(error.valid_methods or ())
+                f"{method} is not for this path, only {', '.join(allowed)}.", allow=allowed
             ) from error
         except NotFound as error:
             raise RouteNotFoundError(

@@ -15,7 +15,8 @@ class Dialect(Enum):
     most faults of a request are 404 on data routes (``NDSTORE``), 400 on the resource API
     (``RESOURCE``); a denied anonymous caller gets 401 only on ``info`` and ``projinfo``
     (``NDSTORE_INFO``), else 403. ``NDAUTH`` answers 403 to whatever is wrong with credentials, and
-    skeleton routes (``NDSTORE_SWC``) 400 to whatever is wrong with a file or an id.
+    skeleton routes (``NDSTORE_SWC``) 400 to whatever is wrong with a file or an id. ndstore's job
+    API (``INGEST``) knew nothing but 400.
     """
 
     V1 = "v1"
@@ -24,6 +25,7 @@ class Dialect(Enum):
     RESOURCE = "resource"
     NDAUTH = "ndauth"
     NDSTORE_SWC = "ndstore-swc"
+    INGEST = "ingest"
 
 
 STATUS: dict[type[errors.NDLambdaError], int] = {
@@ -71,6 +73,15 @@ OVERRIDES: dict[Dialect, dict[type[errors.NDLambdaError], int]] = {
         errors.ValidationError: 400,
     },
     Dialect.NDAUTH: {errors.InvalidArgumentError: 403, errors.MalformedCredentialsError: 401},
+    Dialect.INGEST: {
+        errors.AuthenticationError: 400,
+        errors.MalformedCredentialsError: 401,
+        errors.PermissionDeniedError: 400,
+        errors.NotFoundError: 400,
+        errors.ConflictError: 400,
+        errors.WriteContentionError: 409,
+        errors.ValidationError: 400,
+    },
     Dialect.NDSTORE_SWC: {
         errors.AuthenticationError: 403,
         errors.MalformedCredentialsError: 401,

@@ -133,7 +133,7 @@ def read_dataset(group: "h5py.Group", name: str, promise: Promise) -> NDArray[An
         reason = f"there is no {name}"
         raise _refuse(reason)
     layout = found.get_create_plist()
-    dtype = _number_dtype(found)
+    dtype = _number_dtype(found, name)
     promise.check(dtype, found.shape)
     filters = tuple(layout.get_filter(index)[0] for index in range(layout.get_nfilters()))
     chunk = layout.get_chunk() if layout.get_layout() == h5py.h5d.CHUNKED else ()
@@ -163,7 +163,7 @@ def find_numbers(group: "h5py.Group", name: str) -> "tuple[np.dtype[Any], tuple[
         It does not lie in the file alone.
     """
     found = _open_stored(group, name)
-    return None if found is None else (_number_dtype(found), found.shape or ())
+    return None if found is None else (_number_dtype(found, name), found.shape or ())
 
 
 def find_text(group: "h5py.Group", name: str, body: bytes | memoryview) -> str | None:
@@ -243,18 +243,18 @@ def _open_stored(group: "h5py.Group", name: str) -> "h5py.h5d.DatasetID | None":
     return found
 
 
-def _number_dtype(dataset: "h5py.h5d.DatasetID") -> np.dtype[Any]:
+def _number_dtype(dataset: "h5py.h5d.DatasetID", name: str) -> np.dtype[Any]:
     """Give the dtype if it is one of numpy's integers or floats, bit for bit."""
     import h5py
 
     stored = dataset.get_type()
     if stored.get_class() not in {h5py.h5t.INTEGER, h5py.h5t.FLOAT}:
-        message = "The dataset does not hold plain integers or floats."
-        raise DataTypeMismatchError(message)
+        raise DataTypeMismatchError(
+            f"{name} does not hold plain integers or floats (bool is none: send it as uint8)."
+        )
     dtype: np.dtype[Any] = stored.dtype
     if not stored.equal(h5py.h5t.py_create(dtype)):
-        message = "The dataset holds numbers of a layout that numpy has not."
-        raise DataTypeMismatchError(message)
+        raise DataTypeMismatchError(f"{name} holds numbers of a layout that numpy has not.")
     return dtype
 
 

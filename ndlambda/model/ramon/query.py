@@ -13,6 +13,9 @@ from ndlambda.model.readers import Refusal
 
 Relation: TypeAlias = Literal["=", "<", ">"]
 
+MOST_PREDICATES: Final = 32
+"""Of one question; each may have to be looked up among all objects of a channel."""
+
 CONFIDENCE_KEY: Final = "ann_confidence"
 _SHORT: Final = {
     "type": TYPE_KEY,
@@ -76,10 +79,23 @@ class Predicate:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Predicates that must all hold, and the most ids to give (None: all)."""
+    """Predicates that must all hold, and the most ids to give (None: all).
+
+    Raises
+    ------
+    InvalidArgumentError
+        There are more predicates than ``MOST_PREDICATES``.
+    """
 
     predicates: tuple[Predicate, ...] = ()
     limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.predicates) > MOST_PREDICATES:
+            raise InvalidArgumentError(
+                f"A query has at most {MOST_PREDICATES} predicates, not {len(self.predicates)}.",
+                limit=MOST_PREDICATES,
+            )
 
     def holds(self, ramon: Annotation) -> bool:
         """Tell whether all predicates hold for an object."""
@@ -127,7 +143,7 @@ def parse_query(words: Sequence[str]) -> Query:
         A value is missing, ``confidence`` is followed by neither ``lt`` nor ``gt``, or the limit
         is not a positive integer.
     InvalidArgumentError
-        A value is not of its field's kind.
+        A value is not of its field's kind, or there are too many predicates.
     """
     predicates: list[Predicate] = []
     limit: int | None = None

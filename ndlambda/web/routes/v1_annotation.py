@@ -60,20 +60,24 @@ def create_objects(context: Context, token: str, channel: str) -> Response:
     """Store one object or several, all of them checked before the first is stored."""
     opened = open_labels(context, token, channel, write=True)
     body = json_value(context.request, _OBJECTS_BYTES)
-    documents = body if isinstance(body, list) else [body]
-    if not documents:
-        raise MalformedBodyError("The list has no object in it.")
-    if len(documents) > _MOST_OBJECTS:
-        raise PayloadTooLargeError(
-            f"At most {_MOST_OBJECTS} objects are taken at once.", limit=_MOST_OBJECTS
-        )
-    items = [RamonItem(_numbered(position, one)) for position, one in enumerate(documents)]
+    items = _listed(body) if isinstance(body, list) else [RamonItem(from_plain(body))]
     annotations = context.runtime.annotations
     ids = annotations.upload(opened.dataset, opened.channel, items, WriteMode())
     response = json_response({"ids": ids}, 201)
     if len(ids) == 1:
         response.headers["Location"] = f"{context.path.rstrip('/')}/{ids[0]}"
     return response
+
+
+def _listed(documents: list[Any]) -> list[RamonItem]:
+    """Read the objects of a list, which must not be empty or too long."""
+    if not documents:
+        raise MalformedBodyError("The list has no object in it.")
+    if len(documents) > _MOST_OBJECTS:
+        raise PayloadTooLargeError(
+            f"At most {_MOST_OBJECTS} objects are taken at once.", limit=_MOST_OBJECTS
+        )
+    return [RamonItem(_numbered(position, one)) for position, one in enumerate(documents)]
 
 
 def _numbered(position: int, document: object) -> Annotation:
@@ -181,7 +185,7 @@ def merge_objects(context: Context, token: str, channel: str) -> Response:
 def _shown(context: Context, opened: Opened, number: int) -> Response:
     ramon = context.runtime.ramon
     found = ramon.get(opened.channel, number)
-    derived = ramon.derived_lists(opened.channel, found.ramon)
+    (derived,) = ramon.derived_lists(opened.channel, [found.ramon])
     response = json_response(to_plain(found.ramon, derived, found.version))
     response.set_etag(str(found.version))
     return response
