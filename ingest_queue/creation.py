@@ -125,7 +125,8 @@ def make_missing(
     except TokenNotFoundError:
         fields = {**found.channel, **manifest.channel}  # refused before anything is made
         channel_from_fields(_plain(fields, manifest), name=channel, project=project)
-        made = token_from_fields({}, name=token, project=project, user_id=owner_id)
+        shown = {"public": asked[1].get("public", False)}
+        made = token_from_fields(shown, name=token, project=project, user_id=owner_id)
         try:
             catalog.get_dataset(dataset)
         except DatasetNotFoundError:

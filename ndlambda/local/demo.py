@@ -1,13 +1,15 @@
 """``make demo``: real brain data and an EM stack, stored, served and compared in every format.
 
-It runs what a user would type: a server in a process of its own, ``ndlambda put`` for each data
-set, and HTTP for the cutouts. Any difference in any voxel ends it with exit code 1.
+It does what a user would: a server in a process of its own, slices copied into its drop folder (and
+``ndlambda put`` for what is one file), and HTTP for the cutouts. Any difference in any voxel ends
+it with exit code 1.
 """
 
 import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -24,17 +26,23 @@ from urllib.request import Request, urlopen
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from ingest_queue.sources import open_source
+from ingest_queue.sources.slices import SliceSource
 from ndlambda.client import Client, connect
 from ndlambda.local.synthetic import em_stack
+from ndlambda.services.propagation_jobs import PROPAGATED
+from ndlambda.space.pyramid import useful_levels
 from ndlambda.voxels.downsample import Method, downsample
 from ndlambda.wire.png_slices import write_png_slices
 from ndlambda.wire.volume import Expected, formats
 
 _STACK_SHAPE_ZYX = (64, 512, 512)
 _MB = 1_000_000
+_LOOK_EVERY_S = 0.2
+_LONGEST_WAIT_S = 3600.0
 _console = Console(highlight=False, soft_wrap=True)
 
 
@@ -48,20 +56,18 @@ class Stack:
         File or folder that is put.
     token, channel
         Where it goes.
-    options
-        More of ``ndlambda put``'s options.
+    voxelres_xyz
+        Voxel size in nanometres; None takes what the file says.
+    levels
+        Coarser resolutions to build.
     """
 
     title: str
     source: Path
     token: str
     channel: str
-    options: tuple[str, ...] = ()
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """How ``put`` is told where it goes."""
-        return ("--token", self.token, "--channel", self.channel)
+    voxelres_xyz: tuple[float, float, float] | None
+    levels: int
 
 
 def main() -> None:
@@ -102,7 +108,8 @@ def mri() -> Stack:
         folder / "example4d.nii.gz",
         "mri",
         "bold",
-        ("--levels", "2"),
+        None,
+        2,
     )
 
 
@@ -114,15 +121,17 @@ def synthetic(data: Path) -> Stack:
             draft = folder.with_suffix(f".{os.getpid()}")
             write_png_slices(draft, em_stack(_STACK_SHAPE_ZYX))
             draft.rename(folder)
-    return Stack(
-        "synthetic EM (PNG slices)", folder, "em", "em", ("--voxelres", "4,4,40", "--levels", "3")
-    )
+    return Stack("synthetic EM (PNG slices)", folder, "em", "em", (4, 4, 40), 3)
 
 
 def chosen(folder: Path) -> Stack:
     """Give a user's folder of slices."""
     name = re.sub(r"\W+", "_", folder.resolve().name) or "stack"
-    return Stack(f"slices of {folder}", folder, f"stack_{name}", "image")
+    edges = open_source(folder).shape_tzyx[2:]
+    token = f"stack_{name}"
+    return Stack(
+        f"slices of {folder}", folder, token, "image", (1, 1, 1), useful_levels(max(edges))
+    )
 
 
 # --- store, fetch, compare -----------------------------------------------------------------
@@ -154,9 +163,12 @@ def serving(data: Path, port: int) -> Iterator[tuple[str, "subprocess.Popen[str]
 
 
 def show(client: Client, url: str, data: Path, stack: Stack) -> bool:
-    """Put one data set, read it back every way, print the figures; True if all is equal."""
+    """Store one data set, read it back every way, print the figures; True if all is equal."""
     _console.print(f"\n[bold underline]{stack.title}")
-    run(url, data, "put", str(stack.source), *stack.words, "--create", "--public", *stack.options)
+    if stack.source.is_dir():
+        drop(client, data, stack)
+    else:
+        put(url, data, stack)
     source = open_source(stack.source)
     times, depth, _, _ = source.shape_tzyx
     expected = np.stack([source.read(t, 0, depth) for t in range(times)])
@@ -173,7 +185,7 @@ def show(client: Client, url: str, data: Path, stack: Stack) -> bool:
         f"{expected.nbytes / stored[1]:.2f} times smaller"
     )
     formats_are_equal = compare_formats(url, client, stack, expected)
-    return propagate(client, url, data, stack, expected) and formats_are_equal and whole
+    return compare_level(client, stack, expected) and formats_are_equal and whole
 
 
 def run(url: str, data: Path, command: str, *words: str) -> None:
@@ -184,26 +196,81 @@ def run(url: str, data: Path, command: str, *words: str) -> None:
         sys.exit(f"ndlambda {command} failed; its message is above.")
 
 
-def propagate(client: Client, url: str, data: Path, stack: Stack, full: NDArray[Any]) -> bool:
-    """Build the coarser resolutions and compare the first with one computed here."""
-    if len(client.info(stack.token)["dataset"]["imagesize"]) == 1:
-        return True  # a stack of the user's own that is small enough as it is
+def put(url: str, data: Path, stack: Stack) -> None:
+    """Store a file with ``ndlambda put`` and build its coarser resolutions."""
+    words = ["--token", stack.token, "--channel", stack.channel]
+    words += ["--create", "--public", "--levels", str(stack.levels)]
+    run(url, data, "put", str(stack.source), *words)
     run(url, data, "propagate", stack.token, stack.channel, "--watch")
-    volume = client.volume(stack.token, stack.channel)
-    factors = (2, 2, 1 if volume.at(1).shape[0] == full.shape[1] else 2)
+
+
+def drop(client: Client, data: Path, stack: Stack) -> None:
+    """Copy slices into the drop folder, and wait until they are stored and propagated."""
+    folder = data / "drop" / stack.token / stack.channel
+    if folder.exists():
+        _console.print(f"{folder} was dropped before; what is stored is looked at again.")
+        return
+    files = open_source(stack.source)
+    assert isinstance(files, SliceSource), "a folder of slices is read slice by slice"
+    slices = [file for file in files.files if file is not None]
+    _, depth, height, width = files.shape_tzyx
+    sizes = zip("xyz", (width, height, depth), strict=True)
+    manifest = {
+        "dataset": {f"{axis}imagesize": size for axis, size in sizes}
+        | {f"{a}voxelres": v for a, v in zip("xyz", stack.voxelres_xyz or (1, 1, 1), strict=True)}
+        | {"scalinglevels": stack.levels, "public": 1},
+        "project": {"public": 1},
+        "channel": {"channel_type": "image", "channel_datatype": files.dtype.name},
+        "propagate": bool(stack.levels),
+    }
+    _console.print(f"[bold]$ cp {stack.source}/* {folder}/")
+    begun = time.perf_counter()
+    folder.mkdir(parents=True)
+    (folder / "_ingest.json").write_text(json.dumps(manifest, indent=2))
+    for z, file in track(list(enumerate(slices)), "dropping slices", console=_console):
+        shutil.copy(file, folder / f"{z:04d}{file.suffix}")
+    with _console.status("waiting until they are stored and the coarser resolutions built"):
+        wait_until_served(client, stack)
+    megabytes = files.dtype.itemsize * depth * height * width / _MB
+    seconds = time.perf_counter() - begun
+    _console.print(
+        f"{len(slices)} slices, {megabytes:.1f} MB: stored, and {stack.levels} coarser "
+        f"resolutions built, in {seconds:.1f} s"
+    )
+
+
+def wait_until_served(client: Client, stack: Stack) -> None:
+    """Wait until a dropped stack is stored and its coarser resolutions are built."""
+    deadline = time.monotonic() + _LONGEST_WAIT_S
+    while time.monotonic() < deadline:
+        time.sleep(_LOOK_EVERY_S)
+        jobs = [job for job in client.ingest.list() if job["token"] == stack.token]
+        if any(job["state"] not in {"CREATED", "INGESTING", "COMPLETE"} for job in jobs):
+            sys.exit(f"The ingest of {stack.token} ended {jobs[-1]['state']}.")
+        if jobs and all(job["state"] == "COMPLETE" for job in jobs):
+            status = client.propagation(stack.token, stack.channel).status()
+            if not stack.levels or status["propagate"] == PROPAGATED:
+                return
+    sys.exit("The slices were not stored in time; serve.log says why.")
+
+
+def compare_level(client: Client, stack: Stack, expected: NDArray[Any]) -> bool:
+    """Compare the first coarser resolution with one computed here."""
+    if not stack.levels:
+        return True  # a stack of the user's own that is small enough as it is
+    volume = client.volume(stack.token, stack.channel).at(1)
     good = True
-    for time_point, block in enumerate(full):
-        expected = downsample(block, factors, Method.MEAN)
-        found = volume.at(1).read(times=(time_point, time_point + 1))[0]
-        good &= np.array_equal(found, expected)
+    for time_point, block in enumerate(expected):
+        found = volume.read(times=(time_point, time_point + 1))[0]
+        good &= np.array_equal(found, downsample(block, (2, 2, 1), Method.MEAN))
     _console.print(f"resolution 1: {'equal' if good else '[red]DIFFERENT[/]'}")
     return good
 
 
 def stored_bytes(data: Path, stack: Stack) -> tuple[int, int]:
-    """Give how many objects a channel has and how long they are together."""
+    """Give how many objects a channel has at resolution 0 and how long they are together."""
     folder = data / "objects" / stack.token / stack.channel
-    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    sizes = [path.stat().st_size for path in folder.glob("*/0/*/*")]
     return len(sizes), sum(sizes) or 1
 
 

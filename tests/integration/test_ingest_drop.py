@@ -83,7 +83,7 @@ def test_a_manifest_alone_says_what_is_made_before_the_first_slice(world: Ingest
             "zimagesize": 43,
             "zoffset": OFFSET,
         },
-        "project": {"project_name": "pr"},
+        "project": {"project_name": "pr", "public": 1},
         "channel": {"channel_type": "annotation", "channel_datatype": "uint32"},
         "extent": {"z": [OFFSET + 3, OFFSET + 7], "x": [0, 20]},
         "on_bad": "skip",
@@ -94,6 +94,7 @@ def test_a_manifest_alone_says_what_is_made_before_the_first_slice(world: Ingest
     assert (job.box.start_xyz, job.box.stop_xyz) == ((0, 0, 3), (20, 14, 7))
     view = world.process().catalog.project_view("tk")
     assert (view.dataset.name, view.project.name) == ("brain", "pr")
+    assert view.token.public and view.project.public
     for z in range(3, 7):
         world.drop(f"{z + OFFSET}.png", png(stack(3)[0, z]))
     world.pump()
