@@ -3,6 +3,8 @@
 Part 1 halves one block in memory, single-threaded, and gives source voxels a second. Part 2 builds
 three levels of a volume on disk, isotropic, by mean: our builder reads the finest level once and
 writes all levels in one pass, tensorstore writes each level from the one below, in its own threads.
+Part 3 propagates copies of FIB-25 side by side (or of synthetic voxels where that is not there), an
+image and its labels, from the start of a job to its end: queue, rows, index and all.
 tinybrain takes part where somebody has installed it (it is GPL, so nothing here needs it). Run
 ``python -m benchmarks.propagate``; results go to ``benchmarks/results/``.
 """
@@ -11,11 +13,8 @@ import argparse
 import json
 import os
 import platform
-import statistics
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.util import find_spec
@@ -27,6 +26,8 @@ import numpy as np
 import tensorstore
 from numpy.typing import NDArray
 
+from benchmarks.propagate_jobs import FIB25, job_lines, measure_jobs
+from benchmarks.timing import Taken, taken
 from ndlambda.local.synthetic import em_stack
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
@@ -46,20 +47,6 @@ from ndlambda.voxels.downsample import Method, downsample
 LEVELS = 3
 EDGE = 64
 Halve = Callable[[NDArray[Any]], NDArray[Any]]
-
-
-class Taken:
-    """Wall and CPU seconds of a block of code."""
-
-    wall_s = 0.0
-    cpu_s = 0.0
-
-
-@contextmanager
-def taken() -> Iterator[Taken]:
-    result, wall, cpu = Taken(), time.perf_counter(), time.process_time()
-    yield result
-    result.wall_s, result.cpu_s = time.perf_counter() - wall, time.process_time() - cpu
 
 
 # --- arithmetic ----------------------------------------------------------------------------
@@ -113,7 +100,8 @@ def measure_arithmetic(rounds: int) -> list[dict[str, Any]]:
                     with taken() as time_taken:
                         halve(block)
                     walls.append(time_taken.wall_s)
-                rate[who] = round(block.size / statistics.median(walls) / 1e6, 1)
+                # The best of all: others work on this machine, too.
+                rate[who] = round(block.size / min(walls) / 1e6, 1)
             if method is Method.MEAN:  # labels have other rules in other houses
                 ours, theirs = (peers[who](block) for who in ("ndlambda", "tensorstore"))
                 np.testing.assert_allclose(ours, theirs, rtol=1e-6, err_msg=name)
@@ -237,7 +225,9 @@ def measure_band(edge: int, threads: int) -> dict[str, Any]:
 # --- the page ------------------------------------------------------------------------------
 
 
-def markdown(rows: list[dict[str, Any]], band: dict[str, Any], facts: dict[str, Any]) -> str:
+def markdown(
+    rows: list[dict[str, Any]], band: dict[str, Any], jobs: dict[str, Any], facts: dict[str, Any]
+) -> str:
     """Give the result as a page."""
     names = list(dict.fromkeys(name for row in rows for name in row["mvoxels_per_s"]))
     lines = [
@@ -246,7 +236,7 @@ def markdown(rows: list[dict[str, Any]], band: dict[str, Any], facts: dict[str, 
         f"{facts['date']}, {facts['cpus']} CPUs, Python {facts['python']}.",
         "",
         (
-            f"Arithmetic in memory, one thread, median of {facts['rounds']}: "
+            f"Arithmetic in memory, one thread, best of {facts['rounds']}: "
             "million source voxels a second."
         ),
         "",
@@ -277,6 +267,7 @@ def markdown(rows: list[dict[str, Any]], band: dict[str, Any], facts: dict[str, 
             f"{band['objects_written']} objects; tensorstore read every level but the last."
         ),
         "",
+        *job_lines(jobs),
     ]
     return "\n".join(lines)
 
@@ -287,10 +278,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="repetitions of the arithmetic")
     parser.add_argument("--edge", type=int, default=512, help="edge of the volume in voxels")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--copies", type=int, nargs=3, default=(3, 2, 2), help="of FIB-25, x y z")
+    parser.add_argument("--fib25", type=Path, default=FIB25, help="its folder")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
     rows = measure_arithmetic(options.rounds)
     band = measure_band(options.edge, options.threads)
+    x, y, z = options.copies
+    jobs = measure_jobs(options.fib25, (x, y, z), options.threads)
     facts = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "cpus": os.cpu_count(),
@@ -299,10 +294,10 @@ def main() -> None:
     }
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "propagate.json").write_text(
-        json.dumps({**facts, "arithmetic": rows, "band": band}, indent=2) + "\n"
+        json.dumps({**facts, "arithmetic": rows, "band": band, "jobs": jobs}, indent=2) + "\n"
     )
-    (options.output / "propagate.md").write_text(markdown(rows, band, facts))
-    print(markdown(rows, band, facts))
+    (options.output / "propagate.md").write_text(markdown(rows, band, jobs, facts))
+    print(markdown(rows, band, jobs, facts))
 
 
 if __name__ == "__main__":

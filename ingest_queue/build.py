@@ -5,7 +5,7 @@ replacement and come out the same, digests are determined by the input, and the 
 only grow. A process may die between any two steps; whoever comes next carries on.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, Protocol
@@ -13,8 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest_queue.build_outcomes import Changed, Gone, Refused, Stop
 from ingest_queue.digests import ChunkDigests, digests_key, root_digest, supercuboid_digests
-from ingest_queue.grid import Chunk
+from ingest_queue.grid import Chunk, row_strips
 from ingest_queue.job import Job, Mode, Policy, State
 from ingest_queue.ledger import ChunkState, Fault, Ledger, Part
 from ingest_queue.parts import PartGoneError, PartReader
@@ -34,6 +35,7 @@ STRIP_BYTES = 1 << 29
 """Voxels of a chunk that are held at once; planes of larger slabs are decoded strip by strip."""
 
 _ATTEMPTS = 16
+_PARTLY = "partly"
 
 
 class Propagate(Protocol):
@@ -128,16 +130,16 @@ class Builder:
             return
         grid = target.grid(job)
         chunk, built = grid.chunk(number), self._ledger.built(job, grid.count)
-        is_new = False
+        is_new, wrote = False, ""
         for _ in range(_ATTEMPTS):
             state = self._ledger.state(job, number)
-            if state.built:
+            if state.built and wrote in {"", state.digest}:
                 break
             if not (state.is_ready(chunk) or job.closed):
                 return
             try:
-                is_new = self._settle(job, target, chunk, state)
-            except _Stop:
+                wrote, is_new = self._settle(job, target, chunk, state)
+            except Stop:
                 return
             if is_new:
                 break
@@ -210,44 +212,67 @@ class Builder:
             self.fail(job, error.message)
             return None
 
-    def _settle(self, job: Job, target: Target, chunk: Chunk, state: ChunkState) -> bool:
-        """Write what a chunk's parts hold; False where the chunk changed meanwhile.
+    def _settle(
+        self, job: Job, target: Target, chunk: Chunk, state: ChunkState
+    ) -> tuple[str, bool]:
+        """Write what a chunk's parts hold, and enter that it is built.
+
+        Who lost to another may have written voxels of a part that was replaced over those that
+        the other has entered. So it writes once more, until it wrote what is entered.
+
+        Returns
+        -------
+        wrote, settled
+            The digest of what was written, ``_PARTLY`` where it was not all of one state; False
+            where the chunk changed meanwhile.
 
         Raises
         ------
-        _Stop
+        Stop
             Nothing more is to be done now.
         """
         parts = self._ledger.parts(job, chunk.number)
         reader = PartReader(self._stores.drop, target.channel, chunk)
         try:
-            built = self._write(job, target, reader, parts)
-        except _Gone as gone:
-            self._ledger.unsee(job, chunk.number, gone.part.number, state)
-            raise _Stop from gone
-        except _Refused as refused:
-            if not self._stands(job, refused.fault):
-                return False
-            self.fail(job, refused.fault.error, refused.fault)
-            raise _Stop from refused
-        except ReadOnlyChannelError as error:
-            self.fail(job, error.message)
-            raise _Stop from error
-        except InvalidStateError as error:  # it is being propagated; the sweeper calls again
-            raise _Stop from error
-        if sum(self._stands(job, fault) for fault in built.faults) < len(built.faults):
-            return False
+            built = self._write(job, target, reader, parts, state)
+        except Changed:
+            return _PARTLY, False
+        except (Gone, Refused, ReadOnlyChannelError, InvalidStateError) as error:
+            if state.built:
+                raise Stop from error
+            return _PARTLY, self._give_up(job, chunk, state, error)
+        wrote = built.digests.digest
+        if state.built or sum(self._stands(job, f) for f in built.faults) < len(built.faults):
+            return wrote, False
         body = built.digests.encode()
-        key = digests_key(job.id, chunk.number)
-        self._stores.objects.put(key, body, Overwrite())
+        self._stores.objects.put(digests_key(job.id, chunk.number, wrote), body, Overwrite())
         settled = replace(
             state,
             built=True,
             bad=frozenset(fault.part for fault in built.faults),
-            digest=built.digests.digest,
+            digest=wrote,
             stored_bytes=built.stored_bytes,
         )
-        return self._ledger.put_state(job, chunk.number, settled)
+        return wrote, self._ledger.put_state(job, chunk.number, settled)
+
+    def _give_up(self, job: Job, chunk: Chunk, state: ChunkState, error: Exception) -> bool:
+        """Note why a chunk cannot be built; False where a part is there now that was no use.
+
+        Raises
+        ------
+        Stop
+            Nothing more is to be done now.
+        """
+        match error:
+            case Gone(part=part):
+                self._ledger.unsee(job, chunk.number, part.number, state)
+            case Refused(fault=fault):
+                if not self._stands(job, fault):
+                    return False
+                self.fail(job, fault.error, fault)
+            case ReadOnlyChannelError(message=reason):
+                self.fail(job, reason)
+        raise Stop from error  # a channel being propagated is waited for: the sweeper calls again
 
     def _stands(self, job: Job, fault: Fault) -> bool:
         """Record a fault, unless the part was replaced while it was looked at."""
@@ -271,21 +296,37 @@ class Builder:
             if stored is not None and stored.etag == part.etag:
                 self._stores.drop.delete(part.key)
 
-    def _check_current(self, job: Job) -> None:
-        """Let go of a job that was cancelled, failed or called again since it was read."""
+    def _check_current(self, job: Job, number: int, state: ChunkState) -> None:
+        """Let go of a job that has ended or was called again, and of a chunk that has changed.
+
+        Who writes a chunk once more that is entered as built (see ``_settle``) ends that.
+        """
+        if state.built:
+            return
+        if self._ledger.state(job, number).version != state.version:
+            raise Changed
         now = self._ledger.find(job.id)
         if now is None or now.generation != job.generation or not now.state.takes_input:
-            raise _Stop
+            raise Stop
 
     def _write(
-        self, job: Job, target: Target, reader: PartReader, parts: dict[int, Part]
+        self,
+        job: Job,
+        target: Target,
+        reader: PartReader,
+        parts: dict[int, Part],
+        state: ChunkState,
     ) -> _Built:
         chunk = reader.chunk
         faults: dict[int, Fault] = {}
         slices = {z: blake2b(digest_size=20) for z in chunk.parts}
         cuboids: dict[int, str] = {}
         stored = 0
-        for strip in self._strips(job, chunk, target):
+        most = self._options.strip_bytes // target.channel.dtype.itemsize
+        strips: Iterable[Box] = (chunk.box,)
+        if job.mode is Mode.SLICES:
+            strips = row_strips(chunk.box, target.supercuboid_xyz, most)
+        for strip in strips:
             voxels = np.zeros(strip.shape_zyx, target.channel.dtype)
             for z in chunk.parts:
                 if z in faults:
@@ -296,8 +337,11 @@ class Builder:
             if job.mode is Mode.SLICES:
                 for plane, z in zip(voxels, chunk.parts, strict=True):
                     slices[z].update(np.ascontiguousarray(plane).data)
-            self._check_current(job)
-            self._writer.write(target, target.region(strip, chunk.time_point), voxels)
+            self._check_current(job, chunk.number, state)
+            # What a part held that was replaced goes, but a slice that is skipped is nobody's.
+            renews = state.reopened and not (faults and job.on_bad is Policy.SKIP)
+            region = target.region(strip, chunk.time_point)
+            self._writer.write(target, region, voxels, replace_all=renews)
             cuboids.update(supercuboid_digests(voxels, strip, target.supercuboid_xyz))
             stored += voxels.nbytes
         kept = {
@@ -332,45 +376,10 @@ class Builder:
             if error.retryable:
                 raise
             if part is not None and not job.closed and isinstance(error, PartGoneError):
-                raise _Gone(part) from error
+                raise Gone(part) from error
             key, etag = ("", "") if part is None else (part.key, part.etag)
             fault = Fault(chunk.number, number, key, error.message, etag)
             if job.on_bad is Policy.FAIL:
-                raise _Refused(fault) from error
+                raise Refused(fault) from error
             return fault
         return None
-
-    def _strips(self, job: Job, chunk: Chunk, target: Target) -> Iterator[Box]:
-        """Cut a chunk of slices into strips of whole supercuboids that may be held at once."""
-        box = chunk.box
-        if job.mode is Mode.CHUNKS:
-            yield box
-            return
-        height = target.supercuboid_xyz[1]
-        row_bytes = box.voxels // box.shape_xyz[1] * target.channel.dtype.itemsize
-        rows = max(1, self._options.strip_bytes // (row_bytes * height)) * height
-        (x0, y0, z0), (x1, y1, z1) = box.start_xyz, box.stop_xyz
-        while y0 < y1:
-            end = min(y1, (y0 // rows + 1) * rows)
-            yield Box((x0, y0, z0), (x1, end, z1))
-            y0 = end
-
-
-class _Stop(Exception):  # noqa: N818 - as _Refused
-    """Nothing more is to be done about a chunk now."""
-
-
-class _Gone(Exception):  # noqa: N818 - as _Refused
-    """A part that was seen is not there any more."""
-
-    def __init__(self, part: Part) -> None:
-        super().__init__(part.key)
-        self.part = part
-
-
-class _Refused(Exception):  # noqa: N818 - it ends a chunk, and never leaves this module
-    """A part is no use, and the job's policy is to fail."""
-
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault.error)
-        self.fault = fault

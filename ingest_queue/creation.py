@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from ingest_queue.images import read_image
+from ingest_queue.images import image_header
 from ingest_queue.keys import Dropped, Kind
 from ingest_queue.manifest import Manifest
 from ndlambda.errors import (
@@ -31,8 +31,6 @@ from ndlambda.services.catalog import Catalog
 from ndlambda.services.views import ProjectView
 from ndlambda.space.pyramid import useful_levels
 from ndlambda.stores.ports import ObjectStore
-
-_LARGEST_SLICE = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +71,10 @@ class Found:
         stored = drop.get(key)
         if stored is None:
             raise NotFoundError(f"{key} is not there any more.", key=key)
-        first = read_image(stored.data, PurePosixPath(key).name, _LARGEST_SLICE)
+        first = image_header(stored.data, PurePosixPath(key).name)
         numbers = [z for _, z, _ in ordered]
         start, end = ordered[0][0], ordered[-1][0] + 1
-        height, width = first.shape
+        height, width = first.shape_yx
         kind = ChannelType.TIMESERIES if end - start > 1 else ChannelType.IMAGE
         return cls(
             dataset={

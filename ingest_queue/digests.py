@@ -90,6 +90,16 @@ def root_digest(digests: Iterable[str]) -> str:
     return root.hexdigest()
 
 
-def digests_key(job_id: str, chunk: int) -> str:
-    """Give the key of a chunk's digests in the object store."""
-    return f"ingest/{job_id}/{chunk:012x}.json"
+def digests_folder(job_id: str) -> str:
+    """Give what the keys of the digests of all chunks of a job start with."""
+    return f"ingest/{job_id}/"
+
+
+def digests_key(job_id: str, chunk: int, digest: str) -> str:
+    """Give the key of a chunk's digests in the object store.
+
+    Of two that build a chunk of different slices at the same time none overwrites the other's. One
+    that no row names stays until the channel is deleted: whoever removed it could not tell it from
+    one whose row is just being written.
+    """
+    return f"{digests_folder(job_id)}{chunk:012x}-{digest}.json"

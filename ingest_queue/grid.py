@@ -143,3 +143,17 @@ class ChunkGrid:
         if self.first_slice is None:
             return range(DATA, DATA + 1)
         return range(box.start_xyz[2] + self.first_slice, box.stop_xyz[2] + self.first_slice)
+
+
+def row_strips(box: Box, supercuboid_xyz: XYZ, most_voxels: int) -> Iterator[Box]:
+    """Cut a box along y into strips of whole supercuboids that may be held at once.
+
+    A strip has one row of supercuboids at least, even if that is over ``most_voxels``.
+    """
+    height, (width, _, depth) = supercuboid_xyz[1], box.shape_xyz
+    rows = max(1, most_voxels // (width * depth * height)) * height
+    (x0, y0, z0), (x1, y1, z1) = box.start_xyz, box.stop_xyz
+    while y0 < y1:
+        end = min(y1, (y0 // rows + 1) * rows)
+        yield Box((x0, y0, z0), (x1, end, z1))
+        y0 = end

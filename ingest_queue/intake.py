@@ -186,7 +186,7 @@ class Intake:
         """
         for _ in range(_ATTEMPTS):
             state = self._ledger.state(job, chunk)
-            opened = replace(state, built=False, bad=state.bad - {part})
+            opened = replace(state, built=False, bad=state.bad - {part}, reopened=True)
             if self._ledger.put_state(job, chunk, opened):
                 return self._ledger.state(job, chunk)
         raise WriteContentionError(f"Chunk {chunk} of job {job.id} keeps changing.")

@@ -60,6 +60,8 @@ class ChunkState:
         Parts that could not be used, or did not come before the job was closed.
     digest
         BLAKE2b-160 over its slices and supercuboids; empty until it is built.
+    reopened
+        Whether a part was replaced: voxels of the one before may be stored.
     version
         Of the row; 0 where there is none.
     """
@@ -69,6 +71,7 @@ class ChunkState:
     bad: frozenset[int] = frozenset()
     digest: str = ""
     stored_bytes: int = 0
+    reopened: bool = False
     version: int = 0
 
     def is_ready(self, chunk: Chunk) -> bool:
@@ -285,6 +288,7 @@ class Ledger:
             "bad": sorted(state.bad),
             "digest": state.digest,
             "bytes": state.stored_bytes,
+            "reopened": state.reopened,
         }
         row = Row(*_chunk_key(job, number), doc=doc, members=state.seen)
         try:
@@ -376,6 +380,7 @@ def _state(row: Row) -> ChunkState:
         bad=frozenset(doc.get("bad", ())),
         digest=doc.get("digest", ""),
         stored_bytes=doc.get("bytes", 0),
+        reopened=doc.get("reopened", False),
         version=row.version,
     )
 

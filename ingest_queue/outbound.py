@@ -12,7 +12,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Network, ip_address
 from typing import Final
@@ -147,11 +147,11 @@ class HttpReader:
         headers = {"Host": url.netloc, "User-Agent": "ndlambda", "Connection": "close"}
         with _watched(connection, self._bounds.whole_s, url.geturl()):
             connection.request("GET", target, headers=headers)
-            response = connection.getresponse()
-            if response.status in _REDIRECTS:
-                return response.getheader("Location", "")
-            _check_status(response.status, url.geturl())
-            return _body(response, limit_bytes, url.geturl())
+            with closing(connection.getresponse()) as response:
+                if response.status in _REDIRECTS:
+                    return response.getheader("Location", "")
+                _check_status(response.status, url.geturl())
+                return _body(response, limit_bytes, url.geturl())
 
 
 def split_url(url: str) -> SplitResult:
@@ -190,7 +190,8 @@ def _body(response: http.client.HTTPResponse, limit_bytes: int, url: str) -> byt
     declared = response.length
     body = bytearray()
     if declared is None or declared <= limit_bytes:
-        while len(body) <= limit_bytes and (piece := response.read(_PIECE_BYTES)):
+        wanted = limit_bytes + 1
+        while piece := response.read(min(_PIECE_BYTES, wanted - len(body))):
             body += piece
     if len(body) > limit_bytes or (declared or 0) > limit_bytes:
         raise PayloadTooLargeError(

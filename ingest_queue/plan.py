@@ -36,7 +36,6 @@ PER_CHUNK: Final[Mapping[str, int]] = {
 }
 """Requests for one chunk of eight supercuboids, rounded up."""
 
-_PER_SUPERCUBOID: Final[Mapping[str, int]] = {"S3 PUT": 1, "S3 GET": 1}
 _LAMBDA_GB: Final = 2.0
 _BUILD_BYTES_PER_S: Final = 60e6
 """Voxels that one builder (two gigabytes, just over one core) decodes, compresses and digests."""
@@ -121,8 +120,7 @@ def make_plan(grid: ChunkGrid, itemsize: int, sample: Sample, uplink_bytes_per_s
     voxel_bytes = times * grid.box.voxels * itemsize
     upload_bytes = round(voxel_bytes * sample.ratio)
     counts: dict[str, float] = {name: grid.count * each for name, each in PER_CHUNK.items()}
-    for name, each in _PER_SUPERCUBOID.items():
-        counts[name] += objects * each
+    counts["S3 PUT"] += objects  # where nothing is stored yet, nothing is read before
     counts["Lambda GB s"] = voxel_bytes / _BUILD_BYTES_PER_S * _LAMBDA_GB
     seconds = max(voxel_bytes / sample.bytes_per_s, upload_bytes / uplink_bytes_per_s)
     return Plan(

@@ -91,10 +91,12 @@ class VoxelWriter:
         """
         self._volume.check_writable(channel)
 
-    def write(self, target: Target, region: Region, voxels_zyx: NDArray[Any]) -> None:
+    def write(
+        self, target: Target, region: Region, voxels_zyx: NDArray[Any], *, replace_all: bool = False
+    ) -> None:
         """Write the non-zero voxels of a (z, y, x) box; labels enter the index as they are painted.
 
-        May be repeated.
+        May be repeated. With ``replace_all`` the others become zero, whatever they were.
 
         Raises
         ------
@@ -108,6 +110,17 @@ class VoxelWriter:
                 self._labels.paint(target.channel, piece, voxels, Discipline.OVERWRITE)
             else:
                 self._volume.write(target.channel, piece, voxels)
+            if replace_all:
+                self._clear(target, piece, voxels)
+
+    def _clear(self, target: Target, region: Region, voxels_tzyx: NDArray[Any]) -> None:
+        """Erase what is stored where a box is zero."""
+        if not target.channel.is_annotation:
+            self._volume.clear(target.channel, region, voxels_tzyx)
+            return
+        stale = self._volume.read(target.dataset, target.channel, region)
+        stale[voxels_tzyx != 0] = 0
+        self._labels.paint(target.channel, region, stale, Discipline.REDUCE)
 
     def _pieces(self, target: Target, box: Box) -> Iterator[Box]:
         """Cut a box along x into pieces of whole supercuboids."""

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest_queue.digests import ChunkDigests, digests_key, root_digest, voxel_digest
-from ingest_queue.grid import Chunk
+from ingest_queue.grid import Chunk, row_strips
 from ingest_queue.job import Job, Mode
 from ingest_queue.ledger import ChunkState, Ledger
 from ingest_queue.target import Target, VoxelWriter
 from ndlambda.errors import IntegrityError, InvalidStateError, OutOfBoundsError
 from ndlambda.services.catalog import Catalog
-from ndlambda.space.box import XYZ, Box
+from ndlambda.space.box import Box
 from ndlambda.space.grid import cover
 from ndlambda.stores.ports import ObjectStore
 
@@ -152,7 +152,7 @@ class Verifier:
         """
         target = self._open(job)
         chunk = target.grid(job).chunk(number)
-        strips = list(self._strips(chunk.box, target.supercuboid_xyz))
+        strips = list(row_strips(chunk.box, target.supercuboid_xyz, self._strip_voxels))
         if not 0 <= strip < len(strips):
             raise OutOfBoundsError(f"Chunk {number} has the strips 0 to {len(strips) - 1}.")
         if len(strips) == 1:
@@ -163,7 +163,7 @@ class Verifier:
         return checked
 
     def _check_whole(self, job: Job, target: Target, chunk: Chunk) -> list[Difference]:
-        strips = list(self._strips(chunk.box, target.supercuboid_xyz))
+        strips = list(row_strips(chunk.box, target.supercuboid_xyz, self._strip_voxels))
         return self._check_strips(job, target, chunk, strips).differences
 
     def _check_strips(self, job: Job, target: Target, chunk: Chunk, strips: list[Box]) -> Checked:
@@ -212,7 +212,7 @@ class Verifier:
 
         if not state.built:
             return None, [differs(Link.CHUNK, "The chunk has no row that says it is stored.")]
-        stored = self._objects.get(digests_key(job.id, chunk.number))
+        stored = self._objects.get(digests_key(job.id, chunk.number, state.digest))
         if stored is None:
             return None, [differs(Link.DIGESTS, "The digests of the chunk are gone.")]
         try:
@@ -264,16 +264,6 @@ class Verifier:
                     )
                 )
         return voxels
-
-    def _strips(self, box: Box, supercuboid_xyz: XYZ) -> Iterator[Box]:
-        """Cut a chunk along y into strips of whole supercuboids that may be held at once."""
-        height, (width, _, depth) = supercuboid_xyz[1], box.shape_xyz
-        rows = max(1, self._strip_voxels // (width * depth * height)) * height
-        (x0, y0, z0), (x1, y1, z1) = box.start_xyz, box.stop_xyz
-        while y0 < y1:
-            end = min(y1, (y0 // rows + 1) * rows)
-            yield Box((x0, y0, z0), (x1, end, z1))
-            y0 = end
 
 
 def _shifted(box: Box, target: Target) -> Box:

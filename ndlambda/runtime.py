@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from ingest_queue.auto_creation import AutoCreation
 from ingest_queue.build import BuildOptions, Stores
 from ingest_queue.drop import Drop
 from ingest_queue.engine import Ingest, IngestOptions
+from ingest_queue.fetch import Fetcher
 from ingest_queue.job import Job
 from ingest_queue.keys import DROP
 from ingest_queue.ledger import Ledger
+from ingest_queue.outbound import HttpReader
+from ingest_queue.remote import S3_URL, RemoteFiles
 from ingest_queue.target import VoxelWriter
 from ingest_queue.waiting import WaitingFolders
 from ndlambda.errors import (
@@ -75,6 +79,8 @@ class Runtime:
     propagation: Propagation
     ingest: Ingest
     drop: Drop
+    fetcher: Fetcher
+    auto_creation: AutoCreation
     ramon: Ramon
     annotations: Annotations
     skeletons: Skeletons
@@ -154,6 +160,8 @@ def build(settings: Settings) -> Runtime:
     )
     drop_owner = partial(users.get_user, settings.drop_owner)
     drop = Drop(ingest, catalog, WaitingFolders(table), lambda: drop_owner().id)
+    access = Access(catalog, anonymous_write=settings.anonymous_write)
+    fetcher = Fetcher(ingest, table, _remote_files(settings))
     return Runtime(
         settings=settings,
         objects=objects,
@@ -165,12 +173,14 @@ def build(settings: Settings) -> Runtime:
         users=users,
         catalog=catalog,
         erasure=erasure,
-        access=Access(catalog, anonymous_write=settings.anonymous_write),
+        access=access,
         volume=volume,
         labels=labels,
         propagation=propagation,
         ingest=ingest,
         drop=drop,
+        fetcher=fetcher,
+        auto_creation=AutoCreation(catalog, access, ingest, fetcher),
         ramon=ramon,
         annotations=Annotations(
             AnnotationWriter(labels, ramon, ObjectRows(table), volume),
@@ -182,6 +192,14 @@ def build(settings: Settings) -> Runtime:
         executor=executor,
         row_executor=row_executor,
     )
+
+
+def _remote_files(settings: Settings) -> RemoteFiles:
+    """Give what autoIngest reads from; buckets of a look-alike of S3 are behind its address."""
+    roots = [Path(folder) for folder in settings.ingest_file_roots.split(os.pathsep) if folder]
+    endpoint = settings.aws_endpoint.rstrip("/")
+    s3_url = f"{endpoint}/{{bucket}}/{{key}}" if endpoint else S3_URL
+    return RemoteFiles(HttpReader(settings.ingest_allowed_hosts.split(",")), roots, s3_url)
 
 
 def _propagate(catalog: Catalog, propagation: Propagation, job: Job) -> None:

@@ -66,6 +66,11 @@ class Settings:
         Most bytes of voxels that a builder of an ingest job holds at once.
     ingest_keep_input
         Whether files stay in the drop store when they are ingested; else they are deleted.
+    ingest_allowed_hosts
+        Hosts (``host`` or ``host:port``, commas between) that autoIngest may read from though they
+        are not on the internet; by default none are, and of public addresses all.
+    ingest_file_roots
+        Folders of this machine (``:`` between) that every user may let autoIngest read from.
     fsync
         Whether disk writes are forced to the device before they are acknowledged.
     """
@@ -96,6 +101,8 @@ class Settings:
     ingest_job_bytes: int = 0
     ingest_strip_bytes: int = 1 << 29
     ingest_keep_input: bool = True
+    ingest_allowed_hosts: str = ""
+    ingest_file_roots: str = ""
     fsync: bool = True
 
     @classmethod

@@ -15,6 +15,7 @@ from ndlambda.cli import (
     get,
     graph,
     info,
+    ingest,
     project,
     propagate,
     put,
@@ -100,6 +101,7 @@ def main(ctx: click.Context, url: str, key: str | None, data: Path | None) -> No
 for _command in (
     serve.serve,
     put.put,
+    ingest.ingest,
     get.get,
     info.info,
     propagate.propagate,

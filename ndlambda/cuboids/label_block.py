@@ -1,7 +1,7 @@
 """The labels of one supercuboid: read from its object, changed, and written anew."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, TypeAlias
@@ -113,20 +113,18 @@ class LabelBlock:
         found.reshape(-1)[self.extra_of(slot).among(labels).at] = True
         return found
 
-    def painted(self, strokes: Mapping[int, Stroke], discipline: Discipline) -> Change:
-        """Give what strokes change; they are by slot."""
+    def painted(self, strokes: Mapping[int, Sequence[Stroke]], discipline: Discipline) -> Change:
+        """Give what strokes change; they are by slot, in the order in which they are made."""
         return self._change(
-            (slot, partial(paint, stroke=stroke, discipline=discipline))
-            for slot, stroke in sorted(strokes.items())
-            if len(stroke)
+            (slot, partial(paint, strokes=each, discipline=discipline))
+            for slot, each in sorted(strokes.items())
+            if any(map(len, each))
         )
 
     def erased(self, label: int) -> Change:
         """Give what changes when a label goes from all voxels, own and extra."""
-        return self._change(
-            (slot, partial(paint, stroke=self._all_of(slot, label), discipline=Discipline.REDUCE))
-            for slot in range(self._layout.slots)
-        )
+        strokes = {slot: [self._all_of(slot, label)] for slot in range(self._layout.slots)}
+        return self.painted(strokes, Discipline.REDUCE)
 
     def relabelled(
         self, losers: NDArray[np.uint64], survivor: int, box: Box | None = None

@@ -45,6 +45,7 @@ def run(options: ServeOptions, out: TextIO = sys.stdout) -> None:
     log.configure()
     with ExitStack() as stack:
         settings = replace(Settings.from_environment(), data=options.data)
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         if options.moto:
             settings = _start_moto(stack, settings)
         built = runtime.build(settings)
@@ -69,7 +70,6 @@ def _start_moto(stack: ExitStack, settings: Settings) -> Settings:
         AWS_DEFAULT_REGION="us-east-1",
         AWS_EC2_METADATA_DISABLED="true",
     )
-    settings.data.mkdir(parents=True, exist_ok=True)
     settings = replace(
         settings,
         store="aws",

@@ -6,6 +6,13 @@ afterwards: if that has moved meanwhile, its mark may have been taken for done b
 came, or the run may have begun in between, so it marks once more. (A retried write that changes
 nothing marks, too: its first attempt may have died in between.)
 
+What no mark tells of: a writer that came past the check of the channel's state before a run began,
+put voxels behind the run's back, and died before its second look (in a first run it has no first
+mark, either). Nobody was told that such a write succeeded; written again, as it must be, it marks.
+Erasures and merges of labels lose nothing by it, since they go by the index of every level and are
+carried on by others. Voxels that somebody writes to a near-isotropic variant itself are not marked:
+it is made from the plain level, and the next full run, or one that comes by, replaces them.
+
 A run *notes* marks with their versions when a round begins, and its job moves on before any voxel
 is read. At the end of the round a mark goes only if it still has the version noted, so one that was
 written again, even with the same members, makes another round.

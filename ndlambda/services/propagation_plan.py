@@ -15,10 +15,14 @@ from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.services.propagation_marks import Mark
 from ndlambda.services.pyramid_builder import Node
 from ndlambda.space.ancestry import Ancestry, has_neariso
+from ndlambda.space.grid import cell_count
 from ndlambda.stores.ports import ObjectStore
 
 MOST_LEAVES = 512
 """Supercuboids that one task reads at most."""
+
+FEWEST_ROOTS = 8
+"""A band gives up levels for so many tasks, so that several workers have something to do."""
 
 _CODES_AT_ONCE = 10_000
 
@@ -75,10 +79,20 @@ class Planner:
             )
         bands: list[Band] = []
         while base < levels:
-            depth = self.ancestry.band_depth(base, self.depth, MOST_LEAVES)
+            depth = self._band_depth(base)
             base += depth
             bands.append((Layer(base, depth),))
         return (*bands, tuple(neariso.values())) if neariso else tuple(bands)
+
+    def _band_depth(self, base: int) -> int:
+        """Give the most levels that leave tasks enough; if none does, there is little to do."""
+        deepest = self.ancestry.band_depth(base, self.depth, MOST_LEAVES)
+        for depth in range(deepest, 0, -1):
+            level = self.dataset.pyramid.level(base + depth)
+            roots = cell_count(level.box, self.ancestry.supercuboid_xyz(level.resolution))
+            if roots >= FEWEST_ROOTS:
+                return depth
+        return deepest
 
     def weights(self, *, full: bool) -> list[float]:
         """Give how much there is to read for each band, against the whole of the first level."""

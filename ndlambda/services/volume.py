@@ -4,7 +4,7 @@ Arrays are (t, z, y, x), C-ordered, of the channel's little-endian dtype. Boxes 
 voxels of one resolution (dataset offset already taken away).
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from itertools import chain
@@ -24,6 +24,7 @@ from ndlambda.errors import (
 )
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.services.budget import ByteBudget
+from ndlambda.services.changed_cuboids import cleared, pasted
 from ndlambda.services.pool import run_all
 from ndlambda.services.propagation_marks import Marks, NoMarks, Touched
 from ndlambda.services.region import Region, layout_of, object_key
@@ -39,7 +40,6 @@ from ndlambda.stores.ports import (
     Replace,
     Suffix,
 )
-from ndlambda.voxels.paste import paste
 from ndlambda.voxels.zoom import source_axes, source_box, take_zyx
 
 __all__ = ["NOT_PROPAGATED", "UNDER_PROPAGATION", "VolumeOptions", "VolumeService"]
@@ -317,15 +317,51 @@ class VolumeService:
                 with np.errstate(invalid="ignore"):  # a signalling NaN is a voxel like another
                     self._write_cell(key, layout, cell, values, region.bounds)
 
+        self._change_cells(channel, region, write_cell)
+
+    def clear(self, channel: Channel, region: Region, array: NDArray[Any]) -> None:
+        """Set the voxels to zero that are zero in a (t, z, y, x) array; others stay.
+
+        With a ``write`` of the same array this is replacement. Safe under concurrent writers, and
+        may be repeated; raises as ``write``.
+        """
+        self.check_writable(channel)
+        self.check_size(region)
+        layout = layout_of(channel, region.level)
+
+        def clear_cell(time_point: int, cell: Cell) -> None:
+            values = array[time_point - region.times[0]]
+            values = values[cell.part.slices_zyx(region.box.start_xyz)]
+            if not values.all():
+                key = object_key(channel, region, time_point, cell.code)
+                self._clear_cell(key, layout, cell, values == 0)
+
+        self._change_cells(channel, region, clear_cell)
+
+    def _change_cells(
+        self, channel: Channel, region: Region, change: Callable[[int, Cell], None]
+    ) -> None:
+        cells = tuple(cover(region.box, layout_of(channel, region.level).supercuboid_xyz))
         with self.marks.writing(channel, partial(Touched.by_region, channel, region)):
             run_all(
                 self._executor,
-                (
-                    partial(write_cell, t, cell)
-                    for t in range(*region.times)
-                    for cell in cover(region.box, layout.supercuboid_xyz)
-                ),
+                (partial(change, t, cell) for t in range(*region.times) for cell in cells),
             )
+
+    def _clear_cell(self, key: str, layout: Layout, cell: Cell, where: NDArray[np.bool_]) -> None:
+        for _ in self._options.attempts(key):
+            existing = self._objects.get(key)
+            if existing is None:
+                return
+            replaced = cleared(existing.data, layout, cell, where)
+            if not replaced:
+                return
+            body = supercuboid.splice(existing.data, layout, replaced, self._options.new_write_id())
+            try:
+                self._objects.put(key, body, Replace(existing.etag))
+            except PreconditionFailedError:
+                continue
+            return
 
     def _write_cell(
         self, key: str, layout: Layout, cell: Cell, values: NDArray[Any], bounds: Box
@@ -342,7 +378,7 @@ class VolumeService:
             existing = None if whole and attempt == 0 else self._objects.get(key)
             mode: PutMode = Create() if existing is None else Replace(existing.etag)
             data = None if existing is None or hides_all else existing.data
-            replaced = _pasted(data, layout, cell, values)
+            replaced = pasted(data, layout, cell, values)
             if not replaced:
                 return
             write_id = self._options.new_write_id()
@@ -359,21 +395,3 @@ def _do_all(tasks: Iterable[_Task]) -> Sequence[_Task]:
     for task in tasks:
         task()
     return ()
-
-
-def _pasted(
-    existing: memoryview | None, layout: Layout, cell: Cell, values: NDArray[Any]
-) -> Mapping[int, NDArray[Any]]:
-    """Give the cuboids of a supercuboid that change when values are pasted over its part."""
-    x, y, z = cell.box.start_xyz
-    changed: dict[int, NDArray[Any]] = {}
-    for piece in needed_slots(layout, cell.part.shifted((-x, -y, -z))):
-        fresh = values[piece.where]
-        if is_zero(fresh):
-            continue
-        cuboid = np.zeros(layout.cuboid_shape_zyx, layout.dtype)
-        if existing is not None:
-            supercuboid.decode_box(existing, layout, cuboid_box(layout, piece.slot), cuboid)
-        if paste(cuboid[piece.box.slices_zyx()], fresh):
-            changed[piece.slot] = cuboid
-    return changed

@@ -166,8 +166,14 @@ def _mean_of_lanes(lanes: NDArray[Any], shift: int) -> NDArray[Any]:
 
 
 def _mean_of_floats(slab: _Slab) -> NDArray[Any]:
-    total = _over_rows_and_slices(_over_pairs(slab.astype(np.float64)))
-    return total / (1 << _shift(slab))
+    # Rows first: what is contiguous is added while it is widened, and pairs are but half as many.
+    rows: NDArray[Any] = np.add(slab[:, 0, 0::2], slab[:, 0, 1::2], dtype=np.float64)
+    if slab.shape[1] == 2:
+        rows += slab[:, 1, 0::2]
+        rows += slab[:, 1, 1::2]
+    total = _over_pairs(rows)
+    total /= 1 << _shift(slab)
+    return total
 
 
 def _shift(slab: _Slab) -> int:
@@ -237,7 +243,19 @@ def _vote_slab(slab: _Slab) -> NDArray[Any]:
 
 
 def _vote(planes: NDArray[Any]) -> NDArray[Any]:
-    a, b, c, d = (np.ascontiguousarray(planes[:, y::2, x::2]) for y in (0, 1) for x in (0, 1))
+    voted = planes[:, ::2, ::2].copy()
+    others = [planes[:, y::2, x::2] for y, x in ((0, 1), (1, 0), (1, 1))]
+    differs = voted != others[0]
+    differs |= voted != others[1]
+    differs |= voted != others[2]
+    places = np.flatnonzero(differs)  # real labels are mostly of one piece
+    if places.size:
+        four = (np.ascontiguousarray(each).ravel()[places] for each in (voted, *others))
+        voted.ravel()[places] = _vote_of(*four)
+    return voted
+
+
+def _vote_of(a: NDArray[Any], b: NDArray[Any], c: NDArray[Any], d: NDArray[Any]) -> NDArray[Any]:
     voted: NDArray[Any] = np.where(a != 0, a, b)
     np.copyto(voted, c, where=(c != 0) & ((voted == 0) | (c == a) | (c == b)))
     np.copyto(voted, d, where=(d != 0) & ((voted == 0) | (d == a) | (d == b) | (d == c)))

@@ -17,6 +17,7 @@ painted over a voxel says nothing about the other objects that it belongs to. A 
 with extra labels only. The rules are ndstore's (its C functions and its intent where they failed).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,26 +69,35 @@ class Stroke:
 
     @classmethod
     def points(
-        cls,
-        points_xyz: NDArray[np.integer],
-        label: int,
-        dtype: np.dtype,
-        shape_zyx: tuple[int, int, int],
-    ) -> "Stroke":
-        """Give the stroke of one label at some voxels of a block.
+        cls, points_xyz: NDArray[np.integer], labels: NDArray[Any], shape_zyx: tuple[int, int, int]
+    ) -> "list[Stroke]":
+        """Give strokes that paint voxels of a block one by one, if they are made in order.
+
+        No voxel matters to another, so the first stroke has the first label of each voxel, the
+        next the second of those that have a second one, and so on.
 
         Parameters
         ----------
         points_xyz
-            Shape (n, 3), columns x, y, z from the block's corner; repetitions count once.
-        label
-            Not 0.
-        dtype, shape_zyx
+            Shape (n, 3), columns x, y, z from the block's corner, in the order of painting.
+        labels
+            Shape (n,), the block's dtype: the label of each, not 0.
+        shape_zyx
             The block's.
         """
         x, y, z = points_xyz.astype(np.int64, copy=False).T
-        at = np.unique((z * shape_zyx[1] + y) * shape_zyx[2] + x)
-        return cls(at, np.full(at.size, label, dtype))
+        at = (z * shape_zyx[1] + y) * shape_zyx[2] + x
+        order = np.argsort(at, kind="stable")
+        at, labels = at[order], labels[order]
+        # The same label at once again changes nothing, whatever the discipline.
+        fresh = np.ones(at.size, np.bool_)
+        fresh[1:] = (at[1:] != at[:-1]) | (labels[1:] != labels[:-1])
+        at, labels = at[fresh], labels[fresh]
+        _, starts, counts = np.unique(at, return_index=True, return_counts=True)
+        turn = np.arange(at.size) - np.repeat(starts, counts)
+        order = np.argsort(turn, kind="stable")
+        ends = np.cumsum(np.bincount(turn))
+        return [cls(at[own], labels[own]) for own in np.split(order, ends)[:-1]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,9 +121,9 @@ class Painted:
 
 
 def paint(
-    base: NDArray[Any], extra: ExtraLabels, stroke: Stroke, discipline: Discipline
+    base: NDArray[Any], extra: ExtraLabels, strokes: Sequence[Stroke], discipline: Discipline
 ) -> Painted:
-    """Give a block of labels after a stroke; nothing is changed in place.
+    """Give a block of labels after strokes, made in order; nothing is changed in place.
 
     Parameters
     ----------
@@ -121,11 +131,24 @@ def paint(
         Labels (z, y, x), unsigned, C-ordered.
     extra
         Extra labels of the block.
-    stroke
+    strokes
         What is painted.
     discipline
         The rule (see the module).
     """
+    painted, kept = base, extra
+    for stroke in strokes:
+        painted, kept = _after(painted, kept, stroke, discipline)
+    if painted is base and kept is extra:
+        return Painted(base, extra)
+    before, after = distinct(base) | extra.distinct(), distinct(painted) | kept.distinct()
+    return Painted(painted, kept, after - before, before - after)
+
+
+def _after(
+    base: NDArray[Any], extra: ExtraLabels, stroke: Stroke, discipline: Discipline
+) -> tuple[NDArray[Any], ExtraLabels]:
+    """Give labels and extra labels after one stroke, the very ones given where they stay."""
     held = base.reshape(-1)[stroke.at]
     added = ExtraLabels.none()
     kept = extra
@@ -150,12 +173,7 @@ def paint(
         # What has become the voxel's own label is no longer an extra one.
         kept = _reduced(kept, kept.labels != painted.reshape(-1)[kept.at])
     united = kept.union(added)
-    if len(united) > len(kept):
-        kept = united
-    if painted is base and kept is extra:
-        return Painted(base, extra)
-    before, after = distinct(base) | extra.distinct(), distinct(painted) | kept.distinct()
-    return Painted(painted, kept, after - before, before - after)
+    return painted, united if len(united) > len(kept) else kept
 
 
 def distinct(labels: NDArray[Any]) -> frozenset[int]:

@@ -18,6 +18,21 @@ class TestDiskObjectStore(ObjectStoreContract):
         return DiskObjectStore(tmp_path / "objects")
 
 
+class TestFilesThatPeopleCopyIn(ObjectStoreContract):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> ObjectStore:
+        return DiskObjectStore(tmp_path / "objects", mapped=False)
+
+    def test_a_file_cut_short_after_it_was_read_is_still_whole(self, tmp_path: Path):
+        """Seen to fail with a mapped file: the process ends by SIGBUS."""
+        store = DiskObjectStore(tmp_path, fsync=False, mapped=False)
+        (tmp_path / "slice.tif").write_bytes(b"x" * 200_000)
+        stored = store.get("slice.tif")
+        assert stored is not None
+        (tmp_path / "slice.tif").write_bytes(b"")
+        assert bytes(stored.data) == b"x" * 200_000
+
+
 class TestSqliteTable(TableContract):
     @pytest.fixture
     def table(self, tmp_path: Path) -> Iterator[Table]:

@@ -142,7 +142,7 @@ def test_what_died_anywhere_and_is_repeated_is_done_once(
         world.close()
         shutil.rmtree(tmp_path / f"{step}")
         if not plan.fired:
-            assert step > 10
+            assert step > 8
             return
 
 
@@ -203,7 +203,7 @@ def test_every_label_has_an_object_after_new_objects_were_uploaded_again(
         assert set(np.unique(image).tolist()) - {0} <= stored, plan.log
         world.close()
         if not plan.fired:
-            assert step > 10
+            assert step > 6
             return
 
 
@@ -233,5 +233,5 @@ def test_a_deletion_that_nobody_repeats_is_completed_by_the_worker(
         shutil.rmtree(tmp_path / f"{step}")
         if not plan.fired:
             assert not kept
-            assert step > 10
+            assert step > 6
             return

@@ -195,6 +195,20 @@ def test_a_region_shows_an_object_as_a_filtered_cutout_does(
     assert process.reader.labels_in(dataset, target, here) == [7]
 
 
+@pytest.mark.parametrize("propagate", [0, 1, 2])
+def test_a_coarser_level_shows_objects_and_cutouts_alike_in_every_state(
+    world: ObjectWorld, propagate: int
+) -> None:
+    """Seen to fail under propagation (1), where objects were zoomed and cutouts were not."""
+    process, target = world.process(), channel()
+    Model(SLABS, target).paint(process.labels, 0, BOX, 7)
+    target = replace(target, propagate=propagate)
+    everywhere = region(SLABS, SLABS.pyramid.level(1).box, 0, 1)
+    plain = process.volume.read(SLABS, target, everywhere)
+    assert (plain == 7).any() == (propagate == 0)
+    assert process.reader.labels_in(SLABS, target, everywhere) == [7] * (propagate == 0)
+
+
 def test_an_object_has_the_voxels_where_its_label_is_an_extra_one(world: ObjectWorld) -> None:
     process, model = world.process(), Model(SLABS, channel())
     model.paint(process.labels, 0, BOX, 1)

@@ -56,6 +56,14 @@ def test_voxels_outside_are_404(server: Server, at: str) -> None:
     )
 
 
+def test_a_voxel_outside_is_named_as_it_was_asked_for(server: Server) -> None:
+    """The dataset begins at (10, 20, 5); the answer spoke of (-1, 30, 5) for x = 9."""
+    answer = server.get(f"{LABELS}/id/0/9/50/10/", "alice")
+    problem = assert_problem(answer, 404, "OutOfBoundsError")
+    assert "(9, 50, 10) to (10, 51, 11)" in problem["detail"]
+    assert "from (10, 20, 5) to (210, 170, 75)" in problem["detail"]
+
+
 @pytest.mark.parametrize("at", ["0/-1/50/10", "0/40/50", "0/a/b/c", "0/1.5/2/3", "0/" + "9" * 99])
 def test_voxels_that_are_no_numbers_have_no_route(server: Server, at: str) -> None:
     assert server.get(f"{LABELS}/id/{at}/", "alice").status_code == 404

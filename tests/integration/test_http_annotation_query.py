@@ -102,6 +102,8 @@ def test_a_posted_region_leaves_only_objects_with_voxels_in_it(
         ("limit/0/", "PathSyntaxError"),
         ("limit/-1/", "PathSyntaxError"),
         ("seg_neuron/4.5/", "InvalidArgumentError"),
+        # Each predicate took its time; a path has room for thousands, and anybody may ask.
+        ("status/0/" * 33, "InvalidArgumentError"),
     ],
 )
 def test_queries_that_say_nothing_are_404(server: Server, words: str, error: str) -> None:
@@ -214,6 +216,9 @@ def test_fields_are_set_by_words(
         ("3/seg_neuron/2", "ValidationError"),
         ("1/" + "k" * 256 + "/v", "ValidationError"),
         ("1/k/" + "v" * 20_001, "ValidationError"),
+        # HDF5 has no NUL in a text, so that the object could not be read any more.
+        ("1/author/a%00b", "ValidationError"),
+        ("1/k%00/v", "ValidationError"),
         ("99/status/1", "NotFoundError"),
         ("0/status/1", "NotFoundError"),
         ("1/status", "RouteNotFoundError"),

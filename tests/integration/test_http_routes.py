@@ -17,6 +17,7 @@ from ndlambda.web.routing import Route
 from tests.support import bodies
 from tests.support.app import BOX, BRAIN, SHAPE, Server, serving
 from tests.support.bodies import noise
+from tests.support.ingest_world import png
 
 NPZ = bodies.npz(noise((1, *SHAPE)))
 
@@ -30,7 +31,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         labels = server.runtime.catalog.get_channel("hidden", "labels")
         for ramon in (Segment(1), Skeleton(2)):
             server.runtime.ramon.create(labels, ramon)
+        PRIVATE["job"] = _finished_job(server)
         yield server
+
+
+def _finished_job(server: Server) -> str:
+    """Give a job of alice's that has stored one slice of the private volume."""
+    config = {"token": "hidden", "channel": "em", "extent": {"z": [1, 2]}}
+    job = server.post("/v1/ingest", "alice", json=config).get_json()
+    path = f"/v1/ingest/{job['id']}/parts/0/0001.png"
+    body = png(np.full((200, 300), 7, np.uint8))
+    assert server.call("PUT", path, "alice", data=body).status_code == 201
+    server.runtime.ingest.build(job["id"], 1, 0)
+    return str(job["id"])
 
 
 OPEN_ROUTES = {
@@ -51,6 +64,11 @@ OPEN_ROUTES = {
     ("GET", "/sd/public_datasets"): "lists public datasets",
     ("GET", "/public_datasets"): "lists public datasets",
 }
+OWN_ROUTES = {
+    ("GET", "/ingest"): "lists the caller's jobs",
+    ("GET", "/v1/ingest"): "lists the caller's jobs",
+}
+"""Routes that answer everybody who has a key."""
 PRIVATE = {
     "token": "hidden",
     "channel": "labels",
@@ -78,11 +96,29 @@ PRIVATE = {
     "z": "5",
     "time": "0",
     "count": "1",
+    "chunk": "0",
     "kind": "4",
     "wanted": "graphml/10,74/20,52/5,9",
 }
 _ARGUMENT = re.compile(r"<(?:\w+(?:\([^)]*\))?:)?(\w+)>")
 _CHANNEL = {"channel_name": "em", "channel_type": "image", "channel_datatype": "uint8"}
+
+
+_AUTO_INGEST = {
+    "dataset": {"dataset_name": "hidden", "imagesize": [9, 9, 9], "voxelres": [1, 1, 1]},
+    "project": {"project_name": "hidden"},
+    "channels": {
+        "new": {
+            "channel_name": "new",
+            "datatype": "uint8",
+            "channel_type": "image",
+            "data_url": "http://example.org",
+            "file_format": "SLICE",
+            "file_type": "png",
+        }
+    },
+    "metadata": {},
+}
 
 
 def _filled(route: Route) -> str:
@@ -103,6 +139,9 @@ def _body(route: Route) -> bytes:
         "<segment:ds>": sizes,
         "<segment:ch>": _CHANNEL,
         "users": {"name": "mallory"},
+        "ingest": {"token": "hidden", "channel": "em"},
+        "autoIngest": _AUTO_INGEST,
+        "auto-ingest": _AUTO_INGEST,
     }
     last = route.rule.rsplit("/", 1)[1]
     if last == "<path:args>":
@@ -131,7 +170,8 @@ def test_another_user_sees_no_more_than_nobody(server: Server) -> None:
     with server.unchanged():
         for route in server.app.routes:
             answer = server.call(route.method, _filled(route), "bob", data=_body(route))
-            if (route.method, route.rule) in OPEN_ROUTES:
+            if (route.method, route.rule) in OPEN_ROUTES | OWN_ROUTES:
+                assert answer.status_code == 200
                 assert b"hidden" not in answer.data, route
             else:
                 assert 400 <= answer.status_code < 500, route

@@ -140,6 +140,9 @@ def test_ids_of_64_bits_are_exact(tmp_path) -> None:
         ({"type": "synapse", "pairs": ["a"]}, 422, "ValidationError"),
         ({"type": "synapse", "pairs": {"syn_weight": "1"}}, 422, "ValidationError"),
         ({"type": "synapse", "pairs": {"a": None}}, 422, "ValidationError"),
+        ({"type": "synapse", "pairs": {"a": "b\0c"}}, 422, "ValidationError"),
+        ({"type": "synapse", "pairs": {"b\0c": "a"}}, 422, "ValidationError"),
+        ({"type": "synapse", "author": "b\0c"}, 422, "ValidationError"),
         ([{"type": "seed", "id": 4}, {"type": "seed", "id": 4}], 400, "InvalidArgumentError"),
     ],
 )
@@ -155,6 +158,12 @@ def test_a_refusal_says_which_object_of_a_list_is_meant(shared: Server) -> None:
         answer = shared.post(OBJECTS, "alice", json=[SYNAPSE, {"type": "node", "radius": "x"}])
     (fault,) = assert_problem(answer, 422, "ValidationError")["errors"]
     assert fault["field"] == "1.radius"
+
+
+def test_a_refusal_of_one_object_names_the_field_as_it_was_sent(shared: Server) -> None:
+    answer = shared.post(OBJECTS, "alice", json={"type": "node", "radius": "wide"})
+    (fault,) = assert_problem(answer, 422, "ValidationError")["errors"]
+    assert fault["field"] == "radius"
 
 
 def test_a_body_that_is_too_long_or_not_json_is_refused(shared: Server) -> None:
@@ -377,6 +386,7 @@ def test_all_parameters_of_a_query_must_hold(
         "pair.=3",
         "pair.syn_weight=0.5",
         "pair.ann_type=2",
+        "&".join(["pair.seen=yes"] * 33),
         "resolution=0",
         "x=0:5",
         "x=10:74&y=20:52&z=5:9&resolution=9",

@@ -182,6 +182,7 @@ def test_other_methods_are_405_with_those_allowed(server: Server, path: str, all
             problem = assert_problem(answer, 405, "MethodNotAllowedError")
             assert answer.headers["Allow"] == allow
             assert problem["allow"] == allow.split(", ")
+            assert problem["detail"] == f"{method} is not for this path, only {allow}."
 
 
 def test_options_tell_the_methods_without_a_key(server: Server) -> None:

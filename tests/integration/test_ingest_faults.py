@@ -75,7 +75,8 @@ def drop_with_fault(world: IngestWorld, policy: Policy, spoil: Callable | None) 
 
 
 def digests(world: IngestWorld, job: Job) -> ChunkDigests:
-    stored = world.base.objects.get(digests_key(job.id, 0))
+    digest = world.process().ingest.ledger.state(job, 0).digest
+    stored = world.base.objects.get(digests_key(job.id, 0, digest))
     assert stored is not None
     return ChunkDigests.decode(stored.data)
 

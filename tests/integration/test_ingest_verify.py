@@ -116,7 +116,8 @@ def test_a_supercuboid_that_is_gone_or_damaged_is_named(world, voxels):
 
 def test_digests_that_are_gone_or_others_are_named(world, voxels):
     job = ingested(world, voxels)
-    objects, key = world.base.objects, digests_key(job.id, 0)
+    digest = world.process().ingest.ledger.state(job, 0).digest
+    objects, key = world.base.objects, digests_key(job.id, 0, digest)
     kept = bytes(objects.get(key).data)
     doc = json.loads(kept)
     doc["supercuboids"]["0"] = "00" * 20

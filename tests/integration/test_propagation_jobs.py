@@ -1,6 +1,7 @@
 """Propagation from its start to its end: transitions, resumption, what is built anew."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ from ndlambda.services.propagation_worker import MOST_RECEIVES
 from ndlambda.space.box import Box
 from ndlambda.stores.ports import Overwrite
 from ndlambda.voxels.downsample import Method
+from tests.support.faults import Crash, FaultPlan
 from tests.support.propagation_world import (
     CUBES,
     OVERDUE_S,
     SLICES,
+    Process,
     PropagationWorld,
     image,
     labels,
@@ -240,6 +243,44 @@ def test_what_cannot_pass_is_tried_once(world: PropagationWorld):
     world.pump(process)
     assert process.propagation.status(SLICES, world.channel()).reason == "broken"
     assert len(process.builder.roots) == 1
+
+
+@pytest.mark.parametrize("at", ["planning", "building"])
+@pytest.mark.parametrize("returned", ["by the queue", "by the schedule"])
+def test_what_ends_every_worker_parks_the_job(world: PropagationWorld, at: str, returned: str):
+    """As a task does that needs more memory than there is: nobody lives to report it.
+
+    Seen to fail without the count of tries: the job is called for again without end.
+    """
+
+    def run_out_of_memory(root: Any) -> None:
+        raise Crash
+
+    def process() -> Process:
+        plan = FaultPlan(6) if at == "planning" else None
+        return world.process(plan, before_build=run_out_of_memory)
+
+    channel = filled(world)
+    world.process().propagation.start(SLICES, channel)
+    if at == "building":
+        world.pump(most=1)
+    for _ in range(100):
+        if world.channel().propagate != 1:
+            break
+        if returned == "by the schedule":
+            world.lose_messages()
+        world.process().propagation.resend_pending()
+        for message in world.queue.receive(1, 60):
+            with suppress(Crash):
+                process().propagation.run(message.body, message.receive_count)
+        world.clock.advance(60)
+    assert world.channel().propagate == 0
+    status = world.process().propagation.status(SLICES, world.channel())
+    assert "came to no end" in status.reason
+    assert ("task" if at == "building" else "noting") in status.reason
+    world.lose_messages()
+    world.propagate(world.channel())  # on a machine with more memory
+    world.assert_levels(channel)
 
 
 def test_resetting_a_propagated_channel_makes_the_next_start_full(world: PropagationWorld):

@@ -138,7 +138,7 @@ def test_derived_lists_are_found(disk: RamonWorld) -> None:
     assert ramon.get_field(CHANNEL, 6, "nodes") == "7,8"
     assert ramon.get_field(CHANNEL, 7, "children") == "8,9"
     assert ramon.get_field(CHANNEL, 9, "children") == "10"
-    lists = ramon.derived_lists(CHANNEL, ramon.get(CHANNEL, 3).ramon)
+    (lists,) = ramon.derived_lists(CHANNEL, [ramon.get(CHANNEL, 3).ramon])
     assert lists == {"synapses": [4], "presynapses": [], "postsynapses": [4], "organelles": []}
 
 

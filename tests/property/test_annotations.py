@@ -5,7 +5,6 @@ in more than one supercuboid are left to the worker, so that deletions go both w
 """
 
 import tempfile
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -28,12 +27,9 @@ from ndlambda.errors import AlreadyExistsError, InvalidArgumentError, NDLambdaEr
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import DataType
 from ndlambda.model.ramon import (
-    Annotation,
     Neuron,
-    Organelle,
     Seed,
     Segment,
-    Synapse,
     parse_query,
 )
 from ndlambda.services import object_erasure
@@ -49,79 +45,19 @@ from ndlambda.services.annotation_options import (
 from ndlambda.services.label_index import LabelIndex, Scope
 from ndlambda.services.region import Region
 from ndlambda.space.box import Box
-from ndlambda.wire.ramon.contract import AnnotationVoxels, RamonItem
+from ndlambda.wire.ramon.contract import RamonItem
 from tests.support.annotation_model import LEVELS, AnnotationModel, assigned
+from tests.support.annotation_strategies import boxes, items, predicate
 from tests.support.annotation_world import DATASET, disk_world
 from tests.support.label_world import LabelWorld, missing
 
 TIMES = 2
 IDS = st.integers(1, 9)
-BEGUN = st.sampled_from([0, 0, *range(1, 8)])
-"""An id that is chosen for an object, or 0."""
 MODES = [
     WriteMode.from_words(words)
     for how in ([], ["overwrite"], ["preserve"], ["exception"])
     for words in (how, how, [*how, "update"], [*how, "dataonly"])
 ] + [WriteMode.from_words(["reduce"])]
-
-
-@st.composite
-def ramons(draw: st.DrawFn) -> Annotation:
-    number, other = draw(BEGUN), draw(st.integers(0, 9))
-    common: dict[str, Any] = {
-        "id": number,
-        "status": draw(st.integers(0, 2)),
-        "confidence": draw(st.sampled_from([0.0, 0.25, 0.5])),
-        "kvpairs": draw(st.dictionaries(st.sampled_from("kl"), st.sampled_from("ab"))),
-    }
-    made: list[Callable[[], Annotation]] = [
-        lambda: Annotation(**common),
-        lambda: Segment(neuron=other, **common),
-        lambda: Segment(neuron=other, **common),
-        lambda: Synapse(segments=(other, 3), presegments=(3,), **common),
-        lambda: Neuron(**common),
-        lambda: Organelle(segment=other, **common),
-        lambda: Seed(**common),
-    ]
-    return draw(st.sampled_from(made))()
-
-
-@st.composite
-def boxes(draw: st.DrawFn, resolution: int, longest: int = 24) -> Box:
-    """Boxes that often meet at the corner of cuboids and supercuboids."""
-    ends = []
-    edges = ((0, 60, 120, 127, 128), (0, 40, 70, 127, 128), (0, 14, 15, 16, 30, 32))
-    for size, starts in zip(LEVELS[resolution].imagesize_xyz, edges, strict=True):
-        start = draw(st.sampled_from([n for n in starts if n < size]))
-        ends.append((start, min(size, start + draw(st.integers(1, longest)))))
-    return Box(tuple(a for a, _ in ends), tuple(b for _, b in ends))
-
-
-@st.composite
-def items(draw: st.DrawFn) -> tuple[RamonItem, list[tuple[int, np.ndarray]]]:
-    """Give an object with voxels, and what it paints, as masks of whole resolutions."""
-    ramon = draw(ramons())
-    kinds = draw(st.sampled_from(["", "list", "block", "list and block"]))
-    if not kinds:
-        return RamonItem(ramon), []
-    resolution = draw(st.sampled_from([0, 0, 1]))
-    level, box = LEVELS[resolution], draw(boxes(resolution))
-    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    offset = np.array(level.offset_xyz)
-    data, masks = AnnotationVoxels(resolution), []
-    if "list" in kinds:
-        voxels = random.integers(box.start_xyz, box.stop_xyz, (draw(st.integers(0, 80)), 3))
-        masks.append((resolution, np.zeros(level.box.shape_zyx, np.bool_)))
-        masks[-1][1][tuple(voxels.T[::-1])] = True
-        data = replace(data, voxels_xyz=(voxels + offset).astype("<u4"))
-    if "block" in kinds:
-        block = random.random(box.shape_zyx) < draw(st.sampled_from([0.0, 0.1, 1.0]))
-        masks.append((resolution, np.zeros(level.box.shape_zyx, np.bool_)))
-        masks[-1][1][box.slices_zyx()] = block
-        corner = tuple((np.array(box.start_xyz) + offset).tolist())
-        sent = block.astype(draw(st.sampled_from(["u1", "<u4"]))) * 3
-        data = replace(data, corner_xyz=corner, cutout_zyx=sent)
-    return RamonItem(ramon, data), masks
 
 
 def region(resolution: int, box: Box, time: int) -> Region:
@@ -311,9 +247,7 @@ class AnnotationMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_index_misses_nothing(self) -> None:
-        assert not missing(
-            self.look.truth(DATASET, self.channel), self.look.indexed(self.channel)
-        )
+        assert not missing(self.look.truth(DATASET, self.channel), self.look.indexed(self.channel))
 
     @invariant()
     def the_counter_is_above_all_ids(self) -> None:
@@ -427,7 +361,7 @@ class AnnotationMachine(RuleBasedStateMachine):
     def queries_find_what_the_model_finds(
         self, kind: str, value: int, limit: int | None, within: bool, data: Any
     ) -> None:
-        words, holds = _predicate(kind, value)
+        words, holds = predicate(kind, value)
         words += [] if limit is None else ["limit", f"{limit}"]
         expected = [n for n, ramon in sorted(self.model.objects.items()) if holds(ramon)]
         place = None
@@ -443,32 +377,13 @@ class AnnotationMachine(RuleBasedStateMachine):
         assert found == expected[:limit]
 
 
-def _predicate(kind: str, value: int) -> tuple[list[str], Callable[[Any], bool]]:
-    """Give the words of a predicate, and whether it holds for an object."""
-    letter, share = "ab"[value % 2], value / 8
-    predicates: dict[str, tuple[list[str], Callable[[Any], bool]]] = {
-        "": ([], lambda ramon: True),
-        "type": (["type", f"{value + 1}"], lambda ramon: ramon.ramon_type == value + 1),
-        "status": (["status", f"{value}"], lambda ramon: ramon.status == value),
-        "lt": (["confidence", "lt", f"{share}"], lambda ramon: ramon.confidence < share),
-        "gt": (["confidence", "gt", f"{share}"], lambda ramon: ramon.confidence > share),
-        "k": (["k", letter], lambda ramon: ramon.kvpairs.get("k") == letter),
-        "seg_neuron": (
-            ["seg_neuron", f"{value}"],
-            lambda ramon: isinstance(ramon, Segment) and ramon.neuron == value,
-        ),
-        "syn_segments": (
-            ["syn_segments", f"{value}"],
-            lambda ramon: isinstance(ramon, Synapse) and value in ramon.segments,
-        ),
-    }
-    return predicates[kind]
-
-
 def test_annotations_are_what_arrays_and_a_dictionary_would_hold(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(object_erasure, "LARGE_SUPERCUBOIDS", 1)
     run_state_machine_as_test(
-        AnnotationMachine, settings=settings(max_examples=int(__import__("os").environ.get("MEX","12")), stateful_step_count=25)
+        AnnotationMachine,
+        settings=settings(
+            max_examples=int(__import__("os").environ.get("MEX", "12")), stateful_step_count=25
+        ),
     )

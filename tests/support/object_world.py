@@ -134,7 +134,7 @@ class Model:
         """Give what a resolution shows of what it and the channel's own resolution hold."""
         base = self.channel.resolution
         finer = resolution < base
-        if not (finer or (resolution > base and self.channel.propagate != 2)):
+        if not (finer or (resolution > base and self.channel.propagate == 0)):
             return found
         for axis in range(3):
             if found.shape[axis] != source.shape[axis]:

@@ -37,6 +37,11 @@ class Lines:
         assert len(lines) >= count, "\n".join(["the awaited line did not come:", *self._lines])
         return lines
 
+    def so_far(self, found: Callable[[str], bool]) -> list[str]:
+        """Give the lines until now that are what is looked for."""
+        with self._changed:
+            return self._matching(found)
+
     def all(self) -> list[str]:
         """Give every line, once the process has ended."""
         self._thread.join(_PATIENCE_S)

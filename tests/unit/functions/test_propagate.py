@@ -65,11 +65,15 @@ def test_the_schedule_looks_after_all_jobs(monkeypatch: pytest.MonkeyPatch):
     erasure = SimpleNamespace(resend_pending=lambda: 1)
     drop = SimpleNamespace(sweep=lambda: 3)
     ingest = SimpleNamespace(sweeper=SimpleNamespace(sweep_all=lambda: 4))
-    built = SimpleNamespace(propagation=Propagation(), erasure=erasure, drop=drop, ingest=ingest)
+    fetcher = SimpleNamespace(sweep=lambda: 5)
+    built = SimpleNamespace(
+        propagation=Propagation(), erasure=erasure, drop=drop, ingest=ingest, fetcher=fetcher
+    )
     monkeypatch.setattr(runtime, "current", lambda: built)
     assert resend.handler({}) == {
         "erasures": 1,
         "propagations": 2,
         "waiting folders": 3,
+        "fetched ingests": 5,
         "ingests": 4,
     }

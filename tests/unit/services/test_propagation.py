@@ -43,7 +43,13 @@ def planner(dataset: Dataset = SLICES, depth: int = 3, **changes: Any) -> Planne
 
 
 @pytest.mark.parametrize(
-    "call", [Call("u"), Call("u", "a1", "03p", 7, 0x1FF), Call("u", "x", "10n")]
+    "call",
+    [
+        Call("u"),
+        Call("u", again=True),
+        Call("u", "a1", "03p", 7, 0x1FF),
+        Call("u", "x", "10n", again=True),
+    ],
 )
 def test_messages_say_what_was_meant(call: Call):
     assert Call.from_body(call.body) == call
@@ -61,6 +67,10 @@ def test_messages_say_what_was_meant(call: Call):
 def test_what_is_no_message_of_ours_is_refused(poison: str):
     with pytest.raises(MalformedBodyError):
         Call.from_body(poison)
+
+
+def test_only_what_says_that_it_was_sent_again_was():
+    assert not Call.from_body('{"v": 1, "uid": "u", "again": 1}').again
 
 
 def test_a_later_version_of_a_message_may_say_more():
@@ -95,6 +105,16 @@ def test_every_step_has_a_position_of_its_own():
 
 
 # --- bands -------------------------------------------------------------------------------------
+
+
+def test_a_band_gives_up_levels_where_workers_would_have_nothing_to_do():
+    """Three levels of this volume are below one root, so one worker would build all of them."""
+    cubes = Dataset("ds", (750, 500, 500), scaling=Scaling.ISOTROPIC, scalinglevels=4)
+    bands = planner(cubes, cuboids_per_axis=2).bands(full=True)
+    assert [[layer.resolutions for layer in band] for band in bands] == [[(1,)], [(2, 3, 4)]]
+    small = replace(cubes, imagesize_xyz=(250, 250, 250))
+    bands = planner(small, cuboids_per_axis=2).bands(full=True)
+    assert [[layer.resolutions for layer in band] for band in bands] == [[(1, 2, 3)], [(4,)]]
 
 
 def test_bands_have_three_levels_and_near_isotropic_variants_come_last():

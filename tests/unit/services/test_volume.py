@@ -171,6 +171,20 @@ def test_contention_ends_in_an_error_that_says_try_again(objects, executor):
     assert caught.value.retryable
 
 
+def test_slow_attempts_are_made_a_few_times_all_the_same():
+    now, made = [0.0], []
+    options = VolumeOptions(clock=lambda: now[0], pause=lambda s: None, contention_s=60)
+
+    def try_again_and_again():
+        for attempt in options.attempts("key"):
+            made.append(attempt)
+            now[0] += 100  # as building a subtree may take
+
+    with pytest.raises(WriteContentionError):
+        try_again_and_again()
+    assert made == [0, 1, 2, 3]
+
+
 def test_a_failing_store_stops_the_call_and_a_repeat_completes_it(objects, executor):
     dataset = Dataset("big", (600, 300, 200), scaling=Scaling.ISOTROPIC)
     level = dataset.pyramid.level(0)

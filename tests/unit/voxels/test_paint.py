@@ -69,7 +69,7 @@ def test_every_discipline_does_to_each_voxel_what_the_table_says(painted) -> Non
         before, had = model.labels(), (dict(model.own), model.pairs())
         for voxel, label in voxels.items():
             model.paint(voxel, label, discipline)
-        result = paint(base, extra, stroke_of(voxels), discipline)
+        result = paint(base, extra, [stroke_of(voxels)], discipline)
         expected = np.zeros(VOXELS, "<u8")
         expected[list(model.own)] = np.array(list(model.own.values()), "<u8")
         np.testing.assert_array_equal(result.base.reshape(-1), expected)
@@ -87,8 +87,8 @@ def test_a_stroke_repeated_changes_nothing(painted, last) -> None:
     """So a request that died half-way may be sent again."""
     base, extra = np.zeros(SHAPE, "<u8"), ExtraLabels.none()
     for discipline, voxels in painted:
-        once = paint(base, extra, stroke_of(voxels), discipline)
-        twice = paint(once.base, once.extra, stroke_of(voxels), discipline)
+        once = paint(base, extra, [stroke_of(voxels)], discipline)
+        twice = paint(once.base, once.extra, [stroke_of(voxels)], discipline)
         assert twice.base is once.base
         assert twice.extra is once.extra
         assert not twice.appeared | twice.vanished
@@ -98,7 +98,7 @@ def test_a_stroke_repeated_changes_nothing(painted, last) -> None:
 def painted_with(discipline: Discipline) -> Painted:
     base = np.array([[[0, 1, 2]]], "<u4")
     stroke = Stroke(np.arange(3), np.full(3, 1, "<u4"))
-    return paint(base, ExtraLabels.of(np.array([0, 2]), np.array([1, 1])), stroke, discipline)
+    return paint(base, ExtraLabels.of(np.array([0, 2]), np.array([1, 1])), [stroke], discipline)
 
 
 @pytest.mark.parametrize(
@@ -129,11 +129,37 @@ def test_a_dense_stroke_paints_its_non_zero_voxels_where_its_part_lies() -> None
     assert (np.diff(stroke.at) > 0).all()
 
 
-def test_a_stroke_of_points_counts_repetitions_once() -> None:
+def test_points_of_one_label_are_one_stroke_that_counts_repetitions_once() -> None:
     points = np.array([[4, 3, 2], [0, 1, 0], [4, 3, 2]], np.uint32)
-    stroke = Stroke.points(points, BIG, np.dtype("<u8"), SHAPE)
+    (stroke,) = Stroke.points(points, np.full(3, BIG, "<u8"), SHAPE)
     assert stroke.at.tolist() == [5, 59]
     assert stroke.labels.tolist() == [BIG, BIG]
+
+
+def test_no_points_are_no_stroke() -> None:
+    assert Stroke.points(np.empty((0, 3), int), np.empty(0, "<u8"), SHAPE) == []
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.sampled_from(LABELS)), max_size=12),
+    st.lists(st.sampled_from([0, *LABELS]), min_size=3, max_size=3),
+    st.sampled_from(list(Discipline)),
+)
+def test_points_are_painted_as_if_one_by_one(voxels, base, discipline) -> None:
+    block = np.array(base, "<u8").reshape(1, 1, 3)
+    points = np.array([[x, 0, 0] for x, _ in voxels], int).reshape(-1, 3)
+    strokes = Stroke.points(points, np.array([n for _, n in voxels], "<u8"), block.shape)
+    found = paint(block, ExtraLabels.none(), strokes, discipline)
+    expected, extra = block, ExtraLabels.none()
+    for x, label in voxels:
+        stroke = Stroke(np.array([x]), np.array([label], "<u8"))
+        after = paint(expected, extra, [stroke], discipline)
+        expected, extra = after.base, after.extra
+    np.testing.assert_array_equal(found.base, expected)
+    assert pairs_of(found.extra) == pairs_of(extra)
+    before = distinct(block)
+    after = distinct(expected) | extra.distinct()
+    assert (found.appeared, found.vanished) == (after - before, before - after)
 
 
 @given(st.lists(st.sampled_from([0, *LABELS]), max_size=30))

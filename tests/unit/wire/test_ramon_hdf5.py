@@ -371,6 +371,12 @@ def test_bad_files_are_refused(name: str) -> None:
         decode(file_of(fill), LIMITS)
 
 
+def test_a_mask_of_bools_is_refused_by_its_name() -> None:
+    mask = put_all(RESOLUTION=[0], XYZOFFSET=[0, 0, 0], CUTOUT=np.ones((2, 2, 2), bool))
+    with pytest.raises(DataTypeMismatchError, match=r"CUTOUT .* send it as uint8"):
+        decode(file_of(mask), LIMITS)
+
+
 def test_several_arrays_share_one_limit() -> None:
     def fill(file: h5py.File) -> None:
         for number in range(3):

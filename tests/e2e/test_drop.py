@@ -1,0 +1,153 @@
+"""Slices copied one by one into the drop folder of a running server, or into the bucket."""
+
+import random
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ndlambda import runtime
+from ndlambda.client import connect
+from ndlambda.local.synthetic import em_stack
+from ndlambda.settings import Settings
+from ndlambda.stores.aws import AwsConfig, S3ObjectStore
+from ndlambda.stores.ports import Overwrite
+from ndlambda.voxels.downsample import Method, downsample
+from tests.conftest import REAL_DATA
+from tests.support.dropped_stack import CHANNEL, DroppedStack, LaptopFolder, until
+from tests.support.server import serving
+
+pytestmark = pytest.mark.e2e
+
+FIRST = 2600
+"""The number of FIB-25's first slice."""
+
+
+QUEUES = ("erase_queue", "propagate_queue", "drop_queue", "ingest_queue")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server on files that need not outlive a power cut."""
+    with serving(tmp_path_factory.mktemp("drop") / "nd", NDLAMBDA_FSYNC="0") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def voxels():
+    """FIB-25, or where it is not there something like it, axes (z, y, x)."""
+    folder = REAL_DATA / "fib25" / "grayscale"
+    if not folder.is_dir():
+        return em_stack((90, 250, 250), seed=25)
+    paths = [folder / f"iso.{FIRST + z}.png" for z in range(250)]
+    return np.stack([np.asarray(Image.open(path)) for path in paths])
+
+
+@pytest.fixture(scope="module")
+def bodies():
+    """The neurons of a corner of FIB-25, or boxes that are numbered, axes (z, y, x)."""
+    path = REAL_DATA / "fib25" / "groundtruth_labels.npz"
+    if path.is_file():
+        with np.load(path) as file:
+            return np.ascontiguousarray(file["labels"][:70, :150, :150])
+    z, y, x = np.indices((70, 150, 150), np.uint32) // 20
+    return 1 + x + 8 * (y + 8 * z)
+
+
+def manifest_of(voxels, first, **channel):
+    """Say all that is to be made."""
+    depth, height, width = voxels.shape
+    return {
+        "dataset": {
+            "ximagesize": width,
+            "yimagesize": height,
+            "zimagesize": depth,
+            "zoffset": first,
+            "scalinglevels": 2,
+        },
+        "channel": {
+            "channel_type": "image",
+            "channel_datatype": voxels.dtype.name,
+            **channel,
+        },
+    }
+
+
+def check_propagated(client, stack):
+    """Make sure that the coarser resolutions are those of the whole volume."""
+    for _ in until("a propagation that has ended"):
+        if client.propagation(stack.token, CHANNEL).status()["state"] == "done":
+            break
+    coarse = stack.voxels
+    for resolution in (1, 2):
+        coarse = downsample(coarse, (2, 2, 1), Method.MEAN)
+        found = client.volume(stack.token, CHANNEL, resolution).read()
+        np.testing.assert_array_equal(found, coarse)
+
+
+def test_files_copied_in_any_order_are_served_and_propagated(server, voxels):
+    """The manifest comes somewhere among the slices."""
+    manifest = manifest_of(voxels, FIRST) | {"propagate": True}
+    stack = DroppedStack("declared", voxels, FIRST, manifest=manifest)
+    stack.drop(LaptopFolder(server.data), seed=1)
+    client = connect(server.url, server.key)
+    stack.check_served(client)
+    check_propagated(client, stack)
+
+
+def test_files_without_a_manifest_are_served_when_done_is_there(server, voxels):
+    stack = DroppedStack("undeclared", voxels[:80], FIRST)
+    folder = LaptopFolder(server.data)
+    *slices, done = stack.files(seed=2)
+    for key, body in slices:
+        folder(key, body)
+    client = connect(server.url, server.key)
+    assert not stack.jobs(client)
+    folder(*done)
+    stack.check_served(client)
+
+
+def test_labels_that_are_dropped_are_in_the_index(server, bodies):
+    manifest = manifest_of(bodies, 1, channel_type="annotation")
+    stack = DroppedStack("bodies", bodies, 1, ".tif", manifest)
+    stack.drop(LaptopFolder(server.data), seed=3)
+    client = connect(server.url, server.key)
+    stack.check_served(client)
+    labels = client.annotations(stack.token, CHANNEL)
+    known = np.unique(bodies[bodies != 0])
+    np.testing.assert_array_equal(labels.ids(), known)
+    sample = random.Random(3).sample(known.tolist(), 12)
+    labels.create_many([{"type": "segment", "id": body} for body in sample])
+    for body in sample:
+        places = np.argwhere(bodies == body)
+        box = labels.box(body)
+        found = box.shifted((0, 0, -1))
+        assert found.start_xyz == tuple(places.min(axis=0)[::-1])
+        assert found.stop_xyz == tuple(1 + places.max(axis=0)[::-1])
+        assert len(labels.voxels(body)) == len(places)
+
+
+def test_objects_in_the_bucket_are_served_and_propagated(moto_server, voxels, tmp_path):
+    """By the notifications of the bucket alone: whoever puts tells nobody."""
+    settings = Settings(
+        store="aws",
+        bucket="e2e-drop",
+        table="e2e-drop",
+        **{queue: f"e2e-{queue}" for queue in QUEUES},
+        aws_endpoint=moto_server.endpoint,
+        secret="secret",
+    )
+    runtime.create_aws_stores(settings)
+    bucket = S3ObjectStore(AwsConfig(endpoint_url=moto_server.endpoint), settings.bucket)
+    environment = {
+        f"NDLAMBDA_{name.upper()}": str(getattr(settings, name))
+        for name in ("store", "bucket", "table", "aws_endpoint", "secret", *QUEUES)
+    }
+    piece = voxels[:40]  # a simulated AWS takes its time
+    manifest = manifest_of(piece, FIRST) | {"propagate": True}
+    stack = DroppedStack("bucket", piece, FIRST, manifest=manifest)
+    with serving(tmp_path / "nd", **environment) as server:
+        stack.drop(lambda key, body: bucket.put(key, body, Overwrite()), seed=4)
+        client = connect(server.url, server.key)
+        stack.check_served(client)
+        check_propagated(client, stack)

@@ -1,0 +1,139 @@
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from ndlambda import client as nd
+from ndlambda import errors
+
+JOB = "0123456789abcdef"
+JOBS = "/v1/ingest"
+
+
+@dataclass
+class Way:
+    """Answers by method and path under the server's root, and keeps what was asked."""
+
+    answers: dict[tuple[str, str], Callable[[nd.Request], tuple[int, Any]]]
+    asked: list[nd.Request] = field(default_factory=list)
+
+    def send(self, request: nd.Request) -> nd.Answer:
+        self.asked.append(request)
+        path = request.url.removeprefix("http://s.test")
+        answer = self.answers.get((request.method, path))
+        status, document = answer(request) if answer else (404, {"detail": f"no {path}"})
+        return nd.Answer(status, {}, json.dumps(document).encode())
+
+
+def client(**answers: Any) -> tuple[nd.Client, Way]:
+    """Give a client; answers are ``METHOD path``: document, or (status, document) or an error."""
+    made = {}
+    for asked, answer in answers.items():
+        method, _, path = asked.partition(" ")
+        whole = answer if isinstance(answer, tuple) else (200, answer)
+        made[method, path] = lambda _, whole=whole: whole
+    way = Way(made)
+    policy = nd.RetryPolicy(attempts=2, sleep=lambda _: None, dice=lambda: 0.0)
+    return nd.connect("http://s.test", "key", transport=way, retry=policy), way
+
+
+def test_a_job_is_asked_for_with_its_wishes():
+    there, way = client(**{f"POST {JOBS}": (201, {"id": JOB})})
+    assert there.ingest.create("tok", "em", mode="chunks", id=JOB)["id"] == JOB
+    assert json.loads(way.asked[0].body) == {
+        "token": "tok",
+        "channel": "em",
+        "mode": "chunks",
+        "id": JOB,
+    }
+
+
+def test_only_a_job_with_an_id_is_asked_for_twice():
+    for wishes, times in (({}, 1), ({"id": JOB}, 2)):
+        there, way = client(**{f"POST {JOBS}": (502, {})})
+        with pytest.raises(errors.UpstreamError):
+            there.ingest.create("tok", "em", **wishes)
+        assert len(way.asked) == times
+
+
+def test_jobs_are_listed_shown_and_found():
+    there, _ = client(**{f"GET {JOBS}": {"jobs": [{"id": JOB}]}, f"GET {JOBS}/{JOB}": {"id": JOB}})
+    assert there.ingest.list() == [{"id": JOB}]
+    assert there.ingest.get(JOB) == there.ingest.find(JOB) == {"id": JOB}
+    assert there.ingest.find("other") is None
+    with pytest.raises(errors.NotFoundError):
+        there.ingest.get("../users")
+
+
+def test_missing_chunks_come_page_by_page():
+    path = f"GET {JOBS}/{JOB}/missing?after="
+    there, way = client(
+        **{
+            f"{path}-1&limit=10000": {"missing": [0, 2], "next": 2},
+            f"{path}2&limit=10000": {"missing": [7], "next": None},
+        }
+    )
+    missing = there.ingest.missing(JOB)
+    assert next(missing) == 0
+    assert len(way.asked) == 1
+    assert list(missing) == [2, 7]
+
+
+def test_errors_are_asked_for_as_json():
+    there, way = client(**{f"GET {JOBS}/{JOB}/errors": {"errors": [{"chunk": 1}]}})
+    assert there.ingest.errors(JOB) == [{"chunk": 1}]
+    assert way.asked[0].headers["Accept"] == "application/json"
+
+
+def test_parts_go_through_the_server_or_past_it_and_the_key_stays_with_the_server():
+    there, way = client(
+        **{
+            f"PUT {JOBS}/{JOB}/parts/3/data.blosc": (201, {}),
+            "PUT https://bucket.test/x?signature=1": {},
+            "PUT https://late.test/": (403, {}),
+        }
+    )
+    there.ingest.upload_part(JOB, 3, "data.blosc", b"voxels")
+    own = {"url": f"{JOBS}/{JOB}/parts/3/data.blosc", "with_key": True}
+    there.ingest.upload_to(own, b"voxels")
+    there.ingest.upload_to({"url": "https://bucket.test/x?signature=1", "with_key": False}, b"v")
+    with pytest.raises(errors.PermissionDeniedError):
+        there.ingest.upload_to({"url": "https://late.test/", "with_key": True}, b"voxels")
+    keys = [request.headers.get("Authorization") for request in way.asked]
+    assert keys == ["Token key", "Token key", None, None]
+    assert {request.body for request in way.asked} == {b"voxels", b"v"}
+
+
+def test_addresses_are_asked_for_after_a_chunk():
+    path = f"GET {JOBS}/{JOB}/credentials?after=4&limit=100&suffix=blosc"
+    there, _ = client(**{path: {"uploads": []}})
+    assert there.ingest.addresses(JOB, 4, "blosc") == {"uploads": []}
+
+
+def test_a_job_is_completed_retried_cancelled_and_verified():
+    there, way = client(
+        **{
+            f"POST {JOBS}/{JOB}/complete": (202, {"state": "INGESTING"}),
+            f"POST {JOBS}/{JOB}/retry": (202, {"state": "INGESTING"}),
+            f"DELETE {JOBS}/{JOB}": {},
+            f"GET {JOBS}/{JOB}/verify": {"chunks": 2},
+            f"GET {JOBS}/{JOB}/verify?chunk=1&strip=5": {"strips": 6},
+        }
+    )
+    assert there.ingest.complete(JOB) == there.ingest.retry(JOB) == {"state": "INGESTING"}
+    there.ingest.cancel(JOB)
+    assert there.ingest.verify(JOB) == {"chunks": 2}
+    assert there.ingest.verify(JOB, 1, 5) == {"strips": 6}
+    assert len(way.asked) == 5
+
+
+def test_a_job_is_followed_to_its_end():
+    states = iter(["CREATED", "INGESTING", "COMPLETE_WITH_ERRORS"])
+    there, way = client()
+    way.answers["GET", f"{JOBS}/{JOB}"] = lambda _: (200, {"state": next(states)})
+    slept: list[float] = []
+    seen = [job["state"] for job in there.ingest.follow(JOB, 2.0, slept.append)]
+    assert seen == ["CREATED", "INGESTING", "COMPLETE_WITH_ERRORS"]
+    assert slept == [2.0, 2.0]
