@@ -98,9 +98,9 @@ def our_painter(folder: Path, labels: Labels, fsync: bool) -> Iterator[Painter]:
     objects: Any = Counting(files, {"get": "read", "put": "write"}, counts)
     table: Any = Counting(rows, {}, counts)
     options = VolumeOptions()
-    with ThreadPoolExecutor(THREADS) as pool, ThreadPoolExecutor(THREADS) as row_pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         volume = VolumeService(objects, pool, ByteBudget(1 << 33), options)
-        service = LabelService(objects, table, volume, pool, row_pool, options)
+        service = LabelService(objects, table, volume, pool, options)
 
         def paint(box: Box, block: Labels) -> None:
             region = Region(level, box, (0, 1))

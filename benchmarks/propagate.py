@@ -161,13 +161,13 @@ def build_by_ndlambda(
     objects = DiskObjectStore(folder / "objects", fsync=False)
     table = SqliteTable(folder / "table.sqlite", fsync=False)
     options = VolumeOptions(cutout_voxels=1 << 32)
-    with ThreadPoolExecutor(threads) as pool, ThreadPoolExecutor(1) as rows:
+    with ThreadPoolExecutor(threads) as pool:
         volume = VolumeService(objects, pool, ByteBudget(1 << 34), options)
         regions = [
             Region(level, level.box, (0, 1)) for level in map(dataset.pyramid.level, range(4))
         ]
         volume.write(channel, regions[0], voxels[None])
-        painter = LabelPainter(objects, LabelIndex(table, rows), pool, options)
+        painter = LabelPainter(objects, LabelIndex(table), pool, options)
         builder = PyramidBuilder(objects, painter, options)
         edges = Ancestry(dataset.pyramid, channel.cuboids_per_axis).supercuboid_xyz(LEVELS)
         size = dataset.pyramid.level(LEVELS).imagesize_xyz

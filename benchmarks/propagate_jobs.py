@@ -95,7 +95,7 @@ def run_job(folder: Path, voxels: NDArray[Any], threads: int) -> dict[str, Any]:
     else:
         built.labels.paint(channel, whole, voxels[None], Discipline.OVERWRITE)
     options = VolumeOptions()
-    index = LabelIndex(built.table, built.row_executor)
+    index = LabelIndex(built.table)
     painter = LabelPainter(built.objects, index, built.executor, options)
     counting = Counting(PyramidBuilder(built.objects, painter, options))
     propagation = Propagation(

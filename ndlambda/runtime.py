@@ -128,9 +128,9 @@ def build(settings: Settings) -> Runtime:
     budget = ByteBudget(settings.memory_bytes)
     marks = PropagationMarks(table, row_executor)
     volume = VolumeService(objects, executor, budget, options, marks)
-    labels = LabelService(objects, table, volume, executor, row_executor, options)
+    labels = LabelService(objects, table, volume, executor, options)
     finder, jobs = Finder(table), EraseJobs(table, queue)
-    index = LabelIndex(table, row_executor)
+    index = LabelIndex(table)
     eraser = ObjectErasure(finder, index, labels, jobs)
     ramon = Ramon(table, labels.ids, eraser, executor=row_executor)
     erase_object = ObjectErasureWorker(finder, labels, ramon, jobs).run

@@ -19,7 +19,6 @@ Who may change rows, and in which order, is in ``label_painter``.
 
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import product
 
@@ -111,13 +110,10 @@ class LabelIndex:
     ----------
     table
         Where they are.
-    executor
-        Threads for one request to the table each. Not the one that supercuboids are painted on.
     """
 
-    def __init__(self, table: Table, executor: Executor | None = None) -> None:
+    def __init__(self, table: Table) -> None:
         self._table = table
-        self._executor = executor
 
     # changing
 

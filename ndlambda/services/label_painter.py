@@ -42,7 +42,7 @@ class LabelPainter:
     objects
         Where supercuboids lie.
     index
-        Knows which cuboids hold a label; has threads of its own.
+        Knows which cuboids hold a label.
     executor
         Threads, one for each supercuboid that is being changed.
     options

@@ -52,8 +52,8 @@ class LabelService:
         Where supercuboids and index rows lie.
     volume
         Knows limits, which channels may be written, and what writes go through.
-    executor, row_executor
-        Threads, one for each supercuboid at work, and others, one for each request to the table.
+    executor
+        Threads, one for each supercuboid at work.
     options
         Patience with other writers; limits.
     """
@@ -64,12 +64,11 @@ class LabelService:
         table: Table,
         volume: VolumeService,
         executor: Executor,
-        row_executor: Executor,
         options: VolumeOptions,
     ) -> None:
         self._options = options
         self._volume = volume
-        self._index = LabelIndex(table, row_executor)
+        self._index = LabelIndex(table)
         self._painter = LabelPainter(objects, self._index, executor, self._options)
         self.ids = LabelIds(table)
         self.read = LabelReader(objects, self._index, executor)

@@ -94,7 +94,7 @@ def test_a_manifest_alone_says_what_is_made_before_the_first_slice(world: Ingest
     assert (job.box.start_xyz, job.box.stop_xyz) == ((0, 0, 3), (20, 14, 7))
     view = world.process().catalog.project_view("tk")
     assert (view.dataset.name, view.project.name) == ("brain", "pr")
-    assert view.token.public and view.project.public
+    assert (view.token.public, view.project.public) == (True, True)
     for z in range(3, 7):
         world.drop(f"{z + OFFSET}.png", png(stack(3)[0, z]))
     world.pump()

@@ -12,6 +12,7 @@ from ingest_queue.digests import ChunkDigests, digests_key
 from ingest_queue.job import Job, Policy, State
 from ndlambda.errors import InvalidStateError, QuotaExceededError
 from tests.support import catalog_world
+from tests.support.faults import Interrupted
 from tests.support.ingest_world import (
     FOLDER,
     OFFSET,
@@ -339,23 +340,3 @@ def test_a_file_that_was_replaced_when_its_chunk_was_stored_is_not_deleted(tmp_p
     world.pump()
     assert [info.key for info in world.drop_store.list(FOLDER)] == [f"{FOLDER}{BAD:04d}.png"]
     world.close()
-
-
-class Interrupted:
-    """Lets something else happen before an operation of a process."""
-
-    def __init__(self, at: int, interruption: Callable[[], object]) -> None:
-        self._at = at
-        self._interruption = interruption
-        self.fired = False
-        self.log: list[str] = []
-
-    def interrupt(self) -> None:
-        self.fired = True
-        self._interruption()
-
-    def carry_out(self, name: str, operation: Callable[[], Any]) -> Any:
-        self.log.append(name)
-        if len(self.log) == self._at:
-            self.interrupt()
-        return operation()

@@ -15,7 +15,7 @@ from ingest_queue.job import Job, Mode, Policy, State
 from ingest_queue.verify import Difference, Link, Verifier
 from ndlambda import runtime
 from ndlambda.client import bodies, connect
-from ndlambda.errors import InvalidStateError, NotFoundError, OutOfBoundsError
+from ndlambda.errors import InvalidStateError, NotFoundError
 from ndlambda.local.pump import pump_once
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType

@@ -66,7 +66,7 @@ def builder_of(world: LabelWorld, plan: FaultPlan | None = None, **options: Any)
     objects: Any = world.objects if plan is None else Faulty(world.objects, plan)
     table: Any = world.table if plan is None else Faulty(world.table, plan)
     chosen = VolumeOptions(**options)
-    index = LabelIndex(table, world.row_executor)
+    index = LabelIndex(table)
     return PyramidBuilder(objects, LabelPainter(objects, index, world.executor, chosen), chosen)
 
 
@@ -84,7 +84,7 @@ def erase(world: LabelWorld, channel: Channel, code: int) -> None:
     """Leave an empty supercuboid of level 0, as erasing its last voxel does."""
     if channel.is_annotation:
         volume = LabelVolume(channel, DATASET.pyramid.level(0), 0)
-        index = LabelIndex(world.table, world.row_executor)
+        index = LabelIndex(world.table)
         painter = LabelPainter(world.objects, index, world.executor, VolumeOptions())
         painter.edit(volume, code, lambda block: block.replaced({}))
     else:
@@ -283,7 +283,7 @@ def test_labels_outside_the_volume_are_propagated_with_the_others(world):
     """Nobody clips them when they are painted voxel by voxel, so nobody does here."""
     narrow = Dataset("narrow", (10, 10, 10), scaling=Scaling.ISOTROPIC, scalinglevels=2)
     volume = LabelVolume(replace(LABELS, propagate=0), narrow.pyramid.level(0), 0)
-    index = LabelIndex(world.table, world.row_executor)
+    index = LabelIndex(world.table)
     painter = LabelPainter(world.objects, index, world.executor, VolumeOptions())
     painter.edit(volume, 7, lambda block: block.replaced({0: np.full((64, 64, 64), 3, "<u4")}))
     builder_of(world).build(narrow, LABELS, TREE, 2, Method.LABELS)
@@ -308,9 +308,7 @@ def test_a_put_whose_answer_was_lost_is_known_again(world):
 
     lossy = LosesAnswers()
     options = VolumeOptions(pause=lambda s: None)
-    painter = LabelPainter(
-        lossy, LabelIndex(world.table, world.row_executor), world.executor, options
-    )
+    painter = LabelPainter(lossy, LabelIndex(world.table), world.executor, options)
     PyramidBuilder(lossy, painter, options).build(DATASET, IMAGE, TREE, 2, Method.MEAN)
     assert lossy.lost == 2
     check_levels(world, IMAGE)
@@ -328,9 +326,7 @@ def test_a_builder_gives_up_against_others_that_never_stop(world):
             raise PreconditionFailedError("Somebody was faster.")
 
     options = VolumeOptions(clock=lambda: float(next(clock)), pause=lambda s: None, contention_s=20)
-    painter = LabelPainter(
-        Contended(), LabelIndex(world.table, world.row_executor), world.executor, options
-    )
+    painter = LabelPainter(Contended(), LabelIndex(world.table), world.executor, options)
     with pytest.raises(WriteContentionError):
         PyramidBuilder(Contended(), painter, options).build(DATASET, IMAGE, TREE, 2, Method.MEAN)
 

@@ -33,7 +33,7 @@ def world(tmp_path_factory):
 
 def builder_of(world: LabelWorld) -> PyramidBuilder:
     options = VolumeOptions()
-    index = LabelIndex(world.table, world.row_executor)
+    index = LabelIndex(world.table)
     painter = LabelPainter(world.objects, index, world.executor, options)
     return PyramidBuilder(world.objects, painter, options)
 

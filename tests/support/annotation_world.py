@@ -81,9 +81,9 @@ class AnnotationWorld:
         executor, row_executor = self.pools
         options = options or VolumeOptions()
         volume = VolumeService(objects, executor, ByteBudget(memory_bytes), options)
-        labels = LabelService(objects, table, volume, executor, row_executor, options)
+        labels = LabelService(objects, table, volume, executor, options)
         finder, jobs = Finder(table), EraseJobs(table, queue, self.clock)
-        eraser = ObjectErasure(finder, LabelIndex(table, row_executor), labels, jobs)
+        eraser = ObjectErasure(finder, LabelIndex(table), labels, jobs)
         ramon = Ramon(table, labels.ids, eraser, executor=row_executor)
         run = ObjectErasureWorker(finder, labels, ramon, jobs).run
         erasure = Erasure(table, objects, jobs, run, grace_s=GRACE_S, clock=self.clock)

@@ -60,3 +60,23 @@ class Faulty:
             return self._plan.carry_out(label, lambda: attribute(*args, **kwargs))
 
         return operation
+
+
+class Interrupted:
+    """A plan under which something else happens before an operation."""
+
+    def __init__(self, at: int, interruption: Callable[[], object]) -> None:
+        self._at = at
+        self._interruption = interruption
+        self.fired = False
+        self.log: list[str] = []
+
+    def interrupt(self) -> None:
+        self.fired = True
+        self._interruption()
+
+    def carry_out(self, name: str, operation: Callable[[], Any]) -> Any:
+        self.log.append(name)
+        if len(self.log) == self._at:
+            self.interrupt()
+        return operation()

@@ -93,11 +93,10 @@ class IngestWorld:
 
     def __post_init__(self) -> None:
         self.table = Watched(self.base.table)
-        self.pools = (ThreadPoolExecutor(2), ThreadPoolExecutor(2))
+        self.pool = ThreadPoolExecutor(2)
 
     def close(self) -> None:
-        for pool in self.pools:
-            pool.shutdown()
+        self.pool.shutdown()
 
     def populate(self, **changes: Any) -> Channel:
         """Make dataset, project, token and channel."""
@@ -119,11 +118,10 @@ class IngestWorld:
         if plan is not None:
             ports = [Faulty(port, plan) for port in ports]
         table, objects, drop_store, builds = ports
-        executor, row_executor = self.pools
         options = VolumeOptions()
         catalog = Catalog(table, self.base.erasure, clock=self.base.clock, cache_s=0)
-        volume = VolumeService(objects, executor, ByteBudget(1 << 30), options)
-        labels = LabelService(objects, table, volume, executor, row_executor, options)
+        volume = VolumeService(objects, self.pool, ByteBudget(1 << 30), options)
+        labels = LabelService(objects, table, volume, self.pool, options)
         ingest = Ingest(
             Ledger(table, self.base.clock),
             Stores(drop_store, objects, builds),

@@ -69,7 +69,7 @@ class LabelWorld:
         table: Any = self.table if plan is None else Faulty(self.table, plan)
         options = options or VolumeOptions()
         volume = VolumeService(objects, self.executor, ByteBudget(1 << 30), options)
-        return LabelService(objects, table, volume, self.executor, self.row_executor, options)
+        return LabelService(objects, table, volume, self.executor, options)
 
     def truth(self, dataset: Dataset, target: Channel) -> Holders:
         """Give where labels are, from all objects of a channel."""
@@ -93,7 +93,7 @@ class LabelWorld:
     def indexed(self, target: Channel) -> Holders:
         """Give where the index says that labels are; rows are checked for their size."""
         found: Holders = {}
-        for page in LabelIndex(self.table, self.row_executor).entries(target.uid):
+        for page in LabelIndex(self.table).entries(target.uid):
             for entry in page:
                 assert index_row_bytes(entry.key, entry.members) <= MAX_INDEX_ROW_BYTES
                 assert max(entry.members, default=0) < 512

@@ -49,7 +49,7 @@ class ObjectWorld(LabelWorld):
         table: Any = self.table if plan is None else Faulty(self.table, plan)
         options = options or VolumeOptions()
         volume = VolumeService(objects, self.executor, ByteBudget(memory_bytes), options)
-        labels = LabelService(objects, table, volume, self.executor, self.row_executor, options)
+        labels = LabelService(objects, table, volume, self.executor, options)
         ramon = Ramon(table, labels.ids, Eraser())
         return Process(
             labels,

@@ -158,7 +158,7 @@ class PropagationWorld:
         catalog = Catalog(table, self.base.erasure, clock=self.clock)
         marks = PropagationMarks(table, row_executor)
         volume = VolumeService(objects, executor, ByteBudget(1 << 30), options, marks)
-        index = LabelIndex(table, row_executor)
+        index = LabelIndex(table)
         painter = LabelPainter(objects, index, executor, options)
         builder = Noting(PyramidBuilder(objects, painter, options), before_build)
         propagation = Propagation(
@@ -171,7 +171,7 @@ class PropagationWorld:
         return Process(
             catalog,
             volume,
-            LabelService(objects, table, volume, executor, row_executor, options),
+            LabelService(objects, table, volume, executor, options),
             marks,
             propagation,
             builder,
