@@ -17,6 +17,7 @@ from ingest_queue.build_outcomes import Changed, Gone, Refused, Stop
 from ingest_queue.digests import ChunkDigests, digests_key, root_digest, supercuboid_digests
 from ingest_queue.grid import Chunk, row_strips
 from ingest_queue.job import Job, Mode, Policy, State
+from ingest_queue.keys import job_folder
 from ingest_queue.ledger import ChunkState, Fault, Ledger, Part
 from ingest_queue.parts import PartGoneError, PartReader
 from ingest_queue.target import Target, VoxelWriter
@@ -64,7 +65,7 @@ class BuildOptions:
     strip_bytes
         Bound on the voxels held at once; at least one row of supercuboids is.
     keep_input
-        Whether what was dropped stays when it is stored; else it is deleted.
+        Whether what was dropped into folders stays when it is stored; else it is deleted.
     """
 
     strip_bytes: int = STRIP_BYTES
@@ -233,8 +234,10 @@ class Builder:
         """
         parts = self._ledger.parts(job, chunk.number)
         reader = PartReader(self._stores.drop, target.channel, chunk)
+        # Where it is stored its parts may be deleted, which is no reason to take them for missing.
+        asked = replace(job, closed=False) if state.built else job
         try:
-            built = self._write(job, target, reader, parts, state)
+            built = self._write(asked, target, reader, parts, state)
         except Changed:
             return _PARTLY, False
         except (Gone, Refused, ReadOnlyChannelError, InvalidStateError) as error:
@@ -263,6 +266,8 @@ class Builder:
         Stop
             Nothing more is to be done now.
         """
+        if self._ledger.state(job, chunk.number).version != state.version:
+            return False  # another has stored it, and perhaps deleted the parts
         match error:
             case Gone(part=part):
                 self._ledger.unsee(job, chunk.number, part.number, state)
@@ -286,10 +291,11 @@ class Builder:
     def _tidy(self, job: Job, number: int) -> None:
         """Delete what a stored chunk was made of, unless it is to be kept.
 
-        All of a chunk with a bad slice stays, since it is needed again when that is mended, and
-        so does an object that was replaced since.
+        What was uploaded to a job is a copy, and never kept. All of a chunk with a bad slice stays,
+        since it is needed again when that is mended, and so does an object that was replaced since.
         """
-        if self._options.keep_input or self._ledger.state(job, number).bad:
+        is_kept = self._options.keep_input and job.folder != job_folder(job.id)
+        if is_kept or self._ledger.state(job, number).bad:
             return
         for part in self._ledger.parts(job, number).values():
             stored = self._stores.drop.get(part.key, Range(0, 1))

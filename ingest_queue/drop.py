@@ -2,13 +2,15 @@
 
 import logging
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from hashlib import blake2b
+from itertools import islice
 
 from ingest_queue.creation import Found, check_leads, make_missing
 from ingest_queue.engine import Ingest, JobSpec
 from ingest_queue.intake import find_job
 from ingest_queue.job import Job
-from ingest_queue.keys import DONE, MANIFEST, Dropped, Kind, parse
+from ingest_queue.keys import DONE, MANIFEST, Dropped, Kind, folders_of, is_folder, parse
 from ingest_queue.manifest import LONGEST, Manifest
 from ingest_queue.target import Target
 from ingest_queue.waiting import WaitingFolders
@@ -18,6 +20,9 @@ from ndlambda.services.views import ProjectView
 from ndlambda.stores.ports import Range
 
 _log = logging.getLogger("ndlambda.ingest")
+
+_FOLDERS_A_SWEEP = 16
+"""As many listings a minute, so that a bucket that is full of old folders costs no more."""
 
 _ADVICE = (
     "Put a file _DONE there when all slices are there, or a file _ingest.json that says what they "
@@ -75,14 +80,29 @@ class Drop:
             self._ingest.intake.take(job, dropped, stored.etag)
 
     def sweep(self) -> int:
-        """Look at the folders again of which no job could be made; give how many these are."""
+        """Look at the folders again of which no job could be made; give how many these are.
+
+        Some more are looked at of which nothing was ever told, so that all folders get their turn.
+        """
         folders = [waiting.folder for waiting in self.waiting.all()]
+        folders += self._unnoticed(set(folders))
         for folder in folders:
             try:
                 self._look(folder, self._ingest.ledger.of_folder(folder))
             except NDLambdaError:
                 _log.exception("folder %s could not be looked at; later again", folder)
         return len(folders)
+
+    def _unnoticed(self, known: AbstractSet[str]) -> list[str]:
+        """Give folders that nobody knows among the next of all, a few listings at a time."""
+        begun = self.waiting.round_at
+        turn = list(islice(folders_of(self._ingest.stores.drop, begun), _FOLDERS_A_SWEEP))
+        after = turn[-1][1] if len(turn) == _FOLDERS_A_SWEEP else ""
+        if after != begun:
+            self.waiting.round_at = after
+        ledger = self._ingest.ledger
+        names = (folder for folder, _ in turn if folder not in known)
+        return [folder for folder in names if is_folder(folder) and not ledger.of_folder(folder)]
 
     def _look(self, folder: str, last: Job | None) -> None:
         """Make a job of a folder if it can be known what the folder is."""

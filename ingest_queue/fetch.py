@@ -24,7 +24,7 @@ from typing import Any, Final, Self
 from ingest_queue import tiles
 from ingest_queue.engine import Ingest
 from ingest_queue.grid import Chunk
-from ingest_queue.job import Job
+from ingest_queue.job import Job, fetch_partition
 from ingest_queue.keys import parse, part_key
 from ingest_queue.ledger import Fault
 from ingest_queue.remote import RemoteFiles
@@ -299,7 +299,7 @@ class Fetcher:
         return f"{z:06d}.png", tiles.assemble(read, (height, width), dtype)
 
     def _tried(self, job: Job, count: int) -> SetTree:
-        return SetTree(self._table, f"{job.partition}#fetch#{job.generation}", count)
+        return SetTree(self._table, fetch_partition(job, job.generation), count)
 
     def _close(self, job: Job) -> None:
         self._ingest.intake.close(self._ingest.ledger.get(job.id))

@@ -175,6 +175,16 @@ def list_key(user_id: int, job_id: str) -> tuple[str, str]:
     return f"ingests#{user_id}", job_id
 
 
+def fetch_partition(job: Job, generation: int) -> str:
+    """Give the partition of the rows that tell what was fetched for a job."""
+    return f"{job.partition}#fetch#{generation}"
+
+
+def channel_key(channel_uid: str, job_id: str) -> tuple[str, str]:
+    """Give the keys of the row that lists a job among its channel's."""
+    return f"ingest#channel#{channel_uid}", job_id
+
+
 def message(job: Job, chunk: int) -> Mapping[str, Any]:
     """Give the wake-up call to build a chunk."""
     return {"v": _FORMAT, "job": job.id, "gen": job.generation, "chunk": chunk}

@@ -15,15 +15,20 @@ the job's first time point.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+from ndlambda.stores.ports import ObjectStore
 
 DROP: Final = "drop/"
 MANIFEST: Final = "_ingest.json"
 DONE: Final = "_DONE"
 
 _JOBS: Final = "j"
+_BEHIND_SLASH: Final = "0"
+"""The character behind the slash: "a0" is behind all of "a/", and before all else there is."""
 _NUMBER = re.compile(r"(\d{1,18})\.[A-Za-z0-9]+")
 _TIME = re.compile(r"time(\d{1,9})")
 _JOB_FOLDER = re.compile(r"drop/j/(?P<job>[0-9a-f]{16})/(?P<chunk>[0-9a-f]{12})/(?P<name>[^/]+)")
@@ -72,6 +77,36 @@ class Dropped:
 def token_folder(token: str, channel: str) -> str:
     """Give the folder that slices of a channel are dropped into."""
     return f"{DROP}{token}/{channel}/"
+
+
+def is_folder(folder: str) -> bool:
+    """Tell whether slices may be dropped into a folder: its names are not hidden."""
+    return parse(folder + DONE) is not None
+
+
+def folders_of(store: ObjectStore, after: str) -> Iterator[tuple[str, str]]:
+    """Iterate over the folders of dropped slices, one listing each however much they hold.
+
+    Parameters
+    ----------
+    after
+        Where to begin: what came with the last folder, or nothing.
+
+    Yields
+    ------
+    folder, after
+        A folder, and where to go on behind it.
+    """
+    while (found := next(store.list(DROP, after), None)) is not None:
+        words = found.key.split("/")
+        if words[1] == _JOBS and len(words) > 2:
+            after = f"{DROP}{_JOBS}{_BEHIND_SLASH}"
+        elif len(words) < 4:  # a file that is in no folder of a channel
+            after = found.key
+        else:
+            folder = token_folder(words[1], words[2])
+            after = folder[:-1] + _BEHIND_SLASH
+            yield folder, after
 
 
 def job_folder(job_id: str) -> str:

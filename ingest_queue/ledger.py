@@ -6,6 +6,7 @@ pk                    sk                        row
 ``ingest``            ``JOB``                   the job
 ``ingest#running``    ``JOB``                   empty: lists the jobs that have not ended
 ``ingests#USER``      ``JOB``                   empty: lists the jobs of a user
+``ingest#channel#U``  ``JOB``                   empty: lists the jobs of the channel of uid U
 ``ingest#folder``     ``FOLDER``                ``job``: the last job that a folder feeds
 ``ingest#JOB``        ``chunk#CHUNK``           members: parts seen; doc: what was built of them
 ``ingest#JOB``        ``part#CHUNK#PART``       where a part lies, and the ETag that came last
@@ -23,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ingest_queue.grid import Chunk
-from ingest_queue.job import JOBS, RUNNING, Job, State, list_key
+from ingest_queue.job import JOBS, RUNNING, Job, State, channel_key, list_key
 from ingest_queue.set_tree import SetTree
 from ndlambda.errors import (
     AlreadyExistsError,
@@ -149,6 +150,7 @@ class Ledger:
             Put(job.row, "absent"),
             Put(Row(RUNNING, job.id)),
             Put(Row(*list_key(job.owner_id, job.id))),
+            Put(Row(*channel_key(job.channel_uid, job.id))),
         ]
         if folder is not None:
             actions.append(Put(Row(FOLDERS, folder, doc={"job": job.id}), self._free(folder)))

@@ -1,6 +1,7 @@
 """Folders of dropped slices that are no job yet, and why: people look here first.
 
-Rows: pk ``ingest#waiting``, sk the folder, doc ``why`` and ``since``.
+Rows: pk ``ingest#waiting``, sk the folder, doc ``why`` and ``since``; pk ``ingest#round``, sk
+``drop``, doc ``after``: how far the look at all folders is.
 """
 
 import time
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from ndlambda.stores.ports import Row, Table
 
 _WAITING = "ingest#waiting"
+_ROUND = ("ingest#round", "drop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,16 @@ class WaitingFolders:
         """Give a folder of the list."""
         row = self._table.get(_WAITING, folder)
         return None if row is None else _folder(row)
+
+    @property
+    def round_at(self) -> str:
+        """The key behind which the look at all folders goes on; empty: it begins anew."""
+        row = self._table.get(*_ROUND)
+        return "" if row is None else str(row.doc["after"])
+
+    @round_at.setter
+    def round_at(self, after: str) -> None:
+        self._table.put(Row(*_ROUND, doc={"after": after}))
 
     def all(self) -> Iterator[WaitingFolder]:
         """Iterate over the list by folder."""

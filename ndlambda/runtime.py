@@ -13,6 +13,7 @@ from ingest_queue.auto_creation import AutoCreation
 from ingest_queue.build import BuildOptions, Stores
 from ingest_queue.drop import Drop
 from ingest_queue.engine import Ingest, IngestOptions
+from ingest_queue.erasure import IngestErasure
 from ingest_queue.fetch import Fetcher
 from ingest_queue.job import Job
 from ingest_queue.keys import DROP
@@ -135,6 +136,7 @@ def build(settings: Settings) -> Runtime:
     ramon = Ramon(table, labels.ids, eraser, executor=row_executor)
     erase_object = ObjectErasureWorker(finder, labels, ramon, jobs).run
     erasure = Erasure(table, objects, jobs, erase_object, grace_s=settings.erase_grace_s)
+    erasure.add_last(IngestErasure(table, objects, drop_store).sweep)
     catalog = Catalog(table, erasure, cache_s=settings.cache_s)
     builder = PyramidBuilder(objects, LabelPainter(objects, index, executor, options), options)
     propagation = Propagation(

@@ -65,7 +65,7 @@ class Settings:
     ingest_strip_bytes
         Most bytes of voxels that a builder of an ingest job holds at once.
     ingest_keep_input
-        Whether files stay in the drop store when they are ingested; else they are deleted.
+        Whether files stay in the drop folder when they are ingested; uploads of jobs never do.
     ingest_allowed_hosts
         Hosts (``host`` or ``host:port``, commas between) that autoIngest may read from though they
         are not on the internet; by default none are, and of public addresses all.

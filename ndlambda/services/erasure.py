@@ -60,11 +60,19 @@ class Erasure:
         self._cascade = Cascade(table, jobs)
         self._labels = LabelErasure(table)
         self._propagation = PropagationErasure(table)
+        self._last: list[Callable[[str], bool]] = []
 
     @property
     def cascade(self) -> Cascade:
         """The deletions in the table, which leave jobs behind them."""
         return self._cascade
+
+    def add_last(self, sweep: Callable[[str], bool]) -> None:
+        """Add what removes what rooms above keep of a channel, given its uid.
+
+        It is called when nobody can be writing any more, until it gives True.
+        """
+        self._last.append(sweep)
 
     def run(self, job_id: str) -> None:
         """Do what is left of a job; nothing where it is done. Harmless when repeated."""
@@ -103,6 +111,8 @@ class Erasure:
             self._jobs.call_later(job, 0)
         elif begun < last_pass:
             self._jobs.call_later(replace(job, swept=True), last_pass - self._clock())
+        elif not all(sweep(job.id) for sweep in self._last):
+            self._jobs.call_later(job, 0)
         else:
             self._labels.end(job.id)
             self._jobs.end(job.id)

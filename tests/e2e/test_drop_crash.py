@@ -1,7 +1,7 @@
 """SIGKILL to the server, again and again, while slices are dropped into its folder.
 
-Seen to fail with a sweeper that does nothing: chunks whose builder was killed stayed unbuilt, since
-their messages come back only when the longest build must have ended.
+Its builders die with calls in hand that the queue gives to nobody for a quarter of an hour, and the
+look at the folder forgets what it has told of.
 """
 
 import random

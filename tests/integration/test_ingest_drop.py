@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from ndlambda.model.dtypes import ChannelType
 from ndlambda.runtime import Runtime
 from ndlambda.services.region import Region
 from ndlambda.settings import Settings
-from ndlambda.stores.ports import Overwrite
+from ndlambda.stores.ports import ObjectInfo, ObjectStore, Overwrite
 from tests.support import catalog_world
 from tests.support.ingest_world import (
     FOLDER,
@@ -260,3 +261,46 @@ def test_an_object_in_the_bucket_becomes_voxels(on_aws: Runtime):
     np.testing.assert_array_equal(
         on_aws.volume.read(view.dataset, view.channel("em"), region), voxels
     )
+
+
+def test_a_folder_that_no_notification_told_of_is_found(world: IngestWorld):
+    """Seen to fail where only the folders are swept that are known to wait."""
+    world.put_stack(stack(12))
+    world.put("_DONE", b"")
+    world.process().drop.sweep()
+    world.pump()
+    assert world.job().state is State.COMPLETE
+
+
+def test_a_sweep_looks_at_some_of_very_many_folders_in_turn(world: IngestWorld):
+    """With a listing for each folder, however many slices it holds."""
+    names = [f"{token}{n:02d}" for n in range(20) for token in ("a", "a0", "a!")]
+    for name in names:
+        for z in range(2):
+            world.put(f"{z:04d}.png", b"", f"drop/{name}/em/")
+    for key in ("drop/a file", "drop/tk/file", "drop/.x/em/1.png", "drop/a00/.x/1.png"):
+        world.drop_store.put(key, b"", Overwrite())
+    world.put("0001.png", b"", f"drop/j/{'0' * 16}/{'0' * 12}/")
+    listings = Counted(world.drop_store)
+    world.drop_store = listings
+    for sweep in range(5):
+        listings.count = 0
+        world.process().drop.sweep()
+        assert listings.count <= 22, sweep
+    waiting = {each.folder for each in world.process().drop.waiting.all()}
+    assert waiting == {f"drop/{name}/em/" for name in names}
+
+
+class Counted:
+    """A store that counts its listings."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self.count = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
+        self.count += 1
+        return self._store.list(prefix, after)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ingest_queue.build import BuildOptions
 from ingest_queue.job import State
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.services.region import Region
@@ -130,4 +131,24 @@ def test_a_builder_that_is_overtaken_by_one_with_a_newer_slice_does_not_undo_it(
         overtake()
     world.pump()
     check_stored(world, second)
+    world.close()
+
+
+@pytest.mark.parametrize("moment", range(1, 32))
+def test_a_builder_whose_parts_another_has_stored_and_deleted_finds_no_fault(
+    tmp_path: Path, moment: int
+):
+    """Seen to fail where faults are not doubted when the chunk has changed: the job fails."""
+    dataset = catalog_world.dataset(imagesize_xyz=(20, 14, DEPTH), offset_xyz=(0, 0, OFFSET))
+    options = BuildOptions(keep_input=False)
+    world = disk_ingest_world(tmp_path, dataset=dataset, options=options)
+    world.populate()
+    voxels = stack(4, z=DEPTH)[0]
+    drop_all(world, voxels)
+    world.drop("_DONE", b"")
+    call = (world.job().id, 1, 0)
+    late = Interrupted(moment, lambda: world.process().ingest.build(*call))
+    world.process(late).ingest.build(*call)
+    world.pump()
+    check_stored(world, voxels)
     world.close()

@@ -1,0 +1,89 @@
+"""Removing the ingest jobs of a deleted channel: rows, digests, and what was uploaded to them."""
+
+from contextlib import suppress
+from itertools import islice
+
+from ingest_queue.digests import digests_folder
+from ingest_queue.job import JOBS, RUNNING, Job, channel_key, fetch_partition, list_key
+from ingest_queue.keys import job_folder
+from ingest_queue.ledger import FOLDERS
+from ndlambda.errors import PreconditionFailedError
+from ndlambda.stores.ports import MAX_TRANSACTION, Delete, ObjectStore, Table
+
+_MOST_DELETIONS = 10_000
+
+
+class IngestErasure:
+    """What ingest left of channels that are no more; files in folders of people stay.
+
+    Parameters
+    ----------
+    table, objects, drop
+        Where rows, digests and uploads are.
+    most_deletions
+        Rows or objects of one job that a run removes.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        objects: ObjectStore,
+        drop: ObjectStore,
+        most_deletions: int = _MOST_DELETIONS,
+    ) -> None:
+        self._table = table
+        self._objects = objects
+        self._drop = drop
+        self._most = most_deletions
+
+    def sweep(self, uid: str) -> bool:
+        """Remove the jobs of a channel to which nobody writes any more.
+
+        False when there is too much for one run. A job stays listed until nothing of it is left, so
+        that whoever dies on the way is followed by another who finds the rest.
+        """
+        partition, _ = channel_key(uid, "")
+        while rows := self._table.query(partition, limit=MAX_TRANSACTION).rows:
+            for row in rows:
+                if not self._remove(row.sk):
+                    return False
+                self._table.delete(partition, row.sk)
+        return True
+
+    def _remove(self, job_id: str) -> bool:
+        row = self._table.get(JOBS, job_id)
+        if row is None:
+            return True
+        job = Job.from_row(row)
+        partitions = [fetch_partition(job, n) for n in range(1, job.generation + 1)]
+        if not (
+            all(map(self._remove_rows, (job.partition, *partitions)))
+            and self._remove_objects(self._objects, digests_folder(job_id))
+            and self._remove_objects(self._drop, job_folder(job_id))
+        ):
+            return False
+        self._remove_names(job)
+        return True
+
+    def _remove_names(self, job: Job) -> None:
+        """Remove the rows under which a job is found."""
+        fed = self._table.get(FOLDERS, job.folder)
+        if fed is not None and fed.doc["job"] == job.id:
+            with suppress(PreconditionFailedError):  # it feeds a new job now
+                self._table.delete(FOLDERS, job.folder, fed.version)
+        names = ((RUNNING, job.id), list_key(job.owner_id, job.id), (JOBS, job.id))
+        self._table.transact([Delete(*name) for name in names])
+
+    def _remove_rows(self, partition: str) -> bool:
+        for _ in range(0, self._most, MAX_TRANSACTION):
+            rows = self._table.query(partition, limit=MAX_TRANSACTION).rows
+            if not rows:
+                return True
+            self._table.transact([Delete(row.pk, row.sk) for row in rows])
+        return False
+
+    def _remove_objects(self, store: ObjectStore, prefix: str) -> bool:
+        keys = [info.key for info in islice(store.list(prefix), self._most)]
+        for key in keys:
+            store.delete(key)
+        return len(keys) < self._most

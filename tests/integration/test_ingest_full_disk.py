@@ -1,0 +1,67 @@
+"""A disk on which nothing more can be written, as a bound on the size of files simulates it."""
+
+import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ingest_queue.job import State, read_message
+from ndlambda.errors import UpstreamError
+from ndlambda.stores.disk import DiskObjectStore
+from ndlambda.stores.ports import Overwrite
+from tests.support.ingest_world import disk_ingest_world, stack
+
+_MOST_BYTES = 2000
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Let every write fail that makes a file longer than ``_MOST_BYTES``."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_MOST_BYTES, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_an_object_is_wholly_there_or_not_at_all(tmp_path: Path):
+    store = DiskObjectStore(tmp_path)
+    store.put("a/b", b"old", Overwrite())
+    with full_disk(), pytest.raises(UpstreamError) as raised:
+        store.put("a/b", bytes(2 * _MOST_BYTES), Overwrite())
+    assert raised.value.retryable
+    kept = store.get("a/b")
+    assert kept is not None
+    assert bytes(kept.data) == b"old"
+    assert not list((tmp_path / ".temp").iterdir())
+
+
+def test_a_job_goes_on_when_there_is_room_again(tmp_path: Path):
+    """Nothing is a fault of the slices: what could not be stored is called for again."""
+    world = disk_ingest_world(tmp_path)
+    world.populate()
+    voxels = stack(1)
+    keys = world.put_stack(voxels)
+    world.notice(keys[:-1])
+    calls = [read_message(json.loads(message.body)) for message in world.builds.receive(10)]
+    assert calls
+    with full_disk():
+        for call in calls:
+            with pytest.raises(UpstreamError) as raised:
+                world.process().ingest.build(*call)
+            assert raised.value.retryable
+        with pytest.raises(UpstreamError):
+            world.notice(keys[-1:])
+    world.notice(keys[-1:])
+    world.lose_messages()
+    world.process().ingest.sweeper.sweep_all()
+    world.pump()
+    assert world.job().state is State.COMPLETE
+    assert not list(world.process().ingest.faults(world.job()))
+    np.testing.assert_array_equal(world.stored(), voxels[0])
+    world.close()
