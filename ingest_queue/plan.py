@@ -29,7 +29,7 @@ PER_CHUNK: Final[Mapping[str, int]] = {
     "S3 PUT": 2,  # the upload, the digests
     "S3 GET": 3,  # its ETag when it is noticed, its body, its ETag again before it is deleted
     "DynamoDB write": 8,  # where it lies, seen, built, and one of the set; some are conditional
-    "DynamoDB read": 24,
+    "DynamoDB read": 26,
     "SQS request": 6,  # notification and call: sent, received, deleted
     "Lambda request": 2,
     "HTTP API request": 1,  # leave to upload, and looking how far it is

@@ -3,11 +3,14 @@
 The order, for each supercuboid, is the whole of it:
 
 1. get the object;
-2. read the versions of the rows of labels that will vanish from a cuboid;
-3. enter the labels that will appear, unconditionally;
+2. enter the labels that will appear, unconditionally;
+3. read the versions of the rows of labels that will vanish from a cuboid;
 4. put the object if it is still the one that was got (every put has a write-id of its own, so its
    ETag is new even where the voxels are old ones);
-5. take the vanished labels out of rows that still have the version of step 2.
+5. take the vanished labels out of rows that still have the version of step 3.
+
+(Steps 2 and 3 may change places. In this order a label that leaves one cuboid of the object and
+comes to another, which is the same row, leaves no entry too many.)
 
 Suppose a cuboid ends with a label whose entry was taken out. Then its painter entered it before the
 taker read the version, so it got the object before the taker's put; the put of one of the two then
@@ -81,8 +84,8 @@ class LabelPainter:
             if change.is_none:
                 return
             gone = _members(change.vanished, first)
-            versions = self._index.versions(volume.scope, bucket, gone.keys())
             self._index.add(volume.scope, bucket, _members(change.appeared, first))
+            versions = self._index.versions(volume.scope, bucket, gone.keys())
             write_id = self._options.new_write_id()
             body = block.rewritten(change, write_id)
             try:

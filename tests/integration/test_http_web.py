@@ -334,6 +334,7 @@ def test_every_path_of_the_openapi_document_is_routed(
         "time",
         "count",
         "kind",
+        "chunk",
     )
     values |= dict.fromkeys(numbers, "1")
     for path, operations in openapi["paths"].items():

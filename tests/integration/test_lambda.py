@@ -167,7 +167,13 @@ def test_the_schedule_looks_after_lost_messages(built):
         "detail": {},
     }
     answer = chalice_app.resend_worker(sent, CONTEXT)
-    assert answer == {"erasures": 0, "propagations": 0, "waiting folders": 0, "ingests": 0}
+    assert answer == {
+        "erasures": 0,
+        "propagations": 0,
+        "waiting folders": 0,
+        "fetched ingests": 0,
+        "ingests": 0,
+    }
 
 
 def test_the_erase_worker_answers_queue_events(built):

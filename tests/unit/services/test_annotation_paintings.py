@@ -42,7 +42,7 @@ def painted(painting: BlockPainting | PointPainting) -> Labels:
 def test_a_block_is_painted_in_layers_of_supercuboids_so_that_none_is_written_twice() -> None:
     box = Box((3, 4, 5), (13, 9, 40))
     mask = np.random.default_rng(1).integers(0, 2, box.shape_zyx)
-    painting = BlockPainting(VOLUME, box, mask)
+    painting = BlockPainting(VOLUME, box, mask, np.count_nonzero(mask))
     blocks = painted(painting).blocks
     assert [(part.start_xyz[2], part.stop_xyz[2]) for part, _ in blocks] == [(5, 32), (32, 40)]
     assert np.array_equal(np.concatenate([labels[0] for _, labels in blocks]), mask * 7)
@@ -52,7 +52,7 @@ def test_a_block_is_painted_in_layers_of_supercuboids_so_that_none_is_written_tw
 
 def test_the_memory_of_a_block_does_not_grow_with_its_depth() -> None:
     shallow, deep = (
-        BlockPainting(VOLUME, box, np.zeros(box.shape_zyx, "?"))
+        BlockPainting(VOLUME, box, np.zeros(box.shape_zyx, "?"), 0)
         for box in (Box((0, 0, 0), (9, 9, 32)), Box((0, 0, 0), (9, 9, 1000)))
     )
     assert deep.nbytes == shallow.nbytes
