@@ -183,7 +183,7 @@ def test_a_named_job_goes_on_with_a_mended_source_and_verify_names_what_differs(
     assert "COMPLETE" in done.out
     assert "The source has other voxels." in done.out
     stored = run.stored()
-    assert (stored == mended).mean() > 0.6
+    assert (stored == mended).mean() > 0.5  # all but one chunk, of which the largest has 42 %
     assert ((stored == mended) | (stored == stack)).all()
     assert run(f"verify {job}").code == 0, "what is stored is what came"
 
