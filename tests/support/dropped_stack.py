@@ -22,7 +22,7 @@ CHANNEL = "em"
 _CUBOIDS_PER_AXIS = 2
 """Of a supercuboid, where nothing else was asked for; no answer of the server tells it."""
 _POLL_S = 0.1
-_PATIENCE_S = 90.0
+_PATIENCE_S = 300.0
 
 PutFile = Callable[[str, bytes], object]
 """Puts a file under its key into the drop store."""
