@@ -10,7 +10,7 @@ The order, for each supercuboid, is the whole of it:
 5. take the vanished labels out of rows that still have the version of step 3.
 
 (Steps 2 and 3 may change places. In this order a label that leaves one cuboid of the object and
-comes to another, which is the same row, leaves no entry too many.)
+comes to another, which is the same row, leaves no entry too many: ADR 0010.)
 
 Suppose a cuboid ends with a label whose entry was taken out. Then its painter entered it before the
 taker read the version, so it got the object before the taker's put; the put of one of the two then
