@@ -180,6 +180,8 @@ class Annotations:
     ) -> int:
         """Merge objects into the first of them, and give its id; may be repeated.
 
+        Voxels of large objects follow behind, unless a box is given.
+
         Parameters
         ----------
         ids
@@ -193,6 +195,8 @@ class Annotations:
         ------
         NotFoundError
             An id has no object.
+        InvalidArgumentError
+            A seed or neuron is merged with something else.
         """
         document: Document = {"ids": [int(number) for number in ids]}
         if resolution is not None:

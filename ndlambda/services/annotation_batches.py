@@ -40,6 +40,15 @@ class Batch:
             return self.paintings[0][1].nbytes
         return sum(painting.count for _, painting in self.paintings) * BYTES_A_POINT
 
+    @property
+    def supercuboids(self) -> int:
+        """How many supercuboids painting changes."""
+        found: dict[int, set[int]] = {}
+        for _, painting in self.paintings:
+            for touched in painting.touched():
+                found.setdefault(touched.resolution, set()).update(touched.codes)
+        return sum(map(len, found.values()))
+
     def paint(self, labels: LabelService, ids: Sequence[int], discipline: Discipline) -> None:
         """Paint objects that have these ids. May be repeated."""
         if len(self.paintings) == 1:

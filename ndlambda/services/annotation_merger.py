@@ -1,4 +1,4 @@
-"""Merging objects of an annotation channel: their voxels, then what is known of them."""
+"""Merging objects of an annotation channel: what is known of them, then their voxels."""
 
 from collections.abc import Sequence
 
@@ -6,18 +6,19 @@ from ndlambda.errors import InvalidArgumentError
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.services.label_volume import check_annotation
 from ndlambda.services.labels import LabelService
+from ndlambda.services.object_merge import ObjectMerge
 from ndlambda.services.ramon import Ramon
-from ndlambda.services.ramon_merge import RamonMerge
+from ndlambda.services.ramon_merge import check_types
 from ndlambda.services.region import Region
+from ndlambda.services.volume import VolumeService
 
 
 class AnnotationMerger:
     """Merges of objects with their voxels.
 
-    The order is: look whether all objects are there; relabel the voxels; let the objects of the
-    losers go into the survivor's. Every step may be done twice, and none hides from the next try
-    what is left to do: as long as a loser has voxels or fields, the same call finds them. So a call
-    that died anywhere is completed by its repetition.
+    The order is: look whether all objects are there; let the objects of the losers go into the
+    survivor's; relabel the voxels, or leave that to a worker where there are many. Every step may
+    be done twice, so a call that died anywhere is completed by its repetition, or by the worker.
 
     Voxels that somebody paints with a loser after they were looked for keep that label, as do those
     painted with any number that has no object.
@@ -26,12 +27,17 @@ class AnnotationMerger:
     ----------
     labels, ramon, merges
         Voxels, objects, and how objects merge.
+    volume
+        Knows which channels may be written, and how much at once.
     """
 
-    def __init__(self, labels: LabelService, ramon: Ramon, merges: RamonMerge) -> None:
+    def __init__(
+        self, labels: LabelService, ramon: Ramon, merges: ObjectMerge, volume: VolumeService
+    ) -> None:
         self._labels = labels
         self._ramon = ramon
         self._merges = merges
+        self._volume = volume
 
     def merge(
         self,
@@ -41,8 +47,8 @@ class AnnotationMerger:
         *,
         resolution: int | None = None,
         region: Region | None = None,
-    ) -> int:
-        """Let objects go into the first of them, and give its id.
+    ) -> list[int]:
+        """Let objects go into the first of them.
 
         Parameters
         ----------
@@ -56,6 +62,11 @@ class AnnotationMerger:
         region
             Relabel voxels inside of it only, and keep all objects.
 
+        Returns
+        -------
+        list of int
+            Those whose voxels a worker is still relabelling; their objects are gone.
+
         Raises
         ------
         NotFoundError
@@ -64,26 +75,27 @@ class AnnotationMerger:
         ResolutionNotFoundError, OutOfBoundsError
             The dataset has no such resolution or region.
         InvalidArgumentError
-            There is but one id, the channel is no annotation channel, or both a resolution and a
-            region are given.
+            There is but one id, a seed or neuron is merged with something else, the channel is no
+            annotation channel, or both a resolution and a region are given.
+        PayloadTooLargeError
+            The voxels in the region are in too many supercuboids.
         ReadOnlyChannelError, InvalidStateError
             The channel takes no writes now.
         WriteContentionError
-            Others keep painting the losers or changing the objects; the call may be repeated.
+            Others keep changing the objects, or the voxels in the region; the call may be
+            repeated.
         """
         check_annotation(channel)
+        self._volume.check_writable(channel)
         if resolution is not None and region is not None:
             raise InvalidArgumentError("A merge is limited to a resolution or to a region.")
         if len(set(ids)) < 2:
             raise InvalidArgumentError("A merge names a survivor and others beside it.")
         survivor, *losers = dict.fromkeys(ids)
         if region is not None:
-            self._ramon.get_many(channel, [survivor, *losers])
+            check_types(self._ramon.get_many(channel, [survivor, *losers]))
             self._labels.merge_labels_in(channel, region, survivor, losers)
-            return survivor
+            return []
         if resolution is not None:
             dataset.pyramid.level(resolution)
-        self._merges.check(channel, survivor, losers)
-        self._labels.merge_labels(dataset, channel, survivor, losers, resolution)
-        self._merges.merge(channel, survivor, losers)
-        return survivor
+        return self._merges.merge(dataset, channel, survivor, losers, resolution)

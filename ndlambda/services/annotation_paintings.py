@@ -22,6 +22,7 @@ from ndlambda.model.discipline import Discipline
 from ndlambda.services.label_box import mask_box
 from ndlambda.services.label_volume import LabelVolume
 from ndlambda.services.labels import LabelService
+from ndlambda.services.propagation_marks import Touched
 from ndlambda.services.region import Region
 from ndlambda.services.volume import VolumeService
 from ndlambda.space.box import XYZ, Box
@@ -55,6 +56,10 @@ class Painting(Protocol):
         """Give the voxels: zero-based, shape (n, 3), columns x, y, z."""
         ...
 
+    def touched(self) -> Iterator[Touched]:
+        """Iterate over the supercuboids that painting changes; some may come again."""
+        ...
+
     def paint(self, labels: LabelService, label: int, discipline: Discipline) -> None:
         """Paint the voxels. May be repeated."""
         ...
@@ -80,6 +85,12 @@ class PointPainting:
     def points(self) -> NDArray[np.int64]:
         """Give the voxels: zero-based, shape (n, 3), columns x, y, z."""
         return self._points(0, self.count)
+
+    def touched(self) -> Iterator[Touched]:
+        """Iterate over the supercuboids that painting changes; some may come again."""
+        volume = self.volume
+        for some in self._pieces():
+            yield from Touched.by_points(volume.channel, volume.level, volume.time_point, some)
 
     def check(self) -> None:
         """Make sure that the voxels can be painted; they may lie outside the image, as in ndstore.
@@ -112,9 +123,12 @@ class PointPainting:
 
     def paint(self, labels: LabelService, label: int, discipline: Discipline) -> None:
         """Paint the voxels. May be repeated."""
-        for start in range(0, self.count, _POINTS_AT_ONCE):
-            some = self._points(start, start + _POINTS_AT_ONCE)
+        for some in self._pieces():
             labels.paint_voxels(self.volume, some, label, discipline)
+
+    def _pieces(self) -> Iterator[NDArray[np.int64]]:
+        for start in range(0, self.count, _POINTS_AT_ONCE):
+            yield self._points(start, start + _POINTS_AT_ONCE)
 
     def _points(self, start: int, stop: int) -> NDArray[np.int64]:
         some = self.voxels_xyz[start:stop].astype(np.int64)
@@ -154,6 +168,10 @@ class BlockPainting:
         """Give the voxels: zero-based, shape (n, 3), columns x, y, z."""
         points: NDArray[np.int64] = np.argwhere(self.mask_zyx)[:, ::-1] + self.box.start_xyz
         return points
+
+    def touched(self) -> Iterator[Touched]:
+        """Iterate over the supercuboids that painting changes, zeros between voxels included."""
+        return Touched.by_region(self.volume.channel, self.region(self.box))
 
     def paint(self, labels: LabelService, label: int, discipline: Discipline) -> None:
         """Paint the voxels. May be repeated."""

@@ -22,7 +22,7 @@ from ndlambda.services.annotation_options import (
     Voxels,
     Wanted,
 )
-from ndlambda.services.label_reader import MAX_POINTS, LabelledPoints
+from ndlambda.services.label_reader import LabelledPoints
 from ndlambda.services.label_shapes import Admit
 from ndlambda.services.label_volume import LabelVolume, check_annotation
 from ndlambda.services.label_zoom import Shown, zoomed_level
@@ -33,6 +33,9 @@ from ndlambda.services.volume import VolumeService
 from ndlambda.space.box import XYZ, Box
 from ndlambda.space.grid import cell_range
 from ndlambda.wire.ramon import AnnotationVoxels, BoundingBox, CuboidPart, RamonItem
+
+MAX_POINTS = 1 << 25
+"""Most voxels that one call lists point by point: 400 MB."""
 
 _POINT_BYTES = 24
 """Of a listed voxel: three coordinates, twice while lists are joined."""

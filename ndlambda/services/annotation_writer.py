@@ -3,44 +3,47 @@
 The order of effects makes what a crash leaves behind harmless, and a repetition complete:
 
 1. All items are looked at; a fault in any of them refuses the upload, and nothing has changed.
-2. Ids: the counter is raised over those that the caller chose, then new ones are reserved, in one
-   block. Ids that nobody comes to use are lost, never given twice.
-3. Voxels, in the order of the items; small ones that follow one another at once.
-4. Objects: new ones are stored, or those there are replaced. So whoever finds a new object finds
-   all of its voxels.
+2. Ids: those that the caller chose are never given to others from here on (``label_ids``), then
+   new ones are reserved, in one block. Ids that nobody comes to use are lost, never given twice.
+3. New ids whose objects have voxels are claimed (``annotation_claims``): of two uploads of one id
+   only one goes on from here.
+4. Voxels, in the order of the items; small ones that follow one another at once.
+5. Objects: new ones are stored in the places of their claims, or those there are replaced. So
+   whoever finds a new object finds all of its voxels.
 
-An upload of chosen ids that broke off during step 4 has stored some of its objects. Repeating it
-finds these as they are in the body, and completes the rest. Only when nothing is left to complete
-are they "used already". An upload of new ids is given others when repeated. It paints over what the
-broken one painted; but with ``PRESERVE`` and ``EXCEPTION`` those labels, of which there are no
-objects, are in its way. Whoever wants to repeat such uploads reserves ids first.
-
-Two uploads of one chosen id at the same time may both paint, and the slower is refused: then its
-voxels stay, and belong to the object of the faster. Nobody who reserves ids meets this.
+An upload of chosen ids that broke off has left claims or, in step 5, some of its objects. Repeating
+it finds these as they are in the body, and completes the rest. Only when nothing is left to
+complete are they "used already". An upload of new ids is given others when repeated. It paints over
+what the broken one painted; but with ``PRESERVE`` and ``EXCEPTION`` those labels, of which there
+are no objects, are in its way. Whoever wants to repeat such uploads reserves ids first.
 """
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Final
 
-from ndlambda.errors import AlreadyExistsError, InvalidArgumentError, PayloadTooLargeError
+import numpy as np
+
+from ndlambda.errors import InvalidArgumentError, PayloadTooLargeError
 from ndlambda.model.catalog import Channel, Dataset
-from ndlambda.model.ramon import Annotation, RamonType, check, to_document
-from ndlambda.services.annotation_batches import batches
+from ndlambda.model.ramon import Annotation, check, to_document
+from ndlambda.services.annotation_batches import Batch, batches
+from ndlambda.services.annotation_claims import Claims, claim_of, find_stored
 from ndlambda.services.annotation_options import WriteMode
 from ndlambda.services.annotation_paintings import Painter
 from ndlambda.services.label_ids import check_label
 from ndlambda.services.label_volume import check_annotation
 from ndlambda.services.labels import LabelService
 from ndlambda.services.ramon import Ramon
-from ndlambda.services.ramon_rows import ObjectRows, State, state_of
+from ndlambda.services.ramon_merge import WITHOUT_VOXELS
+from ndlambda.services.ramon_rows import Claim, ObjectRows
 from ndlambda.services.volume import VolumeService
 from ndlambda.stores.ports import MAX_ROW_BYTES
 from ndlambda.wire.ramon.contract import RamonItem
 
-_WITHOUT_VOXELS: Final = frozenset({RamonType.SEED, RamonType.NEURON})
-_READ_AT_ONCE: Final = 100
 _LONGEST_OBJECT: Final = MAX_ROW_BYTES - 256
 """Bytes of its JSON text; the rest is for keys and marks of the row."""
 
@@ -56,6 +59,8 @@ class AnnotationWriter:
         Tells which ids were ever stored, those of deleted objects among them.
     volume
         Knows which channels and boxes may be written, and how much memory there is.
+    clock
+        Unix seconds, by which claims vanish.
     """
 
     def __init__(
@@ -64,11 +69,13 @@ class AnnotationWriter:
         ramon: Ramon,
         rows: ObjectRows,
         volume: VolumeService,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._labels = labels
         self._ramon = ramon
         self._rows = rows
         self._volume = volume
+        self._clock = clock
 
     def upload(
         self, dataset: Dataset, channel: Channel, items: Sequence[RamonItem], mode: WriteMode
@@ -78,21 +85,67 @@ class AnnotationWriter:
         painter = Painter(dataset, channel, mode.discipline, self._volume)
         for item in items:
             _check_item(channel, item, mode)
-        paint = batches([painter.plan(item.data) for item in items], self._volume.most_voxels)
-        stored = self._check_known(channel, [item.ramon for item in items], mode)
-        with self._volume.budget.hold(max((batch.nbytes for batch in paint), default=0)):
-            ramons = self._with_ids(channel, [item.ramon for item in items], mode)
+        planned = [painter.plan(item.data) for item in items]
+        paint = batches(planned, self._volume.most_voxels)
+        self._labels.check_painted(sum(batch.supercuboids for batch in paint))
+        ramons = [item.ramon for item in items]
+        if mode.data_only or mode.update:
+            return self._change(channel, ramons, paint, mode)
+        claims = {
+            index: claim_of(item, mode.discipline)
+            for index, item in enumerate(items)
+            if planned[index]
+        }
+        return self._create(channel, ramons, paint, claims, mode)
+
+    def _change(
+        self,
+        channel: Channel,
+        ramons: Sequence[Annotation],
+        paint: Sequence[Batch],
+        mode: WriteMode,
+    ) -> list[int]:
+        """Paint voxels of ids that are known, and put new objects in the places of the old."""
+        ids = [ramon.id for ramon in ramons]
+        if mode.update:
+            self._ramon.get_many(channel, _distinct(ids))
+        with self._held(paint):
             for batch in paint:
-                batch.paint(self._labels, [ramon.id for ramon in ramons], mode.discipline)
+                batch.paint(self._labels, ids, mode.discipline)
         if mode.data_only:
             return []
-        if mode.update:
-            for ramon in ramons:
-                self._ramon.update(channel, ramon)
-        else:
-            new = [ramon for ramon in ramons if ramon.id not in stored]
-            self._ramon.create_reserved(channel, new)
-        return [ramon.id for ramon in ramons]
+        for ramon in ramons:
+            self._ramon.update(channel, ramon)
+        return ids
+
+    def _create(
+        self,
+        channel: Channel,
+        ramons: Sequence[Annotation],
+        paint: Sequence[Batch],
+        claims: Mapping[int, Claim],
+        mode: WriteMode,
+    ) -> list[int]:
+        """Claim ids, paint voxels and store objects; claims come by the index of the object."""
+        chosen = {ramon.id: ramon for ramon in ramons if ramon.id}
+        _distinct([ramon.id for ramon in ramons if ramon.id])
+        own = {ramons[index].id: claim for index, claim in claims.items()}
+        stored = find_stored(self._rows, channel.uid, chosen, own)
+        with self._held(paint):
+            given = self._with_ids(channel, ramons)
+            ids = [ramon.id for ramon in given]
+            new = {ids[index]: claim for index, claim in claims.items() if ids[index] not in stored}
+            held = Claims(self._rows, channel.uid, new, self._clock)
+            for batch in paint:
+                held.keep()
+                batch.paint(self._labels, ids, mode.discipline)
+        objects = [ramon for ramon in given if ramon.id not in stored]
+        self._ramon.create_reserved(channel, objects, held.rows())
+        return ids
+
+    def _held(self, paint: Sequence[Batch]) -> AbstractContextManager[None]:
+        """Give the context in which there is memory for painting."""
+        return self._volume.budget.hold(max((batch.nbytes for batch in paint), default=0))
 
     def reserve(self, channel: Channel, count: int) -> int:
         """Give the first of consecutive ids; see ``Annotations.reserve``."""
@@ -108,41 +161,9 @@ class AnnotationWriter:
         check_annotation(channel)
         self._volume.check_writable(channel)
 
-    def _check_known(
-        self, channel: Channel, ramons: Sequence[Annotation], mode: WriteMode
-    ) -> frozenset[int]:
-        """Make sure that ids are known or new as they should be; give those stored already."""
-        if mode.data_only:
-            return frozenset()
-        chosen = {ramon.id: ramon for ramon in ramons if ramon.id}
-        if len(chosen) < sum(1 for ramon in ramons if ramon.id):
-            raise InvalidArgumentError("An id occurs twice in one upload.")
-        if mode.update:
-            self._ramon.get_many(channel, list(chosen))
-            return frozenset()
-        stored = self._find(channel.uid, list(chosen))
-        for number, state in stored.items():
-            if len(stored) == len(chosen) or state != chosen[number]:
-                raise AlreadyExistsError(f"The id {number} is used already.", id=number)
-        return frozenset(stored)
-
-    def _find(self, uid: str, ids: Sequence[int]) -> dict[int, State]:
-        """Give what ids stand for; those never stored are not in the answer."""
-        found: dict[int, State] = {}
-        for start in range(0, len(ids), _READ_AT_ONCE):
-            found |= self._rows.find_many(uid, ids[start : start + _READ_AT_ONCE])
-        for number, state in found.items():
-            if state is None:  # its creation broke off between two transactions
-                found[number] = state_of(self._rows.find_settled(uid, number))
-        return found
-
-    def _with_ids(
-        self, channel: Channel, ramons: Sequence[Annotation], mode: WriteMode
-    ) -> list[Annotation]:
+    def _with_ids(self, channel: Channel, ramons: Sequence[Annotation]) -> list[Annotation]:
         """Give objects with their ids, which from here on nobody else is given."""
-        chosen = max((ramon.id for ramon in ramons), default=0)
-        if chosen and not (mode.data_only or mode.update):
-            self._labels.ids.claim(channel, chosen)
+        self._labels.ids.claim_all(channel, np.array([ramon.id for ramon in ramons], np.uint64))
         nameless = sum(1 for ramon in ramons if not ramon.id)
         following = self._labels.ids.reserve(channel, nameless) if nameless else 0
         given: list[Annotation] = []
@@ -155,6 +176,13 @@ class AnnotationWriter:
         return given
 
 
+def _distinct(ids: Sequence[int]) -> Sequence[int]:
+    """Make sure that every id is that of one object."""
+    if len(set(ids)) < len(ids):
+        raise InvalidArgumentError("An id occurs twice in one upload.")
+    return ids
+
+
 def _check_item(channel: Channel, item: RamonItem, mode: WriteMode) -> None:
     """Refuse an object that cannot be uploaded whatever else is there."""
     ramon = item.ramon
@@ -162,7 +190,7 @@ def _check_item(channel: Channel, item: RamonItem, mode: WriteMode) -> None:
         raise InvalidArgumentError(
             f"Object {ramon.id} has {', '.join(item.ignored)} without XYZOFFSET.", id=ramon.id
         )
-    if item.data is not None and ramon.ramon_type in _WITHOUT_VOXELS:
+    if item.data is not None and ramon.ramon_type in WITHOUT_VOXELS:
         raise InvalidArgumentError(
             f"Object {ramon.id} is a {ramon.ramon_type.name.lower()} and has no voxels of its own.",
             id=ramon.id,

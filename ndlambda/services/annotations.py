@@ -129,8 +129,8 @@ class Annotations:
         *,
         resolution: int | None = None,
         region: Region | None = None,
-    ) -> int:
-        """Merge objects into the first of them, and give its id. May be repeated.
+    ) -> list[int]:
+        """Merge objects into the first of them. May be repeated.
 
         Parameters
         ----------
@@ -143,6 +143,11 @@ class Annotations:
         region
             Relabel voxels of a box only, and keep the objects.
 
+        Returns
+        -------
+        list of int
+            Those whose voxels a worker is still relabelling; their objects are gone.
+
         Raises
         ------
         ReadOnlyChannelError, InvalidStateError
@@ -150,7 +155,10 @@ class Annotations:
         NotFoundError
             An id has no object.
         InvalidArgumentError
-            It is no annotation channel, or there is nothing to merge.
+            It is no annotation channel, there is nothing to merge, or a seed or neuron is merged
+            with something else.
+        PayloadTooLargeError
+            The voxels in the box are in more supercuboids than one call changes.
         WriteContentionError
             Others kept changing the same voxels or objects.
         """

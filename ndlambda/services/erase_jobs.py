@@ -1,4 +1,4 @@
-"""What is still to be erased, as rows; the queue only calls the worker to them."""
+"""What is still to be erased or relabelled, as rows; the queue only calls the worker to them."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from ndlambda.errors import MalformedBodyError, PreconditionFailedError
 from ndlambda.services import rows
-from ndlambda.stores.ports import Delete, Put, Queue, Row, Table
+from ndlambda.stores.ports import MAX_TRANSACTION, Delete, Put, Queue, Row, Table
 
 PARTITION = "erase"
 LONGEST_DELAY_S = 900
@@ -27,6 +27,8 @@ class EraseKind(StrEnum):
     PROJECT = "project"
     CHANNEL = "channel"
     OBJECT = "object"
+    MERGE = "merge"
+    """Not erased: the label of an object becomes that of the one that it went into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class EraseJob:
     ----------
     id
         The uid of the dataset, project or channel, so that deleting twice is one job; of an
-        object, the channel's uid, ``#`` and its label.
+        object, the channel's uid, ``#`` and its label; of a merge, more behind that.
     name
         Of the dataset or project; ``PROJECT/CHANNEL`` of a channel, and of an object's.
     deleted_at
@@ -46,6 +48,8 @@ class EraseJob:
         Unix seconds for which the worker was last called.
     swept
         Whether a whole pass over the objects was made.
+    resolution
+        The only one that a merge is about; None: all.
     """
 
     id: str
@@ -54,6 +58,7 @@ class EraseJob:
     deleted_at: float
     called_at: float
     swept: bool = False
+    resolution: int | None = None
 
     @property
     def prefix(self) -> str:
@@ -68,7 +73,7 @@ class EraseJob:
     @property
     def label(self) -> int:
         """Of an object's voxels."""
-        return int(self.id.partition("#")[2])
+        return int(self.id.split("#")[1])
 
     @property
     def row(self) -> Row:
@@ -86,12 +91,19 @@ class EraseJob:
             deleted_at=doc["deleted_at"],
             called_at=doc["called_at"],
             swept=doc["swept"],
+            resolution=doc.get("resolution"),
         )
 
 
 def object_job_id(channel_uid: str, label: int) -> str:
     """Give the job that erases the voxels of an object."""
     return f"{channel_uid}#{label}"
+
+
+def merge_job_id(channel_uid: str, label: int, resolution: int | None) -> str:
+    """Give the job that relabels the voxels of an object that went into another."""
+    where = "all" if resolution is None else f"{resolution}"
+    return f"{object_job_id(channel_uid, label)}#merge#{where}"
 
 
 def job_id_of(body: str) -> str:
@@ -128,10 +140,12 @@ class EraseJobs:
         self._queue = queue
         self._clock = clock
 
-    def new(self, job_id: str, kind: EraseKind, name: str) -> EraseJob:
+    def new(
+        self, job_id: str, kind: EraseKind, name: str, resolution: int | None = None
+    ) -> EraseJob:
         """Give a job that begins now; it is stored with ``put_action``."""
         now = self._clock()
-        return EraseJob(job_id, kind, name, deleted_at=now, called_at=now)
+        return EraseJob(job_id, kind, name, now, now, resolution=resolution)
 
     def put_action(self, job: EraseJob) -> Put:
         """Give the action that stores a job, for the transaction that removes its thing."""
@@ -149,6 +163,17 @@ class EraseJobs:
     def end(self, job_id: str) -> None:
         """Remove a job that has nothing left to do."""
         self._table.delete(PARTITION, job_id)
+
+    def end_all(self, job_ids: Sequence[str]) -> None:
+        """Remove such jobs."""
+        for start in range(0, len(job_ids), MAX_TRANSACTION):
+            some = job_ids[start : start + MAX_TRANSACTION]
+            self._table.transact([self.delete_action(job_id) for job_id in some])
+
+    def is_merging(self, channel_uid: str, label: int) -> bool:
+        """Tell whether voxels of an object are still being relabelled."""
+        first = f"{object_job_id(channel_uid, label)}#merge#"
+        return bool(self._table.query(PARTITION, first=first, last=f"{first}~", limit=1).rows)
 
     def call(self, job_ids: Sequence[str], delay_s: float = 0) -> None:
         """Call the worker to jobs, after their rows are stored."""

@@ -35,7 +35,7 @@ class Erasure:
     jobs
         What is still to be erased.
     erase_object
-        Does a job of kind ``OBJECT`` (``ObjectErasureWorker.run``).
+        Does a job of kind ``OBJECT`` or ``MERGE`` (``ObjectWorker.run``).
     grace_s
         Seconds from a deletion to the last pass over its objects; longer than any writer lives.
     clock
@@ -82,7 +82,7 @@ class Erasure:
         match job.kind:
             case EraseKind.CHANNEL:
                 self._erase_channel(job)
-            case EraseKind.OBJECT:
+            case EraseKind.OBJECT | EraseKind.MERGE:
                 self._erase_object(job)
             case EraseKind.DATASET | EraseKind.PROJECT:
                 self._cascade.finish(job)

@@ -11,9 +11,9 @@ _PAGES_A_RUN = 100
 class LabelErasure:
     """The rows of labels and objects of channels that are no more.
 
-    Whoever paints or makes objects raises the counter before entering anything, so a channel
-    without a counter has no rows. The counter goes only when nobody can be writing any more: one
-    that has begun does not raise it again.
+    Whoever paints or makes objects moves a counter of ids before entering anything, so a channel
+    without their row has no others. It goes only when nobody can be writing any more: one that has
+    begun does not move them again.
 
     Parameters
     ----------

@@ -4,7 +4,7 @@
 pk                        sk                                      row
 ========================  ======================================  ===============================
 ``label#U#SS``            ``LABEL#RR#TTTTTTTT#BUCKET``            members: cuboids with the label
-``label#U``               ``ids``                                 counter ``last``: id given last
+``label#U``               ``ids``                                 counters of ``label_ids``
 ========================  ======================================  ===============================
 
 U is the channel's uid, LABEL (16), RR (2), TTTTTTTT (8: time) and BUCKET (14) are hexadecimal. A

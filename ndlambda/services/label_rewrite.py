@@ -83,9 +83,16 @@ class LabelRewrite:
         )
 
     def in_region(
-        self, channel: Channel, region: Region, labels: Collection[int], edit: PartEdit
+        self,
+        channel: Channel,
+        region: Region,
+        labels: Collection[int],
+        edit: PartEdit,
+        check: Callable[[int], None],
     ) -> None:
         """Edit the part that lies in a region of all supercuboids that have labels there.
+
+        ``check`` is called with their number first, and may refuse it.
 
         Raises
         ------
@@ -94,6 +101,7 @@ class LabelRewrite:
         WriteContentionError
             Other writers kept winning one supercuboid.
         """
+        targets: list[tuple[LabelVolume, int]] = []
         for volume in LabelVolume.of_region(channel, region):
             cells = volume.cells(region.box)
             codes = {
@@ -101,11 +109,12 @@ class LabelRewrite:
                 for label in labels
                 for cuboid in self._index.cuboids(volume.scope, label, cells).tolist()
             }
-            targets = [(volume, code) for code in sorted(codes)]
-            with self._marks.writing(channel, partial(_touched, targets)):
-                self._painter.edit_all(
-                    (*target, partial(_inside, edit, *target, region.box)) for target in targets
-                )
+            targets += [(volume, code) for code in sorted(codes)]
+        check(len(targets))
+        with self._marks.writing(channel, partial(_touched, targets)):
+            self._painter.edit_all(
+                (*target, partial(_inside, edit, *target, region.box)) for target in targets
+            )
 
 
 def _supercuboids(

@@ -1,8 +1,8 @@
 """Labels of annotation channels: painted, erased, merged, found.
 
 Boxes and points are zero-based voxels of one resolution (dataset offset already taken away). Every
-change keeps the index of labels a superset of the truth (``label_painter``) and the counter of ids
-above every label that was painted.
+change keeps the index of labels a superset of the truth (``label_painter``), and every label that
+was painted out of the room of ids that are given (``label_ids``).
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -80,8 +80,8 @@ class LabelService:
     ) -> None:
         """Paint the non-zero voxels of an array over a region; zeros never erase.
 
-        A call that fails half-way may be repeated as it is. Labels that nobody asked for raise the
-        counter of ids first, so that none of them is given to anybody later.
+        A call that fails half-way may be repeated as it is. Labels that nobody asked for are taken
+        out of the room of ids first, so that none of them is given to anybody later.
 
         Parameters
         ----------
@@ -111,7 +111,7 @@ class LabelService:
         if is_zero(labels):
             return
         if discipline is not Discipline.REDUCE:
-            self.ids.claim(channel, int(labels.max()))
+            self.ids.claim_all(channel, labels)
 
         def edits() -> Iterator[tuple[LabelVolume, int, Edit]]:
             for volume, array in zip(volumes, labels, strict=True):
@@ -164,14 +164,14 @@ class LabelService:
         channel = volume.channel
         self._volume.check_writable(channel)
         self._check_points(points_xyz)
-        largest = _check_labels(channel, labels, len(points_xyz))
+        _check_labels(channel, labels, len(points_xyz))
         if not len(points_xyz):
             return
         each = np.broadcast_to(np.asarray(labels, channel.dtype), len(points_xyz))
         if discipline is Discipline.EXCEPTION and not channel.exceptions:
             discipline = Discipline.PRESERVE
         if discipline is not Discipline.REDUCE:
-            self.ids.claim(channel, largest)
+            self.ids.claim_all(channel, each)
         touched = partial(Touched.by_points, channel, volume.level, volume.time_point, points_xyz)
         with self._volume.marks.writing(channel, touched):
             self._painter.edit_all(
@@ -237,12 +237,18 @@ class LabelService:
             The region leaves the volume.
         InvalidArgumentError, ReadOnlyChannelError, InvalidStateError
             As ``merge_labels``; the first also for a near-isotropic region.
+        PayloadTooLargeError
+            The labels are in too many supercuboids there.
         WriteContentionError
             Other writers kept winning one supercuboid.
         """
         edit = self._merging(channel, survivor, losers)
         region.check()
-        self._rewrite.in_region(channel, region, losers, edit)
+        self._rewrite.in_region(channel, region, losers, edit, self.check_painted)
+
+    def check_painted(self, supercuboids: int) -> None:
+        """Refuse more supercuboids than one call may change; see ``VolumeOptions``."""
+        self._options.check_painted(supercuboids)
 
     def _merging(self, channel: Channel, survivor: int, losers: Collection[int]) -> PartEdit:
         check_annotation(channel)
@@ -322,18 +328,17 @@ def _merged(
     return block.relabelled(losers, survivor, box)
 
 
-def _check_labels(channel: Channel, labels: int | NDArray[Any], points: int) -> int:
-    """Make sure that labels of some points can be painted, and give the largest."""
+def _check_labels(channel: Channel, labels: int | NDArray[Any], points: int) -> None:
+    """Make sure that labels of some points can be painted."""
     if isinstance(labels, int):
         check_label(channel, labels)
-        return labels
+        return
     if labels.shape != (points,):
         raise ShapeMismatchError(f"{points} voxels have labels of the shape {labels.shape}.")
     if labels.dtype != channel.dtype:
         raise DataTypeMismatchError(f"The labels are {labels.dtype}, the channel {channel.dtype}.")
     for label in {int(labels.min()), int(labels.max())} if points else ():
         check_label(channel, label)
-    return int(labels.max(initial=0))
 
 
 def _by_supercuboid(

@@ -4,19 +4,13 @@ The job is stored in the transaction that deletes the object, and ended in the o
 its voxels are erased. So a request that dies in between is completed by the worker.
 """
 
+from collections.abc import Collection
 from typing import Final
 
-from ndlambda.errors import (
-    ChannelNotFoundError,
-    InvalidStateError,
-    ProjectNotFoundError,
-    ReadOnlyChannelError,
-    WriteContentionError,
-)
+from ndlambda.errors import WriteContentionError
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.services import rows
 from ndlambda.services.erase_jobs import (
-    LONGEST_DELAY_S,
     EraseJob,
     EraseJobs,
     EraseKind,
@@ -26,14 +20,10 @@ from ndlambda.services.finder import Finder
 from ndlambda.services.label_index import LabelIndex, Scope
 from ndlambda.services.label_volume import LabelVolume
 from ndlambda.services.labels import LabelService
-from ndlambda.services.ramon import Ramon
 from ndlambda.stores.ports import Delete, Put
 
 LARGE_SUPERCUBOIDS: Final = 64
-"""An object in more supercuboids, at all resolutions and times together, is left to the worker."""
-
-_REFUSED_S: Final = 60.0
-"""Seconds until the worker tries again where the channel takes no writes."""
+"""What is in more supercuboids, at all resolutions and times together, is left to the worker."""
 
 
 class ObjectErasure:
@@ -74,7 +64,8 @@ class ObjectErasure:
         -------
         bool
             Whether it is erased. Otherwise a job is stored and called for: there is much to do, or
-            others keep painting the object.
+            others keep painting the object. (Or one is at work that gives its voxels to the object
+            that it was merged into.)
 
         Raises
         ------
@@ -83,8 +74,10 @@ class ObjectErasure:
         ProjectNotFoundError
             The channel's project is gone.
         """
-        dataset = _dataset(self._finder, channel.project)
-        if not self._is_large(dataset, channel, annotation_id):
+        if self._jobs.is_merging(channel.uid, annotation_id):
+            return False  # its voxels are those of another object
+        dataset = dataset_of(self._finder, channel.project)
+        if not is_large(self._index, dataset, channel, [annotation_id]):
             try:
                 self._labels.erase_label(dataset, channel, annotation_id)
             except WriteContentionError:
@@ -98,11 +91,22 @@ class ObjectErasure:
         job_id = object_job_id(channel.uid, annotation_id)
         return self._jobs.new(job_id, EraseKind.OBJECT, f"{channel.project}/{channel.name}")
 
-    def _is_large(self, dataset: Dataset, channel: Channel, label: int) -> bool:
-        volumes: dict[Scope, LabelVolume] = {}
-        found: set[tuple[Scope, int]] = set()
-        for page in self._index.entries(channel.uid, label):
+
+def is_large(
+    index: LabelIndex,
+    dataset: Dataset,
+    channel: Channel,
+    labels: Collection[int],
+    resolution: int | None = None,
+) -> bool:
+    """Tell whether labels are in more supercuboids (of one resolution) than a request changes."""
+    volumes: dict[Scope, LabelVolume] = {}
+    found: set[tuple[Scope, int]] = set()
+    for label in labels:
+        for page in index.entries(channel.uid, label):
             for entry in page:
+                if resolution not in {None, entry.scope.resolution}:
+                    continue
                 volume = volumes.get(entry.scope)
                 if volume is None:
                     volume = LabelVolume.of_scope(dataset, channel, entry.scope)
@@ -110,55 +114,16 @@ class ObjectErasure:
                 found.update((entry.scope, volume.supercuboid(code)[0]) for code in entry.codes)
             if len(found) > LARGE_SUPERCUBOIDS:
                 return True
-        return False
+    return False
 
 
-class ObjectErasureWorker:
-    """Does jobs of kind ``OBJECT``.
+def dataset_of(finder: Finder, project: str) -> Dataset:
+    """Give the dataset of a project.
 
-    Parameters
-    ----------
-    finder
-        Knows whether the channel is still there.
-    labels, ramon
-        Erases the voxels, and notes that they are erased.
-    jobs
-        Where the jobs are.
+    Raises
+    ------
+    ProjectNotFoundError
+        There is no such project.
     """
-
-    def __init__(self, finder: Finder, labels: LabelService, ramon: Ramon, jobs: EraseJobs) -> None:
-        self._finder = finder
-        self._labels = labels
-        self._ramon = ramon
-        self._jobs = jobs
-
-    def run(self, job: EraseJob) -> None:
-        """Erase the voxels of an object and end its job. Harmless when repeated or broken off.
-
-        With the channel the job ends, too: another erases all that the channel had. While the
-        channel takes no writes, or others keep painting the object, the job waits.
-        """
-        project, _, name = job.name.partition("/")
-        try:
-            dataset = _dataset(self._finder, project)
-            channel = rows.to_channel(self._finder.channel(project, name))
-        except (ProjectNotFoundError, ChannelNotFoundError):
-            self._jobs.end(job.id)
-            return
-        if channel.uid != job.channel_uid:
-            self._jobs.end(job.id)
-            return
-        # No worker lives longer, so this one is not joined by another while it lives.
-        self._jobs.postpone(job, LONGEST_DELAY_S)
-        try:
-            self._labels.erase_label(dataset, channel, job.label)
-            self._ramon.finish_deletion(channel, job.label)
-        except (ReadOnlyChannelError, InvalidStateError, WriteContentionError):
-            self._jobs.call_later(job, _REFUSED_S)
-            return
-        self._jobs.end(job.id)
-
-
-def _dataset(finder: Finder, project: str) -> Dataset:
     _, row = finder.project(project)
     return rows.to_dataset(row)

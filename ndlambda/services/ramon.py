@@ -1,10 +1,10 @@
 """RAMON objects of annotation channels: made, read, changed, found, merged and deleted.
 
-It knows neither permissions nor voxels: ids come from the channel's counter and voxels are erased
-by whoever paints, both given as small protocols (``ramon_ports``).
+It knows neither permissions nor voxels: ids come with the objects, and voxels are erased by whoever
+paints, given as a small protocol (``ramon_ports``).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ from ndlambda.model.ramon import (
     get_field,
     with_field,
 )
-from ndlambda.services.ramon_ports import IdAllocator, VoxelEraser
+from ndlambda.services.ramon_ports import VoxelEraser
 from ndlambda.services.ramon_query import ObjectFinder
 from ndlambda.services.ramon_rows import Gone, ObjectRows, state_of
 from ndlambda.stores.ports import Row, Table
@@ -50,8 +50,6 @@ class Ramon:
     ----------
     table
         Where they are (``services/ramon_keys.py`` says which rows).
-    ids
-        Gives ids.
     eraser
         Erases voxels of objects that are deleted.
     executor
@@ -61,62 +59,41 @@ class Ramon:
     def __init__(
         self,
         table: Table,
-        ids: IdAllocator,
         eraser: VoxelEraser,
         *,
         executor: Executor | None = None,
     ) -> None:
-        self._table = table
-        self._ids = ids
         self._eraser = eraser
         self._rows = ObjectRows(table)
         self._finder = ObjectFinder(table, executor)
 
     # making and reading
 
-    def create(self, channel: Channel, ramon: Annotation) -> int:
-        """Store a new object and give its id: its own, or a new one where that is 0.
+    def create_reserved(
+        self,
+        channel: Channel,
+        ramons: Sequence[Annotation],
+        claims: Mapping[int, Row] | None = None,
+    ) -> None:
+        """Store new objects whose ids were reserved or claimed for them, several a transaction.
+
+        After a failure some may be stored; whoever tries again reserves other ids. Claims are given
+        as the rows of their ids.
 
         Raises
         ------
         AlreadyExistsError
-            The id was given to an object before, even if that is deleted.
+            An id was given to an object before, even if that is deleted.
         ValidationError, PayloadTooLargeError
-            A value is refused, or all together are too long.
+            A value is refused, or all of one object are too long together.
         InvalidArgumentError
-            It is no annotation channel, or its voxels do not hold the id.
-        """
-        uid = _uid(channel)
-        check(ramon)
-        if ramon.id:
-            # First, so that no id that is counted up ever meets this one.
-            self._ids.claim(channel, ramon.id)
-            if not self._put_new(uid, ramon):
-                # What is there may be a creation that died half-way.
-                self._rows.find_settled(uid, ramon.id)
-                raise AlreadyExistsError(f"The id {ramon.id} is used already.", id=ramon.id)
-            return ramon.id
-        for _ in range(_ATTEMPTS):
-            given = replace(ramon, id=self._ids.reserve(channel, 1))
-            if self._put_new(uid, given):
-                return given.id
-        raise _contended(0)
-
-    def create_reserved(self, channel: Channel, ramons: Sequence[Annotation]) -> None:
-        """Store new objects whose ids were reserved for them, several a transaction.
-
-        After a failure some may be stored; whoever tries again reserves other ids.
-
-        Raises
-        ------
-        AlreadyExistsError, ValidationError, PayloadTooLargeError
-            As for ``create``.
+            It is no annotation channel.
         """
         uid = _uid(channel)
         for ramon in ramons:
             check(ramon)
         try:
-            self._rows.add_many(uid, ramons)
+            self._rows.add_many(uid, ramons, claims)
         except PreconditionFailedError as error:
             raise AlreadyExistsError("An id that should be new is used already.") from error
 
@@ -169,7 +146,7 @@ class Ramon:
         PreconditionFailedError
             It has another version.
         ValidationError, PayloadTooLargeError
-            As for ``create``.
+            A value is refused, or all together are too long.
         """
         check(ramon)
         self._change(channel, ramon.id, lambda _: ramon, if_version)
@@ -303,13 +280,6 @@ class Ramon:
         raise _contended(annotation_id)
 
     # inside
-
-    def _put_new(self, uid: str, ramon: Annotation) -> bool:
-        try:
-            self._rows.change(uid, ramon.id, None, ramon)
-        except PreconditionFailedError:
-            return False
-        return True
 
     def _change(
         self,

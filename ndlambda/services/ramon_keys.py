@@ -7,7 +7,6 @@ pk                              sk                       row
 ``ramon#U#field#S``             ``KEY#VALUE#ID``         empty: an object has this value of a field
 ``ramon#U#refer#T``             ``VALUE#KEY#ID``         empty: an object names another in a field
 ``ramon#U#pair#S``              ``KEY#VALUE#ID``         ``type``: an object has this pair
-``ramon#U#merged#S``            ``SURVIVOR#ID``          empty: an object went into the survivor
 ==============================  =======================  ===========================================
 
 ``U`` is the channel's uid, so a channel that is made anew never sees old objects. ``S`` is the id
@@ -50,7 +49,7 @@ _LONGEST_VALUE: Final = 700
 """Bytes of a sort key's parts; DynamoDB takes 1024 in all."""
 _ID_DIGITS: Final = 20
 _BEHIND_IDS: Final = "~"
-_PARTITIONS: Final = ("object", "field", "refer", "pair", "merged")
+_PARTITIONS: Final = ("object", "field", "refer", "pair")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +77,6 @@ def shards(uid: str, index: str, shard: int | None = None) -> list[str]:
 def object_key(uid: str, annotation_id: int) -> Key:
     """Give the key of an object's row."""
     return _partition(uid, "object", annotation_id), f"{annotation_id:0{_ID_DIGITS}d}"
-
-
-def merged_key(uid: str, survivor: int, annotation_id: int) -> Key:
-    """Give the key of the row that says what an object was merged into."""
-    sk = f"{survivor:0{_ID_DIGITS}d}#{annotation_id:0{_ID_DIGITS}d}"
-    return _partition(uid, "merged", annotation_id), sk
-
-
-def merged_span(survivor: int) -> Span:
-    """Give the rows of all that was merged into an object."""
-    start = f"{survivor:0{_ID_DIGITS}d}#"
-    return Span("merged", start, start + _BEHIND_IDS)
 
 
 def referring_span(annotation_id: int, key: str = "") -> Span:

@@ -1,11 +1,15 @@
 """Merging RAMON objects: what referred to the losers refers to the survivor; their fields go.
 
-Voxels are relabelled before this, by whoever paints. Where the losers went stays known: the row of
-each says so, and a row of the survivor lists it.
+Voxels are relabelled behind this (``object_merge``). Where a loser went stays in its row.
+
+Seeds and neurons have no voxels of their own: ndstore refuses such voxels in uploads, and reads a
+neuron as all of its segments. So voxels given to one are nobody's; and what names a neuron would
+name, merged into something else, none. They merge only with their like.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from typing import Final
 
 from ndlambda.errors import (
     InvalidArgumentError,
@@ -14,13 +18,14 @@ from ndlambda.errors import (
     WriteContentionError,
 )
 from ndlambda.model.catalog import Channel
-from ndlambda.model.ramon import Annotation, with_references_moved
-from ndlambda.services import ramon_keys as keys
+from ndlambda.model.ramon import Annotation, RamonType, with_references_moved
 from ndlambda.services.ramon_query import ObjectFinder
 from ndlambda.services.ramon_rows import Gone, ObjectRows, State, state_of
-from ndlambda.stores.ports import Action, Check, Put, Row, Table
+from ndlambda.stores.ports import Action, Check, Table
 
 _ATTEMPTS = 32
+WITHOUT_VOXELS: Final = frozenset({RamonType.SEED, RamonType.NEURON})
+"""Types of objects that have no voxels of their own."""
 
 
 class RamonMerge:
@@ -47,19 +52,36 @@ class RamonMerge:
             The survivor or a loser has no object. (A loser that went into this survivor before
             may be named again: so a merge is completed.)
         InvalidArgumentError
-            There are no losers, or the survivor is one.
+            There are no losers, or the survivor is one; or ``check_types``.
         """
         if not losers or survivor in losers:
             raise InvalidArgumentError("A merge names a survivor and others beside it.")
         states = self._rows.find_many(channel.uid, [survivor, *dict.fromkeys(losers)])
-        if not isinstance(states.get(survivor), Annotation):
+        kept = states.get(survivor)
+        if not isinstance(kept, Annotation):
             raise _not_found(survivor)
         for loser in losers:
             if not _may_lose(states.get(loser), survivor):
                 raise _not_found(loser)
+        living = [state for n in losers if isinstance(state := states[n], Annotation)]
+        check_types([kept, *living])
 
-    def merge(self, channel: Channel, survivor: int, losers: Sequence[int]) -> None:
+    def merge(
+        self,
+        channel: Channel,
+        survivor: int,
+        losers: Sequence[int],
+        begin: Callable[[int], Action] | None = None,
+    ) -> None:
         """Let losers go into the survivor, whose own fields stay as they are.
+
+        Parameters
+        ----------
+        channel, survivor, losers
+            What is merged.
+        begin
+            Gives what stores the job of relabelling a loser's voxels, for the transaction that
+            retires it; None where it has none.
 
         Raises
         ------
@@ -73,15 +95,24 @@ class RamonMerge:
         gone = frozenset(losers)
         self._move_references(uid, survivor, gone)
         for loser in dict.fromkeys(losers):
-            self._retire(uid, survivor, loser)
+            self._retire(uid, survivor, loser, [] if begin is None else [begin(loser)])
         # Again for those that were made while the losers were still there.
         self._move_references(uid, survivor, gone)
 
-    def list_merged(self, channel: Channel, survivor: int) -> list[int]:
-        """Give the ids that went into an object, ascending."""
-        listed = self._finder.merged_into(channel.uid, survivor)
-        states = self._rows.find_many(channel.uid, listed)
-        return [number for number in listed if states.get(number) == Gone(survivor)]
+    def find_heir(self, channel: Channel, loser: int) -> int | None:
+        """Give the object that has become of one that went into another; None: it is deleted."""
+        heir = loser
+        while isinstance(state := state_of(self._rows.find(channel.uid, heir)), Gone):
+            if state.merged_into is None:
+                return None
+            heir = state.merged_into
+        return heir
+
+    def complete(self, channel: Channel, loser: int) -> None:
+        """Let what still refers to a loser refer to its heir; for a merge that broke off."""
+        heir = self.find_heir(channel, loser)
+        if heir is not None:
+            self._move_references(channel.uid, heir, frozenset({loser}))
 
     def _move_references(self, uid: str, survivor: int, losers: frozenset[int]) -> None:
         found = self._finder.referring(uid, sorted(losers)).values()
@@ -104,7 +135,7 @@ class RamonMerge:
             return
         raise _contended(number)
 
-    def _retire(self, uid: str, survivor: int, loser: int) -> None:
+    def _retire(self, uid: str, survivor: int, loser: int, begin: Sequence[Action]) -> None:
         for _ in range(_ATTEMPTS):
             row = self._rows.find_settled(uid, loser)
             state = state_of(row)
@@ -116,16 +147,32 @@ class RamonMerge:
             if kept is None or not isinstance(state_of(kept), Annotation):
                 raise _not_found(survivor)
             # The check keeps two merges of the same objects from losing both.
-            also: list[Action] = [
-                Check(kept.pk, kept.sk, kept.version),
-                Put(Row(*keys.merged_key(uid, survivor, loser))),
-            ]
+            also: list[Action] = [Check(kept.pk, kept.sk, kept.version), *begin]
             try:
                 self._rows.change(uid, loser, row, Gone(merged_into=survivor), also)
             except PreconditionFailedError:
                 continue
             return
         raise _contended(loser)
+
+
+def check_types(ramons: Sequence[Annotation]) -> None:
+    """Make sure that objects are of types that merge.
+
+    Raises
+    ------
+    InvalidArgumentError
+        A seed or neuron is among others.
+    """
+    bare = [ramon for ramon in ramons if ramon.ramon_type in WITHOUT_VOXELS]
+    if bare and any(ramon.ramon_type is not bare[0].ramon_type for ramon in ramons):
+        odd = bare[0]
+        name = odd.ramon_type.name.lower()
+        raise InvalidArgumentError(
+            f"Object {odd.id} is a {name} and has no voxels of its own; a {name} merges only with "
+            "its like.",
+            id=odd.id,
+        )
 
 
 def _may_lose(state: State, survivor: int) -> bool:

@@ -1,21 +1,9 @@
-"""What objects need of the voxels below them: ids, and that those of deleted objects are erased."""
+"""What objects need of the voxels below them: that those of deleted objects are erased."""
 
 from typing import Protocol
 
 from ndlambda.model.catalog import Channel
 from ndlambda.stores.ports import Action
-
-
-class IdAllocator(Protocol):
-    """The counter of a channel's ids."""
-
-    def reserve(self, channel: Channel, count: int) -> int:
-        """Give the first of ``count`` ids in a row that nobody else gets."""
-        ...
-
-    def claim(self, channel: Channel, label: int) -> None:
-        """Make sure that an id which the caller chose is never given to anybody later."""
-        ...
 
 
 class VoxelEraser(Protocol):

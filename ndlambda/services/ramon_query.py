@@ -121,10 +121,6 @@ class ObjectFinder:
                     lists.setdefault(key, []).append(other)
         return found
 
-    def merged_into(self, uid: str, survivor: int) -> list[int]:
-        """Give the ids that rows list as merged into an object, ascending."""
-        return sorted(self._ids(uid, keys.merged_span(survivor)))
-
     def _candidates(self, uid: str, query: Query, within: AbstractSet[int] | None) -> set[int]:
         found: set[int] | None = None if within is None else set(within)
         for predicate in sorted(query.predicates, key=_breadth):

@@ -10,6 +10,9 @@ anybody can complete, since the object's row says what is under way:
 Each step checks the row's version, and whoever wants to change the object completes the steps
 first. So the index holds at least what ``now`` says at any time, nothing is left in it in the end,
 and a process that was overtaken cannot remove what a later change has added.
+
+While the voxels of a new object are painted, a claim (``{"now": {"claim": DIGEST}}``) has its place
+(``annotation_claims``).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -50,7 +53,20 @@ class Gone:
     erasing: bool = False
 
 
-State: TypeAlias = Annotation | Gone | None
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What stands for an object while its voxels are painted; the row vanishes by itself.
+
+    Attributes
+    ----------
+    digest
+        Names what is uploaded.
+    """
+
+    digest: str
+
+
+State: TypeAlias = Annotation | Gone | Claim | None
 """What an id stands for; None: it was never stored."""
 
 
@@ -74,10 +90,50 @@ class ObjectRows:
         found = self._table.batch_get([keys.object_key(uid, number) for number in ids])
         return {keys.id_of(row): state_of(row) for row in found.values()}
 
+    def find_all_settled(self, uid: str, ids: Sequence[int]) -> dict[int, Row]:
+        """Give objects' rows (``MAX_TRANSACTION`` at most) after completing what is under way."""
+        found = self._table.batch_get([keys.object_key(uid, number) for number in ids])
+        settled: dict[int, Row] = {}
+        for row in found.values():
+            number = keys.id_of(row)
+            now = self.find_settled(uid, number) if _is_under_way(row) else row
+            if now is not None:
+                settled[number] = now
+        return settled
+
+    def claim(
+        self, uid: str, claims: Mapping[int, Claim], rows: Mapping[int, Row], to: int
+    ) -> None:
+        """Put claims in the place of objects, in one transaction.
+
+        Parameters
+        ----------
+        uid, claims
+            By id; ``MAX_TRANSACTION`` at most.
+        rows
+            Those of the ids that have one, as they were read.
+        to
+            Unix seconds at which the claims vanish.
+
+        Raises
+        ------
+        PreconditionFailedError
+            A row has changed; nothing is claimed.
+        """
+        self._table.transact(
+            [
+                Put(
+                    Row(*keys.object_key(uid, number), doc=_doc(now=claim), expires=to),
+                    _unchanged(rows.get(number)),
+                )
+                for number, claim in claims.items()
+            ]
+        )
+
     def find_settled(self, uid: str, annotation_id: int) -> Row | None:
         """Give an object's row after completing the change that is under way, if any."""
         row = self.find(uid, annotation_id)
-        while row is not None and ("next" in row.doc or "last" in row.doc):
+        while row is not None and _is_under_way(row):
             # Where it fails, somebody else completes it, too, and is ahead.
             with suppress(PreconditionFailedError):
                 self._step(uid, row)
@@ -115,7 +171,7 @@ class ObjectRows:
         """
         old = state_of(row)
         key = keys.object_key(uid, annotation_id)
-        expect: Expectation = "absent" if row is None else row.version
+        expect = _unchanged(row)
         added, removed = _difference(uid, old, new)
         put = Put(Row(*key, doc=_doc(now=new)), expect)
         actions = [put, *also, *_puts(added), *_deletes(removed)]
@@ -132,22 +188,33 @@ class ObjectRows:
         # From here on the change will be made, by us or by whoever comes next.
         self.find_settled(uid, annotation_id)
 
-    def add_many(self, uid: str, ramons: Sequence[Annotation]) -> None:
+    def add_many(
+        self, uid: str, ramons: Sequence[Annotation], claims: Mapping[int, Row] | None = None
+    ) -> None:
         """Store new objects, as many a transaction as fit.
+
+        Parameters
+        ----------
+        uid, ramons
+            The objects.
+        claims
+            Settled rows that they take the place of; where none is given there must be none.
 
         Raises
         ------
         PreconditionFailedError
-            One of the ids was stored before; objects in front of it may be stored now.
+            One of the ids was stored before, or its row has changed; objects in front of it may be
+            stored now.
         PayloadTooLargeError
             As ``change``.
         """
         batch: list[Action] = []
         for ramon in ramons:
             row = Row(*keys.object_key(uid, ramon.id), doc=_doc(now=ramon))
-            actions = [Put(row, "absent"), *_puts(keys.index_rows(uid, ramon))]
+            claim = claims.get(ramon.id) if claims else None
+            actions = [Put(row, _unchanged(claim)), *_puts(keys.index_rows(uid, ramon))]
             if len(actions) > MAX_TRANSACTION:
-                self.change(uid, ramon.id, None, ramon)
+                self.change(uid, ramon.id, claim, ramon)
                 continue
             if len(batch) + len(actions) > MAX_TRANSACTION:
                 self._table.transact(batch)
@@ -174,6 +241,14 @@ class ObjectRows:
         for start in range(0, len(actions), size):
             unchanged = Check(row.pk, row.sk, row.version)
             self._table.transact([unchanged, *actions[start : start + size]])
+
+
+def _is_under_way(row: Row) -> bool:
+    return "next" in row.doc or "last" in row.doc
+
+
+def _unchanged(row: Row | None) -> Expectation:
+    return "absent" if row is None else row.version
 
 
 def _difference(uid: str, old: State, new: State) -> tuple[list[Row], list[Row]]:
@@ -206,6 +281,8 @@ def _document(state: State) -> dict[str, Any] | None:
             return None
         case Gone(merged_into, erasing):
             return {"gone": True, "merged_into": merged_into, "erasing": erasing}
+        case Claim(digest):
+            return {"claim": digest}
     return to_document(state)
 
 
@@ -214,4 +291,6 @@ def _state(annotation_id: int, document: Mapping[str, Any] | None) -> State:
         return None
     if document.get("gone"):
         return Gone(document["merged_into"], document["erasing"])
+    if "claim" in document:
+        return Claim(document["claim"])
     return from_document(annotation_id, document)

@@ -16,10 +16,10 @@ from ndlambda.errors import (
 from ndlambda.model.catalog import Channel
 from ndlambda.model.ramon import Annotation, Node, Predicate, Query, RamonType, Skeleton, check
 from ndlambda.model.ramon.fields import TYPE_KEY
+from ndlambda.services.label_ids import LabelIds
 from ndlambda.services.label_volume import check_annotation
 from ndlambda.services.pool import run_all
 from ndlambda.services.ramon import Ramon
-from ndlambda.services.ramon_ports import IdAllocator
 from ndlambda.services.volume import VolumeService
 from ndlambda.wire.skeleton.swc import ROOT, Swc, SwcNode, order_nodes
 
@@ -46,7 +46,7 @@ class Skeletons:
     """
 
     def __init__(
-        self, ramon: Ramon, ids: IdAllocator, volume: VolumeService, executor: Executor
+        self, ramon: Ramon, ids: LabelIds, volume: VolumeService, executor: Executor
     ) -> None:
         self._ramon = ramon
         self._ids = ids

@@ -7,7 +7,9 @@ from typing import Final
 from werkzeug.wrappers import Response
 
 from ndlambda.errors import MalformedBodyError, PayloadTooLargeError, UnknownNameError
+from ndlambda.model.catalog import Channel
 from ndlambda.web.delivery import deliver
+from ndlambda.web.intake import Intake, open_intake
 from ndlambda.web.routing import Context, Query
 from ndlambda.wire.ramon import Limits, RamonFormat, RamonItem, get_format
 
@@ -57,7 +59,23 @@ def check_length(context: Context, limit_bytes: int) -> None:
         )
 
 
-def read_objects(context: Context, body_format: RamonFormat, held: ExitStack) -> list[RamonItem]:
+def open_objects(context: Context, channel: Channel) -> Intake:
+    """Give a body of objects with their voxels, refused if it is too long.
+
+    Raises
+    ------
+    PayloadTooLargeError, UploadNotFoundError, InvalidArgumentError
+        See ``open_intake``.
+    """
+    return open_intake(context, channel, _most_bytes(context) + _SLACK_BYTES)
+
+
+def _most_bytes(context: Context) -> int:
+    """Give what the arrays of one body may need."""
+    return min(Limits().array_bytes, context.runtime.settings.memory_bytes // _SHARE)
+
+
+def read_objects(intake: Intake, body_format: RamonFormat, held: ExitStack) -> list[RamonItem]:
     """Read the objects of a body with their voxels.
 
     What the arrays inside need is only known when they are looked at: little memory is taken at
@@ -74,18 +92,17 @@ def read_objects(context: Context, body_format: RamonFormat, held: ExitStack) ->
     InvalidArgumentError, ValidationError
         The body is not of the format; see ``RamonFormat``.
     PayloadTooLargeError
-        The body, its objects or its arrays are over a limit.
+        Its objects or arrays are over a limit.
     QuotaExceededError
         The memory stayed taken.
     """
     assert body_format.decode is not None
-    budget, settings = context.runtime.volume.budget, context.runtime.settings
-    most = min(Limits().array_bytes, settings.memory_bytes // _SHARE)
-    check_length(context, most + _SLACK_BYTES)
-    length = _COPIES * (context.request.content_length or 0)
+    budget = intake.context.runtime.volume.budget
+    most = _most_bytes(intake.context)
+    length = _COPIES * intake.size_bytes
     at_first = min(_AT_FIRST_BYTES, most)
     with budget.hold(length + at_first):
-        body = context.request.get_data(cache=False)
+        body = intake.read()
         items = _decoded(body_format, body, at_first)
     if items is None:
         with budget.hold(length + most):
@@ -95,7 +112,9 @@ def read_objects(context: Context, body_format: RamonFormat, held: ExitStack) ->
     return items
 
 
-def _decoded(body_format: RamonFormat, body: bytes, array_bytes: int) -> list[RamonItem] | None:
+def _decoded(
+    body_format: RamonFormat, body: memoryview, array_bytes: int
+) -> list[RamonItem] | None:
     """Give the objects of a body, None where its arrays may need more memory than is held."""
     assert body_format.decode is not None
     try:

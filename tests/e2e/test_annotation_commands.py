@@ -10,12 +10,7 @@ from ndlambda.space.box import Box
 pytestmark = pytest.mark.e2e
 
 
-def test_objects_from_the_first_to_a_merge(server, tmp_path):
-    def run(line):
-        done = server.command(*line.split())
-        assert done.code == 0, (line, done.out, done.err)
-        return done.out
-
+def test_objects_from_the_first_to_a_merge(server, run, tmp_path):
     client = connect(server.url, server.key)
     client.datasets.create("anno", ximagesize=256, yimagesize=200, zimagesize=40, zoffset=1)
     client.projects("anno").create("anno")

@@ -30,7 +30,7 @@ from tests.support.annotation_world import (
     points,
 )
 from tests.support.faults import Crash, FaultPlan
-from tests.support.label_world import LabelWorld, missing
+from tests.support.label_world import LabelWorld, missing, points_of
 
 BOX = Box((120, 120, 10), (136, 136, 20))
 OVER = Box((130, 130, 12), (140, 140, 14))
@@ -109,8 +109,7 @@ def copied(folder: Path, name: str, pools: Any) -> AnnotationWorld:
 def seen(world: AnnotationWorld, channel: Channel) -> tuple[Any, ...]:
     """Give everything that anybody sees, and the jobs that are left."""
     volume = LabelVolume(channel, DATASET.pyramid.level(0), 0)
-    read = world.own.labels.read
-    voxels = {n: sorted(map(tuple, read.voxels_of(volume, n).tolist())) for n in LABELS}
+    voxels = {n: sorted(points_of(world.own.labels, volume, n).tolist()) for n in LABELS}
     states = ObjectRows(world.table).find_many(channel.uid, LABELS)
     return world.stored(channel), states, voxels, world.image(channel).tobytes(), world.jobs
 
@@ -151,7 +150,7 @@ def check_invariants(world: AnnotationWorld, channel: Channel, plan: FaultPlan) 
     labels = LabelWorld(world.objects, world.table, *world.pools)
     truth = labels.truth(DATASET, channel)
     assert not missing(truth, labels.indexed(channel)), plan.log
-    last = world.own.labels.ids.last(channel)
+    last = world.own.labels.ids.room(channel).last
     objects = world.stored(channel)
     assert last >= max((label for _, label in truth), default=0), plan.log
     assert last >= max((ramon.id for ramon in objects), default=0), plan.log

@@ -1,10 +1,6 @@
 """Objects deleted with their voxels, at once and by the worker, on files and on the AWS stores."""
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -21,18 +17,12 @@ from ndlambda.services.ramon_keys import partitions
 from ndlambda.services.ramon_rows import Gone, ObjectRows
 from ndlambda.services.volume import UNDER_PROPAGATION
 from ndlambda.space.box import Box
-from tests.support.annotation_world import DATASET, AnnotationWorld, block, disk_world, points
-from tests.support.catalog_world import GRACE_S, Clock
+from tests.support.annotation_world import DATASET, AnnotationWorld, block, points
+from tests.support.catalog_world import GRACE_S
 
 NEW = WriteMode()
 LARGE = Box((0, 0, 0), (200, 150, 40))
 """In two supercuboids."""
-
-
-@pytest.fixture(scope="module")
-def pools() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
-    with ThreadPoolExecutor(4) as first, ThreadPoolExecutor(4) as second:
-        yield first, second
 
 
 @pytest.fixture(autouse=True)
@@ -41,28 +31,14 @@ def one_supercuboid_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def disk(tmp_path: Path, pools: Any) -> AnnotationWorld:
-    made = disk_world(tmp_path, pools)
-    made.populate()
-    return made
+def disk(annotations_on_disk: AnnotationWorld) -> AnnotationWorld:
+    return annotations_on_disk
 
 
 @pytest.fixture(params=["disk", "moto"])
-def world(request: pytest.FixtureRequest, pools: Any) -> AnnotationWorld:
-    if request.param == "disk":
-        on_disk: AnnotationWorld = request.getfixturevalue("disk")
-        return on_disk
-    from ndlambda.stores import aws
-
-    config = request.getfixturevalue("moto_config")
-    name = f"deletions-{uuid4().hex}"
-    aws.create_bucket(config, name)
-    aws.create_table(config, name)
-    aws.create_queue(config, name)
-    stores = aws.S3ObjectStore(config, name), aws.DynamoTable(config, name)
-    made = AnnotationWorld(*stores, aws.SqsQueue(config, name), Clock(), pools)
-    made.populate()
-    return made
+def world(request: pytest.FixtureRequest) -> AnnotationWorld:
+    on_store: AnnotationWorld = request.getfixturevalue(f"annotations_on_{request.param}")
+    return on_store
 
 
 def filled(world: AnnotationWorld, name: str = "labels") -> Channel:

@@ -1,9 +1,8 @@
 """Objects merged with their voxels: everywhere, at one resolution, in a box, and after crashes."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -21,22 +20,31 @@ from ndlambda.errors import (
     InvalidStateError,
     NotFoundError,
     OutOfBoundsError,
+    PayloadTooLargeError,
     ReadOnlyChannelError,
     ResolutionNotFoundError,
-    WriteContentionError,
 )
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.model.ramon import Neuron, Segment, Synapse, parse_query
+from ndlambda.model.ramon import Neuron, Seed, Segment, Synapse, parse_query
 from ndlambda.services.annotation_options import Voxels
 from ndlambda.services.label_volume import LabelVolume
-from ndlambda.services.ramon_merge import RamonMerge
+from ndlambda.services.ramon_rows import Gone, ObjectRows
 from ndlambda.services.volume import UNDER_PROPAGATION
 from ndlambda.services.volume_options import VolumeOptions
 from ndlambda.space.box import Box
 from tests.support.faults import Crash, FaultPlan
-from tests.support.label_world import DATASET, channel, filled, missing, region
+from tests.support.label_world import (
+    DATASET,
+    channel,
+    filled,
+    missing,
+    own_labels,
+    points_of,
+    region,
+)
 from tests.support.object_world import Model, ObjectWorld, Process, disk_world
+from tests.support.stored_objects import store
 
 CHANNEL = channel(endtime=2)
 BOX = Box((116, 60, 10), (132, 64, 20))
@@ -45,12 +53,6 @@ NEXT, OVER = BOX.shifted((16, 0, 0)), BOX.shifted((8, 2, 4))
 FAR = Box((0, 140, 33), (9, 150, 40))
 """In another supercuboid."""
 ALL = parse_query([])
-
-
-@pytest.fixture(scope="module")
-def pools() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
-    with ThreadPoolExecutor(4) as first, ThreadPoolExecutor(4) as second:
-        yield first, second
 
 
 @pytest.fixture
@@ -70,35 +72,36 @@ def populate(process: Process) -> list[Model]:
         model.add(process.labels, 0, OVER, 2)
         model.add(process.labels, 0, NEXT, 1)
         model.add(process.labels, 0, FAR, 4)
-    for ramon in (
+    store(
+        process,
+        CHANNEL,
         Segment(1, author="survivor"),
         Segment(2, neuron=6),
         Segment(3),
         Segment(4, parentseed=2),
         Synapse(5, segments=(1, 2, 3)),
         Neuron(6),
-    ):
-        process.ramon.create(CHANNEL, ramon)
+    )
     return models
 
 
 def check_voxels(world: ObjectWorld, models: list[Model]) -> None:
     """Compare all labels, own and extra, with the models, and the index with the truth."""
-    read = world.service().read
+    labels = world.service()
     for time_point, model in enumerate(models):
         for level in DATASET.pyramid.all_levels():
             volume, resolution = LabelVolume(CHANNEL, level, time_point), level.resolution
             whole = region(DATASET, level.box, time_point, resolution)
-            shown = read.cutout_of(CHANNEL, whole, range(1, 7))[0]
             own, extra = model.own[resolution], model.extra[resolution]
-            np.testing.assert_array_equal(np.where(own > 0, shown, 0), own)
+            found = own_labels(world.objects, world.executor, DATASET, CHANNEL, whole)
+            np.testing.assert_array_equal(found, own)
             for label in range(1, 7):
-                points = read.voxels_of(volume, label)[:, ::-1]
+                points = points_of(labels, volume, label)[:, ::-1]
                 expected = np.argwhere(model.mask(resolution, [label]))
                 np.testing.assert_array_equal(
                     np.unique(points, axis=0), np.unique(expected, axis=0)
                 )
-            listed = read.exceptions_in(CHANNEL, whole)
+            listed = labels.read.exceptions_in(CHANNEL, whole)
             pairs = sum(int(mask.sum()) for mask in extra.values())
             assert np.count_nonzero(listed.labels[:, 1:]) == pairs
     assert world.indexed(CHANNEL) == world.truth(DATASET, CHANNEL)
@@ -119,7 +122,7 @@ def test_losers_go_into_the_survivor_everywhere(world: ObjectWorld) -> None:
     models = populate(process)
     check_voxels(world, models)
     for _ in range(2):  # done again, it does nothing
-        assert process.merger.merge(DATASET, CHANNEL, [1, 2, 3, 2]) == 1
+        assert process.merger.merge(DATASET, CHANNEL, [1, 2, 3, 2]) == []
         everywhere(models, 1, [2, 3])
         check_voxels(world, models)
         assert objects(process) == [
@@ -128,7 +131,8 @@ def test_losers_go_into_the_survivor_everywhere(world: ObjectWorld) -> None:
             Synapse(5, segments=(1,)),
             Neuron(6),
         ]
-        assert RamonMerge(world.table).list_merged(CHANNEL, 1) == [2, 3]
+        states = ObjectRows(world.table).find_many(CHANNEL.uid, [2, 3])
+        assert states == dict.fromkeys((2, 3), Gone(merged_into=1))
         rows = [row for n in range(16) for row in world.table.query(f"label#u1#{n:02x}").rows]
         assert {int(row.sk[:16], 16) for row in rows} == {1, 4}
     with pytest.raises(NotFoundError):
@@ -140,7 +144,7 @@ def test_at_one_resolution_other_voxels_keep_their_labels_and_objects_merge(
 ) -> None:
     process = world.process()
     models = populate(process)
-    assert process.merger.merge(DATASET, CHANNEL, [2, 1], resolution=1) == 2
+    assert process.merger.merge(DATASET, CHANNEL, [2, 1], resolution=1) == []
     for model in models:
         model.relabel(1, 2, [1], DATASET.pyramid.level(1).box)
     check_voxels(world, models)
@@ -156,10 +160,36 @@ def test_in_a_region_voxels_change_and_objects_stay(world: ObjectWorld) -> None:
         merged = process.merger.merge(
             DATASET, CHANNEL, [1, 2, 3], region=region(DATASET, here, time_point=1)
         )
-        assert merged == 1
+        assert merged == []
         models[1].relabel(0, 1, [2, 3], here)
         check_voxels(world, models)
     assert objects(process) == before
+
+
+def test_a_region_with_more_supercuboids_than_a_call_changes_is_refused(world: ObjectWorld) -> None:
+    models = populate(world.process())
+    process = world.process(options=VolumeOptions(paint_supercuboids=1))
+    whole = region(DATASET, DATASET.pyramid.level(0).box)
+    with pytest.raises(PayloadTooLargeError):
+        process.merger.merge(DATASET, CHANNEL, [1, 2, 3], region=whole)
+    check_voxels(world, models)
+
+
+def test_seeds_and_neurons_merge_only_with_their_like(world: ObjectWorld) -> None:
+    """Seen to fail without ``check_types``: a neuron's label was painted, or a neuron lost."""
+    process = world.process()
+    models = populate(process)
+    store(process, CHANNEL, Neuron(7), Seed(8), Seed(9))
+    before = objects(process)
+    for ids in ([6, 1], [1, 6], [8, 1], [1, 2, 8], [6, 8]):
+        for limits in ({}, {"region": region(DATASET, BOX)}):
+            with pytest.raises(InvalidArgumentError, match="voxels of its own"):
+                process.merger.merge(DATASET, CHANNEL, ids, **limits)
+    check_voxels(world, models)
+    assert objects(process) == before
+    assert process.merger.merge(DATASET, CHANNEL, [7, 6]) == []
+    assert process.merger.merge(DATASET, CHANNEL, [8, 9]) == []
+    assert process.ramon.get(CHANNEL, 2).ramon == Segment(2, neuron=7)
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
@@ -276,7 +306,7 @@ def test_a_merge_that_dies_anywhere_is_completed_by_its_repetition(
         expected = stored(undisturbed), objects(undisturbed.process())
         reads = {"get", "query", "batch_get", "list", "whole_reads_are_cheap"}
         writes = [n for n, name in enumerate(dry.log, 1) if name.split(".")[1] not in reads]
-        assert len(writes) > 2
+        assert len(writes) >= 2
         for step in writes:
             world = copied(tmp_path, f"{step}", pools)
             with pytest.raises(Crash):
@@ -284,7 +314,7 @@ def test_a_merge_that_dies_anywhere_is_completed_by_its_repetition(
             truth = world.truth(DATASET, CHANNEL)
             assert not missing(truth, world.indexed(CHANNEL)), dry.log[step - 1]
 
-            assert STEPS[what](world.process()) == 1
+            assert STEPS[what](world.process()) == []
             world.service().sweeper.sweep(DATASET, CHANNEL)
             assert (stored(world), objects(world.process())) == expected
             assert world.indexed(CHANNEL) == undisturbed.indexed(CHANNEL)
@@ -299,8 +329,8 @@ def small(process: Process) -> list[Model]:
     models[0].add(process.labels, 0, NEXT, 1)
     models[0].add(process.labels, 0, OVER, 3)
     models[1].paint(process.labels, 1, Box((3, 3, 3), (5, 5, 5)), 2)
-    for ramon in (Segment(1), Segment(2, neuron=6), Segment(3), Synapse(5, segments=(2, 3))):
-        process.ramon.create(CHANNEL, ramon)
+    segments = Segment(1), Segment(2, neuron=6), Segment(3)
+    store(process, CHANNEL, *segments, Synapse(5, segments=(2, 3)))
     return models
 
 
@@ -369,7 +399,7 @@ def test_painters_of_a_loser_beside_a_merge_are_merged_too(
     assert {label for _, label in world.indexed(CHANNEL)} == {1, 3}
 
 
-def test_who_keeps_painting_a_loser_is_not_waited_for_for_ever(world: ObjectWorld) -> None:
+def test_who_keeps_painting_a_loser_is_left_to_the_worker(world: ObjectWorld) -> None:
     process = world.process()
     small(process)
     places = count(0, 40)
@@ -382,10 +412,11 @@ def test_who_keeps_painting_a_loser_is_not_waited_for_for_ever(world: ObjectWorl
 
     sweep = process.labels.sweeper.sweep
     process.labels.sweeper.sweep = lambda *args: (paint(), sweep(*args))[1]
-    with pytest.raises(WriteContentionError):
-        process.merger.merge(DATASET, CHANNEL, [1, 2])
-    assert [ramon.id for ramon in objects(process)] == [1, 2, 3, 5]
-    with suppress(WriteContentionError):
-        process.labels.sweeper.sweep = sweep
-        process.merger.merge(DATASET, CHANNEL, [1, 2])
+    assert process.merger.merge(DATASET, CHANNEL, [1, 2]) == [2]
     assert [ramon.id for ramon in objects(process)] == [1, 3, 5]
+    [job] = world.table.query("erase").rows
+    assert job.sk == "u1#2#merge#all"
+    process.labels.sweeper.sweep = sweep
+    assert process.merger.merge(DATASET, CHANNEL, [1, 2]) == []
+    assert not world.table.query("erase").rows
+    assert {label for _, label in world.truth(DATASET, CHANNEL)} == {1, 3}

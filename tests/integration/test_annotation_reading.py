@@ -1,7 +1,5 @@
 """Objects read with their voxels: stored and zoomed, own labels and extra ones, in every form."""
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,6 +38,7 @@ from ndlambda.voxels.select import keep_ids
 from ndlambda.wire.ramon import BoundingBox, RamonItem
 from tests.support.label_world import channel, filled, region
 from tests.support.object_world import Model, ObjectWorld, Process, disk_world
+from tests.support.stored_objects import store
 
 SLABS = Dataset(
     "slabs", (270, 141, 37), offset_xyz=(5, 6, 7), voxelres_xyz=(4, 4, 40), scalinglevels=2
@@ -54,12 +53,6 @@ CUBES = Dataset(
 BIG = 2**64 - 1
 BOX = Box((120, 100, 10), (140, 140, 20))
 OVER = Box((126, 110, 12), (135, 111, 18))
-
-
-@pytest.fixture(scope="module")
-def pools() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
-    with ThreadPoolExecutor(4) as first, ThreadPoolExecutor(4) as second:
-        yield first, second
 
 
 @pytest.fixture
@@ -161,8 +154,7 @@ def test_objects_are_shown_in_all_forms_as_numpy_shows_them(pools, small, data) 
         for resolution, box, label, extra in strokes:
             (model.add if extra else model.paint)(process.labels, resolution, box, label)
         model.channel = target = replace(target, propagate=propagate)
-        for ramon in (Segment(1, neuron=9), Segment(2, neuron=9), Neuron(9)):
-            process.ramon.create(target, ramon)
+        store(process, target, Segment(1, neuron=9), Segment(2, neuron=9), Neuron(9))
         resolution = data.draw(st.integers(0, 2), label="resolution")
         shown = {n: model.shown(world, resolution, [n]) for n in (1, 2, 3)}
         check_forms(process, model, 1, resolution, shown[1])
@@ -183,7 +175,7 @@ def test_a_region_shows_an_object_as_a_filtered_cutout_does(
     model = Model(dataset, target)
     model.paint(process.labels, 1, Box((30, 31, 3), (69, 60, 19)), 7)
     model.paint(process.labels, painted, Box((0, 0, 0), (20, 33, 10)), 7)
-    process.ramon.create(target, Segment(7))
+    store(process, target, Segment(7))
     level = dataset.pyramid.level(resolution)
     x, y, z = level.imagesize_xyz
     box = Box((3, 2, 1), (x - 3, y - 5, z - 1))
@@ -214,7 +206,7 @@ def test_an_object_has_the_voxels_where_its_label_is_an_extra_one(world: ObjectW
     model.paint(process.labels, 0, BOX, 1)
     model.add(process.labels, 0, OVER, BIG)
     for number in (1, BIG):
-        process.ramon.create(model.channel, Segment(number))
+        store(process, model.channel, Segment(number))
         check_forms(process, model, number, 0, model.mask(0, [number]))
     assert model.mask(0, [BIG]).sum() == OVER.voxels
     listed = process.reader.exceptions(model.channel, region(SLABS, OVER))
@@ -224,8 +216,8 @@ def test_an_object_has_the_voxels_where_its_label_is_an_extra_one(world: ObjectW
 
 def test_objects_come_in_the_order_asked_with_their_derived_lists(world: ObjectWorld) -> None:
     process, target = world.process(), channel()
-    for ramon in (Neuron(5), Segment(3, neuron=5), Segment(4, neuron=5), Organelle(6, segment=4)):
-        process.ramon.create(target, ramon)
+    segments = Segment(3, neuron=5), Segment(4, neuron=5)
+    store(process, target, Neuron(5), *segments, Organelle(6, segment=4))
     for wanted in (NoData(), Voxels(0)):
         items = process.reader.read(SLABS, target, [5, 4, 3, 5], wanted)
         assert [item.ramon.id for item in items] == [5, 4, 3]
@@ -243,7 +235,7 @@ def test_voxels_are_read_at_the_first_time_point_of_the_channel(world: ObjectWor
         box = BOX.shifted((time_point, 0, 0))
         place = region(SLABS, box, time_point)
         process.labels.paint(target, place, filled(box, 1), Discipline.OVERWRITE)
-    process.ramon.create(target, Segment(1))
+    store(process, target, Segment(1))
     for time_point in (3, 4):
         box = BOX.shifted((time_point, 0, 0))
         (item,) = process.reader.read(
@@ -279,8 +271,7 @@ def test_a_query_in_a_region_gives_objects_with_voxels_there(world: ObjectWorld)
     model.paint(process.labels, 0, BOX, 1)
     model.add(process.labels, 0, OVER, 2)
     model.paint(process.labels, 0, BOX.shifted((60, 0, 0)), 3)
-    for ramon in (Segment(1, status=1), Segment(2), Segment(3), Segment(4)):
-        process.ramon.create(model.channel, ramon)
+    store(process, model.channel, Segment(1, status=1), Segment(2), Segment(3), Segment(4))
     segments = parse_query(["type", "4"])
     over, beside = region(SLABS, OVER), region(SLABS, Box((120, 100, 10), (126, 140, 20)))
 
@@ -303,7 +294,7 @@ def test_stale_entries_of_the_index_do_not_widen_a_cutout(world: ObjectWorld) ->
     scope = LabelVolume(model.channel, SLABS.pyramid.level(0), 0).scope
     process.labels._index.add(scope, 0, {1: {30, 77, 500}, 2: {1}})
     for number in (1, 2):
-        process.ramon.create(model.channel, Segment(number))
+        store(process, model.channel, Segment(number))
         check_forms(process, model, number, 0, model.mask(0, [number]))
 
 
@@ -312,7 +303,7 @@ def test_what_lies_outside_the_image_is_read_where_it_was_painted(world: ObjectW
     points = np.array([[269, 0, 0], [300, 0, 0], [300, 0, 1849]])
     volume = LabelVolume(target, SLABS.pyramid.level(0), 0)
     process.labels.paint_voxels(volume, points, 1, Discipline.OVERWRITE)
-    process.ramon.create(target, Annotation(1))
+    store(process, target, Annotation(1))
     offset = np.array(SLABS.offset_xyz)
     (item,) = process.reader.read(SLABS, target, [1], Voxels(0))
     assert sorted(item.data.voxels_xyz.tolist()) == (points + offset).tolist()
@@ -324,7 +315,7 @@ def test_what_lies_outside_the_image_is_read_where_it_was_painted(world: ObjectW
 
 def test_an_id_without_object_fails_all(world: ObjectWorld) -> None:
     process, target = world.process(), channel()
-    process.ramon.create(target, Segment(1))
+    store(process, target, Segment(1))
     with pytest.raises(NotFoundError):
         process.reader.read(SLABS, target, [1, 2], NoData())
     for wanted in (Voxels(3), TightBox(9)):
@@ -334,7 +325,7 @@ def test_an_id_without_object_fails_all(world: ObjectWorld) -> None:
 
 def test_seeds_have_fields_only(world: ObjectWorld) -> None:
     process, target = world.process(), channel()
-    process.ramon.create(target, Seed(1))
+    store(process, target, Seed(1))
     assert process.reader.read(SLABS, target, [1], NoData())[0].data is None
     here = RegionCutout(region(SLABS, BOX))
     for wanted in (Voxels(0), TightCutout(0), here, TightBox(0), Cuboids(0)):
@@ -345,7 +336,7 @@ def test_seeds_have_fields_only(world: ObjectWorld) -> None:
 def test_what_has_no_labels_is_refused(world: ObjectWorld) -> None:
     process, target = world.process(), channel()
     image = channel(channel_type=ChannelType.IMAGE, datatype=DataType.UINT8)
-    process.ramon.create(target, Segment(1))
+    store(process, target, Segment(1))
     here = region(SLABS, BOX)
     for refused in (
         lambda: process.reader.read(SLABS, image, [1], NoData()),
@@ -375,7 +366,7 @@ def test_limits_hold_for_all_objects_of_a_call_together(
     for number in (1, 2):
         box = Box((10, 10 + 30 * number, 2), (50, 30 + 30 * number, 12))
         model.paint(writer.labels, 0, box, number)
-        writer.ramon.create(model.channel, Segment(number))
+        store(writer, model.channel, Segment(number))
     here = RegionCutout(region(SLABS, Box((0, 0, 0), (128, 128, 16))))
     limited = world.process(options=VolumeOptions(cutout_voxels=1 << 18))
     poor = world.process(memory_bytes=1 << 21)  # a block of one object
@@ -393,7 +384,7 @@ def test_limits_hold_for_all_objects_of_a_call_together(
 def test_memory_is_given_back(world: ObjectWorld) -> None:
     process, model = world.process(memory_bytes=1 << 24), Model(SLABS, channel())
     model.paint(process.labels, 0, BOX, 1)
-    process.ramon.create(model.channel, Annotation(1))
+    store(process, model.channel, Annotation(1))
     for wanted in (Voxels(0), Cuboids(0), RegionCutout(region(SLABS, BOX)), TightCutout(0)):
         with pytest.raises(PayloadTooLargeError):
             world.process(memory_bytes=1 << 15).reader.read(SLABS, model.channel, [1], wanted)
@@ -409,7 +400,7 @@ def test_what_would_be_magnified_without_measure_is_refused(
 ) -> None:
     process, model = world.process(), Model(CUBES, channel(resolution=2))
     model.paint(process.labels, 2, Box((0, 0, 0), (20, 20, 10)), 1)
-    process.ramon.create(model.channel, Segment(1))
+    store(process, model.channel, Segment(1))
     monkeypatch.setattr(label_shapes, "_MOST_SHOWN", 1000)
     with pytest.raises(PayloadTooLargeError):
         process.reader.read(CUBES, model.channel, [1], Voxels(0))
@@ -422,7 +413,7 @@ def test_an_object_of_many_cuboids_is_read_in_several_goes(
 ) -> None:
     process, model = world.process(), Model(SLABS, channel(cuboids_per_axis=1))
     model.paint(process.labels, 0, Box((0, 126, 14), (270, 130, 34)), 1)
-    process.ramon.create(model.channel, Segment(1))
+    store(process, model.channel, Segment(1))
     monkeypatch.setattr(label_shapes, "_CUBOIDS_AT_ONCE", 5)
     for resolution in (0, 1):
         check_forms(process, model, 1, resolution, model.shown(world, resolution, [1]))

@@ -1,11 +1,8 @@
 """Objects uploaded with their voxels, on files and on the AWS stores."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -27,23 +24,23 @@ from ndlambda.errors import (
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.model.ramon import Annotation, Neuron, Seed, Segment, Synapse
-from ndlambda.services import annotation_paintings
+from ndlambda.services import annotation_batches, annotation_paintings
 from ndlambda.services.annotation_options import WriteMode
 from ndlambda.services.label_volume import LabelVolume
 from ndlambda.services.volume import UNDER_PROPAGATION
 from ndlambda.services.volume_options import VolumeOptions
 from ndlambda.space.box import Box
 from ndlambda.space.morton import AXIS_LIMIT
+from ndlambda.stores.ports import MAX_TRANSACTION
 from ndlambda.wire.ramon.contract import AnnotationVoxels, CuboidPart, RamonItem
 from tests.support.annotation_world import (
     DATASET,
     OFFSET,
     AnnotationWorld,
     block,
-    disk_world,
     points,
 )
-from tests.support.catalog_world import Clock
+from tests.support.label_world import points_of
 
 NEW = WriteMode()
 UPDATE = WriteMode(update=True)
@@ -53,35 +50,15 @@ BOX = Box((100, 100, 10), (140, 140, 36))
 """In eight cuboids, of two layers of supercuboids."""
 
 
-@pytest.fixture(scope="module")
-def pools() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
-    with ThreadPoolExecutor(4) as first, ThreadPoolExecutor(4) as second:
-        yield first, second
-
-
 @pytest.fixture
-def disk(tmp_path: Path, pools: Any) -> AnnotationWorld:
-    made = disk_world(tmp_path, pools)
-    made.populate()
-    return made
+def disk(annotations_on_disk: AnnotationWorld) -> AnnotationWorld:
+    return annotations_on_disk
 
 
 @pytest.fixture(params=["disk", "moto"])
-def world(request: pytest.FixtureRequest, pools: Any) -> AnnotationWorld:
-    if request.param == "disk":
-        on_disk: AnnotationWorld = request.getfixturevalue("disk")
-        return on_disk
-    from ndlambda.stores import aws
-
-    config = request.getfixturevalue("moto_config")
-    name = f"annotations-{uuid4().hex}"
-    aws.create_bucket(config, name)
-    aws.create_table(config, name)
-    aws.create_queue(config, name)
-    stores = aws.S3ObjectStore(config, name), aws.DynamoTable(config, name)
-    made = AnnotationWorld(*stores, aws.SqsQueue(config, name), Clock(), pools)
-    made.populate()
-    return made
+def world(request: pytest.FixtureRequest) -> AnnotationWorld:
+    on_store: AnnotationWorld = request.getfixturevalue(f"annotations_on_{request.param}")
+    return on_store
 
 
 def everything(world: AnnotationWorld) -> Any:
@@ -146,7 +123,7 @@ def test_preserve_and_exception_meet_voxels_as_they_say(disk: AnnotationWorld) -
     assert (image == 2).sum() == over.voxels - 2 * 2 * 2
     writer.upload(DATASET, channel, [block(Segment(3), over)], exception)
     volume = LabelVolume(channel, DATASET.pyramid.level(0), 0)
-    assert len(disk.own.labels.read.voxels_of(volume, 3)) == over.voxels
+    assert len(points_of(disk.own.labels, volume, 3)) == over.voxels
     assert (disk.image(channel) == 1).sum() == BOX.voxels
 
 
@@ -202,7 +179,7 @@ def test_voxels_of_a_list_may_lie_outside_the_image(disk: AnnotationWorld) -> No
     far = [[5, 5, 1848], [AXIS_LIMIT - 1, 0, 0]]
     disk.own.writer.upload(DATASET, channel, [points(Segment(8), far)], NEW)
     volume = LabelVolume(channel, DATASET.pyramid.level(0), 0)
-    found = disk.own.labels.read.voxels_of(volume, 8)
+    found = points_of(disk.own.labels, volume, 8)
     assert sorted(found.tolist()) == sorted(far)
 
 
@@ -317,6 +294,11 @@ FAULTS: dict[str, tuple[WriteMode, RamonItem, type[NDLambdaError]]] = {
         points(Segment(), np.zeros((10_001, 3), int)),
         PayloadTooLargeError,
     ),
+    "voxels in more supercuboids than a call paints": (
+        NEW,
+        points(Segment(), [[256 * n, 0, 0] for n in range(10)]),
+        PayloadTooLargeError,
+    ),
     "block larger than a call paints": (NEW, block(Segment(), BOX), PayloadTooLargeError),
 }
 
@@ -326,7 +308,7 @@ def test_a_fault_in_the_last_item_leaves_everything_as_it_was(
     disk: AnnotationWorld, name: str
 ) -> None:
     channel = disk.channel()
-    writer = disk.process(options=VolumeOptions(cutout_voxels=10_000)).writer
+    writer = disk.process(options=VolumeOptions(10_000, paint_supercuboids=9)).writer
     known = [points(Annotation(number), [[number, 0, 0]]) for number in (1, 3, 30)]
     writer.upload(DATASET, channel, known, NEW)
     writer.delete(channel, [3])
@@ -335,6 +317,21 @@ def test_a_fault_in_the_last_item_leaves_everything_as_it_was(
     before = everything(disk)
     with pytest.raises(error):
         writer.upload(DATASET, channel, [good, item], mode)
+    assert everything(disk) == before
+
+
+def test_supercuboids_of_all_objects_of_a_body_are_counted(
+    disk: AnnotationWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Voxels painted together count a supercuboid once; painted one by one, each time."""
+    channel = disk.channel()
+    writer = disk.process(options=VolumeOptions(paint_supercuboids=4)).writer
+    spots = [points(Segment(), [[n, 0, 0], [n + 256, 0, 0]]) for n in range(3)]
+    assert writer.upload(DATASET, channel, [*spots, block(Segment(), BOX)], NEW) == [1, 2, 3, 4]
+    monkeypatch.setattr(annotation_batches, "TOGETHER", 1)
+    before = everything(disk)
+    with pytest.raises(PayloadTooLargeError, match="6 supercuboids"):
+        writer.upload(DATASET, channel, spots, NEW)
     assert everything(disk) == before
 
 
@@ -410,6 +407,8 @@ def test_a_body_that_was_stored_in_part_is_completed_and_a_complete_one_is_refus
 
 def test_more_objects_than_one_transaction_takes_are_all_stored(world: AnnotationWorld) -> None:
     channel = world.channel()
-    items = [RamonItem(Segment(kvpairs={"n": f"{number}"})) for number in range(130)]
-    assert world.own.writer.upload(DATASET, channel, items, NEW) == list(range(1, 131))
-    assert [ramon.kvpairs["n"] for ramon in world.stored(channel)] == [f"{n}" for n in range(130)]
+    pairs = [{f"{key}": f"{number}" for key in range(6)} for number in range(20)]
+    assert len(pairs) * len(pairs[0]) > MAX_TRANSACTION  # each pair is a row
+    items = [RamonItem(Segment(kvpairs=each)) for each in pairs]
+    assert world.own.writer.upload(DATASET, channel, items, NEW) == list(range(1, 21))
+    assert [ramon.kvpairs for ramon in world.stored(channel)] == pairs

@@ -16,10 +16,11 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
+from ndlambda.services.label_volume import LabelVolume
 from ndlambda.services.region import Region
 from ndlambda.stores.aws import AwsConfig, create_bucket, create_table
 from tests.support.label_painter import CHANNEL, LABELS, REGION, open_stores
-from tests.support.label_world import CUBES, LabelWorld, missing
+from tests.support.label_world import CUBES, LabelWorld, drawn, missing, own_labels
 
 WORKERS = 8
 OPERATIONS = 200
@@ -84,13 +85,13 @@ def check_end(stores: dict, logs: list[dict[str, np.ndarray]], pools) -> None:
     world = LabelWorld(*open_stores(stores), *pools)
     labels = world.service()
     level = CUBES.pyramid.level(0)
-    own = labels.read.cutout_of(CHANNEL, Region(level, REGION, (0, 1)), LABELS)[0]
+    own = own_labels(world.objects, world.executor, CUBES, CHANNEL, Region(level, REGION, (0, 1)))
     places = np.zeros(own.shape, "u1")
     bits = np.zeros(own.shape, "u1")
     for place, label in enumerate(LABELS):
         places[own == label] = place + 1
-        cutout = labels.read.cutout_of(CHANNEL, Region(level, REGION, (1, 2)), [label])[0]
-        bits[cutout == label] |= 1 << place
+        mask = drawn(labels, LabelVolume(CHANNEL, level, 1), [label])
+        bits[mask[REGION.slices_zyx()]] |= 1 << place
     check_own_labels(places, logs)
     check_sets(bits, logs)
 
@@ -115,7 +116,7 @@ def test_painters_on_moto(tmp_path: Path, moto_config: AwsConfig, pools) -> None
     create_bucket(moto_config, name)
     create_table(moto_config, name)
     stores = aws_stores(tmp_path, moto_config, name) | {"table": name}
-    check_end(stores, paint_together(stores, tmp_path, OPERATIONS if LONG else 25), pools)
+    check_end(stores, paint_together(stores, tmp_path, OPERATIONS if LONG else 15), pools)
 
 
 def test_painters_on_a_real_s3_server(tmp_path: Path, seaweed_config: AwsConfig, pools) -> None:
@@ -123,7 +124,7 @@ def test_painters_on_a_real_s3_server(tmp_path: Path, seaweed_config: AwsConfig,
     name = f"painters-{uuid4().hex[:12]}"
     create_bucket(seaweed_config, name)
     stores = aws_stores(tmp_path, seaweed_config, name)
-    check_end(stores, paint_together(stores, tmp_path, OPERATIONS if LONG else 60), pools)
+    check_end(stores, paint_together(stores, tmp_path, OPERATIONS if LONG else 30), pools)
 
 
 def aws_stores(folder: Path, config: AwsConfig, bucket: str) -> dict:

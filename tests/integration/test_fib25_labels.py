@@ -10,10 +10,11 @@ import pytest
 from numpy.typing import NDArray
 
 from ndlambda.services.label_volume import LabelVolume
+from ndlambda.services.label_zoom import Shown
 from ndlambda.services.labels import LabelService
 from ndlambda.space.box import Box
 from ndlambda.space.morton import encode_indices
-from tests.support.label_world import LabelWorld, disk_stores, region
+from tests.support.label_world import LabelWorld, disk_stores, drawn, labels_in, points_of, region
 from tests.support.truth_painter import CHANNEL, dataset_of, paint_all, read_truth
 
 WORKERS = 4
@@ -74,8 +75,8 @@ def test_index_box_and_size_of_every_body_are_the_truth(painted: Painted) -> Non
         codes = np.sort(encode_indices(np.argwhere(grid[number])[:, ::-1]))
         np.testing.assert_array_equal(read.cuboids_of(volume, body), codes)
         corners = [tuple(int(ends[side][number]) for ends in spans) for side in (0, 1)]
-        assert read.bounding_box(volume, body) == Box(*corners)
-        assert len(read.voxels_of(volume, body)) == sizes[number]
+        assert read.shapes.bounding_box(Shown(volume), [body]) == Box(*corners)
+        assert len(points_of(painted.service, volume, body)) == sizes[number]
 
 
 def test_ids_in_boxes_are_the_truth(painted: Painted) -> None:
@@ -84,20 +85,18 @@ def test_ids_in_boxes_are_the_truth(painted: Painted) -> None:
     for _ in range(50):
         ends = np.sort([random.choice(size + 1, 2, replace=False) for size in truth.shape[::-1]])
         box = Box(*(tuple(corner) for corner in ends.T.tolist()))
-        found = painted.service.read.ids_in(CHANNEL, region(dataset, box))
+        found = labels_in(painted.service, CHANNEL, region(dataset, box))
         expected = np.unique(truth[box.slices_zyx()])
         np.testing.assert_array_equal(found, expected[expected != 0])
 
 
 def test_the_largest_body_is_read_as_it_is(painted: Painted) -> None:
-    truth, read = painted.truth, painted.service.read
+    truth = painted.truth
     bodies, place = bodies_of(truth)
     largest = int(bodies[np.bincount(place.reshape(-1))[1:].argmax() + 1])
     mask = truth == largest
-    everywhere = region(dataset_of(truth), Box((0, 0, 0), truth.shape[::-1]))
-    cutout = read.cutout_of(CHANNEL, everywhere, [largest])
-    np.testing.assert_array_equal(cutout, np.where(mask, truth, 0)[None])
-    voxels = read.voxels_of(painted.volume, largest)
+    np.testing.assert_array_equal(drawn(painted.service, painted.volume, [largest]), mask)
+    voxels = points_of(painted.service, painted.volume, largest)
     assert len(voxels) == mask.sum() > 10**6
     found = np.zeros_like(mask)
     found[tuple(voxels[:, ::-1].T)] = True

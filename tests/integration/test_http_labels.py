@@ -8,11 +8,13 @@ import pytest
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.services.label_volume import LabelVolume
+from ndlambda.services.label_zoom import Shown
 from ndlambda.services.region import Region
 from ndlambda.space.pyramid import Scaling
 from tests.support import bodies
 from tests.support.app import Server, assert_problem, serving, v1_cutout
 from tests.support.bodies import Array, from_npy
+from tests.support.label_world import labels_in
 
 BRAIN = Dataset("labelled", (200, 100, 70), offset_xyz=(10, 20, 5), scaling=Scaling.ISOTROPIC)
 SHAPE = (3, 4, 5)
@@ -60,10 +62,10 @@ def test_an_upload_of_labels_enters_them_in_the_index(server: Server, way: str) 
     else:
         server.write(f"/sd/labelled/bodies/hdf5/{LEGACY}", bodies.hdf5({"bodies": filled(big)}))
     channel, region = whole(server, "bodies")
-    volume = LabelVolume(channel, region.level, 0)
-    found = server.runtime.labels.read.bounding_box(volume, big, tight=True)
+    shown = Shown(LabelVolume(channel, region.level, 0))
+    found = server.runtime.labels.read.shapes.bounding_box(shown, [big])
     assert (found.start_xyz, found.stop_xyz) == ((60, 60, 61), (65, 64, 64))
-    assert server.runtime.labels.ids.last(channel) == big
+    assert server.runtime.labels.ids.room(channel).last == big
 
 
 def test_preserve_paints_only_what_was_empty(server: Server) -> None:
@@ -89,7 +91,7 @@ def test_exception_keeps_the_label_that_was_there_and_the_new_one_beside_it(
     server.write(route("layered", "exception"), bodies.npy(filled(9, "uint32")))
     assert (stored(server, "layered") == 3).all()
     channel, region = whole(server, "layered")
-    assert set(server.runtime.labels.read.ids_in(channel, region, extras=True).tolist()) == {3, 9}
+    assert labels_in(server.runtime.labels, channel, region) == [3, 9]
 
 
 def test_exception_is_refused_where_the_channel_keeps_none(server: Server) -> None:

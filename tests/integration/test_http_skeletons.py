@@ -15,6 +15,7 @@ from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.model.ramon import Segment
 from tests.support.app import BRAIN, Server, assert_problem, serving
 from tests.support.fake_server import URL, WsgiTransport
+from tests.support.stored_objects import store
 from tests.unit.wire.test_swc import BAD
 
 SWC = b"# two cells\n2 3 1.5 2 3 .5 1\n1 1 0 0 0 1 -1\n7 1 9 9 9 1 -1\n"
@@ -87,7 +88,7 @@ def test_ids_that_are_no_skeletons_are_refused(
     server: Server, path: str, refused: int | None
 ) -> None:
     channel = server.runtime.catalog.get_channel("pr", "labels")
-    server.runtime.ramon.create(channel, Segment(5))
+    store(server.runtime, channel, Segment(5))
     ask = f"{path}/{{}}" if refused else f"{path}?ids={{}}"
     for ids, status, error in (
         ("5", 400, "InvalidArgumentError"),

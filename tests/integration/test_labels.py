@@ -1,7 +1,5 @@
 """Labels painted, found and erased, on files and on the AWS stores."""
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -14,17 +12,18 @@ from ndlambda.errors import (
     InvalidArgumentError,
     InvalidStateError,
     OutOfBoundsError,
-    PayloadTooLargeError,
     ReadOnlyChannelError,
     ShapeMismatchError,
 )
 from ndlambda.model.catalog import Channel
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services import label_reader
+from ndlambda.services.label_box import cuboids_box
 from ndlambda.services.label_ids import counter_key
-from ndlambda.services.label_index import Entry, Scope, entry_key
+from ndlambda.services.label_index import Entry, LabelIndex, Scope, entry_key
 from ndlambda.services.label_volume import LabelVolume
+from ndlambda.services.label_zoom import Shown
+from ndlambda.services.labels import LabelService
 from ndlambda.services.region import Region
 from ndlambda.services.volume import UNDER_PROPAGATION
 from ndlambda.space.box import Box
@@ -35,19 +34,17 @@ from tests.support.label_world import (
     LabelWorld,
     channel,
     disk_stores,
+    drawn,
     filled,
+    labels_in,
     missing,
+    own_labels,
+    points_of,
     region,
 )
 
 LEVEL = DATASET.pyramid.level(0)
 BIG = 2**64 - 1
-
-
-@pytest.fixture(scope="module")
-def pools() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
-    with ThreadPoolExecutor(4) as first, ThreadPoolExecutor(4) as second:
-        yield first, second
 
 
 @pytest.fixture(params=["disk", "moto"])
@@ -72,6 +69,10 @@ def volume(target: Channel, time_point: int = 0) -> LabelVolume:
     return LabelVolume(target, LEVEL, time_point)
 
 
+def box_of(labels: LabelService, target: Channel, label: int) -> Box | None:
+    return labels.read.shapes.bounding_box(Shown(volume(target)), [label])
+
+
 def test_what_is_painted_is_found_in_every_way(world: LabelWorld) -> None:
     labels, target = world.service(), channel()
     box, other = Box((100, 90, 5), (140, 140, 20)), Box((10, 10, 30), (20, 12, 33))
@@ -79,30 +80,30 @@ def test_what_is_painted_is_found_in_every_way(world: LabelWorld) -> None:
     labels.paint(target, region(DATASET, other), filled(other, 7), Discipline.OVERWRITE)
 
     whole = region(DATASET, LEVEL.box)
-    assert labels.read.ids_in(target, whole).tolist() == [7, BIG]
-    assert labels.read.ids_in(target, region(DATASET, other)).tolist() == [7]
-    assert labels.read.bounding_box(volume(target), BIG) == box
-    loose = labels.read.bounding_box(volume(target), BIG, tight=False)
-    assert loose == Box((0, 0, 0), (256, 256, 32))
-    points = labels.read.voxels_of(volume(target), 7)
-    assert points.dtype == np.uint32
-    expected = {(x, y, z) for x in range(10, 20) for y in (10, 11) for z in (30, 31, 32)}
-    assert sorted(map(tuple, points.tolist())) == sorted(expected)
-    cutout = labels.read.cutout_of(target, whole, [7])
-    assert (cutout == 7).sum() == other.voxels
-    assert set(np.unique(cutout)) == {0, 7}
+    assert labels_in(labels, target, whole) == [7, BIG]
+    assert labels_in(labels, target, region(DATASET, other)) == [7]
+    assert box_of(labels, target, BIG) == box
+    codes = labels.read.cuboids_of(volume(target), BIG)
+    assert codes.size == 8
+    assert cuboids_box(codes, LEVEL.cuboid_xyz) == Box((0, 0, 0), (256, 256, 32))
+    points = points_of(labels, volume(target), 7)
+    expected = [[x, y, z] for z in (30, 31, 32) for y in (10, 11) for x in range(10, 20)]
+    assert points.tolist() == expected  # cuboid by cuboid (z 32 is in the next), in C order
+    mask = drawn(labels, volume(target), [7])
+    assert mask.sum() == other.voxels
+    assert mask[other.slices_zyx()].all()
     assert world.indexed(target) == world.truth(DATASET, target)
-    assert labels.read.cuboids_of(volume(target), BIG).size == 8
-    assert labels.read.cuboids_of(volume(target), BIG, Box((0, 0, 0), (9, 9, 40))).size == 2
+    column = volume(target).cells(Box((0, 0, 0), (9, 9, 40)))
+    assert LabelIndex(world.table).cuboids(volume(target).scope, BIG, column).size == 2
 
 
 def test_an_unknown_label_is_nowhere(disk: LabelWorld) -> None:
     labels, target = disk.service(), channel()
-    assert labels.read.bounding_box(volume(target), 5) is None
-    assert labels.read.bounding_box(volume(target), 5, tight=False) is None
-    assert labels.read.voxels_of(volume(target), 5).shape == (0, 3)
-    assert labels.read.ids_in(target, region(DATASET, LEVEL.box)).size == 0
-    assert not labels.read.cutout_of(target, region(DATASET, LEVEL.box), [5]).any()
+    assert box_of(labels, target, 5) is None
+    assert labels.read.cuboids_of(volume(target), 5).size == 0
+    assert points_of(labels, volume(target), 5).shape == (0, 3)
+    assert labels_in(labels, target, region(DATASET, LEVEL.box)) == []
+    assert not drawn(labels, volume(target), [5]).any()
     assert len(labels.read.exceptions_in(target, region(DATASET, LEVEL.box)).points_xyz) == 0
     labels.erase_label(DATASET, target, 5)
     assert disk.objects.get(volume(target).key(0)) is None
@@ -117,14 +118,17 @@ def test_extra_labels_are_read_with_their_label_and_listed(world: LabelWorld) ->
         labels.paint_voxels(volume(target), points, label, Discipline.EXCEPTION)
 
     here = region(DATASET, over)
-    assert labels.read.ids_in(target, here).tolist() == [1]
-    assert labels.read.ids_in(target, here, extras=True).tolist() == [1, 2, 3]
+    assert (own_labels(world.objects, world.executor, DATASET, target, here) == 1).all()
+    assert labels_in(labels, target, here) == [1, 2, 3]
     beside = region(DATASET, Box((120, 1, 0), (136, 4, 4)))
-    assert labels.read.ids_in(target, beside, extras=True).tolist() == [1]
-    assert labels.read.bounding_box(volume(target), 3) == over
-    assert len(labels.read.voxels_of(volume(target), 3)) == 4
-    for asked, shown in (([3], 3), ([2, 3], 2), ([1, 2], 1)):
-        assert set(np.unique(labels.read.cutout_of(target, here, asked))) == {shown}
+    assert labels_in(labels, target, beside) == [1]
+    assert box_of(labels, target, 3) == over
+    assert len(points_of(labels, volume(target), 3)) == 4
+    assert len(points_of(labels, volume(target), 1)) == box.voxels
+    for asked, voxels in (([3], 4), ([2, 3], 4), ([1, 2], box.voxels)):
+        mask = drawn(labels, volume(target), asked)
+        assert mask[over.slices_zyx()].all()
+        assert mask.sum() == voxels
     listed = labels.read.exceptions_in(target, region(DATASET, box))
     assert listed.points_xyz.tolist() == [[x, 0, 0] for x in range(126, 130)]
     assert listed.labels.tolist() == [[1, 2, 3]] * 4
@@ -150,6 +154,18 @@ def test_what_is_painted_over_leaves_the_index(world: LabelWorld) -> None:
     assert world.truth(DATASET, target) == {}
 
 
+def test_a_label_that_moves_to_the_next_cuboid_leaves_no_entry_behind(disk: LabelWorld) -> None:
+    """Within one object, in one call. Seen to fail where versions are read before it is entered."""
+    labels, target = disk.service(), channel()
+    box = Box((120, 0, 0), (136, 4, 1))  # its two halves are in two cuboids
+    halves = np.repeat(np.array([1, 2], np.uint64), 8)
+    for row in (halves, halves[::-1]):
+        values = np.broadcast_to(row, (1, *box.shape_zyx))
+        labels.paint(target, region(DATASET, box), values, Discipline.OVERWRITE)
+        assert disk.indexed(target) == disk.truth(DATASET, target)
+        assert [len(codes) for codes in disk.indexed(target).values()] == [1, 1]
+
+
 def test_a_label_is_erased_at_all_resolutions_and_times(world: LabelWorld) -> None:
     labels, target = world.service(), channel(endtime=2)
     box = Box((60, 60, 10), (80, 70, 20))
@@ -159,9 +175,9 @@ def test_a_label_is_erased_at_all_resolutions_and_times(world: LabelWorld) -> No
             half = replace(place, box=box.shifted((label, 0, 0)))
             labels.paint(target, half, filled(box, label), Discipline.OVERWRITE)
     labels.erase_label(DATASET, target, 1, resolution=1)
-    assert [labels.read.ids_in(target, place).tolist() for place in places] == [[1, 2], [2]] * 2
+    assert [labels_in(labels, target, place) for place in places] == [[1, 2], [2]] * 2
     labels.erase_label(DATASET, target, 1)
-    assert [labels.read.ids_in(target, place).tolist() for place in places] == [[2]] * 4
+    assert [labels_in(labels, target, place) for place in places] == [[2]] * 4
     assert world.indexed(target) == world.truth(DATASET, target)
     rows = [world.table.query(f"label#u1#{shard:02x}").rows for shard in range(16)]
     assert {row.sk[:16] for page in rows for row in page} == {f"{2:016x}"}
@@ -174,15 +190,15 @@ def test_stale_entries_are_swept_and_empty_rows_go(world: LabelWorld) -> None:
     for label, code in ((1, 500), (1, 3), (9, 0), (9, 511), (9, 512), (8, 2**40)):
         bucket, member = code >> 9, code & 511
         labels._index.add(volume(target).scope, bucket, {label: {member}})
-    assert labels.read.bounding_box(volume(target), 1) == box
-    assert labels.read.bounding_box(volume(target), 9) is None
+    assert box_of(labels, target, 1) == box
+    assert box_of(labels, target, 9) is None
     swept = labels.sweeper.sweep(DATASET, target)
     assert (swept.removed, swept.left) == (6, 0)
     assert world.indexed(target) == world.truth(DATASET, target)
     rows = [row for n in range(16) for row in world.table.query(f"label#u1#{n:02x}").rows]
     assert len(rows) == 1
     assert labels.sweeper.sweep(DATASET, target).removed == 0
-    assert labels.read.ids_in(target, region(DATASET, box)).tolist() == [1]
+    assert labels_in(labels, target, region(DATASET, box)) == [1]
 
 
 def test_a_label_in_every_cuboid_of_a_bucket_keeps_its_row_small(disk: LabelWorld) -> None:
@@ -209,13 +225,9 @@ def test_cuboids_of_a_large_box_come_from_a_range_of_the_index(disk: LabelWorld)
         point = np.array([[x * 128, y * 128, z * 16]])
         labels.paint_voxels(volume(target), point, 4, Discipline.OVERWRITE)
     for start, stop in (((3, 0, 7), (9, 99, 30)), ((5, 11, 2), (90, 95, 99))):
-        box = Box(
-            tuple(a * b for a, b in zip(start, (128, 128, 16), strict=True)),
-            tuple(a * b for a, b in zip(stop, (128, 128, 16), strict=True)),
-        )
         inside = (index >= start).all(axis=1) & (index < stop).all(axis=1)
         expected = len(np.unique(index[inside], axis=0))
-        codes = labels.read.cuboids_of(volume(target), 4, box)
+        codes = LabelIndex(disk.table).cuboids(volume(target).scope, 4, Box(start, stop))
         assert codes.size == expected
         assert (np.diff(codes.astype(object)) > 0).all()
 
@@ -224,8 +236,8 @@ def test_voxels_outside_the_image_are_painted_and_found(disk: LabelWorld) -> Non
     labels, target = disk.service(), channel()
     points = np.array([[5, 5, 1849], [2**21 - 1, 0, 0]], np.uint32)
     labels.paint_voxels(volume(target), points, 3, Discipline.DATAONLY)
-    assert sorted(labels.read.voxels_of(volume(target), 3).tolist()) == sorted(points.tolist())
-    assert labels.read.bounding_box(volume(target), 3) == Box((5, 0, 0), (2**21, 6, 1850))
+    assert sorted(points_of(labels, volume(target), 3).tolist()) == sorted(points.tolist())
+    assert box_of(labels, target, 3) == Box((5, 0, 0), (2**21, 6, 1850))
 
 
 @pytest.mark.parametrize(
@@ -293,15 +305,7 @@ def test_exceptions_of_a_voxel_list_are_left_out_where_the_channel_keeps_none(
     labels.paint(target, region(DATASET, BOX), filled(BOX, 1), Discipline.OVERWRITE)
     points = np.array([[3, 0, 0], [4, 0, 0]])
     labels.paint_voxels(volume(target), points, 2, Discipline.EXCEPTION)
-    assert labels.read.voxels_of(volume(target), 2).tolist() == [[4, 0, 0]]
-
-
-def test_too_many_voxels_are_not_listed(disk: LabelWorld, monkeypatch) -> None:
-    labels, target = disk.service(), channel()
-    labels.paint(target, region(DATASET, BOX), filled(BOX, 1), Discipline.OVERWRITE)
-    monkeypatch.setattr(label_reader, "MAX_POINTS", 63)
-    with pytest.raises(PayloadTooLargeError):
-        labels.read.voxels_of(volume(target), 1)
+    assert points_of(labels, volume(target), 2).tolist() == [[4, 0, 0]]
 
 
 def test_exceptions_of_several_times_are_not_listed_at_once(disk: LabelWorld) -> None:
@@ -322,15 +326,12 @@ def test_ids_are_never_given_twice_and_never_painted_ones(world: LabelWorld) -> 
     other.ids.claim(target, 20)
     assert one.ids.reserve(target, 1) == 61
     one.paint(target, region(DATASET, BOX), filled(BOX, 10**6, "<u4"), Discipline.REDUCE)
-    assert one.ids.last(target) == 61
+    assert one.ids.room(target).last == 61
     with pytest.raises(InvalidArgumentError):
         one.ids.reserve(target, 0)
     with pytest.raises(InvalidStateError):
         one.ids.reserve(target, 2**32)
     assert one.ids.reserve(target, 1) == 62
-    one.ids.claim(target, 2**32 - 1)
-    with pytest.raises(InvalidStateError):
-        other.ids.reserve(target, 1)
 
 
 @pytest.mark.parametrize("per_axis", [1, 2, 4])
@@ -343,5 +344,6 @@ def test_supercuboids_of_every_size_are_indexed(disk: LabelWorld, per_axis: int)
     labels.paint(target, region(CUBES, box), values, Discipline.OVERWRITE)
     assert disk.indexed(target) == disk.truth(CUBES, target)
     assert not missing(disk.truth(CUBES, target), disk.indexed(target))
-    expected = labels.read.cutout_of(target, region(CUBES, box), [1, 2, 3])
-    np.testing.assert_array_equal(expected, values)
+    whole = LabelVolume(target, CUBES.pyramid.level(0), 0)
+    for label in (1, 2, 3):
+        np.testing.assert_array_equal(drawn(labels, whole, [label]), values[0] == label)

@@ -1,12 +1,13 @@
 """RAMON objects when another process does something whole between any two steps of one."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from ndlambda.errors import NotFoundError
+from ndlambda.errors import AlreadyExistsError, NotFoundError
 from ndlambda.model.ramon import Annotation, Segment, Synapse, parse_query
 from ndlambda.services.ramon_keys import index_rows
 from tests.support.ramon_world import CHANNEL, RamonWorld, disk_world
@@ -36,17 +37,32 @@ def _exact(world: RamonWorld, ramon: Annotation) -> bool:
     return world.index() == {(row.pk, row.sk) for row in index_rows(CHANNEL.uid, ramon)}
 
 
+def test_an_upload_that_is_overtaken_by_one_of_its_id_is_refused(tmp_path: Path) -> None:
+    """Seen to fail with "any" instead of "absent" in ``ObjectRows.add_many``."""
+    for at in count(1):
+        world = disk_world(tmp_path / str(at))
+        plan = Overtaken(at, lambda world=world: world.upload(Segment(1, author="theirs")))
+        with suppress(AlreadyExistsError):
+            world.upload(Segment(1, author="mine"), plan=plan)
+        if plan.begun < at:
+            break
+        stored = world.ramon().get(CHANNEL, 1).ramon
+        assert stored == Segment(1, author="theirs")
+        assert _exact(world, stored)
+    assert at > 2
+
+
 def test_who_is_overtaken_in_a_long_update_takes_nothing_out_of_the_index(tmp_path: Path) -> None:
     """Seen to fail with the check of the version taken out of ``ObjectRows._in_batches``."""
     for at in count(1):
         world = disk_world(tmp_path / str(at))
-        world.ramon().create(CHANNEL, long(100))
+        world.upload(long(100))
 
         def overtake(world: RamonWorld = world) -> None:
             world.ramon().update(CHANNEL, long(150))
 
         plan = Overtaken(at, overtake)
-        world.ramon(plan).update(CHANNEL, long(400))  # type: ignore[arg-type]
+        world.ramon(plan).update(CHANNEL, long(400))
         stored = world.ramon().get(CHANNEL, 1).ramon
         assert stored in {long(150), long(400)}
         assert _exact(world, stored), at
@@ -59,13 +75,13 @@ def test_a_set_field_that_is_overtaken_is_not_lost(tmp_path: Path) -> None:
     """Seen to fail with "any" instead of the row's version in ``ObjectRows.change``."""
     for at in count(1):
         world = disk_world(tmp_path / str(at))
-        world.ramon().create(CHANNEL, Segment(1))
+        world.upload(Segment(1))
 
         def overtake(world: RamonWorld = world) -> None:
             world.ramon().set_field(CHANNEL, 1, "a", "1")
 
         plan = Overtaken(at, overtake)
-        world.ramon(plan).set_field(CHANNEL, 1, "b", "2")  # type: ignore[arg-type]
+        world.ramon(plan).set_field(CHANNEL, 1, "b", "2")
         if plan.begun < at:
             break
         stored = world.ramon().get(CHANNEL, 1).ramon
@@ -78,8 +94,7 @@ def test_two_merges_of_the_same_objects_keep_one(tmp_path: Path) -> None:
     """Seen to fail with the check of the survivor taken out of ``RamonMerge._retire``."""
     for at in count(1):
         world = disk_world(tmp_path / str(at))
-        world.ramon().create(CHANNEL, Segment(1))
-        world.ramon().create(CHANNEL, Segment(2))
+        world.upload(Segment(1), Segment(2))
         outcomes: list[bool] = []
 
         def merge(
@@ -97,7 +112,7 @@ def test_two_merges_of_the_same_objects_keep_one(tmp_path: Path) -> None:
 
         plan = Overtaken(at, lambda merge=merge: merge(2, 1))
         # Reads of the index are most of the operations, and change nothing.
-        plan.carry_out = _writes_only(plan)  # type: ignore[method-assign]
+        plan.carry_out = _writes_only(plan)
         merge(1, 2, plan)
         if plan.begun < at:
             break

@@ -130,9 +130,7 @@ def test_nodes_that_somebody_tied_to_a_cycle_are_an_error_and_not_left_out(
 def test_a_node_without_a_place_is_an_error_and_not_at_the_origin(
     world: SkeletonWorld, executor: ThreadPoolExecutor
 ) -> None:
-    ramon = world.ramon.ramon()
-    ramon.create(CHANNEL, Skeleton(1))
-    ramon.create(CHANNEL, Node(2, skeleton=1))
+    world.ramon.upload(Skeleton(1), Node(2, skeleton=1))
     with pytest.raises(InvalidStateError):
         world.skeletons(executor).read(CHANNEL)
 
@@ -141,7 +139,7 @@ def test_what_is_no_skeleton_cannot_be_read_as_one(
     world: SkeletonWorld, executor: ThreadPoolExecutor
 ) -> None:
     skeletons = world.skeletons(executor)
-    world.ramon.ramon().create(CHANNEL, Segment(5))
+    world.ramon.upload(Segment(5))
     with pytest.raises(InvalidArgumentError):
         skeletons.read(CHANNEL, [5])
     with pytest.raises(NotFoundError):

@@ -97,13 +97,13 @@ class AnnotationMachine(RuleBasedStateMachine):
     @rule(several=st.lists(items(), min_size=1, max_size=4), mode=st.sampled_from(MODES))
     def upload(self, several: list[Any], mode: WriteMode) -> None:
         sent = [item for item, _ in several]
-        last = self.labels.ids.last(self.channel)
+        last = self.labels.ids.room(self.channel).last
         upload = self.service.upload
         error = self._fault_of(sent, mode)
         if error is not None:
             with pytest.raises(error):
                 upload(DATASET, self.channel, sent, mode)
-            assert self.labels.ids.last(self.channel) == last
+            assert self.labels.ids.room(self.channel).last == last
             return
         ramons = assigned(sent, last)
         found = upload(DATASET, self.channel, sent, mode)
@@ -176,7 +176,7 @@ class AnnotationMachine(RuleBasedStateMachine):
     def merge(self, ids: list[int], where: int | None) -> None:
         survivor, *losers = dict.fromkeys(ids)
 
-        def merge() -> int:
+        def merge() -> list[int]:
             return self.service.merge(DATASET, self.channel, ids, resolution=where)
 
         if not losers:
@@ -188,8 +188,23 @@ class AnnotationMachine(RuleBasedStateMachine):
             with pytest.raises(NotFoundError):
                 merge()
             return
-        assert merge() == survivor
+        if self._is_mixed([survivor, *losers]):
+            with pytest.raises(InvalidArgumentError):
+                merge()
+            return
+        pending = merge()
+        suffix = "all" if where is None else where
+        jobs = [f"{self.channel.uid}#{number}#merge#{suffix}" for number in sorted(pending)]
+        assert self.world.jobs == jobs
+        assert self.service.delete(self.channel, pending) == pending
+        self.world.pump()
+        assert not self.world.jobs
         self.model.merge(survivor, losers, [0, 1] if where is None else [where])
+
+    def _is_mixed(self, ids: list[int]) -> bool:
+        """Tell whether a seed or neuron is among others."""
+        types = {type(self.model.objects[n]) for n in ids if n in self.model.objects}
+        return len(types) > 1 and bool(types & {Seed, Neuron})
 
     @rule(
         ids=st.lists(IDS, min_size=2, max_size=3, unique=True),
@@ -203,7 +218,11 @@ class AnnotationMachine(RuleBasedStateMachine):
             with pytest.raises(NotFoundError):
                 self.service.merge(DATASET, self.channel, ids, region=place)
             return
-        assert self.service.merge(DATASET, self.channel, ids, region=place) == ids[0]
+        if self._is_mixed(ids):
+            with pytest.raises(InvalidArgumentError):
+                self.service.merge(DATASET, self.channel, ids, region=place)
+            return
+        assert self.service.merge(DATASET, self.channel, ids, region=place) == []
         self.model.times[time].relabel(resolution, ids[0], ids[1:], box)
 
     @rule(number=IDS, field=st.sampled_from(["status", "neuron", "k"]), value=st.integers(0, 9))
@@ -223,9 +242,9 @@ class AnnotationMachine(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 2))
     def reserve(self, count: int) -> None:
-        last = self.labels.ids.last(self.channel)
+        last = self.labels.ids.room(self.channel).last
         assert self.service.reserve(self.channel, count) == last + 1
-        assert self.labels.ids.last(self.channel) == last + count
+        assert self.labels.ids.room(self.channel).last == last + count
 
     @rule(
         label=IDS,
@@ -252,7 +271,7 @@ class AnnotationMachine(RuleBasedStateMachine):
     @invariant()
     def the_counter_is_above_all_ids(self) -> None:
         highest = max([0, *self.model.labels, *self.model.objects, *self.model.gone])
-        assert self.labels.ids.last(self.channel) >= highest
+        assert self.labels.ids.room(self.channel).last >= highest
 
     # what is read
 
@@ -383,7 +402,5 @@ def test_annotations_are_what_arrays_and_a_dictionary_would_hold(
     monkeypatch.setattr(object_erasure, "LARGE_SUPERCUBOIDS", 1)
     run_state_machine_as_test(
         AnnotationMachine,
-        settings=settings(
-            max_examples=int(__import__("os").environ.get("MEX", "12")), stateful_step_count=25
-        ),
+        settings=settings(max_examples=12, stateful_step_count=25),
     )

@@ -101,7 +101,7 @@ def test_queries_give_what_a_loop_over_all_objects_gives(data: st.DataObject) ->
                 if world.ramon().query(CHANNEL, Query(), within={number}):
                     raise AssertionError
                 made = data.draw(objects(number))
-                ramon.create(CHANNEL, made)
+                world.upload(made)
             else:
                 made = data.draw(objects(number))
                 ramon.update(CHANNEL, made)

@@ -21,7 +21,9 @@ from ndlambda.services.erasure import Erasure
 from ndlambda.services.finder import Finder
 from ndlambda.services.label_index import LabelIndex
 from ndlambda.services.labels import LabelService
-from ndlambda.services.object_erasure import ObjectErasure, ObjectErasureWorker
+from ndlambda.services.object_erasure import ObjectErasure
+from ndlambda.services.object_merge import ObjectMerge
+from ndlambda.services.object_worker import ObjectWorker
 from ndlambda.services.ramon import Ramon
 from ndlambda.services.ramon_merge import RamonMerge
 from ndlambda.services.ramon_rows import ObjectRows
@@ -29,11 +31,14 @@ from ndlambda.services.region import Region
 from ndlambda.services.volume import VolumeService
 from ndlambda.services.volume_options import VolumeOptions
 from ndlambda.space.box import XYZ, Box
+from ndlambda.stores.aws import AwsConfig
 from ndlambda.stores.disk import DiskObjectStore, SqliteQueue, SqliteTable
 from ndlambda.stores.ports import ObjectStore, Queue, Table
 from ndlambda.wire.ramon.contract import AnnotationVoxels, RamonItem
+from tests.support import catalog_world
 from tests.support.catalog_world import GRACE_S, Clock
 from tests.support.faults import FaultPlan, Faulty
+from tests.support.label_world import own_labels
 
 OFFSET: XYZ = (10, 20, 4)
 DATASET = Dataset(
@@ -84,12 +89,13 @@ class AnnotationWorld:
         labels = LabelService(objects, table, volume, executor, options)
         finder, jobs = Finder(table), EraseJobs(table, queue, self.clock)
         eraser = ObjectErasure(finder, LabelIndex(table), labels, jobs)
-        ramon = Ramon(table, labels.ids, eraser, executor=row_executor)
-        run = ObjectErasureWorker(finder, labels, ramon, jobs).run
+        ramon = Ramon(table, eraser, executor=row_executor)
+        merges = ObjectMerge(LabelIndex(table), labels, RamonMerge(table, row_executor), jobs)
+        run = ObjectWorker(finder, labels, ramon, merges, jobs).run
         erasure = Erasure(table, objects, jobs, run, grace_s=GRACE_S, clock=self.clock)
-        writer = AnnotationWriter(labels, ramon, ObjectRows(table), volume)
+        writer = AnnotationWriter(labels, ramon, ObjectRows(table), volume, self.clock)
         reader = AnnotationReader(labels, ramon, volume)
-        merger = AnnotationMerger(labels, ramon, RamonMerge(table, row_executor))
+        merger = AnnotationMerger(labels, ramon, merges, volume)
         annotations = Annotations(writer, reader, merger)
         catalog = Catalog(table, erasure, clock=self.clock)
         return Process(labels, ramon, writer, annotations, erasure, catalog)
@@ -143,9 +149,7 @@ class AnnotationWorld:
         """Give all own labels of a resolution (z, y, x)."""
         level = DATASET.pyramid.level(resolution)
         whole = Region(level, level.box, (0, 1))
-        labels = self.own.labels.read.ids_in(channel, whole, extras=True).tolist()
-        found: np.ndarray = self.own.labels.read.cutout_of(channel, whole, labels)[0]
-        return found
+        return own_labels(self.objects, self.pools[0], DATASET, channel, whole)
 
     def stored(self, channel: Channel) -> list[Annotation]:
         """Give all objects, ascending."""
@@ -165,6 +169,13 @@ def disk_world(
         clock,
         pools,
     )
+
+
+def moto_world(
+    config: AwsConfig, pools: tuple[ThreadPoolExecutor, ThreadPoolExecutor]
+) -> AnnotationWorld:
+    made = catalog_world.moto_world(config)
+    return AnnotationWorld(made.objects, made.table, made.queue, made.clock, pools)
 
 
 def block(ramon: Annotation, box: Box, resolution: int = 0, **changes: Any) -> RamonItem:

@@ -1,8 +1,9 @@
 """Labels without HTTP, on any stores: a channel, its services, and the truth beside the index."""
 
 import math
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Collection
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.services.budget import ByteBudget
 from ndlambda.services.label_index import LabelIndex, Scope
 from ndlambda.services.label_volume import LabelVolume
+from ndlambda.services.label_zoom import Shown
 from ndlambda.services.labels import LabelService
 from ndlambda.services.region import Region
 from ndlambda.services.volume import VolumeService
@@ -116,6 +118,39 @@ def missing(truth: Holders, indexed: Holders) -> Holders:
 
 def region(dataset: Dataset, box: Box, time_point: int = 0, resolution: int = 0) -> Region:
     return Region(dataset.pyramid.level(resolution), box, (time_point, time_point + 1))
+
+
+def own_labels(
+    objects: ObjectStore, executor: Executor, dataset: Dataset, target: Channel, place: Region
+) -> np.ndarray:
+    """Give the own labels (z, y, x) at one time point, as they are stored there: none zoomed."""
+    volume = VolumeService(objects, executor, ByteBudget(1 << 30), VolumeOptions())
+    as_stored = replace(target, resolution=place.level.resolution)
+    found: np.ndarray = volume.read(dataset, as_stored, place)[0]
+    return found
+
+
+def labels_in(labels: LabelService, target: Channel, place: Region) -> list[int]:
+    """Give the stored labels of a region at one time point, own and extra, ascending."""
+    shown = Shown(LabelVolume(target, place.level, place.times[0]))
+    return sorted(labels.read.shapes.labels_in(shown, place.box))
+
+
+def points_of(labels: LabelService, volume: LabelVolume, label: int) -> np.ndarray:
+    """Give the stored voxels that have a label, own or extra, all of which were announced."""
+    announced: list[int] = []
+    found = labels.read.shapes.voxels(Shown(volume), [label], announced.append)
+    assert found.dtype == np.uint32
+    assert found.shape == (sum(announced), 3)
+    return found
+
+
+def drawn(labels: LabelService, volume: LabelVolume, wanted: Collection[int]) -> np.ndarray:
+    """Give the stored voxels (bool z, y, x) of the image that have one of some labels."""
+    box = volume.level.box
+    mask = np.zeros(box.shape_zyx, np.bool_)
+    labels.read.shapes.draw(Shown(volume), wanted, box, 1, mask)
+    return mask
 
 
 def filled(box: Box, label: int, dtype: Any = "<u8") -> np.ndarray:

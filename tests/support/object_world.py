@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 
@@ -12,12 +13,16 @@ from ndlambda.model.discipline import Discipline
 from ndlambda.services.annotation_merger import AnnotationMerger
 from ndlambda.services.annotation_reader import AnnotationReader
 from ndlambda.services.budget import ByteBudget
+from ndlambda.services.erase_jobs import EraseJobs
+from ndlambda.services.label_index import LabelIndex
 from ndlambda.services.labels import LabelService
+from ndlambda.services.object_merge import ObjectMerge
 from ndlambda.services.ramon import Ramon
 from ndlambda.services.ramon_merge import RamonMerge
 from ndlambda.services.volume import VolumeService
 from ndlambda.services.volume_options import VolumeOptions
 from ndlambda.space.box import Box
+from ndlambda.stores.ports import Queue
 from tests.support.faults import FaultPlan, Faulty
 from tests.support.label_world import LabelWorld, disk_stores, filled, region
 from tests.support.ramon_world import Eraser
@@ -36,7 +41,12 @@ class Process:
 
 @dataclass
 class ObjectWorld(LabelWorld):
-    """Stores and threads; several worlds on the same stores are several processes."""
+    """Stores and threads; several worlds on the same stores are several processes.
+
+    Nobody works off its queue.
+    """
+
+    queue: Any = field(default_factory=lambda: MagicMock(spec=Queue))
 
     def process(
         self,
@@ -50,13 +60,15 @@ class ObjectWorld(LabelWorld):
         options = options or VolumeOptions()
         volume = VolumeService(objects, self.executor, ByteBudget(memory_bytes), options)
         labels = LabelService(objects, table, volume, self.executor, options)
-        ramon = Ramon(table, labels.ids, Eraser())
+        ramon = Ramon(table, Eraser())
+        jobs = EraseJobs(table, self.queue)
+        merges = ObjectMerge(LabelIndex(table), labels, RamonMerge(table), jobs)
         return Process(
             labels,
             ramon,
             volume,
             AnnotationReader(labels, ramon, volume),
-            AnnotationMerger(labels, ramon, RamonMerge(table)),
+            AnnotationMerger(labels, ramon, merges, volume),
         )
 
 

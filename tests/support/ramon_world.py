@@ -1,17 +1,27 @@
 """The RAMON objects of one channel on any table, with an eraser that only takes notes."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ndlambda.model.catalog import Channel
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services.label_ids import LabelIds
+from ndlambda.model.ramon import Annotation
+from ndlambda.services.annotation_options import WriteMode
+from ndlambda.services.annotation_writer import AnnotationWriter
+from ndlambda.services.budget import ByteBudget
+from ndlambda.services.labels import LabelService
 from ndlambda.services.ramon import Ramon
 from ndlambda.services.ramon_merge import RamonMerge
-from ndlambda.stores.disk import SqliteTable
-from ndlambda.stores.ports import Delete, Put, Row, Table
+from ndlambda.services.ramon_rows import ObjectRows
+from ndlambda.services.volume import VolumeService
+from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.stores.disk import DiskObjectStore, SqliteTable
+from ndlambda.stores.ports import Delete, ObjectStore, Put, Row, Table
+from ndlambda.wire.ramon.contract import RamonItem
 from tests.support.faults import FaultPlan, Faulty
+from tests.support.label_world import DATASET
 
 CHANNEL = Channel("pr", "anno", ChannelType.ANNOTATION, DataType.UINT32, uid="uid-1")
 JOBS = "erase"
@@ -39,15 +49,32 @@ class Eraser:
 @dataclass
 class RamonWorld:
     table: Table
+    objects: ObjectStore
     eraser: Eraser = field(default_factory=Eraser)
 
     def ramon(self, plan: FaultPlan | None = None) -> Ramon:
         """Give the service of another process, which dies as planned."""
-        table, eraser = self._ports(plan)
-        return Ramon(table, LabelIds(table), eraser)
+        table, _, eraser = self._ports(plan)
+        return Ramon(table, eraser)
 
     def merges(self, plan: FaultPlan | None = None) -> RamonMerge:
         return RamonMerge(self._ports(plan)[0])
+
+    def upload(
+        self,
+        *ramons: Annotation | RamonItem,
+        channel: Channel = CHANNEL,
+        plan: FaultPlan | None = None,
+    ) -> list[int]:
+        """Upload new objects in another process, which dies as planned, and give their ids."""
+        table, objects, eraser = self._ports(plan)
+        executor, options = ThreadPoolExecutor(1), VolumeOptions()
+        volume = VolumeService(objects, executor, ByteBudget(1 << 30), options)
+        labels = LabelService(objects, table, volume, executor, options)
+        writer = AnnotationWriter(labels, Ramon(table, eraser), ObjectRows(table), volume)
+        items = [RamonItem(item) if isinstance(item, Annotation) else item for item in ramons]
+        with executor:
+            return writer.upload(DATASET, channel, items, WriteMode())
 
     def rows(self, uid: str = CHANNEL.uid) -> list[Row]:
         """Give all rows of a channel's objects."""
@@ -65,12 +92,15 @@ class RamonWorld:
         kinds = ("#field#", "#refer#", "#pair#")
         return {key for key in keys if any(kind in key[0] for kind in kinds)}
 
-    def _ports(self, plan: FaultPlan | None) -> tuple[Any, Any]:
+    def _ports(self, plan: FaultPlan | None) -> tuple[Any, Any, Any]:
         if plan is None:
-            return self.table, self.eraser
-        return Faulty(self.table, plan), Faulty(self.eraser, plan)
+            return self.table, self.objects, self.eraser
+        return Faulty(self.table, plan), Faulty(self.objects, plan), Faulty(self.eraser, plan)
 
 
 def disk_world(folder: Path) -> RamonWorld:
     folder.mkdir(parents=True, exist_ok=True)
-    return RamonWorld(SqliteTable(folder / "ramon.sqlite", fsync=False))
+    return RamonWorld(
+        SqliteTable(folder / "ramon.sqlite", fsync=False),
+        DiskObjectStore(folder / "objects", fsync=False),
+    )

@@ -17,12 +17,14 @@ from ndlambda.services.annotation_options import (
     Wanted,
     WriteMode,
 )
+from ndlambda.web.intake import UPLOAD
 from ndlambda.web.opening import Opened, open_annotations
 from ndlambda.web.params import parse_ids, parse_region, parse_resolution, region_of
 from ndlambda.web.problem import Dialect
 from ndlambda.web.ramon_body import (
     JSON_FORM,
     json_format,
+    open_objects,
     read_objects,
     read_one_object,
     send_objects,
@@ -82,9 +84,11 @@ def post_objects(context: Context, token: str, channel: str, words: str = "") ->
     mode = WriteMode.from_words(word for word in options if word != "json")
     if "json" in options:
         return _post_json(context, opened, mode)
+    intake = open_objects(context, opened.channel)
     with ExitStack() as held:
-        items = read_objects(context, get_format("hdf5"), held)
+        items = read_objects(intake, get_format("hdf5"), held)
         ids = context.runtime.annotations.upload(opened.dataset, opened.channel, items, mode)
+    intake.discard()
     return Response(",".join(map(str, ids)), content_type=_HTML)
 
 
@@ -131,7 +135,7 @@ def _routes(base: str) -> tuple[Route, ...]:
             post_objects,
             f"{stored}: overwrite, preserve, exception, update, dataonly, reduce; json",
             Dialect.NDSTORE,
-            query=(JSON_FORM,),
+            query=(JSON_FORM, UPLOAD),
             body=f"{hdf5}; with json, one object as JSON",
         ),
     )
@@ -147,6 +151,7 @@ ROUTES = (
         post_objects,
         "Store objects and paint their voxels",
         Dialect.NDSTORE,
+        query=(UPLOAD,),
         body="Objects as HDF5, a group an object",
     ),
 )

@@ -57,10 +57,8 @@ def merge_everywhere(
     """Merge objects into the first, at all resolutions or relabelling one only."""
     opened = open_annotations(context, token, channel, write=True)
     merged = parse_ids(ids)
-    survivor = context.runtime.annotations.merge(
-        opened.dataset, opened.channel, merged, resolution=resolution
-    )
-    return _merged(merged, survivor)
+    context.runtime.annotations.merge(opened.dataset, opened.channel, merged, resolution=resolution)
+    return _merged(merged)
 
 
 def merge_in_region(context: Context, token: str, channel: str, ids: str, args: str) -> Response:
@@ -68,13 +66,12 @@ def merge_in_region(context: Context, token: str, channel: str, ids: str, args: 
     opened = open_annotations(context, token, channel, write=True)
     region = region_of(opened.dataset, opened.channel, parse_region(args))
     merged = parse_ids(ids)
-    survivor = context.runtime.annotations.merge(
-        opened.dataset, opened.channel, merged, region=region
-    )
-    return _merged(merged, survivor)
+    context.runtime.annotations.merge(opened.dataset, opened.channel, merged, region=region)
+    return _merged(merged)
 
 
-def _merged(ids: list[int], survivor: int) -> Response:
+def _merged(ids: list[int]) -> Response:
+    survivor = ids[0]
     losers = [each for each in ids if each != survivor]
     return Response(f"Merged Id's {losers} into {survivor}", content_type=_HTML)
 

@@ -164,7 +164,10 @@ def reserve_ids(context: Context, token: str, channel: str) -> Response:
 
 
 def merge_objects(context: Context, token: str, channel: str) -> Response:
-    """Merge objects into the first; with a resolution or a box, only what lies there."""
+    """Merge objects into the first; with a resolution or a box, only what lies there.
+
+    202 where a worker is still relabelling voxels.
+    """
     opened = open_labels(context, token, channel, write=True)
     fields = _fields(context.request, {"ids", "resolution", "box"})
     ids = _ids(fields.get("ids"))
@@ -172,14 +175,16 @@ def merge_objects(context: Context, token: str, channel: str) -> Response:
     region = None
     if "box" in fields:
         region = _box(context, opened, fields["box"], resolution or 0)
-    survivor = context.runtime.annotations.merge(
+    pending = context.runtime.annotations.merge(
         opened.dataset,
         opened.channel,
         ids,
         resolution=resolution if region is None else None,
         region=region,
     )
-    return json_response({"id": survivor})
+    if pending:
+        return json_response({"id": ids[0], "pending": pending}, 202)
+    return json_response({"id": ids[0]})
 
 
 def _shown(context: Context, opened: Opened, number: int) -> Response:

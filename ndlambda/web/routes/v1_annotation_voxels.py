@@ -26,7 +26,7 @@ from ndlambda.services.region import Region
 from ndlambda.space.box import XYZ
 from ndlambda.space.morton import decode_codes
 from ndlambda.web.delivery import deliver, deliver_json
-from ndlambda.web.intake import read_voxel_body
+from ndlambda.web.intake import UPLOAD, open_intake, open_voxels
 from ndlambda.web.json_body import json_response
 from ndlambda.web.label_channel import RULE, find_region, open_labels, read_id, read_region
 from ndlambda.web.object_cuboids import cuboid_codes, loose_box
@@ -65,15 +65,16 @@ def get_voxels(context: Context, token: str, channel: str, annotation: str) -> R
 
 def paint_voxels(context: Context, token: str, channel: str, annotation: str) -> Response:
     """Paint an object on a list of voxels."""
-    opened = open_labels(context, token, channel, (RESOLUTION, DISCIPLINE), write=True)
+    opened = open_labels(context, token, channel, (RESOLUTION, DISCIPLINE, UPLOAD), write=True)
     known, resolution = _known(context, opened, annotation), _resolution(context)
     mode = _mode(context)
+    intake = open_intake(context, opened.channel, context.runtime.settings.body_bytes)
     # The body and, where it has another integer type, the list as uint32.
-    with context.runtime.volume.budget.hold(2 * _body_bytes(context)):
-        body = context.request.get_data(cache=False)
-        points = _unsigned(decode_npy(body, _accept_points))
+    with context.runtime.volume.budget.hold(2 * intake.size_bytes):
+        points = _unsigned(decode_npy(intake.read(), _accept_points))
         data = AnnotationVoxels(resolution, voxels_xyz=points)
         _paint(context, opened, RamonItem(known, data), mode)
+    intake.discard()
     return json_response({"voxels": len(points)})
 
 
@@ -90,7 +91,7 @@ def get_mask(context: Context, token: str, channel: str, annotation: str) -> Res
 
 def paint_mask(context: Context, token: str, channel: str, annotation: str) -> Response:
     """Paint an object where a mask of a box is not 0."""
-    opened = open_labels(context, token, channel, (*BOX, DISCIPLINE), write=True)
+    opened = open_labels(context, token, channel, (*BOX, DISCIPLINE, UPLOAD), write=True)
     known = _known(context, opened, annotation)
     region = read_region(context, opened)
     mode = _mode(context)
@@ -106,14 +107,15 @@ def paint_mask(context: Context, token: str, channel: str, annotation: str) -> R
                 expected=list(shape),
             )
 
-    with context.runtime.volume.budget.hold(_body_bytes(context)):
-        body = read_voxel_body(context, _WIDEST_BYTES * region.voxels)
-        mask = decode_npy(body, accept)
+    intake = open_voxels(context, opened.channel, _WIDEST_BYTES * region.voxels)
+    with context.runtime.volume.budget.hold(intake.size_bytes):
+        mask = decode_npy(intake.read(), accept)
         cutout = mask.view(np.uint8) if mask.dtype.kind == "b" else mask
         data = AnnotationVoxels(
             region.level.resolution, corner_xyz=_corner_xyz(region), cutout_zyx=cutout
         )
         _paint(context, opened, RamonItem(known, data), mode)
+    intake.discard()
     return json_response({"voxels": int(np.count_nonzero(cutout))})
 
 
@@ -193,11 +195,6 @@ def _corner_xyz(region: Region) -> XYZ:
     return region.box.shifted(region.level.offset_xyz).start_xyz
 
 
-def _body_bytes(context: Context) -> int:
-    """Give the bytes that a body has, or may have where it does not say."""
-    return context.request.content_length or context.runtime.settings.max_body_bytes
-
-
 def _known(context: Context, opened: Opened, annotation: str) -> Annotation:
     """Give the object of a path, which must exist: a route of its voxels makes none."""
     return context.runtime.ramon.get(opened.channel, read_id(annotation)).ramon
@@ -260,7 +257,7 @@ ROUTES = (
         f"{_OBJECT}/voxels",
         paint_voxels,
         "Paint an object on a list of voxels",
-        query=(RESOLUTION, DISCIPLINE),
+        query=(RESOLUTION, DISCIPLINE, UPLOAD),
         body="npy, (n, 3) integers, columns x, y, z in dataset coordinates",
     ),
     Route(
@@ -276,7 +273,7 @@ ROUTES = (
         f"{_OBJECT}/cutout",
         paint_mask,
         "Paint an object where a mask of a box is not 0",
-        query=(*BOX, DISCIPLINE),
+        query=(*BOX, DISCIPLINE, UPLOAD),
         body="npy, bool or integers, of the box's shape (z, y, x)",
     ),
     Route(

@@ -38,7 +38,7 @@ from ndlambda.wire.ramon import (
     formats,
     get_format,
 )
-from ndlambda.wire.ramon.hdf5_decode import decode, decode_ids, decode_region
+from ndlambda.wire.ramon.hdf5_decode import decode, decode_region
 from ndlambda.wire.ramon.hdf5_encode import encode, encode_ids
 
 LIMITS = Limits(objects=100, array_bytes=1 << 20)
@@ -173,8 +173,6 @@ def test_files_of_ids_are_absent_when_empty() -> None:
         assert file["ANNOIDS"].dtype == "<u4"
     with read(encode_ids([])) as file:
         assert list(file) == []
-    assert decode_ids(encode_ids([1, LARGEST_ID]), LIMITS) == [1, LARGEST_ID]
-    assert decode_ids(encode_ids([]), LIMITS) == []
 
 
 # --- files as clients make them -------------------------------------------------------------

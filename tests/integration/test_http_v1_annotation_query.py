@@ -1,0 +1,185 @@
+"""RAMON objects over the v1 routes: found, and their ids reserved and merged."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.annotation_documents import BASE, OBJECTS, SYNAPSE, made, serving_objects, shown
+from tests.support.app import Server, assert_problem, serving
+
+
+@pytest.fixture
+def server(tmp_path) -> Iterator[Server]:
+    with serving(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving_objects(tmp_path_factory.mktemp("shared")) as server:
+        yield server
+
+
+# --- finding --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("library")) as server:
+        made(
+            server,
+            SYNAPSE | {"id": 1},
+            SYNAPSE | {"id": 2, "segments": [7], "confidence": 0.2, "author": "bea"},
+            {"type": "segment", "id": 3, "neuron": 5, "status": 1, "pairs": {"a b": "1=2&3"}},
+            {"type": "organelle", "id": 4, "centroid": [1, 2, 3], "pairs": {"colour": "red"}},
+            {"type": "node", "id": 6, "parent": -1, "location": [0.5, 1, 2]},
+            {"type": "roi", "id": 8, "parent": 4},
+        )
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("query", "ids"),
+    [
+        ({}, [1, 2, 3, 4, 6, 8]),
+        ({"limit": "2"}, [1, 2]),
+        ({"type": "synapse"}, [1, 2]),
+        ({"type": "2"}, [1, 2]),
+        ({"type": "Synapse", "author": "bea"}, [2]),
+        ({"status": "1"}, [1, 2, 3]),
+        ({"confidence_gt": "0.2"}, [1]),
+        ({"confidence_lt": "0.75", "type": "synapse"}, [2]),
+        ({"confidence_gt": "0.1", "confidence_lt": "0.7"}, [2]),
+        ({"field.segments": "7"}, [1, 2]),
+        ({"field.segments": ["7", "9"]}, [1]),
+        ({"field.neuron": "5"}, [3]),
+        ({"field.weight": "0.5", "field.status": "1"}, [1, 2]),
+        ({"field.parent": "-1", "type": "node"}, [6]),
+        ({"field.parent": "4", "type": "roi"}, [8]),
+        ({"field.location": "0.5,1,2"}, [6]),
+        ({"pair.colour": "red"}, [1, 2, 4]),
+        ({"pair.colour": "red", "pair.seen": "yes"}, [1, 2]),
+        ({"pair.a b": "1=2&3"}, [3]),
+        ({"pair.colour": ["red", "blue"]}, []),
+        ({"pair.weight": "0.5"}, []),
+        ({"type": "seed"}, []),
+    ],
+)
+def test_all_parameters_of_a_query_must_hold(
+    library: Server, query: dict[str, Any], ids: list[int]
+) -> None:
+    answer = library.get(OBJECTS, query_string=query)
+    assert (answer.status_code, answer.get_json()) == (200, {"ids": ids})
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "typ=synapse",
+        "type=synapse&type=seed",
+        "type=cell",
+        "type=0",
+        "type=10",
+        "status=one",
+        "status=1&status=2",
+        "confidence_gt=high",
+        "confidence=0.5",
+        "limit=0",
+        "limit=-1",
+        "field.=3",
+        "field.colour=red",
+        "field.parent=4",
+        "type=seed&field.weight=1",
+        "field.weight=heavy",
+        "field.segments=7,9",
+        "field.segments=",
+        "pair.=3",
+        "pair.syn_weight=0.5",
+        "pair.ann_type=2",
+        "&".join(["pair.seen=yes"] * 33),
+        "resolution=0",
+        "x=0:5",
+        "x=10:74&y=20:52&z=5:9&resolution=9",
+        "x=10:74&t=0:2",
+    ],
+)
+def test_questions_that_cannot_be_meant_are_refused(library: Server, query: str) -> None:
+    answer = library.get(f"{OBJECTS}?{query}")
+    assert answer.status_code == (404 if "resolution=9" in query else 400), answer.text
+
+
+def test_the_most_frequent_keys_are_counted(library: Server) -> None:
+    keys = library.get(f"{BASE}/keys").get_json()["keys"]
+    assert keys[0] == {"key": "colour", "count": 3}
+    assert {one["key"] for one in keys} == {"colour", "seen", "a b"}
+    some = library.get(f"{BASE}/keys?type=segment&limit=1").get_json()
+    assert some == {"keys": [{"key": "a b", "count": 1}]}
+    for query in ("limit=0", "limit=x", "limit=10001", "type=cell", "count=3"):
+        assert library.get(f"{BASE}/keys?{query}").status_code == 400
+
+
+# --- ids and merging ------------------------------------------------------------------------
+
+
+def test_reserved_ids_follow_one_another_and_are_given_once(server: Server) -> None:
+    first = server.post(f"{BASE}/reserve", "alice", json={"count": 5})
+    assert (first.status_code, first.get_json()) == (201, {"first": 1, "count": 5})
+    assert server.post(f"{BASE}/reserve", "alice", json={"count": 1}).get_json()["first"] == 6
+    assert made(server, {"type": "seed", "id": 3}) == [3]
+    assert made(server, {"type": "seed"}) == [7]
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"count": 0}, {"count": True}, {"count": "5"}, {"count": 5, "first": 1}]
+)
+def test_a_reservation_must_say_how_many(shared: Server, fields: Any) -> None:
+    with shared.unchanged():
+        answer = shared.post(f"{BASE}/reserve", "alice", json=fields)
+        assert_problem(answer, 422, "ValidationError")
+
+
+def test_more_ids_than_the_labels_have_are_a_conflict(server: Server) -> None:
+    answer = server.post(f"{BASE}/reserve", "alice", json={"count": 2**32})
+    assert_problem(answer, 409, "InvalidStateError")
+
+
+def test_merging_objects_turns_references_to_the_survivor(server: Server) -> None:
+    survivor, loser, synapse = made(
+        server, {"type": "segment"}, {"type": "segment"}, {"type": "synapse", "segments": [2]}
+    )
+    for _ in range(2):
+        answer = server.post(f"{BASE}/merge", "alice", json={"ids": [survivor, loser]})
+        assert (answer.status_code, answer.get_json()) == (200, {"id": survivor})
+    assert shown(server, synapse)["segments"] == [survivor]
+    assert server.get(f"{OBJECTS}/{loser}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({}, 422),
+        ({"ids": [1]}, 422),
+        ({"ids": "1,2"}, 422),
+        ({"ids": [1, 0]}, 422),
+        ({"ids": [1, 2], "resolution": "0"}, 422),
+        ({"ids": [1, 2], "resolution": -1}, 422),
+        ({"ids": [1, 2], "resolutions": 0}, 422),
+        ({"ids": [1, 2], "box": [[0, 9]]}, 422),
+        ({"ids": [1, 2], "box": {"x": [10]}}, 422),
+        ({"ids": [1, 2], "box": {"x": [10, 20, 30]}}, 422),
+        ({"ids": [1, 2], "box": {"x": [-1, 20]}}, 422),
+        ({"ids": [1, 2], "box": {"x": ["10", 20]}}, 422),
+        ({"ids": [1, 2], "box": {"w": [10, 20]}}, 422),
+        ({"ids": [1, 2], "box": {"x": [20, 10]}}, 400),
+        ({"ids": [1, 2], "box": {"x": [0, 20]}}, 400),
+        ({"ids": [1, 1]}, 400),
+        ({"ids": [1, 9]}, 404),
+        ({"ids": [1, 2], "resolution": 9}, 404),
+        ({"ids": [1, 2], "resolution": 9, "box": {}}, 404),
+    ],
+)
+def test_merges_that_cannot_be_meant_are_refused(shared: Server, fields: Any, status: int) -> None:
+    with shared.unchanged():
+        answer = shared.post(f"{BASE}/merge", "alice", json=fields)
+        assert answer.status_code == status, answer.text
