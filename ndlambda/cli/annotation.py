@@ -20,19 +20,10 @@ from ndlambda.space.box import Box
 _Path = tuple[str, ...]
 _Pairs = tuple[tuple[str, str], ...]
 
-_path = click.argument(
-    "path", metavar="TOKEN/CHANNEL", type=params.catalog_path("token", "channel")
-)
+_path = params.path_argument("token", "channel")
 _id = click.argument("annotation_id", metavar="ID", type=click.IntRange(min=1))
-_resolution = click.option(
-    "--resolution", default=0, show_default=True, help="Resolution; 0 is the finest."
-)
-_box = click.option(
-    "--box",
-    type=params.read_box,
-    metavar=params.BOX_METAVAR,
-    help="Half-open ranges of dataset coordinates (offset included).",
-)
+_resolution = params.resolution_option
+_box = params.box_option("Half-open ranges of dataset coordinates (offset included).")
 _fields = click.option(
     "--field",
     "fields",
@@ -299,12 +290,7 @@ def voxels(
 @_path
 @_ids
 @click.option("--resolution", type=int, help="Relabel at this one only.  [default: at all]")
-@click.option(
-    "--box",
-    type=params.read_box,
-    metavar=params.BOX_METAVAR,
-    help="Relabel in this box only, and keep the objects.",
-)
+@params.box_option("Relabel in this box only, and keep the objects.")
 @pass_connection
 def merge(
     connection: Connection,

@@ -89,7 +89,7 @@ def main(ctx: click.Context, url: str, key: str | None, data: Path | None) -> No
     \b
     Examples:
       ndlambda serve --data nd-data
-      ndlambda --data nd-data put slices/ --token demo --channel em --create
+      ndlambda --data nd-data ingest slices/ --token demo --channel em --create
       ndlambda --data nd-data get --token demo --channel em -o em.tif
       ndlambda --data nd-data info demo
 

@@ -16,11 +16,7 @@ _COLUMNS = (
     "resolution",
     "readonly",
 )
-_path = click.argument(
-    "path",
-    metavar="DATASET/PROJECT/CHANNEL",
-    type=params.catalog_path("dataset", "project", "channel"),
-)
+_path = params.path_argument("dataset", "project", "channel")
 _Path = tuple[str, ...]
 
 
@@ -30,22 +26,13 @@ def channel() -> None:
 
 
 @channel.command("list")
-@click.argument("path", metavar="DATASET/PROJECT", type=params.catalog_path("dataset", "project"))
+@params.path_argument("dataset", "project")
 @json_option
 @pass_connection
 def list_(connection: Connection, path: _Path, as_json: bool) -> None:
     """List the channels of a project."""
     found = connection.client().channels(*path).list()
     resources.list_things(found, _COLUMNS, as_json=as_json)
-
-
-@channel.command()
-@_path
-@json_option
-@pass_connection
-def show(connection: Connection, path: _Path, as_json: bool) -> None:
-    """Show all fields of a channel."""
-    resources.show_thing(connection.client(), "channel", path, as_json=as_json)
 
 
 @channel.command()
@@ -117,12 +104,5 @@ def create(
     resources.create_thing(connection.client(), "channel", path, fields)
 
 
-@channel.command()
-@_path
-@resources.yes_option
-@pass_connection
-def delete(connection: Connection, path: _Path, yes: bool) -> None:
-    """Delete a channel with its voxels."""
-    resources.delete_thing(
-        connection.client(), "channel", path, "with all its voxels", confirmed=yes
-    )
+resources.add_show(channel, "channel", _path)
+resources.add_delete(channel, "channel", _path, "with all its voxels")

@@ -8,7 +8,7 @@ from ndlambda.cli.output import json_option
 from ndlambda.space.pyramid import Scaling
 
 _COLUMNS = ("dataset_name", "ximagesize", "yimagesize", "zimagesize", "scalinglevels", "public")
-_path = click.argument("path", metavar="DATASET", type=params.catalog_path("dataset"))
+_path = params.path_argument("dataset")
 _Path = tuple[str, ...]
 
 
@@ -23,15 +23,6 @@ def dataset() -> None:
 def list_(connection: Connection, as_json: bool) -> None:
     """List the datasets that you may see."""
     resources.list_things(connection.client().datasets.list(), _COLUMNS, as_json=as_json)
-
-
-@dataset.command()
-@_path
-@json_option
-@pass_connection
-def show(connection: Connection, path: _Path, as_json: bool) -> None:
-    """Show all fields of a dataset."""
-    resources.show_thing(connection.client(), "dataset", path, as_json=as_json)
 
 
 @dataset.command()
@@ -104,14 +95,10 @@ def create(
     resources.create_thing(connection.client(), "dataset", path, fields)
 
 
-@dataset.command()
-@_path
-@resources.yes_option
-@pass_connection
-def delete(connection: Connection, path: _Path, yes: bool) -> None:
-    """Delete a dataset with its projects, channels, tokens and voxels."""
-    consequence = "with all its projects, channels, tokens and voxels"
-    resources.delete_thing(connection.client(), "dataset", path, consequence, confirmed=yes)
+resources.add_show(dataset, "dataset", _path)
+resources.add_delete(
+    dataset, "dataset", _path, "with all its projects, channels, tokens and voxels"
+)
 
 
 def dataset_fields(

@@ -13,12 +13,9 @@ from ndlambda.wire import export
 @click.command()
 @click.option("--token", required=True, help="Token of the project.")
 @click.option("--channel", required=True, help="Channel to read.")
-@click.option("--resolution", default=0, show_default=True, help="Resolution; 0 is the finest.")
-@click.option(
-    "--box",
-    type=params.read_box,
-    metavar=params.BOX_METAVAR,
-    help="Half-open ranges of dataset coordinates (offset included).  [default: everything]",
+@params.resolution_option
+@params.box_option(
+    "Half-open ranges of dataset coordinates (offset included).  [default: everything]"
 )
 @click.option(
     "--time",

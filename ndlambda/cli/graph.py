@@ -14,12 +14,9 @@ from ndlambda.wire.graph import formats
 @click.command()
 @click.option("--token", required=True, help="Token of the project.")
 @click.option("--channel", required=True, help="Annotation channel to read.")
-@click.option(
-    "--box",
-    type=params.read_box,
-    metavar=params.BOX_METAVAR,
-    help="Only synapses with voxels in it: half-open ranges of dataset coordinates at the "
-    "channel's own resolution.  [default: all synapses]",
+@params.box_option(
+    "Only synapses with voxels in it: half-open ranges of dataset coordinates at the channel's own "
+    "resolution.  [default: all synapses]"
 )
 @click.option(
     "--format",

@@ -20,7 +20,10 @@ def print_json(document: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows under column titles."""
+    """Print rows under column titles; a word where there are none."""
+    if not rows:
+        click.echo("none")
+        return
     from rich import box
     from rich.console import Console
     from rich.table import Table

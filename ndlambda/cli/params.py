@@ -1,7 +1,8 @@
-"""Option values with a grammar of their own: functions from the text to the value."""
+"""Options that several commands have, and readers of values with a grammar of their own."""
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import click
 
@@ -9,10 +10,12 @@ from ndlambda.errors import NDLambdaError
 from ndlambda.model.fields import check_name
 from ndlambda.space.box import XYZ, Box
 
-BOX_METAVAR = "X0:X1,Y0:Y1,Z0:Z1"
+_BOX_METAVAR = "X0:X1,Y0:Y1,Z0:Z1"
 RANGE_METAVAR = "A:B"
 XYZ_METAVAR = "X,Y,Z"
 PAIR_METAVAR = "NAME=VALUE"
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def read_xyz(value: str) -> XYZ:
@@ -60,16 +63,28 @@ def read_pair(value: str) -> tuple[str, str]:
     return name, word
 
 
-def catalog_path(*kinds: str) -> Callable[[str], tuple[str, ...]]:
-    """Give the reader of names from the dataset down, as in ``DATASET/PROJECT``."""
+def path_argument(*kinds: str, required: bool = True) -> Decorator:
+    """Give the argument ``path`` of names from the dataset down, as in ``DATASET/PROJECT``."""
+    form = "/".join(kinds).upper()
 
     def read_path(value: str) -> tuple[str, ...]:
         parts = tuple(value.split("/"))
         if len(parts) != len(kinds):
-            raise click.BadParameter(f"{value!r} is not {'/'.join(kinds).upper()}.")
+            raise click.BadParameter(f"{value!r} is not {form}.")
         try:
             return tuple(check_name(part, kind) for kind, part in zip(kinds, parts, strict=True))
         except NDLambdaError as error:
             raise click.BadParameter(error.message) from None
 
-    return read_path
+    metavar = form if required else f"[{form}]"
+    return click.argument("path", metavar=metavar, type=read_path, required=required)
+
+
+def box_option(help_text: str) -> Decorator:
+    """Give the option ``--box``."""
+    return click.option("--box", type=read_box, metavar=_BOX_METAVAR, help=help_text)
+
+
+resolution_option = click.option(
+    "--resolution", default=0, show_default=True, help="Resolution; 0 is the finest."
+)

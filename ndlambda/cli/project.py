@@ -7,9 +7,7 @@ from ndlambda.cli.connection import Connection, pass_connection
 from ndlambda.cli.output import json_option
 
 _COLUMNS = ("project_name", "dataset", "public", "project_description")
-_path = click.argument(
-    "path", metavar="DATASET/PROJECT", type=params.catalog_path("dataset", "project")
-)
+_path = params.path_argument("dataset", "project")
 _Path = tuple[str, ...]
 
 
@@ -19,22 +17,13 @@ def project() -> None:
 
 
 @project.command("list")
-@click.argument("path", metavar="DATASET", type=params.catalog_path("dataset"))
+@params.path_argument("dataset")
 @json_option
 @pass_connection
 def list_(connection: Connection, path: _Path, as_json: bool) -> None:
     """List the projects of a dataset."""
     found = connection.client().projects(path[0]).list()
     resources.list_things(found, _COLUMNS, as_json=as_json)
-
-
-@project.command()
-@_path
-@json_option
-@pass_connection
-def show(connection: Connection, path: _Path, as_json: bool) -> None:
-    """Show all fields of a project."""
-    resources.show_thing(connection.client(), "project", path, as_json=as_json)
 
 
 @project.command()
@@ -53,11 +42,5 @@ def create(connection: Connection, path: _Path, public: bool, description: str) 
     resources.create_thing(connection.client(), "project", path, fields)
 
 
-@project.command()
-@_path
-@resources.yes_option
-@pass_connection
-def delete(connection: Connection, path: _Path, yes: bool) -> None:
-    """Delete a project with its channels, tokens and voxels."""
-    consequence = "with all its channels, tokens and voxels"
-    resources.delete_thing(connection.client(), "project", path, consequence, confirmed=yes)
+resources.add_show(project, "project", _path)
+resources.add_delete(project, "project", _path, "with all its channels, tokens and voxels")

@@ -1,11 +1,13 @@
-"""What datasets, projects, channels and tokens have in common: list, show, delete."""
+"""What datasets, projects, channels and tokens have in common: list, show, create, delete."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from ndlambda.cli.output import print_fields, print_json, print_table
+from ndlambda.cli.connection import Connection, pass_connection
+from ndlambda.cli.output import json_option, print_fields, print_json, print_table
+from ndlambda.cli.params import Decorator
 from ndlambda.client import Client
 from ndlambda.client.catalog import Collection
 
@@ -38,28 +40,38 @@ def list_things(found: Sequence[dict[str, Any]], columns: Sequence[str], *, as_j
         print_table(columns, [[thing.get(column, "") for column in columns] for thing in found])
 
 
-def show_thing(client: Client, kind: str, path: Sequence[str], *, as_json: bool) -> None:
-    """Print all fields of one thing."""
-    found = collection_of(client, kind, path[:-1]).get(path[-1])
-    if as_json:
-        print_json(found)
-    else:
-        print_fields(found)
-
-
 def create_thing(client: Client, kind: str, path: Sequence[str], fields: dict[str, Any]) -> None:
     """Make one thing and say so."""
     collection_of(client, kind, path[:-1]).create(path[-1], **fields)
     click.echo(f"{kind} {'/'.join(path)} is there")
 
 
-def delete_thing(
-    client: Client, kind: str, path: Sequence[str], consequence: str, *, confirmed: bool
-) -> None:
-    """Delete one thing after asking."""
-    collection = collection_of(client, kind, path[:-1])
-    collection.get(path[-1])  # a wrong name is told before anybody is asked
-    if not confirmed:
-        click.confirm(f"Delete {kind} {'/'.join(path)} {consequence}?", abort=True)
-    collection.delete(path[-1])
-    click.echo(f"{kind} {'/'.join(path)} is deleted")
+def add_show(group: click.Group, kind: str, path_argument: Decorator) -> None:
+    """Add the command that prints all fields of one thing."""
+
+    @group.command(help=f"Show all fields of a {kind}.")
+    @path_argument
+    @json_option
+    @pass_connection
+    def show(connection: Connection, path: Sequence[str], as_json: bool) -> None:
+        found = collection_of(connection.client(), kind, path[:-1]).get(path[-1])
+        if as_json:
+            print_json(found)
+        else:
+            print_fields(found)
+
+
+def add_delete(group: click.Group, kind: str, path_argument: Decorator, consequence: str) -> None:
+    """Add the command that deletes one thing, after telling the consequence and asking."""
+
+    @group.command(help=f"Delete a {kind} {consequence}.")
+    @path_argument
+    @yes_option
+    @pass_connection
+    def delete(connection: Connection, path: Sequence[str], yes: bool) -> None:
+        collection = collection_of(connection.client(), kind, path[:-1])
+        collection.get(path[-1])  # a wrong name is told before anybody is asked
+        if not yes:
+            click.confirm(f"Delete {kind} {'/'.join(path)} {consequence}?", abort=True)
+        collection.delete(path[-1])
+        click.echo(f"{kind} {'/'.join(path)} is deleted")

@@ -18,7 +18,7 @@ _CREATE_ONLY: Final = ("dataset", "project", "voxelres_xyz", "levels", "public",
 _TARGET_OPTIONS: Final = (
     click.option("--token", required=True, help="Token of the project."),
     click.option("--channel", required=True, help="Channel to write."),
-    click.option("--resolution", default=0, show_default=True, help="Resolution; 0 is the finest."),
+    params.resolution_option,
     click.option(
         "--offset",
         "corner_xyz",

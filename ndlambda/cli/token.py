@@ -7,11 +7,7 @@ from ndlambda.cli.connection import Connection, pass_connection
 from ndlambda.cli.output import json_option
 
 _COLUMNS = ("token_name", "dataset", "project", "public")
-_path = click.argument(
-    "path",
-    metavar="DATASET/PROJECT/TOKEN",
-    type=params.catalog_path("dataset", "project", "token"),
-)
+_path = params.path_argument("dataset", "project", "token")
 _Path = tuple[str, ...]
 
 
@@ -21,12 +17,7 @@ def token() -> None:
 
 
 @token.command("list")
-@click.argument(
-    "path",
-    metavar="[DATASET/PROJECT]",
-    type=params.catalog_path("dataset", "project"),
-    required=False,
-)
+@params.path_argument("dataset", "project", required=False)
 @json_option
 @pass_connection
 def list_(connection: Connection, path: _Path | None, as_json: bool) -> None:
@@ -34,15 +25,6 @@ def list_(connection: Connection, path: _Path | None, as_json: bool) -> None:
     client = connection.client()
     found = client.list_tokens() if path is None else client.tokens(*path).list()
     resources.list_things(found, _COLUMNS, as_json=as_json)
-
-
-@token.command()
-@_path
-@json_option
-@pass_connection
-def show(connection: Connection, path: _Path, as_json: bool) -> None:
-    """Show all fields of a token."""
-    resources.show_thing(connection.client(), "token", path, as_json=as_json)
 
 
 @token.command()
@@ -61,10 +43,5 @@ def create(connection: Connection, path: _Path, public: bool, description: str) 
     resources.create_thing(connection.client(), "token", path, fields)
 
 
-@token.command()
-@_path
-@resources.yes_option
-@pass_connection
-def delete(connection: Connection, path: _Path, yes: bool) -> None:
-    """Delete a token; the project and its voxels stay."""
-    resources.delete_thing(connection.client(), "token", path, "(the project stays)", confirmed=yes)
+resources.add_show(token, "token", _path)
+resources.add_delete(token, "token", _path, "(the project and its voxels stay)")

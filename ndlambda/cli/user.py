@@ -25,7 +25,7 @@ def list_(connection: Connection, as_json: bool) -> None:
 @user.command()
 @click.argument("name")
 @click.option("--superuser", is_flag=True, help="May see and change everything.")
-@click.option("--ask-password", is_flag=True, help="Ask for a password for the web console.")
+@click.option("--ask-password", is_flag=True, help="Ask for a password for /ndauth/validate/.")
 @json_option
 @pass_connection
 def add(
@@ -37,15 +37,51 @@ def add(
     Example:
       ndlambda --data nd-data user add alice
     """
-    password = None
-    if ask_password:
-        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    password = _ask_password() if ask_password else None
     made = connection.client().users.add(name, superuser=superuser, password=password)
     if as_json:
         print_json(made)
     else:
-        click.echo(made["key"])
-        click.echo(f"{name} uses this key with --key or NDLAMBDA_KEY; keep it.", err=True)
+        _tell_key(name, made["key"])
+
+
+@user.command()
+@click.argument("name")
+@pass_connection
+def key(connection: Connection, name: str) -> None:
+    """Give a user one more key and print it, for one that was lost or revoked.
+
+    The other keys go on to work; revoke them first if they are in wrong hands.
+
+    \b
+    Example:
+      ndlambda --data nd-data user key alice
+    """
+    _tell_key(name, connection.client().users.new_key(name))
+
+
+def _tell_key(name: str, text: str) -> None:
+    click.echo(text)
+    click.echo(f"{name} uses this key with --key or NDLAMBDA_KEY; keep it.", err=True)
+
+
+@user.command()
+@click.argument("name")
+@pass_connection
+def passwd(connection: Connection, name: str) -> None:
+    """Give a user another password, of letters and digits; the keys stay as they are.
+
+    \b
+    Example:
+      ndlambda --data nd-data user passwd alice
+    """
+    connection.client().users.set_password(name, _ask_password())
+    click.echo(f"{name} has a new password")
+
+
+def _ask_password() -> str:
+    answer: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    return answer
 
 
 @user.command()

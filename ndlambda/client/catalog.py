@@ -92,6 +92,34 @@ class Users:
         made: Document = self._session.json("POST", "/v1/users", document, repeatable=False)
         return made
 
+    def new_key(self, name: str) -> str:
+        """Give a user one more key and tell it, this once; those before go on to work.
+
+        Raises
+        ------
+        UserNotFoundError
+            No user of this name.
+        """
+        made: Document = self._session.json(
+            "POST", f"/v1/users/{quote(name, safe='')}/keys", repeatable=False
+        )
+        key: str = made["key"]
+        return key
+
+    def set_password(self, name: str, password: str) -> None:
+        """Give a user another password, for ``/ndauth``; their keys stay.
+
+        Raises
+        ------
+        UserNotFoundError
+            No user of this name.
+        InvalidArgumentError
+            The password has other characters than letters and digits.
+        """
+        self._session.json(
+            "PUT", f"/v1/users/{quote(name, safe='')}/password", {"password": password}
+        )
+
     def revoke(self, name: str) -> None:
         """Make all keys of a user worthless at once.
 

@@ -74,7 +74,7 @@ def open_bytes(body: bytes | memoryview) -> "Iterator[h5py.Group]":
         reason = "it does not start with the signature of HDF5"
         raise _refuse(reason)
     try:
-        with h5py.File(h5py.h5f.open_file_image(bytes(body))) as file:
+        with h5py.File(h5py.h5f.open_file_image(body)) as file:
             yield file
     except _DAMAGE as fault:
         reason = f"{type(fault).__name__}, {fault}"

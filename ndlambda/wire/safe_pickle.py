@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from ndlambda.errors import MalformedBodyError
+from ndlambda.wire.latin_1 import latin_1_of
 from ndlambda.wire.npy_header import NUMBER_CODES
 
 SLACK: Final = 1024
@@ -351,7 +352,7 @@ def _finish(made: object) -> PickledArray:
     data = outline.data
     if isinstance(data, _Encoded):
         try:
-            data = memoryview(str(data.text, "utf-8").encode("latin-1"))
+            data = latin_1_of(data.text)
         except UnicodeError as fault:
             reason = "its contents are no latin-1 text"
             raise _refuse(reason) from fault

@@ -65,6 +65,17 @@ def make_key(context: Context, user: str) -> Response:
     return json_response({"name": user, "key": context.runtime.users.issue_key(user)}, 201)
 
 
+def set_password(context: Context, user: str) -> Response:
+    """Give a user another password."""
+    _superuser_only(context)
+    fields = json_object(context.request)
+    password = fields.get("password")
+    if not isinstance(password, str) or len(fields) > 1:
+        raise ValidationError({"password": "the one field, a text"})
+    context.runtime.users.set_password(user, password)
+    return Response(status=204)
+
+
 def revoke_user(context: Context, user: str) -> Response:
     """Make all keys of a user worthless."""
     _superuser_only(context)
@@ -99,6 +110,13 @@ ROUTES = (
         body="name, and optionally superuser (bool) and password, as a JSON object",
     ),
     Route("POST", "/v1/users/<segment:user>/keys", make_key, "Give a user one more key"),
+    Route(
+        "PUT",
+        "/v1/users/<segment:user>/password",
+        set_password,
+        "Give a user another password; keys stay",
+        body='{"password": letters and digits}',
+    ),
     Route("DELETE", "/v1/users/<segment:user>", revoke_user, "Revoke all keys of a user"),
     *(
         Route(

@@ -3,8 +3,6 @@
 A module of this folder is a format if it has ``SUFFIXES`` and ``write(path, cutout)``.
 """
 
-import importlib
-import pkgutil
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any, Protocol, cast
 from numpy.typing import NDArray
 
 from ndlambda.errors import UnknownNameError
+from ndlambda.wire.discovery import modules
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +45,8 @@ class _Format(Protocol):
 
 @cache
 def _formats() -> dict[str, _Format]:
-    names = [module.name for module in pkgutil.iter_modules(__path__)]
-    modules = [cast(_Format, importlib.import_module(f"{__name__}.{name}")) for name in names]
-    return {suffix: module for module in modules for suffix in module.SUFFIXES}
+    formats = [cast(_Format, module) for module in modules(__name__)]
+    return {suffix: form for form in formats for suffix in form.SUFFIXES}
 
 
 def known_suffixes() -> list[str]:

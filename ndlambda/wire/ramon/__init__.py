@@ -4,13 +4,10 @@ A new format is one new module here with a tuple ``FORMATS`` of
 :class:`~ndlambda.wire.ramon.contract.RamonFormat`.
 """
 
-import pkgutil
 from collections.abc import Mapping
 from functools import cache
-from importlib import import_module
-from types import MappingProxyType
 
-from ndlambda.errors import UnknownNameError
+from ndlambda.wire.discovery import by_name, choose, offered
 from ndlambda.wire.ramon.contract import (
     AnnotationVoxels,
     BoundingBox,
@@ -34,22 +31,8 @@ __all__ = [
 
 @cache
 def formats() -> Mapping[str, RamonFormat]:
-    """Give all formats by name, read-only.
-
-    Raises
-    ------
-    RuntimeError
-        Two modules define one name.
-    """
-    found: dict[str, RamonFormat] = {}
-    for module in pkgutil.iter_modules(__path__, f"{__name__}."):
-        offered: tuple[RamonFormat, ...] = getattr(import_module(module.name), "FORMATS", ())
-        for entry in offered:
-            if entry.name in found:
-                message = f"The RAMON format {entry.name} is defined twice."
-                raise RuntimeError(message)
-            found[entry.name] = entry
-    return MappingProxyType(found)
+    """Give all formats by name, read-only."""
+    return by_name("RAMON format", offered(__name__))
 
 
 def get_format(name: str) -> RamonFormat:
@@ -60,7 +43,4 @@ def get_format(name: str) -> RamonFormat:
     UnknownNameError
         There is none of this name; the error lists those there are.
     """
-    known = formats()
-    if name not in known:
-        raise UnknownNameError("format", name, tuple(known))
-    return known[name]
+    return choose("format", name, formats())

@@ -27,7 +27,7 @@ from ndlambda.model.ramon.kinds import Form, Kind
 from ndlambda.space.box import XYZ
 from ndlambda.wire.hdf5_reader import find_group, find_numbers, find_text, open_bytes, read_dataset
 from ndlambda.wire.ramon.contract import AnnotationVoxels, CuboidPart, Limits, RamonItem
-from ndlambda.wire.ramon.hdf5_encode import IDS, METADATA
+from ndlambda.wire.ramon.hdf5_encode import METADATA
 from ndlambda.wire.ramon.pairs import read_pairs
 from ndlambda.wire.volume.block import Promise
 
@@ -80,13 +80,6 @@ def decode(body: bytes | memoryview, limits: Limits) -> list[RamonItem]:
             with _at(name):
                 items.append(_read_item(_get_group(root, name), _id_of(name), source))
     return items
-
-
-def decode_ids(body: bytes | memoryview, limits: Limits) -> list[int]:
-    """Give the ids in a file of ANNOIDS; none where it is absent. Raises as ``decode``."""
-    with open_bytes(body) as root:
-        found = _read_integers(root, IDS, _Source(body, limits.array_bytes))
-    return [] if found is None else found
 
 
 def decode_region(body: bytes | memoryview) -> tuple[int, XYZ, XYZ]:

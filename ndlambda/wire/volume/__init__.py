@@ -4,13 +4,10 @@ A new format is one new module here with a tuple ``FORMATS`` of
 :class:`~ndlambda.wire.volume.contract.VolumeFormat`.
 """
 
-import pkgutil
 from collections.abc import Mapping
 from functools import cache
-from importlib import import_module
-from types import MappingProxyType
 
-from ndlambda.errors import UnknownNameError
+from ndlambda.wire.discovery import by_name, choose, offered
 from ndlambda.wire.volume.contract import ChannelData, Dialect, Expected, VolumeFormat
 
 __all__ = ["ChannelData", "Dialect", "Expected", "VolumeFormat", "formats", "get_format"]
@@ -18,24 +15,9 @@ __all__ = ["ChannelData", "Dialect", "Expected", "VolumeFormat", "formats", "get
 
 @cache
 def formats(dialect: Dialect) -> Mapping[str, VolumeFormat]:
-    """Give the formats of a dialect by name, read-only.
-
-    Raises
-    ------
-    RuntimeError
-        Two modules define one name.
-    """
-    found: dict[str, VolumeFormat] = {}
-    for module in pkgutil.iter_modules(__path__, f"{__name__}."):
-        offered: tuple[VolumeFormat, ...] = getattr(import_module(module.name), "FORMATS", ())
-        for entry in offered:
-            if entry.dialect != dialect:
-                continue
-            if entry.name in found:
-                message = f"The volume format {dialect}/{entry.name} is defined twice."
-                raise RuntimeError(message)
-            found[entry.name] = entry
-    return MappingProxyType(found)
+    """Give the formats of a dialect by name, read-only."""
+    every = offered(__name__)
+    return by_name(f"{dialect} volume format", (it for it in every if it.dialect == dialect))
 
 
 def get_format(dialect: Dialect, name: str) -> VolumeFormat:
@@ -46,7 +28,4 @@ def get_format(dialect: Dialect, name: str) -> VolumeFormat:
     UnknownNameError
         The dialect has no format of this name; the error lists those it has.
     """
-    known = formats(dialect)
-    if name not in known:
-        raise UnknownNameError("format", name, tuple(known))
-    return known[name]
+    return choose("format", name, formats(dialect))

@@ -7,7 +7,7 @@ leaves 5.5 % and zstd 2.1 %, and what is sent costs more than the time of the sl
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from numpy.typing import NDArray
 
@@ -51,7 +51,17 @@ def _decode_plain(body: bytes | memoryview, expected: Expected) -> list[NDArray[
     return [promise.adopt(decompress(body, size).data, promise.dtype)]
 
 
+_PICKLE_COPIES: Final = 3  # twice the voxels as UTF-8, and the voxels; or a copy to align them
+
 FORMATS = (
-    VolumeFormat("blosc", "ndstore", ("product/blosc",), "blosc", _encode_pickle, _decode_pickle),
+    VolumeFormat(
+        "blosc",
+        "ndstore",
+        ("product/blosc",),
+        "blosc",
+        _encode_pickle,
+        _decode_pickle,
+        voxel_copies=_PICKLE_COPIES,
+    ),
     VolumeFormat("blosc", "v1", ("application/x-blosc",), "blosc", _encode_plain, _decode_plain),
 )

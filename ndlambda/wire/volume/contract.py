@@ -86,6 +86,8 @@ class VolumeFormat:
         Body, promise -> one array a channel, little-endian, C-contiguous and aligned; they may
         be read-only views of the body or of one shared block. Or None. Raises
         ShapeMismatchError, DataTypeMismatchError or MalformedBodyError, and nothing else.
+    body_copies, voxel_copies
+        How often, at most, body and voxels are in memory while decoding, the body itself counted.
     """
 
     name: str
@@ -94,3 +96,9 @@ class VolumeFormat:
     filename_suffix: str | None
     encode: Encode | None
     decode: Decode | None
+    body_copies: int = 1
+    voxel_copies: int = 1
+
+    def held_bytes(self, body_bytes: int, voxel_bytes: int) -> int:
+        """Give how many bytes decoding holds at once, at most."""
+        return self.body_copies * body_bytes + self.voxel_copies * voxel_bytes

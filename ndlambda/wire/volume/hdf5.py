@@ -101,7 +101,11 @@ def _decode_single(body: bytes | memoryview, expected: Expected) -> list[NDArray
     return decode(body, expected)
 
 
+_COPIES: Final = 2  # the body, and libhdf5's image of it
+
 FORMATS = (
-    VolumeFormat("hdf5", "ndstore", ("product/hdf5",), "h5", encode, decode),
-    VolumeFormat("hdf5", "v1", ("application/x-hdf5",), "h5", _encode_single, _decode_single),
+    VolumeFormat("hdf5", "ndstore", ("product/hdf5",), "h5", encode, decode, _COPIES),
+    VolumeFormat(
+        "hdf5", "v1", ("application/x-hdf5",), "h5", _encode_single, _decode_single, _COPIES
+    ),
 )

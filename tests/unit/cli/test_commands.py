@@ -198,12 +198,22 @@ def test_users_get_a_key_once(run, server):
     assert run("user revoke alice --yes").code == 0
     assert run("user list --json").json[0]["revocations"] == 1
     assert run("user add alice").code == 5
+    assert run("user key alice").out == "next-key-of-alice\n", "what revoking took is given again"
+    assert run("user key nobody").code == 3
 
 
 def test_a_password_is_asked_for_not_shown(run, server):
     done = run("user add carol --ask-password", typed="hunter2\nhunter2\n")
     assert done.code == 0
     assert "hunter2" not in done.out + done.err
+
+
+def test_a_password_is_asked_for_twice_and_not_an_argument(run, server):
+    run("user add carol")
+    done = run("user passwd carol", typed="hunter2\nhunter2\n")
+    assert (done.code, server.people["carol"]["password"]) == (0, "hunter2")
+    assert "hunter2" not in done.out
+    assert run("user passwd dave", typed="x\nx\n").code == 3
 
 
 def test_names_with_markup_are_printed_as_they_are(run, server):
