@@ -22,6 +22,7 @@
     │   ├── TokenNotFoundError
     │   ├── UserNotFoundError
     │   ├── ResolutionNotFoundError
+    │   ├── UploadNotFoundError
     │   └── UnknownNameError
     ├── RouteNotFoundError
     ├── MethodNotAllowedError
@@ -141,6 +142,10 @@ class UserNotFoundError(NotFoundError):
 
 class ResolutionNotFoundError(NotFoundError):
     """The dataset has no such resolution; ``info`` lists those it has."""
+
+
+class UploadNotFoundError(NotFoundError):
+    """The upload was used, has expired, or is for another user or channel; upload anew."""
 
 
 class UnknownNameError(NotFoundError):

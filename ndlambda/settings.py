@@ -44,8 +44,10 @@ class Settings:
         Enforce Lambda's body limits (bodies over 4 MiB go through the store).
     cutout_voxels
         Most voxels that one cutout reads or writes.
+    paint_supercuboids
+        Most supercuboids that the objects of one upload, or a merge in a box, change.
     body_bytes
-        Longest request body.
+        Longest request body, also of one that is uploaded ahead.
     memory_bytes
         Most bytes of voxels that all running requests hold together.
     threads
@@ -73,6 +75,8 @@ class Settings:
         Folders of this machine (``:`` between) that every user may let autoIngest read from.
     fsync
         Whether disk writes are forced to the device before they are acknowledged.
+    trace
+        Where durations of parts of requests go: ``off``, ``log`` (JSON lines) or ``xray``.
     """
 
     store: str = "disk"
@@ -90,6 +94,7 @@ class Settings:
     ndauth_secret: str = ""
     lambda_limits: bool = False
     cutout_voxels: int = 1 << 28
+    paint_supercuboids: int = 1 << 12
     body_bytes: int = 1 << 31
     memory_bytes: int = 1 << 32
     threads: int = 8
@@ -104,6 +109,7 @@ class Settings:
     ingest_allowed_hosts: str = ""
     ingest_file_roots: str = ""
     fsync: bool = True
+    trace: str = "off"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Self:

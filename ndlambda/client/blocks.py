@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from ndlambda.space.box import XYZ, Box
 from ndlambda.space.grid import cover
 
-FRAME_OVERHEAD_BYTES = 16
-"""What a blosc frame adds to data that does not compress."""
-
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -38,7 +35,7 @@ class BlockPlan:
     origin_xyz
         The dataset's offset, where the grid starts.
     block_xyz
-        Edge lengths of one request, whole supercuboids where limits allow that.
+        Edge lengths of one request: whole supercuboids.
     """
 
     origin_xyz: XYZ
@@ -61,20 +58,3 @@ class BlockPlan:
         for start in range(times[0], times[1], depth):
             for part in parts:
                 yield Block(part, (start, min(start + depth, times[1])))
-
-
-def fitted_block(supercuboid_xyz: XYZ, itemsize: int, max_body_bytes: int | None) -> XYZ:
-    """Give the largest block, halved from a supercuboid, whose body fits into a request.
-
-    Halving goes z, y, x in turn, so that a block stays a box of whole cuboids as long as it can.
-    """
-    x, y, z = supercuboid_xyz
-    if max_body_bytes is None:
-        return x, y, z
-    voxels = max(1, (max_body_bytes - FRAME_OVERHEAD_BYTES) // itemsize)
-    edges = [z, y, x]
-    axis = 0
-    while math.prod(edges) > voxels:
-        edges[axis] = max(1, edges[axis] // 2)
-        axis = (axis + 1) % 3
-    return edges[2], edges[1], edges[0]

@@ -19,7 +19,8 @@ class ChannelGeometry:
     box
         The whole level in dataset coordinates (offset included).
     supercuboid_xyz
-        ndstore's unit of storage; a multiple of ours, hence the grid for large requests.
+        ndstore's unit of storage: 4 cuboids an axis. Ours has 1, 2 or 4, as the channel was made:
+        this is a whole number of ours, hence a grid for large requests that fits any channel.
     times
         Half-open range of time points.
     """

@@ -11,10 +11,13 @@ from urllib.parse import urlencode, urljoin, urlsplit
 from ndlambda import __version__
 from ndlambda.client.http import Answer, Request, Transport
 from ndlambda.client.problems import error_of
-from ndlambda.errors import UpstreamError, UpstreamTimeoutError
+from ndlambda.errors import PermissionDeniedError, UpstreamError, UpstreamTimeoutError
 
 _NOT_STARTED: Final = frozenset({429, 503})
 _MAYBE_DONE: Final = frozenset({502, 504})
+_BROKEN: Final = 500
+_BROKEN_ATTEMPTS: Final = 3
+"""500 is what API Gateway says of a worker that died, and a server of a fault that stays."""
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS: Final = 5
 
@@ -26,6 +29,11 @@ class RetryPolicy:
     A wait is a random part of ``base_s * 2**attempt``, at most ``cap_s`` ("full jitter": many
     clients that met one overload do not come back together). A server's ``Retry-After`` is a
     lower bound of the wait, itself cut at ``patience_s``.
+
+    Attributes
+    ----------
+    told
+        Called with the reason before each wait for a server that is away or fails.
     """
 
     attempts: int = 6
@@ -34,12 +42,21 @@ class RetryPolicy:
     patience_s: float = 60.0
     sleep: Callable[[float], None] = time.sleep
     dice: Callable[[], float] = field(default=random.SystemRandom().random)
+    told: Callable[[str], None] = lambda _: None
+
+    @property
+    def longest_s(self) -> float:
+        """The most that all waits together take, if no server asks for more."""
+        return sum(map(self._most_s, range(self.attempts - 1)))
 
     def wait(self, attempt: int, retry_after: str | None) -> None:
         """Wait before the attempt after number ``attempt`` (the first is 0)."""
-        jittered = self.dice() * min(self.cap_s, self.base_s * 2**attempt)
+        jittered = self.dice() * self._most_s(attempt)
         asked = float(retry_after) if retry_after is not None and retry_after.isdigit() else 0.0
         self.sleep(jittered + min(asked, self.patience_s))
+
+    def _most_s(self, attempt: int) -> float:
+        return min(self.cap_s, self.base_s * float(2**attempt))
 
 
 def _origin(url: str) -> tuple[str, str]:
@@ -88,7 +105,8 @@ class Session:
             Beside our own; a body is ``application/octet-stream`` unless they say otherwise.
         repeatable
             Whether doing it twice does no harm. If so it is sent again after a broken connection
-            or a gateway's error; a request that the server refused to start (429, 503) always is.
+            or a gateway's error, and twice after a server's; a request that the server refused to
+            start (429, 503) always is.
 
         Raises
         ------
@@ -154,6 +172,8 @@ class Session:
 
         Raises
         ------
+        PermissionDeniedError
+            The URL has expired.
         NDLambdaError
             As :meth:`request`.
         """
@@ -162,6 +182,9 @@ class Session:
         if with_key and self._key is not None and _origin(whole) == _origin(self.url):
             sent["Authorization"] = f"Token {self._key}"
         answer = self._persist(Request("PUT", whole, sent, body), repeatable=True)
+        if answer.status == 400 and b"<Code>ExpiredToken</Code>" in answer.body:
+            # S3 says 403 of a URL that has expired, but this of the role that signed it.
+            raise PermissionDeniedError("The address has expired; ask for another.")
         if answer.status >= 300:
             raise error_of(answer)
 
@@ -174,12 +197,18 @@ class Session:
             except (TimeoutError, ConnectionError) as error:
                 if last or not repeatable:
                     raise self._unreachable(error) from error
+                self._retry.told(str(error))
                 self._retry.wait(attempt, None)
                 continue
             if request.method == "DELETE" and answer.status == 404 and attempt > 0:
                 return Answer(204, {}, b"")  # an earlier attempt did it, only its answer was lost
-            if last or answer.status not in again:
+            is_broken = answer.status == _BROKEN and repeatable
+            if answer.status not in again and not (is_broken and attempt + 1 < _BROKEN_ATTEMPTS):
                 return answer
+            if last:
+                return answer
+            if answer.status >= 500:
+                self._retry.told(f"it answers {answer.status}")
             self._retry.wait(attempt, answer.headers.get("retry-after"))
         raise AssertionError("a retry policy has at least one attempt")
 

@@ -1,19 +1,19 @@
 """Blocks on their way: the requests that move voxels, in parallel, with their accounts."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ndlambda.client import bodies
 from ndlambda.client.blocks import Block, BlockPlan
+from ndlambda.client.http import Answer
 from ndlambda.client.parallel import bounded_map
 from ndlambda.client.progress import Advance
-from ndlambda.client.session import Session
+from ndlambda.client.sending import Sender
 
 THREADS: Final = 8
 
@@ -67,6 +67,8 @@ class Mover:
 
     Parameters
     ----------
+    sender
+        The way to the channel.
     plan
         How boxes are cut into requests.
     threads
@@ -74,10 +76,10 @@ class Mover:
     """
 
     def __init__(
-        self, session: Session, channel: "ChannelAddress", plan: BlockPlan, threads: int = THREADS
+        self, sender: Sender, resolution: int, plan: BlockPlan, threads: int = THREADS
     ) -> None:
-        self._session = session
-        self._channel = channel
+        self._sender = sender
+        self._resolution = resolution
         self._plan = plan
         self._threads = threads
 
@@ -119,48 +121,27 @@ class Mover:
                 yield partial(send, part, array) if array.any() else partial(_zero, part)
 
     def _fetch(self, block: Block, dtype: np.dtype) -> NDArray[np.generic]:
-        query = self._channel.query(block) | {"format": bodies.FORMAT}
-        answer = self._session.request("GET", self._channel.path("cutout"), query=query)
-        return bodies.decode_array(answer, block.shape_tzyx, dtype)
+        query = self._query(block) | {"format": bodies.FORMAT}
+        return bodies.decode_array(self._get("cutout", query), block.shape_tzyx, dtype)
 
     def _send(self, block: Block, array: NDArray[np.generic]) -> WriteReport:
-        self._session.request(
-            "POST",
-            self._channel.path("cutout"),
-            query=self._channel.query(block) | {"format": bodies.FORMAT},
-            body=bodies.encode_array(array),
-            headers={"Content-Type": bodies.CONTENT_TYPE},
-        )
+        query = self._query(block) | {"format": bodies.FORMAT}
+        self._sender.post("cutout", query, bodies.encode_array(array), bodies.CONTENT_TYPE)
         return WriteReport(blocks_sent=1, voxels_sent=block.voxels)
 
     def _send_unless_stored(self, block: Block, array: NDArray[np.generic]) -> WriteReport:
-        answer = self._session.request(
-            "GET", self._channel.path("digest"), query=self._channel.query(block)
-        )
-        if bodies.read_digest(answer) == bodies.digest(array):
+        if bodies.read_digest(self._get("digest", self._query(block))) == bodies.digest(array):
             return WriteReport(blocks_stored=1, voxels_stored=block.voxels)
         return self._send(block, array)
 
+    def _get(self, resource: str, query: Mapping[str, str]) -> Answer:
+        return self._sender.session.request("GET", self._sender.path(resource), query=query)
 
-@dataclass(frozen=True, slots=True)
-class ChannelAddress:
-    """Where a channel's voxels are on the server."""
-
-    token: str
-    channel: str
-    resolution: int
-
-    def path(self, resource: str) -> str:
-        """Give the path of the channel's ``cutout`` or ``digest``."""
-        token, channel = quote(self.token, safe=""), quote(self.channel, safe="")
-        return f"/v1/projects/{token}/channels/{channel}/{resource}"
-
-    def query(self, block: Block) -> dict[str, str]:
-        """Give the query that names a block."""
+    def _query(self, block: Block) -> dict[str, str]:
         axes = zip("xyz", block.box.start_xyz, block.box.stop_xyz, strict=True)
         ranges = {axis: f"{start}:{stop}" for axis, start, stop in axes}
         t0, t1 = block.times
-        return {"resolution": str(self.resolution), **ranges, "t": f"{t0}:{t1}"}
+        return {"resolution": str(self._resolution), **ranges, "t": f"{t0}:{t1}"}
 
 
 def _place(part: Block, whole: Block) -> tuple[slice, slice, slice, slice]:

@@ -7,19 +7,23 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ndlambda.client.blocks import Block, BlockPlan, fitted_block
+from ndlambda.client.blocks import Block, BlockPlan
 from ndlambda.client.geometry import ChannelGeometry, read_geometry
 from ndlambda.client.indexing import Interval, Key, Selection, parse_key
 from ndlambda.client.progress import Progress, reporting
+from ndlambda.client.sending import Sender
 from ndlambda.client.session import Session
-from ndlambda.client.transfer import ChannelAddress, Mover, Piece, WriteReport
+from ndlambda.client.transfer import Mover, Piece, WriteReport
 from ndlambda.errors import DataTypeMismatchError, OutOfBoundsError, ShapeMismatchError
 from ndlambda.space.box import Box
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a volume comes from: the session, the token's info document, the server's limits."""
+    """Where a volume comes from: session, token and its info document.
+
+    ``max_body_bytes`` is the longest body that the server takes in a request, None for any.
+    """
 
     session: Session
     token: str
@@ -57,13 +61,10 @@ class Volume:
         self.time = first if time is None else time
         if not first <= self.time < last:
             raise OutOfBoundsError(f"Time {time} is outside {first}:{last} of {channel!r}.")
-        block_xyz = fitted_block(
-            self.geometry.supercuboid_xyz, self.dtype.itemsize, source.max_body_bytes
-        )
         self._mover = Mover(
-            source.session,
-            ChannelAddress(source.token, channel, resolution),
-            BlockPlan(self.geometry.box.start_xyz, block_xyz),
+            Sender(source.session, source.token, channel, source.max_body_bytes),
+            resolution,
+            BlockPlan(self.geometry.box.start_xyz, self.geometry.supercuboid_xyz),
         )
 
     @property

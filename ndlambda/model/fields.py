@@ -41,8 +41,9 @@ from ndlambda.space.pyramid import Scaling
 LONGEST_NAME = 255
 MAX_LEVELS = 20
 _NAME = re.compile(r"[A-Za-z0-9_]+")
-# Object keys start with the project: what lies under results/ expires, the others hold ingest jobs.
-_RESERVED = frozenset({("project", "results"), ("project", "drop"), ("project", "ingest")})
+# Object keys start with the project: what lies under results/ and uploads/ expires, the others hold
+# ingest jobs.
+_RESERVED = frozenset(("project", name) for name in ("results", "uploads", "drop", "ingest"))
 _REQUIRED: Final = object()
 
 _AXES = "xyz"

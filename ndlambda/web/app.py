@@ -24,6 +24,7 @@ from ndlambda.errors import (
     RouteNotFoundError,
 )
 from ndlambda.model.principal import ANONYMOUS, Principal
+from ndlambda.trace import span
 from ndlambda.web.auth import principal_of
 from ndlambda.web.openapi import openapi_document
 from ndlambda.web.problem import Dialect, problem_document, problem_response
@@ -67,7 +68,8 @@ class App:
         started = time.perf_counter()
         request = Request(environ)
         request_id = secrets.token_hex(8)
-        principal, response = self._answer(request, request_id)
+        with span("request", request_id=request_id, method=request.method, path=request.path):
+            principal, response = self._answer(request, request_id)
         response.headers["X-Request-Id"] = request_id
         if request.method in _READING:
             response.headers["Access-Control-Allow-Origin"] = "*"
@@ -101,7 +103,7 @@ class App:
                 return principal, self._options(adapter, path)
             route, arguments = self._match(adapter, request.method, path)
             dialect = route.dialect
-            self._check_body(request)
+            self._check_body(request, route)
             principal = principal_of(request, self._runtime.users, dialect)
             context = Context(request, self._runtime, principal, request_id, path, self)
             return principal, route.view(context, **arguments)
@@ -149,12 +151,13 @@ class App:
             },
         )
 
-    def _check_body(self, request: Request) -> None:
-        limit = self._runtime.settings.max_body_bytes
+    def _check_body(self, request: Request, route: Route) -> None:
+        settings = self._runtime.settings
+        limit = settings.body_bytes if route.carries_uploads else settings.max_body_bytes
         if (request.content_length or 0) > limit:
             raise PayloadTooLargeError(
-                f"The body of {request.content_length} bytes is over the limit of {limit}; "
-                "send smaller boxes.",
+                f"The body of {request.content_length} bytes is over the limit of {limit}; send "
+                "smaller boxes, or upload it ahead (POST …/channels/CHANNEL/uploads).",
                 limit=limit,
             )
         request.max_content_length = limit

@@ -1,38 +1,140 @@
-"""Uploads of voxels: refused by their length before they are read, then written or painted."""
+"""Bodies that bring voxels, read in one place, and what becomes of the voxels.
 
-from typing import Any
+A body is the request's own, or was uploaded ahead of it past what Lambda carries (``?upload=ID``).
+Either is refused by its length before it is read.
+"""
 
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
 from numpy.typing import NDArray
+from werkzeug.wrappers import Request
 
-from ndlambda.errors import InvalidArgumentError, PayloadTooLargeError
+from ndlambda.errors import InvalidArgumentError, MalformedBodyError, PayloadTooLargeError
 from ndlambda.model.catalog import Channel
 from ndlambda.model.discipline import Discipline
 from ndlambda.services.region import Region
-from ndlambda.web.routing import Context
+from ndlambda.services.uploads import Upload
+from ndlambda.web.routing import Context, Query
 
-_FACTOR = 2
-_SLACK_BYTES = 4 << 20
+UPLOAD: Final = Query("upload", "id of an upload, which takes the place of the body; send none")
+
+_FACTOR: Final = 2
+_SLACK_BYTES: Final = 4 << 20
+_WINDOW_BYTES: Final = 1 << 20
 
 
-def read_voxel_body(context: Context, voxel_bytes: int) -> bytes:
-    """Read the body of an upload whose path promises this many bytes of voxels.
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """A body that was not read yet.
 
-    No format needs twice the voxels and a few megabytes; what declares more is not what the path
-    says.
+    Attributes
+    ----------
+    upload
+        Where it was uploaded ahead, else None.
+    size_bytes
+        Its length; where a request does not say, the most that it may be.
+    media_type
+        Its content type, without parameters.
+    """
+
+    context: Context
+    upload: Upload | None
+    size_bytes: int
+    media_type: str
+
+    def read(self) -> memoryview:
+        """Give the body, read-only; once.
+
+        Raises
+        ------
+        MalformedBodyError
+            It is shorter than it said.
+        UploadNotFoundError
+            It was announced, but did not come.
+        """
+        if self.upload is not None:
+            return self.context.runtime.uploads.read(self.upload)
+        request = self.context.request
+        if request.content_length is None:
+            request.max_content_length = self.size_bytes
+            return memoryview(request.get_data(cache=False))
+        return _read_stream(request, request.content_length)
+
+    def discard(self) -> None:
+        """Delete what was uploaded ahead, since it has been used."""
+        if self.upload is not None:
+            self.context.runtime.uploads.discard(self.upload)
+
+
+def open_intake(
+    context: Context, channel: Channel, limit_bytes: int, needed_bytes: int | None = None
+) -> Intake:
+    """Give the body of a request, or what was uploaded ahead of it, refused if it is too long.
+
+    Parameters
+    ----------
+    channel
+        Where it goes, which the caller may write to.
+    limit_bytes
+        The longest to be read.
+    needed_bytes
+        What the request needs, for the words of the refusal.
 
     Raises
     ------
     PayloadTooLargeError
-        The body is longer than any honest encoding of the box.
+        It is longer.
+    UploadNotFoundError
+        The upload that the query names is not the caller's for this channel, or is no more.
+    InvalidArgumentError
+        The request has an upload and a body.
     """
-    limit = _FACTOR * voxel_bytes + _SLACK_BYTES
-    length = context.request.content_length or 0
-    if length > limit:
+    upload_id = context.request.args.get("upload")
+    length = context.request.content_length
+    upload = None
+    if upload_id is not None:
+        if length:
+            raise InvalidArgumentError("An upload takes the place of the body; send no body.")
+        owner_id = context.runtime.access.owner_id_of(context.principal)
+        upload = context.runtime.uploads.find(upload_id, owner_id, channel)
+        length = upload.size_bytes
+    if length is not None and length > limit_bytes:
+        most = "" if needed_bytes is None else f" what the path names needs {needed_bytes};"
         raise PayloadTooLargeError(
-            f"The body has {length} bytes, but the box that the path names needs {voxel_bytes}.",
-            limit=limit,
+            f"The body has {length} bytes;{most} at most {limit_bytes} are read here.",
+            limit=limit_bytes,
         )
-    return context.request.get_data(cache=False)
+    unknown = min(limit_bytes, context.runtime.settings.max_body_bytes)
+    return Intake(
+        context,
+        upload,
+        unknown if length is None else length,
+        context.request.mimetype if upload is None else upload.media_type,
+    )
+
+
+def open_voxels(context: Context, channel: Channel, voxel_bytes: int) -> Intake:
+    """Give the body of a request whose path promises this many bytes of voxels.
+
+    No format needs twice the voxels and a few megabytes; what declares more is not what the path
+    says. Raises as ``open_intake``.
+    """
+    return open_intake(context, channel, _FACTOR * voxel_bytes + _SLACK_BYTES, voxel_bytes)
+
+
+def _read_stream(request: Request, length: int) -> memoryview:
+    """Read a body of known length into memory that is taken once."""
+    whole = np.empty(length, np.uint8).data
+    filled = 0
+    while filled < length:
+        piece = request.stream.read(min(_WINDOW_BYTES, length - filled))
+        if not piece:
+            raise MalformedBodyError(f"The body ended after {filled} of {length} bytes.")
+        whole[filled : filled + len(piece)] = piece
+        filled += len(piece)
+    return whole.toreadonly()
 
 
 def write_voxels(

@@ -85,6 +85,9 @@ class Route:
     changes
         Whether a GET changes something, as some of ndstore's do. HEAD is not for its path then:
         whoever looks whether something is there must not write.
+    carries_uploads
+        Whether it takes bodies of any length that the settings allow, since it stands in for a
+        store that does; Lambda's limit is for the others.
     """
 
     method: str
@@ -95,6 +98,7 @@ class Route:
     query: Sequence[Query] = ()
     body: str = ""
     changes: bool = False
+    carries_uploads: bool = False
 
 
 class NameConverter(BaseConverter):

@@ -17,9 +17,10 @@ from ndlambda.errors import (
 from ndlambda.model.catalog import Channel
 from ndlambda.services.region import Region
 from ndlambda.services.views import ProjectView
+from ndlambda.trace import span
 from ndlambda.voxels.select import keep_ids, window
 from ndlambda.web.delivery import deliver
-from ndlambda.web.intake import read_voxel_body, write_voxels
+from ndlambda.web.intake import UPLOAD, open_voxels, write_voxels
 from ndlambda.web.params import CutoutArguments, parse_cutout, region_of
 from ndlambda.web.problem import Dialect
 from ndlambda.web.routing import Context, Route
@@ -79,7 +80,8 @@ def get_cutout(
         held.enter_context(runtime.volume.budget.hold(2 * size_bytes))
         data = [_channel_data(context, cutout, place) for place in range(len(cutout.channels))]
         assert body_format.encode is not None
-        body = body_format.encode(data)
+        with span("encode", format=body_format.name):
+            body = body_format.encode(data)
         headers = _disposition(context, body_format)
         return deliver(context, body, body_format.content_types[0], headers, held)
 
@@ -152,12 +154,15 @@ def post_cutout(
         dtypes=tuple(channel.dtype for channel in targets),
         shape=shape if cutout.arguments.times is not None else shape[1:],
     )
-    held = sum(cutout.regions[0].voxels * channel.dtype.itemsize for channel in targets)
-    with runtime.volume.budget.hold(2 * held):
+    voxel_bytes = sum(cutout.regions[0].voxels * channel.dtype.itemsize for channel in targets)
+    intake = open_voxels(context, targets[0], voxel_bytes)
+    with runtime.volume.budget.hold(body_format.held_bytes(intake.size_bytes, voxel_bytes)):
         assert body_format.decode is not None
-        arrays = body_format.decode(read_voxel_body(context, held), expected)
+        with span("decode", format=body_format.name):
+            arrays = body_format.decode(intake.read(), expected)
         for channel, region, array in zip(targets, cutout.regions, arrays, strict=True):
             write_voxels(context, channel, region, array)
+    intake.discard()
     return Response("Success", content_type="text/html")
 
 
@@ -178,6 +183,7 @@ ROUTES = tuple(
             post_cutout,
             "Write a cutout; zeros never overwrite",
             dialect=Dialect.NDSTORE,
+            query=(UPLOAD,),
             body="The array in the format of the path, axes (channel, [time,] z, y, x)",
         ),
     )

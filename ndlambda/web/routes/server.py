@@ -64,6 +64,7 @@ def get_server(context: Context) -> Response:
             "limits": {
                 "cutout_voxels": settings.cutout_voxels,
                 "body_bytes": settings.max_body_bytes if settings.lambda_limits else None,
+                "upload_bytes": settings.body_bytes,
             },
             "user": context.principal.name,
             "superuser": context.principal.superuser,

@@ -14,8 +14,9 @@ from ndlambda.errors import (
 from ndlambda.model.catalog import Channel
 from ndlambda.services.region import Region
 from ndlambda.services.views import ProjectView
+from ndlambda.trace import span
 from ndlambda.web.delivery import deliver
-from ndlambda.web.intake import read_voxel_body, write_voxels
+from ndlambda.web.intake import UPLOAD, open_voxels, write_voxels
 from ndlambda.web.json_body import json_response
 from ndlambda.web.params import region_of_query
 from ndlambda.web.query import DISCIPLINE, TIMED_BOX, check_parameters, read_discipline
@@ -31,7 +32,8 @@ def _open(
 ) -> tuple[ProjectView, Channel, Region, bool]:
     view = context.runtime.access.open(token, context.principal, write=write)
     (chosen,) = view.channels_named([channel])
-    check_parameters(context.request, (*TIMED_BOX, _FORMAT, *([DISCIPLINE] if write else ())))
+    known = (*TIMED_BOX, _FORMAT, *((DISCIPLINE, UPLOAD) if write else ()))
+    check_parameters(context.request, known)
     region, timed = region_of_query(view.dataset, chosen, context.request.args)
     context.runtime.volume.check_size(region)
     return view, chosen, region, timed
@@ -47,9 +49,9 @@ def get_cutout(context: Context, token: str, channel: str) -> Response:
         array = volume.read(view.dataset, chosen, region)
         array = array if timed else array[0]
         assert body_format.encode is not None
-        body = body_format.encode(
-            [ChannelData(chosen.name, chosen.channel_type.value, chosen.datatype.value, array)]
-        )
+        data = ChannelData(chosen.name, chosen.channel_type.value, chosen.datatype.value, array)
+        with span("encode", format=body_format.name):
+            body = body_format.encode([data])
         headers = {
             "X-NDLambda-Shape": ",".join(map(str, array.shape)),
             "X-NDLambda-Dtype": chosen.datatype.value,
@@ -79,36 +81,37 @@ def _format_to_write(request: Request) -> VolumeFormat:
     return known[best]
 
 
-def _format_to_read(request: Request) -> VolumeFormat:
+def _format_to_read(request: Request, media_type: str) -> VolumeFormat:
     name = request.args.get("format")
     if name is not None:
         return get_format(_DIALECT, name)
     for body_format in formats(_DIALECT).values():
-        if request.mimetype in body_format.content_types:
+        if media_type in body_format.content_types:
             return body_format
     raise UnsupportedMediaTypeError(
-        f"Content type {request.mimetype!r} is not a volume format; set it or format=.",
+        f"Content type {media_type!r} is not a volume format; set it or format=.",
         known=sorted(formats(_DIALECT)),
     )
 
 
 def post_cutout(context: Context, token: str, channel: str) -> Response:
     """Write the non-zero voxels of a box."""
-    body_format = _format_to_read(context.request)
     _, chosen, region, timed = _open(context, token, channel, write=True)
     volume = context.runtime.volume
     volume.check_writable(chosen)
     discipline = read_discipline(context.request.args)
     shape = region.shape_tzyx if timed else region.shape_tzyx[1:]
+    voxel_bytes = region.voxels * chosen.dtype.itemsize
+    intake = open_voxels(context, chosen, voxel_bytes)
+    body_format = _format_to_read(context.request, intake.media_type)
     if body_format.decode is None:
         raise UnsupportedMediaTypeError(f"{body_format.name} bodies cannot be read.")
-    voxel_bytes = region.voxels * chosen.dtype.itemsize
-    with volume.budget.hold(2 * voxel_bytes):
-        (array,) = body_format.decode(
-            read_voxel_body(context, voxel_bytes),
-            Expected((chosen.name,), (chosen.dtype,), shape),
-        )
+    with volume.budget.hold(body_format.held_bytes(intake.size_bytes, voxel_bytes)):
+        expected = Expected((chosen.name,), (chosen.dtype,), shape)
+        with span("decode", format=body_format.name):
+            (array,) = body_format.decode(intake.read(), expected)
         write_voxels(context, chosen, region, array, discipline)
+    intake.discard()
     return json_response({"voxels": region.voxels})
 
 
@@ -132,7 +135,7 @@ ROUTES = (
         f"{_RULE}/cutout",
         post_cutout,
         "Write a cutout; zeros never overwrite",
-        query=(*TIMED_BOX, _FORMAT, DISCIPLINE),
+        query=(*TIMED_BOX, _FORMAT, DISCIPLINE, UPLOAD),
         body="The array, axes ([time,] z, y, x), in the format of the content type",
     ),
     Route(

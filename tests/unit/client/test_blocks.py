@@ -4,10 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndlambda.client.blocks import FRAME_OVERHEAD_BYTES, BlockPlan, fitted_block
+from ndlambda.client.blocks import BlockPlan
 from ndlambda.space.box import Box
-
-SLAB = (512, 512, 64)
 
 
 @st.composite
@@ -43,17 +41,3 @@ def test_small_time_points_share_a_request():
     plan = BlockPlan((0, 0, 0), (4, 4, 4))
     blocks = list(plan.split(Box((0, 0, 0), (2, 2, 4)), (10, 19)))
     assert [block.times for block in blocks] == [(10, 14), (14, 18), (18, 19)]
-
-
-def test_without_a_limit_a_block_is_a_supercuboid():
-    assert fitted_block(SLAB, 8, None) == SLAB
-
-
-def test_lambdas_body_limit_gives_blocks_of_whole_stored_supercuboids():
-    assert fitted_block(SLAB, 1, 4 << 20) == (256, 256, 32)
-
-
-@given(st.integers(1, 8), st.integers(100, 1 << 26))
-def test_a_block_always_fits_the_body(itemsize, limit):
-    x, y, z = fitted_block(SLAB, itemsize, limit)
-    assert x * y * z * itemsize + FRAME_OVERHEAD_BYTES <= limit

@@ -21,6 +21,19 @@ def test_a_busy_server_is_asked_again(server, status):
     assert len(server.calls) == 3
 
 
+@pytest.mark.parametrize(("times", "calls"), [(2, 3), (9, 3)])
+def test_a_server_that_breaks_down_is_asked_three_times(server, times, calls):
+    """Was seen to fail (one call) when 500 was taken for the server's last word."""
+    server.faults = [refuse(500)] * times
+    client = server.client(attempts=6)
+    if times < calls:
+        assert client.healthz()["status"] == "ok"
+    else:
+        with pytest.raises(errors.NDLambdaError, match="500"):
+            client.healthz()
+    assert len(server.calls) == calls
+
+
 def test_a_broken_connection_is_tried_again(server):
     server.faults = [drop]
     assert server.client().healthz()["status"] == "ok"
@@ -73,6 +86,15 @@ def test_making_a_user_is_not_repeated_after_its_answer_was_lost(server):
     with pytest.raises(errors.UpstreamError):
         server.client().users.add("alice")
     assert server.count("POST", "/v1/users") == 1
+
+
+@pytest.mark.parametrize("status", [500, 502, 504])
+def test_making_a_user_is_not_repeated_where_it_may_have_been_done(server, status):
+    """Seen to fail where 500, or a gateway's error, is tried again for every request."""
+    server.faults = [refuse(status)]
+    with pytest.raises(errors.NDLambdaError):
+        server.client().users.add("alice")
+    assert len(server.calls) == 1
 
 
 def test_making_a_user_waits_for_a_server_that_did_not_start_it(server):

@@ -1,0 +1,94 @@
+"""Spans are nothing by default, and lines or subsegments where they are asked for."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from ndlambda import trace
+from ndlambda.errors import InvalidArgumentError
+from ndlambda.trace import span
+from tests.support.app import BOX, SHAPE, serving
+from tests.support.bodies import noise, npz
+
+
+@pytest.fixture(autouse=True)
+def _off() -> Iterator[None]:
+    yield
+    trace.configure("off")
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, object]]:
+    found = [record for record in caplog.records if record.name == "ndlambda.trace"]
+    return [getattr(record, "fields", {}) for record in found]
+
+
+def test_by_default_a_span_is_one_object_that_does_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "ndlambda.trace")
+    first, second = span("object.get", key="a"), span("encode")
+    assert first is second
+    with first, second:
+        pass
+    assert lines(caplog) == []
+
+
+def test_a_logged_span_has_its_duration_and_what_it_was_about(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "ndlambda.trace")
+    trace.configure("log")
+    with span("object.get", key="a/b"):
+        pass
+    with pytest.raises(KeyError), span("decode"):
+        raise KeyError("x")
+    first, second = lines(caplog)
+    assert (first["span"], first["key"], "error" in first) == ("object.get", "a/b", False)
+    assert isinstance(first["ms"], float)
+    assert (second["span"], second["error"]) == ("decode", "KeyError")
+
+
+def test_a_request_is_seen_from_end_to_end(tmp_path, caplog) -> None:
+    caplog.set_level(logging.INFO, "ndlambda.trace")
+    with serving(tmp_path, trace="log") as server:
+        caplog.clear()
+        server.write(f"/sd/open/em/npz/{BOX}", npz(noise((1, *SHAPE))))
+        written = {line["span"] for line in lines(caplog)}
+        caplog.clear()
+        server.read(f"/sd/open/em/npz/{BOX}")
+        read = {line["span"] for line in lines(caplog)}
+    assert written >= {"request", "decode", "object.put", "table.read"}
+    assert read >= {"request", "encode", "object.get"}
+
+
+def test_x_ray_gets_a_subsegment_with_its_annotations(monkeypatch: pytest.MonkeyPatch) -> None:
+    core = pytest.importorskip("aws_xray_sdk.core")
+    trace.configure("xray")
+    recorder = core.xray_recorder
+    monkeypatch.setattr(recorder.emitter, "send_entity", lambda entity: None)
+    segment = recorder.begin_segment("test", sampling=1)
+    try:
+        with span("object.get", key="a/b", bytes=3):
+            pass
+        (made,) = segment.subsegments
+    finally:
+        recorder.end_segment()
+    assert (made.name, made.annotations) == ("object.get", {"key": "a/b", "bytes": 3})
+
+
+def test_x_ray_without_a_segment_does_no_harm(caplog: pytest.LogCaptureFixture) -> None:
+    """Seen to fail at the SDK's own level of logging: it warned of every span."""
+    pytest.importorskip("aws_xray_sdk.core")
+    trace.configure("xray")
+    with span("object.get", key="a"):
+        pass
+    with pytest.raises(KeyError), span("object.get", key="a"):
+        raise KeyError("x")
+    assert caplog.records == []
+
+
+def test_another_word_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError) as refusal:
+        trace.configure("loud")
+    assert refusal.value.details["setting"] == "trace"
