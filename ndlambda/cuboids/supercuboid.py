@@ -40,8 +40,9 @@ __all__ = [
     "ShardIndex",
     "Span",
     "decode_box",
-    "decode_box_ranged",
+    "decode_part",
     "extras",
+    "fetch_frames",
     "is_empty",
     "needed_slots",
     "plan_ranges",
@@ -96,10 +97,37 @@ def decode_box(data: memoryview, layout: Layout, part: Box, out: NDArray[np.gene
     spans = read_index(data[-layout.index_bytes :], layout, len(data)).spans
     for piece in parts:
         span = spans[piece.slot]
-        if span is None:
-            out[piece.where] = 0
-        else:
-            decode_frame(data[span.start : span.stop], layout, out[piece.where], piece.box)
+        frame = None if span is None else data[span.start : span.stop]
+        decode_part(frame, layout, piece, out)
+
+
+def decode_part(
+    frame: memoryview | None, layout: Layout, piece: SlotPart, out: NDArray[np.generic]
+) -> None:
+    """Read from its frame what one cuboid holds of a box.
+
+    Parameters
+    ----------
+    frame
+        The cuboid's, with its checksum; None where it is not stored: zeros.
+    layout
+        The object's.
+    piece
+        As ``needed_slots`` gives it for the box.
+    out
+        Where all of the box goes; the piece's place in it is written.
+
+    Raises
+    ------
+    CuboidDecodeError
+        The frame is damaged.
+    ShapeMismatchError, DataTypeMismatchError
+        ``out`` does not fit.
+    """
+    if frame is None:
+        out[piece.where] = 0
+    else:
+        decode_frame(frame, layout, out[piece.where], piece.box)
 
 
 def present_cuboids(data: memoryview, layout: Layout) -> Iterator[tuple[int, NDArray[np.generic]]]:
@@ -152,39 +180,27 @@ def plan_ranges(index: ShardIndex, parts: Sequence[SlotPart]) -> tuple[RangePlan
     return tuple(plans)
 
 
-def decode_box_ranged(
-    index: ShardIndex,
-    fetch: Callable[[int, int], memoryview],
-    layout: Layout,
-    part: Box,
-    out: NDArray[np.generic],
-) -> None:
-    """Read a box of a supercuboid by ranges, when only its index has been read.
+def fetch_frames(
+    index: ShardIndex, plans: Sequence[RangePlan], fetch: Callable[[int, int], memoryview]
+) -> dict[int, memoryview]:
+    """Fetch planned ranges and give the stored frames in them, by slot.
 
     Parameters
     ----------
     index
         The object's.
+    plans
+        As ``plan_ranges`` gives them.
     fetch
         Gives the bytes ``start <= i < stop`` of the very object that the index came from.
-    layout, part, out
-        As for ``decode_box``.
 
     Raises
     ------
     CuboidDecodeError
-        A frame that is needed is damaged, or ``fetch`` gave another number of bytes.
-    OutOfBoundsError
-        The part leaves the supercuboid.
-    ShapeMismatchError, DataTypeMismatchError
-        ``out`` does not fit.
+        ``fetch`` gave another number of bytes.
     """
-    _check_target(out, part, layout)
-    parts = needed_slots(layout, part)
-    for piece in parts:
-        if not index.present(piece.slot):
-            out[piece.where] = 0
-    for plan in plan_ranges(index, parts):
+    frames = {}
+    for plan in plans:
         start, stop = plan.span
         data = fetch(start, stop)
         if len(data) != stop - start:
@@ -195,8 +211,8 @@ def decode_box_ranged(
             )
         for piece in plan.parts:
             first, last = index.span(piece.slot)
-            frame = data[first - start : last - start]
-            decode_frame(frame, layout, out[piece.where], piece.box)
+            frames[piece.slot] = data[first - start : last - start]
+    return frames
 
 
 def splice(

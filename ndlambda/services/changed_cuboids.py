@@ -28,13 +28,16 @@ def pasted(
     Returns
     -------
     changed
-        Slot to whole cuboid (z, y, x).
+        Slot to whole cuboid (z, y, x), which may be a view of the values.
     """
     x, y, z = cell.box.start_xyz
     changed: dict[int, NDArray[Any]] = {}
     for piece in needed_slots(layout, cell.part.shifted((-x, -y, -z))):
         fresh = values[piece.where]
         if is_zero(fresh):
+            continue
+        if existing is None and fresh.shape == layout.cuboid_shape_zyx and fresh.dtype.kind != "f":
+            changed[piece.slot] = fresh  # a float -0.0 is a zero, and must not be stored as it is
             continue
         cuboid = np.zeros(layout.cuboid_shape_zyx, layout.dtype)
         if existing is not None:

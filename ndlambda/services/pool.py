@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future, wait
+from itertools import chain, islice
 from typing import TypeVar
 
 MOST_IN_FLIGHT = 64
@@ -13,15 +14,19 @@ _Result = TypeVar("_Result")
 
 
 def run_all(executor: Executor, tasks: Iterable[Callable[[], _Result]]) -> list[_Result]:
-    """Do tasks and give their results in order.
+    """Do tasks and give their results in order; one that is alone is done by the caller itself.
 
     The first error is raised as soon as it is met; by then no task runs any more, and those not
     begun never will. Not to be called from a thread of the pool: it could wait for itself.
     """
+    tasks = iter(tasks)
+    first = tuple(islice(tasks, 2))
+    if len(first) == 1:
+        return [first[0]()]
     done: list[_Result] = []
     pending: deque[Future[_Result]] = deque()
     try:
-        for task in tasks:
+        for task in chain(first, tasks):
             if len(pending) == MOST_IN_FLIGHT:
                 done.append(pending.popleft().result())
             pending.append(executor.submit(task))

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ndlambda.cuboids import shard, supercuboid
+from ndlambda.cuboids import supercuboid
 from ndlambda.cuboids.codec import is_zero
-from ndlambda.cuboids.layout import Layout, cuboid_box, needed_slots
+from ndlambda.cuboids.layout import Layout, needed_slots
 from ndlambda.errors import (
     InvalidStateError,
     PayloadTooLargeError,
@@ -25,6 +25,7 @@ from ndlambda.errors import (
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.services.budget import ByteBudget
 from ndlambda.services.changed_cuboids import cleared, pasted
+from ndlambda.services.frames import FrameReader
 from ndlambda.services.pool import run_all
 from ndlambda.services.propagation_marks import Marks, NoMarks, Touched
 from ndlambda.services.region import Region, layout_of, object_key
@@ -36,18 +37,15 @@ from ndlambda.stores.ports import (
     Create,
     ObjectStore,
     PutMode,
-    Range,
     Replace,
-    Suffix,
 )
 from ndlambda.voxels.zoom import source_axes, source_box, take_zyx
 
 __all__ = ["NOT_PROPAGATED", "UNDER_PROPAGATION", "VolumeOptions", "VolumeService"]
 
-_RANGED_FRACTION = 4
 _MAX_SOURCE_FACTOR = 64
 _ALONE = 4
-_TORN_READS = 3
+_SHARED_FROM_BYTES = 4 << 20
 _MOST_CUBOIDS = 1 << 18
 UNDER_PROPAGATION = 1
 NOT_PROPAGATED = 0
@@ -81,6 +79,7 @@ class VolumeService:
         marks: Marks | None = None,
     ) -> None:
         self._objects = objects
+        self._frames = FrameReader(objects)
         self._executor = executor
         self._options = options or VolumeOptions()
         self.budget = budget
@@ -153,20 +152,22 @@ class VolumeService:
             self.check_zoom(region, base)
 
         cells = tuple(cover(region.box, layout.supercuboid_xyz))
-        alone = len(cells) * (region.times[1] - region.times[0]) < _ALONE
+        # Handing a cuboid over to another thread costs a quarter of decoding a small one.
+        few = len(cells) * (region.times[1] - region.times[0]) < _ALONE
+        shared = few and out.nbytes >= _SHARED_FROM_BYTES
 
         def read_cell(time_point: int, cell: Cell) -> Sequence[_Task]:
             target = out[time_point - region.times[0]]
             target = target[cell.part.slices_zyx(region.box.start_xyz)]
             key = object_key(channel, region, time_point, cell.code)
-            decodings = self._read_object(key, layout, cell, target, share=alone)
+            decodings = self._read_object(key, layout, cell, target)
             if decodings is None:
                 target[...] = 0
                 if zoomed:
                     asked = Region(region.level, cell.part, (time_point, time_point + 1))
                     self._read_zoomed(channel, base, asked, target)
                 return ()
-            return decodings if alone else _do_all(decodings)
+            return decodings if shared else _do_all(decodings)
 
         rest = run_all(
             self._executor,
@@ -176,59 +177,22 @@ class VolumeService:
         return out
 
     def _read_object(
-        self, key: str, layout: Layout, cell: Cell, target: NDArray[Any], *, share: bool = False
+        self, key: str, layout: Layout, cell: Cell, target: NDArray[Any]
     ) -> Sequence[_Task] | None:
         """Get a cell's part and give what fills target with it; None where there is no object.
 
-        With ``share`` there is a task for each cuboid: a box of few supercuboids would leave
-        threads idle otherwise.
+        There is a task for each cuboid: a box of few supercuboids would leave threads idle
+        otherwise.
         """
         x, y, z = cell.box.start_xyz
-        part = cell.part.shifted((-x, -y, -z))
-        pieces = needed_slots(layout, part)
-        few = len(pieces) * _RANGED_FRACTION <= layout.slots
-        if few and not self._objects.whole_reads_are_cheap:
-            found = self._read_ranges(key, layout, part, target)
-            if found is not None:
-                return () if found else None
-        stored = self._objects.get(key)
-        if stored is None:
+        pieces = needed_slots(layout, cell.part.shifted((-x, -y, -z)))
+        frames = self._frames.read(key, layout, pieces)
+        if frames is None:
             return None
-        decode = partial(supercuboid.decode_box, stored.data, layout)
-        if not share:
-            return (partial(decode, part, target),)
         return [
-            partial(
-                decode,
-                piece.box.shifted(cuboid_box(layout, piece.slot).start_xyz),
-                target[piece.where],
-            )
+            partial(supercuboid.decode_part, frames.get(piece.slot), layout, piece, target)
             for piece in pieces
         ]
-
-    def _read_ranges(
-        self, key: str, layout: Layout, part: Box, target: NDArray[Any]
-    ) -> bool | None:
-        """Fill target by ranges; False: there is no object, None: writers kept coming between."""
-        for _ in range(_TORN_READS):
-            tail = self._objects.get(key, Suffix(layout.index_bytes))
-            if tail is None:
-                return False
-            index = shard.read_index(tail.data, layout, tail.size)
-            etag = tail.etag
-
-            def fetch(start: int, stop: int, etag: str = etag) -> memoryview:
-                piece = self._objects.get(key, Range(start, stop), if_match=etag)
-                if piece is None:
-                    raise PreconditionFailedError("The supercuboid was replaced while being read.")
-                return piece.data
-
-            try:
-                supercuboid.decode_box_ranged(index, fetch, layout, part, target)
-            except PreconditionFailedError:
-                continue  # a writer came between the two reads: look at its index
-            return True
-        return None
 
     def check_zoom(self, region: Region, base: Level) -> None:
         """Refuse a region that would be shown from too many voxels of another level.
@@ -373,11 +337,10 @@ class VolumeService:
         network delivers late once more would undo what others wrote since.
         """
         whole = cell.box.intersection(bounds) == cell.part
-        hides_all = whole and bool(values.all())
         for attempt in self._options.attempts(key):
             existing = None if whole and attempt == 0 else self._objects.get(key)
             mode: PutMode = Create() if existing is None else Replace(existing.etag)
-            data = None if existing is None or hides_all else existing.data
+            data = None if existing is None or (whole and values.all()) else existing.data
             replaced = pasted(data, layout, cell, values)
             if not replaced:
                 return

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
-from ndlambda.errors import WriteContentionError
+from ndlambda.errors import PayloadTooLargeError, WriteContentionError
 
 _FIRST_PAUSE_S = 0.001
 _LONGEST_PAUSE_S = 0.25
@@ -23,16 +23,35 @@ class VolumeOptions:
     ----------
     cutout_voxels
         Most voxels (all channels and times together) that one call reads or writes.
+    paint_supercuboids
+        Most supercuboids that objects of one upload, or a merge in a box, may change.
     contention_s
         How long one supercuboid is tried again against other writers.
     """
 
     cutout_voxels: int = 1 << 28
+    paint_supercuboids: int = 1 << 12
     contention_s: float = 60.0
     clock: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
     jitter: Callable[[], float] = random.random
     new_write_id: Callable[[], bytes] = field(default=lambda: secrets.token_bytes(16))
+
+    def check_painted(self, supercuboids: int) -> None:
+        """Refuse more supercuboids than objects of one call may change, each by several requests.
+
+        Raises
+        ------
+        PayloadTooLargeError
+        """
+        limit = self.paint_supercuboids
+        if supercuboids > limit:
+            raise PayloadTooLargeError(
+                f"The voxels lie in {supercuboids} supercuboids; {limit} may be changed at once. "
+                "Send them in parts, each of voxels that lie near one another.",
+                limit=limit,
+                asked=supercuboids,
+            )
 
     def attempts(self, key: str) -> Iterator[int]:
         """Count attempts (from 0) to change a supercuboid, with a growing jittered pause between.

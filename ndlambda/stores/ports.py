@@ -92,10 +92,17 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """One line of a listing: key and length in bytes."""
+    """One line of a listing: key and length in bytes.
+
+    Attributes
+    ----------
+    etag
+        As of a read; None where the store must read the object to tell.
+    """
 
     key: str
     size: int
+    etag: str | None = None
 
 
 class ObjectStore(Protocol):
@@ -142,10 +149,21 @@ class ObjectStore(Protocol):
         """Iterate in key order over the objects whose keys start with prefix and are > after."""
         ...
 
-    def presign(self, verb: Literal["get", "put"], key: str, expires_s: int) -> str | None:
+    def presign(
+        self,
+        verb: Literal["get", "put"],
+        key: str,
+        expires_s: int,
+        size_bytes: int | None = None,
+    ) -> str | None:
         """Give a URL that reads or writes the object without credentials.
 
         None where the store cannot be reached by URL (files).
+
+        Parameters
+        ----------
+        size_bytes
+            A put of any other length is refused; None takes every length.
         """
         ...
 

@@ -277,6 +277,15 @@ class ObjectStoreContract:
         assert [info.key for info in store.list(f"{prefix}m/", after=f"{prefix}a")] == both
         assert not list(store.list(f"{prefix}m/", after=f"{prefix}z"))
 
+    def test_a_listing_has_the_etags_of_reads_or_none(
+        self, store: ObjectStore, prefix: str
+    ) -> None:
+        key = f"{prefix}e"
+        for content in (b"", b"first", b"second"):
+            etag = store.put(key, content, Overwrite())
+            (info,) = store.list(key)
+            assert info.etag in {None, etag}
+
     def test_deleted_objects_are_not_listed(self, store: ObjectStore, prefix: str) -> None:
         for name in ("d/1", "d/2", "e/1"):
             store.put(prefix + name, b"x", Overwrite())

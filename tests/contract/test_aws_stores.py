@@ -19,7 +19,7 @@ from ndlambda.stores.aws import (
     create_queue,
     create_table,
 )
-from ndlambda.stores.ports import Check, Create, ObjectStore, Put, Queue, Row
+from ndlambda.stores.ports import Check, Create, ObjectStore, Overwrite, Put, Queue, Row
 from tests.contract.object_store_contract import WEIRD_KEYS, ObjectStoreContract
 from tests.contract.queue_contract import QueueContract
 from tests.contract.table_contract import TableContract
@@ -68,13 +68,18 @@ class TestS3ObjectStoreOnMoto(ObjectStoreContract):
     def store(self, moto_store: ObjectStore) -> ObjectStore:
         return moto_store
 
+    def test_a_listing_has_etags(self, store: ObjectStore) -> None:
+        """Seen to fail where the listing's are dropped: replaced slices go unnoticed."""
+        etag = store.put("listed/1", b"content", Overwrite())
+        assert [info.etag for info in store.list("listed/")] == [etag]
+
 
 class TestS3ObjectStoreOnSeaweed(ObjectStoreContract):
     """SeaweedFS sorts a folder ``a/`` as ``a``, so these three hold on S3, but not on it."""
 
-    test_a_listing_is_in_byte_order_of_the_keys = None  # type: ignore[assignment]  # not run
-    test_a_prefix_may_end_within_a_name = None  # type: ignore[assignment]  # not run
-    test_a_listing_starts_behind_any_string = None  # type: ignore[assignment]  # not run
+    test_a_listing_is_in_byte_order_of_the_keys = None  # not run
+    test_a_prefix_may_end_within_a_name = None  # not run
+    test_a_listing_starts_behind_any_string = None  # not run
 
     @pytest.fixture
     def store(self, seaweed_store: ObjectStore) -> ObjectStore:

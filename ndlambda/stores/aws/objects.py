@@ -26,6 +26,7 @@ from ndlambda.stores.ports import (
     Replace,
     StoredObject,
 )
+from ndlambda.trace import span
 
 if TYPE_CHECKING:
     from obstore import GetOptions
@@ -67,8 +68,9 @@ class S3ObjectStore:
         elif byte_range is not None:
             options["range"] = {"suffix": byte_range.length}
         try:
-            result = obstore.get(self._store, _checked(key), options=options)
-            data = memoryview(result.bytes())
+            with span("object.get", key=key):
+                result = obstore.get(self._store, _checked(key), options=options)
+                data = memoryview(result.bytes())
         except GenericError as error:
             if byte_range is not None and _has_no_such_range(error):
                 return self._get_nothing(key, byte_range, if_match)
@@ -88,13 +90,14 @@ class S3ObjectStore:
         say that it lost; what it wrote tells (the write-id of a supercuboid).
         """
         try:
-            result = obstore.put(
-                self._store,
-                _checked(key),
-                memoryview(data).cast("B"),
-                mode=_obstore_mode(mode),
-                use_multipart=False,
-            )
+            with span("object.put", key=key, bytes=len(data)):
+                result = obstore.put(
+                    self._store,
+                    _checked(key),
+                    memoryview(data).cast("B"),
+                    mode=_obstore_mode(mode),
+                    use_multipart=False,
+                )
         except AWS_ERRORS as error:
             raise translate(error, f"PUT {key}").error from error
         return result["e_tag"] or ""
@@ -118,17 +121,24 @@ class S3ObjectStore:
                 f"LIST {prefix}", lambda: self._boto.list_objects_v2(**request)
             )
             for found in page.get("Contents", ()):
-                yield ObjectInfo(found["Key"], found["Size"])
+                yield ObjectInfo(found["Key"], found["Size"], found["ETag"])
             if not page["IsTruncated"]:
                 return
             request["ContinuationToken"] = page["NextContinuationToken"]
 
-    def presign(self, verb: Literal["get", "put"], key: str, expires_s: int) -> str | None:
-        """Give a URL that reads or writes the object for so many seconds."""
+    def presign(
+        self,
+        verb: Literal["get", "put"],
+        key: str,
+        expires_s: int,
+        size_bytes: int | None = None,
+    ) -> str | None:
+        """Give a URL that reads or writes the object for so many seconds; the length is signed."""
+        params: dict[str, Any] = {"Bucket": self._bucket, "Key": _checked(key)}
+        if size_bytes is not None:
+            params["ContentLength"] = size_bytes
         url: str = self._boto.generate_presigned_url(
-            _PRESIGNED[verb],
-            Params={"Bucket": self._bucket, "Key": _checked(key)},
-            ExpiresIn=expires_s,
+            _PRESIGNED[verb], Params=params, ExpiresIn=expires_s
         )
         return url
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ndlambda.stores.aws.errors import AWS_ERRORS, translate
+from ndlambda.trace import span
 
 T = TypeVar("T")
 
@@ -45,7 +46,8 @@ class RetryPolicy:
         attempt = 0
         while True:
             try:
-                return request()
+                with span("aws", operation=operation):
+                    return request()
             except AWS_ERRORS as error:
                 failure = translate(error, operation)
                 attempt += 1

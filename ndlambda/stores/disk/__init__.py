@@ -1,7 +1,8 @@
 """The three ports on one machine: files and SQLite under one folder, safe against kill -9."""
 
+from ndlambda.stores.disk.dropped import DroppedFiles
 from ndlambda.stores.disk.objects import DiskObjectStore
-from ndlambda.stores.disk.queue import SqliteQueue
+from ndlambda.stores.disk.queue import SqliteQueue, take_back
 from ndlambda.stores.disk.table import SqliteTable
 
-__all__ = ["DiskObjectStore", "SqliteQueue", "SqliteTable"]
+__all__ = ["DiskObjectStore", "DroppedFiles", "SqliteQueue", "SqliteTable", "take_back"]

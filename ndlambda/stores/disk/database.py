@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ndlambda.errors import InvalidArgumentError, UpstreamError, WriteContentionError
+from ndlambda.trace import span
 
 _ATTEMPTS = 5
 
@@ -62,7 +63,7 @@ class Database:
         UpstreamError
             The file cannot be read.
         """
-        with self._connection() as connection:
+        with span("table.read", file=self._path.name), self._connection() as connection:
             connection.execute("BEGIN")
             try:
                 yield connection
@@ -80,7 +81,7 @@ class Database:
         UpstreamError
             The file cannot be written.
         """
-        with self._connection() as connection:
+        with span("table.write", file=self._path.name), self._connection() as connection:
             _retry_busy(connection, "BEGIN IMMEDIATE")
             try:
                 yield connection

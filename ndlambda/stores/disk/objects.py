@@ -21,6 +21,7 @@ from ndlambda.stores.ports import (
     StoredObject,
     Suffix,
 )
+from ndlambda.trace import span
 
 STALE_AFTER_S = 3600
 _PLACE_ATTEMPTS = 100
@@ -82,7 +83,7 @@ class DiskObjectStore:
         PreconditionFailedError
             ``if_match`` was given and the object has another ETag now (or is gone).
         """
-        with _translated(key):
+        with span("object.get", key=key), _translated(key):
             whole = read_content(self._path(key), mapped=self._mapped)
         if if_match is not None and (whole is None or content_etag(whole) != if_match):
             raise PreconditionFailedError("The object has changed or is gone.", key=key)
@@ -110,7 +111,7 @@ class DiskObjectStore:
         path = self._path(key)
         content = memoryview(data).cast("B")
         temporary = self._temporary / uuid.uuid4().hex
-        with _translated(key):
+        with span("object.put", key=key, bytes=len(content)), _translated(key):
             try:
                 self._write(temporary, content)
                 with self._locks.hold(key):
@@ -137,9 +138,15 @@ class DiskObjectStore:
         with _translated(prefix):
             yield from list_files(self._root, prefix, after)
 
-    def presign(self, verb: Literal["get", "put"], key: str, expires_s: int) -> str | None:
+    def presign(
+        self,
+        verb: Literal["get", "put"],
+        key: str,
+        expires_s: int,
+        size_bytes: int | None = None,
+    ) -> str | None:
         """Give None: files have no URL."""
-        del verb, key, expires_s
+        del verb, key, expires_s, size_bytes
         return None
 
     def _path(self, key: str) -> Path:

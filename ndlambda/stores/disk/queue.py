@@ -41,6 +41,9 @@ _DELIVER = """
 UPDATE messages SET receive_count = receive_count + 1, receipt = ?, visible_at = ?
 WHERE number = ?
 """
+_TAKE_BACK = """
+UPDATE messages SET visible_at = ? WHERE dead = 0 AND receipt IS NOT NULL AND visible_at > ?
+"""
 _SELECT_DEAD = """
 SELECT id, body, receive_count FROM messages
 WHERE queue = ? AND dead = 1 ORDER BY visible_at, number LIMIT ?
@@ -48,6 +51,25 @@ WHERE queue = ? AND dead = 1 ORDER BY visible_at, number LIMIT ?
 _REDRIVE = """
 UPDATE messages SET dead = 0, receive_count = 0, visible_at = ? WHERE queue = ? AND dead = 1
 """
+
+
+def take_back(path: Path, clock: Callable[[], float] = time.time, *, fsync: bool = True) -> int:
+    """Make what was received of all queues of a file, and not acknowledged, visible at once.
+
+    For when all who received are known to be dead. Messages that were sent with a delay keep it.
+
+    Returns
+    -------
+    int
+        How many these are.
+    """
+    database = Database(path, _SCHEMA, fsync=fsync)
+    try:
+        with database.writing() as connection:
+            now = clock()
+            return connection.execute(_TAKE_BACK, (now, now)).rowcount
+    finally:
+        database.close()
 
 
 class SqliteQueue:

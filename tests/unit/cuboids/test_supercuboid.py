@@ -11,8 +11,9 @@ from ndlambda.cuboids.supercuboid import (
     ShardIndex,
     Span,
     decode_box,
-    decode_box_ranged,
+    decode_part,
     extras,
+    fetch_frames,
     is_empty,
     plan_ranges,
     read_index,
@@ -77,7 +78,10 @@ def read_ranged(
         return data[start:stop]
 
     out = np.full(part.shape_zyx, 9, layout.dtype)
-    decode_box_ranged(index_of(data, layout), fetch, layout, part, out)
+    index, parts = index_of(data, layout), needed_slots(layout, part)
+    frames = fetch_frames(index, plan_ranges(index, parts), fetch)
+    for piece in parts:
+        decode_part(frames.get(piece.slot), layout, piece, out)
     return out, fetched
 
 
@@ -165,9 +169,10 @@ def test_frames_in_another_order_than_ours_are_still_found() -> None:
 @pytest.mark.parametrize("change", [-1, 1])
 def test_a_range_of_another_length_than_asked_is_refused(change: int) -> None:
     data = shard(0, 1)
-    out = np.zeros(WHOLE.shape_zyx, LAYOUT.dtype)
+    index = index_of(data)
+    plans = plan_ranges(index, needed_slots(LAYOUT, WHOLE))
     with pytest.raises(CuboidDecodeError, match="came with"):
-        decode_box_ranged(index_of(data), lambda a, b: data[a : b + change], LAYOUT, WHOLE, out)
+        fetch_frames(index, plans, lambda start, stop: data[start : stop + change])
 
 
 def test_splice_replaces_adds_and_removes_cuboids_and_keeps_the_others() -> None:

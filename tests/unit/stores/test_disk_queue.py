@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from ndlambda.stores.disk import SqliteQueue
+from ndlambda.stores.disk import SqliteQueue, take_back
 
 
 @pytest.fixture
@@ -86,3 +86,28 @@ def test_messages_outlive_the_queue_object(tmp_path: Path) -> None:
     second = SqliteQueue(path, "work")
     assert [message.body for message in second.receive()] == ["a"]
     second.close()
+
+
+def test_what_dead_processes_had_received_is_taken_back(
+    queue: SqliteQueue, tmp_path: Path, now: list[float]
+) -> None:
+    """Of all queues of the file; what was sent with a delay, or is dead, stays as it is."""
+    other = SqliteQueue(tmp_path / "queues.sqlite", "other", lambda: now[0], 1, fsync=False)
+    other.send(["dead"])
+    other.receive(visibility_s=0)
+    assert not other.receive()
+    queue.send(["taken", "waiting"])
+    other.send(["too"])
+    queue.send(["delayed"], delay_s=60)
+    queue.receive(1, visibility_s=900)
+    other.receive(1, visibility_s=900)
+    assert take_back(tmp_path / "queues.sqlite", lambda: now[0], fsync=False) == 2
+    found = queue.receive(visibility_s=900)
+    assert [(message.body, message.receive_count) for message in found] == [
+        ("taken", 2),
+        ("waiting", 1),
+    ]
+    assert [message.body for message in other.dead_letters()] == ["dead"]
+    now[0] += 60
+    assert [message.body for message in queue.receive()] == ["delayed"]
+    other.close()
