@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ndlambda.errors import NDLambdaError
+from ndlambda.trace import span
 
 _THREADS = 4
 
@@ -32,8 +33,13 @@ def answer_records(
     is done with. What was to be done is still in the table.
     """
     records = event["Records"]
+
+    def run(record: Mapping[str, Any]) -> None:
+        with span("task", message=record["messageId"], queue=record.get("eventSourceARN", "")):
+            handle(record)
+
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="worker") as pool:
-        futures = {record["messageId"]: pool.submit(handle, record) for record in records}
+        futures = {record["messageId"]: pool.submit(run, record) for record in records}
     failed = []
     for message_id, future in futures.items():
         error = future.exception()

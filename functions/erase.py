@@ -8,7 +8,7 @@ from ndlambda import runtime
 from ndlambda.services.erase_jobs import job_id_of
 
 
-def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:  # noqa: ARG001
+def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
     """Run the job of every message; the answer lists those to be delivered again."""
     erasure = runtime.current().erasure
     return answer(event, lambda body: erasure.run(job_id_of(body)))

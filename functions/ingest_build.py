@@ -4,26 +4,27 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from functions.batch import answer
+from functions.batch import answer_records, receive_count
 from ingest_queue.fetch import FetchCall
 from ingest_queue.job import read_message
 from ndlambda import runtime
 from ndlambda.errors import MalformedBodyError
 
 
-def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:  # noqa: ARG001
+def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
     """Build or fetch the chunk of every message; the answer lists those to be delivered again."""
     built = runtime.current()
 
-    def handle(body: str) -> None:
-        value = _value(body)
+    def handle(record: Mapping[str, Any]) -> None:
+        value = _value(record["body"])
         call = FetchCall.find(value)
         if call is not None:
-            built.fetcher.run(call)
-        else:
-            built.ingest.build(*read_message(value))
+            built.fetcher.run(call, receive_count(record))
+            return
+        job, generation, chunk, attempt = read_message(value)
+        built.ingest.build(job, generation, chunk, max(attempt, receive_count(record)))
 
-    return answer(event, handle)
+    return answer_records(event, handle)
 
 
 def _value(body: str) -> object:

@@ -7,7 +7,7 @@ from functions.batch import answer_records, receive_count
 from ndlambda import runtime
 
 
-def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:  # noqa: ARG001
+def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
     """Do what every message asks for; the answer lists those to be delivered again."""
     propagation = runtime.current().propagation
     return answer_records(

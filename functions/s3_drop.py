@@ -12,7 +12,7 @@ from ndlambda.errors import MalformedBodyError
 _TEST = "s3:TestEvent"
 
 
-def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:  # noqa: ARG001
+def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
     """Notice every object that was made; the answer lists the messages to be delivered again."""
     notice = runtime.current().drop.notice
     if any("s3" in record for record in event.get("Records", ())):

@@ -66,6 +66,11 @@ def plan_layout(
         The axes are not those of an image, there are no voxels, or a channel must be chosen and
         is not, or is not there.
     """
+    if not axes:
+        raise InvalidArgumentError(
+            f"{where} has the shape {shape} and does not say which axis is which; give the axes, "
+            "as in tczyx (--from-axes of the commands)."
+        )
     if len(axes) != len(shape) or len(set(axes)) != len(axes) or not set(axes) <= _KNOWN:
         raise InvalidArgumentError(
             f"{where} has the shape {shape}, which the axes {axes!r} do not describe; axes are "

@@ -243,7 +243,10 @@ def _wanted(
     """Give a channel and where its slices are; what is wrong goes to the problems."""
     where, problems = to
     project_name, token_name = names
-    channel = problems.collect(where, partial(_channel, fields, geometry, project_name))
+    refused = Problems()
+    channel = refused.collect(where, partial(_channel, fields, geometry, project_name))
+    # Its words for what the request calls the datatype are the catalogue's.
+    problems |= {name.replace(".channel_datatype", ".datatype"): refused[name] for name in refused}
     try:
         url = check_url(fields["data_url"])
     except NDLambdaError as error:

@@ -3,33 +3,34 @@
 Everything here may be done twice, at the same time too: voxels are written by conditional
 replacement and come out the same, digests are determined by the input, and the sets of what is done
 only grow. A process may die between any two steps; whoever comes next carries on.
+
+But for one order of things: a builder stalls between its last look at the chunk and its write, the
+slice is replaced, another builder stores the newer one, the job completes, and only then the first
+writes, and dies before it looks again. Voxels of the older slice then lie under the digest of the
+newer one, which ``verify`` tells. A row read before each conditional put would close it, in every
+write of every chunk. To repair it after the end could undo what people have painted since.
 """
 
-from collections.abc import Iterable
+import logging
 from dataclasses import dataclass, replace
-from hashlib import blake2b
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ingest_queue.build_outcomes import Changed, Gone, Refused, Stop
-from ingest_queue.digests import ChunkDigests, digests_key, root_digest, supercuboid_digests
-from ingest_queue.grid import Chunk, row_strips
-from ingest_queue.job import Job, Mode, Policy, State
+from ingest_queue.build_outcomes import Changed, Gone, Refused, Replaced, Stop
+from ingest_queue.chunk_state import ChunkState, Fault, Part
+from ingest_queue.compose import Composer
+from ingest_queue.digests import ChunkDigests, digests_key, root_digest
+from ingest_queue.grid import Chunk
+from ingest_queue.job import Job, Policy, State
 from ingest_queue.keys import job_folder
-from ingest_queue.ledger import ChunkState, Fault, Ledger, Part
-from ingest_queue.parts import PartGoneError, PartReader
+from ingest_queue.ledger import Ledger
 from ingest_queue.target import Target, VoxelWriter
 from ndlambda.errors import (
     InvalidStateError,
     NDLambdaError,
-    NotFoundError,
     ReadOnlyChannelError,
     WriteContentionError,
 )
 from ndlambda.services.catalog import Catalog
-from ndlambda.space.box import Box
 from ndlambda.stores.ports import ObjectStore, Overwrite, Queue, Range
 
 STRIP_BYTES = 1 << 29
@@ -37,6 +38,8 @@ STRIP_BYTES = 1 << 29
 
 _ATTEMPTS = 16
 _PARTLY = "partly"
+
+_log = logging.getLogger("ndlambda.ingest")
 
 
 class Propagate(Protocol):
@@ -72,15 +75,6 @@ class BuildOptions:
     keep_input: bool = True
 
 
-@dataclass(slots=True)
-class _Built:
-    """What became of one chunk."""
-
-    digests: ChunkDigests
-    faults: list[Fault]
-    stored_bytes: int
-
-
 class Builder:
     """Builds chunks and completes jobs.
 
@@ -106,15 +100,24 @@ class Builder:
         self._ledger = ledger
         self._stores = stores
         self._catalog = catalog
-        self._writer = writer
         self._propagate = propagate
         self._options = options or BuildOptions()
+        self._composer = Composer(ledger, stores.drop, writer, self._options.strip_bytes)
 
-    def build(self, job_id: str, generation: int, number: int) -> None:
+    def build(self, job_id: str, generation: int, number: int, attempt: int = 1) -> None:
         """Build a chunk whose parts have come, and complete the job with the last one.
 
         Nothing happens where the job has ended or was called again since the message, or where
         parts are missing (unless the job is closed: then its policy says what becomes of them).
+
+        A chunk that would only fail again, has failed too often, or was begun too often by workers
+        that were never heard of again is set aside: all its parts are faults, and the job's policy
+        says what becomes of it.
+
+        Parameters
+        ----------
+        attempt
+            The how-manieth try this is, from 1; more means that one before came to no end.
 
         Raises
         ------
@@ -129,24 +132,13 @@ class Builder:
         target = self._target(job)
         if target is None:
             return
-        grid = target.grid(job)
-        chunk, built = grid.chunk(number), self._ledger.built(job, grid.count)
-        is_new, wrote = False, ""
-        for _ in range(_ATTEMPTS):
-            state = self._ledger.state(job, number)
-            if state.built and wrote in {"", state.digest}:
-                break
-            if not (state.is_ready(chunk) or job.closed):
-                return
-            try:
-                wrote, is_new = self._settle(job, target, chunk, state)
-            except Stop:
-                return
-            if is_new:
-                break
-        else:
-            raise WriteContentionError(f"Chunk {number} of job {job_id} keeps changing.")
+        chunk = target.grid(job).chunk(number)
+        is_new = self._try(job, target, chunk, attempt)
+        if is_new is None:
+            return
+        built = self._ledger.built(job, target.grid(job).count)
         if is_new or not built.has(number):  # who dies before it is entered is called for again
+            self._forget_mended(job, number)
             self._tidy(job, number)
         built.enter(number)
         self.complete(job)
@@ -213,6 +205,44 @@ class Builder:
             self.fail(job, error.message)
             return None
 
+    def _try(self, job: Job, target: Target, chunk: Chunk, attempt: int) -> bool | None:
+        """Build a chunk, or set it aside where that is no use; as ``_bring_about``."""
+        try:
+            with self._ledger.tries(job).trying(chunk.number, attempt):
+                return self._bring_about(job, target, chunk)
+        except NDLambdaError as error:
+            if error.retryable:
+                raise
+            return self._set_aside(job, chunk, error)
+
+    def _bring_about(self, job: Job, target: Target, chunk: Chunk) -> bool | None:
+        """Write a chunk and note that it is built.
+
+        Returns
+        -------
+        bool or None
+            Whether it was done here, or by another process; None where it is not built now.
+
+        Raises
+        ------
+        NDLambdaError
+            As ``build``.
+        """
+        wrote = ""
+        for _ in range(_ATTEMPTS):
+            state = self._ledger.state(job, chunk.number)
+            if state.built and (wrote in {"", state.digest} or state.is_set_aside(chunk)):
+                return False
+            if not (state.is_ready(chunk) or job.closed):
+                return None
+            try:
+                wrote, is_new = self._settle(job, target, chunk, state)
+            except Stop:
+                return None
+            if is_new:
+                return True
+        raise WriteContentionError(f"Chunk {chunk.number} of job {job.id} keeps changing.")
+
     def _settle(
         self, job: Job, target: Target, chunk: Chunk, state: ChunkState
     ) -> tuple[str, bool]:
@@ -233,12 +263,14 @@ class Builder:
             Nothing more is to be done now.
         """
         parts = self._ledger.parts(job, chunk.number)
-        reader = PartReader(self._stores.drop, target.channel, chunk)
         # Where it is stored its parts may be deleted, which is no reason to take them for missing.
         asked = replace(job, closed=False) if state.built else job
         try:
-            built = self._write(asked, target, reader, parts, state)
+            built = self._composer.write(asked, target, chunk, parts, state)
         except Changed:
+            return _PARTLY, False
+        except Replaced as error:
+            self._enter_replaced(job, chunk, error.part)
             return _PARTLY, False
         except (Gone, Refused, ReadOnlyChannelError, InvalidStateError) as error:
             if state.built:
@@ -247,16 +279,55 @@ class Builder:
         wrote = built.digests.digest
         if state.built or sum(self._stands(job, f) for f in built.faults) < len(built.faults):
             return wrote, False
-        body = built.digests.encode()
-        self._stores.objects.put(digests_key(job.id, chunk.number, wrote), body, Overwrite())
-        settled = replace(
-            state,
-            built=True,
-            bad=frozenset(fault.part for fault in built.faults),
-            digest=wrote,
-            stored_bytes=built.stored_bytes,
-        )
-        return wrote, self._ledger.put_state(job, chunk.number, settled)
+        bad = frozenset(fault.part for fault in built.faults)
+        settled = replace(state, bad=bad, stored_bytes=built.stored_bytes)
+        return wrote, self._put_built(job, chunk, settled, built.digests)
+
+    def _enter_replaced(self, job: Job, chunk: Chunk, part: Part) -> None:
+        """Enter what lies under the key of a part now, whose notification is still to come.
+
+        Otherwise a chunk could be entered as built of a part that nobody has read.
+
+        Raises
+        ------
+        Stop
+            The job takes nothing more: what was stored of the part is what it has.
+        """
+        now = self._ledger.find(job.id)
+        if now is None or now.generation != job.generation or not now.state.takes_input:
+            raise Stop
+        self._ledger.reopen(job, chunk.number, part.number)  # first, as the intake does
+        self._ledger.see(job, chunk, part)
+
+    def _put_built(self, job: Job, chunk: Chunk, state: ChunkState, digests: ChunkDigests) -> bool:
+        """Note that a chunk is built, unless it changed since; tell whether that was noted."""
+        key = digests_key(job.id, chunk.number, digests.digest)
+        self._stores.objects.put(key, digests.encode(), Overwrite())
+        state = replace(state, built=True, digest=digests.digest)
+        return self._ledger.put_state(job, chunk.number, state)
+
+    def _set_aside(self, job: Job, chunk: Chunk, error: NDLambdaError) -> bool | None:
+        """Note a chunk that cannot be stored as one of no use; as ``_bring_about``.
+
+        Which of its parts is to blame nobody knows. It has no digests, since of what was written
+        before nobody knows either.
+        """
+        _log.error("chunk %d of ingest job %s is set aside", chunk.number, job.id, exc_info=error)
+        state = self._ledger.state(job, chunk.number)
+        if state.built:
+            return False
+        reason = f"Chunk {chunk.number} of the job cannot be stored. {error.message}"
+        faults = [
+            Fault(chunk.number, part.number, part.key, reason, part.etag)
+            for part in self._ledger.parts(job, chunk.number).values()
+        ]
+        if sum(self._stands(job, fault) for fault in faults) < len(faults):
+            return None
+        if job.on_bad is Policy.FAIL:
+            self.fail(job, reason)
+            return None
+        settled = replace(state, bad=frozenset(chunk.parts))
+        return self._put_built(job, chunk, settled, ChunkDigests()) or None
 
     def _give_up(self, job: Job, chunk: Chunk, state: ChunkState, error: Exception) -> bool:
         """Note why a chunk cannot be built; False where a part is there now that was no use.
@@ -288,104 +359,30 @@ class Builder:
         self._ledger.clear_fault(job, fault.chunk, fault.part)
         return False
 
+    def _forget_mended(self, job: Job, number: int) -> None:
+        """Clear the faults of parts that were no use while another one was not mended."""
+        state = self._ledger.state(job, number)
+        if not (state.built and state.reopened):
+            return
+        parts = self._ledger.parts(job, number)
+        for fault in list(self._ledger.faults(job, number)):
+            part = parts.get(fault.part)
+            if fault.part not in state.bad and part is not None and part.etag == fault.etag:
+                self._ledger.clear_fault(job, number, fault.part)
+
     def _tidy(self, job: Job, number: int) -> None:
         """Delete what a stored chunk was made of, unless it is to be kept.
 
         What was uploaded to a job is a copy, and never kept. All of a chunk with a bad slice stays,
         since it is needed again when that is mended, and so does an object that was replaced since.
+        All of a chunk with a replaced slice stays, too: a slower builder that has written what was
+        replaced needs it to mend that.
         """
         is_kept = self._options.keep_input and job.folder != job_folder(job.id)
-        if is_kept or self._ledger.state(job, number).bad:
+        state = self._ledger.state(job, number)
+        if is_kept or state.bad or state.reopened:
             return
         for part in self._ledger.parts(job, number).values():
             stored = self._stores.drop.get(part.key, Range(0, 1))
             if stored is not None and stored.etag == part.etag:
                 self._stores.drop.delete(part.key)
-
-    def _check_current(self, job: Job, number: int, state: ChunkState) -> None:
-        """Let go of a job that has ended or was called again, and of a chunk that has changed.
-
-        Who writes a chunk once more that is entered as built (see ``_settle``) ends that.
-        """
-        if state.built:
-            return
-        if self._ledger.state(job, number).version != state.version:
-            raise Changed
-        now = self._ledger.find(job.id)
-        if now is None or now.generation != job.generation or not now.state.takes_input:
-            raise Stop
-
-    def _write(
-        self,
-        job: Job,
-        target: Target,
-        reader: PartReader,
-        parts: dict[int, Part],
-        state: ChunkState,
-    ) -> _Built:
-        chunk = reader.chunk
-        faults: dict[int, Fault] = {}
-        slices = {z: blake2b(digest_size=20) for z in chunk.parts}
-        cuboids: dict[int, str] = {}
-        stored = 0
-        most = self._options.strip_bytes // target.channel.dtype.itemsize
-        strips: Iterable[Box] = (chunk.box,)
-        if job.mode is Mode.SLICES:
-            strips = row_strips(chunk.box, target.supercuboid_xyz, most)
-        for strip in strips:
-            voxels = np.zeros(strip.shape_zyx, target.channel.dtype)
-            for z in chunk.parts:
-                if z in faults:
-                    continue
-                fault = self._fill(job, reader, parts.get(z), z, (strip, voxels))
-                if fault is not None:
-                    faults[z] = fault
-            if job.mode is Mode.SLICES:
-                for plane, z in zip(voxels, chunk.parts, strict=True):
-                    slices[z].update(np.ascontiguousarray(plane).data)
-            self._check_current(job, chunk.number, state)
-            # What a part held that was replaced goes, but a slice that is skipped is nobody's.
-            renews = state.reopened and not (faults and job.on_bad is Policy.SKIP)
-            region = target.region(strip, chunk.time_point)
-            self._writer.write(target, region, voxels, replace_all=renews)
-            cuboids.update(supercuboid_digests(voxels, strip, target.supercuboid_xyz))
-            stored += voxels.nbytes
-        kept = {
-            z: digest.hexdigest()
-            for z, digest in slices.items()
-            if job.mode is Mode.SLICES and not (z in faults and job.on_bad is Policy.SKIP)
-        }
-        return _Built(ChunkDigests(kept, cuboids), list(faults.values()), stored)
-
-    def _fill(
-        self,
-        job: Job,
-        reader: PartReader,
-        part: Part | None,
-        number: int,
-        into: tuple[Box, NDArray[Any]],
-    ) -> Fault | None:
-        """Fill a strip's plane (or all of it) from a part; a part that is no use is a fault."""
-        strip, voxels = into
-        chunk = reader.chunk
-        try:
-            if part is None:
-                known = self._ledger.fault(job, chunk.number, number)
-                raise NotFoundError("It did not come." if known is None else known.error)
-            if job.mode is Mode.CHUNKS:
-                voxels[...] = reader.box(part)
-            else:
-                start = strip.start_xyz[1] - chunk.box.start_xyz[1]
-                rows = slice(start, start + voxels.shape[1])
-                voxels[number - chunk.parts.start] = reader.plane(part)[rows]
-        except NDLambdaError as error:
-            if error.retryable:
-                raise
-            if part is not None and not job.closed and isinstance(error, PartGoneError):
-                raise Gone(part) from error
-            key, etag = ("", "") if part is None else (part.key, part.etag)
-            fault = Fault(chunk.number, number, key, error.message, etag)
-            if job.on_bad is Policy.FAIL:
-                raise Refused(fault) from error
-            return fault
-        return None

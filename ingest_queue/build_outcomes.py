@@ -1,6 +1,6 @@
 """How the work on a chunk may end before it is stored; none of these leaves the builder."""
 
-from ingest_queue.ledger import Fault, Part
+from ingest_queue.chunk_state import Fault, Part
 
 
 class Stop(Exception):  # noqa: N818 - no error: somebody else, or somebody later, goes on
@@ -18,6 +18,20 @@ class Gone(Exception):  # noqa: N818 - as Stop
     ----------
     part
         Which.
+    """
+
+    def __init__(self, part: Part) -> None:
+        super().__init__(part.key)
+        self.part = part
+
+
+class Replaced(Exception):  # noqa: N818 - as Stop
+    """A part is not the one that was entered.
+
+    Attributes
+    ----------
+    part
+        As it is now.
     """
 
     def __init__(self, part: Part) -> None:

@@ -4,13 +4,13 @@ Names are those that ``ndlambda put --create`` gives: dataset and project are ca
 unless the manifest says otherwise. What the manifest does not say is taken from the slices.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from ingest_queue.images import image_header
-from ingest_queue.keys import Dropped, Kind
+from ingest_queue.keys import Dropped, Kind, why_stray
 from ingest_queue.manifest import Manifest
 from ndlambda.errors import (
     ChannelNotFoundError,
@@ -60,13 +60,14 @@ class Found:
         InvalidArgumentError
             There is no slice, or the first cannot be read.
         """
+        found = list(slices)
         ordered = sorted(
             (item.time_point or 0, item.z, item.key)
-            for item in slices
+            for item in found
             if item.kind is Kind.SLICE and item.z is not None
         )
         if not ordered:
-            raise InvalidArgumentError("There is no slice like 0001.png in the folder.")
+            raise InvalidArgumentError(_without_slices(found))
         key = ordered[0][2]
         stored = drop.get(key)
         if stored is None:
@@ -91,6 +92,16 @@ class Found:
                 "endtime": end,
             },
         )
+
+
+def _without_slices(found: Sequence[Dropped]) -> str:
+    """Say that there are none, and why the files that are there are none."""
+    strays = [item for item in found if item.kind is Kind.STRAY]
+    text = "There is no slice like 0001.png in the folder"
+    if not strays:
+        return f"{text}."
+    name = strays[0].key.removeprefix(strays[0].folder)
+    return f"{text}: {name} is none, since {why_stray(strays[0])}."
 
 
 def make_missing(

@@ -1,20 +1,25 @@
 """What a notification of the drop store means: jobs that folders of files begin, feed and close."""
 
 import logging
-from collections.abc import Callable
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from itertools import islice
 
 from ingest_queue.creation import Found, check_leads, make_missing
 from ingest_queue.engine import Ingest, JobSpec
-from ingest_queue.intake import find_job
+from ingest_queue.intake import etag_of, find_job
 from ingest_queue.job import Job
 from ingest_queue.keys import DONE, MANIFEST, Dropped, Kind, folders_of, is_folder, parse
 from ingest_queue.manifest import LONGEST, Manifest
 from ingest_queue.target import Target
 from ingest_queue.waiting import WaitingFolders
-from ndlambda.errors import InvalidStateError, NDLambdaError, NotFoundError
+from ndlambda.errors import (
+    InvalidArgumentError,
+    InvalidStateError,
+    NDLambdaError,
+    NotFoundError,
+    ValidationError,
+)
 from ndlambda.services.catalog import Catalog
 from ndlambda.services.views import ProjectView
 from ndlambda.stores.ports import Range
@@ -23,6 +28,8 @@ _log = logging.getLogger("ndlambda.ingest")
 
 _FOLDERS_A_SWEEP = 16
 """As many listings a minute, so that a bucket that is full of old folders costs no more."""
+
+_GAPS = "What the manifest does not say is taken from the slices once a file _DONE is there."
 
 _ADVICE = (
     "Put a file _DONE there when all slices are there, or a file _ingest.json that says what they "
@@ -55,6 +62,17 @@ class Drop:
         self._owner_id = owner_id
         self.waiting = waiting
 
+    @property
+    def owner_id(self) -> int:
+        """The user to whom what is dropped belongs.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such user.
+        """
+        return self._owner_id()
+
     def notice(self, key: str) -> None:
         """Do what an object calls for that came, or came once more.
 
@@ -68,8 +86,8 @@ class Drop:
         dropped = parse(key)
         if dropped is None:
             return
-        stored = self._ingest.stores.drop.get(key, Range(0, 1))
-        if stored is None:
+        etag = etag_of(self._ingest.stores.drop, key)
+        if etag is None:
             return
         job = find_job(self._ingest.ledger, dropped)
         if dropped.job is None and job is not None and self._is_orphan(job):
@@ -77,7 +95,7 @@ class Drop:
         if dropped.job is None and (job is None or dropped.kind is Kind.MANIFEST):
             self._look(dropped.folder, job)
         elif job is not None:
-            self._ingest.intake.take(job, dropped, stored.etag)
+            self._ingest.intake.take(job, dropped, etag)
 
     def sweep(self) -> int:
         """Look at the folders again of which no job could be made; give how many these are.
@@ -85,7 +103,10 @@ class Drop:
         Some more are looked at of which nothing was ever told, so that all folders get their turn.
         """
         folders = [waiting.folder for waiting in self.waiting.all()]
-        folders += self._unnoticed(set(folders))
+        try:
+            folders = self._take_turn(folders)
+        except NDLambdaError:
+            _log.exception("the drop store could not be looked through; later again")
         for folder in folders:
             try:
                 self._look(folder, self._ingest.ledger.of_folder(folder))
@@ -93,16 +114,27 @@ class Drop:
                 _log.exception("folder %s could not be looked at; later again", folder)
         return len(folders)
 
-    def _unnoticed(self, known: AbstractSet[str]) -> list[str]:
-        """Give folders that nobody knows among the next of all, a few listings at a time."""
+    def _take_turn(self, known: list[str]) -> list[str]:
+        """List the next of all folders, a few at a time: add those that nobody knows.
+
+        Those that waited and are gone from among the listed ones wait no more.
+        """
         begun = self.waiting.round_at
         turn = list(islice(folders_of(self._ingest.stores.drop, begun), _FOLDERS_A_SWEEP))
         after = turn[-1][1] if len(turn) == _FOLDERS_A_SWEEP else ""
         if after != begun:
             self.waiting.round_at = after
-        ledger = self._ingest.ledger
-        names = (folder for folder, _ in turn if folder not in known)
-        return [folder for folder in names if is_folder(folder) and not ledger.of_folder(folder)]
+        found = dict(turn)
+        gone = {
+            folder
+            for folder in known
+            if folder not in found and begun < folder and (not after or folder < after)
+        }
+        for folder in gone:
+            self.waiting.forget(folder)
+        of_folder = self._ingest.ledger.of_folder
+        new = [name for name in found if name not in known and of_folder(name) is None]
+        return [folder for folder in known if folder not in gone] + new
 
     def _look(self, folder: str, last: Job | None) -> None:
         """Make a job of a folder if it can be known what the folder is."""
@@ -120,6 +152,10 @@ class Drop:
             self._ingest.sweeper.sweep(job)
 
     def _make(self, folder: str, last: Job | None) -> Job | None:
+        if not is_folder(folder):
+            raise InvalidArgumentError(
+                "Files here belong to no channel: slices lie in drop/TOKEN/CHANNEL/."
+            )
         store = self._ingest.stores.drop
         body = store.get(folder + MANIFEST)
         if last is not None and body is None:
@@ -134,7 +170,12 @@ class Drop:
         owner_id = self._owner_id()
         if view is None:
             found = Found.of(self._dropped(folder), store) if is_done else Found.nothing()
-            view = make_missing(self._catalog, names, manifest, found, owner_id)
+            try:
+                view = make_missing(self._catalog, names, manifest, found, owner_id)
+            except ValidationError as error:
+                if is_done:
+                    raise
+                raise InvalidArgumentError(f"{error.message} {_GAPS}") from error
         check_leads(view, manifest)
         channel = view.channel(names[1])
         # The same folder, manifest and channel make the same job however often this is repeated.
@@ -176,9 +217,11 @@ class Drop:
             return None
         return view
 
-    def _dropped(self, folder: str) -> list[Dropped]:
-        parsed = (parse(info.key) for info in self._ingest.stores.drop.list(folder))
-        return [dropped for dropped in parsed if dropped is not None]
+    def _dropped(self, folder: str) -> Iterator[Dropped]:
+        for info in self._ingest.stores.drop.list(folder):
+            dropped = parse(info.key)
+            if dropped is not None:
+                yield dropped
 
 
 def _names(folder: str) -> tuple[str, str]:

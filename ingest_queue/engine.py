@@ -4,18 +4,23 @@ Jobs are made by a call (``create``) or by what is dropped (``drop``); from then
 (``taken``), chunks are built (``build``), and whoever finishes the last one completes the job.
 """
 
+import heapq
 import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 from ingest_queue.build import Builder, BuildOptions, Propagate, Stores
-from ingest_queue.grid import Chunk
+from ingest_queue.chunk_state import Fault
+from ingest_queue.ended import EndedJobs
+from ingest_queue.grid import PLANES, Chunk
 from ingest_queue.intake import Intake
 from ingest_queue.job import Job, Mode, Policy, State, message
 from ingest_queue.keys import job_folder
-from ingest_queue.ledger import ChunkState, Fault, Ledger
+from ingest_queue.ledger import Ledger
 from ingest_queue.sweep import Sweeper
+from ingest_queue.tally import Progress, Tally
 from ingest_queue.target import Target, VoxelWriter
 from ingest_queue.verify import Verifier
 from ndlambda.errors import InvalidStateError, OutOfBoundsError, QuotaExceededError
@@ -73,34 +78,6 @@ class IngestOptions:
     new_id: Callable[[], str] = field(default=lambda: secrets.token_hex(8))
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a job is; exact, not estimated.
-
-    Attributes
-    ----------
-    chunks, chunks_built, chunks_open
-        All; those stored; those of which a part came and which are not stored.
-    parts, parts_seen
-        Slices (or boxes) in all, and those that came.
-    faults
-        Parts that cannot be used, and stray objects.
-    stored_bytes
-        Voxels that were written.
-    first_missing
-        The first part that did not come, as (time point, slice) or (time point, chunk).
-    """
-
-    chunks: int
-    chunks_built: int
-    chunks_open: int
-    parts: int
-    parts_seen: int
-    faults: int
-    stored_bytes: int
-    first_missing: tuple[int, int] | None
-
-
 class Ingest:
     """Ingest jobs.
 
@@ -129,7 +106,8 @@ class Ingest:
         self._writer = writer
         self._builder = Builder(ledger, stores, catalog, writer, propagate, options.building)
         self.intake = Intake(ledger, catalog, stores.drop, self._call)
-        self.sweeper = Sweeper(ledger, catalog, self.intake, self._builder)
+        ended = EndedJobs(ledger, stores.drop)
+        self.sweeper = Sweeper(ledger, catalog, self.intake, self._builder, self._call, ended)
         self.verifier = Verifier(ledger, stores.objects, catalog, writer)
 
     def create(self, view: ProjectView, owner_id: int, spec: JobSpec, folder: str = "") -> Job:
@@ -188,13 +166,33 @@ class Ingest:
             raise OutOfBoundsError(f"The job would have {chunks} chunks; make several jobs.")
         return self.ledger.create(job, folder=folder or None)
 
-    def build(self, job_id: str, generation: int, chunk: int) -> None:
+    def build(self, job_id: str, generation: int, chunk: int, attempt: int = 1) -> None:
         """Build a chunk that a message names; see ``Builder.build``."""
-        self._builder.build(job_id, generation, chunk)
+        self._builder.build(job_id, generation, chunk, attempt)
 
     def refuse(self, job: Job, fault: Fault) -> None:
         """Record a part that cannot be had; see ``Builder.refuse``."""
         self._builder.refuse(job, fault)
+
+    def refuse_plane(self, job: Job, time_point: int, z: int, error: str) -> None:
+        """Record a plane (dataset z) that cannot be read where it comes from; as ``refuse``.
+
+        Raises
+        ------
+        OutOfBoundsError
+            The job has no such plane.
+        InvalidStateError
+            The channel was deleted.
+        """
+        target = self.target(job)
+        grid = target.grid(job)
+        if job.mode is Mode.SLICES:
+            self.refuse(job, Fault(grid.of_slice(time_point, z).number, z, "", error))
+            return
+        # One row tells of a plane, however many boxes it goes through.
+        inside = z - target.level.offset_xyz[2]
+        number = grid.of_plane(time_point, inside).start
+        self.refuse(job, Fault(number, PLANES + inside, "", error))
 
     def target(self, job: Job) -> Target:
         """Give the channel and level that a job writes.
@@ -228,24 +226,9 @@ class Ingest:
         return self.ledger.change(job, to) or self.ledger.get(job.id)
 
     def progress(self, job: Job) -> Progress:
-        """Count what a job has done. The time it takes grows with the number of chunks."""
-        grid = Target.of(job, self._catalog).grid(job)
-        built = waiting = seen = stored = 0
-        for _, state in self.ledger.states(job):
-            built += state.built
-            waiting += bool(state.seen) and not state.built
-            seen += len(state.seen)
-            stored += state.stored_bytes
-        return Progress(
-            chunks=grid.count,
-            chunks_built=built,
-            chunks_open=waiting,
-            parts=grid.parts,
-            parts_seen=seen,
-            faults=sum(1 for _ in self.ledger.faults(job)),
-            stored_bytes=stored,
-            first_missing=next(self.missing(job), None),
-        )
+        """Count what a job has done."""
+        target = self.target(job)
+        return self._tally(job, target).progress(target.channel.dtype.itemsize)
 
     def missing(self, job: Job) -> Iterator[tuple[int, int]]:
         """Iterate over parts that did not come: (time point, slice) or (time point, chunk)."""
@@ -253,26 +236,44 @@ class Ingest:
             for part in parts:
                 yield chunk.time_point, part if job.mode is Mode.SLICES else chunk.number
 
-    def lacking(self, job: Job, after: int = -1) -> Iterator[tuple[Chunk, list[int]]]:
-        """Iterate over the chunks > after to which parts did not come, with these, in order."""
+    def lacking(
+        self, job: Job, after: int = -1, shard: tuple[int, int] = (0, 1)
+    ) -> Iterator[tuple[Chunk, list[int]]]:
+        """Iterate over the chunks > after to which parts did not come, with these, in order.
+
+        Parameters
+        ----------
+        shard
+            ``(i, n)``: only the i-th (from 0) of n equal spans of chunks.
+        """
+        target = self.target(job)
+        return self._tally(job, target).lacking(_span(target.grid(job).count, after, shard))
+
+    def wanting(
+        self, job: Job, after: int = -1, shard: tuple[int, int] = (0, 1)
+    ) -> Iterator[tuple[Chunk, list[int]]]:
+        """Iterate as ``lacking``, but over parts that came and are no use, too."""
         grid = self.target(job).grid(job)
-        states = self.ledger.states(job, after)
-        end = (grid.count, ChunkState())
-        number, state = next(states, end)
-        for chunk in map(grid.chunk, range(after + 1, grid.count)):
-            while number < chunk.number:
-                number, state = next(states, end)
-            is_known = number == chunk.number
-            parts = [part for part in chunk.parts if not (is_known and part in state.seen)]
-            if parts:
-                yield chunk, parts
+        span = _span(grid.count, after, shard)
+        useless = (
+            (grid.chunk(fault.chunk), [fault.part])
+            for fault in self.faults(job)
+            if fault.chunk in span and fault.part in grid.chunk(fault.chunk).parts
+        )
+        both = heapq.merge(self.lacking(job, after, shard), useless, key=_number)
+        for _, same in groupby(both, _number):
+            found = list(same)
+            yield found[0][0], sorted({part for _, parts in found for part in parts})
 
     def faults(self, job: Job) -> Iterator[Fault]:
         """Iterate over what is wrong with a job's input."""
         return self.ledger.faults(job)
 
-    def _call(self, job: Job, chunks: Sequence[int]) -> None:
-        self.stores.queue.send([json.dumps(message(job, chunk)) for chunk in chunks])
+    def _tally(self, job: Job, target: Target) -> Tally:
+        return Tally(self.ledger, job, target.grid(job))
+
+    def _call(self, job: Job, chunks: Sequence[int], attempt: int = 1) -> None:
+        self.stores.queue.send([json.dumps(message(job, chunk, attempt)) for chunk in chunks])
 
     def _check_quota(self, owner_id: int, job_bytes: int) -> None:
         limit = self._options.job_bytes
@@ -290,3 +291,13 @@ class Ingest:
                     "to end, or cancel one.",
                     limit=limit,
                 )
+
+
+def _span(count: int, after: int, shard: tuple[int, int]) -> range:
+    """Give the chunks > after of a shard, of so many."""
+    index, shards = shard
+    return range(max(count * index // shards, after + 1), count * (index + 1) // shards)
+
+
+def _number(found: tuple[Chunk, list[int]]) -> int:
+    return found[0].number

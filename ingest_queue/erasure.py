@@ -4,7 +4,7 @@ from contextlib import suppress
 from itertools import islice
 
 from ingest_queue.digests import digests_folder
-from ingest_queue.job import JOBS, RUNNING, Job, channel_key, fetch_partition, list_key
+from ingest_queue.job import ENDED, JOBS, RUNNING, Job, channel_key, fetch_partition, list_key
 from ingest_queue.keys import job_folder
 from ingest_queue.ledger import FOLDERS
 from ndlambda.errors import PreconditionFailedError
@@ -71,7 +71,7 @@ class IngestErasure:
         if fed is not None and fed.doc["job"] == job.id:
             with suppress(PreconditionFailedError):  # it feeds a new job now
                 self._table.delete(FOLDERS, job.folder, fed.version)
-        names = ((RUNNING, job.id), list_key(job.owner_id, job.id), (JOBS, job.id))
+        names = ((RUNNING, job.id), (ENDED, job.id), list_key(job.owner_id, job.id), (JOBS, job.id))
         self._table.transact([Delete(*name) for name in names])
 
     def _remove_rows(self, partition: str) -> bool:

@@ -8,12 +8,14 @@ without a word. When every slab was tried, nothing more will come and the job is
 Messages may be lost, doubled or late: which slabs were tried is a set in the table (one for each
 generation of the job, so that a retry tries again), and the sweeper calls for what is not in it.
 
-Rows: pk ``ingest#JOB``, sk ``fetch``: the plan; pk ``ingest#JOB#fetch#GENERATION``: slabs tried.
+Rows: pk ``ingest#JOB``, sk ``fetch``: the plan; pk ``ingest#JOB#fetch#GENERATION``: slabs tried,
+and ``try#…``: see ``tries``.
 """
 
 import json
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
@@ -22,15 +24,22 @@ from itertools import islice
 from typing import Any, Final, Self
 
 from ingest_queue import tiles
+from ingest_queue.chunk_state import Fault
 from ingest_queue.engine import Ingest
 from ingest_queue.grid import Chunk
 from ingest_queue.job import Job, fetch_partition
 from ingest_queue.keys import parse, part_key
-from ingest_queue.ledger import Fault
+from ingest_queue.parts import most_bytes
 from ingest_queue.remote import RemoteFiles
 from ingest_queue.set_tree import SetTree
 from ingest_queue.target import Target
-from ndlambda.errors import AlreadyExistsError, InvalidStateError, NDLambdaError
+from ingest_queue.tries import HopelessError, Tries
+from ndlambda.errors import (
+    AlreadyExistsError,
+    InvalidStateError,
+    NDLambdaError,
+    UpstreamTimeoutError,
+)
 from ndlambda.stores.ports import Overwrite, Row, Table
 
 _log = logging.getLogger("ndlambda.ingest")
@@ -44,9 +53,9 @@ _TRIES: Final = 5
 _DELAY_S: Final = 10
 _THREADS: Final = 8
 _MEMORY_BYTES: Final = 1 << 28
-_FACTOR: Final = 2
-_SLACK_BYTES: Final = 4 << 20
-"""No format needs more than twice the voxels and a few megabytes."""
+_SLAB_S: Final = 300
+"""After this long no further slice of a slab is begun: workers do not live for ever."""
+_LATE: Final = UpstreamTimeoutError("No time was left for it.")
 
 
 class Layout(StrEnum):
@@ -141,12 +150,21 @@ class Fetcher:
         Where plans are.
     files
         Reads URLs.
+    clock
+        Seconds from any moment, by which a worker stops in time.
     """
 
-    def __init__(self, ingest: Ingest, table: Table, files: RemoteFiles) -> None:
+    def __init__(
+        self,
+        ingest: Ingest,
+        table: Table,
+        files: RemoteFiles,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._ingest = ingest
         self._table = table
         self.files = files
+        self._clock = clock
 
     def plan(self, job_id: str, plan: FetchPlan) -> None:
         """Store where the slices of a job will be, before the job is made.
@@ -190,10 +208,16 @@ class Fetcher:
             self.start(again)
         return again
 
-    def run(self, call: FetchCall) -> None:
+    def run(self, call: FetchCall, delivery: int = 1) -> None:
         """Fetch the slices of a slab that have not come.
 
-        Nothing happens where the job has ended or was called again since the message.
+        Nothing happens where the job has ended or was called again since the message. Slices over
+        which workers are killed again and again are refused, as chunks that cannot be built are.
+
+        Parameters
+        ----------
+        delivery
+            How often the message was delivered, with this time.
 
         Raises
         ------
@@ -211,8 +235,17 @@ class Fetcher:
             return  # the channel is gone; the sweeper says so
         grid = target.grid(job)
         chunk, tried = grid.chunk(call.chunk), self._tried(job, grid.count)
-        if self._fetch(job, plan, target, chunk, call.attempt):
-            again = replace(call, attempt=call.attempt + 1)
+        tries = Tries(self._table, fetch_partition(job, job.generation), job.generation)
+        try:
+            with tries.trying(chunk.number, delivery):
+                waits, counts = self._fetch(job, plan, target, chunk, call.attempt)
+        except HopelessError as error:
+            _log.exception("chunk %d of ingest job %s is not fetched", chunk.number, job.id)
+            waits = counts = False
+            for z in self._wanted(job, chunk):
+                self._refuse(job, chunk, z, error)
+        if waits:
+            again = replace(call, attempt=call.attempt + counts)
             delay_s = _DELAY_S << (call.attempt - 1)
             self._ingest.stores.queue.send([again.message], delay_s)
             return
@@ -250,23 +283,46 @@ class Fetcher:
         else:
             self._call(job, list(islice(tried.missing(), _CALLS)))
 
-    def _fetch(self, job: Job, plan: FetchPlan, target: Target, chunk: Chunk, attempt: int) -> bool:
-        """Fetch what has not come of a slab; tell whether some of it is to be tried again."""
-        seen = self._ingest.ledger.state(job, chunk.number).seen
-        wanted = [z for z in chunk.parts if z not in seen]
+    def _fetch(
+        self, job: Job, plan: FetchPlan, target: Target, chunk: Chunk, attempt: int
+    ) -> tuple[bool, bool]:
+        """Fetch what has not come of a slab.
+
+        Returns
+        -------
+        waits, counts
+            Whether some of it is to be tried again; False where that is no further attempt, since
+            slices came until the time was up.
+        """
+        wanted = self._wanted(job, chunk)
         plane_bytes = chunk.box.voxels // chunk.box.shape_xyz[2] * target.channel.dtype.itemsize
         threads = max(1, min(_THREADS, _MEMORY_BYTES // plane_bytes, len(wanted)))
+        ends = self._clock() + _SLAB_S
         fetch = partial(self._fetch_one, job, plan, target, chunk)
         with ThreadPoolExecutor(threads, thread_name_prefix="fetch") as pool:
-            outcomes = list(pool.map(fetch, wanted))
+            futures = [
+                pool.submit(lambda z: fetch(z) if self._clock() < ends else _LATE, z)
+                for z in wanted
+            ]
+        # Only now, so that a fault of ours over one slice keeps none of the others.
+        outcomes = [future.result() for future in futures]
+        counts = None not in outcomes or any(e not in {None, _LATE} for e in outcomes)
         waits = False
         for z, error in zip(wanted, outcomes, strict=True):
-            if error is not None and error.retryable and attempt < _TRIES:
+            if error is not None and error.retryable and (attempt < _TRIES or not counts):
                 waits = True
             elif error is not None:
-                fault = Fault(chunk.number, z, "", f"It cannot be fetched: {error.message}")
-                self._ingest.refuse(job, fault)
-        return waits
+                self._refuse(job, chunk, z, error)
+        return waits, counts
+
+    def _wanted(self, job: Job, chunk: Chunk) -> list[int]:
+        """Give the slices of a slab that have not come."""
+        seen = self._ingest.ledger.state(job, chunk.number).seen
+        return [z for z in chunk.parts if z not in seen]
+
+    def _refuse(self, job: Job, chunk: Chunk, z: int, error: NDLambdaError) -> None:
+        fault = Fault(chunk.number, z, "", f"It cannot be fetched: {error.message}")
+        self._ingest.refuse(job, fault)
 
     def _fetch_one(
         self, job: Job, plan: FetchPlan, target: Target, chunk: Chunk, z: int
@@ -288,13 +344,13 @@ class Fetcher:
         _, height, width = chunk.box.shape_zyx
         dtype = target.channel.dtype
         if plan.layout is Layout.SLICE:
-            limit = _FACTOR * height * width * dtype.itemsize + _SLACK_BYTES
+            limit = most_bytes(height * width * dtype.itemsize)
             url = plan.slice_url(chunk.time_point, z)
             return f"{z:06d}.{plan.suffix}", self.files.read(url, limit)
 
         def read(row: int, column: int) -> tuple[str, bytes]:
             url = plan.tile_url(z, target.level.resolution, row, column)
-            return url, self.files.read(url, _FACTOR * tiles.TILE**2 * 4 + _SLACK_BYTES)
+            return url, self.files.read(url, most_bytes(tiles.TILE**2 * 4))
 
         return f"{z:06d}.png", tiles.assemble(read, (height, width), dtype)
 

@@ -15,6 +15,9 @@ from ndlambda.space.box import XYZ, Box
 DATA = 0
 """The one part of a chunk that is uploaded as a box of voxels."""
 
+PLANES = 1
+"""Beside it, for faults only: this and z (zero-based) is the number of a plane of boxes."""
+
 CHUNK_SUPERCUBOIDS = 2
 """Edge of an uploaded chunk in supercuboids: 16 Mi voxels."""
 
@@ -90,6 +93,20 @@ class ChunkGrid:
             return self.count
         return (self.times[1] - self.times[0]) * self.box.shape_xyz[2]
 
+    @property
+    def edges_xyz(self) -> tuple[list[int], list[int], list[int]]:
+        """The lengths of the chunks along each axis, in order."""
+        x, y, z = (
+            [
+                min(stop, (cell + 1) * edge) - max(start, cell * edge)
+                for cell in range(start // edge, -(-stop // edge))
+            ]
+            for start, stop, edge in zip(
+                self.box.start_xyz, self.box.stop_xyz, self.cell_xyz, strict=True
+            )
+        )
+        return x, y, z
+
     def chunk(self, number: int) -> Chunk:
         """Give a chunk.
 
@@ -98,9 +115,10 @@ class ChunkGrid:
         OutOfBoundsError
             There is none of this number.
         """
-        if not 0 <= number < self.count:
-            raise OutOfBoundsError(f"There is no chunk {number}; the last is {self.count - 1}.")
         cells = self._cells
+        count = (self.times[1] - self.times[0]) * cells.voxels
+        if not 0 <= number < count:
+            raise OutOfBoundsError(f"There is no chunk {number}; the last is {count - 1}.")
         across, down, _ = cells.shape_xyz
         t, rest = divmod(number, cells.voxels)
         z, rest = divmod(rest, across * down)
@@ -115,6 +133,25 @@ class ChunkGrid:
     def chunks(self) -> Iterator[Chunk]:
         """Iterate over all chunks in order."""
         return map(self.chunk, range(self.count))
+
+    def of_plane(self, time_point: int, z: int) -> range:
+        """Give the chunks, uploaded as boxes, that a plane (zero-based z) goes through.
+
+        Raises
+        ------
+        OutOfBoundsError
+            It is not in the extent.
+        """
+        (_, _, z0), (_, _, z1) = self.box.start_xyz, self.box.stop_xyz
+        if not (z0 <= z < z1 and self.times[0] <= time_point < self.times[1]):
+            raise OutOfBoundsError(
+                f"The plane is outside the job's extent, which has {z1 - z0} planes at the times "
+                f"{self.times[0]} to {self.times[1] - 1}."
+            )
+        across, down, layers = self._cells.shape_xyz
+        layer = z // self.cell_xyz[2] - self._cells.start_xyz[2]
+        first = ((time_point - self.times[0]) * layers + layer) * across * down
+        return range(first, first + across * down)
 
     def of_slice(self, time_point: int, z: int) -> Chunk:
         """Give the chunk that a slice (dataset z) belongs to.

@@ -53,7 +53,9 @@ class OpenImage:
     header
         Shape (y, x) and dtype of the decoded plane.
     lossy
-        Whether the format may have changed voxels when the file was written.
+        Whether the format may have changed voxels when the file was written, which makes other
+        labels of labels. A lossless JPEG 2000 whose size was limited by its writer cannot be told
+        from a whole one.
     decode
         Gives the plane; raises whatever the decoder does.
     """
@@ -109,8 +111,19 @@ def read_plane(file: BinaryIO, where: str, limit_bytes: int | None = None) -> ND
             f"bytes; at most {limit_bytes} are read.",
             limit=limit_bytes,
         )
+    return decode(image, where)
+
+
+def decode(image: OpenImage, where: str) -> NDArray[np.generic]:
+    """Give the plane (y, x) of an image whose header was looked at; see :func:`read_image`.
+
+    Raises
+    ------
+    MalformedBodyError
+        The file is damaged.
+    """
     with reading(where):
-        plane = image.decode()
+        plane, header = image.decode(), image.header
         if plane.shape != header.shape_yx:
             message = f"{plane.shape} pixels (y, x) behind a header of {header.shape_yx}"
             raise ValueError(message)
@@ -126,19 +139,6 @@ def image_header(body: bytes | memoryview, name: str) -> Header:
         As :func:`read_image`.
     """
     return open_image(io.BytesIO(body), name).header
-
-
-def is_lossy(body: bytes | memoryview, name: str) -> bool:
-    """Tell whether the format may have changed voxels, which makes other labels of labels.
-
-    A lossless JPEG 2000 whose size was limited by its writer cannot be told from a whole one.
-
-    Raises
-    ------
-    UnknownNameError, MalformedBodyError, InvalidArgumentError
-        As :func:`read_image`.
-    """
-    return open_image(io.BytesIO(body), name).lossy
 
 
 def open_image(file: BinaryIO, where: str) -> OpenImage:
@@ -167,9 +167,7 @@ def _open_png(file: BinaryIO, where: str) -> OpenImage:
     image = PngImageFile(file)
 
     def decode() -> NDArray[np.generic]:
-        # Pillow leaves zeros where the compressed stream ends early, and does not say so.
-        png_stream.check_length(file, layout)
-        return _pixels(np.asarray(image))
+        return _pixels(np.asarray(PngImageFile(png_stream.inflated(file, layout))))
 
     return OpenImage(_header(image.mode, image.size, where), lossy=False, decode=decode)
 

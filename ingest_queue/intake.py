@@ -13,14 +13,16 @@ from dataclasses import replace
 from itertools import islice
 from zlib import crc32
 
-from ingest_queue.grid import DATA, Chunk, ChunkGrid
+from ingest_queue.chunk_state import Fault, Part
+from ingest_queue.grid import DATA, PLANES, Chunk, ChunkGrid
 from ingest_queue.job import Job, Mode, State
-from ingest_queue.keys import Dropped, Kind, parse
-from ingest_queue.ledger import ChunkState, Fault, Ledger, Part
+from ingest_queue.keys import Dropped, Kind, parse, why_stray
+from ingest_queue.ledger import Ledger
 from ingest_queue.target import Target
 from ndlambda.errors import (
     InvalidArgumentError,
     InvalidStateError,
+    MalformedBodyError,
     OutOfBoundsError,
     WriteContentionError,
 )
@@ -29,6 +31,9 @@ from ndlambda.stores.ports import ObjectStore, Range
 
 STRAYS = (1 << 48) - 1
 """Number under which faults of objects are kept that belong to no chunk."""
+
+UNREADABLE = "unreadable"
+"""Stands for the ETag of a file that is there and cannot be read."""
 
 MOST_CALLS = 10_000
 """Chunks that are called for at once; the sweeper calls for more when these are built."""
@@ -68,36 +73,48 @@ class Intake:
             return
         try:
             target = Target.of(job, self._catalog)
-            chunk, number = _place(job, target.grid(job), dropped)
+            grid = target.grid(job)
+            chunk, number = _place(job, grid, dropped)
         except InvalidStateError:
             return  # the channel is gone; whoever builds says so
         except InvalidArgumentError as error:
-            self._note_stray(job, dropped, error.message, etag)
+            self._note_stray(job, dropped.key, error.message, etag)
             return
         if job.state is State.CREATED:
             job = self._ledger.begin(job)
-        self._enter(job, chunk, Part(number, dropped.key, etag))
+        now = self._enter(job, chunk, Part(number, dropped.key, etag))
+        if job.state is State.FAILED and now.state is State.INGESTING:
+            self._call_open(now, grid)  # nobody builds for a job that has failed
 
     def enter_unseen(self, job: Job) -> bool:
-        """Enter what lies in the job's folder and is not entered; tell whether it says "done"."""
+        """Enter what lies in the job's folder and is not entered; tell whether it says "done".
+
+        What was replaced since it was entered is seen where listings give ETags.
+        """
         seen = {
-            part.key
+            part.key: part.etag
             for number, state in self._ledger.states(job)
             for part in self._ledger.parts(job, number).values()
             if part.number in state.seen
         }
-        faulty = {fault.key: fault.etag for fault in self._ledger.faults(job)}
+        faults = list(self._ledger.faults(job))
+        faulty = {fault.key: fault.etag for fault in faults}
+        rivals = {fault.key for fault in faults if fault.chunk == STRAYS}
         is_done = False
         for info in self._drop.list(job.folder):
             dropped = parse(info.key)
-            if dropped is None or (info.key in seen and info.key not in faulty):
+            if dropped is None:
+                continue
+            is_same = info.key in seen and info.etag in {None, seen[info.key]}
+            if is_same and info.key not in faulty:
                 continue
             if dropped.kind is Kind.DONE:
                 is_done = True
                 continue
-            stored = self._drop.get(info.key, Range(0, 1))
-            if stored is not None and stored.etag != faulty.get(info.key):
-                self.take(job, dropped, stored.etag)
+            etag = etag_of(self._drop, info.key)  # a listing is no more than a hint
+            is_rival = dropped.kind is Kind.SLICE and info.key in rivals  # who may have gone
+            if etag is not None and (is_rival or etag != faulty.get(info.key)):
+                self.take(job, dropped, etag)
         return is_done
 
     def close(self, job: Job) -> None:
@@ -127,6 +144,8 @@ class Intake:
     def retry(self, job: Job, *, reopen: bool = False) -> Job:
         """Let a failed job go on: forget its faults and call for what is not built.
 
+        Boxes that were sent without planes that could not be read have to be sent again.
+
         Parameters
         ----------
         reopen
@@ -152,43 +171,81 @@ class Intake:
         grid = Target.of(job, self._catalog).grid(job)
         self.enter_unseen(job)
         for fault in list(self._ledger.faults(job)):
-            if fault.chunk != STRAYS:
-                self._reopen(job, fault.chunk, fault.part)
+            if job.mode is Mode.CHUNKS and fault.chunk != STRAYS and fault.part >= PLANES:
+                time_point = grid.chunk(fault.chunk).time_point
+                for number in grid.of_plane(time_point, fault.part - PLANES):
+                    self._ask_again(job, number)
+                reopen = True
+            elif fault.chunk != STRAYS:
+                self._ledger.reopen(job, fault.chunk, fault.part)
             self._ledger.clear_fault(job, fault.chunk, fault.part)
         again = self._ledger.change(job, to) or self._ledger.get(job.id)
-        ready = (n for n, state in self._ledger.states(again) if not state.built)
-        known = set(islice(ready, MOST_CALLS))
-        if again.closed:
-            known.update(islice(self._ledger.built(again, grid.count).missing(), MOST_CALLS))
-        self.call(again, sorted(known))
+        self._call_open(again, grid)
         return again
 
-    def _enter(self, job: Job, chunk: Chunk, part: Part) -> None:
+    def _call_open(self, job: Job, grid: ChunkGrid) -> None:
+        """Call for what is not built of a job that goes on."""
+        ready = (n for n, state in self._ledger.states(job) if not state.built)
+        known = set(islice(ready, MOST_CALLS))
+        if job.closed:
+            known.update(islice(self._ledger.built(job, grid.count).missing(), MOST_CALLS))
+        self.call(job, sorted(known))
+
+    def _enter(self, job: Job, chunk: Chunk, part: Part) -> Job:
+        """Enter a part, and give the job, which may go on with it."""
         before = self._ledger.part(job, chunk.number, part.number)
-        changed = before is not None and before.etag != part.etag and job.state.takes_input
+        if before is not None and before.key != part.key and self._stands(job, chunk, before):
+            self._note_rival(job, before, part)
+            return job
+        goes_on = job.state.takes_input or job.state is State.FAILED
+        changed = before is not None and before.etag != part.etag and goes_on
         if changed:  # now, too: a process that dies after ``see`` leaves nothing to notice
-            self._reopen(job, chunk.number, part.number)
-        state = self._ledger.see(job, chunk, part)
+            self._ledger.reopen(job, chunk.number, part.number)
+        state = self._ledger.state(job, chunk.number)
+        if before != part or part.number not in state.seen:  # told of twice, it is written once
+            state = self._ledger.see(job, chunk, part)
+        faults = []
         fault = self._ledger.fault(job, chunk.number, part.number)
-        mended = fault is not None and fault.etag != part.etag
-        if changed or mended:
-            state = self._reopen(job, chunk.number, part.number)
-            if mended:
-                self._ledger.clear_fault(job, chunk.number, part.number)
+        if fault is not None and fault.etag != part.etag:
+            faults.append(fault)
+        if before is not None and job.state is not State.COMPLETE:  # else it was never a rival
+            rival = self._ledger.fault(job, STRAYS, _stray_number(part.key))
+            faults += [] if rival is None else [rival]
+        if changed or faults:
+            state = self._ledger.reopen(job, chunk.number, part.number)
+            for mended in faults:
+                self._ledger.clear_fault(job, mended.chunk, mended.part)
             job = self._go_on(job)
         if not state.built and state.is_ready(chunk) and job.state.takes_input:
             self.call(job, [chunk.number])
+        return job
 
-    def _reopen(self, job: Job, chunk: int, part: int) -> ChunkState:
-        """Let a chunk be built again, since one of its parts was mended.
+    def _stands(self, job: Job, chunk: Chunk, part: Part) -> bool:
+        """Tell whether a part that came is still there and, as far as is known, of use."""
+        if self._ledger.fault(job, chunk.number, part.number) is not None:
+            return False
+        return etag_of(self._drop, part.key) is not None
 
-        One that is being built changes, too, so that this is not taken for the end of it.
-        """
+    def _note_rival(self, job: Job, first: Part, second: Part) -> None:
+        """Record a second file for one slice: were it taken, chance would say which is stored."""
+        if first.etag == second.etag:
+            return
+        error = (
+            f"{second.key} is slice {second.number}, and so is {first.key}, which came first and "
+            "is used. Delete the one that is wrong; to use this one, copy it again after that."
+        )
+        self._note_stray(job, second.key, error, second.etag)
+
+    def _ask_again(self, job: Job, chunk: int) -> None:
+        """Let the box of a chunk be missing, whatever came before."""
+        part = self._ledger.part(job, chunk, DATA)
+        if part is not None:
+            self._drop.delete(part.key)
         for _ in range(_ATTEMPTS):
             state = self._ledger.state(job, chunk)
-            opened = replace(state, built=False, bad=state.bad - {part}, reopened=True)
+            opened = replace(state, built=False, seen=state.seen - {DATA}, reopened=True)
             if self._ledger.put_state(job, chunk, opened):
-                return self._ledger.state(job, chunk)
+                return
         raise WriteContentionError(f"Chunk {chunk} of job {job.id} keeps changing.")
 
     def _go_on(self, job: Job) -> Job:
@@ -210,11 +267,27 @@ class Intake:
 
         return self._ledger.change(job, to) or self._ledger.get(job.id)
 
-    def _note_stray(self, job: Job, dropped: Dropped, error: str, etag: str) -> None:
-        number = crc32(dropped.key.encode())
+    def _note_stray(self, job: Job, key: str, error: str, etag: str) -> None:
+        number = _stray_number(key)
         known = self._ledger.fault(job, STRAYS, number)
-        if known is None or known.etag != etag:
-            self._ledger.add_fault(job, Fault(STRAYS, number, dropped.key, error, etag))
+        if known is None or (known.etag, known.error) != (etag, error):
+            self._ledger.add_fault(job, Fault(STRAYS, number, key, error, etag))
+
+
+def etag_of(drop: ObjectStore, key: str) -> str | None:
+    """Give the ETag of a dropped object, None where there is none.
+
+    What cannot be read is one, too, so that who builds it finds out and says so.
+    """
+    try:
+        stored = drop.get(key, Range(0, 1))
+    except MalformedBodyError:
+        return UNREADABLE
+    return None if stored is None else stored.etag
+
+
+def _stray_number(key: str) -> int:
+    return crc32(key.encode())
 
 
 def _place(job: Job, grid: ChunkGrid, dropped: Dropped) -> tuple[Chunk, int]:
@@ -238,7 +311,8 @@ def _place(job: Job, grid: ChunkGrid, dropped: Dropped) -> tuple[Chunk, int]:
         time_point = job.times[0] if dropped.time_point is None else dropped.time_point
         return grid.of_slice(time_point, dropped.z), dropped.z
     raise InvalidArgumentError(
-        f"{dropped.key} is no slice like 0001.png: it stays where it is and is not ingested."
+        f"{dropped.key} is no slice like 0001.png, since {why_stray(dropped)}: it stays where it "
+        "is and is not ingested."
         if job.mode is Mode.SLICES
         else f"{dropped.key} is no chunk of this job.",
     )

@@ -12,6 +12,10 @@ from ndlambda.stores.ports import Row
 
 JOBS = "ingest"
 RUNNING = "ingest#running"
+ENDED = "ingest#ended"
+
+LONGEST_REASON = 1000
+"""Characters that are kept of what is wrong; rows are bounded, and messages of decoders are not."""
 
 _FORMAT = 1
 _ID = re.compile(r"[0-9a-f]{16}")
@@ -36,6 +40,11 @@ class State(StrEnum):
     def is_complete(self) -> bool:
         """Whether all chunks are stored, perhaps without slices that are no use."""
         return self in {State.COMPLETE, State.COMPLETE_WITH_ERRORS}
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the job will never take slices again, whatever is mended."""
+        return self in {State.COMPLETE, State.CANCELLED}
 
 
 class Policy(StrEnum):
@@ -147,6 +156,7 @@ class Job:
     def with_state(self, state: State, now: float, reason: str = "") -> "Job":
         """Give the job in another state."""
         ended = None if state.takes_input else now
+        reason = reason[:LONGEST_REASON]
         return replace(self, state=state, ended_at=ended, beat_at=now, reason=reason)
 
     def check_takes_input(self) -> None:
@@ -185,13 +195,20 @@ def channel_key(channel_uid: str, job_id: str) -> tuple[str, str]:
     return f"ingest#channel#{channel_uid}", job_id
 
 
-def message(job: Job, chunk: int) -> Mapping[str, Any]:
-    """Give the wake-up call to build a chunk."""
-    return {"v": _FORMAT, "job": job.id, "gen": job.generation, "chunk": chunk}
+def message(job: Job, chunk: int, attempt: int = 1) -> Mapping[str, Any]:
+    """Give the wake-up call to build a chunk.
+
+    Parameters
+    ----------
+    attempt
+        More than 1 where a try before has come to no end, as it seems.
+    """
+    call = {"v": _FORMAT, "job": job.id, "gen": job.generation, "chunk": chunk}
+    return call if attempt == 1 else call | {"try": attempt}
 
 
-def read_message(value: object) -> tuple[str, int, int]:
-    """Give job, generation and chunk of a wake-up call.
+def read_message(value: object) -> tuple[str, int, int, int]:
+    """Give job, generation, chunk and attempt of a wake-up call.
 
     Raises
     ------
@@ -199,6 +216,8 @@ def read_message(value: object) -> tuple[str, int, int]:
         It is none of ours.
     """
     match value:
-        case {"v": 1, "job": str(job_id), "gen": int(generation), "chunk": int(chunk)}:
-            return job_id, generation, chunk
+        case {"v": 1, "job": str(job_id), "gen": int(generation), "chunk": int(chunk), **rest}:
+            attempt = rest.get("try", 1)
+            if isinstance(attempt, int):
+                return job_id, generation, chunk, attempt
     raise InvalidArgumentError("The message is not a version 1 call to build a chunk.")

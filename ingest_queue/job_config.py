@@ -16,7 +16,8 @@ key              value
 ===============  =================================================================================
 
 The ingest-client's (versions 0.1 and 0.2) is taken unchanged: ``schema``, ``client``, ``database``
-and ``ingest_job``. It names no token, and its tiles have to be whole planes.
+and ``ingest_job``. It names no token. Tiles that are whole planes are uploaded as slices; in place
+of smaller ones, which nobody puts together here, chunks are.
 """
 
 from collections.abc import Mapping
@@ -160,15 +161,13 @@ def _read_client(doc: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
     names = _read_database(outer.get("database", {}), problems)
     job = read_object(outer.get("ingest_job", {}), _CLIENT_JOB, "ingest_job", problems)
     problems.check()
-    mode = Mode.CHUNKS if job["ingest_type"] == "volumetric" else Mode.SLICES
-    if mode is Mode.SLICES:
-        _check_tiles(job["tile_size"], job["extent"])
+    is_slices = job["ingest_type"] == "tile" and _are_planes(job["tile_size"], job["extent"])
     return {
         "token": "",
         **names,
         "resolution": job["resolution"],
         "extent": job["extent"],
-        "mode": mode,
+        "mode": Mode.SLICES if is_slices else Mode.CHUNKS,
     }
 
 
@@ -182,26 +181,18 @@ def _read_database(database: Mapping[str, Any], problems: Problems) -> dict[str,
     return {words[word]: name for word, name in found.items()}
 
 
-def _check_tiles(tile: Mapping[str, int], extent: Mapping[str, tuple[int, int]]) -> None:
-    """Make sure that tiles are whole planes.
+def _are_planes(tile: Mapping[str, int], extent: Mapping[str, tuple[int, int]]) -> bool:
+    """Tell whether tiles are whole planes.
 
     Raises
     ------
     InvalidArgumentError
-        They are not: what is uploaded are slices, or boxes (``ingest_type`` ``volumetric``).
+        One of both does not say its width and height.
     """
-    lengths = {axis: stop - start for axis, (start, stop) in extent.items()}
-    missing = [axis for axis in "xy" if axis not in lengths or axis not in tile]
+    missing = [axis for axis in "xy" if axis not in extent or axis not in tile]
     if missing:
         raise InvalidArgumentError(
             f"tile_size and extent of a tile ingest must have {' and '.join(missing)}."
         )
-    is_plane = all(tile[axis] >= lengths[axis] for axis in "xy")
-    if not is_plane or tile.get("z", 1) != 1 or tile.get("t", 1) != 1:
-        wanted = {"x": lengths["x"], "y": lengths["y"], "z": 1, "t": 1}
-        raise InvalidArgumentError(
-            f"Tiles are taken as whole planes here: a tile_size of {wanted} is needed, not "
-            f"{dict(tile)}. Put the tiles of a plane together, or upload chunks "
-            '("ingest_type": "volumetric").',
-            tile_size=dict(tile),
-        )
+    covers = all(tile[axis] >= extent[axis][1] - extent[axis][0] for axis in "xy")
+    return covers and tile.get("z", 1) == tile.get("t", 1) == 1

@@ -15,7 +15,7 @@ the job's first time point.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -25,6 +25,8 @@ from ndlambda.stores.ports import ObjectStore
 DROP: Final = "drop/"
 MANIFEST: Final = "_ingest.json"
 DONE: Final = "_DONE"
+UPLOADS: Final = "drop/j/"
+"""Here lies what was uploaded to jobs: put by the server, copied in by nobody."""
 
 _JOBS: Final = "j"
 _BEHIND_SLASH: Final = "0"
@@ -35,6 +37,8 @@ _JOB_FOLDER = re.compile(r"drop/j/(?P<job>[0-9a-f]{16})/(?P<chunk>[0-9a-f]{12})/
 _DATA = re.compile(r"data\.[a-z0-9]+")
 _UNFINISHED: Final = ("~", ".part", ".partial", ".tmp", ".temp", ".crdownload", ".filepart")
 """Ends of the names under which programs keep what they have not copied wholly yet."""
+_LITTER: Final = frozenset({"thumbs.db", "desktop.ini"})
+"""What Windows leaves in folders that somebody looked at; other systems hide theirs."""
 
 
 class Kind(Enum):
@@ -54,7 +58,8 @@ class Dropped:
     Attributes
     ----------
     folder
-        What the object belongs to: ``drop/TOKEN/CHANNEL/`` or ``drop/j/JOB/``.
+        What the object belongs to: ``drop/TOKEN/CHANNEL/`` or ``drop/j/JOB/``. Of a stray that is
+        in no folder of a channel, the folder that it is in.
     job
         The job, where the key names it.
     chunk
@@ -80,12 +85,15 @@ def token_folder(token: str, channel: str) -> str:
 
 
 def is_folder(folder: str) -> bool:
-    """Tell whether slices may be dropped into a folder: its names are not hidden."""
-    return parse(folder + DONE) is not None
+    """Tell whether slices may be dropped into a folder: it is a channel's, and not hidden."""
+    dropped = parse(folder + DONE)
+    return dropped is not None and dropped.kind is Kind.DONE
 
 
 def folders_of(store: ObjectStore, after: str) -> Iterator[tuple[str, str]]:
     """Iterate over the folders of dropped slices, one listing each however much they hold.
+
+    Folders above them are there, too, once for every file that lies in them by mistake.
 
     Parameters
     ----------
@@ -101,12 +109,25 @@ def folders_of(store: ObjectStore, after: str) -> Iterator[tuple[str, str]]:
         words = found.key.split("/")
         if words[1] == _JOBS and len(words) > 2:
             after = f"{DROP}{_JOBS}{_BEHIND_SLASH}"
-        elif len(words) < 4:  # a file that is in no folder of a channel
+        elif len(words) < 4:
             after = found.key
+            if (stray := parse(found.key)) is not None:
+                yield stray.folder, after
         else:
             folder = token_folder(words[1], words[2])
             after = folder[:-1] + _BEHIND_SLASH
-            yield folder, after
+            if is_folder(folder):
+                yield folder, after
+
+
+def why_stray(dropped: Dropped) -> str:
+    """Say why an object of a folder is no slice, as a part of a sentence."""
+    folder, _, name = dropped.key.removeprefix(dropped.folder).rpartition("/")
+    if folder and _TIME.fullmatch(folder) is None:
+        return f"{folder} is no folder of a time point like time0001"
+    if _NUMBER.fullmatch(name) is None:
+        return "its name is not a number and a suffix"
+    return "slices lie in drop/TOKEN/CHANNEL/"
 
 
 def job_folder(job_id: str) -> str:
@@ -124,28 +145,35 @@ def parse(key: str) -> Dropped | None:
 
     None where it belongs to nothing, is hidden, or has the name of an unfinished copy.
     """
-    if not key.startswith(DROP) or key.lower().endswith(_UNFINISHED):
+    lower = key.lower()
+    if not key.startswith(DROP) or lower.endswith(_UNFINISHED) or _name(lower) in _LITTER:
         return None
     match = _JOB_FOLDER.fullmatch(key)
     if match is not None:
         return _of_job(key, match)
     words = key.removeprefix(DROP).split("/")
-    if (
-        not 3 <= len(words) <= 4
-        or words[0] == _JOBS
-        or any(word[:1] in {"", "."} for word in words)
-    ):
+    if words[0] == _JOBS or any(word[:1] in {"", "."} for word in words):
         return None
+    if len(words) < 3:
+        return Dropped(key, Kind.STRAY, key[: key.rindex("/") + 1])
+    return _of_channel(key, words)
+
+
+def _of_channel(key: str, words: Sequence[str]) -> Dropped:
     folder, name = token_folder(words[0], words[1]), words[-1]
     if len(words) == 3 and name in {MANIFEST, DONE}:
         kind = Kind.MANIFEST if name == MANIFEST else Kind.DONE
         return Dropped(key, kind, folder)
     number = _NUMBER.fullmatch(name)
     time = _TIME.fullmatch(words[2]) if len(words) == 4 else None
-    if number is None or (len(words) == 4 and time is None):
+    if number is None or (len(words) > 3 and time is None):
         return Dropped(key, Kind.STRAY, folder)
     time_point = None if time is None else int(time[1])
     return Dropped(key, Kind.SLICE, folder, time_point=time_point, z=int(number[1]))
+
+
+def _name(key: str) -> str:
+    return key.rpartition("/")[2]
 
 
 def _of_job(key: str, match: re.Match[str]) -> Dropped:

@@ -5,12 +5,15 @@ pk                    sk                        row
 ====================  ========================  =================================================
 ``ingest``            ``JOB``                   the job
 ``ingest#running``    ``JOB``                   empty: lists the jobs that have not ended
+``ingest#ended``      ``JOB``                   empty: lists those whose uploads are to go
 ``ingests#USER``      ``JOB``                   empty: lists the jobs of a user
 ``ingest#channel#U``  ``JOB``                   empty: lists the jobs of the channel of uid U
 ``ingest#folder``     ``FOLDER``                ``job``: the last job that a folder feeds
 ``ingest#JOB``        ``chunk#CHUNK``           members: parts seen; doc: what was built of them
 ``ingest#JOB``        ``part#CHUNK#PART``       where a part lies, and the ETag that came last
 ``ingest#JOB``        ``done#LEVEL#GROUP``      members: chunks that are built (``set_tree``)
+``ingest#JOB``        ``came#GROUP``, ``odd#…`` members: see ``chunk_sets``
+``ingest#JOB``        ``try#GENERATION#CHUNK``  counts tries that came to no end (``tries``)
 ``ingest#JOB``        ``error#CHUNK#PART``      what is wrong with a part; outlives the job
 ====================  ========================  =================================================
 
@@ -18,14 +21,27 @@ CHUNK, PART and GROUP are hexadecimal (12 digits). Parts of a chunk are slices b
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 from typing import Any
 
+from ingest_queue.chunk_sets import ChunkSets
+from ingest_queue.chunk_state import ChunkState, Fault, Part
 from ingest_queue.grid import Chunk
-from ingest_queue.job import JOBS, RUNNING, Job, State, channel_key, list_key
+from ingest_queue.job import (
+    ENDED,
+    JOBS,
+    LONGEST_REASON,
+    RUNNING,
+    Job,
+    Mode,
+    State,
+    channel_key,
+    list_key,
+)
 from ingest_queue.set_tree import SetTree
+from ingest_queue.tries import Tries
 from ndlambda.errors import (
     AlreadyExistsError,
     NotFoundError,
@@ -45,69 +61,6 @@ _CHANGING = frozenset(
     }
 )
 """What of a job is not what was asked for, but what became of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkState:
-    """What is known of a chunk.
-
-    Attributes
-    ----------
-    seen
-        Parts that came.
-    built
-        Whether it is stored, of the parts that ``bad`` does not name.
-    bad
-        Parts that could not be used, or did not come before the job was closed.
-    digest
-        BLAKE2b-160 over its slices and supercuboids; empty until it is built.
-    reopened
-        Whether a part was replaced: voxels of the one before may be stored.
-    version
-        Of the row; 0 where there is none.
-    """
-
-    seen: AbstractSet[int] = frozenset()
-    built: bool = False
-    bad: frozenset[int] = frozenset()
-    digest: str = ""
-    stored_bytes: int = 0
-    reopened: bool = False
-    version: int = 0
-
-    def is_ready(self, chunk: Chunk) -> bool:
-        """Tell whether all parts came."""
-        return all(part in self.seen for part in chunk.parts)
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Where a part of a chunk lies: key and ETag of the object that came last."""
-
-    number: int
-    key: str
-    etag: str
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What is wrong with a part of a job's input.
-
-    Attributes
-    ----------
-    key
-        Of the object, empty where none came.
-    etag
-        Of the content that was looked at, so that another content is another chance.
-    """
-
-    chunk: int
-    part: int
-    key: str
-    error: str
-    etag: str = ""
-    first_seen: float = 0
-    count: int = field(default=1)
 
 
 class Ledger:
@@ -188,17 +141,20 @@ class Ledger:
 
     def of_user(self, user_id: int) -> Iterator[Job]:
         """Iterate over a user's jobs."""
-        for row in self._rows(list_key(user_id, "")[0], ""):
-            job = self.find(row.sk)
-            if job is not None:
-                yield job
+        listed = self._listed(list_key(user_id, "")[0])
+        return (job for _, job in listed if job is not None)
 
     def running(self) -> Iterator[Job]:
         """Iterate over the jobs that have not ended."""
-        for row in self._rows(RUNNING, ""):
-            job = self.find(row.sk)
-            if job is not None:
-                yield job
+        return (job for _, job in self._listed(RUNNING) if job is not None)
+
+    def ended(self) -> Iterator[tuple[str, Job | None]]:
+        """Iterate over the ids of ended jobs whose uploads were not removed, and these jobs."""
+        return self._listed(ENDED)
+
+    def forget_ended(self, job_id: str) -> None:
+        """Note that nothing is left of what was uploaded to a job."""
+        self._table.delete(ENDED, job_id)
 
     def change(self, job: Job, to: Callable[[Job], Job | None]) -> Job | None:
         """Change a job, tried again where others changed it at the same time.
@@ -226,11 +182,14 @@ class Ledger:
             # The sweeper has to see to a propagation, too.
             owed = new.state.is_complete and new.propagate and not new.propagated
             running = Row(RUNNING, job.id)
-            listed: Action = (
-                Put(running) if new.state.takes_input or owed else Delete(running.pk, running.sk)
-            )
+            actions: list[Action] = [
+                Put(new.row, current.version),
+                Put(running) if new.state.takes_input or owed else Delete(running.pk, running.sk),
+            ]
+            if new.state.is_final:
+                actions.append(Put(Row(ENDED, job.id)))
             try:
-                self._table.transact([Put(new.row, current.version), listed])
+                self._table.transact(actions)
             except PreconditionFailedError:
                 current = self.find(job.id)
                 continue
@@ -250,14 +209,29 @@ class Ledger:
     # chunks
 
     def see(self, job: Job, chunk: Chunk, part: Part) -> ChunkState:
-        """Enter a part of a chunk as come, and give what is then known of the chunk."""
-        key = _part_key(job, chunk.number, part.number)
-        self._table.put(Row(*key, doc={"key": part.key, "etag": part.etag}))
-        self._table.add_members(*_chunk_key(job, chunk.number), {part.number})
+        """Enter a part of a chunk as come, and give what is then known of the chunk.
+
+        Both rows change in one transaction, half the commits of a large drop on a laptop; where
+        many parts of one chunk come at once, which it would make wait, one after the other.
+        """
+        entry = Row(
+            *_part_key(job, chunk.number, part.number), doc={"key": part.key, "etag": part.etag}
+        )
+        state = self.state(job, chunk.number)
+        if not state.seen:
+            self.sets(job).add_came(chunk.number)
+        key = _chunk_key(job, chunk.number)
+        whole = Row(*key, doc=state.doc, members=state.seen | {part.number})
+        try:
+            self._table.transact([Put(entry), Put(whole, state.version or "absent")])
+        except (PreconditionFailedError, WriteContentionError):
+            self._table.put(entry)
+            self._table.add_members(*key, {part.number})
         return self.state(job, chunk.number)
 
     def unsee(self, job: Job, number: int, part: int, state: ChunkState) -> None:
         """Note that a part is gone again, unless the chunk has changed since ``state``."""
+        self.sets(job).add_odd(number)
         self._table.remove_members(*_chunk_key(job, number), {part}, state.version)
 
     def parts(self, job: Job, number: int) -> dict[int, Part]:
@@ -276,32 +250,55 @@ class Ledger:
     def state(self, job: Job, number: int) -> ChunkState:
         """Give what is known of a chunk."""
         row = self._table.get(*_chunk_key(job, number))
-        return ChunkState() if row is None else _state(row)
+        return ChunkState() if row is None else ChunkState.from_row(row)
+
+    def states_of(self, job: Job, numbers: Sequence[int]) -> dict[int, ChunkState]:
+        """Give what is known of some chunks; those of which nothing is are left out."""
+        rows = self._table.batch_get([_chunk_key(job, number) for number in numbers])
+        return {
+            int(sk.removeprefix("chunk#"), 16): ChunkState.from_row(row)
+            for (_, sk), row in rows.items()
+        }
 
     def states(self, job: Job, after: int = -1) -> Iterator[tuple[int, ChunkState]]:
         """Iterate over the chunks > after of which anything is known, in order."""
         for row in self._rows(job.partition, "chunk#", f"{after + 1:012x}"):
-            yield int(row.sk.removeprefix("chunk#"), 16), _state(row)
+            yield int(row.sk.removeprefix("chunk#"), 16), ChunkState.from_row(row)
 
     def put_state(self, job: Job, number: int, state: ChunkState) -> bool:
         """Store what is known of a chunk, unless that changed since; tell whether it was stored."""
-        doc = {
-            "built": state.built,
-            "bad": sorted(state.bad),
-            "digest": state.digest,
-            "bytes": state.stored_bytes,
-            "reopened": state.reopened,
-        }
-        row = Row(*_chunk_key(job, number), doc=doc, members=state.seen)
+        if state.reopened or (state.bad and job.mode is Mode.SLICES):
+            self.sets(job).add_odd(number)
+        row = Row(*_chunk_key(job, number), doc=state.doc, members=state.seen)
         try:
             self._table.put(row, state.version or "absent")
         except PreconditionFailedError:
             return False
         return True
 
+    def reopen(self, job: Job, number: int, part: int) -> ChunkState:
+        """Let a chunk be built again, since one of its parts was replaced.
+
+        One that is being built changes, too, so that this is not taken for the end of it.
+        """
+        for _ in range(_ATTEMPTS):
+            state = self.state(job, number)
+            opened = replace(state, built=False, bad=state.bad - {part}, reopened=True)
+            if self.put_state(job, number, opened):
+                return self.state(job, number)
+        raise WriteContentionError(f"Chunk {number} of job {job.id} keeps changing.")
+
     def built(self, job: Job, count: int) -> SetTree:
         """Give the set of chunks that are built."""
         return SetTree(self._table, job.partition, count)
+
+    def tries(self, job: Job) -> Tries:
+        """Give how often chunks were begun by workers that were never heard of again."""
+        return Tries(self._table, job.partition, job.generation)
+
+    def sets(self, job: Job) -> ChunkSets:
+        """Give the sets by which chunks are counted."""
+        return ChunkSets(self._table, job.partition)
 
     # faults
 
@@ -314,7 +311,7 @@ class Ledger:
             first, count = old.doc["first_seen"], old.doc["count"] + 1
         doc = {
             "key": fault.key,
-            "error": fault.error[:1000],
+            "error": fault.error[:LONGEST_REASON],
             "etag": fault.etag,
             "first_seen": first,
             "count": count,
@@ -324,15 +321,16 @@ class Ledger:
     def fault(self, job: Job, chunk: int, part: int) -> Fault | None:
         """Give what is wrong with a part, None where nothing is."""
         row = self._table.get(*_fault_key(job, chunk, part))
-        return None if row is None else _fault(row)
+        return None if row is None else Fault.from_row(row)
 
     def clear_fault(self, job: Job, chunk: int, part: int) -> None:
         """Forget what was wrong with a part that was mended."""
         self._table.delete(*_fault_key(job, chunk, part))
 
-    def faults(self, job: Job) -> Iterator[Fault]:
-        """Iterate over what is wrong, by chunk and part."""
-        return map(_fault, self._rows(job.partition, "error#"))
+    def faults(self, job: Job, chunk: int | None = None) -> Iterator[Fault]:
+        """Iterate over what is wrong (with a chunk), by chunk and part."""
+        prefix = "error#" if chunk is None else _faults(chunk)
+        return map(Fault.from_row, self._rows(job.partition, prefix))
 
     def _free(self, folder: str) -> Any:
         """Give what the row of a folder must be for a new job to take it over."""
@@ -342,12 +340,23 @@ class Ledger:
         last = self.find(row.doc["job"])
         return "absent" if last is not None and last.state.takes_input else row.version
 
+    def _listed(self, pk: str) -> Iterator[tuple[str, Job | None]]:
+        """Iterate over the ids that a list holds, and their jobs, read a page at a time."""
+        for rows in self._pages(pk, ""):
+            jobs = self._table.batch_get([(JOBS, row.sk) for row in rows])
+            for row in rows:
+                found = jobs.get((JOBS, row.sk))
+                yield row.sk, None if found is None else Job.from_row(found)
+
     def _rows(self, pk: str, prefix: str, first: str = "") -> Iterator[Row]:
+        return chain.from_iterable(self._pages(pk, prefix, first))
+
+    def _pages(self, pk: str, prefix: str, first: str = "") -> Iterator[Sequence[Row]]:
         cursor: str | None = None
         first, last = prefix + first, prefix + _AFTER
         while True:
             page = self._table.query(pk, first=first, last=last, cursor=cursor)
-            yield from page.rows
+            yield page.rows
             cursor = page.cursor
             if cursor is None:
                 return
@@ -371,22 +380,8 @@ def _part_key(job: Job, chunk: int, number: int) -> tuple[str, str]:
 
 
 def _fault_key(job: Job, chunk: int, part: int) -> tuple[str, str]:
-    return job.partition, f"error#{chunk:012x}#{part:012x}"
+    return job.partition, f"{_faults(chunk)}{part:012x}"
 
 
-def _state(row: Row) -> ChunkState:
-    doc = row.doc
-    return ChunkState(
-        seen=row.members,
-        built=doc.get("built", False),
-        bad=frozenset(doc.get("bad", ())),
-        digest=doc.get("digest", ""),
-        stored_bytes=doc.get("bytes", 0),
-        reopened=doc.get("reopened", False),
-        version=row.version,
-    )
-
-
-def _fault(row: Row) -> Fault:
-    _, chunk, part = row.sk.split("#")
-    return Fault(int(chunk, 16), int(part, 16), **row.doc)
+def _faults(chunk: int) -> str:
+    return f"error#{chunk:012x}#"

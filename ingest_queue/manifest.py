@@ -107,7 +107,7 @@ class Manifest:
         try:
             doc = json.loads(bytes(body[:LONGEST]))
         except (ValueError, RecursionError) as error:
-            raise MalformedBodyError("The manifest is not JSON.") from error
+            raise MalformedBodyError(f"The manifest is not JSON ({error}).") from error
         if not isinstance(doc, Mapping):
             raise MalformedBodyError("The manifest must be a JSON object.")
         values, problems = {}, {}

@@ -14,9 +14,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from ipaddress import IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final
-from urllib.parse import SplitResult, quote, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from ndlambda.errors import (
     InvalidArgumentError,
@@ -33,9 +33,12 @@ _PORTS: Final = {"http": 80, "https": 443}
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _TRANSIENT: Final = frozenset({408, 425, 429})
 _MOST_REDIRECTS: Final = 5
+_AWS: Final = (".amazonaws.com", ".amazonaws.com.cn")
 _PIECE_BYTES: Final = 1 << 20
 # They lead to IPv4 addresses of whatever kind, by translation.
 _TRANSLATED: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
+# Kept for protocols; a cloud hands out credentials at 192.0.0.192. Older Pythons call it global.
+_PROTOCOLS: Final = IPv4Network("192.0.0.0/24")
 
 
 def is_public(address: str) -> bool:
@@ -47,6 +50,8 @@ def is_public(address: str) -> bool:
             return is_public(str(mapped))
         if ip.sixtofour or ip.teredo or ip.is_site_local or any(ip in net for net in _TRANSLATED):
             return False
+    elif ip in _PROTOCOLS:
+        return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
@@ -73,6 +78,35 @@ class Bounds:
     whole_s: float = 300.0
 
 
+@dataclass(frozen=True, slots=True)
+class OwnBucket:
+    """Our own bucket, which holds what is private; a look-alike of S3 may ask for no credentials.
+
+    Attributes
+    ----------
+    name
+        Of the bucket.
+    endpoint
+        URL of the look-alike; empty where it is AWS.
+    """
+
+    name: str
+    endpoint: str = ""
+
+    def is_meant(self, url: SplitResult, *, is_near: bool) -> bool:
+        """Tell whether a URL may lead there, by host or by path.
+
+        Parameters
+        ----------
+        is_near
+            Whether its host may be ours by another name.
+        """
+        host = (url.hostname or "").rstrip(".")
+        is_near = is_near or host.endswith(_AWS) or host == urlsplit(self.endpoint).hostname
+        first = next(filter(None, _names(url.path)), "")
+        return is_near and self.name in {first, host.partition(".")[0]}
+
+
 class HttpReader:
     """GETs objects over http and https from public addresses and from hosts that are listed.
 
@@ -80,6 +114,8 @@ class HttpReader:
     ----------
     allowed
         ``host`` or ``host:port``: these may have any address.
+    own
+        The bucket that is never read from.
     resolve
         Resolves names.
     bounds
@@ -91,7 +127,9 @@ class HttpReader:
         allowed: Iterable[str] = (),
         resolve: Resolve = resolve_name,
         bounds: Bounds | None = None,
+        own: "OwnBucket | None" = None,
     ) -> None:
+        self._own = own
         self._allowed = frozenset(host.strip().lower() for host in allowed if host.strip())
         self._resolve = resolve
         self._bounds = bounds or Bounds()
@@ -114,11 +152,29 @@ class HttpReader:
         """
         here = url
         for _ in range(_MOST_REDIRECTS + 1):
-            answer = self._get(split_url(here), limit_bytes)
+            answer = self._get(self.check(here), limit_bytes)
             if not isinstance(answer, str):
                 return answer
             here = urljoin(here, answer)
         raise NotFoundError(f"{url} redirects more than {_MOST_REDIRECTS} times.", url=url)
+
+    def check(self, url: str) -> SplitResult:
+        """Take a URL apart, if it is one that may be read; nothing is sent or resolved.
+
+        Raises
+        ------
+        InvalidArgumentError, PermissionDeniedError
+            It is none, or lies in our own bucket.
+        """
+        parts = split_url(url)
+        assert parts.hostname is not None, "split_url looked after it"
+        is_near = self._is_allowed(parts.hostname, parts.port or _PORTS[parts.scheme])
+        if self._own is not None and self._own.is_meant(parts, is_near=is_near):
+            raise PermissionDeniedError("This server's own bucket cannot be read by address.")
+        return parts
+
+    def _is_allowed(self, host: str, port: int) -> bool:
+        return not self._allowed.isdisjoint({host, f"{host}:{port}"})
 
     def _addresses(self, host: str, port: int) -> Sequence[str]:
         """Give addresses that may be connected to."""
@@ -128,7 +184,7 @@ class HttpReader:
             raise InvalidArgumentError(f"{host[:80]!r} is no name of a host.") from error
         except OSError as error:
             raise UpstreamError(f"The host {host} cannot be found.", host=host) from error
-        if not self._allowed & {host, f"{host}:{port}"} and not all(map(is_public, found)):
+        if not self._is_allowed(host, port) and not all(map(is_public, found)):
             raise PermissionDeniedError(
                 f"{host} is not on the internet; only the operator can allow to read from there.",
                 host=host,
@@ -160,7 +216,7 @@ def split_url(url: str) -> SplitResult:
     Raises
     ------
     InvalidArgumentError
-        It is none of http or https, has no host, or holds a name and password.
+        It is none of http or https, has no host, holds a name and password, or leads upwards.
     """
     try:
         parts = urlsplit(url)
@@ -176,7 +232,14 @@ def split_url(url: str) -> SplitResult:
             f"{url[:200]!r} cannot be read: http:// or https:// with a host, and without a name "
             "and password, is needed."
         )
+    if {".", ".."} & set(_names(parts.path)):  # where they lead the server that is asked decides
+        raise InvalidArgumentError(f"{url[:200]!r} has a segment that is . or .., and is not read.")
     return parts
+
+
+def _names(path: str) -> list[str]:
+    """Give the segments of a path as servers may see them."""
+    return unquote(path).replace("\\", "/").split("/")
 
 
 def _check_status(status: int, url: str) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from ingest_queue.grid import CHUNK_SUPERCUBOIDS, ChunkGrid
+from ingest_queue.grid import ChunkGrid
+from ndlambda.space.box import XYZ
 from ndlambda.space.grid import cell_count
 
 PRICES: Final[Mapping[str, float]] = {
@@ -29,12 +30,32 @@ PER_CHUNK: Final[Mapping[str, int]] = {
     "S3 PUT": 2,  # the upload, the digests
     "S3 GET": 3,  # its ETag when it is noticed, its body, its ETag again before it is deleted
     "DynamoDB write": 8,  # where it lies, seen, built, and one of the set; some are conditional
-    "DynamoDB read": 26,
+    "DynamoDB read": 30,
     "SQS request": 6,  # notification and call: sent, received, deleted
     "Lambda request": 2,
     "HTTP API request": 1,  # leave to upload, and looking how far it is
 }
-"""Requests for one chunk of eight supercuboids, rounded up."""
+"""Requests for one chunk of eight supercuboids that is sent as a box, rounded up."""
+
+PER_SLICE: Final[Mapping[str, int]] = {
+    "S3 PUT": 1,
+    "S3 GET": 3,
+    "DynamoDB write": 2,
+    "DynamoDB read": 10,
+    "SQS request": 3,
+    "Lambda request": 1,
+    "HTTP API request": 1,
+}
+"""Requests for one slice that is sent as a file, before its slab is built."""
+
+PER_SLAB: Final[Mapping[str, int]] = {
+    "S3 PUT": 1,
+    "DynamoDB write": 6,
+    "DynamoDB read": 20,
+    "SQS request": 3,
+    "Lambda request": 1,
+}
+"""Requests for building a slab of slices, beside those for its supercuboids."""
 
 _LAMBDA_GB: Final = 2.0
 _BUILD_BYTES_PER_S: Final = 60e6
@@ -74,7 +95,7 @@ class Plan:
     Attributes
     ----------
     uploads
-        Objects that are sent: one a chunk.
+        Objects that are sent: one a chunk, or one a slice.
     objects
         Supercuboids that are stored at the most; all-zero ones are not.
     voxel_bytes, upload_bytes
@@ -104,27 +125,34 @@ class Plan:
         return sum(line.dollars for line in self.lines)
 
 
-def make_plan(grid: ChunkGrid, itemsize: int, sample: Sample, uplink_bytes_per_s: float) -> Plan:
-    """Give what the ingest of a grid of uploaded chunks will take.
+def make_plan(
+    grid: ChunkGrid,
+    supercuboid_xyz: XYZ,
+    itemsize: int,
+    sample: Sample,
+    uplink_bytes_per_s: float,
+) -> Plan:
+    """Give what an ingest will take.
 
     Parameters
     ----------
+    grid
+        What is sent: boxes, or slices.
     itemsize
         Bytes of a voxel.
     uplink_bytes_per_s
         How fast the network takes bytes.
     """
-    x, y, z = (edge // CHUNK_SUPERCUBOIDS for edge in grid.cell_xyz)
     times = grid.times[1] - grid.times[0]
-    objects = times * cell_count(grid.box, (x, y, z))
+    objects = times * cell_count(grid.box, supercuboid_xyz)
     voxel_bytes = times * grid.box.voxels * itemsize
     upload_bytes = round(voxel_bytes * sample.ratio)
-    counts: dict[str, float] = {name: grid.count * each for name, each in PER_CHUNK.items()}
+    counts = _requests(grid)
     counts["S3 PUT"] += objects  # where nothing is stored yet, nothing is read before
     counts["Lambda GB s"] = voxel_bytes / _BUILD_BYTES_PER_S * _LAMBDA_GB
     seconds = max(voxel_bytes / sample.bytes_per_s, upload_bytes / uplink_bytes_per_s)
     return Plan(
-        uploads=grid.count,
+        uploads=grid.parts,
         objects=objects,
         voxel_bytes=voxel_bytes,
         upload_bytes=upload_bytes,
@@ -132,3 +160,12 @@ def make_plan(grid: ChunkGrid, itemsize: int, sample: Sample, uplink_bytes_per_s
         lines=tuple(Line(name, count, count * PRICES[name]) for name, count in counts.items()),
         month_dollars=upload_bytes / _GB * PRICES["S3 GB month"],
     )
+
+
+def _requests(grid: ChunkGrid) -> dict[str, float]:
+    if grid.first_slice is None:
+        return {name: grid.count * each for name, each in PER_CHUNK.items()}
+    return {
+        name: grid.parts * each + grid.count * PER_SLAB.get(name, 0)
+        for name, each in PER_SLICE.items()
+    }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from ingest_queue.outbound import HttpReader, split_url
+from ingest_queue.outbound import HttpReader
 from ndlambda.errors import (
     InvalidArgumentError,
     NotFoundError,
@@ -65,7 +65,7 @@ class RemoteFiles:
         if bare.startswith("file:"):
             self._path(bare)
         else:
-            split_url(self._http_url(bare))
+            self._http.check(self._http_url(bare))
         return bare
 
     def read(self, url: str, limit_bytes: int) -> bytes:

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 
 from ndlambda.stores.ports import Row, Table
 
-_WAYS = 256
+WAYS = 256
+"""How many numbers one row holds."""
+
+
+def done_key(level: int) -> str:
+    """Give what the sort keys of a level of the tree begin with."""
+    return f"done#{level}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +40,13 @@ class SetTree:
         """Enter a number, and tell whether now all are in."""
         level, size = 0, self.count
         while True:
-            group, member = divmod(number, _WAYS)
+            group, member = divmod(number, WAYS)
             key = self._key(level, group)
             self.table.add_members(*key, {member})
             row = self.table.get(*key)
             if row is None or len(row.members) < self._width(size, group):
                 return False
-            size = -(-size // _WAYS)
+            size = -(-size // WAYS)
             if size == 1:
                 return True
             level, number = level + 1, group
@@ -50,21 +56,21 @@ class SetTree:
         for row in list(self._groups()):
             group = int(row.sk.rpartition("#")[2], 16)
             if len(row.members) == self._width(self.count, group):
-                self.enter(group * _WAYS)
+                self.enter(group * WAYS)
         return self.is_full()
 
     def is_full(self) -> bool:
         """Tell whether all numbers were entered, and every group above them."""
         level, size = 0, self.count
-        while size > _WAYS:
-            level, size = level + 1, -(-size // _WAYS)
+        while size > WAYS:
+            level, size = level + 1, -(-size // WAYS)
         row = self.table.get(*self._key(level, 0))
         return row is not None and len(row.members) == size
 
     def entered(self) -> Iterator[int]:
         """Iterate over the numbers that were entered."""
         for row in self._groups():
-            first = int(row.sk.rpartition("#")[2], 16) * _WAYS
+            first = int(row.sk.rpartition("#")[2], 16) * WAYS
             yield from (first + member for member in sorted(row.members))
 
     def size(self) -> int:
@@ -73,17 +79,17 @@ class SetTree:
 
     def has(self, number: int) -> bool:
         """Tell whether a number was entered."""
-        group, member = divmod(number, _WAYS)
+        group, member = divmod(number, WAYS)
         row = self.table.get(*self._key(0, group))
         return row is not None and member in row.members
 
     def missing(self, after: int = -1) -> Iterator[int]:
         """Iterate over numbers > after that were not entered, ascending."""
         known = {int(row.sk.rpartition("#")[2], 16): row.members for row in self._groups()}
-        for group in range((after + 1) // _WAYS, -(-self.count // _WAYS)):
+        for group in range((after + 1) // WAYS, -(-self.count // WAYS)):
             members = known.get(group, frozenset())
             for member in range(self._width(self.count, group)):
-                number = group * _WAYS + member
+                number = group * WAYS + member
                 if number > after and member not in members:
                     yield number
 
@@ -97,8 +103,8 @@ class SetTree:
                 return
 
     def _key(self, level: int, group: int) -> tuple[str, str]:
-        return self.partition, f"done#{level}#{group:012x}"
+        return self.partition, f"{done_key(level)}#{group:012x}"
 
     @staticmethod
     def _width(size: int, group: int) -> int:
-        return min(_WAYS, size - group * _WAYS)
+        return min(WAYS, size - group * WAYS)

@@ -1,21 +1,38 @@
 """What messages did not bring about: found by comparing what is there with what is written down."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain, islice
+from typing import Protocol
 
 from ingest_queue.build import Builder
+from ingest_queue.ended import EndedJobs
 from ingest_queue.intake import MOST_CALLS, Intake
 from ingest_queue.job import Job
 from ingest_queue.ledger import Ledger
 from ingest_queue.target import Target
-from ndlambda.errors import InvalidStateError, NDLambdaError
+from ndlambda.errors import InvalidStateError
 from ndlambda.services.catalog import Catalog
 
 _log = logging.getLogger("ndlambda.ingest")
 
 _CALLS_IN_PROGRESS = 100
 """Chunks that are called for again while others get built: their messages may just be waiting."""
+
+OVERDUE_S = 120.0
+"""Seconds without any progress after which calls count as another try.
+
+After ``tries.MOST_TRIES`` of them the first one is older than a Lambda may become.
+"""
+
+
+class Call(Protocol):
+    """Wakes builders for chunks of a job."""
+
+    def __call__(self, job: Job, chunks: Sequence[int], attempt: int = 1) -> None:
+        """Send the messages; more than one ``attempt`` where a try came to no end."""
+        ...
 
 
 class Sweeper:
@@ -25,27 +42,41 @@ class Sweeper:
     ----------
     ledger, catalog
         Where jobs and channels are.
-    intake, builder
+    intake, builder, call
         Do what was not done.
+    ended
+        Removes what jobs have left.
     """
 
-    def __init__(self, ledger: Ledger, catalog: Catalog, intake: Intake, builder: Builder) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        catalog: Catalog,
+        intake: Intake,
+        builder: Builder,
+        call: Call,
+        ended: EndedJobs,
+    ) -> None:
         self._ledger = ledger
         self._catalog = catalog
         self._intake = intake
         self._builder = builder
+        self._call = call
+        self._ended = ended
 
     def sweep_all(self) -> int:
         """Sweep every job that has not ended, and give how many these are.
 
-        What is wrong with one of them (a store that failed just now) does not keep the others.
+        What is wrong with one of them (a store that failed just now, a fault of ours) does not
+        keep the others.
         """
         jobs = list(self._ledger.running())
         for job in jobs:
             try:
                 self.sweep(job)
-            except NDLambdaError:
+            except Exception:  # noqa: BLE001 - whatever is wrong with one job is not with others
                 _log.exception("ingest job %s could not be swept; later again", job.id)
+        self._ended.sweep()
         return len(jobs)
 
     def sweep(self, job: Job) -> None:
@@ -74,9 +105,12 @@ class Sweeper:
             if state.built or job.closed or state.is_ready(grid.chunk(number)):
                 ready.add(number)
         absent = (number for number in tree.missing() if number not in ready) if job.closed else ()
-        most = MOST_CALLS if built == job.swept else _CALLS_IN_PROGRESS
-        self._intake.call(job, list(islice(chain(sorted(ready), absent), most)))
-        if built != job.swept:
-            self._ledger.change(job, lambda current: replace(current, swept=built))
+        now, goes_on = self._ledger.now(), built != job.swept
+        is_overdue = not goes_on and now - job.beat_at >= OVERDUE_S
+        most = _CALLS_IN_PROGRESS if goes_on else MOST_CALLS
+        due = list(islice(chain(sorted(ready), absent), most))
+        self._call(job, due, 2 if is_overdue else 1)
+        if goes_on or (is_overdue and due):
+            self._ledger.change(job, lambda current: replace(current, swept=built, beat_at=now))
         tree.settle()
         self._builder.complete(self._ledger.get(job.id))

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest_queue.chunk_state import ChunkState
 from ingest_queue.digests import ChunkDigests, digests_key, root_digest, voxel_digest
 from ingest_queue.grid import Chunk, row_strips
 from ingest_queue.job import Job, Mode
-from ingest_queue.ledger import ChunkState, Ledger
+from ingest_queue.ledger import Ledger
 from ingest_queue.target import Target, VoxelWriter
 from ndlambda.errors import IntegrityError, InvalidStateError, OutOfBoundsError
 from ndlambda.services.catalog import Catalog
@@ -250,8 +251,8 @@ class Verifier:
                 reason = error.message
             if known is None:
                 continue
-            expected = known.supercuboids.get(cell.code, "")
-            if found != expected:
+            expected = known.supercuboids.get(cell.code)
+            if expected not in {None, found}:  # a chunk that was set aside has none
                 checked.differences.append(
                     Difference(
                         Link.SUPERCUBOID,
@@ -259,7 +260,7 @@ class Verifier:
                         chunk.time_point,
                         box,
                         reason,
-                        expected,
+                        expected or "",
                         found,
                     )
                 )

@@ -56,11 +56,6 @@ class WaitingFolders:
         if self._table.get(_WAITING, folder) is not None:
             self._table.delete(_WAITING, folder)
 
-    def find(self, folder: str) -> WaitingFolder | None:
-        """Give a folder of the list."""
-        row = self._table.get(_WAITING, folder)
-        return None if row is None else _folder(row)
-
     @property
     def round_at(self) -> str:
         """The key behind which the look at all folders goes on; empty: it begins anew."""

@@ -43,6 +43,9 @@ class Options:
         Letters of t, c, z, y, x, one for each stored axis, for files that do not name them.
     size_xyz
         Size in voxels, for tiles behind a URL, which cannot be listed.
+    defer_faults
+        Whether slices whose headers are damaged or unlike the others' are an error when they are
+        read, instead of on opening.
     """
 
     channel: int | None = None
@@ -50,6 +53,7 @@ class Options:
     gaps: Gaps = Gaps.ERROR
     axes: str | None = None
     size_xyz: tuple[int, int, int] | None = None
+    defer_faults: bool = False
 
 
 DEFAULTS: Final = Options()

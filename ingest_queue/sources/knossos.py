@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ingest_queue.damage import reading
 from ingest_queue.sources import Gaps, Options, Place, Source
-from ndlambda.errors import InvalidArgumentError, MalformedBodyError
+from ndlambda.errors import InvalidArgumentError, MalformedBodyError, NotFoundError
 
 SUFFIXES = ("folder of KNOSSOS cubes",)
 
@@ -71,7 +71,7 @@ class KnossosSource:
         if not file.is_file():
             if self.gaps is Gaps.ZERO:
                 return None
-            raise InvalidArgumentError(
+            raise NotFoundError(
                 f"{file} is missing; let missing cubes be zeros (gaps: zero) if that is meant.",
                 file=str(file),
             )

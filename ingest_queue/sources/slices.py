@@ -3,6 +3,7 @@
 Where the names differ by one number only, that number is z and none may be missing.
 """
 
+import io
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +17,12 @@ from numpy.typing import NDArray
 from ingest_queue.images import SUFFIXES as IMAGE_SUFFIXES
 from ingest_queue.images import Header, open_image, read_plane
 from ingest_queue.sources import Gaps, Options, Place, Source
-from ndlambda.errors import DataTypeMismatchError, InvalidArgumentError, ShapeMismatchError
+from ndlambda.errors import (
+    DataTypeMismatchError,
+    InvalidArgumentError,
+    PayloadTooLargeError,
+    ShapeMismatchError,
+)
 
 SUFFIXES = ("folder of .png", ".tif", ".jpg", ".webp or .jp2")
 FALLBACK = True  # every folder is taken that no other source knows
@@ -40,6 +46,20 @@ class SliceSource:
     labels_allowed: bool
     voxelres_xyz: None = None
 
+    @property
+    def file_sizes(self) -> list[int]:
+        """Bytes of the files that are there."""
+        return [file.stat().st_size for file in self.files if file is not None and file.is_file()]
+
+    def zero_file(self) -> bytes:
+        """Give the file (TIFF) of a plane of zeros, as those that are missing count."""
+        import tifffile
+
+        file = io.BytesIO()
+        plane = np.zeros(self.shape_tzyx[2:], self.dtype)
+        tifffile.imwrite(file, plane, compression="zlib", photometric="minisblack")
+        return file.getvalue()
+
     def read(self, t: int, z0: int, z1: int) -> NDArray[np.generic]:
         """Read planes: (z, y, x); files are decoded in parallel."""
         assert t == 0, "a folder of slices has one time point"
@@ -51,7 +71,11 @@ class SliceSource:
                 with file.open("rb") as opened:
                     decoded = read_plane(opened, str(file), planes[plane].nbytes)
                 if decoded.shape != planes.shape[1:] or decoded.dtype != self.dtype:
-                    raise ShapeMismatchError(f"{file} has changed while it was read.")
+                    raise ShapeMismatchError(
+                        f"{file} is {_size(decoded.shape)} of {decoded.dtype}, not "
+                        f"{_size(planes.shape[1:])} of {self.dtype} (width x height).",
+                        file=str(file),
+                    )
                 planes[plane] = decoded
 
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -69,13 +93,20 @@ def open_source(place: Place, options: Options) -> Source:
     folder = place.folder
     assert folder is not None, "matched as a folder"
     files = _list_slices(folder)
+    read = _find_header if options.defer_faults else _read_header
     with ThreadPoolExecutor(_THREADS) as pool:
-        found = list(pool.map(_read_header, files))
-    (first, _) = found[0]
-    for file, (header, _) in zip(files, found, strict=True):
-        _check_alike(file, header, files[0], first)
+        found = [
+            (file, *facts)
+            for file, facts in zip(files, pool.map(read, files), strict=True)
+            if facts
+        ]
+    if not found:
+        _read_header(files[0])
+    first_file, first, _ = found[0]
+    for file, header, _ in () if options.defer_faults else found:
+        _check_alike(file, header, first_file, first)
     planes = _with_gaps(folder, files, options.gaps)
-    labels_allowed = not any(lossy for _, lossy in found)
+    labels_allowed = not any(lossy for _, _, lossy in found)
     return SliceSource(planes, (1, len(planes), *first.shape_yx), first.dtype, labels_allowed)
 
 
@@ -101,10 +132,18 @@ def _read_header(file: Path) -> tuple[Header, bool]:
         return image.header, image.lossy
 
 
+def _find_header(file: Path) -> tuple[Header, bool] | None:
+    try:
+        return _read_header(file)
+    except (InvalidArgumentError, PayloadTooLargeError, OSError):
+        return None
+
+
 def _check_alike(file: Path, header: Header, first_file: Path, first: Header) -> None:
     if header.shape_yx != first.shape_yx:
         raise ShapeMismatchError(
-            f"{file} is {_size(header)}, but {first_file.name} is {_size(first)} (width x height)"
+            f"{file} is {_size(header.shape_yx)}, but {first_file.name} is "
+            f"{_size(first.shape_yx)} (width x height)"
             "; all slices must be of one size.",
             file=str(file),
         )
@@ -155,5 +194,5 @@ def _natural_order(file: Path) -> tuple[list[str | int], str]:
     return [int(part) if index % 2 else part for index, part in enumerate(parts)], file.name
 
 
-def _size(header: Header) -> str:
-    return f"{header.shape_yx[1]}x{header.shape_yx[0]}"
+def _size(shape_yx: tuple[int, ...]) -> str:
+    return f"{shape_yx[1]}x{shape_yx[0]}"

@@ -2,18 +2,24 @@
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import islice
 from typing import Any, Final
 
 import click
 
 from ingest_queue.sources import Source, open_source
+from ingest_queue.sources.slices import SliceSource
 from ndlambda.cli.connection import Connection, pass_connection
 from ndlambda.cli.creation import Wanted, create_missing
+from ndlambda.cli.ingest_compare import compare_digests, compare_source
+from ndlambda.cli.ingest_files import send_files
 from ndlambda.cli.ingest_job import Wishes, begin, grid_of
 from ndlambda.cli.ingest_plan import print_plan
 from ndlambda.cli.ingest_slabs import Memory
-from ndlambda.cli.ingest_transfer import Sent, Transfer, compare_digests
+from ndlambda.cli.ingest_transfer import Sent, Transfer
+from ndlambda.cli.interrupts import interruptible_sleep
+from ndlambda.cli.outage import Outage
 from ndlambda.cli.output import json_option, print_json, print_table
 from ndlambda.cli.stack_options import (
     check_creation,
@@ -24,14 +30,19 @@ from ndlambda.cli.stack_options import (
 )
 from ndlambda.cli.upload import Upload
 from ndlambda.client import Client, RetryPolicy
-from ndlambda.client.ingest import UNDER_WAY, Document
-from ndlambda.errors import DataTypeMismatchError, OutOfBoundsError
+from ndlambda.client.ingest import COMPLETE, UNDER_WAY, Document
+from ndlambda.errors import (
+    AuthenticationError,
+    DataTypeMismatchError,
+    InvalidArgumentError,
+    OutOfBoundsError,
+    UpstreamError,
+)
 
 _MB: Final = 1_000_000
 _PATIENT: Final = RetryPolicy(attempts=14)
 """About three minutes: a server that restarts is no reason to end an ingest of hours."""
 _SHOWN: Final = 50
-_GOOD: Final = frozenset({"COMPLETE", "COMPLETE_WITH_ERRORS"})
 
 
 class _StartByDefault(click.Group):
@@ -68,11 +79,20 @@ def ingest() -> None:
     show_default=True,
     help="What cannot be read: stop, count it as zeros, or leave it out.",
 )
+@click.option(
+    "--raw-slices",
+    is_flag=True,
+    help="Send slices as the files that they are; the server decodes them.",
+)
 @click.option("--propagate", is_flag=True, help="Build the coarser resolutions at the end.")
 @click.option("--verify", is_flag=True, help="At the end compare what is stored with the source.")
 @click.option("--plan", is_flag=True, help="Tell what it takes, and send nothing.")
 @click.option("--again", is_flag=True, help="Ingest again what was ingested already.")
-@click.option("--job", "job_id", help="Go on with this job, though the source was changed since.")
+@click.option(
+    "--job",
+    "job_id",
+    help="Go on with this job, though the source was changed since; what was wrong is sent again.",
+)
 @click.option("--no-wait", is_flag=True, help="End when all is sent, not when all is stored.")
 @source_options
 @click.option(
@@ -100,52 +120,112 @@ def start(connection: Connection, /, source: str, *, create: bool, **options: An
     """
     check_creation(options, create=create)
     how = {name: options.pop(name) for name in _HOW}
-    opened = open_source(source, reading_options(options))
+    keep_going = how["on_bad"] != "fail"
+    opened = open_source(source, replace(reading_options(options), defer_faults=keep_going))
     wanted = target_of(options)
-    memory = Memory(how["memory_mb"] * _MB)
+    files = _files_of(opened) if how["raw_slices"] else None
     if how["plan"]:
-        print_plan(opened, wanted, how["uplink_mbit"])
+        print_plan(opened, wanted, how["uplink_mbit"], files)
         return
-    client = connection.client(_PATIENT)
-    if create:
-        create_missing(client, opened, wanted)
-    upload = _place(client, opened, wanted)
-    if how["job_id"]:
-        job = client.ingest.get(how["job_id"])
-    else:
-        job = begin(
-            client, source, upload, Wishes(how["on_bad"], how["propagate"], again=how["again"])
-        )
-    grid = grid_of(job, upload.volume.box.start_xyz)
-    _check_extent(job, upload)
-    keep_going = job["on_bad"] != "fail"
-    _run(Transfer(client, upload, job, grid, memory, keep_going=keep_going), how)
+    try:
+        with interruptible_sleep() as sleep:
+            told = Outage(_PATIENT.longest_s)
+            client = connection.client(replace(_PATIENT, sleep=sleep, told=told))
+            if create:
+                create_missing(client, opened, wanted)
+            upload = _place(client, opened, wanted)
+            job = _find_job(client, source, upload, how)
+            _run(_transfer(client, upload, job, how), how)
+    except (AuthenticationError, UpstreamError):
+        click.echo("What was sent stays sent; run the same command again to go on.", err=True)
+        raise
+    except KeyboardInterrupt:
+        click.echo("Interrupted; run the same command again to go on.", err=True)
+        raise
 
 
 _HOW: Final = (
-    *("on_bad", "propagate", "verify", "plan", "again", "job_id", "no_wait", "memory_mb"),
-    "uplink_mbit",
+    *("on_bad", "raw_slices", "propagate", "verify", "plan", "again", "job_id", "no_wait"),
+    *("memory_mb", "uplink_mbit"),
 )
+
+
+def _find_job(client: Client, source: str, upload: Upload, how: dict[str, Any]) -> Document:
+    """Give the job that was named, ready to be mended, or that of the source."""
+    if how["job_id"]:
+        job = client.ingest.get(how["job_id"])
+        _check_extent(job, upload)
+        return _to_mend(client, job)
+    mode = "slices" if how["raw_slices"] else "chunks"
+    wishes = Wishes(how["on_bad"], how["propagate"], again=how["again"], mode=mode)
+    return begin(client, source, upload, wishes)
+
+
+def _transfer(client: Client, upload: Upload, job: Document, how: dict[str, Any]) -> Transfer:
+    return Transfer(
+        client,
+        upload,
+        job,
+        grid_of(job, upload.volume.box.start_xyz),
+        Memory(how["memory_mb"] * _MB),
+        keep_going=job["on_bad"] != "fail",
+        mends=bool(how["job_id"]),
+    )
+
+
+def _files_of(source: Source) -> SliceSource:
+    """Give a source that is a folder of slices.
+
+    Raises
+    ------
+    InvalidArgumentError
+        It is something else.
+    """
+    if not isinstance(source, SliceSource):
+        raise InvalidArgumentError("Only a folder of slices can be sent as the files that it has.")
+    return source
+
+
+def _to_mend(client: Client, job: Document) -> Document:
+    """Give a job that was named in the state in which what was wrong with it can be sent again."""
+    faults = client.ingest.errors(job["id"]) if job["mode"] == "chunks" else ()
+    if job["state"] != "COMPLETE" and any(fault["part"] is not None for fault in faults):
+        return client.ingest.retry(job["id"])
+    return job
+
+
+def _send(transfer: Transfer) -> Sent:
+    if transfer.job["state"] not in UNDER_WAY and not (transfer.mends and _has_faults(transfer)):
+        return Sent()
+    if transfer.job["mode"] == "slices":
+        return send_files(transfer, _files_of(transfer.upload.source))
+    return transfer.send_boxes()
+
+
+def _has_faults(transfer: Transfer) -> bool:
+    return transfer.job["state"] in {"FAILED", "COMPLETE_WITH_ERRORS"}
 
 
 def _run(transfer: Transfer, how: dict[str, Any]) -> None:
     """Send, wait and compare, and say so."""
-    job_id, begun = transfer.job["id"], time.perf_counter()
+    job_id, begun = transfer.job_id, time.perf_counter()
     click.echo(f"ingest job {job_id}", err=True)
-    sent = Sent()
-    if transfer.job["state"] in UNDER_WAY:
-        sent = transfer.send()
-        for text in sent.unreadable:
-            click.echo(f"ndlambda: {text}", err=True)
+    sent = _send(transfer)
+    for text in sent.unreadable[:_SHOWN]:
+        click.echo(f"ndlambda: {text}", err=True)
+    told = f"{job_id}: {_sent(transfer.job, sent, time.perf_counter() - begun)}"
     if how["no_wait"]:
-        click.echo(f"{job_id}: {_sent(sent, time.perf_counter() - begun)}")
+        click.echo(told)
         return
     job = transfer.wait()
-    click.echo(f"{job_id}: {_sent(sent, time.perf_counter() - begun)}; {_summary(job)}")
-    if job["state"] not in _GOOD:
+    told = f"{job_id}: {_sent(job, sent, time.perf_counter() - begun)}"
+    click.echo(f"{told}; {_summary(job)}")
+    if job["state"] not in COMPLETE:
+        if job["state"] == "FAILED":
+            click.echo(f"Mend it, and run the command again with --job {job_id}.", err=True)
         click.get_current_context().exit(1)
     if how["verify"]:
-        _tell(job, transfer.compare())
+        _tell(job, compare_source(transfer))
 
 
 @ingest.command()
@@ -165,14 +245,18 @@ def status(connection: Connection, job_id: str, *, as_json: bool) -> None:
 @json_option
 @pass_connection
 def list_jobs(connection: Connection, *, as_json: bool) -> None:
-    """Show your jobs."""
-    jobs = connection.client().ingest.list()
+    """Show your jobs, and dropped folders that are none yet."""
+    ingests = connection.client().ingest
+    jobs = ingests.list()
     if as_json:
         print_json(jobs)
         return
     columns = ("token", "channel", "resolution")
     rows = [[job["id"], *(job[name] for name in columns), _summary(job)] for job in jobs]
     print_table(["job", *columns, "state"], rows)
+    waiting = [[each["folder"], each["why"]] for each in ingests.waiting()]
+    if waiting:
+        print_table(["folder without a job", "why"], waiting)
 
 
 @ingest.command()
@@ -269,10 +353,11 @@ def _box_text(box: Document) -> str:
     return ",".join(f"{box[axis][0]}:{box[axis][1]}" for axis in "xyz")
 
 
-def _sent(sent: Sent, seconds: float) -> str:
-    megabytes = sent.voxel_bytes / _MB
+def _sent(job: Document, sent: Sent, seconds: float) -> str:
+    megabytes, uploaded = sent.voxel_bytes / _MB, sent.upload_bytes / _MB
+    others = f", {sent.others} by others meanwhile" if sent.others else ""
     return (
-        f"{sent.chunks} chunks sent, {megabytes:.1f} MB as {sent.upload_bytes / _MB:.1f} MB "
+        f"{sent.parts} {job['mode']} sent{others}, {megabytes:.1f} MB as {uploaded:.1f} MB "
         f"in {seconds:.1f} s, {megabytes / max(seconds, 1e-9):.1f} MB/s"
     )
 
@@ -281,6 +366,11 @@ def _summary(job: Document) -> str:
     text = str(job["state"])
     if "chunks" in job:  # else its channel was deleted
         text += f", {job['chunks']['done']} of {job['chunks']['total']} chunks stored"
+    missing = job.get("first_missing")
+    if missing and job["state"] in UNDER_WAY:
+        what = "slice" if "slice" in missing else "chunk"
+        count = job["parts"]["expected"] - job["parts"]["seen"]
+        text += f", {count} {what}s to come from {what} {missing[what]} on"
     if job.get("faults"):
-        text += f", {job['faults']} errors (see `ndlambda ingest errors {job['id']}`)"
+        text += f", errors: {job['faults']} (see `ndlambda ingest errors {job['id']}`)"
     return f"{text}: {job['reason']}" if job["reason"] else text

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import count
+from pathlib import Path
 from typing import Any, Final
 
 from ingest_queue.grid import ChunkGrid
@@ -18,7 +19,7 @@ from ingest_queue.sources import find_place
 from ndlambda.cli.upload import Upload
 from ndlambda.client import Client
 from ndlambda.client.ingest import UNDER_WAY, Document
-from ndlambda.errors import AlreadyExistsError, InvalidArgumentError
+from ndlambda.errors import AlreadyExistsError
 from ndlambda.space.box import XYZ, Box
 
 _ID_BYTES: Final = 8
@@ -32,11 +33,14 @@ class Wishes:
     ----------
     again
         Whether to begin anew where the same source was ingested already.
+    mode
+        What is sent: ``chunks``, or ``slices`` as the files that they are.
     """
 
     on_bad: str
     propagate: bool
     again: bool = False
+    mode: str = "chunks"
 
 
 def begin(client: Client, location: str, upload: Upload, wishes: Wishes) -> Document:
@@ -51,7 +55,7 @@ def begin(client: Client, location: str, upload: Upload, wishes: Wishes) -> Docu
     fields: dict[str, Any] = {
         "resolution": upload.volume.resolution,
         "extent": extent | {"t": times},
-        "mode": "chunks",
+        "mode": wishes.mode,
     }
     asked = fields | {"on_bad": wishes.on_bad, "propagate": wishes.propagate}
     target = upload.volume.token, upload.volume.channel
@@ -77,21 +81,14 @@ def grid_of(job: Mapping[str, Any], level_start_xyz: XYZ) -> ChunkGrid:
     ----------
     level_start_xyz
         Dataset coordinates of the volume's first voxel.
-
-    Raises
-    ------
-    InvalidArgumentError
-        The job takes slices.
     """
-    if job["mode"] != "chunks":
-        raise InvalidArgumentError(f"Ingest job {job['id']} takes slices, not boxes of voxels.")
     ranges = [job["extent"][axis] for axis in "xyz"]
     (x0, x1), (y0, y1), (z0, z1) = ranges
     ox, oy, oz = level_start_xyz
     t0, t1 = job["extent"]["t"]
     cx, cy, cz = job["chunk_xyz"]
     box = Box((x0, y0, z0), (x1, y1, z1)).shifted((-ox, -oy, -oz))
-    return ChunkGrid(box, (t0, t1), (cx, cy, cz), None)
+    return ChunkGrid(box, (t0, t1), (cx, cy, cz), oz if job["mode"] == "slices" else None)
 
 
 def _identity(location: str, upload: Upload) -> Iterator[object]:
@@ -110,14 +107,18 @@ def _identity(location: str, upload: Upload) -> Iterator[object]:
     yield place.inside
     folder = place.folder
     if folder is None:
-        yield _file(place.path.name, place.path.stat())
+        yield _file(place.path)
     elif folder.is_dir():
         with os.scandir(folder) as entries:
-            yield sorted(_file(entry.name, entry.stat()) for entry in entries)
+            yield sorted(map(_file, entries))
 
 
-def _file(name: str, status: os.stat_result) -> list[object]:
-    return [name, status.st_size, status.st_mtime_ns]
+def _file(entry: "Path | os.DirEntry[str]") -> list[object]:
+    try:
+        status = entry.stat()
+    except OSError:  # a link to nowhere, say: it is another file when it is mended
+        return [entry.name, None, None]
+    return [entry.name, status.st_size, status.st_mtime_ns]
 
 
 def _digest(about: object) -> str:

@@ -1,32 +1,39 @@
-"""A source on its way into a job: sending what did not come, and comparing what is stored."""
+"""A source on its way into a job: sending what did not come, and waiting until it is stored."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from threading import Lock
-from typing import Any, Final
+from typing import Final, TypeVar
 
-from ingest_queue.digests import voxel_digest
-from ingest_queue.grid import Chunk, ChunkGrid
-from ndlambda.cli.ingest_slabs import Memory, Ready, Slabs
+from ingest_queue.grid import ChunkGrid
+from ndlambda.cli.ingest_parts import Parts
+from ndlambda.cli.ingest_slabs import BadPlane, Memory, Ready, Slabs
 from ndlambda.cli.upload import Upload
 from ndlambda.client import Client, bodies
-from ndlambda.client.ingest import Document
+from ndlambda.client.ingest import COMPLETE, Document
 from ndlambda.client.parallel import bounded_map
 from ndlambda.client.progress import reporting
-from ndlambda.errors import InvalidStateError, MalformedBodyError, PermissionDeniedError
-from ndlambda.space.box import Box
+from ndlambda.errors import InvalidStateError, MalformedBodyError
 
-_SUFFIX: Final = "blosc"
+Item = TypeVar("Item")
+
+_NAME: Final = "data.blosc"
 _PATIENCE: Final = 180
 """Seconds in which nothing of what a job misses appears."""
 
 
 @dataclass(slots=True)
 class Sent:
-    """What one run has sent."""
+    """What one run has sent: chunks or files, and their bytes as voxels and on the wire.
 
-    chunks: int = 0
+    Attributes
+    ----------
+    others
+        Parts that were not sent, since somebody else had sent them by then.
+    """
+
+    parts: int = 0
+    others: int = 0
     voxel_bytes: int = 0
     upload_bytes: int = 0
     unreadable: list[str] = field(default_factory=list)
@@ -40,6 +47,8 @@ class Transfer:
     ----------
     keep_going
         Whether what cannot be read is left to the job's policy; else it ends the run.
+    mends
+        Whether the job was named by somebody who has mended its source.
     """
 
     client: Client
@@ -48,11 +57,21 @@ class Transfer:
     grid: ChunkGrid
     memory: Memory
     keep_going: bool = False
-    _addresses: dict[int, Document] = field(default_factory=dict)
-    _lock: Lock = field(default_factory=Lock)
+    mends: bool = False
 
-    def send(self) -> Sent:
-        """Send every chunk that the job misses, and tell the job where it cannot be read.
+    @property
+    def job_id(self) -> str:
+        """The id of the job."""
+        return str(self.job["id"])
+
+    @property
+    def threads(self) -> int:
+        """How many chunks may be on their way at once."""
+        x, y, z = self.grid.cell_xyz
+        return self.memory.threads(x * y * z * self.upload.volume.dtype.itemsize)
+
+    def send_boxes(self) -> Sent:
+        """Send every chunk that the job misses as a compressed box of voxels.
 
         Raises
         ------
@@ -61,22 +80,76 @@ class Transfer:
         InvalidStateError
             The job takes no data any more.
         """
-        sent = Sent()
-        missing = list(self.client.ingest.missing(self.job["id"]))
-        slabs = self._slabs(sent)
+        sent, parts = Sent(), Parts(self.client, self.job_id)
+        missing = list(self.client.ingest.missing(self.job_id))
+        ready = self.slabs(partial(self.note_unreadable, sent)).ready(missing)
+
+        def send(each: Ready) -> tuple[int, int | None]:
+            body = bodies.encode_array(each.load())
+            is_sent = parts.send(each.chunk.number, _NAME, body)
+            return each.chunk.box.voxels, len(body) if is_sent else None
+
         total = sum(self.grid.chunk(number).box.voxels for number in missing)
-        itemsize = self.upload.volume.dtype.itemsize
-        with reporting(True, total, f"send {self.upload.volume.channel}") as advance:
-            for voxels, length in bounded_map(
-                self._send, slabs.ready(missing), threads=self._threads
-            ):
-                sent.chunks += 1
-                sent.voxel_bytes += voxels * itemsize
-                sent.upload_bytes += length
-                advance(voxels)
-        if sent.unreadable:
-            self.client.ingest.complete(self.job["id"])
+        self.send_all(send, ready, sent, total, self.threads)
         return sent
+
+    def send_all(
+        self,
+        send: Callable[[Item], tuple[int, int | None]],
+        items: Iterable[Item],
+        sent: Sent,
+        total: int,
+        threads: int,
+    ) -> None:
+        """Send parts side by side and count them.
+
+        Parameters
+        ----------
+        send
+            Sends one; gives its voxels, and the bytes that were sent: None where others sent it.
+        total
+            Voxels of all of them.
+        """
+        itemsize = self.upload.volume.dtype.itemsize
+        try:
+            with reporting(True, total, f"send {self.upload.volume.channel}") as advance:
+                for voxels, length in bounded_map(send, items, threads=threads):
+                    if length:
+                        sent.parts += 1
+                        sent.voxel_bytes += voxels * itemsize
+                        sent.upload_bytes += length
+                    sent.others += length is None
+                    advance(voxels)
+        except InvalidStateError:
+            # Another machine that runs the same command may have sent the rest.
+            if self.client.ingest.get(self.job_id)["state"] not in COMPLETE:
+                raise
+
+    def note_unreadable(self, sent: Sent, planes: Sequence[BadPlane]) -> None:
+        """Tell the job of planes that cannot be read, or end the run.
+
+        Raises
+        ------
+        MalformedBodyError
+            The job's policy is to fail.
+        """
+        offset = self.upload.volume.box.start_xyz[2]
+        if not self.keep_going:
+            raise MalformedBodyError(
+                f"z {planes[0].z + offset}: {planes[0].reason} Mend it, and run the command again "
+                f"with --job {self.job_id}: what was sent stays sent.",
+                slice=planes[0].z + offset,
+            )
+        faults = [
+            {"t": bad.time_point, "slice": bad.z + offset, "error": bad.reason} for bad in planes
+        ]
+        self.client.ingest.report(self.job_id, faults)
+        sent.unreadable += [f"z {fault['slice']}: {fault['error']}" for fault in faults]
+
+    def slabs(self, on_unreadable: Callable[[Sequence[BadPlane]], None]) -> Slabs:
+        """Give the source, cut into the chunks of the job."""
+        dtype = self.upload.volume.dtype
+        return Slabs(self.upload.source, self.grid, dtype, self.memory, on_unreadable)
 
     def wait(self) -> Document:
         """Wait until the job has ended and give it.
@@ -89,7 +162,7 @@ class Transfer:
         last: Document = self.job
         done = idle = 0
         with reporting(True, self.grid.count, f"store {self.upload.volume.channel}") as advance:
-            for last in self.client.ingest.follow(self.job["id"]):
+            for last in self.client.ingest.follow(self.job_id):
                 built = last["chunks"]["done"]
                 advance(built - done)
                 idle = 0 if built > done else idle + 1
@@ -100,127 +173,3 @@ class Transfer:
                         f"Ingest job {last['id']} lost what was sent; run the command again."
                     )
         return last
-
-    def compare(self) -> Iterator[Document]:
-        """Read the source again and iterate over what the server has differently.
-
-        Yields the differences that the server finds (see ``Ingests.verify``), and those between
-        its voxels and the source's, with ``link`` ``source``.
-        """
-        ingest = self.client.ingest
-        yield from ingest.verify(self.job["id"])["differences"]
-        ready = self._slabs(Sent()).ready(range(self.grid.count))
-        total = self.upload.voxels
-        with reporting(True, total, f"verify {self.upload.volume.channel}") as advance:
-            for chunk, differences in bounded_map(self._compare, ready, threads=self._threads):
-                yield from differences
-                advance(chunk.box.voxels)
-
-    @property
-    def _threads(self) -> int:
-        x, y, z = self.grid.cell_xyz
-        return self.memory.threads(x * y * z * self.upload.volume.dtype.itemsize)
-
-    def _slabs(self, sent: Sent) -> Slabs:
-        on_unreadable = partial(self._note_unreadable, sent)
-        source, dtype = self.upload.source, self.upload.volume.dtype
-        return Slabs(source, self.grid, dtype, self.memory, on_unreadable)
-
-    def _note_unreadable(self, sent: Sent, chunks: list[Chunk], error: MalformedBodyError) -> None:
-        if not self.keep_going:
-            raise MalformedBodyError(
-                f"{error.message} Mend it, and run the command again with --job {self.job['id']}: "
-                "what was sent stays sent.",
-                **error.details,
-            ) from error
-        _, _, start = chunks[0].box.start_xyz
-        _, _, stop = chunks[0].box.stop_xyz
-        offset = self.upload.volume.box.start_xyz[2]
-        sent.unreadable.append(f"z {start + offset}:{stop + offset}: {error.message}")
-
-    def _send(self, ready: Ready) -> tuple[int, int]:
-        body = bodies.encode_array(ready.load())
-        number, limit = ready.chunk.number, self.client.server["limits"]["body_bytes"]
-        if limit is None or len(body) <= limit:
-            self.client.ingest.upload_part(self.job["id"], number, f"data.{_SUFFIX}", body)
-        else:
-            self._send_past(number, body)
-        return ready.chunk.box.voxels, len(body)
-
-    def _send_past(self, number: int, body: bytes) -> None:
-        """Send what is too large for the server to the store behind it."""
-        address = self._address(number)
-        try:
-            self.client.ingest.upload_to(address, body)
-        except PermissionDeniedError:  # it has expired
-            with self._lock:
-                self._addresses.clear()
-            self.client.ingest.upload_to(self._address(number), body)
-
-    def _address(self, number: int) -> Document:
-        """Give where a chunk can be sent; the server is asked for many at once."""
-        with self._lock:
-            if number not in self._addresses:
-                found = self.client.ingest.addresses(self.job["id"], number - 1, _SUFFIX)
-                self._addresses.update({each["chunk"]: each for each in found["uploads"]})
-            try:
-                return self._addresses.pop(number)
-            except KeyError:
-                raise InvalidStateError(
-                    f"Ingest job {self.job['id']} gave no address for chunk {number}; was it sent "
-                    "by somebody else? Run the command again."
-                ) from None
-
-    def _compare(self, ready: Ready) -> tuple[Chunk, list[Document]]:
-        voxels = ready.load()
-        origin = self.upload.volume.box.start_xyz
-        differences: list[Document] = []
-        for checked in strips(self.client, self.job["id"], ready.chunk.number):
-            differences += checked["differences"]
-            named = {_box(found).start_xyz for found in checked["differences"]}
-            for stored in checked["supercuboids"]:
-                box = _box(stored)
-                local = box.shifted((-origin[0], -origin[1], -origin[2]))
-                expected = voxel_digest(voxels[local.slices_zyx(ready.chunk.box.start_xyz)])
-                if stored["blake2b"] != expected and box.start_xyz not in named:
-                    differences.append(
-                        {
-                            "link": "source",
-                            "chunk": ready.chunk.number,
-                            "time": ready.chunk.time_point,
-                            "box": stored["box"],
-                            "reason": "The source has other voxels.",
-                            "expected": expected,
-                            "found": stored["blake2b"],
-                        }
-                    )
-        return ready.chunk, differences
-
-
-def compare_digests(client: Client, job: Document) -> Iterator[Document]:
-    """Iterate over what a complete job has stored differently from its digests."""
-    whole = client.ingest.verify(job["id"])
-    yield from whole["differences"]
-    numbers = range(whole["chunks"])
-
-    def check(number: int) -> list[Document]:
-        found = strips(client, job["id"], number)
-        return [difference for checked in found for difference in checked["differences"]]
-
-    with reporting(True, len(numbers), f"verify {job['id']}") as advance:
-        for differences in bounded_map(check, numbers, threads=4):
-            yield from differences
-            advance(1)
-
-
-def strips(client: Client, job_id: str, chunk: int) -> Iterator[Document]:
-    """Iterate over the checks of the strips of a chunk."""
-    first = client.ingest.verify(job_id, chunk)
-    yield first
-    for strip in range(1, first["strips"]):
-        yield client.ingest.verify(job_id, chunk, strip)
-
-
-def _box(document: dict[str, Any]) -> Box:
-    (x0, x1), (y0, y1), (z0, z1) = (document["box"][axis] for axis in "xyz")
-    return Box((x0, y0, z0), (x1, y1, z1))

@@ -14,6 +14,9 @@ Document: TypeAlias = dict[str, Any]
 UNDER_WAY: Final = frozenset({"CREATED", "INGESTING"})
 """States in which a job takes data."""
 
+COMPLETE: Final = frozenset({"COMPLETE", "COMPLETE_WITH_ERRORS"})
+"""States in which all of a job is stored, perhaps without what cannot be used."""
+
 _PATH: Final = "/v1/ingest"
 _PAGE: Final = 10_000
 _AS_JSON: Final = {"Accept": "application/json"}
@@ -68,6 +71,14 @@ class Ingests:
     def list(self) -> Sequence[Document]:
         """Give the caller's jobs."""
         found: Sequence[Document] = self._session.json("GET", _PATH)["jobs"]
+        return found
+
+    def waiting(self) -> Sequence[Document]:
+        """Give folders of dropped files that are no jobs yet: folder, why, since.
+
+        Only a superuser and the user to whom what is dropped belongs see some.
+        """
+        found: Sequence[Document] = self._session.json("GET", "/v1/drop")["waiting"]
         return found
 
     def get(self, job_id: str) -> Document:
@@ -172,11 +183,31 @@ class Ingests:
     def errors(self, job_id: str) -> Sequence[Document]:
         """Give what is wrong with a job's input: chunk, t, part, key, error, first_seen, count.
 
-        What belongs to no chunk has the chunk None; a box of voxels has the part None.
+        What belongs to no chunk has the chunk None. The part is the dataset z of a slice, or of a
+        plane that could not be read; None for a whole box of voxels.
         """
         found: Document = self._session.json("GET", _job(job_id, "errors"), headers=_AS_JSON)
         errors: Sequence[Document] = found["errors"]
         return errors
+
+    def report(self, job_id: str, faults: Sequence[Document]) -> None:
+        """Tell a job of planes that cannot be read where they come from.
+
+        Slices then count as ``on_bad`` says when the job is told that nothing more comes. A plane
+        of a box is sent as zeros; report it before the box.
+
+        Parameters
+        ----------
+        faults
+            Each ``slice`` (dataset z), ``error`` and, unless it is the job's first, time point
+            ``t``.
+
+        Raises
+        ------
+        InvalidStateError
+            The job takes no data any more.
+        """
+        self._session.json("POST", _job(job_id, "errors"), {"errors": list(faults)})
 
     def verify(self, job_id: str, chunk: int | None = None, strip: int = 0) -> Document:
         """Check a complete job against the digests that were taken when it was built.

@@ -74,24 +74,30 @@ def main() -> None:
     """Run the demonstration."""
     parser = argparse.ArgumentParser(prog="python -m ndlambda.local.demo", description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("nd-data"), help="folder of the server")
-    parser.add_argument("--port", type=int, default=8080, help="0 takes a free one")
+    parser.add_argument(
+        "--port", type=int, help="by default 8080, with --once a free one; 0 takes a free one"
+    )
     parser.add_argument("--stack", type=Path, help="folder of slices instead of the synthetic EM")
     parser.add_argument("--once", action="store_true", help="end after the checks")
     options = parser.parse_args()
-    port = 0 if options.once else options.port
+    port = (0 if options.once else 8080) if options.port is None else options.port
     with serving(options.data, port) as (url, server):
         client = connect(url, (options.data / "admin.key").read_text().strip())
         stacks = [mri(), chosen(options.stack) if options.stack else synthetic(options.data)]
         good = [show(client, url, options.data, stack) for stack in stacks]
-        tell_where_to_look(url, options.data, stacks)
         if not all(good):
             sys.exit("Some cutouts differ from what was stored: see the table above.")
-        if not options.once:
-            _console.print("\nThe server stays up; Ctrl-C ends it.")
-            try:
-                server.wait()
-            except KeyboardInterrupt:
-                _console.print("Stopping.")
+        if options.once:
+            _console.print(
+                "\nAll is equal. Without ONCE=1 the server stays, with addresses to open."
+            )
+            return
+        tell_where_to_look(url, options.data, stacks)
+        _console.print("\nThe server stays up; Ctrl-C ends it.")
+        try:
+            server.wait()
+        except KeyboardInterrupt:
+            _console.print("Stopping.")
 
 
 # --- the data ------------------------------------------------------------------------------
@@ -154,7 +160,10 @@ def serving(data: Path, port: int) -> Iterator[tuple[str, "subprocess.Popen[str]
     try:
         line = server.stdout.readline().strip()
         if " on " not in line:
-            sys.exit(f"The server did not start; {data / 'serve.log'} says why (port taken?).")
+            sys.exit(
+                f"The server did not start; the end of {data / 'serve.log'} says why. "
+                "If its port is taken: make demo PORT=8081"
+            )
         _console.print(line)
         yield line.rsplit(" ", 1)[1], server
     finally:
@@ -223,7 +232,8 @@ def drop(client: Client, data: Path, stack: Stack) -> None:
         "channel": {"channel_type": "image", "channel_datatype": files.dtype.name},
         "propagate": bool(stack.levels),
     }
-    _console.print(f"[bold]$ cp {stack.source}/* {folder}/")
+    numbers = "" if all(file.stem.isdecimal() for file in slices) else ", named 0000 and so on"
+    _console.print(f"[bold]copying {stack.source}/* to {folder}/{numbers}")
     begun = time.perf_counter()
     folder.mkdir(parents=True)
     (folder / "_ingest.json").write_text(json.dumps(manifest, indent=2))
@@ -234,8 +244,8 @@ def drop(client: Client, data: Path, stack: Stack) -> None:
     megabytes = files.dtype.itemsize * depth * height * width / _MB
     seconds = time.perf_counter() - begun
     _console.print(
-        f"{len(slices)} slices, {megabytes:.1f} MB: stored, and {stack.levels} coarser "
-        f"resolutions built, in {seconds:.1f} s"
+        f"{len(slices)} slices, {megabytes:.1f} MB: stored in {seconds:.1f} s, "
+        f"coarser resolutions built: {stack.levels}"
     )
 
 
@@ -245,8 +255,12 @@ def wait_until_served(client: Client, stack: Stack) -> None:
     while time.monotonic() < deadline:
         time.sleep(_LOOK_EVERY_S)
         jobs = [job for job in client.ingest.list() if job["token"] == stack.token]
-        if any(job["state"] not in {"CREATED", "INGESTING", "COMPLETE"} for job in jobs):
-            sys.exit(f"The ingest of {stack.token} ended {jobs[-1]['state']}.")
+        for job in jobs:
+            if job["state"] not in {"CREATED", "INGESTING", "COMPLETE"}:
+                sys.exit(
+                    f"The ingest of {stack.token} is {job['state']}: {job['reason']} "
+                    f"(ndlambda ingest errors {job['id']} has the list)"
+                )
         if jobs and all(job["state"] == "COMPLETE" for job in jobs):
             status = client.propagation(stack.token, stack.channel).status()
             if not stack.levels or status["propagate"] == PROPAGATED:
@@ -336,7 +350,7 @@ def decode(dialect: str, name: str, body: bytes, channel: str, like: NDArray[Any
 def tell_where_to_look(url: str, data: Path, stacks: list[Stack]) -> None:
     """Print addresses to open."""
     _console.print("\n[bold]Open")
-    _console.print(f"  {url}/  the start page, {url}/openapi.json  every route")
+    _console.print(f"  {url}/  the start page, in a browser; {url}/openapi.json  every route")
     for stack in stacks:
         with urlopen(f"{url}/sd/{stack.token}/info/") as answer:  # noqa: S310 - our own server
             sizes = json.load(answer)["dataset"]["imagesize"]

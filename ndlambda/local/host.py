@@ -52,13 +52,17 @@ class Host:
         """Where it answers."""
         return f"http://{self._host}:{self._server.effective_port}"
 
-    def run(self, ready: Callable[[], None]) -> None:
+    def run(self, ready: Callable[[], None], *, ending: bool = False) -> None:
         """Answer until SIGTERM or SIGINT, then finish the requests under way and return.
 
         Parameters
         ----------
         ready
             Called once signals are heeded.
+        ending
+            Whether the process ends after this: further signals are then ignored to its end, so
+            that an impatient second one does not cut the end short. Else they mean afterwards what
+            they meant before.
         """
         signals = (signal.SIGTERM, signal.SIGINT)
         previous = {number: signal.signal(number, self._ask_to_stop) for number in signals}
@@ -70,7 +74,7 @@ class Host:
             self._drain()
         finally:
             for number, handler in previous.items():
-                signal.signal(number, handler)
+                signal.signal(number, signal.SIG_IGN if ending else handler)
 
     def _ask_to_stop(self, _signal: int, _frame: FrameType | None) -> None:
         # No exception: waitress would take it for the failure of whichever connection this thread

@@ -9,6 +9,8 @@ from typing import Any
 
 from functions import erase, ingest_build, propagate, s3_drop
 from ndlambda.local.drop_folder import DropFolder
+from ndlambda.local.expiry import Expiry
+from ndlambda.local.merged import Merged
 from ndlambda.runtime import Runtime
 from ndlambda.stores.ports import Message, Queue
 
@@ -16,6 +18,7 @@ _log = logging.getLogger("ndlambda.local.pump")
 
 _IDLE_S = 1.0
 _RESEND_EVERY_S = 60.0
+_EXPIRE_EVERY_S = 600.0
 _BUILD_VISIBILITY_S = 900
 _MOST_BUILDERS = 4
 _Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
@@ -62,25 +65,32 @@ class Pump:
     def __init__(self, runtime: Runtime, builders: int | None = None) -> None:
         self._runtime = runtime
         self._stopping = threading.Event()
+        self._turn = threading.Condition()
+        self._batches = 0
         erasing = partial(pump_once, runtime.erase_queue, erase.handler)
         building = partial(
             pump_once, runtime.propagate_queue, propagate.handler, 1, _BUILD_VISIBILITY_S
         )
         ingesting = partial(
-            pump_once, runtime.ingest_queue, ingest_build.handler, 1, _BUILD_VISIBILITY_S
+            pump_once, runtime.ingest_queue, Merged(ingest_build.handler), 1, _BUILD_VISIBILITY_S
         )
         dropping = partial(pump_once, runtime.drop_queue, s3_drop.handler)
         self._drop_folder = DropFolder(runtime.settings.data, runtime.drop_queue)
         self._threads = [
-            self._thread("resend", self._resend, _RESEND_EVERY_S),
-            self._thread("erase", erasing, _IDLE_S),
-            self._thread("drop", dropping, _IDLE_S),
+            threading.Thread(target=self._resend, name="pump-resend", daemon=True),
+            self._thread("erase", erasing),
+            self._thread("drop", dropping),
         ]
         if runtime.settings.store == "disk":
-            self._threads.append(self._thread("drop-folder", self._watch, 0))
+            watching = threading.Thread(target=self._watch, name="pump-drop-folder", daemon=True)
+            expiry = Expiry(runtime.settings.data / "objects", runtime.objects)
+            expiring = threading.Thread(
+                target=self._expire, args=(expiry,), name="pump-expire", daemon=True
+            )
+            self._threads += [watching, expiring]
         for _ in range(builders or max(2, min(_MOST_BUILDERS, os.cpu_count() or 1))):
-            self._threads.append(self._thread("propagate", building, _IDLE_S))
-            self._threads.append(self._thread("ingest", ingesting, _IDLE_S))
+            self._threads.append(self._thread("propagate", building))
+            self._threads.append(self._thread("ingest", ingesting))
 
     def start(self) -> None:
         """Begin."""
@@ -90,34 +100,69 @@ class Pump:
     def stop(self) -> None:
         """End after the batches under way."""
         self._stopping.set()
+        with self._turn:
+            self._turn.notify_all()
         for thread in self._threads:
             thread.join()
 
-    def _thread(self, name: str, work: Callable[[], int], idle_s: float) -> threading.Thread:
-        return threading.Thread(
-            target=self._repeat, args=(work, idle_s), name=f"pump-{name}", daemon=True
+    def _thread(self, name: str, work: Callable[[], int]) -> threading.Thread:
+        return threading.Thread(target=self._repeat, args=(work,), name=f"pump-{name}", daemon=True)
+
+    def _repeat(self, work: Callable[[], int]) -> None:
+        """Do work as long as there is some; else wait for a batch of any other, or a second.
+
+        What one worker does is work for the next: a dropped slice calls for a chunk, the last chunk
+        for coarser resolutions.
+        """
+        while not self._stopping.is_set():
+            before = self._batches
+            if _guarded(work):
+                self._tell()
+            else:
+                self._wait(before)
+
+    def _wait(self, before: int) -> None:
+        """Wait for a second, or for a batch since ``before`` were done."""
+        with self._turn:
+            if self._batches == before and not self._stopping.is_set():
+                self._turn.wait(_IDLE_S)
+
+    def _tell(self) -> None:
+        """Wake all who wait."""
+        with self._turn:
+            self._batches += 1
+            self._turn.notify_all()
+
+    def _resend(self) -> None:
+        built = self._runtime
+        resends = (
+            built.erasure.resend_pending,
+            built.propagation.resend_pending,
+            built.drop.sweep,
+            built.fetcher.sweep,
+            built.ingest.sweeper.sweep_all,
         )
+        while not self._stopping.is_set():
+            for resend in resends:
+                _guarded(resend)
+            self._tell()
+            self._stopping.wait(_RESEND_EVERY_S)
 
-    def _resend(self) -> int:
-        self._runtime.erasure.resend_pending()
-        self._runtime.propagation.resend_pending()
-        self._runtime.drop.sweep()
-        self._runtime.fetcher.sweep()
-        self._runtime.ingest.sweeper.sweep_all()
-        return 0
+    def _expire(self, expiry: Expiry) -> None:
+        while not self._stopping.is_set():
+            if not _guarded(expiry.sweep):
+                self._stopping.wait(_EXPIRE_EVERY_S)
 
-    def _watch(self) -> int:
-        try:
-            return self._drop_folder.look()
-        finally:
+    def _watch(self) -> None:
+        while not self._stopping.is_set():
+            if _guarded(self._drop_folder.look):
+                self._tell()
             self._stopping.wait(self._drop_folder.pause_s)
 
-    def _repeat(self, work: Callable[[], int], idle_s: float) -> None:
-        while not self._stopping.is_set():
-            try:
-                busy = work()
-            except Exception:  # noqa: BLE001 - no fault of one job may end the work of all
-                _log.exception("the pump failed; it goes on")
-                busy = 0
-            if not busy:
-                self._stopping.wait(idle_s)
+
+def _guarded(work: Callable[[], int]) -> int:
+    try:
+        return work()
+    except Exception:  # noqa: BLE001 - no fault of one job may end the work of all
+        _log.exception("the pump failed; it goes on")
+        return 0

@@ -3,10 +3,10 @@
 from hashlib import blake2b
 from typing import Any
 
-from ingest_queue.engine import Progress
 from ingest_queue.grid import Chunk
 from ingest_queue.job import Job, Mode, State, is_job_id
 from ingest_queue.job_config import JobConfig
+from ingest_queue.tally import Progress
 from ingest_queue.target import Target
 from ndlambda.errors import (
     AuthenticationError,

@@ -145,7 +145,7 @@ def test_objects_in_the_bucket_are_served_and_propagated(moto_server, voxels, tm
         f"NDLAMBDA_{name.upper()}": str(getattr(settings, name))
         for name in ("store", "bucket", "table", "aws_endpoint", "secret", *QUEUES)
     }
-    piece = voxels if LONG else voxels[:40]  # a simulated AWS takes its time
+    piece = voxels if LONG else voxels[:12]  # a simulated AWS takes its time
     manifest = manifest_of(piece, FIRST) | {"propagate": True}
     stack = DroppedStack("bucket", piece, FIRST, manifest=manifest)
     with serving(tmp_path / "nd", **environment) as server:

@@ -1,83 +1,46 @@
 """autoIngest: volumes that are described over HTTP and fetched from a server, or a folder."""
 
 import json
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
-from threading import Thread
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from werkzeug.test import TestResponse
 
 from functions import ingest_build, resend
+from ingest_queue.fetch import FetchCall
 from ingest_queue.outbound import HttpReader
 from ingest_queue.remote import RemoteFiles
 from ndlambda import runtime
-from ndlambda.errors import (
-    DatasetNotFoundError,
-    PermissionDeniedError,
-    ProjectNotFoundError,
-    TokenNotFoundError,
-)
 from ndlambda.local.pump import pump_once
 from ndlambda.wire.png_slices import encode_png
-from tests.support.app import Server, assert_problem, serving
-
-DEPTH, HEIGHT, WIDTH, OFFSET = 35, 30, 50, 2
-STACK = np.random.default_rng(5).integers(1, 255, (DEPTH, HEIGHT, WIDTH)).astype(np.uint8)
-SUCCESS = "SUCCESS. The ingest process has now started."
-
-
-class Web:
-    """A folder served on this machine, with a list of what was asked for."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.asked: list[str] = []
-        self.failing: dict[str, int] = {}
-        web = self
-
-        class Handler(SimpleHTTPRequestHandler):
-            def do_GET(self) -> None:
-                web.asked.append(self.path)
-                if web.failing.get(self.path, 0) > 0:
-                    web.failing[self.path] -= 1
-                    self.send_error(503)
-                    return
-                super().do_GET()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
-        self.host = f"127.0.0.1:{self.server.server_port}"
-
-    @property
-    def url(self) -> str:
-        return f"http://{self.host}"
-
-    def slices(
-        self, stack: NDArray[Any] = STACK, under: str = "tk/em", first: int = OFFSET
-    ) -> None:
-        folder = self.folder / under
-        folder.mkdir(parents=True, exist_ok=True)
-        for z, plane in enumerate(stack, first):
-            (folder / f"{z:04d}.png").write_bytes(encode_png(plane))
+from tests.support.app import Server, serving
+from tests.support.auto_ingest import (
+    DEPTH,
+    HEIGHT,
+    OFFSET,
+    STACK,
+    SUCCESS,
+    WIDTH,
+    Web,
+    begin,
+    errors,
+    fetch,
+    post,
+    request,
+    serving_folder,
+    state,
+    stored,
+)
+from tests.support.faults import Crash
 
 
 @pytest.fixture
 def web(tmp_path: Path) -> Iterator[Web]:
-    made = Web(tmp_path / "web")
-    thread = Thread(target=made.server.serve_forever)
-    thread.start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-    thread.join()
+    with serving_folder(tmp_path / "web") as made:
+        yield made
 
 
 @pytest.fixture
@@ -85,74 +48,6 @@ def server(tmp_path: Path, web: Web) -> Iterator[Server]:
     folder = tmp_path / "data"
     with serving(folder, ingest_allowed_hosts=web.host) as made:
         yield made
-
-
-def channel(url: str, **changes: Any) -> dict[str, Any]:
-    return {
-        "channel_name": "em",
-        "datatype": "uint8",
-        "channel_type": "image",
-        "data_url": url,
-        "file_format": "SLICE",
-        "file_type": "png",
-    } | changes
-
-
-def request(url: str, **changes: Any) -> dict[str, Any]:
-    """Give a request; changes of the channel, but ``dataset`` and ``project``."""
-    dataset = {
-        "dataset_name": "ds",
-        "imagesize": [WIDTH, HEIGHT, DEPTH],
-        "voxelres": [4.0, 4.0, 30.0],
-        "offset": [0, 0, OFFSET],
-    } | changes.pop("dataset", {})
-    project = {"project_name": "pj", "token_name": "tk", "public": 1} | changes.pop("project", {})
-    return {
-        "dataset": dataset,
-        "project": project,
-        "channels": {"em": channel(url, **changes)},
-        "metadata": {"lab": "of mice"},
-    }
-
-
-def post(
-    server: Server, doc: Any, user: str | None = "alice", path: str = "/sd/autoIngest/"
-) -> Any:
-    return server.post(path, user, data=json.dumps(doc))
-
-
-def begin(server: Server, doc: Any) -> str:
-    """Start an ingest and give the job of its channel."""
-    answer = post(server, doc, path="/v1/auto-ingest")
-    assert answer.status_code == 201, answer.text
-    job: str = answer.get_json()["jobs"]["em"]["id"]
-    return job
-
-
-def fetch(server: Server, times: int = 1) -> None:
-    """Deliver all calls; repeated, as if delays had passed."""
-    runtime.install(server.runtime)
-    for _ in range(times):
-        while pump_once(server.runtime.ingest_queue, ingest_build.handler):
-            pass
-
-
-def state(server: Server, job: str) -> str:
-    found: str = server.get(f"/v1/ingest/{job}", "alice").get_json()["state"]
-    return found
-
-
-def errors(server: Server, job: str) -> list[dict[str, Any]]:
-    wanted = {"Accept": "application/json"}
-    answer = server.get(f"/v1/ingest/{job}/errors", "alice", headers=wanted)
-    listed: list[dict[str, Any]] = answer.get_json()["errors"]
-    return listed
-
-
-def stored(server: Server, time: str = "", dtype: Any = np.uint8) -> NDArray[Any]:
-    box = f"x=0:{WIDTH}&y=0:{HEIGHT}&z={OFFSET}:{OFFSET + DEPTH}&format=raw{time}"
-    body = server.read(f"/v1/projects/tk/channels/em/cutout?{box}")
-    return np.frombuffer(body, dtype).reshape(DEPTH, HEIGHT, WIDTH)
 
 
 # --- volumes -----------------------------------------------------------------------------------
@@ -332,6 +227,84 @@ def test_a_server_that_keeps_failing_is_a_fault(
     assert "answers 503" in errors(server, job)[0]["error"]
 
 
+def test_a_slow_server_holds_no_worker_beyond_its_time(
+    server: Server, web: Web, monkeypatch: pytest.MonkeyPatch
+):
+    """The rest is called for again, and while slices come that is no failed attempt.
+
+    Seen to fail when it is one: after five of them the job has failed. And when only the attempts
+    go on: each wait is then twice as long as the last.
+    """
+    queue, tries = server.runtime.ingest_queue, set[int]()
+    send = queue.send
+
+    def note(bodies: Sequence[str], delay_s: int = 0) -> None:
+        tries.update(call.attempt for body in bodies if (call := FetchCall.find(json.loads(body))))
+        send(bodies)
+
+    monkeypatch.setattr(queue, "send", note)
+    # A worker's time is over with every fourth slice.
+    monkeypatch.setattr(server.runtime.fetcher, "_clock", lambda: 1000.0 * (len(web.asked) // 4))
+    web.slices()
+    job = begin(server, request(web.url))
+    runtime.install(server.runtime)
+    pump_once(server.runtime.ingest_queue, ingest_build.handler)
+    assert 0 < len(web.asked) < DEPTH
+    fetch(server)
+    assert (state(server, job), errors(server, job)) == ("COMPLETE", [])
+    assert sorted(web.asked) == [f"/tk/em/{z:04d}.png" for z in range(OFFSET, OFFSET + DEPTH)]
+    assert tries == {1}
+
+
+def test_a_server_that_is_only_slow_is_given_up(
+    server: Server, web: Web, monkeypatch: pytest.MonkeyPatch
+):
+    """Nothing came in five times the time that a worker has."""
+    monkeypatch.setattr("ingest_queue.fetch._DELAY_S", 0)
+    ticks = count()
+    monkeypatch.setattr(server.runtime.fetcher, "_clock", lambda: 1000.0 * next(ticks))
+    web.slices()
+    job = begin(server, request(web.url))
+    fetch(server)
+    assert (state(server, job), web.asked) == ("FAILED", [])
+    assert "No time was left" in errors(server, job)[0]["error"]
+
+
+@pytest.mark.parametrize("harm", ["killed", "stumbles"])
+def test_slices_over_which_every_worker_dies_are_a_fault_in_the_end(
+    server: Server, web: Web, monkeypatch: pytest.MonkeyPatch, harm: str
+):
+    """Messages come back, and are sent anew. Seen to fail where deliveries are not counted: they
+    are called for without end."""
+    web.slices()
+    job = begin(server, request(web.url))
+    read = server.runtime.fetcher.files.read
+    deaths = count(1)
+
+    def die(url: str, limit_bytes: int) -> bytes:
+        if url.endswith("0007.png"):
+            next(deaths)
+            raise Crash if harm == "killed" else RecursionError
+        return read(url, limit_bytes)
+
+    monkeypatch.setattr(server.runtime.fetcher.files, "read", die)
+    call = FetchCall(job, 1, 0)
+    for _ in range(5):
+        for delivery in (1, 2, 3, 4, 5):
+            with suppress(Crash, RecursionError):
+                server.runtime.fetcher.run(call, delivery)
+    assert next(deaths) - 1 == {"killed": 13, "stumbles": 7}[harm]
+    assert state(server, job) == "FAILED"
+    (fault,) = errors(server, job)
+    assert fault["part"] == 7
+    assert ("came to no end" if harm == "killed" else "RecursionError") in fault["error"]
+    monkeypatch.undo()
+    server.post(f"/v1/ingest/{job}/retry", "alice")
+    fetch(server)
+    assert state(server, job) == "COMPLETE"
+    assert np.array_equal(stored(server), STACK)
+
+
 def test_a_huge_file_is_not_read(server: Server, web: Web):
     web.slices()
     with (web.folder / "tk/em/0003.png").open("r+b") as file:
@@ -370,10 +343,10 @@ def test_a_job_whose_last_worker_died_is_closed_by_the_schedule(server: Server, 
     (web.folder / "tk/em/0007.png").unlink()
     job = begin(server, request(web.url, on_bad="zero"))
     close = server.runtime.ingest.intake.close
-    server.runtime.ingest.intake.close = lambda job: None  # type: ignore[method-assign]
+    server.runtime.ingest.intake.close = lambda job: None
     fetch(server)
     assert state(server, job) == "INGESTING"
-    server.runtime.ingest.intake.close = close  # type: ignore[method-assign]
+    server.runtime.ingest.intake.close = close
     server.runtime.fetcher.sweep()
     fetch(server)
     assert state(server, job) == "COMPLETE_WITH_ERRORS"
@@ -385,207 +358,3 @@ def test_calls_of_a_cancelled_job_fetch_nothing(server: Server, web: Web):
     server.call("DELETE", f"/v1/ingest/{job}", "alice")
     fetch(server)
     assert web.asked == []
-
-
-# --- where nobody may be led -------------------------------------------------------------------
-
-
-def test_an_address_that_is_not_listed_is_a_fault_and_not_asked(tmp_path: Path, web: Web):
-    web.slices()
-    with serving(tmp_path / "data") as server:
-        job = begin(server, request(web.url))
-        fetch(server)
-        assert state(server, job) == "FAILED"
-        assert "not on the internet" in errors(server, job)[0]["error"]
-    assert web.asked == []
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "ftp://brain.example/",
-        "gopher://brain.example/",
-        "http://alice:secret@brain.example/",
-        "http://brain.example/?x=",
-        "brain.example",
-        "file:///etc",
-        "file://elsewhere/etc",
-        "s3://lab.data.with.dots/x",
-        "s3://evil.example#/x",
-    ],
-)
-def test_an_address_that_is_never_read_is_refused_at_once(server: Server, url: str):
-    with server.unchanged():
-        answer = post(server, request(url), path="/v1/auto-ingest")
-        problem = assert_problem(answer, 422, "ValidationError")
-        assert [each["field"] for each in problem["errors"]] == ["channels.em.data_url"]
-
-
-def test_files_are_read_under_their_roots_only(tmp_path: Path):
-    """Neither by dots, nor by links, nor from pipes."""
-    root, outside = tmp_path / "root", tmp_path / "outside"
-    for folder in (root, outside, tmp_path / "root-of-another"):
-        folder.mkdir()
-        (folder / "a.png").write_bytes(b"abc")
-    (root / "link").symlink_to(outside)
-    (root / "link.png").symlink_to(outside / "a.png")
-    files = RemoteFiles(HttpReader(), [root])
-    assert files.read((root / "a.png").as_uri(), 3) == b"abc"
-    for path in ("link/a.png", "link.png", "../outside/a.png", "../root-of-another/a.png"):
-        with pytest.raises(PermissionDeniedError):
-            files.read(f"{root.as_uri()}/{path}", 10)
-    with pytest.raises(PermissionDeniedError):
-        files.read(f"{root.as_uri()}/%2e%2e/outside/a.png", 10)
-    with pytest.raises(PermissionDeniedError):
-        RemoteFiles(HttpReader()).read((root / "a.png").as_uri(), 10)
-
-
-# --- what is asked for -------------------------------------------------------------------------
-
-
-def text(answer: TestResponse, status: int = 400) -> str:
-    assert answer.status_code == status, answer.text
-    assert answer.content_type == "application/json"
-    words = answer.get_json()
-    assert isinstance(words, str)
-    return words
-
-
-def test_all_that_is_wrong_is_said_at_once(server: Server):
-    doc = request("http://brain.example", datatype="uint13", file_type="gif", surprise=1)
-    doc["dataset"] |= {"imagesize": [1, 2], "dataset_name": 3}
-    del doc["project"]["project_name"]
-    doc["channels"]["other"] = 7
-    with server.unchanged():
-        answer = post(server, doc, path="/v1/auto-ingest")
-        named = {each["field"] for each in assert_problem(answer, 422, "ValidationError")["errors"]}
-        assert named == {
-            "dataset.imagesize",
-            "dataset.dataset_name",
-            "project.project_name",
-            "channels.em.file_type",
-            "channels.em.surprise",
-            "channels.other",
-        }
-        assert text(post(server, doc)).startswith("FAILED. There was an error in the information")
-
-
-@pytest.mark.parametrize(
-    ("change", "field"),
-    [
-        ({"datatype": "uint13"}, "channels.em.channel_datatype"),
-        ({"channel_name": "two words"}, "channels.em"),
-        ({"channel_type": "timeseries"}, "channels.em.timerange"),
-        ({"readonly": 1}, "channels.em.readonly"),
-        ({"channel_type": "annotation", "datatype": "uint32", "file_type": "jpg"}, None),
-        ({"file_format": "CATMAID", "datatype": "float32"}, "channels.em.file_format"),
-        ({"dataset": {"dataset_name": "a-b"}}, "dataset"),
-        ({"project": {"token_name": "a.b"}}, "project.token_name"),
-    ],
-)
-def test_what_cannot_be_is_refused(server: Server, change: dict[str, Any], field: str | None):
-    with server.unchanged():
-        answer = post(server, request("http://brain.example", **change), path="/v1/auto-ingest")
-        problem = assert_problem(answer, 422, "ValidationError")
-        assert [each["field"] for each in problem["errors"]] == [field or "channels.em.file_type"]
-
-
-@pytest.mark.parametrize("body", [b"", b"no JSON", b"[]", b"{}", b'{"dataset": {}}'])
-def test_bodies_that_are_no_request_are_400(server: Server, body: bytes):
-    assert text(server.post("/sd/autoIngest/", "alice", data=body))
-    answer = server.post("/v1/auto-ingest", "alice", data=body)
-    assert_problem(answer, 400, "MalformedBodyError")
-
-
-def test_a_part_that_is_missing_is_told_in_ndstores_words(server: Server):
-    doc = request("http://brain.example")
-    del doc["metadata"]
-    assert text(post(server, doc)) == (
-        "Missing required fields of dataset, project, channels, metadata. Please check if one of "
-        "them is not missing."
-    )
-
-
-@pytest.mark.parametrize(
-    ("size", "levels"),
-    [
-        ([2000, 2000, 2], 1),
-        ([1000, 1000, 2], 0),
-        ([9000, 9000, 2], 4),
-        ([9000, 400, 2], 0),
-    ],
-)
-def test_levels_are_ndstores_where_none_are_asked_for(server: Server, size: list[int], levels: int):
-    doc = request("http://brain.example", dataset={"imagesize": size})
-    assert post(server, doc).status_code == 200
-    assert server.runtime.catalog.get_dataset("ds").scalinglevels == levels
-
-
-def test_what_is_there_is_used_and_other_things_are_not_overwritten(server: Server):
-    url = "http://brain.example"
-    assert text(post(server, request(url)), 200) == SUCCESS
-    second = request(url, channel_name="second")
-    assert text(post(server, second), 200) == SUCCESS
-    with server.unchanged():
-        assert text(post(server, request(url))) == (
-            "Channel em already exists. Please choose a different channel name."
-        )
-        other = request(url, dataset={"imagesize": [9, 9, 9]})
-        assert text(post(server, other)) == (
-            "Dataset ds already exists and is different then the chosen dataset. Please choose a "
-            "different dataset name"
-        )
-        elsewhere = request(url, dataset={"dataset_name": "ds2"})
-    assert text(post(server, elsewhere)) == (
-        "Project pj already exists. Please choose a different project name"
-    )
-    third = request(url, project={"project_name": "pj3"})
-    assert text(post(server, third)) == (
-        "Token tk already exists. Please choose a different token name."
-    )
-    catalog = server.runtime.catalog
-    with pytest.raises(DatasetNotFoundError):
-        catalog.get_dataset("ds2")
-    with pytest.raises(ProjectNotFoundError):
-        catalog.get_project("pj3")
-
-
-def test_other_peoples_things_are_not_filled(server: Server):
-    assert post(server, request("http://brain.example")).status_code == 200
-    doc = request("http://brain.example", channel_name="theirs")
-    with server.unchanged():
-        assert "Dataset ds already exists" in text(post(server, doc, "bob"))
-    assert text(post(server, doc, "admin"), 200) == SUCCESS
-
-
-def test_a_request_that_fails_half_way_leaves_nothing(tmp_path: Path):
-    """The second channel is one job too many.
-
-    Seen to fail when nothing is taken back.
-    """
-    with serving(tmp_path / "data", ingest_user_jobs=1) as server:
-        doc = request("http://brain.example")
-        doc["channels"]["more"] = channel("http://brain.example", channel_name="more")
-        answer = post(server, doc)
-        assert_problem(answer, 429, "QuotaExceededError")
-        catalog = server.runtime.catalog
-        with pytest.raises(DatasetNotFoundError):
-            catalog.get_dataset("ds")
-        with pytest.raises(ProjectNotFoundError):
-            catalog.get_project("pj")
-        with pytest.raises(TokenNotFoundError):
-            catalog.project_view("tk", fresh=True)
-        states = {job["state"] for job in server.get("/v1/ingest", "alice").get_json()["jobs"]}
-        assert states == {"CANCELLED"}
-        del doc["channels"]["more"]
-        assert text(post(server, doc), 200) == SUCCESS
-
-
-def test_nobody_may_unless_everybody_may(tmp_path: Path):
-    with serving(tmp_path / "closed") as server, server.unchanged():
-        assert_problem(post(server, request("http://x.example"), None), 403, "AuthenticationError")
-        answer = post(server, request("http://x.example"), None, "/v1/auto-ingest")
-        assert_problem(answer, 401, "AuthenticationError")
-    with serving(tmp_path / "open", anonymous_write=True) as server:
-        assert text(post(server, request("http://x.example"), None), 200) == SUCCESS
-        assert server.runtime.catalog.get_dataset("ds").user_id == 0

@@ -17,6 +17,7 @@ from ndlambda.local.pump import pump_once
 from ndlambda.model.catalog import Token
 from tests.support import bodies
 from tests.support.app import V1, Server, assert_problem, serving
+from tests.support.ingest_configs import client_config
 from tests.support.ingest_world import png
 
 JOBS = "/v1/ingest"
@@ -24,27 +25,11 @@ DEPTH, HEIGHT, WIDTH = 40, 200, 300
 FIRST = 1
 STACK = np.random.default_rng(11).integers(1, 255, (DEPTH, HEIGHT, WIDTH)).astype(np.uint8)
 SLICES = {"token": "open", "channel": "em"}
-CLIENT = {
-    "schema": {"name": "boss-v0.1-schema", "validator": "BossValidatorV01"},
-    "client": {
-        "backend": {"name": "boss", "class": "BossBackend", "host": "x", "protocol": "https"},
-        "path_processor": {"class": "ingest.plugins.stack.ZindexStackPathProcessor", "params": {}},
-        "tile_processor": {"class": "ingest.plugins.stack.ZindexStackTileProcessor", "params": {}},
-    },
-    "database": {"collection": "brain", "experiment": "pr", "channel": "em"},
-    "ingest_job": {
-        "resolution": 0,
-        "extent": {"x": [8, 308], "y": [4, 204], "z": [1, 41], "t": [0, 1]},
-        "tile_size": {"x": 300, "y": 200, "z": 1, "t": 1},
-    },
-}
+CLIENT = client_config()
 
 
-@pytest.fixture(params=["disk", "moto"])
-def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
-    endpoint = None
-    if request.param == "moto":
-        endpoint = request.getfixturevalue("moto_server").endpoint
+@pytest.fixture
+def server(tmp_path: Path, endpoint: str | None) -> Iterator[Server]:
     with serving(tmp_path, endpoint) as made:
         yield made
 
@@ -170,41 +155,6 @@ def test_a_caller_may_choose_the_id(disk: Server):
     assert_problem(taken, 409, "AlreadyExistsError")
 
 
-@pytest.mark.parametrize("words", [("collection", "experiment"), ("dataset", "project")])
-def test_a_configuration_of_the_ingest_client_is_taken_unchanged(
-    disk: Server, words: tuple[str, str]
-):
-    database = {words[0]: "brain", words[1]: "pr", "channel": "em"}
-    job = make(disk, CLIENT | {"database": database})
-    assert (job["token"] in {"open", "closed"}, job["mode"]) == (True, "slices")
-    assert (job["dataset"], job["project"], job["channel"]) == ("brain", "pr", "em")
-    assert job["extent"] == CLIENT["ingest_job"]["extent"]
-
-
-def test_version_2_of_it_uploads_tiles_or_chunks(disk: Server):
-    tiles = CLIENT["ingest_job"] | {"ingest_type": "tile"}
-    assert make(disk, CLIENT | {"ingest_job": tiles})["mode"] == "slices"
-    chunks = {name: tiles[name] for name in ("resolution", "extent")}
-    chunks |= {"ingest_type": "volumetric", "chunk_size": {"x": 512, "y": 512, "z": 16}}
-    assert make(disk, CLIENT | {"ingest_job": chunks})["mode"] == "chunks"
-
-
-@pytest.mark.parametrize(
-    "tile",
-    [
-        {"x": 100, "y": 200, "z": 1, "t": 1},
-        {"x": 300, "y": 100, "z": 1, "t": 1},
-        {"x": 300, "y": 200, "z": 4, "t": 1},
-        {"x": 300, "z": 1, "t": 1},
-    ],
-)
-def test_tiles_that_are_no_planes_are_refused_in_words(disk: Server, tile: dict[str, int]):
-    with disk.unchanged():
-        config = CLIENT | {"ingest_job": CLIENT["ingest_job"] | {"tile_size": tile}}
-        problem = assert_problem(disk.post(JOBS, "alice", json=config), 400, "InvalidArgumentError")
-        assert "tile" in problem["detail"]
-
-
 @pytest.mark.parametrize(
     ("change", "status", "error"),
     [
@@ -258,6 +208,15 @@ def test_the_list_has_the_callers_jobs_newest_first(disk: Server):
     assert len(disk.get(f"{JOBS}?limit=2", "alice").get_json()["jobs"]) == 2
     assert disk.get(JOBS, "bob").get_json() == {"jobs": []}
     assert disk.get("/ingest/", "bob").get_json() == {"ingest_jobs": []}
+
+
+def test_folders_that_are_no_jobs_are_shown_to_the_owner_of_what_is_dropped(disk: Server):
+    """The owner is ``admin`` where nothing else is set."""
+    disk.runtime.drop.waiting.note("drop/tk/em/", "It has no slices.")
+    (waiting,) = disk.get("/v1/drop", "admin").get_json()["waiting"]
+    assert (waiting["folder"], waiting["why"]) == ("drop/tk/em/", "It has no slices.")
+    assert disk.get("/v1/drop", "alice").get_json() == {"waiting": []}
+    assert disk.get("/v1/drop", None).status_code == 401
 
 
 def test_the_old_route_has_the_old_fields_beside_ours(disk: Server):
@@ -315,54 +274,6 @@ def test_what_is_missing_comes_in_pages(disk: Server):
     assert (rest["missing"], rest["next"]) == (list(range(33, 40)), None)
     assert disk.get(f"{JOBS}/{job}/missing?after=x", "alice").status_code == 400
     assert disk.get(f"{JOBS}/{job}/missing?limit=0", "alice").status_code == 400
-
-
-def test_uploads_are_given_in_pages_of_whole_chunks(disk: Server):
-    job = make(disk)["id"]
-    first = disk.get(f"{JOBS}/{job}/credentials?limit=5&suffix=tif", "alice").get_json()
-    assert ([each["slice"] for each in first["uploads"]], first["next"]) == ([*range(1, 33)], 0)
-    assert first["uploads"][0]["url"] == f"{JOBS}/{job}/parts/0/000001.tif"
-    rest = disk.get(f"{JOBS}/{job}/credentials?after=0", "alice").get_json()
-    assert ([each["slice"] for each in rest["uploads"]], rest["next"]) == ([*range(33, 41)], None)
-    assert disk.get(f"{JOBS}/{job}/credentials?suffix=exe", "alice").status_code == 400
-
-
-# --- parts -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("chunk", "name", "status"),
-    [
-        (0, "0033.png", 400),
-        (1, "0001.png", 400),
-        (2, "0001.png", 400),
-        (0, "0001.exe", 400),
-        (0, "0001", 400),
-        (0, "one.png", 400),
-        (0, "data.npy", 400),
-        (0, "..png", 400),
-    ],
-)
-def test_what_is_no_part_of_the_job_is_not_stored(disk: Server, chunk: int, name: str, status: int):
-    job = make(disk)["id"]
-    with disk.unchanged():
-        assert put(disk, job, chunk, name, png(STACK[0])).status_code == status
-    assert not (disk.settings.data / "drop").exists()
-
-
-def test_a_part_longer_than_any_image_of_its_size_is_refused_unread(disk: Server):
-    job = make(disk)["id"]
-    body = bytes(2 * WIDTH * HEIGHT + (4 << 20) + 1)
-    answer = put(disk, job, 0, "0001.png", body)
-    assert_problem(answer, 413, "PayloadTooLargeError")
-    assert not (disk.settings.data / "drop").exists()
-
-
-def test_a_slice_has_one_name_in_the_store_however_it_is_called(disk: Server):
-    job = make(disk)["id"]
-    for name in ("1.PNG", "0001.png", "000001.png"):
-        answer = put(disk, job, 0, name, png(STACK[0]))
-        assert answer.get_json()["key"] == f"drop/j/{job}/{0:012x}/000001.png"
 
 
 # --- faults ------------------------------------------------------------------------------------

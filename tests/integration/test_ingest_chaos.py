@@ -97,8 +97,7 @@ def test_a_builder_may_die_after_any_request(tmp_path: Path):
             return
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_so_does_one_on_aws(tmp_path: Path, moto_in_process: None, seed: int):
+def test_so_does_one_on_aws(tmp_path: Path, moto_in_process: None):
     from ndlambda.stores import aws
 
     config = aws.AwsConfig()
@@ -109,7 +108,7 @@ def test_so_does_one_on_aws(tmp_path: Path, moto_in_process: None, seed: int):
         aws.DynamoTable(config, "table"), files.base.objects, files.base.queue, files.base.clock
     )
     builds = aws.SqsQueue(config, "builds", dead_letter_wait_s=0)
-    world = IngestWorld(base, files.drop_store, builds, dataset=dataset(43))
-    check(world, seed, times=1, z=43)
+    world = IngestWorld(base, files.drop_store, builds, dataset=dataset(35))
+    check(world, 1, times=1, z=35)
     world.close()
     files.close()

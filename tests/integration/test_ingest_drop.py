@@ -191,7 +191,7 @@ def test_a_folder_begins_anew_with_a_channel_that_was_made_anew(world: IngestWor
 
 
 @pytest.mark.parametrize(
-    "name", [".0006.png", "0006.png.part", "0006.tmp", "0006.png~", "a/b/0006.png"]
+    "name", [".0006.png", "0006.png.part", "0006.tmp", "0006.png~", "a/.b/0006.png", "Thumbs.db"]
 )
 def test_hidden_and_unfinished_files_mean_nothing(world: IngestWorld, name: str):
     world.populate()
@@ -242,7 +242,7 @@ def on_aws(moto_server: MotoServer, tmp_path: Path) -> Iterator[Runtime]:
 
 def test_an_object_in_the_bucket_becomes_voxels(on_aws: Runtime):
     """By the notifications of the bucket, through both workers."""
-    voxels = stack(11, z=20)
+    voxels = stack(11, z=6)
     store = on_aws.ingest.stores.drop
     on_aws.objects.put("elsewhere/tk/em/0000.png", b"", Overwrite())
     for z, plane in enumerate(voxels[0], OFFSET):
@@ -288,7 +288,40 @@ def test_a_sweep_looks_at_some_of_very_many_folders_in_turn(world: IngestWorld):
         world.process().drop.sweep()
         assert listings.count <= 22, sweep
     waiting = {each.folder for each in world.process().drop.waiting.all()}
-    assert waiting == {f"drop/{name}/em/" for name in names}
+    assert waiting == {f"drop/{name}/em/" for name in names} | {"drop/", "drop/tk/"}
+
+
+def test_a_folder_that_waited_and_is_gone_waits_no_more(world: IngestWorld):
+    for name in ("a", "b", "c"):
+        world.drop("0001.png", b"", f"drop/{name}/em/")
+    world.drop_store.delete("drop/b/em/0001.png")
+    world.process().drop.sweep()
+    left = [each.folder for each in world.process().drop.waiting.all()]
+    assert left == ["drop/a/em/", "drop/c/em/"]
+
+
+@pytest.mark.parametrize("folder", ["drop/", "drop/tk/"])
+def test_files_beside_the_folders_of_channels_are_told_of(world: IngestWorld, folder: str):
+    world.populate()
+    world.drop("0006.png", png(stack(1)[0, 0]), folder)
+    (waiting,) = world.process().drop.waiting.all()
+    assert waiting.folder == folder
+    assert "drop/TOKEN/CHANNEL/" in waiting.why
+    world.process().drop.sweep()
+    assert list(world.process().drop.waiting.all()) == [waiting]
+
+
+def test_slices_that_lie_too_deep_are_strays_of_the_job(world: IngestWorld):
+    world.populate()
+    world.drop("section/more/0006.png", png(stack(1)[0, 0]))
+    (fault,) = world.process().ingest.faults(world.job())
+    assert fault.key == f"{FOLDER}section/more/0006.png"
+    assert "section/more is no folder of a time point" in fault.error
+
+
+def test_a_manifest_with_gaps_says_what_fills_them(world: IngestWorld):
+    world.drop("_ingest.json", b'{"channel": {"channel_type": "image"}}')
+    assert "_DONE" in why(world)
 
 
 class Counted:

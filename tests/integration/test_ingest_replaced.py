@@ -5,20 +5,39 @@ that was never meant.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from ingest_queue.build import BuildOptions
+from ingest_queue.intake import etag_of
 from ingest_queue.job import State
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.services.region import Region
+from ndlambda.stores.ports import ObjectInfo, ObjectStore
 from tests.support import catalog_world
-from tests.support.faults import Interrupted
-from tests.support.ingest_world import OFFSET, IngestWorld, disk_ingest_world, png, stack
+from tests.support.faults import Crash, Interrupted
+from tests.support.ingest_world import OFFSET, IngestWorld, Process, disk_ingest_world, png, stack
+
+
+class ListingEtags:
+    """A store on files that lists ETags, as S3 does."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
+        for info in self._store.list(prefix, after):
+            yield replace(info, etag=etag_of(self._store, info.key))
+
 
 Z = 9
 """The slice that is replaced, in dataset coordinates."""
@@ -86,6 +105,101 @@ def test_zeros_of_a_slice_that_was_dropped_again_are_stored(tmp_path: Path, chan
     world.close()
 
 
+def test_a_slice_that_is_dropped_again_while_its_job_has_failed_counts(world: IngestWorld):
+    """Its chunk was stored before. Seen to fail where only running jobs open chunks again: the job
+    is complete, and the first slice is what is stored."""
+    first = stack(5, z=DEPTH)[0]
+    drop_all(world, first[:16])
+    world.pump()
+    world.drop(f"{DEPTH - 1 + OFFSET:04d}.png", b"no image")
+    for z in range(16, DEPTH - 1):
+        world.drop(f"{z + OFFSET:04d}.png", png(first[z]))
+    world.pump()
+    assert world.job().state is State.FAILED
+    second = with_zeros(first)
+    drop_again(world, second)
+    assert world.job().state is State.FAILED
+    world.drop(f"{DEPTH - 1 + OFFSET:04d}.png", png(second[-1]))
+    world.pump()
+    check_stored(world, second)
+
+
+@pytest.mark.parametrize("has_failed", [False, True])
+def test_a_slice_that_was_replaced_and_not_told_of_is_noticed(world: IngestWorld, has_failed: bool):
+    """By the sweep; of a job that has failed when it is retried.
+
+    Seen to fail where only keys are compared: the first slice is what is stored.
+    """
+    world.drop_store = cast(ObjectStore, ListingEtags(world.drop_store))
+    first = stack(6, z=DEPTH)[0]
+    second = with_zeros(first)
+    drop_all(world, first[:16])
+    if has_failed:
+        world.drop(f"{DEPTH - 1 + OFFSET:04d}.png", b"no image")
+        for z in range(16, DEPTH - 1):
+            world.drop(f"{z + OFFSET:04d}.png", png(first[z]))
+    world.pump()
+    assert (world.job().state is State.FAILED) == has_failed
+    world.put(f"{Z:04d}.png", png(second[Z - OFFSET]))
+    if has_failed:
+        world.put(f"{DEPTH - 1 + OFFSET:04d}.png", png(second[-1]))
+        world.process().ingest.intake.retry(world.job())
+    else:
+        world.process().ingest.sweeper.sweep_all()
+        for z in range(16, DEPTH):
+            world.drop(f"{z + OFFSET:04d}.png", png(second[z]))
+    world.pump()
+    check_stored(world, second)
+
+
+@pytest.mark.parametrize("moment", range(1, 32))
+def test_what_is_entered_is_what_was_read(world: IngestWorld, moment: int):
+    """At any request of the last builder a file is written over, and nobody is told in time.
+
+    Seen to fail where the builder does not look at the ETag: the chunk is entered as built of the
+    first slice, and holds the second.
+    """
+    first = stack(7, z=DEPTH)[0]
+    second = with_zeros(first)
+    drop_all(world, first)
+    process = world.process()
+    process.ingest.build(world.job().id, 1, 1)
+    name = f"{Z:04d}.png"
+    late = Interrupted(moment, lambda: world.put(name, png(second[Z - OFFSET])))
+    world.process(late).ingest.build(world.job().id, 1, 0)
+    part = process.ingest.ledger.part(world.job(), 0, Z)
+    assert part is not None
+    now = world.drop_store.get(part.key)
+    assert now is not None
+    check_stored(world, second if late.fired and part.etag == now.etag else first)
+
+
+def test_a_builder_that_dies_over_voxels_of_a_replaced_slice_is_found_by_verify(
+    world: IngestWorld,
+):
+    """It stalled before it wrote, while another stored the newer slice and completed the job: the
+    one order of things that nothing mends."""
+    first = stack(8, z=DEPTH)[0]
+    second = with_zeros(first)
+    drop_all(world, first)
+
+    def overtaken(builder: Process, write: Any, *args: Any, **options: Any) -> None:
+        drop_again(world, second)
+        world.pump()
+        assert world.job().state is State.COMPLETE
+        write(*args, **options)
+        raise Crash
+
+    builder = world.process()
+    writer = builder.ingest._builder._composer._writer
+    writer.write = partial(overtaken, builder, writer.write)  # type: ignore[method-assign]
+    with pytest.raises(Crash):
+        builder.ingest.build(world.job().id, 1, 0)
+    np.testing.assert_array_equal(world.stored(), first)
+    found = list(world.process().ingest.verifier.check(world.job()))
+    assert {difference.chunk for difference in found} == {0}
+
+
 def test_what_others_painted_beside_a_chunk_that_is_stored_anew_stays(world: IngestWorld):
     """The other chunk holds voxels of somebody else, where the job has zeros."""
     first = stack(2, z=DEPTH)[0]
@@ -107,16 +221,18 @@ def test_what_others_painted_beside_a_chunk_that_is_stored_anew_stays(world: Ing
     np.testing.assert_array_equal(world.stored(), second + others[0])
 
 
+@pytest.mark.parametrize("keep", [True, False], ids=["kept", "deleted"])
 @pytest.mark.parametrize("moment", range(1, 32))
 def test_a_builder_that_is_overtaken_by_one_with_a_newer_slice_does_not_undo_it(
-    tmp_path: Path, moment: int
+    tmp_path: Path, moment: int, keep: bool
 ):
     """At any request of the builder the slice is replaced and stored by another process.
 
-    Seen to fail where a builder that lost does not write once more: voxels that were replaced come
-    back behind the back of the digests.
+    Seen to fail where a builder that lost does not write once more, or finds deleted what it would
+    write: voxels that were replaced come back behind the back of the digests.
     """
     world = make_world(tmp_path)
+    world.options = BuildOptions(keep_input=keep)
     first = stack(3, z=DEPTH)[0]
     second = with_zeros(first)
     drop_all(world, first)

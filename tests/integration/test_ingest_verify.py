@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,6 +113,45 @@ def test_a_supercuboid_that_is_gone_or_damaged_is_named(world, voxels):
     assert damaged.link is Link.SUPERCUBOID
     assert damaged.found == ""
     assert "supercuboid" in damaged.reason.lower()
+
+
+def named(found: list[Difference]) -> list[tuple[int, int, int]]:
+    """Give the corners of the supercuboids that are named."""
+    return [each.box.start_xyz for each in found if each.link is Link.SUPERCUBOID]
+
+
+def test_two_supercuboids_in_each_others_place_are_both_named(world, voxels):
+    job = ingested(world, voxels)
+    channel, whole = region(world, job.box)
+    keys = [object_key(channel, whole, 0, code) for code in (0, 1)]
+    first, second = (bytes(world.base.objects.get(key).data) for key in keys)
+    world.base.objects.put(keys[0], second, Overwrite())
+    world.base.objects.put(keys[1], first, Overwrite())
+    assert named(differences(world, job)) == [(0, 0, OFFSET), (128, 0, OFFSET)]
+
+
+def test_every_bit_that_flips_in_a_stored_object_is_named_or_of_no_voxel(world, voxels):
+    """At its beginning and end, where the index of the shard is, and anywhere."""
+    job = ingested(world, voxels)
+    channel, whole = region(world, job.box)
+    key = object_key(channel, whole, 0, 0)
+    kept = bytes(world.base.objects.get(key).data)
+    dice = random.Random(6)
+    anywhere = [dice.randrange(len(kept)) for _ in range(12)]
+    harmless = 0
+    for at in [*range(0, 48, 6), *range(len(kept) - 60, len(kept), 6), *anywhere]:
+        flipped = bytearray(kept)
+        flipped[at] ^= 1 << dice.randrange(8)
+        world.base.objects.put(key, bytes(flipped), Overwrite())
+        found = named(verifier(world).check_strip(job, 0).differences)
+        if not found:
+            harmless += 1
+            np.testing.assert_array_equal(world.stored(), voxels)
+        else:
+            assert found == [(0, 0, OFFSET)], at
+    assert 0 < harmless < 20  # the id of the write, say
+    world.base.objects.put(key, kept, Overwrite())
+    assert differences(world, job) == []
 
 
 def test_digests_that_are_gone_or_others_are_named(world, voxels):

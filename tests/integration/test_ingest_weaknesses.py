@@ -30,7 +30,7 @@ def world(tmp_path: Path) -> Iterator[IngestWorld]:
 
 
 class FullDisk:
-    """An object store that takes nothing any more."""
+    """An object store that takes no supercuboids any more, though it takes what is small."""
 
     def __init__(self, port: Any) -> None:
         self._port = port
@@ -38,7 +38,9 @@ class FullDisk:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._port, name)
 
-    def put(self, key: str, data: Any, mode: Any) -> str:
+    def put(self, key: str, data: Any, mode: Any) -> Any:
+        if key.startswith("ingest/"):
+            return self._port.put(key, data, mode)
         raise UpstreamError("The object store failed: No space left on device.", key=key)
 
 
@@ -60,14 +62,17 @@ def test_1_a_chunk_that_could_not_be_written_is_no_hole(world: IngestWorld):
 
 
 def test_2_a_job_is_not_complete_because_its_queues_are_empty(world: IngestWorld):
+    """Nor because all chunks are stored of which a slice came. Seen to fail without the set of
+    stored chunks."""
     world.populate()
-    world.notice(world.put_stack(stack(2)))
-    world.lose_messages()
     process = world.process()
-    for chunk in (0, 1):
-        process.ingest.build(world.job().id, 1, chunk)
-    assert not world.builds.receive(10)
-    assert world.job().state is State.INGESTING
+    for come in (32, 43):
+        world.notice(world.put_stack(stack(2)[:, :come]))
+        world.lose_messages()
+        for chunk in (0, 1):
+            process.ingest.build(world.job().id, 1, chunk)
+        assert not world.builds.receive(10)
+        assert world.job().state is State.INGESTING
     process.ingest.build(world.job().id, 1, 2)
     assert world.job().state is State.COMPLETE
 
@@ -107,12 +112,13 @@ def test_5_calls_that_were_lost_are_made_again(world: IngestWorld):
 
 
 def test_6_an_extent_beside_the_grid_is_stored_where_it_belongs(world: IngestWorld):
+    """Seen to fail where chunks are counted from the first of the volume."""
     world.populate()
-    box = Box((3, 2, 9), (17, 13, 37))
+    box = Box((3, 2, 18), (17, 13, 37))
     job = world.create(box=box)
     planes = stack(6)[0][box.slices_zyx()]
     for z, plane in enumerate(planes, box.start_xyz[2] + OFFSET):
-        number = (z - OFFSET) // 16
+        number = (z - OFFSET) // 16 - 1  # the first chunk has 14 slices, from 18 on
         world.drop(f"{number:012x}/{z:06d}.png", png(plane), job.folder)
     world.pump()
     assert world.process().ingest.ledger.get(job.id).state is State.COMPLETE

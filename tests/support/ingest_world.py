@@ -267,7 +267,7 @@ class Chaos:
         plan = None
         if self._random.random() < chance:
             when = self._random.choice(("before", "after"))
-            plan = FaultPlan(self._random.randint(1, 25), when)  # type: ignore[arg-type]
+            plan = FaultPlan(self._random.randint(1, 25), when)
         process = self.world.process(plan)
         try:
             if kind == "event":

@@ -13,13 +13,14 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
-from ingest_queue.grid import Chunk
+from ingest_queue.chunk_state import Fault
+from ingest_queue.grid import DATA, PLANES, Chunk
 from ingest_queue.images import SUFFIXES
 from ingest_queue.intake import STRAYS
 from ingest_queue.job import Job, Mode, State
 from ingest_queue.job_config import JobConfig
 from ingest_queue.keys import part_key
-from ingest_queue.ledger import Fault
+from ingest_queue.target import Target
 from ndlambda.errors import InvalidArgumentError, InvalidStateError, OutOfBoundsError
 from ndlambda.stores.ports import Overwrite
 from ndlambda.web.delivery import deliver, deliver_json
@@ -34,7 +35,7 @@ from ndlambda.web.ingest_job import (
     repeatable_id,
     runs,
 )
-from ndlambda.web.intake import read_voxel_body
+from ndlambda.web.intake import open_voxels
 from ndlambda.web.json_body import json_object, json_response
 from ndlambda.web.problem import Dialect
 from ndlambda.web.query import check_parameters, read_integer
@@ -44,15 +45,24 @@ _EXPIRES_S = 3600
 _MOST_CHUNKS = 10_000
 _MOST_UPLOADS = 1000
 _MOST_JOBS = 1000
+_MOST_SHARDS = 10_000
+_SHARD = re.compile(r"(\d{1,5})/(\d{1,5})", re.ASCII)
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""What lets a spreadsheet take a cell for a formula, unless an apostrophe is before it."""
 _SLICE = re.compile(r"(\d{1,12})(\.[a-z0-9]+)", re.ASCII)
 _BOXES = (".blosc", ".npy")
 _MENDABLE = frozenset({State.FAILED, State.COMPLETE_WITH_ERRORS})
 """States in which a job that takes no input still takes parts that mend its faults."""
 
-_AFTER = Query("after", "the chunk after which to begin, as the answer before says in `next`")
-_CHUNKS = (_AFTER, Query("limit", f"chunks in one answer; {_MOST_CHUNKS} at most"))
+_SPAN = (
+    Query("after", "the chunk after which to begin, as the answer before says in `next`"),
+    Query(
+        "shard", "`i/n`: only the i-th (from 0) of n equal parts of the job, one for an uploader"
+    ),
+)
+_CHUNKS = (*_SPAN, Query("limit", f"chunks in one answer; {_MOST_CHUNKS} at most"))
 _UPLOADS = (
-    _AFTER,
+    *_SPAN,
     Query("limit", f"uploads in one answer, about; 100 if left out, {_MOST_UPLOADS} at most"),
     Query("suffix", "format of the parts: png, tif, … for slices; blosc or npy for chunks"),
 )
@@ -122,7 +132,7 @@ def list_missing(context: Context, job: str) -> Response:
 
 
 def give_uploads(context: Context, job: str) -> Response:
-    """Give addresses to which what is missing can be sent."""
+    """Give addresses to which what is missing, or no use, can be sent."""
     check_parameters(context.request, _UPLOADS)
     found = find_job(context, job)
     _check_not_cancelled(found)
@@ -130,7 +140,7 @@ def give_uploads(context: Context, job: str) -> Response:
     limit = _limit(context, 100, _MOST_UPLOADS)
     uploads: list[dict[str, Any]] = []
     following = None
-    for chunk, parts in _lacking(context, found):
+    for chunk, parts in context.runtime.ingest.wanting(found, *_span(context)):
         if len(uploads) >= limit:
             break
         uploads += [_upload(context, found, chunk, part, suffix) for part in parts]
@@ -153,8 +163,9 @@ def put_part(context: Context, job: str, chunk: int, name: str) -> Response:
     key = part_key(found.id, chunk, _part_name(found, place, name))
     depth, height, width = place.box.shape_zyx
     planes = 1 if found.mode is Mode.SLICES else depth
-    body = read_voxel_body(context, planes * height * width * target.channel.dtype.itemsize)
-    etag = ingest.stores.drop.put(key, body, Overwrite())
+    voxel_bytes = planes * height * width * target.channel.dtype.itemsize
+    intake = open_voxels(context, target.channel, voxel_bytes)
+    etag = ingest.stores.drop.put(key, intake.read(), Overwrite())
     context.runtime.drop.notice(key)
     return json_response({"key": key, "etag": etag}, 201)
 
@@ -163,15 +174,7 @@ def list_errors(context: Context, job: str) -> Response:
     """List what is wrong with a job's input, as CSV, or as JSON where that is asked for."""
     found = find_job(context, job)
     target = find_target(context, found)
-    grid = None if target is None else target.grid(found)
-    faults = [
-        _fault_fields(
-            fault,
-            None if grid is None or fault.chunk == STRAYS else grid.chunk(fault.chunk).time_point,
-            found.mode,
-        )
-        for fault in context.runtime.ingest.faults(found)
-    ]
+    faults = [_fault_fields(fault, found, target) for fault in context.runtime.ingest.faults(found)]
     accepted = context.request.accept_mimetypes
     if accepted.best_match(("text/csv", "application/json"), "text/csv") == "application/json":
         return deliver_json(context, {"errors": faults})
@@ -179,7 +182,9 @@ def list_errors(context: Context, job: str) -> Response:
     columns = ("chunk", "t", "part", "key", "error", "first_seen", "count")
     writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(faults)
+    writer.writerows(
+        fault | {name: _as_text(fault[name]) for name in ("key", "error")} for fault in faults
+    )
     headers = {"Content-Disposition": f'attachment; filename="{found.id}-errors.csv"'}
     body = out.getvalue().encode()
     return deliver(context, body, "text/csv; charset=utf-8", headers, ExitStack())
@@ -196,8 +201,9 @@ def _answer(context: Context, job: Job, status: int = 200) -> Response:
     target = find_target(context, job)
     if target is not None and job.state.takes_input:
         # What a dead worker left undone is done here, too, and not only by the next sweep.
-        tree = context.runtime.ingest.ledger.built(job, target.grid(job).count)
-        if tree.is_full():
+        count = target.grid(job).count
+        is_small = count <= _MOST_CHUNKS  # else it would take longer than anybody waits
+        if is_small and context.runtime.ingest.ledger.built(job, count).is_full():
             context.runtime.ingest.sweeper.sweep(job)
             job = context.runtime.ingest.ledger.get(job.id)
     fields = job_fields(job, target)
@@ -214,7 +220,8 @@ def _line(context: Context, job: Job) -> dict[str, Any]:
     fields = job_fields(job, target)
     if target is not None:
         total = target.grid(job).count
-        done = context.runtime.ingest.ledger.built(job, total).size()
+        is_whole = job.state.is_complete
+        done = total if is_whole else context.runtime.ingest.ledger.built(job, total).size()
         fields["chunks"] = {"total": total, "done": done}
     if not _is_v1(context):
         fields |= legacy_fields(job, target)
@@ -229,9 +236,23 @@ def _limit(context: Context, default: int, most: int) -> int:
 
 
 def _lacking(context: Context, job: Job) -> Iterator[tuple[Chunk, list[int]]]:
+    return context.runtime.ingest.lacking(job, *_span(context))
+
+
+def _span(context: Context) -> tuple[int, tuple[int, int]]:
     query = context.request.args
     after = -1 if query.get("after") == "-1" else read_integer(query, "after", -1)
-    return context.runtime.ingest.lacking(job, after)
+    return after, _shard(query.get("shard", "0/1"))
+
+
+def _shard(text: str) -> tuple[int, int]:
+    match = _SHARD.fullmatch(text)
+    if match is None or not int(match[1]) < int(match[2]) <= _MOST_SHARDS:
+        raise InvalidArgumentError(
+            f"shard={text[:20]!r} is not i/n with i from 0 to n - 1, n at most {_MOST_SHARDS}.",
+            parameter="shard",
+        )
+    return int(match[1]), int(match[2])
 
 
 def _check_not_cancelled(job: Job) -> None:
@@ -293,13 +314,20 @@ def _upload(context: Context, job: Job, chunk: Chunk, part: int, suffix: str) ->
     return fields | {"method": "PUT", "url": url or own, "with_key": url is None}
 
 
-def _fault_fields(fault: Fault, time_point: int | None, mode: Mode) -> dict[str, Any]:
-    """Give a fault; strays belong to no chunk, and the part of a box has no number."""
+def _fault_fields(fault: Fault, job: Job, target: Target | None) -> dict[str, Any]:
+    """Give a fault; strays belong to no chunk, and a whole box has no number."""
     is_stray = fault.chunk == STRAYS
+    time_point = part = None
+    if target is not None and not is_stray:
+        time_point = target.grid(job).chunk(fault.chunk).time_point
+        part = fault.part
+        if job.mode is Mode.CHUNKS:
+            plane = fault.part - PLANES + target.level.offset_xyz[2]
+            part = None if fault.part == DATA else plane
     return {
         "chunk": None if is_stray else fault.chunk,
         "t": time_point,
-        "part": None if is_stray or mode is Mode.CHUNKS else fault.part,
+        "part": part,
         "key": fault.key,
         "error": fault.error,
         "first_seen": fault.first_seen,
@@ -307,10 +335,14 @@ def _fault_fields(fault: Fault, time_point: int | None, mode: Mode) -> dict[str,
     }
 
 
+def _as_text(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+
+
 _Row = tuple[str, str, View, str, tuple[Query, ...], str]
 _CONFIG = (
     '{"token", "channel", "resolution", "extent", "mode", "on_bad", "propagate"}, or a '
-    "configuration of the ingest-client"
+    "configuration of the ingest-client: see GET /v1/ingest/schema/job"
 )
 _ACTIONS: tuple[_Row, ...] = (
     ("POST", "", create_job, "Make an ingest job", (), _CONFIG),
@@ -322,7 +354,7 @@ _ACTIONS: tuple[_Row, ...] = (
         "GET",
         "/<segment:job>/credentials",
         give_uploads,
-        "Addresses to which what is missing can be sent, for an hour",
+        "Addresses to which what is missing, or no use, can be sent, for an hour",
         _UPLOADS,
         "",
     ),
@@ -340,7 +372,16 @@ _ACTIONS: tuple[_Row, ...] = (
 )
 
 ROUTES = tuple(
-    Route(method, f"{root}{rule}", view, summary, dialect=dialect, query=query, body=body)
+    Route(
+        method,
+        f"{root}{rule}",
+        view,
+        summary,
+        dialect=dialect,
+        query=query,
+        body=body,
+        carries_uploads=view is put_part,
+    )
     for root, dialect in (("/ingest", Dialect.INGEST), ("/v1/ingest", Dialect.V1))
     for method, rule, view, summary, query, body in _ACTIONS
 )

@@ -1,101 +1,25 @@
 """``ndlambda ingest`` and a real server in one process; the server builds whenever it is asked."""
 
+import json
 import os
-import re
-import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
-from functions import ingest_build
 from ndlambda import client as nd
-from ndlambda import runtime
-from ndlambda.cli import main
-from ndlambda.local.pump import pump_once
 from ndlambda.space.box import Box
 from tests.support.app import Server, serving
 from tests.support.fake_server import WsgiTransport
+from tests.support.ingest_command import URL, Command, Way
 
-URL = "http://in.test"
 SHAPE = (150, 300, 520)
 CHUNKS = 2
 CREATE = "--token demo --channel em --create"
-
-
-class KilledError(Exception):
-    """The process of the command ended here."""
-
-
-@dataclass
-class Way:
-    """The network; ``left`` PUTs get through before the command is killed."""
-
-    server: Server
-    left: int | None = None
-    sent: list[tuple[str, str]] = field(default_factory=list)
-
-    def send(self, request: nd.Request) -> nd.Answer:
-        path = request.url.removeprefix(URL)
-        if request.method == "PUT":
-            if self.left == 0:
-                raise KilledError
-            if self.left is not None:
-                self.left -= 1
-        if request.method == "GET" and re.fullmatch(r"/v1/ingest/[0-9a-f]{16}", path):
-            runtime.install(self.server.runtime)
-            while pump_once(self.server.runtime.ingest_queue, ingest_build.handler):
-                pass
-        self.sent.append((request.method, path))
-        return WsgiTransport(self.server.app).send(request)  # type: ignore[arg-type]
-
-    def puts(self) -> int:
-        return sum(method == "PUT" for method, _ in self.sent)
-
-
-@dataclass
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def job(self) -> str:
-        found = re.search(r"\b[0-9a-f]{16}\b", self.err + self.out)
-        assert found, self.err + self.out
-        return found[0]
-
-
-@dataclass
-class Command:
-    server: Server
-
-    def __call__(self, line: str, way: Way | None = None) -> Outcome:
-        result = CliRunner().invoke(
-            main,
-            ["ingest", *shlex.split(line)],
-            obj=way or Way(self.server),
-            env={
-                "NDLAMBDA_URL": URL,
-                "NDLAMBDA_KEY": self.server.keys["alice"],
-                "NDLAMBDA_DATA": "",
-            },
-        )
-        if result.exception is not None and not isinstance(
-            result.exception, SystemExit | KilledError
-        ):
-            raise result.exception
-        return Outcome(result.exit_code, result.stdout, result.stderr)
-
-    def stored(self, token: str = "demo", channel: str = "em") -> np.ndarray:
-        way: Any = WsgiTransport(self.server.app)  # type: ignore[arg-type]
-        client = nd.connect(URL, self.server.keys["alice"], transport=way)
-        return client.volume(token, channel)[:]
 
 
 @pytest.fixture
@@ -200,7 +124,7 @@ def test_verify_later_names_what_was_changed(run, stack):
     job = run(f"a.npy {CREATE}").job
     fine = run(f"verify {job} --json")
     assert (fine.code, '"differences": []' in fine.out) == (0, True)
-    way: Any = WsgiTransport(run.server.app)  # type: ignore[arg-type]
+    way: Any = WsgiTransport(run.server.app)
     client = nd.connect(URL, run.server.keys["alice"], transport=way)
     client.volume("demo", "em").write(Box((7, 7, 7), (8, 8, 8)), np.full((1, 1, 1), 255, np.uint8))
     changed = run(f"verify {job}")
@@ -217,7 +141,7 @@ def test_labels_are_widened(run, tmp_path):
     done = run("labels.npy --token demo --channel ids --create --annotation --verify")
     assert done.code == 0, done.err
     assert np.array_equal(run.stored(channel="ids"), labels)
-    way: Any = WsgiTransport(run.server.app)  # type: ignore[arg-type]
+    way: Any = WsgiTransport(run.server.app)
     client = nd.connect(URL, run.server.keys["alice"], transport=way)
     assert client.annotations("demo", "ids").ids().tolist() == [7]
 
@@ -248,17 +172,70 @@ def test_a_damaged_slice_stops_and_goes_on_when_it_is_mended(run, damaged, tmp_p
 
 
 @pytest.mark.parametrize("policy", ["zero", "skip"])
-def test_what_cannot_be_read_is_told_and_left_to_the_policy(run, damaged, policy):
-    done = run(f"slices {CREATE} --on-bad {policy}")
+def test_only_the_slice_that_cannot_be_read_is_left_out_and_can_be_mended(
+    run, damaged, tmp_path, policy
+):
+    """Was seen to fail (z 64 to 70 left out) when a slab was read or left out as a whole."""
+    done = run(f"slices {CREATE} --on-bad {policy} --verify")
     assert done.code == 0, done.err
     assert "COMPLETE_WITH_ERRORS" in done.out
-    assert "z 64:70" in done.err
-    assert "0066.png" in done.err
-    assert "It did not come." in run(f"errors {done.job}").out
-    assert '"error"' in run(f"errors {done.job} --json").out
-    assert np.array_equal(run.stored()[:64], damaged[:64])
-    assert not run.stored()[64:].any()
+    assert "z 66: slices/0066.png cannot be read" in done.err
+    (fault,) = json.loads(run(f"errors {done.job} --json").out)
+    assert (fault["t"], fault["part"]) == (0, 66)
+    assert "slices/0066.png cannot be read" in fault["error"]
+    expected = damaged.copy()
+    expected[66] = 0
+    assert np.array_equal(run.stored(), expected)
     assert run(f"verify {done.job}").code == 0
+
+    Image.fromarray(damaged[66]).save(tmp_path / "slices" / "0066.png")
+    way = Way(run.server)
+    mended = run(f"slices --token demo --channel em --job {done.job} --verify", way)
+    assert mended.code == 0, mended.err
+    assert " COMPLETE, " in mended.out
+    assert way.puts() == 1, "only the boxes of that slab"
+    assert np.array_equal(run.stored(), damaged)
+    assert json.loads(run(f"errors {done.job} --json").out) == []
+
+
+def test_slices_of_another_size_and_without_a_header_are_named_one_by_one(run, damaged, tmp_path):
+    Image.fromarray(damaged[3]).save(tmp_path / "slices" / "0066.png")
+    (tmp_path / "slices" / "0000.png").write_bytes(b"")
+    Image.fromarray(damaged[9, 1:]).save(tmp_path / "slices" / "0009.png")
+    (tmp_path / "slices" / "0011.png").unlink()
+    (tmp_path / "slices" / "0011.png").symlink_to("nowhere")
+    assert run(f"slices {CREATE}").code != 0, "with the policy to fail nothing begins"
+    done = run(f"slices {CREATE} --on-bad zero")
+    assert done.code == 0, done.err
+    faults = json.loads(run(f"errors {done.job} --json").out)
+    assert [fault["part"] for fault in faults] == [0, 9, 11]
+    assert "50x39 of uint8, not 50x40 of uint8" in faults[1]["error"]
+    expected = damaged.copy()
+    expected[66] = damaged[3]
+    expected[[0, 9, 11]] = 0
+    assert np.array_equal(run.stored(), expected)
+
+
+def test_who_runs_the_same_command_at_once_may_finish_it(run, stack):
+    """Was seen to fail (exit code 5) when a job that others completed ended the command."""
+    refused: list[int] = []
+    alone = Lock()
+
+    class Overtaken(Way):
+        def send(self, request: nd.Request) -> nd.Answer:
+            if request.method != "PUT":
+                return super().send(request)
+            with alone:
+                super().send(request)
+                self.build()
+                answer = super().send(request)
+            refused.extend([answer.status] if answer.status >= 300 else [])
+            return answer
+
+    done = run(f"a.npy {CREATE} --verify", Overtaken(run.server))
+    assert done.code == 0, done.err
+    assert refused == [409]
+    assert np.array_equal(run.stored(), stack)
 
 
 def test_jobs_are_listed_shown_cancelled_and_retried(run, stack):
@@ -272,6 +249,13 @@ def test_jobs_are_listed_shown_cancelled_and_retried(run, stack):
     refused = run(f"cancel {job}")
     assert (refused.code, "is complete" in refused.err) == (5, True)
     assert run("status 0123456789abcdef").code == 3
+
+
+def test_folders_that_are_no_jobs_are_listed_for_their_owner(run, monkeypatch: pytest.MonkeyPatch):
+    run.server.runtime.drop.waiting.note("drop/tk/em/", "It has no slices.")
+    assert "It has no slices." not in run("list").out
+    monkeypatch.setitem(run.server.keys, "alice", run.server.keys["admin"])
+    assert "It has no slices." in run("list").out
 
 
 def test_a_plan_asks_no_server(run, stack):
@@ -297,3 +281,24 @@ def test_options_of_creation_without_it_are_refused(run, stack):
     refused = run("a.npy --token demo --channel em --public")
     assert refused.code == 2
     assert "--public: only with --create" in refused.err
+
+
+def test_a_server_that_is_away_is_told_of_at_once(run, stack):
+    """On the terminal, once, though each of several threads asks again. Seen to fail without
+    ``told``: nothing was said for three minutes."""
+
+    class Flaky(Way):
+        """Every part is lost once."""
+
+        def send(self, request: nd.Request) -> nd.Answer:
+            call = (request.method, request.url.removeprefix(URL))
+            if request.method == "PUT" and call not in self.sent:
+                self.sent.append(call)
+                raise ConnectionError("Connection refused")
+            return super().send(request)
+
+    done = run(f"a.npy {CREATE}", Flaky(run.server))
+    assert done.code == 0, done.err
+    assert np.array_equal(run.stored(), stack)
+    told = "The server does not answer (Connection refused); trying again until about "
+    assert done.err.count(told) == 1

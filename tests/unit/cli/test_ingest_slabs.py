@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ingest_queue.grid import ChunkGrid
-from ndlambda.cli.ingest_slabs import MOST_THREADS, Memory, Slabs
+from ndlambda.cli.ingest_slabs import MOST_THREADS, BadPlane, Memory, Slabs, _SpooledSlab
 from ndlambda.errors import MalformedBodyError
 from ndlambda.space.box import Box
 
@@ -50,8 +50,8 @@ def stack():
     return Stack(np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8))
 
 
-def refuse(chunks, error):
-    raise error
+def refuse(planes):
+    raise AssertionError(planes)
 
 
 def slabs(stack, most_bytes, on_unreadable=refuse, dtype="u1"):
@@ -83,17 +83,31 @@ def test_many_planes_are_read_in_pieces(stack):
     assert stack.calls == [(0, 0, 2), (0, 2, 4), (0, 4, 6)]
 
 
-def test_chunks_that_cannot_be_read_are_told_and_the_others_come(stack):
+@pytest.mark.parametrize("most_bytes", [1, MB])
+def test_only_planes_that_cannot_be_read_are_zeros(stack, most_bytes):
     stack.bad = 7
     told = []
-    ready = slabs(stack, MB, lambda chunks, error: told.append((chunks, error.message)))
-    numbers = [each.chunk.number for each in ready.ready(range(GRID.count))]
-    ((chunks, message),) = [each for each in told if each[0][0].time_point == 4]
-    assert message == "plane is damaged"
-    assert {chunk.box.start_xyz[2] for chunk in chunks} == {8}
-    assert sorted(numbers + [chunk.number for each, _ in told for chunk in each]) == list(
-        range(GRID.count)
-    )
+    whole = np.full((2, *BOX.shape_zyx), 255, np.uint8)
+    for ready in slabs(stack, most_bytes, told.extend).ready(range(GRID.count)):
+        if ready.chunk.box.start_xyz[2] == 8:
+            assert told, "planes are told before the chunks that lack them"
+        where = ready.chunk.box.slices_zyx(CORNER)
+        whole[(ready.chunk.time_point - 4, *where)] = ready.load()
+    expected = stack.voxels_tzyx.copy()
+    expected[:, 7] = 0
+    assert np.array_equal(whole, expected)
+    z = CORNER[2] + 7
+    assert told == [BadPlane(4, z, "plane is damaged"), BadPlane(5, z, "plane is damaged")]
+
+
+def test_a_full_disk_is_not_taken_for_a_bad_plane(stack, monkeypatch):
+    monkeypatch.setattr(_SpooledSlab, "put", fail)
+    with pytest.raises(OSError, match="No space left"):
+        list(slabs(stack, 1).ready(range(GRID.count)))
+
+
+def fail(*_: object) -> None:
+    raise OSError(28, "No space left on device")
 
 
 def test_threads_depend_on_what_a_chunk_needs():

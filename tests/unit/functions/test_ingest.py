@@ -77,4 +77,18 @@ def test_calls_are_built_and_others_are_done_with(monkeypatch: pytest.MonkeyPatc
     good = '{"v": 1, "job": "abc", "gen": 2, "chunk": 3}'
     event = sqs(good, "no JSON", '{"v": 2}', '{"v": 1, "job": 1, "gen": 2, "chunk": 3}')
     assert ingest_build.handler(event) == {"batchItemFailures": []}
-    assert built == [("abc", 2, 3)]
+    assert built == [("abc", 2, 3, 1)]
+
+
+@pytest.mark.parametrize(("told", "count", "attempt"), [(None, 3, 3), (2, 1, 2), (2, 4, 4)])
+def test_a_call_that_comes_back_is_another_try(
+    monkeypatch: pytest.MonkeyPatch, told: int | None, count: int, attempt: int
+):
+    built: list[tuple[Any, ...]] = []
+    ingest = SimpleNamespace(build=lambda *call: built.append(call))
+    monkeypatch.setattr(runtime, "current", lambda: SimpleNamespace(ingest=ingest))
+    call = {"v": 1, "job": "abc", "gen": 2, "chunk": 3} | ({} if told is None else {"try": told})
+    event = sqs(json.dumps(call))
+    event["Records"][0]["attributes"] = {"ApproximateReceiveCount": str(count)}
+    assert ingest_build.handler(event) == {"batchItemFailures": []}
+    assert built == [("abc", 2, 3, attempt)]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingest_queue.keys import Dropped, Kind, job_folder, parse, part_key, token_folder
+from ingest_queue.keys import Dropped, Kind, is_folder, job_folder, parse, part_key, token_folder
 
 JOB = "0123456789abcdef"
 FOLDER = token_folder("tk", "em")
@@ -20,11 +20,18 @@ FOLDER = token_folder("tk", "em")
         ("0042", {"kind": Kind.STRAY}),
         ("-1.png", {"kind": Kind.STRAY}),
         ("section/0042.tif", {"kind": Kind.STRAY}),
+        ("time0001/more/0042.tif", {"kind": Kind.STRAY}),
         ("time0001/_DONE", {"kind": Kind.STRAY}),
     ],
 )
 def test_files_of_a_folder(name: str, expected: dict):
     assert parse(FOLDER + name) == Dropped(FOLDER + name, folder=FOLDER, **expected)
+
+
+@pytest.mark.parametrize(("key", "folder"), [("0042.tif", "drop/"), ("tk/0042.tif", "drop/tk/")])
+def test_files_beside_the_folders_of_channels_are_strays(key: str, folder: str):
+    assert parse(f"drop/{key}") == Dropped(f"drop/{key}", Kind.STRAY, folder)
+    assert not is_folder(folder)
 
 
 def test_uploads_of_a_job():
@@ -39,9 +46,10 @@ def test_uploads_of_a_job():
     "key",
     [
         "em/0042.tif",
-        "drop/0042.tif",
-        "drop/tk/0042.tif",
-        "drop/tk/em/a/b/0042.tif",
+        "drop/.0042.tif",
+        "drop/tk/em/a/.b/0042.tif",
+        "drop/tk/em/Thumbs.db",
+        "drop/tk/desktop.ini",
         "drop/tk/em/.0042.tif",
         "drop/tk/.em/0042.tif",
         "drop/tk/em/0042.tif.part",

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ingest_queue.chunk_state import Part
 from ingest_queue.grid import Chunk
-from ingest_queue.ledger import Part
 from ingest_queue.parts import PartReader
 from ndlambda.errors import DataTypeMismatchError
 from ndlambda.model.catalog import Channel
@@ -20,7 +20,7 @@ COLOURS = np.random.default_rng(3).integers(0, 255, (8, 9, 4), dtype=np.uint8)
 @pytest.mark.parametrize("lossless", [True, False])
 @pytest.mark.parametrize("kind", [ChannelType.IMAGE, ChannelType.ANNOTATION])
 def test_slices_of_labels_must_not_be_lossy(tmp_path, lossless, kind):
-    """Seen to fail with the question of ``is_lossy`` taken out: other labels were read."""
+    """Seen to fail with the look at ``lossy`` taken out: other labels were read."""
     buffer = io.BytesIO()
     Image.fromarray(COLOURS).save(buffer, "WEBP", lossless=lossless, exact=True)
     drop = DiskObjectStore(tmp_path, fsync=False)

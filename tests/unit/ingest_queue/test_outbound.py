@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from ingest_queue.outbound import Bounds, HttpReader, is_public, resolve_name, split_url
+from ingest_queue.outbound import Bounds, HttpReader, OwnBucket, is_public, resolve_name, split_url
+from ingest_queue.remote import S3_URL, RemoteFiles
 from ndlambda.errors import (
     InvalidArgumentError,
     NotFoundError,
@@ -24,6 +25,7 @@ PRIVATE = [
     "127.0.0.1",
     "127.9.9.9",
     "169.254.169.254",
+    "192.0.0.192",
     "172.16.0.1",
     "192.0.0.1",
     "192.168.1.1",
@@ -94,7 +96,7 @@ def resolving(*addresses: str) -> Callable[[str, int], list[str]]:
 
 
 def local(server: Server, **more: object) -> HttpReader:
-    return HttpReader([f"127.0.0.1:{server.port}"], **more)  # type: ignore[arg-type]
+    return HttpReader([f"127.0.0.1:{server.port}"], **more)
 
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcd"
@@ -272,3 +274,71 @@ def test_names_that_cannot_be_are_refused():
 
 def test_addresses_are_given_once():
     assert resolve_name("127.0.0.1", 80) == ["127.0.0.1"]
+
+
+# --- our own bucket ----------------------------------------------------------------------------
+
+LOOKALIKE = "http://store.lab:8333"
+"""A look-alike of S3 that asks for no credentials; its operator allowed to read from there."""
+
+
+def lab_files(endpoint: str = LOOKALIKE) -> RemoteFiles:
+    own = OwnBucket("mine", endpoint)
+    http = HttpReader(["store.lab:8333", "10.0.0.9"], resolve=pytest.fail, own=own)
+    return RemoteFiles(http, s3_url=f"{endpoint}/{{bucket}}/{{key}}" if endpoint else S3_URL)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://mine/pr/em",
+        "http://store.lab:8333/mine/pr/em",
+        "http://store.lab:8333//mine/pr/em",
+        "http://store.lab:8333/%6dine/pr/em",
+        "http://STORE.lab./mine",
+        "http://10.0.0.9/mine/pr/em",
+        "https://mine.s3.amazonaws.com/pr/em",
+        "https://mine.s3.eu-west-1.amazonaws.com/pr",
+        "https://s3.eu-west-1.amazonaws.com/mine/pr",
+    ],
+)
+def test_our_own_bucket_is_never_read(url: str):
+    """Seen to fail where only the hosts of addresses are looked at."""
+    files = lab_files()
+    with pytest.raises(PermissionDeniedError, match="own bucket"):
+        files.check(url)
+    with pytest.raises(PermissionDeniedError, match="own bucket"):
+        files.read(f"{url}/0001.png", 10)
+
+
+def test_our_own_bucket_on_aws_is_never_read():
+    with pytest.raises(PermissionDeniedError, match="own bucket"):
+        lab_files("").check("s3://mine/pr/em")
+
+
+@pytest.mark.parametrize(
+    "url", ["s3://theirs/mine", "http://store.lab:8333/theirs/mine", "https://mine.org/mine/em"]
+)
+def test_other_buckets_and_hosts_of_the_same_name_are_read(url: str):
+    assert lab_files().check(url) == url
+
+
+@pytest.mark.parametrize(
+    "path", ["../mine/em", "a/../../mine", "./em", "%2e%2e/mine", "a%2F..%2F..%2Fmine", "..%5Cmine"]
+)
+@pytest.mark.parametrize("root", ["s3://theirs", "http://store.lab:8333/theirs"])
+def test_a_path_that_leads_upwards_is_refused(root: str, path: str):
+    """Seen to fail where a path is taken as it is: a server may follow it to another bucket."""
+    with pytest.raises(InvalidArgumentError, match="segment"):
+        lab_files().check(f"{root}/{path}")
+
+
+def test_a_redirect_to_our_own_bucket_is_refused():
+    with answering(OK) as inner:
+        to = f"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{inner.port}/mine/a\r\n\r\n"
+        with answering(to.encode()) as outer:
+            hosts = [f"127.0.0.1:{server.port}" for server in (inner, outer)]
+            reader = HttpReader(hosts, own=OwnBucket("mine", f"http://127.0.0.1:{inner.port}"))
+            with pytest.raises(PermissionDeniedError, match="own bucket"):
+                reader.read(f"http://127.0.0.1:{outer.port}/a", 10)
+        assert inner.asked == []

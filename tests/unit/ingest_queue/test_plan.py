@@ -1,5 +1,6 @@
 """The plan counts what an ingest does, no less."""
 
+import io
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ingest_queue.grid import ChunkGrid
-from ingest_queue.job import Mode, State
-from ingest_queue.plan import PER_CHUNK, PRICES, Sample, make_plan
+from ingest_queue.job import Job, Mode, State
+from ingest_queue.plan import PER_CHUNK, PER_SLAB, PER_SLICE, PRICES, Sample, make_plan
 from ndlambda.client import bodies
 from ndlambda.space.box import Box
 from ndlambda.stores.ports import Overwrite
@@ -55,33 +57,48 @@ def world(tmp_path: Path) -> Iterator[IngestWorld]:
     made.close()
 
 
-def test_an_ingest_makes_no_more_requests_than_the_plan_counts(world):
-    job = world.create(mode=Mode.CHUNKS)
-    grid = world.process().ingest.target(job).grid(job)
+@pytest.mark.parametrize("mode", Mode)
+def test_an_ingest_makes_no_more_requests_than_the_plan_counts(world, mode):
+    job = world.create(mode=mode)
+    target = world.process().ingest.target(job)
+    grid = target.grid(job)
     assert grid.count > 3
-    plan = make_plan(grid, 1, SAMPLE, 1e6)
+    plan = make_plan(grid, target.supercuboid_xyz, 1, SAMPLE, 1e6)
     counts: Counter[str] = Counter()
     process = world.process(wrap=lambda name, port: Counting(name, port, counts))
-    rng = np.random.default_rng(1)
-    for chunk in grid.chunks():
-        body = bodies.encode_array(rng.integers(1, 9, chunk.box.shape_zyx, dtype=np.uint8))
-        key = f"{job.folder}{chunk.number:012x}/data.blosc"
+    for key, body in uploads(job, grid):
         counts["S3 PUT"] += 1
         world.drop_store.put(key, body, Overwrite())
         process.drop.notice(key)
     world.pump(process)
     assert process.ingest.ledger.get(job.id).state is State.COMPLETE
+    assert counts["S3 PUT"] <= plan.uploads + 2 * grid.count + plan.objects
     once = 10  # for the job, not for a chunk
     planned = {line.name: line.count for line in plan.lines}
     for kind, count in counts.items():
         assert count <= planned[kind] + once, kind
-        if kind != "SQS request":  # S3 and the receivers make five of six, and none of them here
+        if kind != "SQS request":  # S3 and the receivers make the others, and none of them here
             assert planned[kind] <= 3 * count, f"{kind}: not much more either"
+
+
+def uploads(job: Job, grid: ChunkGrid) -> Iterator[tuple[str, bytes]]:
+    """Iterate over keys and contents of all parts of a job."""
+    rng = np.random.default_rng(1)
+    for chunk in grid.chunks():
+        folder = f"{job.folder}{chunk.number:012x}"
+        voxels = rng.integers(1, 9, chunk.box.shape_zyx, dtype=np.uint8)
+        if job.mode is Mode.CHUNKS:
+            yield f"{folder}/data.blosc", bodies.encode_array(voxels)
+            continue
+        for z, plane in zip(chunk.parts, voxels, strict=True):
+            file = io.BytesIO()
+            Image.fromarray(plane).save(file, "PNG", compress_level=1)
+            yield f"{folder}/{z:06d}.png", file.getvalue()
 
 
 def test_lines_are_counts_times_prices():
     grid = ChunkGrid.of_chunks(Box((0, 0, 0), (1024, 1024, 128)), (0, 2), (256, 256, 32))
-    plan = make_plan(grid, 2, SAMPLE, 1e5)
+    plan = make_plan(grid, (256, 256, 32), 2, SAMPLE, 1e5)
     voxel_bytes = 1024 * 1024 * 128 * 2 * 2
     assert (plan.uploads, plan.objects) == (16, 128)
     assert (plan.voxel_bytes, plan.upload_bytes) == (voxel_bytes, voxel_bytes // 2)
@@ -92,3 +109,11 @@ def test_lines_are_counts_times_prices():
     assert puts == 16 * PER_CHUNK["S3 PUT"] + 128
     assert plan.dollars == pytest.approx(sum(line.dollars for line in plan.lines))
     assert plan.requests < sum(line.count for line in plan.lines)
+
+
+def test_slices_are_counted_one_by_one_and_as_slabs():
+    grid = ChunkGrid.of_slices(Box((0, 0, 0), (1024, 1024, 128)), (0, 2), (256, 256, 32), 0)
+    plan = make_plan(grid, (256, 256, 32), 2, SAMPLE, 1e5)
+    assert (plan.uploads, plan.objects) == (256, 2 * 4 * 16)
+    puts = next(line.count for line in plan.lines if line.name == "S3 PUT")
+    assert puts == 256 * PER_SLICE["S3 PUT"] + 8 * PER_SLAB["S3 PUT"] + 128

@@ -14,7 +14,7 @@ from tests.support.faults import Crash, Faulty
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make trees of few numbers high."""
-    monkeypatch.setattr(set_tree, "_WAYS", 4)
+    monkeypatch.setattr(set_tree, "WAYS", 4)
 
 
 @pytest.fixture

@@ -1,11 +1,13 @@
 """Files that are copied into the folder are told of once they have come to rest."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from functions.s3_drop import keys_of
+from ndlambda.local import drop_folder
 from ndlambda.local.drop_folder import DropFolder
 from tests.support.catalog_world import Clock
 
@@ -45,7 +47,8 @@ def test_a_file_is_told_of_when_it_has_not_changed_for_a_second(tmp_path: Path, 
     clock.advance(5)
     assert watch.look() == 0
     (folder / "0001.tif").write_bytes(b"another")
-    watch.look()
+    clock.advance(5)  # what is written over in place does not change its folder
+    assert watch.look() == 0
     clock.advance(1)
     assert watch.look() == 1
 
@@ -72,19 +75,90 @@ def test_after_a_restart_all_files_are_told_of_anew(tmp_path: Path, folder: Path
         assert queue.take() == ["drop/tk/em/0001.tif"]
 
 
-def test_looks_become_rare_while_nothing_happens(tmp_path: Path, folder: Path):
+def test_a_file_whose_time_was_set_back_is_told_of_again(tmp_path: Path, folder: Path):
+    """As copying programs do: seen to fail with times of modification."""
+    queue, clock = Queue(), Clock()
+    watch = DropFolder(tmp_path, queue, clock)
+    path = folder / "0001.tif"
+    path.write_bytes(b"one")
+    os.utime(path, ns=(1, 1))
+    watch.look()
+    clock.advance(1)
+    assert watch.look() == 1
+    path.write_bytes(b"two")
+    os.utime(path, ns=(1, 1))
+    clock.advance(10)
+    watch.look()
+    clock.advance(1)
+    assert watch.look() == 1
+
+
+def test_done_is_told_of_when_all_of_its_folder_is_at_rest(tmp_path: Path, folder: Path):
+    """Seen to fail without: whoever drags a folder copies ``_DONE`` before the last slices."""
+    other = tmp_path / "drop" / "tk" / "labels"
+    other.mkdir()
+    queue, clock = Queue(), Clock()
+    watch = DropFolder(tmp_path, queue, clock)
+    for path in (folder / "_DONE", folder / "1.png", other / "_DONE"):
+        path.write_bytes(b"")
+    watch.look()
+    clock.advance(0.9)
+    (folder / "time0001").mkdir()
+    slow = folder / "time0001" / "1.png"
+    slow.write_bytes(b"half")
+    watch.look()
+    clock.advance(0.2)
+    assert watch.look() == 2
+    assert queue.take() == ["drop/tk/em/1.png", "drop/tk/labels/_DONE"]
+    clock.advance(0.9)
+    assert watch.look() == 2
+    assert queue.keys == ["drop/tk/em/time0001/1.png", "drop/tk/em/_DONE"]
+
+
+def test_linked_folders_are_looked_into_and_rings_of_them_end(tmp_path: Path, folder: Path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "0001.tif").write_bytes(b"")
+    (folder.parent / "linked").symlink_to(elsewhere)
+    (folder / "ring").symlink_to(tmp_path / "drop")
+    (folder / "0002.tif").symlink_to(tmp_path / "nothing")
+    os.mkfifo(folder / "0003.tif")
+    queue, clock = Queue(), Clock()
+    watch = DropFolder(tmp_path, queue, clock)
+    watch.look()
+    clock.advance(1)
+    watch.look()
+    assert "drop/tk/linked/0001.tif" in queue.take()
+
+
+def test_nothing_but_folders_is_looked_at_while_nothing_comes(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    looked_at = []
+    read = drop_folder._entries
+    monkeypatch.setattr(
+        drop_folder, "_entries", lambda path, name: looked_at.append(name) or read(path, name)
+    )
     clock = Clock()
     watch = DropFolder(tmp_path, Queue(), clock)
-    pauses = []
-    for _ in range(8):
+    watch.look()
+    looked_at.clear()
+    for _ in range(9):
+        clock.advance(1)
         watch.look()
-        pauses.append(watch.pause_s)
-        clock.advance(watch.pause_s)
-    assert pauses == sorted(pauses)
-    assert pauses[-1] == 10
+        assert watch.pause_s == 1
+    assert looked_at == []
     (folder / "0001.tif").write_bytes(b"")
     watch.look()
-    assert watch.pause_s == 0.5
+    assert looked_at == ["drop", "drop/tk", "drop/tk/em"]
+    assert watch.pause_s == 0.25
+
+
+def test_a_long_look_is_followed_by_a_long_pause(tmp_path: Path, folder: Path):
+    clock = Clock()
+    watch = DropFolder(tmp_path, Queue(), lambda: clock.advance(0.5) or clock())
+    watch.look()
+    assert watch.pause_s == 10
 
 
 def test_a_folder_that_is_not_there_is_empty(tmp_path: Path):

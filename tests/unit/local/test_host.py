@@ -98,6 +98,18 @@ def test_a_request_in_the_works_is_answered(make_host, number):
     assert signal.getsignal(number) == before
 
 
+def test_a_process_that_ends_heeds_no_further_signals(make_host):
+    """Seen to fail when handlers were put back: the second signal then ended the process."""
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    try:
+        make_host(lambda environ, start: [b""]).run(stop, ending=True)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGINT, before[1])
+
+
 def test_a_signal_while_a_connection_is_read_neither_cuts_it_nor_is_lost(make_host, monkeypatch):
     receive = HTTPChannel.received
 

@@ -2,6 +2,10 @@ import threading
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
+from functions import ingest_build, s3_drop
+from ndlambda.local import pump as pump_module
 from ndlambda.local.pump import Pump, pump_once
 from ndlambda.stores.ports import Message
 
@@ -15,8 +19,8 @@ class Queue:
         self.acknowledged: list[str] = []
 
     def receive(self, limit=10, visibility_s=60):
-        self.asked.set()
         taken, self.messages = self.messages, []
+        self.asked.set()
         return taken
 
     def ack(self, receipts):
@@ -28,6 +32,7 @@ def world(**parts):
     idle = {
         "settings": SimpleNamespace(store="aws", data=Path("nowhere")),
         "drop": SimpleNamespace(sweep=lambda: 0),
+        "fetcher": SimpleNamespace(sweep=lambda: 0),
         "ingest": SimpleNamespace(sweeper=SimpleNamespace(sweep_all=lambda: 0)),
         **{f"{name}_queue": Queue() for name in ("erase", "propagate", "drop", "ingest")},
     }
@@ -69,6 +74,112 @@ def test_the_pump_outlives_any_fault():
         pump.stop()
 
 
+def test_a_sweep_that_fails_does_not_keep_the_others():
+    """Seen to fail when all were one piece of work: a folder closed to us ended all sweeps."""
+    swept = threading.Event()
+
+    def sweep():
+        message = "a folder that cannot be read"
+        raise OSError(message)
+
+    service = SimpleNamespace(resend_pending=sweep)
+    sweeper = SimpleNamespace(sweep_all=swept.set)
+    pump = Pump(
+        world(
+            erasure=service,
+            propagation=service,
+            drop=SimpleNamespace(sweep=sweep),
+            ingest=SimpleNamespace(sweeper=sweeper),
+        )
+    )
+    pump.start()
+    try:
+        assert swept.wait(30)
+    finally:
+        pump.stop()
+
+
+def test_who_has_worked_wakes_the_others(monkeypatch: pytest.MonkeyPatch):
+    """Seen to fail where each waits for its own time: nobody is asked twice in ten minutes."""
+    monkeypatch.setattr(pump_module, "_IDLE_S", 600)
+    drop, ingest, built = Queue(), Queue(), threading.Event()
+
+    def notice(event, context):
+        assert ingest.asked.wait(30)  # woken by the schedule, too, and found nothing
+        ingest.messages.append(Message("chunk", "receipt", "{}", 1))
+        return {}
+
+    def build(event, context):
+        built.set()
+        return {}
+
+    def resend_pending():
+        assert drop.asked.wait(30)
+        assert ingest.asked.wait(30)
+        ingest.asked.clear()
+        drop.messages.append(Message("slice", "receipt", "{}", 1))
+        return 1
+
+    monkeypatch.setattr(s3_drop, "handler", notice)
+    monkeypatch.setattr(ingest_build, "handler", build)
+    service = SimpleNamespace(resend_pending=resend_pending)
+    idle = SimpleNamespace(resend_pending=lambda: 0)
+    pump = Pump(
+        world(erasure=service, propagation=idle, drop_queue=drop, ingest_queue=ingest), builders=1
+    )
+    pump.start()
+    try:
+        assert built.wait(30)
+    finally:
+        pump.stop()
+
+
+def test_what_comes_while_a_worker_looks_does_not_lie_until_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Seen to fail where a worker that found nothing waits, whatever was done meanwhile."""
+    monkeypatch.setattr(pump_module, "_IDLE_S", 600)
+    told, built = threading.Event(), threading.Event()
+
+    class Slow(Queue):
+        def receive(self, limit=10, visibility_s=60):
+            taken = super().receive()
+            assert told.wait(30)
+            return taken
+
+    class Telling(Queue):
+        def receive(self, limit=10, visibility_s=60):
+            taken = super().receive()
+            if not taken:  # so all were told of the one before
+                told.set()
+            return taken
+
+    ingest, drop = Slow(), Telling(Message("slice", "receipt", "{}", 1))
+
+    def notice(event, context):
+        assert ingest.asked.wait(30)
+        ingest.messages.append(Message("chunk", "receipt", "{}", 1))
+        return {}
+
+    def build(event, context):
+        built.set()
+        return {}
+
+    monkeypatch.setattr(s3_drop, "handler", notice)
+    monkeypatch.setattr(ingest_build, "handler", build)
+    # The schedule tells everybody, too: not before the end.
+    service = SimpleNamespace(resend_pending=lambda: built.wait(30))
+    pump = Pump(
+        world(erasure=service, propagation=service, drop_queue=drop, ingest_queue=ingest),
+        builders=1,
+    )
+    pump.start()
+    try:
+        assert built.wait(30)
+    finally:
+        pump.stop()
+
+
 def test_builders_take_one_message_each_and_hide_it_for_long():
     """A task may take minutes; its neighbours in a batch would be delivered again meanwhile."""
     taken = []
@@ -90,3 +201,25 @@ def test_builders_take_one_message_each_and_hide_it_for_long():
     finally:
         pump.stop()
     assert taken[0] == (1, 900)
+
+
+def test_files_that_have_expired_are_deleted_while_the_pump_runs(tmp_path, monkeypatch):
+    swept = threading.Event()
+    counts = iter([2, 0])
+
+    def sweep(self):
+        count = next(counts)
+        if not count:
+            swept.set()
+        return count
+
+    monkeypatch.setattr(pump_module.Expiry, "sweep", sweep)
+    disk = SimpleNamespace(store="disk", data=tmp_path)
+    idle = SimpleNamespace(resend_pending=lambda: 0)
+    parts = {"settings": disk, "objects": None, "erasure": idle, "propagation": idle}
+    pump = Pump(world(**parts), builders=1)
+    pump.start()
+    try:
+        assert swept.wait(10), "one that found something looks again at once"
+    finally:
+        pump.stop()

@@ -167,7 +167,7 @@ def test_missing_and_short_knossos_cubes_are_named(tmp_path):
     with pytest.raises(MalformedBodyError, match=r"x0001_y0000_z0000\.raw"):
         stack(open_source(tmp_path))
     cube.unlink()
-    with pytest.raises(InvalidArgumentError, match=r"x0001_y0000_z0000\.raw is missing"):
+    with pytest.raises(NotFoundError, match=r"x0001_y0000_z0000\.raw is missing"):
         stack(open_source(tmp_path))
     zeros = stack(open_source(tmp_path, Options(gaps=Gaps.ZERO)))[0]
     assert zeros[..., :128].all()

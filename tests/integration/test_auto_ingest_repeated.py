@@ -1,0 +1,134 @@
+"""autoIngest asked for again: after a crash anywhere, at the same time, after a failing store."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ndlambda import runtime
+from ndlambda.errors import DatasetNotFoundError, UpstreamError
+from ndlambda.web.app import App
+from tests.support.app import Server, serving
+from tests.support.auto_ingest import SUCCESS, channel, post, request, text
+from tests.support.faults import Crash, FaultPlan, Faulty
+
+URL = "http://brain.example"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with serving(tmp_path / "data", ingest_user_jobs=0) as made:
+        yield made
+
+
+@pytest.fixture
+def plan(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultPlan]:
+    """Let the server's stores be used under a plan, by which nothing dies yet."""
+    plan, stores = FaultPlan(None), runtime._stores
+
+    def faulty(settings: Any) -> Any:
+        objects, drop, table, open_queue = stores(settings)
+        return objects, drop, Faulty(table, plan), lambda name: Faulty(open_queue(name), plan)
+
+    monkeypatch.setattr(runtime, "_stores", faulty)
+    living = server.runtime
+    server.runtime = runtime.build(server.settings)
+    server.app = App(server.runtime)
+    yield plan
+    server.runtime.close()
+    server.runtime = living
+
+
+def volume(number: int) -> dict[str, Any]:
+    """Give a request for a volume of its own, with two channels."""
+    names = {"project_name": f"pj{number}", "token_name": f"tk{number}"}
+    doc = request(URL, dataset={"dataset_name": f"ds{number}"}, project=names)
+    doc["channels"]["more"] = channel(URL, channel_name="more", propagate=1)
+    return doc
+
+
+def jobs_of(server: Server, number: int) -> list[str]:
+    """Give the channels of jobs that are fetched, one for each job."""
+    listed = server.get("/v1/ingest?limit=1000", "alice").get_json()["jobs"]
+    return sorted(
+        job["channel"]
+        for job in listed
+        if job["token"] == f"tk{number}"
+        and job["state"] == "CREATED"
+        and server.runtime.fetcher.find(job["id"]) is not None
+    )
+
+
+def writes(server: Server, plan: FaultPlan) -> list[int]:
+    """Give which operations of a request change something."""
+    for number in (1001, 1002):  # the first one reads more than those that follow
+        plan.log.clear()
+        assert text(post(server, volume(number)), 200) == SUCCESS
+    reads = ("get", "query", "batch_get")
+    return [n for n, name in enumerate(plan.log, 1) if name.rpartition(".")[2] not in reads]
+
+
+def test_what_a_crash_left_half_made_is_finished_by_the_same_request(
+    server: Server, plan: FaultPlan
+):
+    """Dies after each change of a row or queue in turn.
+
+    Seen to fail when requests are not written down: "Channel em already exists."
+    """
+    steps = writes(server, plan)
+    assert len(steps) > 10
+    for step in steps:
+        plan.log.clear()
+        plan.fail_at = step
+        with pytest.raises(Crash):
+            post(server, volume(step))
+        plan.fail_at = None
+        answer = post(server, volume(step))
+        assert jobs_of(server, step) == ["em", "more"]
+        if step == steps[-1]:  # it was finished, only the answer was lost
+            assert text(answer).startswith("Channel em already exists.")
+        else:
+            assert text(answer, 200) == SUCCESS, plan.log
+
+
+def test_another_request_does_not_go_on_with_what_a_crash_left(server: Server, plan: FaultPlan):
+    """Only what is asked for in the same words is what was begun."""
+    plan.fail_at = writes(server, plan)[-4]
+    plan.log.clear()
+    with pytest.raises(Crash):
+        post(server, volume(1))
+    plan.fail_at = None
+    other = volume(1)
+    other["channels"]["em"]["data_url"] = "http://another.example"
+    assert text(post(server, other)).startswith("Channel em already exists.")
+    assert text(post(server, volume(1)), 200) == SUCCESS
+
+
+def test_where_a_store_fails_the_same_request_finishes_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+):
+    """Taking back what was made would fail of the same store."""
+    create = server.runtime.ingest.create
+
+    def fail(view: Any, owner_id: int, spec: Any) -> Any:
+        if spec.channel == "more":
+            message = "It failed."
+            raise UpstreamError(message)
+        return create(view, owner_id, spec)
+
+    monkeypatch.setattr(server.runtime.ingest, "create", fail)
+    assert post(server, volume(1)).status_code == 502
+    monkeypatch.undo()
+    assert text(post(server, volume(1)), 200) == SUCCESS
+    assert jobs_of(server, 1) == ["em", "more"]
+
+
+def test_a_refused_request_is_forgotten_with_what_it_made(tmp_path: Path):
+    with serving(tmp_path / "data", ingest_user_jobs=1) as server:
+        before = server.stored()
+        assert post(server, volume(1)).status_code == 429
+        with pytest.raises(DatasetNotFoundError):
+            server.runtime.catalog.get_dataset("ds1")
+        begun = [row for row in server.stored()["rows"] if "ingest#auto" in row]
+        assert begun == [row for row in before["rows"] if "ingest#auto" in row] == []

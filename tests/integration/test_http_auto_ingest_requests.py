@@ -1,0 +1,239 @@
+"""autoIngest: what may be asked for, by whom, and where nobody may be led."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest_queue.outbound import HttpReader
+from ingest_queue.remote import RemoteFiles
+from ndlambda.errors import (
+    DatasetNotFoundError,
+    PermissionDeniedError,
+    ProjectNotFoundError,
+    TokenNotFoundError,
+)
+from tests.support.app import Server, assert_problem, serving
+from tests.support.auto_ingest import (
+    SUCCESS,
+    Web,
+    begin,
+    channel,
+    errors,
+    fetch,
+    post,
+    request,
+    serving_folder,
+    state,
+    text,
+)
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[Web]:
+    with serving_folder(tmp_path / "web") as made:
+        yield made
+
+
+@pytest.fixture
+def server(tmp_path: Path, web: Web) -> Iterator[Server]:
+    folder = tmp_path / "data"
+    with serving(folder, ingest_allowed_hosts=web.host) as made:
+        yield made
+
+
+# --- where nobody may be led -------------------------------------------------------------------
+
+
+def test_an_address_that_is_not_listed_is_a_fault_and_not_asked(tmp_path: Path, web: Web):
+    web.slices()
+    with serving(tmp_path / "data") as server:
+        job = begin(server, request(web.url))
+        fetch(server)
+        assert state(server, job) == "FAILED"
+        assert "not on the internet" in errors(server, job)[0]["error"]
+    assert web.asked == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://brain.example/",
+        "gopher://brain.example/",
+        "http://alice:secret@brain.example/",
+        "http://brain.example/?x=",
+        "brain.example",
+        "file:///etc",
+        "file://elsewhere/etc",
+        "s3://lab.data.with.dots/x",
+        "s3://evil.example#/x",
+    ],
+)
+def test_an_address_that_is_never_read_is_refused_at_once(server: Server, url: str):
+    with server.unchanged():
+        answer = post(server, request(url), path="/v1/auto-ingest")
+        problem = assert_problem(answer, 422, "ValidationError")
+        assert [each["field"] for each in problem["errors"]] == ["channels.em.data_url"]
+
+
+def test_files_are_read_under_their_roots_only(tmp_path: Path):
+    """Neither by dots, nor by links, nor from pipes."""
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    for folder in (root, outside, tmp_path / "root-of-another"):
+        folder.mkdir()
+        (folder / "a.png").write_bytes(b"abc")
+    (root / "link").symlink_to(outside)
+    (root / "link.png").symlink_to(outside / "a.png")
+    files = RemoteFiles(HttpReader(), [root])
+    assert files.read((root / "a.png").as_uri(), 3) == b"abc"
+    for path in ("link/a.png", "link.png", "../outside/a.png", "../root-of-another/a.png"):
+        with pytest.raises(PermissionDeniedError):
+            files.read(f"{root.as_uri()}/{path}", 10)
+    with pytest.raises(PermissionDeniedError):
+        files.read(f"{root.as_uri()}/%2e%2e/outside/a.png", 10)
+    with pytest.raises(PermissionDeniedError):
+        RemoteFiles(HttpReader()).read((root / "a.png").as_uri(), 10)
+
+
+# --- what is asked for -------------------------------------------------------------------------
+
+
+def test_all_that_is_wrong_is_said_at_once(server: Server):
+    doc = request("http://brain.example", datatype="uint13", file_type="gif", surprise=1)
+    doc["dataset"] |= {"imagesize": [1, 2], "dataset_name": 3}
+    del doc["project"]["project_name"]
+    doc["channels"]["other"] = 7
+    with server.unchanged():
+        answer = post(server, doc, path="/v1/auto-ingest")
+        named = {each["field"] for each in assert_problem(answer, 422, "ValidationError")["errors"]}
+        assert named == {
+            "dataset.imagesize",
+            "dataset.dataset_name",
+            "project.project_name",
+            "channels.em.file_type",
+            "channels.em.surprise",
+            "channels.other",
+        }
+        assert text(post(server, doc)).startswith("FAILED. There was an error in the information")
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"datatype": "uint13"}, "channels.em.datatype"),
+        ({"channel_name": "two words"}, "channels.em"),
+        ({"channel_type": "timeseries"}, "channels.em.timerange"),
+        ({"readonly": 1}, "channels.em.readonly"),
+        ({"channel_type": "annotation", "datatype": "uint32", "file_type": "jpg"}, None),
+        ({"file_format": "CATMAID", "datatype": "float32"}, "channels.em.file_format"),
+        ({"dataset": {"dataset_name": "a-b"}}, "dataset"),
+        ({"project": {"token_name": "a.b"}}, "project.token_name"),
+    ],
+)
+def test_what_cannot_be_is_refused(server: Server, change: dict[str, Any], field: str | None):
+    with server.unchanged():
+        answer = post(server, request("http://brain.example", **change), path="/v1/auto-ingest")
+        problem = assert_problem(answer, 422, "ValidationError")
+        assert [each["field"] for each in problem["errors"]] == [field or "channels.em.file_type"]
+
+
+@pytest.mark.parametrize("body", [b"", b"no JSON", b"[]", b"{}", b'{"dataset": {}}'])
+def test_bodies_that_are_no_request_are_400(server: Server, body: bytes):
+    assert text(server.post("/sd/autoIngest/", "alice", data=body))
+    answer = server.post("/v1/auto-ingest", "alice", data=body)
+    assert_problem(answer, 400, "MalformedBodyError")
+
+
+def test_a_part_that_is_missing_is_told_in_ndstores_words(server: Server):
+    doc = request("http://brain.example")
+    del doc["metadata"]
+    assert text(post(server, doc)) == (
+        "Missing required fields of dataset, project, channels, metadata. Please check if one of "
+        "them is not missing."
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "levels"),
+    [
+        ([2000, 2000, 2], 1),
+        ([1000, 1000, 2], 0),
+        ([9000, 9000, 2], 4),
+        ([9000, 400, 2], 0),
+    ],
+)
+def test_levels_are_ndstores_where_none_are_asked_for(server: Server, size: list[int], levels: int):
+    doc = request("http://brain.example", dataset={"imagesize": size})
+    assert post(server, doc).status_code == 200
+    assert server.runtime.catalog.get_dataset("ds").scalinglevels == levels
+
+
+def test_what_is_there_is_used_and_other_things_are_not_overwritten(server: Server):
+    url = "http://brain.example"
+    assert text(post(server, request(url)), 200) == SUCCESS
+    second = request(url, channel_name="second")
+    assert text(post(server, second), 200) == SUCCESS
+    with server.unchanged():
+        assert text(post(server, request(url))) == (
+            "Channel em already exists. Please choose a different channel name."
+        )
+        other = request(url, dataset={"imagesize": [9, 9, 9]})
+        assert text(post(server, other)) == (
+            "Dataset ds already exists and is different then the chosen dataset. Please choose a "
+            "different dataset name"
+        )
+        elsewhere = request(url, dataset={"dataset_name": "ds2"})
+    assert text(post(server, elsewhere)) == (
+        "Project pj already exists. Please choose a different project name"
+    )
+    third = request(url, project={"project_name": "pj3"})
+    assert text(post(server, third)) == (
+        "Token tk already exists. Please choose a different token name."
+    )
+    catalog = server.runtime.catalog
+    with pytest.raises(DatasetNotFoundError):
+        catalog.get_dataset("ds2")
+    with pytest.raises(ProjectNotFoundError):
+        catalog.get_project("pj3")
+
+
+def test_other_peoples_things_are_not_filled(server: Server):
+    assert post(server, request("http://brain.example")).status_code == 200
+    doc = request("http://brain.example", channel_name="theirs")
+    with server.unchanged():
+        assert "Dataset ds already exists" in text(post(server, doc, "bob"))
+    assert text(post(server, doc, "admin"), 200) == SUCCESS
+
+
+def test_a_request_that_fails_half_way_leaves_nothing(tmp_path: Path):
+    """The second channel is one job too many.
+
+    Seen to fail when nothing is taken back.
+    """
+    with serving(tmp_path / "data", ingest_user_jobs=1) as server:
+        doc = request("http://brain.example")
+        doc["channels"]["more"] = channel("http://brain.example", channel_name="more")
+        answer = post(server, doc)
+        assert_problem(answer, 429, "QuotaExceededError")
+        catalog = server.runtime.catalog
+        with pytest.raises(DatasetNotFoundError):
+            catalog.get_dataset("ds")
+        with pytest.raises(ProjectNotFoundError):
+            catalog.get_project("pj")
+        with pytest.raises(TokenNotFoundError):
+            catalog.project_view("tk", fresh=True)
+        states = {job["state"] for job in server.get("/v1/ingest", "alice").get_json()["jobs"]}
+        assert states == {"CANCELLED"}
+        del doc["channels"]["more"]
+        assert text(post(server, doc), 200) == SUCCESS
+
+
+def test_nobody_may_unless_everybody_may(tmp_path: Path):
+    with serving(tmp_path / "closed") as server, server.unchanged():
+        assert_problem(post(server, request("http://x.example"), None), 403, "AuthenticationError")
+        answer = post(server, request("http://x.example"), None, "/v1/auto-ingest")
+        assert_problem(answer, 401, "AuthenticationError")
+    with serving(tmp_path / "open", anonymous_write=True) as server:
+        assert text(post(server, request("http://x.example"), None), 200) == SUCCESS
+        assert server.runtime.catalog.get_dataset("ds").user_id == 0

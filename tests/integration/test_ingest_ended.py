@@ -1,0 +1,122 @@
+"""What was uploaded to jobs goes when these have ended for good, and not before."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ingest_queue.ended import GRACE_S, EndedJobs
+from ingest_queue.job import ENDED, Job, Policy, State
+from ingest_queue.keys import part_key
+from tests.support.faults import Crash, FaultPlan
+from tests.support.ingest_world import FOLDER, OFFSET, IngestWorld, disk_ingest_world, png, stack
+
+BAD = 9
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[IngestWorld]:
+    made = disk_ingest_world(tmp_path)
+    made.populate()
+    yield made
+    made.close()
+
+
+def upload(world: IngestWorld, voxels: Any, *, spoil: bool = False, **spec: Any) -> Job:
+    """Make a job and upload slices to it, and an object that is none."""
+    job = world.create(**spec)
+    grid = world.process().ingest.target(job).grid(job)
+    for z, plane in enumerate(voxels, OFFSET):
+        body = b"no image" if spoil and z == BAD else png(plane)
+        world.drop(f"{grid.of_slice(0, z).number:012x}/{z:06d}.png", body, job.folder)
+    return job
+
+
+def uploads(world: IngestWorld, job: Job) -> list[str]:
+    return [info.key for info in world.drop_store.list(job.folder)]
+
+
+def sweep_after(world: IngestWorld, seconds: float) -> None:
+    world.base.clock.advance(seconds)
+    world.process().ingest.sweeper.sweep_all()
+
+
+def found(world: IngestWorld, job: Job) -> Job:
+    return world.process().ingest.ledger.get(job.id)
+
+
+def test_uploads_of_a_cancelled_job_go_when_nobody_may_upload_any_more(world: IngestWorld):
+    """Seen to fail where cancelled jobs are not listed: their uploads stay for ever."""
+    voxels = stack(1)[0]
+    dropped = world.put_stack(voxels[None])
+    job, other = upload(world, voxels[:20]), upload(world, voxels[:3])
+    world.process().ingest.cancel(job)
+    sweep_after(world, GRACE_S - 1)
+    assert len(uploads(world, job)) == 20
+    late = part_key(job.id, 0, f"{OFFSET + 1:06d}.png")
+    world.drop(late.removeprefix(job.folder), png(voxels[1]), job.folder)
+    sweep_after(world, 1)
+    assert not uploads(world, job)
+    assert len(uploads(world, other)) == 3
+    assert [info.key for info in world.drop_store.list(FOLDER)] == dropped
+    assert not world.table.query(ENDED).rows
+
+
+def test_what_came_too_late_for_a_complete_job_goes(world: IngestWorld):
+    """Its other uploads went when they were stored."""
+    voxels = stack(2)[0]
+    job = upload(world, voxels)
+    world.pump()
+    assert found(world, job).state is State.COMPLETE
+    assert not uploads(world, job)
+    world.drop(f"{0:012x}/{OFFSET:06d}.png", png(voxels[0]), job.folder)
+    sweep_after(world, GRACE_S)
+    assert not uploads(world, job)
+    np.testing.assert_array_equal(world.stored(), voxels)
+
+
+@pytest.mark.parametrize("policy", Policy)
+def test_uploads_of_a_job_that_can_be_mended_stay(world: IngestWorld, policy: Policy):
+    """Seen to fail where every end is final: there is nothing to build the mended chunk of."""
+    voxels = stack(3)[0]
+    job = upload(world, voxels, spoil=True, on_bad=policy)
+    world.pump()
+    assert not found(world, job).state.takes_input
+    sweep_after(world, 10 * GRACE_S)
+    assert f"{job.folder}{0:012x}/{BAD:06d}.png" in uploads(world, job)
+    world.drop(f"{0:012x}/{BAD:06d}.png", png(voxels[BAD - OFFSET]), job.folder)
+    world.process().ingest.sweeper.sweep_all()
+    world.pump()
+    assert found(world, job).state is State.COMPLETE
+    np.testing.assert_array_equal(world.stored(), voxels)
+    sweep_after(world, GRACE_S)
+    assert not uploads(world, job)
+
+
+def test_files_that_people_dropped_stay_when_their_job_ends(world: IngestWorld):
+    keys = world.put_stack(stack(4))
+    world.notice(keys[:20])
+    world.process().ingest.cancel(world.job())
+    sweep_after(world, 10 * GRACE_S)
+    assert [info.key for info in world.drop_store.list(FOLDER)] == keys
+    assert not world.table.query(ENDED).rows
+
+
+def test_many_uploads_go_in_several_runs_whoever_dies(world: IngestWorld):
+    job = upload(world, stack(5)[0, :20])
+    world.process().ingest.cancel(job)
+    world.base.clock.advance(GRACE_S)
+    whole = EndedJobs(world.process().ingest.ledger, world.drop_store, most_deletions=4)
+    assert (whole.sweep(), len(uploads(world, job))) == (4, 16)
+    for step in range(1, 40):
+        ingest = world.process(FaultPlan(step % 7 + 1)).ingest
+        try:
+            deleted = EndedJobs(ingest.ledger, ingest.stores.drop, most_deletions=4).sweep()
+        except Crash:
+            continue
+        assert deleted <= 4
+    assert not uploads(world, job)
+    EndedJobs(world.process().ingest.ledger, world.drop_store).sweep()
+    assert not world.table.query(ENDED).rows

@@ -1,0 +1,217 @@
+"""Chunks that cannot be stored: builders are killed over them, or find a fault that is ours."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from functions import ingest_build
+from ingest_queue.job import Policy, State
+from ingest_queue.sweep import OVERDUE_S
+from ingest_queue.tries import MOST_TRIES
+from ndlambda import runtime
+from ndlambda.errors import UpstreamError
+from ndlambda.local.pump import sqs_event
+from ndlambda.services.region import Region, object_key
+from ndlambda.stores.ports import Overwrite, Range
+from tests.support.faults import Crash
+from tests.support.ingest_world import OFFSET, IngestWorld, Process, disk_ingest_world, png, stack
+
+POISON = 1
+"""The chunk over which builders come to harm; slices 16 to 31 (21 to 36 in the dataset)."""
+
+MINUTES = 60
+"""In which a job must come to an end."""
+
+
+class Poisoned:
+    """A drop store whose slices of chunk 1 do harm to whoever reads them wholly."""
+
+    def __init__(self, port: Any, harm: Callable[[], None]) -> None:
+        self._port = port
+        self._harm = harm
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._port, name)
+
+    def get(self, key: str, byte_range: Any = None, **options: Any) -> Any:
+        if byte_range != Range(0, 1) and key.endswith(f"{OFFSET + 20:04d}.png"):
+            self._harm()
+        return self._port.get(key, byte_range, **options)
+
+
+def run_out_of_memory() -> None:
+    raise Crash
+
+
+def stumble() -> None:
+    message = "a fault that nobody thought of"
+    raise RecursionError(message)
+
+
+def fail_upstream() -> None:
+    message = "No space left on device."
+    raise UpstreamError(message)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[IngestWorld]:
+    made = disk_ingest_world(tmp_path)
+    made.populate()
+    yield made
+    made.close()
+
+
+def poisoned(world: IngestWorld, harm: Callable[[], None]) -> Process:
+    return world.process(wrap=lambda name, port: Poisoned(port, harm) if name == "drop" else port)
+
+
+def drop_stack(world: IngestWorld, policy: Policy) -> Any:
+    world.drop("_ingest.json", json.dumps({"on_bad": policy}).encode())
+    voxels = stack(1)[0]
+    world.notice(world.put_stack(voxels[None]))
+    return voxels
+
+
+def run(
+    world: IngestWorld,
+    harm: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    minutes: int = MINUTES,
+    lose: bool = False,
+) -> None:
+    """Let worker and schedule go on for so long, or until the job has ended."""
+    for _ in range(minutes):
+        monkeypatch.setattr(runtime, "current", lambda: poisoned(world, harm))
+        while messages := world.builds.receive(1, 900):
+            with suppress(Crash):
+                answer = ingest_build.handler(sqs_event(list(messages)))
+                if not answer["batchItemFailures"]:
+                    world.builds.ack([message.receipt for message in messages])
+        if not world.job().state.takes_input:
+            return
+        world.base.clock.advance(60)
+        if lose:
+            world.lose_messages()
+        world.process().ingest.sweeper.sweep_all()
+
+
+@pytest.mark.parametrize(
+    ("harm", "policy", "lose"),
+    [
+        pytest.param(run_out_of_memory, Policy.FAIL, True, id="killed-fail-called-again"),
+        pytest.param(run_out_of_memory, Policy.ZERO, False, id="killed-zero-returned"),
+        pytest.param(run_out_of_memory, Policy.SKIP, True, id="killed-skip-called-again"),
+        pytest.param(stumble, Policy.FAIL, False, id="fault-fail-returned"),
+        pytest.param(stumble, Policy.ZERO, True, id="fault-zero-called-again"),
+    ],
+)
+def test_a_chunk_over_which_builders_come_to_harm_is_set_aside(
+    world: IngestWorld,
+    harm: Callable[[], None],
+    policy: Policy,
+    lose: bool,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Whether the message itself comes back or the schedule calls.
+
+    Seen to fail where tries are not counted: the job is INGESTING after an hour, and for ever.
+    """
+    voxels = drop_stack(world, policy)
+    run(world, harm, monkeypatch, lose=lose)
+    job, ingest = world.job(), world.process().ingest
+    faults = list(ingest.faults(job))
+    assert {(fault.chunk, fault.part) for fault in faults} == {
+        (POISON, z + OFFSET) for z in range(16, 32)
+    }
+    told = "came to no end" if harm is run_out_of_memory else "RecursionError: a fault"
+    assert all(told in fault.error for fault in faults)
+    expected = voxels.copy()
+    expected[16:32] = 0
+    np.testing.assert_array_equal(world.stored(), expected)
+    if policy is Policy.FAIL:
+        assert job.state is State.FAILED
+        assert told in job.reason
+    else:
+        assert job.state is State.COMPLETE_WITH_ERRORS
+        assert not list(ingest.verifier.check(job))
+    again = ingest.intake.retry(job)  # with more memory, or a mended builder
+    assert again.state is State.INGESTING
+    world.pump()
+    check_whole(world, voxels)
+
+
+def check_whole(world: IngestWorld, voxels: Any) -> None:
+    job = world.job()
+    assert job.state is State.COMPLETE
+    assert not list(world.process().ingest.faults(job))
+    assert not list(world.process().ingest.verifier.check(job))
+    np.testing.assert_array_equal(world.stored(), voxels)
+
+
+def test_a_slice_dropped_again_mends_all_of_a_chunk_that_was_set_aside(
+    world: IngestWorld, monkeypatch: pytest.MonkeyPatch
+):
+    """Seen to fail where the faults of its other slices stay: COMPLETE_WITH_ERRORS."""
+    voxels = drop_stack(world, Policy.ZERO)
+    run(world, run_out_of_memory, monkeypatch)
+    assert world.job().state is State.COMPLETE_WITH_ERRORS
+    voxels[20] = stack(2)[0, 20]
+    world.drop(f"{OFFSET + 20:04d}.png", png(voxels[20]))
+    world.pump()
+    check_whole(world, voxels)
+
+
+def test_a_supercuboid_that_is_damaged_in_the_store_ends_the_job_at_once(world: IngestWorld):
+    """Where the job fills a part of it. Seen to fail where such an error is only logged: the job is
+    INGESTING for ever."""
+    world.drop("_ingest.json", json.dumps({"extent": {"z": [OFFSET, OFFSET + 9]}}).encode())
+    channel = world.base.catalog.get_channel("pr", "em")
+    level = world.dataset.pyramid.level(0)
+    key = object_key(channel, Region(level, level.box, (0, 1)), 0, 0)
+    world.base.objects.put(key, b"no supercuboid", Overwrite())
+    world.notice(world.put_stack(stack(1)[:, :9]))
+    world.pump()
+    assert world.job().state is State.FAILED
+    assert "Chunk 0 of the job cannot be stored." in world.job().reason
+
+
+def test_a_store_that_fails_is_no_fault_of_a_chunk_however_often(
+    world: IngestWorld, monkeypatch: pytest.MonkeyPatch
+):
+    """Seen to fail where tries that report what is wrong stay counted."""
+    voxels = drop_stack(world, Policy.FAIL)
+    run(world, fail_upstream, monkeypatch, minutes=(MOST_TRIES + 3) * int(OVERDUE_S) // 60)
+    assert world.job().state is State.INGESTING
+    assert not list(world.process().ingest.faults(world.job()))
+    world.process().ingest.sweeper.sweep_all()
+    world.pump()
+    check_whole(world, voxels)
+
+
+def test_a_server_may_be_killed_ten_times_over_the_same_chunk(world: IngestWorld):
+    """All that is being built dies with it, what is sound as well."""
+    voxels = drop_stack(world, Policy.FAIL)
+    job = world.job()
+    world.lose_messages()
+    for attempt in range(1, MOST_TRIES + 1):
+        with pytest.raises(Crash):
+            poisoned(world, run_out_of_memory).ingest.build(job.id, 1, POISON, attempt)
+    world.process().ingest.sweeper.sweep_all()
+    world.pump()
+    check_whole(world, voxels)
+
+
+def test_a_job_that_only_waits_for_slices_is_not_called_a_failure(world: IngestWorld):
+    """Calls that find nothing to do are no tries that came to no end."""
+    world.notice(world.put_stack(stack(1))[:20])
+    job = world.job()
+    for attempt in range(2, 3 * MOST_TRIES):
+        world.process().ingest.build(job.id, 1, POISON, attempt)
+    assert world.job().state is State.INGESTING
+    assert world.process().ingest.ledger.tries(job).begin(POISON) == 1

@@ -1,0 +1,35 @@
+"""Ctrl-C ends waits in all threads, and leaves the handler of others as it was."""
+
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from ndlambda.cli.interrupts import interruptible_sleep
+
+
+def test_threads_that_wait_stop_with_the_main_thread():
+    """Was seen to fail (a wait of a minute) when threads slept by ``time.sleep``."""
+    before = signal.getsignal(signal.SIGINT)
+    with ThreadPoolExecutor(1) as pool, interruptible_sleep() as sleep:
+        waiting = pool.submit(sleep, 60)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            waiting.result(timeout=10)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_it_sleeps_and_needs_no_main_thread():
+    slept: list[float] = []
+
+    def work() -> None:
+        with interruptible_sleep() as sleep:
+            sleep(0.001)
+            slept.append(0.001)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert slept == [0.001]

@@ -1,0 +1,59 @@
+"""Servers of one data folder know of one another, however they end."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from ndlambda.local.presence import presence
+
+SERVER = """
+import sys, time
+from pathlib import Path
+from ndlambda.local.presence import presence
+with presence(Path(sys.argv[1]), lambda: print("alone")):
+    print("present", flush=True)
+    time.sleep(60)
+"""
+
+
+def start(data: Path) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", SERVER, str(data)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def is_alone(data: Path) -> bool:
+    told: list[bool] = []
+    with presence(data, lambda: told.append(True)):
+        return bool(told)
+
+
+def test_whoever_comes_second_takes_nothing_over(tmp_path: Path):
+    with presence(tmp_path, lambda: None):
+        assert not is_alone(tmp_path)
+        assert not is_alone(tmp_path)
+    assert is_alone(tmp_path)
+
+
+def test_the_first_may_go_before_the_second(tmp_path: Path):
+    """Seen to fail where only the first holds the lock: a third takes over from the second."""
+    first = presence(tmp_path, lambda: None)
+    first.__enter__()
+    with presence(tmp_path, lambda: None):
+        first.__exit__(None, None, None)
+        assert not is_alone(tmp_path)
+    assert is_alone(tmp_path)
+
+
+def test_a_killed_server_is_no_server(tmp_path: Path):
+    process = start(tmp_path)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "alone\n"
+        assert process.stdout.readline() == "present\n"
+        assert not is_alone(tmp_path)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert is_alone(tmp_path)
