@@ -16,12 +16,13 @@ from ingest_queue.engine import Ingest, IngestOptions
 from ingest_queue.erasure import IngestErasure
 from ingest_queue.fetch import Fetcher
 from ingest_queue.job import Job
-from ingest_queue.keys import DROP
+from ingest_queue.keys import DROP, UPLOADS
 from ingest_queue.ledger import Ledger
-from ingest_queue.outbound import HttpReader
+from ingest_queue.outbound import HttpReader, OwnBucket
 from ingest_queue.remote import S3_URL, RemoteFiles
 from ingest_queue.target import VoxelWriter
 from ingest_queue.waiting import WaitingFolders
+from ndlambda import trace
 from ndlambda.errors import (
     InvalidArgumentError,
     InvalidStateError,
@@ -42,7 +43,9 @@ from ndlambda.services.graph import SynapseGraphs
 from ndlambda.services.label_index import LabelIndex
 from ndlambda.services.label_painter import LabelPainter
 from ndlambda.services.labels import LabelService
-from ndlambda.services.object_erasure import ObjectErasure, ObjectErasureWorker
+from ndlambda.services.object_erasure import ObjectErasure
+from ndlambda.services.object_merge import ObjectMerge
+from ndlambda.services.object_worker import ObjectWorker
 from ndlambda.services.propagation import Propagation, PropagationStores
 from ndlambda.services.propagation_marks import PropagationMarks
 from ndlambda.services.propagation_worker import PropagationOptions
@@ -51,6 +54,7 @@ from ndlambda.services.ramon import Ramon
 from ndlambda.services.ramon_merge import RamonMerge
 from ndlambda.services.ramon_rows import ObjectRows
 from ndlambda.services.skeletons import Skeletons
+from ndlambda.services.uploads import Uploads
 from ndlambda.services.users import Users
 from ndlambda.services.volume import VolumeService
 from ndlambda.services.volume_options import VolumeOptions
@@ -75,6 +79,7 @@ class Runtime:
     catalog: Catalog
     erasure: Erasure
     access: Access
+    uploads: Uploads
     volume: VolumeService
     labels: LabelService
     propagation: Propagation
@@ -116,8 +121,9 @@ def build(settings: Settings) -> Runtime:
     Raises
     ------
     InvalidArgumentError
-        The settings name no store, or AWS stores without a secret.
+        The settings name no store, or AWS stores without a secret, or no way to trace.
     """
+    trace.configure(settings.trace)
     objects, drop_store, table, open_queue = _stores(settings)
     queue = open_queue(settings.erase_queue)
     propagate_queue = open_queue(settings.propagate_queue)
@@ -125,7 +131,7 @@ def build(settings: Settings) -> Runtime:
     users = Users(table, secret, cache_s=settings.cache_s)
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="volume")
     row_executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="rows")
-    options = VolumeOptions(cutout_voxels=settings.cutout_voxels)
+    options = VolumeOptions(settings.cutout_voxels, settings.paint_supercuboids)
     budget = ByteBudget(settings.memory_bytes)
     marks = PropagationMarks(table, row_executor)
     volume = VolumeService(objects, executor, budget, options, marks)
@@ -133,9 +139,10 @@ def build(settings: Settings) -> Runtime:
     finder, jobs = Finder(table), EraseJobs(table, queue)
     index = LabelIndex(table)
     eraser = ObjectErasure(finder, index, labels, jobs)
-    ramon = Ramon(table, labels.ids, eraser, executor=row_executor)
-    erase_object = ObjectErasureWorker(finder, labels, ramon, jobs).run
-    erasure = Erasure(table, objects, jobs, erase_object, grace_s=settings.erase_grace_s)
+    ramon = Ramon(table, eraser, executor=row_executor)
+    merges = ObjectMerge(index, labels, RamonMerge(table, row_executor), jobs)
+    do_object = ObjectWorker(finder, labels, ramon, merges, jobs).run
+    erasure = Erasure(table, objects, jobs, do_object, grace_s=settings.erase_grace_s)
     erasure.add_last(IngestErasure(table, objects, drop_store).sweep)
     catalog = Catalog(table, erasure, cache_s=settings.cache_s)
     builder = PyramidBuilder(objects, LabelPainter(objects, index, executor, options), options)
@@ -176,18 +183,19 @@ def build(settings: Settings) -> Runtime:
         catalog=catalog,
         erasure=erasure,
         access=access,
+        uploads=Uploads(table, objects),
         volume=volume,
         labels=labels,
         propagation=propagation,
         ingest=ingest,
         drop=drop,
         fetcher=fetcher,
-        auto_creation=AutoCreation(catalog, access, ingest, fetcher),
+        auto_creation=AutoCreation(catalog, access, ingest, fetcher, table),
         ramon=ramon,
         annotations=Annotations(
             AnnotationWriter(labels, ramon, ObjectRows(table), volume),
             reader,
-            AnnotationMerger(labels, ramon, RamonMerge(table, row_executor)),
+            AnnotationMerger(labels, ramon, merges, volume),
         ),
         skeletons=Skeletons(ramon, labels.ids, volume, row_executor),
         graphs=SynapseGraphs(ramon, reader),
@@ -201,7 +209,9 @@ def _remote_files(settings: Settings) -> RemoteFiles:
     roots = [Path(folder) for folder in settings.ingest_file_roots.split(os.pathsep) if folder]
     endpoint = settings.aws_endpoint.rstrip("/")
     s3_url = f"{endpoint}/{{bucket}}/{{key}}" if endpoint else S3_URL
-    return RemoteFiles(HttpReader(settings.ingest_allowed_hosts.split(",")), roots, s3_url)
+    own = OwnBucket(settings.bucket, endpoint) if settings.store == "aws" else None
+    http = HttpReader(settings.ingest_allowed_hosts.split(","), own=own)
+    return RemoteFiles(http, roots, s3_url)
 
 
 def _propagate(catalog: Catalog, propagation: Propagation, job: Job) -> None:
@@ -228,7 +238,7 @@ def _stores(
         return (
             disk.DiskObjectStore(settings.data / "objects", fsync=settings.fsync),
             # People copy files in, and over each other: DATA/drop/TOKEN/CHANNEL/0001.png.
-            disk.DiskObjectStore(settings.data, fsync=settings.fsync, mapped=False),
+            disk.DroppedFiles(settings.data, UPLOADS, fsync=settings.fsync),
             disk.SqliteTable(settings.data / "table.sqlite", fsync=settings.fsync),
             partial(disk.SqliteQueue, settings.data / "queue.sqlite", fsync=settings.fsync),
         )
@@ -264,6 +274,17 @@ def create_aws_stores(settings: Settings) -> None:
     ):
         aws.create_queue(config, name)
     aws.notify_queue(config, settings.bucket, settings.drop_queue, DROP)
+
+
+def take_back_messages(settings: Settings) -> None:
+    """Let messages come back at once that were received by servers that are dead.
+
+    On files only: SQS hides them for a while from everybody.
+    """
+    if settings.store == "disk":
+        from ndlambda.stores import disk
+
+        disk.take_back(settings.data / "queue.sqlite", fsync=settings.fsync)
 
 
 def _secret(settings: Settings) -> bytes:

@@ -89,11 +89,6 @@ class Built:
     voxels_read: int = 0
 
 
-def method_of(channel: Channel, images: Method) -> Method:
-    """Give the method for a channel: labels are always voted on, images are treated as asked."""
-    return Method.LABELS if channel.is_annotation else images
-
-
 class PyramidBuilder:
     """Builds supercuboids, in the calling thread; the module says what holds.
 

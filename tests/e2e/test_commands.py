@@ -9,21 +9,6 @@ from tests.support.server import serving
 pytestmark = pytest.mark.e2e
 
 
-@pytest.fixture
-def run(server):
-    """Run a command line; give its output, and fail unless it ends as expected."""
-
-    def run_line(line, *, code=0, **environment):
-        done = server.command(*line.split(), **environment)
-        assert done.code == code, (line, done.out, done.err)
-        if code:
-            assert done.err.startswith(("ndlambda: ", "Usage: ", "Aborted!")), done.err
-            assert "Traceback" not in done.err
-        return done.out
-
-    return run_line
-
-
 def names(out, field):
     return [item[field] for item in json.loads(out)]
 
@@ -70,8 +55,10 @@ def test_a_catalogue_from_dataset_to_deletion(run):
     run("project list ds", code=3)
 
 
-def test_doctor_tells_what_is_missing(run, tmp_path):
-    checks = json.loads(run("doctor --json"))
+def test_doctor_tells_what_is_missing(server, tmp_path):
+    well = server.command("doctor", "--json")
+    assert well.code == 0, well.err
+    checks = json.loads(well.out)
     assert {check["name"] for check in checks} >= {"python", "libblosc2", "data folder", "server"}
     assert all(check["ok"] for check in checks)
     with serving(tmp_path / "nd") as stopped:

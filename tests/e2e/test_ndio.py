@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
@@ -12,24 +11,13 @@ import numpy as np
 import pytest
 
 from ndlambda.client import connect
+from tests.support.ndio import environment
 from tests.support.server import serving
 
 pytestmark = pytest.mark.e2e
 
-NDIO_VENV = Path(__file__).resolve().parents[2] / ".venv-ndio"
 SESSION = Path(__file__).with_name("ndio_session.py")
 SHAPE_XYZ = (150, 70, 40)
-
-
-@pytest.fixture(scope="module")
-def ndio_python():
-    python = NDIO_VENV / "bin" / "python"
-    if not (python.is_file() and (NDIO_VENV / "ndio-1.1.6").is_dir()):
-        message = "ndio is not installed: make .venv-ndio/.installed"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    return python
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +44,7 @@ def session(request, ndio_python, voxels, tmp_path_factory):
         hostname = server.url.removeprefix("http://")
         ended = subprocess.run(
             [ndio_python, SESSION, hostname, server.key, "kasthuri11", source, folder],
-            env={**os.environ, "PYTHONPATH": str(NDIO_VENV / f"ndio-{request.param}")},
+            env=environment(request.param),
             capture_output=True,
             text=True,
             timeout=100,

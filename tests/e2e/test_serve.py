@@ -4,6 +4,8 @@ import http.client
 import json
 import socket
 import stat
+import subprocess
+from contextlib import suppress
 from io import BytesIO
 from urllib.parse import urlsplit
 
@@ -79,12 +81,23 @@ def test_sigterm_lets_a_large_cutout_under_way_end(tmp_path):
         assert refuses_connections(server)
 
 
+def test_an_impatient_operator_does_not_cut_the_end_short(tmp_path):
+    """Signals without a pause until it has ended; seen to end with -15 before all were heeded."""
+    with serving(tmp_path / "nd") as server:
+        while server.process.poll() is None:
+            server.process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                server.process.wait(0.002)
+        assert server.process.returncode == 0
+
+
 def test_a_port_that_is_taken_is_one_line_and_exit_code_1(tmp_path):
     with serving(tmp_path / "nd") as server:
         second = server.command("serve", "--data", tmp_path / "other", "--port", server.port)
     assert second.code == 1
     assert second.out == ""
     assert "in use" in second.err
+    assert f"127.0.0.1:{server.port}" in second.err
     assert second.err.count("\n") == 1
 
 

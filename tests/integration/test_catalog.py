@@ -1,6 +1,5 @@
 """The catalogue on SQLite and on DynamoDB (moto)."""
 
-import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,39 +21,20 @@ from ndlambda.errors import (
 from ndlambda.model.principal import ANONYMOUS, Principal
 from ndlambda.services.access import Access
 from ndlambda.services.catalog import Catalog
-from ndlambda.stores.aws import (
-    AwsConfig,
-    DynamoTable,
-    S3ObjectStore,
-    SqsQueue,
-    create_bucket,
-    create_queue,
-    create_table,
-)
 from ndlambda.stores.ports import Put, Row
 from tests.contract.threads import run_together
 from tests.support.catalog_world import (
     GRACE_S,
     OWNER,
-    Clock,
     World,
     channel,
     dataset,
     disk_world,
+    moto_world,
     populate,
     project,
     token,
 )
-
-
-def moto_world(config: AwsConfig) -> World:
-    name = f"catalog-{uuid.uuid4().hex}"
-    create_bucket(config, name)
-    create_table(config, name)
-    create_queue(config, name)
-    return World(
-        DynamoTable(config, name), S3ObjectStore(config, name), SqsQueue(config, name), Clock()
-    )
 
 
 @pytest.fixture(params=["disk", "moto"])
@@ -183,7 +163,7 @@ def test_nothing_is_made_under_what_is_deleted_meanwhile(world: World) -> None:
                 world.catalog.delete_project("pr")
             world.table.transact(actions)
 
-    slow = World(Deleting(), world.objects, world.queue, world.clock)  # type: ignore[arg-type]
+    slow = World(Deleting(), world.objects, world.queue, world.clock)
     with pytest.raises(ProjectNotFoundError):
         slow.catalog.create_channel(channel("orphan"))
     assert world.catalog.lists.channels_of("pr") == []
@@ -239,7 +219,7 @@ def test_of_two_who_ask_for_one_transition_one_succeeds(world: World) -> None:
                 begin(world.catalog)
             world.table.transact(actions)
 
-    slow = World(Overtaken(), world.objects, world.queue, world.clock)  # type: ignore[arg-type]
+    slow = World(Overtaken(), world.objects, world.queue, world.clock)
     with pytest.raises(InvalidStateError):
         begin(slow.catalog)
     assert world.catalog.get_channel("pr", "ch").propagate == 1

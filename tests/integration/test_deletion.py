@@ -227,7 +227,7 @@ def test_an_overtaken_worker_does_not_remove_a_new_project_of_the_same_name(worl
             world.table.transact(actions)
 
     overtaken = Overtaken()
-    slow = World(overtaken, world.objects, world.queue, world.clock)  # type: ignore[arg-type]
+    slow = World(overtaken, world.objects, world.queue, world.clock)
     slow.catalog.delete_project("pr")
     assert overtaken.overtaken
     assert [c.name for c in world.catalog.lists.channels_of("pr")] == ["ch"]
@@ -251,7 +251,7 @@ def test_a_token_moved_to_another_project_meanwhile_survives(world: World) -> No
             world.table.transact(actions)
 
     moving = Moving()
-    World(moving, world.objects, world.queue, world.clock).catalog.delete_project("pr")  # type: ignore[arg-type]
+    World(moving, world.objects, world.queue, world.clock).catalog.delete_project("pr")
     assert moving.moved
     assert world.services()[1].get_token("tk").project == "pr2"
     assert ("project#pr", "project") not in world.row_keys()

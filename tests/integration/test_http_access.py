@@ -267,6 +267,7 @@ def test_users_are_managed_by_superusers_only(server: Server) -> None:
         ("POST", "/v1/users", {"name": "mallory", "superuser": True}),
         ("POST", "/v1/users/admin/keys", None),
         ("DELETE", "/v1/users/admin", None),
+        ("PUT", "/v1/users/admin/password", {"password": "mine"}),
     )
     with server.unchanged():
         for method, path, body in calls:
@@ -301,3 +302,25 @@ def test_ndauth_gives_the_key_of_those_who_know_their_password(tmp_path: Any) ->
                 assert answer.status_code == 403
                 assert answer.content_type == "application/problem+json"
         assert server.post("/ndauth/validate/", data=b"no json").status_code == 403
+
+
+def test_a_new_password_takes_the_place_of_the_old_one(tmp_path: Any) -> None:
+    with serving(tmp_path, ndauth_secret="shared") as server:
+        server.post("/v1/users", "admin", json={"name": "carol", "password": "pass1"})
+        path = "/v1/users/carol/password"
+        assert server.call("PUT", path, "admin", json={"password": "pass2"}).status_code == 204
+        properties = {"user": "carol", "secret": "shared"}
+        statuses = {
+            password: server.post(
+                "/ndauth/validate/", json={"properties": properties | {"password": password}}
+            ).status_code
+            for password in ("pass1", "pass2")
+        }
+        assert statuses == {"pass1": 403, "pass2": 200}
+        for refused in ({"password": 7}, {}, {"password": "x", "superuser": True}):
+            answer = server.call("PUT", path, "admin", json=refused)
+            assert_problem(answer, 422, "ValidationError")
+        answer = server.call("PUT", path, "admin", json={"password": "with space"})
+        assert_problem(answer, 400, "InvalidArgumentError")
+        answer = server.call("PUT", "/v1/users/dave/password", "admin", json={"password": "p"})
+        assert_problem(answer, 404, "UserNotFoundError")

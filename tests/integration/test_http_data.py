@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ndlambda.local.moto import MotoServer
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import COMBINATIONS, ChannelType, DataType
 from tests.support import bodies
@@ -18,14 +17,8 @@ from tests.support.bodies import Array, from_hdf5, from_npy, from_npz, noise, un
 NUMBERS = count()
 
 
-@pytest.fixture(scope="module", params=["disk", "moto"])
-def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    endpoint = None
-    if request.param == "moto":
-        moto: MotoServer = request.getfixturevalue("moto_server")
-        endpoint = moto.endpoint
+@pytest.fixture(scope="module")
+def server(endpoint: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving(tmp_path_factory.mktemp("data"), endpoint) as server:
         yield server
 

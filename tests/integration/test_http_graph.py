@@ -19,6 +19,7 @@ from ndlambda.wire.graph import formats
 from tests.support import bodies
 from tests.support.app import BOX, SHAPE, Server, assert_problem, serving
 from tests.support.fake_server import URL, WsgiTransport
+from tests.support.stored_objects import store
 
 SYNAPSES = (
     Synapse(11, weight=0.5, confidence=0.25, segments=(101, 102)),
@@ -36,8 +37,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """``SYNAPSES``; 11 and 14 lie at x 10 to 42 of the box, 12 and a segment beside them."""
     with serving(tmp_path_factory.mktemp("graph")) as server:
         channel = server.runtime.catalog.get_channel("pr", "labels")
-        for ramon in (*SYNAPSES, *(Segment(number) for number in (101, 102, 103))):
-            server.runtime.ramon.create(channel, ramon)
+        segments = (Segment(number) for number in (101, 102, 103))
+        store(server.runtime, channel, *SYNAPSES, *segments)
         labels = np.zeros(SHAPE, "<u4")
         labels[0, 0, :16], labels[1, 3, 16:32] = 11, 14
         labels[2, :, 32:], labels[3] = 12, 101

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from werkzeug.test import TestResponse
 
-from ndlambda.local.moto import MotoServer
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.settings import LAMBDA_BODY_BYTES
@@ -21,14 +20,8 @@ EXACT = "0/0,2048/0,1024/0,2/"
 """4 MiB, which is the limit."""
 
 
-@pytest.fixture(scope="module", params=["disk", "moto"])
-def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    endpoint = None
-    if request.param == "moto":
-        moto: MotoServer = request.getfixturevalue("moto_server")
-        endpoint = moto.endpoint
+@pytest.fixture(scope="module")
+def server(endpoint: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving(tmp_path_factory.mktemp("limits"), endpoint, lambda_limits=True) as server:
         server.add_volume(WIDE, Channel("", "em", ChannelType.IMAGE, DataType.UINT8), public=False)
         server.write("/sd/wide/em/npz/0/10,74/20,52/0,4/", npz(noise((1, *SHAPE))))

@@ -22,11 +22,8 @@ EM = f"{V1}/open/channels/em/propagation"
 VOXELS = np.random.default_rng(3).integers(1, 255, SHAPE).astype("u1")
 
 
-@pytest.fixture(params=["disk", "moto"])
-def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
-    endpoint = None
-    if request.param == "moto":
-        endpoint = request.getfixturevalue("moto_server").endpoint
+@pytest.fixture
+def server(tmp_path: Path, endpoint: str | None) -> Iterator[Server]:
     with serving(tmp_path, endpoint) as made:
         yield made
 
@@ -55,7 +52,7 @@ def command(server: Server, line: str) -> Any:
     return CliRunner().invoke(
         main,
         line.split(),
-        obj=WsgiTransport(server.app),  # type: ignore[arg-type]
+        obj=WsgiTransport(server.app),
         env={"NDLAMBDA_URL": "http://in.test", "NDLAMBDA_KEY": server.keys["alice"]},
     )
 
@@ -200,7 +197,7 @@ def test_a_channel_that_was_never_propagated_says_so(disk: Server):
 
 
 def test_the_client_starts_follows_and_cancels(disk: Server):
-    transport = WsgiTransport(disk.app)  # type: ignore[arg-type]
+    transport = WsgiTransport(disk.app)
     client = connect("http://in.test", disk.keys["alice"], transport=transport)
     propagation = client.propagation("open", "em")
     write(disk)

@@ -18,6 +18,7 @@ from tests.support import bodies
 from tests.support.app import BOX, BRAIN, SHAPE, Server, serving
 from tests.support.bodies import noise
 from tests.support.ingest_world import png
+from tests.support.stored_objects import store
 
 NPZ = bodies.npz(noise((1, *SHAPE)))
 
@@ -29,9 +30,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         labels = Channel("", "labels", ChannelType.ANNOTATION, DataType.UINT32)
         server.add_volume(replace(BRAIN, name="hidden"), image, labels, public=False)
         labels = server.runtime.catalog.get_channel("hidden", "labels")
-        for ramon in (Segment(1), Skeleton(2)):
-            server.runtime.ramon.create(labels, ramon)
+        store(server.runtime, labels, Segment(1), Skeleton(2))
         PRIVATE["job"] = _finished_job(server)
+        PRIVATE["upload"] = _announced_upload(server)
+        server.runtime.drop.waiting.note("drop/hidden/new/", "hidden has no channel new")
         yield server
 
 
@@ -46,11 +48,21 @@ def _finished_job(server: Server) -> str:
     return str(job["id"])
 
 
+def _announced_upload(server: Server) -> str:
+    """Give a body of alice's for the private labels, which has not come yet."""
+    path = "/v1/projects/hidden/channels/labels/uploads"
+    announced = {"media_type": "application/x-npy", "bytes": 2}  # as long as what the tests send
+    answer = server.post(path, "alice", json=announced)
+    assert answer.status_code == 201, answer.text
+    return str(answer.get_json()["id"])
+
+
 OPEN_ROUTES = {
     ("GET", "/"): "the start page lists public tokens only",
     ("GET", "/healthz"): "load balancers have no key",
     ("GET", "/openapi.json"): "the document of the interface holds no data",
     ("GET", "/v1/server"): "limits, and that the caller is nobody",
+    ("GET", "/v1/ingest/schema/<segment:schema>"): "tells nothing that is stored",
     ("GET", "/v1/datasets"): "lists what is public, or the caller's",
     ("GET", "/v1/tokens"): "lists what is public, or the caller's",
     ("GET", "/resource/dataset"): "lists public datasets",
@@ -67,6 +79,7 @@ OPEN_ROUTES = {
 OWN_ROUTES = {
     ("GET", "/ingest"): "lists the caller's jobs",
     ("GET", "/v1/ingest"): "lists the caller's jobs",
+    ("GET", "/v1/drop"): "lists what waits for the caller, who owns what is dropped",
 }
 """Routes that answer everybody who has a key."""
 PRIVATE = {
@@ -81,6 +94,7 @@ PRIVATE = {
     "tk": "hidden",
     "user": "alice",
     "name": "x" * 43,
+    "schema": "job",
     "ids": "1",
     "annotation": "1",
     "number": "1",

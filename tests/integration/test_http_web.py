@@ -257,7 +257,7 @@ def test_health_and_server_tell_the_version(server: Server) -> None:
     told = server.get("/v1/server", "admin").get_json()
     assert told == {
         "version": __version__,
-        "limits": {"cutout_voxels": 1 << 28, "body_bytes": None},
+        "limits": {"cutout_voxels": 1 << 28, "body_bytes": None, "upload_bytes": 1 << 31},
         "user": "admin",
         "superuser": True,
     }

@@ -23,6 +23,7 @@ from ndlambda.space.box import Box
 from ndlambda.stores.ports import Overwrite
 from ndlambda.voxels.downsample import Method
 from tests.support.faults import Crash, FaultPlan
+from tests.support.label_world import points_of
 from tests.support.propagation_world import (
     CUBES,
     OVERDUE_S,
@@ -89,7 +90,7 @@ def test_labels_are_voted_on_and_indexed(cubes: PropagationWorld):
     volume = LabelVolume(channel, CUBES.pyramid.level(2), 0)
     coarse = cubes.stored_level(channel, 2)
     for label in (1, 2, 3):
-        found = process.labels.read.voxels_of(volume, label)
+        found = points_of(process.labels, volume, label)
         assert len(found) == (coarse == label).sum() > 0
 
 

@@ -28,7 +28,7 @@ from ndlambda.services.label_index import LabelIndex
 from ndlambda.services.label_painter import LabelPainter
 from ndlambda.services.label_volume import LabelVolume
 from ndlambda.services.occupancy import stored_codes
-from ndlambda.services.pyramid_builder import Built, Node, PyramidBuilder, method_of
+from ndlambda.services.pyramid_builder import Built, Node, PyramidBuilder
 from ndlambda.services.region import Region, layout_of, object_key
 from ndlambda.services.volume_options import VolumeOptions
 from ndlambda.space.ancestry import CodeRange
@@ -143,7 +143,7 @@ def build(world: LabelWorld, channel: Channel) -> None:
 
 
 def method_for(channel: Channel) -> Method:
-    return method_of(channel, Method.MEAN)
+    return Method.LABELS if channel.is_annotation else Method.MEAN
 
 
 def built_and_changed(world: LabelWorld, channel: Channel) -> None:

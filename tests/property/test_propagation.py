@@ -14,7 +14,7 @@ from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.services.label_index import LabelIndex
 from ndlambda.services.label_painter import LabelPainter
-from ndlambda.services.pyramid_builder import PyramidBuilder, method_of
+from ndlambda.services.pyramid_builder import PyramidBuilder
 from ndlambda.services.volume_options import VolumeOptions
 from ndlambda.space.pyramid import Scaling
 from ndlambda.voxels.downsample import Method
@@ -114,7 +114,7 @@ def test_levels_of_an_image_are_those_of_the_whole_array(
         np.testing.assert_array_equal(got, wanted, err_msg=str(region))
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(
     dataset=isotropic | slices,
     dtype=st.sampled_from([DataType.UINT32, DataType.UINT64]),
@@ -137,7 +137,7 @@ def test_levels_of_labels_are_those_of_the_whole_array_and_indexed(
         # What was painted before and is not painted again is reduced, so that it must vanish.
         labels.paint(open_channel, region_of(dataset, 0), first[None], Discipline.REDUCE)
         labels.paint(open_channel, region_of(dataset, 0), whole[None], Discipline.OVERWRITE)
-        build_all(builder, world.objects, dataset, channel, method_of(channel, Method.MEAN), depth)
+        build_all(builder, world.objects, dataset, channel, Method.LABELS, depth)
         known = {0, *np.unique(whole).tolist()}
         for region, wanted in expected_levels(dataset, channel, whole, Method.LABELS):
             got = labels._volume.read(dataset, channel, region)[0]

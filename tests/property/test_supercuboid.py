@@ -9,9 +9,12 @@ from ndlambda.cuboids.codec import is_zero
 from ndlambda.cuboids.layout import Layout
 from ndlambda.cuboids.supercuboid import (
     decode_box,
-    decode_box_ranged,
+    decode_part,
     extras,
+    fetch_frames,
     is_empty,
+    needed_slots,
+    plan_ranges,
     read_index,
     splice,
     write_id,
@@ -94,7 +97,10 @@ def read_whole(data: memoryview, layout: Layout, box: Box) -> NDArray[np.generic
 def read_ranged(data: memoryview, layout: Layout, box: Box) -> NDArray[np.generic]:
     index = read_index(data[-layout.index_bytes :], layout, len(data))
     out = np.full(box.shape_zyx, 1, layout.dtype)
-    decode_box_ranged(index, lambda start, stop: data[start:stop], layout, box, out)
+    parts = needed_slots(layout, box)
+    frames = fetch_frames(index, plan_ranges(index, parts), lambda start, stop: data[start:stop])
+    for piece in parts:
+        decode_part(frames.get(piece.slot), layout, piece, out)
     return out
 
 

@@ -80,6 +80,8 @@ def test_volume_reads_what_a_numpy_array_would_hold(volume, writes, read, dtype,
         volume.write(target, Region(level, box, (time_point, time_point + 1)), values[None])
         window = model[time_point][box.slices_zyx()]
         np.copyto(window, values, where=values != 0)
+        found = volume.read(DATASET, target, Region(level, read, (time_point, time_point + 1)))
+        np.testing.assert_array_equal(found[0], model[time_point][read.slices_zyx()])
     found = volume.read(DATASET, target, Region(level, read, (0, 3)))
     assert found.dtype == dtype.numpy
     assert found.flags.c_contiguous

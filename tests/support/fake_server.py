@@ -47,6 +47,8 @@ _RULES = [
     ("/v1/server", "server"),
     ("/v1/users", "users"),
     ("/v1/users/<name>", "user"),
+    ("/v1/users/<name>/password", "password"),
+    ("/v1/users/<name>/keys", "keys"),
     ("/v1/tokens", "tokens"),
     ("/v1/datasets", "things:datasets"),
     (_DATASET, "thing:datasets"),
@@ -96,11 +98,12 @@ def when(condition: Callable[[Request], bool], fault: Fault) -> Fault:
 class FakeServer:
     """The server and all that it holds.
 
+    ``cuboid_xyz`` says how large cuboids are, in the place of the dataset.
     ``faults`` are tried on the next requests, one each, before these are carried out;
     ``answer_lost`` breaks the connection after the next request was carried out.
     """
 
-    body_bytes: int | None = None
+    cuboid_xyz: tuple[int, int, int] | None = None
     things: dict[str, dict[Path, dict[str, Any]]] = field(
         default_factory=lambda: {kind: {} for kind in _NAMES}
     )
@@ -230,7 +233,7 @@ class FakeServer:
 
     def _get_server(self, request: Request) -> Response:
         known = "Authorization" in request.headers
-        limits = {"cutout_voxels": 1 << 28, "body_bytes": self.body_bytes}
+        limits = {"cutout_voxels": 1 << 28, "body_bytes": None}
         user = "admin" if known else "anonymous"
         return _json({"version": "9.9", "limits": limits, "user": user, "superuser": known})
 
@@ -244,6 +247,17 @@ class FakeServer:
         person = {"name": name, "id": len(self.people), "superuser": request.json["superuser"]}
         self.people[name] = person | {"revocations": 0}
         return _json(person | {"key": f"key-of-{name}"}, 201)
+
+    def _post_keys(self, _: Request, name: str) -> Response:
+        if name not in self.people:
+            raise errors.UserNotFoundError(f"No user {name}.")
+        return _json({"name": name, "key": f"next-key-of-{name}"}, 201)
+
+    def _put_password(self, request: Request, name: str) -> Response:
+        if name not in self.people:
+            raise errors.UserNotFoundError(f"No user {name}.")
+        self.people[name]["password"] = request.json["password"]
+        return Response(status=204)
 
     def _delete_user(self, _: Request, name: str) -> Response:
         if name not in self.people:
@@ -314,7 +328,9 @@ class FakeServer:
             "imagesize": {r: level.imagesize_xyz for r, level in levels.items()},
             "offset": {r: level.offset_xyz for r, level in levels.items()},
             "voxelres": {r: level.voxelres_xyz for r, level in levels.items()},
-            "cube_dimension": {r: level.cuboid_xyz for r, level in levels.items()},
+            "cube_dimension": {
+                r: self.cuboid_xyz or level.cuboid_xyz for r, level in levels.items()
+            },
         }
         channels = {
             p[2]: {
@@ -359,8 +375,6 @@ class FakeServer:
 
     def _post_cutout(self, request: Request, token: str, channel: str) -> Response:
         body = request.get_data()
-        if self.body_bytes is not None and len(body) > self.body_bytes:
-            raise errors.PayloadTooLargeError("The body is too long.", limit=self.body_bytes)
         part = self._part(request, token, channel)
         data = blosc.decompress(body)
         if len(data) != part.nbytes:

@@ -17,7 +17,7 @@ def rng():
 
 @pytest.fixture
 def server():
-    return FakeServer(body_bytes=3000)
+    return FakeServer(cuboid_xyz=(4, 3, 2))
 
 
 @pytest.fixture

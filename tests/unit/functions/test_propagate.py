@@ -77,3 +77,27 @@ def test_the_schedule_looks_after_all_jobs(monkeypatch: pytest.MonkeyPatch):
         "fetched ingests": 5,
         "ingests": 4,
     }
+
+
+def test_a_kind_that_fails_does_not_keep_the_schedule_from_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Seen to fail where the first fault ends the run: ingest jobs are never swept."""
+    swept: list[str] = []
+
+    def fail() -> int:
+        raise UpstreamThrottledError("slow")
+
+    sweeper = SimpleNamespace(sweep_all=lambda: swept.append("ingests"))
+    built = SimpleNamespace(
+        erasure=SimpleNamespace(resend_pending=fail),
+        propagation=Propagation(),
+        drop=SimpleNamespace(sweep=fail),
+        fetcher=SimpleNamespace(sweep=lambda: swept.append("fetches")),
+        ingest=SimpleNamespace(sweeper=sweeper),
+    )
+    monkeypatch.setattr(runtime, "current", lambda: built)
+    with pytest.raises(ExceptionGroup) as raised:
+        resend.handler({})
+    assert len(raised.value.exceptions) == 2
+    assert swept == ["fetches", "ingests"]

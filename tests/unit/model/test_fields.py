@@ -10,6 +10,7 @@ from ndlambda.errors import InvalidNameError, MalformedBodyError, ValidationErro
 from ndlambda.model import fields
 from ndlambda.model.catalog import IMAGE_CODEC, LABEL_CODEC, Channel, CodecSpec, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
+from ndlambda.services import uploads
 from ndlambda.space.pyramid import Scaling
 from ndlambda.web.delivery import RESULTS_PREFIX
 
@@ -220,6 +221,8 @@ def test_a_project_is_not_named_like_the_folder_of_what_expires():
     """Else the expiry of large results would take the project's voxels along."""
     with pytest.raises(InvalidNameError):
         fields.project_from_fields({}, name=RESULTS_PREFIX.rstrip("/"), dataset="ds")
+    with pytest.raises(InvalidNameError):
+        fields.project_from_fields({}, name=uploads.PREFIX.rstrip("/"), dataset="ds")
     token = fields.token_from_fields({}, name="results", project="pr")
     assert token.name == "results"
 

@@ -73,3 +73,9 @@ def test_an_error_of_whoever_makes_the_tasks_is_raised(pool: Counting):
 
     with pytest.raises(KeyError):
         run_all(pool, tasks())
+
+
+def test_a_task_that_is_alone_is_done_by_the_caller(pool: Counting):
+    """So a small call pays for no hand-over and does not wait behind the tasks of others."""
+    assert run_all(pool, [threading.get_ident]) == [threading.get_ident()]
+    assert pool.submitted == 0

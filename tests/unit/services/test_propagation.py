@@ -154,7 +154,7 @@ def test_roots_come_from_what_is_stored_at_any_level_of_the_band():
     (layer,) = planner().bands(full=True)[0]
     code = 0b11_010_001 << 6  # x, y and z interleaved; three levels halve x and y only
     objects = Listing(f"0/0/{code:016x}", f"0/5/{0:016x}", f"2/0/{1 << 30:016x}", f"4/0/{9:016x}")
-    roots = set(planner().listed(objects, (layer,)))  # type: ignore[arg-type]
+    roots = set(planner().listed(objects, (layer,)))
     ancestry = planner().ancestry
     assert roots == {
         Node(3, 0, ancestry.root(0, code, 3)),
@@ -166,7 +166,7 @@ def test_roots_come_from_what_is_stored_at_any_level_of_the_band():
 def test_variants_come_from_the_plain_level_below_and_from_old_variants():
     layer = Layer(4, neariso=True)
     objects = Listing(f"3/0/{0:016x}", f"4n/0/{1 << 12:016x}", f"4/0/{8:016x}")
-    roots = set(planner().listed(objects, (layer,)))  # type: ignore[arg-type]
+    roots = set(planner().listed(objects, (layer,)))
     assert roots == {Node(4, 0, 0, neariso=True), Node(4, 0, 1 << 12, neariso=True)}
 
 

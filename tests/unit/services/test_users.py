@@ -120,9 +120,9 @@ def test_a_key_issued_while_the_user_is_revoked_is_of_the_new_generation(table: 
             if not self.revoked:
                 self.revoked = True
                 plain.revoke_user("ann")
-            table.transact(actions)  # type: ignore[arg-type]
+            table.transact(actions)
 
-    key = Users(Revoking(), SECRET).issue_key("ann")  # type: ignore[arg-type]
+    key = Users(Revoking(), SECRET).issue_key("ann")
     assert plain.authenticate(key) is not None
 
 

@@ -211,30 +211,6 @@ def test_a_damaged_object_is_an_error_and_never_voxels(objects, executor):
         service(objects, executor).read(DATASET, CHANNEL, WHOLE)
 
 
-def test_a_ranged_read_torn_by_a_writer_is_read_again(objects, executor):
-    dense = Dataset("dense", (200, 200, 200), scaling=Scaling.ISOTROPIC)
-    level = dense.pyramid.level(0)
-    region = Region(level, level.box, (0, 1))
-    random = np.random.default_rng(0)
-    first, second = (random.integers(1, 99, region.shape_tzyx).astype("u1") for _ in range(2))
-    writer = service(objects, executor)
-    writer.write(CHANNEL, region, first)
-
-    class Torn(Meddling):
-        whole_reads_are_cheap = False
-
-        def get(self, key, byte_range=None, *, if_match=None):
-            found = super().get(key, byte_range, if_match=if_match)
-            if self.gets == 1:
-                with ThreadPoolExecutor(1) as pool:
-                    service(objects, pool).write(CHANNEL, region, second)
-            return found
-
-    corner = Region(level, Box((0, 0, 0), (30, 30, 30)), (0, 1))
-    found = service(Torn(objects), executor).read(dense, CHANNEL, corner)
-    np.testing.assert_array_equal(found, second[:, :30, :30, :30])
-
-
 def test_limits_are_enforced_before_anything_is_allocated(objects, executor):
     small = service(objects, executor, cutout_voxels=1000)
     with pytest.raises(PayloadTooLargeError) as caught:

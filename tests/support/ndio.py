@@ -1,0 +1,24 @@
+"""The Python that has ndio: 1.1.5 installed, 1.1.6 in a folder beside it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+VENV = Path(__file__).resolve().parents[2] / ".venv-ndio"
+
+
+def find_python() -> Path:
+    """Give the interpreter; skip the test (on CI: fail it) where there is none."""
+    python = VENV / "bin" / "python"
+    if not (python.is_file() and (VENV / "ndio-1.1.6").is_dir()):
+        message = "ndio is not installed: make .venv-ndio/.installed"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return python
+
+
+def environment(version: str) -> dict[str, str]:
+    """Give the environment in which a release is the one that is imported."""
+    return {**os.environ, "PYTHONPATH": str(VENV / f"ndio-{version}")}
