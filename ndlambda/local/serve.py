@@ -61,8 +61,9 @@ def run(options: ServeOptions, out: TextIO = sys.stdout) -> None:
         stack.callback(built.close)
         runtime.install(built)
         ensure_admin(built)
-        take_over = partial(runtime.take_back_messages, settings)
-        stack.enter_context(presence(settings.data, take_over))
+        if not options.moto:  # of which nothing is left that could be taken over
+            take_over = partial(runtime.take_back_messages, settings)
+            stack.enter_context(presence(settings.data, take_over))
         pump = Pump(built)
         pump.start()
         stack.callback(pump.stop)
