@@ -7,12 +7,14 @@ object takes its place when all voxels are painted.
 A claim names what is uploaded, object and voxels, by a digest. So whoever repeats an upload that
 died has the claim already, and goes on at once. Anybody else has to wait until the claim vanishes
 by itself, after ``LEASE_S``; the voxels that its painter left keep their label then, as those have
-that were painted without an object. An upload that takes longer renews its claims on the way.
+that were painted without an object. An upload that takes longer renews its claims on the way; one
+that is refused takes them back, so that nobody has to wait who sends it corrected.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 import numpy as np
@@ -95,6 +97,7 @@ class Claims:
         self._claims = claims
         self._clock = clock
         self._renew_at = 0.0
+        self._own = set[int]()
 
     def keep(self) -> None:
         """Claim the ids, or renew the claims on them before they vanish.
@@ -102,7 +105,7 @@ class Claims:
         Raises
         ------
         AlreadyExistsError
-            Another upload or object has one of them; claims on others may stay until they vanish.
+            Another upload or object has one of them.
         WriteContentionError
             Others kept claiming ids beside these.
         """
@@ -111,6 +114,14 @@ class Claims:
             for some in _batches(sorted(self._claims)):
                 self._take({number: self._claims[number] for number in some}, now)
             self._renew_at = now + LEASE_S / 3
+
+    def release(self) -> None:
+        """Take back the claims that were not there before; those of the same upload stay."""
+        for some in _batches(sorted(self._own)):
+            found = _find(self._rows, self._uid, some)
+            mine = [row for n, row in found.items() if state_of(row) == self._claims[n]]
+            with suppress(PreconditionFailedError):  # they vanish by themselves, too
+                self._rows.release(mine)
 
     def rows(self) -> dict[int, Row]:
         """Give the rows of the claims by id, in whose places the objects are stored.
@@ -141,6 +152,7 @@ class Claims:
                 self._rows.claim(self._uid, wanted, rows, int(now) + LEASE_S)
             except PreconditionFailedError:
                 continue
+            self._own |= wanted.keys() - rows.keys()
             return
         raise WriteContentionError("Others kept claiming these ids; send the request again.")
 

@@ -6,7 +6,7 @@ The order of effects makes what a crash leaves behind harmless, and a repetition
 2. Ids: those that the caller chose are never given to others from here on (``label_ids``), then
    new ones are reserved, in one block. Ids that nobody comes to use are lost, never given twice.
 3. New ids whose objects have voxels are claimed (``annotation_claims``): of two uploads of one id
-   only one goes on from here.
+   only one goes on from here. One that is refused while painting takes its claims back.
 4. Voxels, in the order of the items; small ones that follow one another at once.
 5. Objects: new ones are stored in the places of their claims, or those there are replaced. So
    whoever finds a new object finds all of its voxels.
@@ -27,7 +27,13 @@ from typing import Final
 
 import numpy as np
 
-from ndlambda.errors import InvalidArgumentError, PayloadTooLargeError
+from ndlambda.errors import (
+    AlreadyExistsError,
+    InvalidArgumentError,
+    InvalidStateError,
+    PayloadTooLargeError,
+    ReadOnlyChannelError,
+)
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.ramon import Annotation, check, to_document
 from ndlambda.services.annotation_batches import Batch, batches
@@ -46,6 +52,15 @@ from ndlambda.wire.ramon.contract import RamonItem
 
 _LONGEST_OBJECT: Final = MAX_ROW_BYTES - 256
 """Bytes of its JSON text; the rest is for keys and marks of the row."""
+
+_REFUSALS: Final = (
+    AlreadyExistsError,
+    InvalidArgumentError,
+    InvalidStateError,
+    PayloadTooLargeError,
+    ReadOnlyChannelError,
+)
+"""Of painting: what does not go away by sending the same again."""
 
 
 class AnnotationWriter:
@@ -136,9 +151,13 @@ class AnnotationWriter:
             ids = [ramon.id for ramon in given]
             new = {ids[index]: claim for index, claim in claims.items() if ids[index] not in stored}
             held = Claims(self._rows, channel.uid, new, self._clock)
-            for batch in paint:
-                held.keep()
-                batch.paint(self._labels, ids, mode.discipline)
+            try:
+                for batch in paint:
+                    held.keep()
+                    batch.paint(self._labels, ids, mode.discipline)
+            except _REFUSALS:
+                held.release()
+                raise
         objects = [ramon for ramon in given if ramon.id not in stored]
         self._ramon.create_reserved(channel, objects, held.rows())
         return ids

@@ -92,22 +92,25 @@ class ObjectMerge:
         WriteContentionError
             Others keep painting one of the labels.
         """
-        labels = list(losers)
+        first, *others = losers
+        descent = self._merges.descent(channel, first)
         while True:
-            heir = self._merges.find_heir(channel, losers[0])
+            # A worker that died may have painted with any of those that are gone meanwhile.
+            gone, heir = descent
+            labels = [*gone, *others]
             if heir is None:
                 for label in labels:
                     self._labels.erase_label(dataset, channel, label, resolution)
                 return
             self._labels.merge_labels(dataset, channel, heir, labels, resolution)
-            if self._merges.find_heir(channel, losers[0]) == heir:
+            descent = self._merges.descent(channel, first)
+            if descent == (gone, heir):
                 return
-            labels.append(heir)
 
     def complete(self, dataset: Dataset, channel: Channel, job: EraseJob) -> None:
         """Do a job of kind ``MERGE``; as ``relabel``."""
         self.relabel(dataset, channel, [job.label], job.resolution)
-        self._merges.complete(channel, job.label)
+        self._merges.complete(channel, [job.label])
 
     def _begin(self, channel: Channel, resolution: int | None, loser: int) -> Put:
         return self._jobs.put_action(self._job(channel, resolution, loser))

@@ -28,7 +28,7 @@ from ndlambda.model.ramon import (
 )
 from ndlambda.services.ramon_ports import VoxelEraser
 from ndlambda.services.ramon_query import ObjectFinder
-from ndlambda.services.ramon_rows import Gone, ObjectRows, state_of
+from ndlambda.services.ramon_rows import Claim, Gone, ObjectRows, state_of
 from ndlambda.stores.ports import Row, Table
 
 _ATTEMPTS = 32
@@ -309,7 +309,8 @@ class Ramon:
         begin = self._eraser.begin_action(channel, annotation_id)
         for _ in range(_ATTEMPTS):
             row = self._rows.find_settled(uid, annotation_id)
-            if not isinstance(state_of(row), Annotation):
+            # In the place of a claim, too: whoever is painting under it stores no object then.
+            if not isinstance(state_of(row), Annotation | Claim):
                 return
             try:
                 self._rows.change(uid, annotation_id, row, Gone(erasing=True), [begin])

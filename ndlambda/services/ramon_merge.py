@@ -91,28 +91,46 @@ class RamonMerge:
             Others kept changing the objects.
         """
         self.check(channel, survivor, losers)
-        uid = channel.uid
-        gone = frozenset(losers)
-        self._move_references(uid, survivor, gone)
         for loser in dict.fromkeys(losers):
-            self._retire(uid, survivor, loser, [] if begin is None else [begin(loser)])
-        # Again for those that were made while the losers were still there.
-        self._move_references(uid, survivor, gone)
+            self._retire(channel.uid, survivor, loser, [] if begin is None else [begin(loser)])
+        # Not before: had the survivor gone meanwhile, they would refer to it, and not to the loser.
+        self.complete(channel, losers)
 
-    def find_heir(self, channel: Channel, loser: int) -> int | None:
-        """Give the object that has become of one that went into another; None: it is deleted."""
-        heir = loser
-        while isinstance(state := state_of(self._rows.find(channel.uid, heir)), Gone):
-            if state.merged_into is None:
-                return None
+    def descent(self, channel: Channel, loser: int) -> tuple[list[int], int | None]:
+        """Give what has become of an object that went into another.
+
+        Returns
+        -------
+        gone
+            The object, and one after the other those that it went into and that are gone, too.
+        heir
+            The object that is there now; None where the last of these was deleted.
+        """
+        gone: list[int] = []
+        heir: int | None = loser
+        while heir is not None:
+            state = state_of(self._rows.find(channel.uid, heir))
+            if not isinstance(state, Gone):
+                break
+            gone.append(heir)
             heir = state.merged_into
-        return heir
+        return gone, heir
 
-    def complete(self, channel: Channel, loser: int) -> None:
-        """Let what still refers to a loser refer to its heir; for a merge that broke off."""
-        heir = self.find_heir(channel, loser)
-        if heir is not None:
-            self._move_references(channel.uid, heir, frozenset({loser}))
+    def complete(self, channel: Channel, losers: Sequence[int]) -> None:
+        """Let what refers to objects that went into one refer to whatever has become of that.
+
+        Harmless when repeated or broken off.
+        """
+        first, *others = losers
+        descent = self.descent(channel, first)
+        while True:
+            gone, heir = descent
+            if heir is None:
+                return  # as what refers to any object that is deleted
+            self._move_references(channel.uid, heir, frozenset([*gone, *others]))
+            descent = self.descent(channel, first)
+            if descent == (gone, heir):
+                return
 
     def _move_references(self, uid: str, survivor: int, losers: frozenset[int]) -> None:
         found = self._finder.referring(uid, sorted(losers)).values()

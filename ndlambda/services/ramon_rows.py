@@ -130,6 +130,16 @@ class ObjectRows:
             ]
         )
 
+    def release(self, rows: Sequence[Row]) -> None:
+        """Remove rows of claims, ``MAX_TRANSACTION`` at most, in one transaction.
+
+        Raises
+        ------
+        PreconditionFailedError
+            One of them has changed; all stay.
+        """
+        self._table.transact([Delete(row.pk, row.sk, row.version) for row in rows])
+
     def find_settled(self, uid: str, annotation_id: int) -> Row | None:
         """Give an object's row after completing the change that is under way, if any."""
         row = self.find(uid, annotation_id)

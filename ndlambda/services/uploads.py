@@ -1,8 +1,8 @@
 """Bodies that come ahead of their request, past a server that could not carry them.
 
-An object ``uploads/{id}`` holds the body and a row ``upload#{id}`` says whose it is. Both go when
-the body has been used; what is never used expires with the row after a day (``expires`` of the
-row; a rule of the bucket or, on files, the sweeper for the object).
+An object ``uploads/{id}`` holds the body, and a row among those of its owner says what it is for.
+Both go when the body has been used; what is never used expires after a day (``expires`` of the row;
+a rule of the bucket or, on files, the sweeper for the object).
 """
 
 import re
@@ -12,14 +12,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from ndlambda.errors import MalformedBodyError, UploadNotFoundError
+from ndlambda.errors import MalformedBodyError, QuotaExceededError, UploadNotFoundError
 from ndlambda.model.catalog import Channel
-from ndlambda.services.rows import Key
-from ndlambda.stores.ports import ObjectStore, Overwrite, Row, Table
+from ndlambda.services.rows import Key, children
+from ndlambda.stores.ports import ObjectStore, Overwrite, Range, Row, Table
 
 PREFIX: Final = "uploads/"
 EXPIRES_S: Final = 24 * 3600
 ADDRESS_EXPIRES_S: Final = 3600
+MOST_UNUSED: Final = 4096
+"""Uploads of one user that wait to be used; a few more where many are announced at once."""
+
+_RETRY_AFTER_S: Final = 30
 
 _ID_BYTES: Final = 32
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{43}")  # what base64 makes of 32 bytes
@@ -27,9 +31,10 @@ _ID: Final = re.compile(r"[A-Za-z0-9_-]{43}")  # what base64 makes of 32 bytes
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A body that was announced: its media type and exact size."""
+    """A body that was announced: whose it is, its media type and exact size."""
 
     id: str
+    owner_id: int
     media_type: str
     size_bytes: int
 
@@ -65,17 +70,28 @@ class Uploads:
         self._new_id = new_id
 
     def announce(self, owner_id: int, channel: Channel, media_type: str, size_bytes: int) -> Upload:
-        """Give a new upload, of which nothing is there yet."""
-        upload = Upload(self._new_id(), media_type, size_bytes)
+        """Give a new upload, of which nothing is there yet.
+
+        Raises
+        ------
+        QuotaExceededError
+            Too many of the owner's uploads were not used yet.
+        """
+        if len(children(self._table, _partition(owner_id))) >= MOST_UNUSED:
+            raise QuotaExceededError(
+                f"{MOST_UNUSED} of your uploads were not used yet; use them, or wait for a day.",
+                retry_after_s=_RETRY_AFTER_S,
+                limit=MOST_UNUSED,
+            )
+        upload = Upload(self._new_id(), owner_id, media_type, size_bytes)
         doc = {
             "v": 1,
-            "owner": owner_id,
             "channel": channel.uid,
             "media_type": media_type,
             "bytes": size_bytes,
         }
         expires = int(self._clock()) + EXPIRES_S
-        self._table.put(Row(*_row_key(upload.id), doc=doc, expires=expires), expect="absent")
+        self._table.put(Row(*_row_key(upload), doc=doc, expires=expires), expect="absent")
         return upload
 
     def address(self, upload: Upload) -> str | None:
@@ -92,12 +108,13 @@ class Uploads:
         UploadNotFoundError
             There is none, it was used, it expired, or it is another user's or channel's.
         """
-        row = self._table.get(*_row_key(upload_id)) if _ID.fullmatch(upload_id) else None
-        if row is None or (row.doc["owner"], row.doc["channel"]) != (owner_id, channel.uid):
+        known = _ID.fullmatch(upload_id) is not None
+        row = self._table.get(_partition(owner_id), upload_id) if known else None
+        if row is None or row.doc["channel"] != channel.uid:
             raise UploadNotFoundError(
                 "There is no such upload here; it may have been used or have expired. Upload anew."
             )
-        return Upload(upload_id, row.doc["media_type"], row.doc["bytes"])
+        return Upload(upload_id, owner_id, row.doc["media_type"], row.doc["bytes"])
 
     def put(self, upload: Upload, body: bytes | memoryview) -> None:
         """Store a body that came through the server; again has no effect.
@@ -120,7 +137,8 @@ class Uploads:
         MalformedBodyError
             It has another length than was announced.
         """
-        stored = self._objects.get(_object_key(upload.id))
+        # No more than was announced, since a store may have overlooked the length that was signed.
+        stored = self._objects.get(_object_key(upload.id), Range(0, upload.size_bytes))
         if stored is None:
             raise UploadNotFoundError("The upload was announced, but nothing was put there.")
         _check_size(upload, stored.size)
@@ -128,7 +146,7 @@ class Uploads:
 
     def discard(self, upload: Upload) -> None:
         """Delete an upload that was used."""
-        self._table.delete(*_row_key(upload.id))
+        self._table.delete(*_row_key(upload))
         self._objects.delete(_object_key(upload.id))
 
 
@@ -141,8 +159,12 @@ def _check_size(upload: Upload, size_bytes: int) -> None:
         )
 
 
-def _row_key(upload_id: str) -> Key:
-    return f"upload#{upload_id}", "upload"
+def _partition(owner_id: int) -> str:
+    return f"uploads#{owner_id}"
+
+
+def _row_key(upload: Upload) -> Key:
+    return _partition(upload.owner_id), upload.id
 
 
 def _object_key(upload_id: str) -> str:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ndlambda.errors import AlreadyExistsError
+from ndlambda.cuboids import extras
+from ndlambda.errors import AlreadyExistsError, PayloadTooLargeError
 from ndlambda.model.catalog import Channel
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.ramon import Annotation, Segment
@@ -195,3 +196,89 @@ def test_the_same_voxels_in_another_way_are_another_upload(world: AnnotationWorl
     with pytest.raises(AlreadyExistsError):
         world.own.writer.upload(DATASET, channel, [MINE], mode)
     assert upload(world.own, channel, MINE) == [5]
+
+
+def test_who_is_refused_while_painting_may_send_it_corrected_at_once(
+    world: AnnotationWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen to fail without ``held.release()``: the id was taken for a quarter of an hour."""
+    channel = world.channel()
+    assert upload(world.own, channel, MINE) == [5]
+    monkeypatch.setattr(extras, "MAX_PAIRS", 8)
+    mode = WriteMode(Discipline.EXCEPTION)
+    with pytest.raises(PayloadTooLargeError):
+        world.own.writer.upload(DATASET, channel, [block(Segment(6), FIRST)], mode)
+    corner = Box(FIRST.start_xyz, (102, 102, 12))
+    assert world.own.writer.upload(DATASET, channel, [block(Segment(6), corner)], mode) == [6]
+
+
+class AtTransaction(Interrupted):
+    """A plan under which something else happens before a transaction."""
+
+    def carry_out(self, name: str, operation: Any) -> Any:
+        return super().carry_out(name, operation) if "transact" in name else operation()
+
+
+def test_ids_claimed_beside_one_that_others_took_first_are_free_again(
+    world: AnnotationWorld, other: Process
+) -> None:
+    """The 150 ids are claimed in two transactions, and the second is refused.
+
+    Seen to fail without ``held.release()``.
+    """
+    channel = world.channel()
+    items = [points(Annotation(n), [[n, 0, 0]]) for n in range(1, 151)]
+    theirs = points(Segment(150), [[0, 9, 0]])
+    plan = AtTransaction(2, lambda: upload(other, channel, theirs))
+    assert upload(world.process(plan), channel, *items) is None  # type: ignore[arg-type]  # acts like a plan
+    assert np.unique(world.image(channel)).tolist() == [0, 150]
+    assert upload(other, channel, points(Segment(1), [[0, 10, 0]])) == [1]
+
+
+def test_a_twin_that_is_refused_takes_back_no_claim_of_the_other(
+    world: AnnotationWorld, other: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a client sends again what is still being painted.
+
+    Seen to fail with all claims taken back, not only those that were not there before.
+    """
+    channel = world.channel()
+    process = world.process()
+    paint, refused = process.labels.paint, []
+
+    def between(*args: Any) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(other.labels, "paint", refuse)
+            with pytest.raises(PayloadTooLargeError):
+                upload(other, channel, MINE)
+        refused.append(upload(other, channel, THEIRS))
+        paint(*args)
+
+    def refuse(*_: object) -> None:
+        raise PayloadTooLargeError("too much")
+
+    monkeypatch.setattr(process.labels, "paint", between)
+    assert upload(process, channel, MINE) == [5]
+    assert set(refused) == {None}
+
+
+def test_an_id_deleted_at_any_step_of_its_upload_has_all_its_voxels_or_no_object(
+    world: AnnotationWorld, other: Process
+) -> None:
+    """Seen to fail where a deletion passes claims over: an object without voxels."""
+    outcomes = set()
+    for step in count(1):
+        channel = world.channel(f"labels{step}")
+        plan = Interrupted(step, lambda to=channel: other.writer.delete(to, [5]))
+        mine = upload(world.process(plan), channel, MINE)  # type: ignore[arg-type]  # acts like a plan
+        if not plan.fired:
+            break
+        outcomes.add(mine is None)
+        if mine is None:
+            assert not world.stored(channel), plan.log
+        else:
+            assert voxels(world, channel, 5) == FIRST.voxels, plan.log
+        assert other.writer.delete(channel, [5]) == []
+        assert voxels(world, channel, 5) == 0, plan.log
+    assert step > 8
+    assert outcomes == {True, False}

@@ -172,6 +172,36 @@ def test_voxels_follow_a_survivor_whose_fate_changes_at_any_step_of_the_worker(
                 return
 
 
+@pytest.mark.parametrize("fate", ["merged", "deleted"])
+def test_voxels_that_a_dead_worker_gave_to_a_survivor_that_was_gone_follow_it(
+    world: AnnotationWorld, monkeypatch: pytest.MonkeyPatch, fate: str
+) -> None:
+    """The survivor goes while the worker is at it, and the worker dies before it looks again.
+
+    Seen to fail where whoever repeats it looks for the loser's own label only.
+    """
+    channel = filled(world)
+    assert merge(world, channel, 6, 5) == [5]
+    [job] = world.jobs
+    process = world.process()
+    relabel = process.labels.merge_labels
+
+    def die(*args: Any) -> None:
+        if fate == "merged":
+            assert merge(world, channel, 7, 6) == []
+        else:
+            assert world.own.writer.delete(channel, [6]) == []
+        relabel(*args)
+        raise Crash
+
+    monkeypatch.setattr(process.labels, "merge_labels", die)
+    with pytest.raises(Crash):
+        process.erasure.run(job)
+    world.let_all_work_end()
+    whole = {7: LARGE.voxels + SMALL.voxels + 1} if fate == "merged" else {7: 1}
+    assert counts(world, channel) == whole
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_merge_that_nobody_repeats_is_completed_by_the_worker(
     tmp_path: Path, pools: Any, when: Any

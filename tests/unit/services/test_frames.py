@@ -204,3 +204,20 @@ def test_of_many_objects_the_ones_read_last_are_remembered(store, objects, monke
     assert asked_for(keys[0]) == [type(None)]
     assert asked_for(keys[1]) == [Range]
     assert asked_for(keys[2]) == [type(None)]
+
+
+def test_an_old_index_is_not_believed_where_the_store_overlooks_the_condition(
+    volume, store, objects, monkeypatch
+):
+    """Some look-alikes of S3 do. Seen to fail without the look at the ETag of the answer."""
+    store_anew(objects, voxels(1), b"1" * 16)
+    read(volume, CUBOID)
+
+    def get(key, byte_range=None, *, if_match=None):
+        del if_match
+        return objects.get(key, byte_range)
+
+    monkeypatch.setattr(store, "get", get)
+    array = voxels(2)
+    store_anew(objects, array, b"2" * 16)
+    np.testing.assert_array_equal(read(volume, CUBOID), array[:64, :64, :64])

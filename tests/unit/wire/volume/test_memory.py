@@ -1,10 +1,12 @@
 """Decoding holds no more memory than a format says that it does."""
 
+import io
 import pickle
 import tracemalloc
 from typing import Any
 
 import blosc
+import h5py
 import numpy as np
 import pytest
 
@@ -52,3 +54,15 @@ def test_a_pickle_of_text_is_no_exception() -> None:
     body = blosc.compress(pickle.dumps(NOISE[None], 2), typesize=1, cname="lz4")
     said = entry.held_bytes(len(body), NOISE.nbytes) - len(body)
     assert held(entry, body, NOISE) <= said + SLACK_BYTES
+
+
+def test_one_shuffled_chunk_of_hdf5_is_no_exception() -> None:
+    """It is whole in memory, before and after the bytes are put in order, beside the voxels."""
+    entry, array = formats("v1")["hdf5"], (NOISE & 1).view("uint32")
+    file = io.BytesIO()
+    with h5py.File(file, "w") as root:
+        options: dict[str, Any] = {"chunks": array.shape, "compression": "gzip", "shuffle": True}
+        root.create_group("em").create_dataset("CUTOUT", data=array, **options)
+    body = file.getvalue()
+    said = entry.held_bytes(len(body), array.nbytes) - len(body)
+    assert held(entry, body, array) <= said + SLACK_BYTES
