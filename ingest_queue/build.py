@@ -20,6 +20,7 @@ from ingest_queue.chunk_state import ChunkState, Fault, Part
 from ingest_queue.compose import Composer
 from ingest_queue.digests import ChunkDigests, digests_key, root_digest
 from ingest_queue.grid import Chunk
+from ingest_queue.intake import etag_of
 from ingest_queue.job import Job, Policy, State
 from ingest_queue.keys import job_folder
 from ingest_queue.ledger import Ledger
@@ -31,7 +32,7 @@ from ndlambda.errors import (
     WriteContentionError,
 )
 from ndlambda.services.catalog import Catalog
-from ndlambda.stores.ports import ObjectStore, Overwrite, Queue, Range
+from ndlambda.stores.ports import ObjectStore, Overwrite, Queue
 
 STRIP_BYTES = 1 << 29
 """Voxels of a chunk that are held at once; planes of larger slabs are decoded strip by strip."""
@@ -323,11 +324,17 @@ class Builder:
         ]
         if sum(self._stands(job, fault) for fault in faults) < len(faults):
             return None
-        if job.on_bad is Policy.FAIL:
+        self._ledger.tries(job).forget(chunk.number)  # what mends it may fail a few times, too
+        settled = replace(state, bad=frozenset(chunk.parts))
+        if job.on_bad is not Policy.FAIL:
+            if self._put_built(job, chunk, settled, ChunkDigests()):
+                return True
+        elif self._ledger.state(job, chunk.number).version == state.version:
             self.fail(job, reason)
             return None
-        settled = replace(state, bad=frozenset(chunk.parts))
-        return self._put_built(job, chunk, settled, ChunkDigests()) or None
+        for fault in faults:  # a slower worker has stored it, or a part came
+            self._ledger.clear_fault(job, fault.chunk, fault.part)
+        return None
 
     def _give_up(self, job: Job, chunk: Chunk, state: ChunkState, error: Exception) -> bool:
         """Note why a chunk cannot be built; False where a part is there now that was no use.
@@ -340,8 +347,8 @@ class Builder:
         if self._ledger.state(job, chunk.number).version != state.version:
             return False  # another has stored it, and perhaps deleted the parts
         match error:
-            case Gone(part=part):
-                self._ledger.unsee(job, chunk.number, part.number, state)
+            case Gone():
+                self._ledger.unsee(job, chunk.number, self._gone(job, chunk.number), state)
             case Refused(fault=fault):
                 if not self._stands(job, fault):
                     return False
@@ -349,6 +356,11 @@ class Builder:
             case ReadOnlyChannelError(message=reason):
                 self.fail(job, reason)
         raise Stop from error  # a channel being propagated is waited for: the sweeper calls again
+
+    def _gone(self, job: Job, number: int) -> set[int]:
+        """Give all parts of a chunk that are gone: one at a time, each would be asked for alone."""
+        parts = self._ledger.parts(job, number).values()
+        return {part.number for part in parts if etag_of(self._stores.drop, part.key) is None}
 
     def _stands(self, job: Job, fault: Fault) -> bool:
         """Record a fault, unless the part was replaced while it was looked at."""
@@ -383,6 +395,5 @@ class Builder:
         if is_kept or state.bad or state.reopened:
             return
         for part in self._ledger.parts(job, number).values():
-            stored = self._stores.drop.get(part.key, Range(0, 1))
-            if stored is not None and stored.etag == part.etag:
+            if etag_of(self._stores.drop, part.key) == part.etag:
                 self._stores.drop.delete(part.key)

@@ -40,10 +40,17 @@ class Composed:
 
 @dataclass(slots=True)
 class _Strip:
-    """A part of a chunk that is held at once: where no part came, the voxels are zeros."""
+    """A part of a chunk that is held at once: where no part came, the voxels are zeros.
+
+    Attributes
+    ----------
+    gone
+        Slices that came and are gone: deleted, perhaps, when they were stored.
+    """
 
     box: Box
     voxels: NDArray[Any]
+    gone: set[int]
 
 
 class Composer:
@@ -89,6 +96,7 @@ class Composer:
         """
         reader = PartReader(self._drop, target.channel, chunk)
         faults: dict[int, Fault] = {}
+        gone = set[int]()
         slices = {z: blake2b(digest_size=20) for z in chunk.parts}
         cuboids: dict[int, str] = {}
         stored = 0
@@ -97,7 +105,7 @@ class Composer:
         if job.mode is Mode.SLICES:
             strips = row_strips(chunk.box, target.supercuboid_xyz, most)
         for box in strips:
-            strip = _Strip(box, np.zeros(box.shape_zyx, target.channel.dtype))
+            strip = _Strip(box, np.zeros(box.shape_zyx, target.channel.dtype), gone)
             for z in chunk.parts:
                 if z in faults:
                     continue
@@ -108,8 +116,10 @@ class Composer:
                 for plane, z in zip(strip.voxels, chunk.parts, strict=True):
                     slices[z].update(np.ascontiguousarray(plane).data)
             self._check_current(job, chunk.number, state)
-            # What a part held that was replaced goes, but a slice that is skipped is nobody's.
-            renews = state.reopened and not (faults and job.on_bad is Policy.SKIP)
+            # What a part held that was replaced goes, but a slice that is skipped is nobody's,
+            # and one that is gone may be stored.
+            spared = faults if job.on_bad is Policy.SKIP else gone
+            renews = state.reopened and not spared
             region = target.region(box, chunk.time_point)
             self._writer.write(target, region, strip.voxels, replace_all=renews)
             cuboids.update(supercuboid_digests(strip.voxels, box, target.supercuboid_xyz))
@@ -160,8 +170,10 @@ class Composer:
         except NDLambdaError as error:
             if error.retryable:
                 raise
-            if part is not None and not job.closed and isinstance(error, PartGoneError):
-                raise Gone(part) from error
+            if part is not None and isinstance(error, PartGoneError):
+                if not job.closed:
+                    raise Gone(part) from error
+                strip.gone.add(number)
             key, etag = ("", "") if part is None else (part.key, part.etag)
             fault = Fault(chunk.number, number, key, error.message, etag)
             if job.on_bad is Policy.FAIL:

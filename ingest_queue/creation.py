@@ -30,7 +30,10 @@ from ndlambda.model.fields import (
 from ndlambda.services.catalog import Catalog
 from ndlambda.services.views import ProjectView
 from ndlambda.space.pyramid import useful_levels
-from ndlambda.stores.ports import ObjectStore
+from ndlambda.stores.ports import ObjectStore, Range
+
+_LARGEST_SLICE = 1 << 32
+"""Bytes of a file that is read only to learn what the slices of a folder are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,9 @@ class Found:
         if not ordered:
             raise InvalidArgumentError(_without_slices(found))
         key = ordered[0][2]
+        looked_at = drop.get(key, Range(0, 1))
+        if looked_at is not None and looked_at.size > _LARGEST_SLICE:
+            raise InvalidArgumentError(f"{key} has {looked_at.size} bytes, too many for a slice.")
         stored = drop.get(key)
         if stored is None:
             raise NotFoundError(f"{key} is not there any more.", key=key)

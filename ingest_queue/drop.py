@@ -157,13 +157,13 @@ class Drop:
                 "Files here belong to no channel: slices lie in drop/TOKEN/CHANNEL/."
             )
         store = self._ingest.stores.drop
-        body = store.get(folder + MANIFEST)
+        body = store.get(folder + MANIFEST, Range(0, LONGEST + 1))
         if last is not None and body is None:
             return last
-        manifest = Manifest() if body is None else Manifest.read(body.data[: LONGEST + 1])
+        manifest = Manifest() if body is None else Manifest.read(body.data)
         names = _names(folder)
         view = self._view(names)
-        is_done = store.get(folder + DONE, Range(0, 1)) is not None
+        is_done = self._is_done(folder)
         if view is None and not is_done and body is None:
             self.waiting.note(folder, f"There is no channel {'/'.join(names)}. {_ADVICE}")
             return None
@@ -198,6 +198,14 @@ class Drop:
             job_id=job_id,
         )
         return self._ingest.create(view, owner_id, spec, folder)
+
+    def _is_done(self, folder: str) -> bool:
+        """Tell whether nothing more will come; a listing shows no ``_DONE`` that came too early."""
+        store, key = self._ingest.stores.drop, folder + DONE
+        if store.get(key, Range(0, 1)) is None:
+            return False
+        first = next(store.list(key), None)
+        return first is not None and first.key == key
 
     def _is_orphan(self, job: Job) -> bool:
         """Tell whether a job has ended and its channel is gone."""

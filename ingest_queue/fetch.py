@@ -235,7 +235,7 @@ class Fetcher:
             return  # the channel is gone; the sweeper says so
         grid = target.grid(job)
         chunk, tried = grid.chunk(call.chunk), self._tried(job, grid.count)
-        tries = Tries(self._table, fetch_partition(job, job.generation), job.generation)
+        tries = self._tries(job)
         try:
             with tries.trying(chunk.number, delivery):
                 waits, counts = self._fetch(job, plan, target, chunk, call.attempt)
@@ -353,6 +353,10 @@ class Fetcher:
             return url, self.files.read(url, most_bytes(tiles.TILE**2 * 4))
 
         return f"{z:06d}.png", tiles.assemble(read, (height, width), dtype)
+
+    def _tries(self, job: Job) -> Tries:
+        partition = fetch_partition(job, job.generation)
+        return Tries(self._table, partition, job.generation, self._ingest.ledger.now)
 
     def _tried(self, job: Job, count: int) -> SetTree:
         return SetTree(self._table, fetch_partition(job, job.generation), count)

@@ -29,6 +29,8 @@ UPLOADS: Final = "drop/j/"
 """Here lies what was uploaded to jobs: put by the server, copied in by nobody."""
 
 _JOBS: Final = "j"
+_LONGEST: Final = 1024
+"""Bytes of a key at most, as on S3."""
 _BEHIND_SLASH: Final = "0"
 """The character behind the slash: "a0" is behind all of "a/", and before all else there is."""
 _NUMBER = re.compile(r"(\d{1,18})\.[A-Za-z0-9]+")
@@ -143,8 +145,11 @@ def part_key(job_id: str, chunk: int, name: str) -> str:
 def parse(key: str) -> Dropped | None:
     """Read the key of a dropped object.
 
-    None where it belongs to nothing, is hidden, or has the name of an unfinished copy.
+    None where it belongs to nothing, is hidden, has the name of an unfinished copy, or cannot be a
+    key (files may have names that are no text).
     """
+    if not _can_be_key(key):
+        return None
     lower = key.lower()
     if not key.startswith(DROP) or lower.endswith(_UNFINISHED) or _name(lower) in _LITTER:
         return None
@@ -170,6 +175,13 @@ def _of_channel(key: str, words: Sequence[str]) -> Dropped:
         return Dropped(key, Kind.STRAY, folder)
     time_point = None if time is None else int(time[1])
     return Dropped(key, Kind.SLICE, folder, time_point=time_point, z=int(number[1]))
+
+
+def _can_be_key(name: str) -> bool:
+    try:
+        return len(name.encode()) <= _LONGEST
+    except UnicodeEncodeError:
+        return False
 
 
 def _name(key: str) -> str:

@@ -13,7 +13,7 @@ pk                    sk                        row
 ``ingest#JOB``        ``part#CHUNK#PART``       where a part lies, and the ETag that came last
 ``ingest#JOB``        ``done#LEVEL#GROUP``      members: chunks that are built (``set_tree``)
 ``ingest#JOB``        ``came#GROUP``, ``odd#…`` members: see ``chunk_sets``
-``ingest#JOB``        ``try#GENERATION#CHUNK``  counts tries that came to no end (``tries``)
+``ingest#JOB``        ``try#GENERATION#CHUNK``  tells of tries that came to no end (``tries``)
 ``ingest#JOB``        ``error#CHUNK#PART``      what is wrong with a part; outlives the job
 ====================  ========================  =================================================
 
@@ -22,6 +22,7 @@ CHUNK, PART and GROUP are hexadecimal (12 digits). Parts of a chunk are slices b
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -229,10 +230,10 @@ class Ledger:
             self._table.add_members(*key, {part.number})
         return self.state(job, chunk.number)
 
-    def unsee(self, job: Job, number: int, part: int, state: ChunkState) -> None:
-        """Note that a part is gone again, unless the chunk has changed since ``state``."""
+    def unsee(self, job: Job, number: int, parts: AbstractSet[int], state: ChunkState) -> None:
+        """Note that parts are gone again, unless the chunk has changed since ``state``."""
         self.sets(job).add_odd(number)
-        self._table.remove_members(*_chunk_key(job, number), {part}, state.version)
+        self._table.remove_members(*_chunk_key(job, number), parts, state.version)
 
     def parts(self, job: Job, number: int) -> dict[int, Part]:
         """Give where the parts of a chunk lie, by number."""
@@ -294,7 +295,7 @@ class Ledger:
 
     def tries(self, job: Job) -> Tries:
         """Give how often chunks were begun by workers that were never heard of again."""
-        return Tries(self._table, job.partition, job.generation)
+        return Tries(self._table, job.partition, job.generation, self._clock)
 
     def sets(self, job: Job) -> ChunkSets:
         """Give the sets by which chunks are counted."""

@@ -16,7 +16,7 @@ from ingest_queue.engine import Ingest, IngestOptions
 from ingest_queue.erasure import IngestErasure
 from ingest_queue.fetch import Fetcher
 from ingest_queue.job import Job
-from ingest_queue.keys import DROP, UPLOADS
+from ingest_queue.keys import DONE, DROP, UPLOADS
 from ingest_queue.ledger import Ledger
 from ingest_queue.outbound import HttpReader, OwnBucket
 from ingest_queue.remote import S3_URL, RemoteFiles
@@ -238,7 +238,7 @@ def _stores(
         return (
             disk.DiskObjectStore(settings.data / "objects", fsync=settings.fsync),
             # People copy files in, and over each other: DATA/drop/TOKEN/CHANNEL/0001.png.
-            disk.DroppedFiles(settings.data, UPLOADS, fsync=settings.fsync),
+            disk.DroppedFiles(settings.data, UPLOADS, DONE, fsync=settings.fsync),
             disk.SqliteTable(settings.data / "table.sqlite", fsync=settings.fsync),
             partial(disk.SqliteQueue, settings.data / "queue.sqlite", fsync=settings.fsync),
         )

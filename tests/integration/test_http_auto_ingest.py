@@ -243,7 +243,8 @@ def test_a_slow_server_holds_no_worker_beyond_its_time(
         send(bodies)
 
     monkeypatch.setattr(queue, "send", note)
-    # A worker's time is over with every fourth slice.
+    # A worker's time is over with every fourth slice, of whichever slab: so one works at a time.
+    monkeypatch.setattr("functions.batch._THREADS", 1)
     monkeypatch.setattr(server.runtime.fetcher, "_clock", lambda: 1000.0 * (len(web.asked) // 4))
     web.slices()
     job = begin(server, request(web.url))
@@ -288,6 +289,8 @@ def test_slices_over_which_every_worker_dies_are_a_fault_in_the_end(
         return read(url, limit_bytes)
 
     monkeypatch.setattr(server.runtime.fetcher.files, "read", die)
+    minutes = count(1)
+    monkeypatch.setattr(server.runtime.ingest.ledger, "_clock", lambda: 60.0 * next(minutes))
     call = FetchCall(job, 1, 0)
     for _ in range(5):
         for delivery in (1, 2, 3, 4, 5):

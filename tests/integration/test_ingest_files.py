@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from ingest_queue.job import Policy, State
-from ingest_queue.keys import UPLOADS
+from ingest_queue.keys import DONE, UPLOADS
 from ndlambda.errors import MalformedBodyError, UpstreamError
-from ndlambda.stores.disk import DroppedFiles, objects
+from ndlambda.stores.disk import DroppedFiles, content, objects
 from ndlambda.stores.ports import Overwrite
 from tests.integration.test_ingest_faults import thin_world
 from tests.support.catalog_world import Clock
@@ -118,14 +118,14 @@ def test_the_same_content_under_two_names_is_no_fault(world: IngestWorld):
 def closed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Names of files that the system refuses to open, whoever asks."""
     names: set[str] = set()
-    read = objects.read_content
+    plainly = content.open_file
 
-    def read_content(path: Path, *, mapped: bool = True):
+    def open_file(path: Path) -> int | None:
         if path.name in names:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-        return read(path, mapped=mapped)
+        return plainly(path)
 
-    monkeypatch.setattr(objects, "read_content", read_content)
+    monkeypatch.setattr(content, "open_file", open_file)
     return names
 
 
@@ -134,7 +134,7 @@ def test_a_file_that_cannot_be_read_is_a_bad_slice_until_it_can(
     world: IngestWorld, tmp_path: Path, closed: set[str], policy: Policy
 ):
     """Seen to fail when it was a fault of the store: asked for five times, and told to nobody."""
-    world.drop_store = DroppedFiles(tmp_path, UPLOADS, fsync=False)
+    world.drop_store = DroppedFiles(tmp_path, UPLOADS, DONE, fsync=False)
     closed.add(NAME)
     voxels = drop_all(world, policy)
     world.pump()
@@ -153,7 +153,7 @@ def test_a_file_that_cannot_be_read_is_a_bad_slice_until_it_can(
 def test_a_manifest_that_cannot_be_read_is_told_of(
     world: IngestWorld, tmp_path: Path, closed: set[str]
 ):
-    world.drop_store = DroppedFiles(tmp_path, UPLOADS, fsync=False)
+    world.drop_store = DroppedFiles(tmp_path, UPLOADS, DONE, fsync=False)
     closed.add("_ingest.json")
     world.drop("_ingest.json", b"{}")
     (waiting,) = world.process().drop.waiting.all()
@@ -171,7 +171,7 @@ def test_only_what_waiting_does_not_mend_is_a_fault_of_the_file(
 
     monkeypatch.setattr(objects, "read_content", fail)
     with pytest.raises(error):
-        DroppedFiles(tmp_path, UPLOADS).get("drop/tk/em/1.png")
+        DroppedFiles(tmp_path, UPLOADS, DONE).get("drop/tk/em/1.png")
 
 
 # files that are being written
@@ -183,7 +183,7 @@ def aged(tmp_path: Path) -> Callable[[float], list[str]]:
 
     def listed(age_s: float) -> list[str]:
         clock = Clock(now + age_s)
-        store = DroppedFiles(tmp_path, UPLOADS, clock=clock)
+        store = DroppedFiles(tmp_path, UPLOADS, DONE, clock=clock)
         return [info.key for info in store.list("drop/")]
 
     return listed
@@ -191,7 +191,7 @@ def aged(tmp_path: Path) -> Callable[[float], list[str]]:
 
 def test_what_is_being_written_is_not_listed_but_what_we_put_is(tmp_path: Path):
     """Seen to fail without: a sweep took the half of a slice, and the job failed of it."""
-    store = DroppedFiles(tmp_path, UPLOADS, fsync=False)
+    store = DroppedFiles(tmp_path, UPLOADS, DONE, fsync=False)
     for key in ("drop/j/upload", "drop/tk/em/1.png"):
         store.put(key, b"", Overwrite())
     os.utime(tmp_path / "drop" / "tk" / "em" / "1.png", (1, 1))  # as copying programs do

@@ -12,13 +12,13 @@ import pytest
 from functions import ingest_build
 from ingest_queue.job import Policy, State
 from ingest_queue.sweep import OVERDUE_S
-from ingest_queue.tries import MOST_TRIES
+from ingest_queue.tries import MOST_TRIES, SPAN_S
 from ndlambda import runtime
 from ndlambda.errors import UpstreamError
 from ndlambda.local.pump import sqs_event
 from ndlambda.services.region import Region, object_key
 from ndlambda.stores.ports import Overwrite, Range
-from tests.support.faults import Crash
+from tests.support.faults import Crash, Interrupted
 from tests.support.ingest_world import OFFSET, IngestWorld, Process, disk_ingest_world, png, stack
 
 POISON = 1
@@ -214,4 +214,41 @@ def test_a_job_that_only_waits_for_slices_is_not_called_a_failure(world: IngestW
     for attempt in range(2, 3 * MOST_TRIES):
         world.process().ingest.build(job.id, 1, POISON, attempt)
     assert world.job().state is State.INGESTING
-    assert world.process().ingest.ledger.tries(job).begin(POISON) == 1
+    assert world.process().ingest.ledger.tries(job).begin(POISON, 0) == 1
+
+
+@pytest.mark.parametrize("policy", [Policy.FAIL, Policy.ZERO])
+@pytest.mark.parametrize("moment", range(10, 60, 12))
+def test_a_slower_worker_that_stores_the_chunk_after_all_is_believed(
+    world: IngestWorld, monkeypatch: pytest.MonkeyPatch, policy: Policy, moment: int
+):
+    """While another sets it aside. Seen to fail where that one does not look again: the job is
+    FAILED, or COMPLETE_WITH_ERRORS, over a chunk that is stored."""
+    voxels = drop_stack(world, policy)
+    job = world.job()
+    world.lose_messages()
+    for _ in range(MOST_TRIES):
+        world.base.clock.advance(SPAN_S)
+        with pytest.raises(Crash):
+            poisoned(world, run_out_of_memory).ingest.build(job.id, 1, POISON, 2)
+    world.base.clock.advance(SPAN_S)
+    slow = Interrupted(moment, lambda: world.process().ingest.build(job.id, 1, POISON))
+    world.process(slow).ingest.build(job.id, 1, POISON, 2)
+    if slow.fired:
+        world.process().ingest.sweeper.sweep_all()
+        world.pump()
+        check_whole(world, voxels)
+
+
+def test_a_chunk_that_was_set_aside_and_mended_may_fail_a_few_times_again(
+    world: IngestWorld, monkeypatch: pytest.MonkeyPatch
+):
+    """Seen to fail where tries stay noted: the next message that came back set it aside at once."""
+    voxels = drop_stack(world, Policy.ZERO)
+    run(world, run_out_of_memory, monkeypatch)
+    voxels[20] = stack(2)[0, 20]
+    world.drop(f"{OFFSET + 20:04d}.png", png(voxels[20]))
+    with pytest.raises(Crash):
+        poisoned(world, run_out_of_memory).ingest.build(world.job().id, 1, POISON, 2)
+    world.pump()
+    check_whole(world, voxels)

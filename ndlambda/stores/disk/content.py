@@ -5,12 +5,18 @@ import mmap
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 import google_crc32c
 import numpy as np
 
+from ndlambda.stores.ports import Range, StoredObject
+
 _MAP_FROM_BYTES = 64 * 1024
 _HEAD_BYTES = 4096
+_PIECE_BYTES = 1 << 20
+_LARGE_BYTES = 1 << 30
+"""From here on a file of others is known by its times: to read it through takes too long."""
 
 
 def read_content(path: Path, *, mapped: bool = True) -> memoryview | None:
@@ -21,14 +27,11 @@ def read_content(path: Path, *, mapped: bool = True) -> memoryview | None:
     Where others may change them, let all be read: a mapping of a file that is cut short kills the
     process that looks at it.
     """
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except (FileNotFoundError, NotADirectoryError):
+    descriptor = open_file(path)
+    if descriptor is None:
         return None
     try:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            return None
         if status.st_size < _MAP_FROM_BYTES:
             return memoryview(os.read(descriptor, _MAP_FROM_BYTES))
         if not mapped:
@@ -37,6 +40,51 @@ def read_content(path: Path, *, mapped: bool = True) -> memoryview | None:
         return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
     finally:
         os.close(descriptor)
+
+
+def open_file(path: Path) -> int | None:
+    """Give a descriptor of a regular file, None where there is none; a pipe is not waited for."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def read_range(path: Path, wanted: Range) -> StoredObject | None:
+    """Read a range of a file that others may write; nothing but that is held.
+
+    The ETag is as ``content_etag`` gives it, of the same bytes; that of a file of a gigabyte and
+    more is of its length and its times.
+    """
+    descriptor = open_file(path)
+    if descriptor is None:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if status.st_size < _LARGE_BYTES:
+            return _read_through(file, wanted)
+        file.seek(wanted.start)
+        data = file.read(max(0, min(wanted.stop, status.st_size) - wanted.start))
+    told = f"{status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+    name = hashlib.blake2b(told.encode(), digest_size=20).hexdigest()
+    return StoredObject(memoryview(data), name, status.st_size)
+
+
+def _read_through(file: BinaryIO, wanted: Range) -> StoredObject:
+    head, checksum = hashlib.blake2b(digest_size=16), 0
+    kept, size = bytearray(), 0
+    while piece := file.read(_PIECE_BYTES):
+        head.update(piece[: max(0, _HEAD_BYTES - size)])
+        checksum = google_crc32c.extend(checksum, piece)
+        kept += piece[max(0, wanted.start - size) : max(0, wanted.stop - size)]
+        size += len(piece)
+    head.update(size.to_bytes(8, "little"))
+    name = f"{head.hexdigest()}{checksum:08x}"
+    return StoredObject(memoryview(kept).toreadonly(), name, size)
 
 
 def content_etag(content: memoryview) -> str:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from ndlambda.errors import MalformedBodyError, UpstreamError
-from ndlambda.stores.disk.objects import DiskObjectStore
-from ndlambda.stores.ports import ByteRange, ObjectInfo, StoredObject
+from ndlambda.stores.disk.content import read_range
+from ndlambda.stores.disk.keys import check_key, list_files
+from ndlambda.stores.disk.objects import DiskObjectStore, translated
+from ndlambda.stores.ports import ByteRange, ObjectInfo, Range, StoredObject
 
 REST_S: Final = 1.0
 """A file that has not changed for so long is taken for whole."""
@@ -30,14 +32,23 @@ class DroppedFiles(DiskObjectStore):
         See ``DiskObjectStore``.
     own
         Keys that begin so are put by this store only, and whole as soon as they are there.
+    last
+        A file of this name is listed when all of its folder is at rest, since it says that all is
+        there; who copies a folder copies it whenever he likes.
     """
 
     def __init__(
-        self, root: Path, own: str, *, fsync: bool = True, clock: Callable[[], float] = time.time
+        self,
+        root: Path,
+        own: str,
+        last: str,
+        *,
+        fsync: bool = True,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(root, fsync=fsync, mapped=False, clock=clock)
         self._folder = root
-        self._own = own
+        self._own, self._last = own, last
         self._clock = clock
 
     def get(
@@ -53,7 +64,10 @@ class DroppedFiles(DiskObjectStore):
             As of any store.
         """
         try:
-            return super().get(key, byte_range, if_match=if_match)
+            if not isinstance(byte_range, Range) or if_match or key.startswith(self._own):
+                return super().get(key, byte_range, if_match=if_match)
+            with translated(key):
+                return read_range(self._folder / check_key(key), byte_range)
         except UpstreamError as error:
             cause = error.__cause__
             if not isinstance(cause, OSError) or cause.errno not in _FAULTS_OF_FILES:
@@ -64,10 +78,20 @@ class DroppedFiles(DiskObjectStore):
             ) from cause
 
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
-        """Iterate in key order over the objects that are at rest, with the prefix and > after."""
-        for info in super().list(prefix, after):
-            if info.key.startswith(self._own) or self._is_at_rest(info.key):
+        """Iterate in key order over the objects that are at rest, with the prefix and > after.
+
+        What is no object (a pipe, a name that is no key, what lies behind a closed folder) is none.
+        """
+        for info in list_files(self._folder, prefix, after, foreign=True):
+            if info.key.startswith(self._own) or self._is_whole(info.key):
                 yield info
+
+    def _is_whole(self, key: str) -> bool:
+        folder, _, name = key.rpartition("/")
+        if name != self._last:
+            return self._is_at_rest(key)
+        others = list_files(self._folder, f"{folder}/", "", foreign=True)
+        return all(self._is_at_rest(info.key) for info in others)
 
     def _is_at_rest(self, key: str) -> bool:
         try:

@@ -1,6 +1,7 @@
 """Object keys as paths below a folder, and their listing in key order."""
 
 import os
+import stat
 from collections.abc import Iterator
 from operator import itemgetter
 from pathlib import Path
@@ -14,6 +15,8 @@ LOCKS_NAME = ".locks"
 TEMPORARY_NAME = ".temp"
 _RESERVED_NAMES = frozenset({LOCKS_NAME, TEMPORARY_NAME})
 """Folders at the top that hold the store's own files."""
+_DEEPEST = 8
+"""Names of a key in folders of others, so that a link to a folder above is no endless way."""
 
 
 def check_key(key: str) -> str:
@@ -42,37 +45,83 @@ def check_key(key: str) -> str:
     return key
 
 
-def list_files(root: Path, prefix: str, after: str) -> Iterator[ObjectInfo]:
+def list_files(
+    root: Path, prefix: str, after: str, *, foreign: bool = False
+) -> Iterator[ObjectInfo]:
     """Iterate in key order over the files below root whose keys have the prefix and are > after.
 
     Python compares strings by code point, which is the order of their UTF-8 bytes, S3's order.
     Only folders that can hold such keys are read.
+
+    Parameters
+    ----------
+    foreign
+        Whether others put files there, too: what has a name that is no key, or lies behind a folder
+        that is closed or a ring of links, is then left out. Else it is an error.
     """
     folder = prefix[: prefix.rfind("/") + 1]
     if not folder or _can_be_path(folder[:-1]):
-        yield from _walk(root, folder, prefix, after)
+        yield from _walk(root, folder, prefix, after, foreign)
 
 
-def _walk(root: Path, folder: str, prefix: str, after: str) -> Iterator[ObjectInfo]:
-    try:
-        with os.scandir(root / folder) as entries:
-            # "a/" sorts behind "a!" and before "a0": only with its slash does a folder stand
-            # where the keys in it stand.
-            found = {folder + entry.name + "/" * entry.is_dir(): entry for entry in entries}
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for key, entry in sorted(found.items(), key=itemgetter(0)):
+def _walk(root: Path, folder: str, prefix: str, after: str, foreign: bool) -> Iterator[ObjectInfo]:
+    for key, entry in _entries(root, folder, foreign):
         if not key.startswith(prefix) or (not folder and entry.name in _RESERVED_NAMES):
             continue
         if key.endswith("/"):
             if key > after or after.startswith(key):
-                yield from _walk(root, key, prefix, after)
+                yield from _walk(root, key, prefix, after, foreign)
         elif key > after:
-            try:
-                size = entry.stat().st_size
-            except FileNotFoundError:
-                continue
-            yield ObjectInfo(key, size)
+            size = _size(entry, foreign)
+            if size is not None:
+                yield ObjectInfo(key, size)
+
+
+def _entries(root: Path, folder: str, foreign: bool) -> list[tuple[str, "os.DirEntry[str]"]]:
+    try:
+        with os.scandir(root / folder) as entries:
+            # "a/" sorts behind "a!" and before "a0": only with its slash does a folder stand
+            # where the keys in it stand.
+            found = {folder + entry.name + "/" * _is_folder(entry): entry for entry in entries}
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError:
+        if not foreign:
+            raise
+        return []
+    return sorted(
+        (item for item in found.items() if not foreign or _is_near_key(item[0])), key=itemgetter(0)
+    )
+
+
+def _size(entry: "os.DirEntry[str]", foreign: bool) -> int | None:
+    """Give the length of a regular file."""
+    try:
+        status = entry.stat()
+    except FileNotFoundError:
+        return None
+    except OSError:
+        if not foreign:
+            raise
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _is_near_key(text: str) -> bool:
+    if text.count("/") > _DEEPEST:
+        return False
+    try:
+        check_key(text.removesuffix("/"))
+    except InvalidArgumentError:
+        return False
+    return True
 
 
 def _can_be_path(text: str) -> bool:

@@ -61,7 +61,7 @@ class DiskObjectStore:
         self._mapped = mapped
         self._fsync = fsync
         self._temporary = root / TEMPORARY_NAME
-        with _translated(""):
+        with translated(""):
             self._temporary.mkdir(parents=True, exist_ok=True)
             self._locks = LockFolder(root / LOCKS_NAME)
             self._remove_stale(clock() - STALE_AFTER_S)
@@ -83,7 +83,7 @@ class DiskObjectStore:
         PreconditionFailedError
             ``if_match`` was given and the object has another ETag now (or is gone).
         """
-        with span("object.get", key=key), _translated(key):
+        with span("object.get", key=key), translated(key):
             whole = read_content(self._path(key), mapped=self._mapped)
         if if_match is not None and (whole is None or content_etag(whole) != if_match):
             raise PreconditionFailedError("The object has changed or is gone.", key=key)
@@ -111,7 +111,7 @@ class DiskObjectStore:
         path = self._path(key)
         content = memoryview(data).cast("B")
         temporary = self._temporary / uuid.uuid4().hex
-        with span("object.put", key=key, bytes=len(content)), _translated(key):
+        with span("object.put", key=key, bytes=len(content)), translated(key):
             try:
                 self._write(temporary, content)
                 with self._locks.hold(key):
@@ -126,7 +126,7 @@ class DiskObjectStore:
     def delete(self, key: str) -> None:
         """Remove an object and the folders that it leaves empty; no error where there is none."""
         path = self._path(key)
-        with _translated(key):
+        with translated(key):
             with self._locks.hold(key):
                 if not path.is_file():
                     return
@@ -135,7 +135,7 @@ class DiskObjectStore:
 
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
         """Iterate in key order over the objects whose keys start with prefix and are > after."""
-        with _translated(prefix):
+        with translated(prefix):
             yield from list_files(self._root, prefix, after)
 
     def presign(
@@ -226,7 +226,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _translated(key: str) -> Iterator[None]:
+def translated(key: str) -> Iterator[None]:
     """Turn the errors of files into ours."""
     try:
         yield

@@ -111,7 +111,7 @@ def change(ledger: Ledger, job: Job, grid: ChunkGrid, number: int, random: Rando
         case "open" if state.built:
             ledger.put_state(job, number, replace(state, built=False, reopened=True))
         case "lose" if state.seen and not state.built:
-            ledger.unsee(job, number, min(state.seen), state)
+            ledger.unsee(job, number, {min(state.seen)}, state)
 
 
 @pytest.mark.parametrize("closed", [False, True])

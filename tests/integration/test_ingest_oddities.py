@@ -1,0 +1,229 @@
+"""What people's folders hold beside slices: links in rings, pipes, odd names, very large files."""
+
+import os
+import time
+import tracemalloc
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ingest_queue.drop import Drop
+from ingest_queue.job import State
+from ingest_queue.keys import DONE, UPLOADS
+from ndlambda.local.drop_folder import DropFolder
+from ndlambda.stores.disk import DroppedFiles
+from ndlambda.stores.ports import Overwrite, Range
+from tests.integration.test_ingest_faults import thin_world
+from tests.support.catalog_world import Clock
+from tests.support.ingest_world import FOLDER, OFFSET, IngestWorld, disk_ingest_world, png, stack
+
+NOT_UNICODE = os.fsdecode(b"caf\xe9.png")
+
+
+def dropped_files(folder: Path) -> DroppedFiles:
+    """Give the store as it is a while after everything was written."""
+    return DroppedFiles(folder, UPLOADS, DONE, fsync=False, clock=lambda: time.time() + 10)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[IngestWorld]:
+    made = thin_world(tmp_path)
+    made.drop_store = dropped_files(tmp_path)
+    yield made
+    made.close()
+
+
+def listed(folder: Path) -> list[str]:
+    return [info.key for info in dropped_files(folder).list("drop/")]
+
+
+@pytest.mark.parametrize("oddity", ["ring", "link to itself", "no Unicode", "long", "pipe"])
+def test_what_is_no_file_of_ours_keeps_no_job_from_its_end(
+    world: IngestWorld, tmp_path: Path, oddity: str
+):
+    """Told of by nobody, so that only the listing finds the slices.
+
+    Seen to fail where listings raise what scandir and check_key raise (links, names): no sweep and
+    no ``_DONE`` ever came through.
+    """
+    voxels = stack(1, z=6)[0]
+    world.put_stack(voxels[None])
+    folder = tmp_path / FOLDER
+    match oddity:
+        case "ring":
+            (folder / "a").symlink_to(tmp_path / "drop")
+            (folder / "b").symlink_to(tmp_path / "drop")
+        case "link to itself":
+            (folder / "0001.png").symlink_to(folder / "0001.png")
+        case "no Unicode":
+            (folder / NOT_UNICODE).write_bytes(b"")
+        case "long":
+            deep = folder.joinpath(*["n" * 250] * 4)
+            deep.mkdir(parents=True)
+            (deep / "0001.png").write_bytes(b"")
+        case "pipe":
+            os.mkfifo(folder / "0001.png")
+    world.notice([f"{FOLDER}{OFFSET:04d}.png"])
+    world.process().ingest.sweeper.sweep_all()
+    world.pump()
+    assert world.job().state in {State.COMPLETE, State.COMPLETE_WITH_ERRORS}
+    np.testing.assert_array_equal(world.stored(), voxels)
+
+
+def test_a_pipe_is_no_object_and_nobody_waits_for_it(tmp_path: Path):
+    """Seen to fail where files are opened plainly: the sweep waits for ever for a writer."""
+    folder = tmp_path / FOLDER
+    folder.mkdir(parents=True)
+    pipe = folder / "0001.png"
+    os.mkfifo(pipe)
+    store = dropped_files(tmp_path)
+    with ThreadPoolExecutor(1) as pool:
+        asked = [pool.submit(store.get, f"{FOLDER}0001.png", Range(0, 1))]
+        asked.append(pool.submit(store.get, f"{FOLDER}0001.png"))
+        try:
+            assert [each.result(5) for each in asked] == [None, None]
+        finally:
+            with suppress(OSError):
+                os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+    assert listed(tmp_path) == []
+
+
+def test_names_that_are_no_keys_are_not_told_of_and_keep_nothing_back(tmp_path: Path):
+    """Seen to fail without: one such name, and no file of any folder was told of any more."""
+    folder = tmp_path / FOLDER
+    long = folder.joinpath(*["ü" * 120] * 5)
+    long.mkdir(parents=True)
+    for path in (folder / NOT_UNICODE, folder / "0001.png", long / "0001.png"):
+        path.write_bytes(b"")
+    (folder.parent / NOT_UNICODE).mkdir()
+    (folder.parent / NOT_UNICODE / "0001.png").write_bytes(b"")
+    sent: list[str] = []
+
+    class Queue:
+        def send(self, bodies: list[str], delay_s: int = 0) -> None:
+            assert all(len(body) <= 4096 for body in bodies)
+            sent.extend(bodies)
+
+    clock = Clock()
+    watch = DropFolder(tmp_path, Queue(), clock)
+    watch.look()
+    clock.advance(2)
+    assert watch.look() == 1
+    assert "0001.png" in sent[0]
+    assert listed(tmp_path) == [f"{FOLDER}0001.png"]
+
+
+def test_to_look_at_a_large_file_takes_no_memory(tmp_path: Path):
+    """Seen to fail where the whole file is read for its ETag: a copied volume of 60 GB ended the
+    server, and the next one as well."""
+    store = dropped_files(tmp_path)
+    key = f"{FOLDER}0001.tif"
+    store.put(key, b"II*\0", Overwrite())
+    os.truncate(tmp_path / key, 200 << 20)
+    tracemalloc.start()
+    try:
+        found = store.get(key, Range(0, 4))
+        assert found is not None
+        assert (bytes(found.data), found.size) == (b"II*\0", 200 << 20)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 << 20
+    whole = store.get(key)
+    assert whole is not None
+    assert whole.etag == found.etag
+
+
+def test_a_very_large_file_is_known_by_its_times_and_not_read_through(tmp_path: Path):
+    store = dropped_files(tmp_path)
+    key = f"{FOLDER}0001.tif"
+    store.put(key, b"II*\0", Overwrite())
+    os.truncate(tmp_path / key, 1 << 40)
+    begun = time.monotonic()
+    first = store.get(key, Range(0, 4))
+    assert first is not None
+    again = store.get(key, Range(0, 1))
+    assert again is not None
+    assert (again.etag, again.size) == (first.etag, 1 << 40)
+    assert time.monotonic() - begun < 5
+    with (tmp_path / key).open("r+b") as file:
+        file.seek(1 << 30)
+        file.write(b"more")
+    os.utime(tmp_path / key, (1, 1))
+    other = store.get(key, Range(0, 1))
+    assert other is not None
+    assert other.etag != first.etag
+
+
+def test_a_volume_that_is_called_like_a_slice_is_not_read_for_its_size(tmp_path: Path):
+    """Seen to fail without the bound: the server runs out of memory, every minute."""
+    world = disk_ingest_world(tmp_path)
+    key = world.put("0001.tif", b"II*\0")
+    os.truncate(tmp_path / key, 1 << 40)
+    world.put(DONE, b"")
+    world.drop_store = dropped_files(tmp_path)
+    world.notice([key])
+    (waiting,) = world.process().drop.waiting.all()
+    assert waiting.why == f"{key} has {1 << 40} bytes, too many for a slice."
+    world.close()
+
+
+# _DONE before the last slices
+
+
+def unrested(tmp_path: Path, name: str) -> DroppedFiles:
+    """Give the store a second after all was written but a slice, which comes now."""
+    path = tmp_path / FOLDER / name
+    before = (tmp_path / FOLDER / DONE).stat().st_ctime_ns
+    path.write_bytes(b"half a slice")
+    while path.stat().st_ctime_ns <= before:
+        path.write_bytes(b"half a slice")
+    now = (before + path.stat().st_ctime_ns) / 2e9 + 1
+    return DroppedFiles(tmp_path, UPLOADS, DONE, fsync=False, clock=lambda: now)
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told of a slice", "swept"])
+def test_nothing_is_made_of_a_folder_with_done_while_slices_are_copied(tmp_path: Path, told: bool):
+    """``cp -r`` copies ``_DONE`` whenever it likes.
+
+    Seen to fail where only the watch asks whether the folder is at rest: a dataset was made of the
+    slices that were there, and the others were outside of it.
+    """
+    world = disk_ingest_world(tmp_path)
+    keys = world.put_stack(stack(1, z=6)[:, :5])
+    world.put(DONE, b"")
+    last = f"{OFFSET + 5:04d}.png"
+    world.drop_store = unrested(tmp_path, last)
+    drop: Drop = world.process().drop
+    drop.notice(keys[0]) if told else drop.sweep()
+    assert not list(world.process().ingest.ledger.running())
+    world.put(last, png(stack(1, z=6)[0, 5]))
+    world.drop_store = dropped_files(tmp_path)
+    world.process().drop.sweep()
+    world.pump()
+    assert world.job().state is State.COMPLETE
+    np.testing.assert_array_equal(world.process().catalog.get_dataset("tk").imagesize_xyz[2], 6)
+    world.close()
+
+
+def test_a_sweep_closes_no_job_while_slices_are_copied(tmp_path: Path):
+    """Seen to fail where only the watch asks whether the folder is at rest: FAILED, for slices that
+    were on their way."""
+    world = thin_world(tmp_path)
+    voxels = stack(1, z=6)
+    world.notice(world.put_stack(voxels[:, :5]))
+    world.put(DONE, b"")
+    last = f"{OFFSET + 5:04d}.png"
+    world.drop_store = unrested(tmp_path, last)
+    world.process().ingest.sweeper.sweep_all()
+    assert not world.job().closed
+    world.put(last, png(voxels[0, 5]))
+    world.drop_store = dropped_files(tmp_path)
+    world.process().ingest.sweeper.sweep_all()
+    world.pump()
+    assert (world.job().state, world.job().closed) == (State.COMPLETE, True)
+    world.close()
