@@ -91,11 +91,11 @@ class Intake:
 
         What was replaced since it was entered is seen where listings give ETags.
         """
+        came = {number: state.seen for number, state in self._ledger.states(job)}
         seen = {
             part.key: part.etag
-            for number, state in self._ledger.states(job)
-            for part in self._ledger.parts(job, number).values()
-            if part.number in state.seen
+            for number, part in self._ledger.all_parts(job)
+            if part.number in came.get(number, ())
         }
         faults = list(self._ledger.faults(job))
         faulty = {fault.key: fault.etag for fault in faults}

@@ -237,16 +237,17 @@ class Ledger:
 
     def parts(self, job: Job, number: int) -> dict[int, Part]:
         """Give where the parts of a chunk lie, by number."""
-        found = {}
-        for row in self._rows(job.partition, _parts(number)):
-            part = Part(int(row.sk.rpartition("#")[2], 16), row.doc["key"], row.doc["etag"])
-            found[part.number] = part
-        return found
+        rows = self._rows(job.partition, _parts(number))
+        return {part.number: part for _, part in map(_part, rows)}
+
+    def all_parts(self, job: Job) -> Iterator[tuple[int, Part]]:
+        """Iterate over where all parts of a job lie, with the numbers of their chunks."""
+        return map(_part, self._rows(job.partition, "part#"))
 
     def part(self, job: Job, chunk: int, number: int) -> Part | None:
         """Give where a part lies, None where it did not come."""
         row = self._table.get(*_part_key(job, chunk, number))
-        return None if row is None else Part(number, row.doc["key"], row.doc["etag"])
+        return None if row is None else _part(row)[1]
 
     def state(self, job: Job, number: int) -> ChunkState:
         """Give what is known of a chunk."""
@@ -378,6 +379,12 @@ def _parts(number: int) -> str:
 
 def _part_key(job: Job, chunk: int, number: int) -> tuple[str, str]:
     return job.partition, f"{_parts(chunk)}{number:012x}"
+
+
+def _part(row: Row) -> tuple[int, Part]:
+    """Give the number of a chunk, and a part of it."""
+    _, chunk, number = row.sk.split("#")
+    return int(chunk, 16), Part(int(number, 16), row.doc["key"], row.doc["etag"])
 
 
 def _fault_key(job: Job, chunk: int, part: int) -> tuple[str, str]:

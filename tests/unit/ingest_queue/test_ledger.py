@@ -66,6 +66,26 @@ def test_a_slice_is_entered_by_one_transaction(world: IngestWorld):
     assert writes == {"transact": 4, "put": 0, "add_members": 1}
 
 
+def test_parts_of_all_chunks_are_read_in_pages(world: IngestWorld):
+    """Every minute, by the sweep. Seen to fail where each chunk is asked for its own."""
+    job = world.create()
+    grid = Target.of(job, world.process().catalog).grid(job)
+    assert grid.count > 1
+    table = Counting(world.base.table)
+    ledger = Ledger(table)
+    entered = [(chunk, part(grid.chunk(chunk).parts.start)) for chunk in range(grid.count)]
+    for chunk, slice_of_it in entered:
+        ledger.see(job, grid.chunk(chunk), slice_of_it)
+    table.calls.clear()
+    assert list(ledger.all_parts(job)) == entered
+    assert table.calls == {"query": 1}
+    process = world.process()
+    process.ingest.intake._ledger = ledger
+    table.calls.clear()
+    process.ingest.intake.enter_unseen(job)
+    assert table.calls == {"query": 3}, "states, parts, faults"
+
+
 def test_slices_of_one_chunk_that_come_at_once_are_all_entered(world: IngestWorld):
     """Seen to fail without the way for transactions that lost."""
     job = world.create()
