@@ -85,7 +85,7 @@ def test_whoever_comes_at_any_step_of_an_upload_leaves_no_voxel_or_all(
         plan = Interrupted(
             step, lambda to=channel, got=theirs: got.append(upload(other, to, THEIRS))
         )
-        mine = upload(world.process(plan), channel, MINE)  # type: ignore[arg-type]  # acts like a plan
+        mine = upload(world.process(plan), channel, MINE)
         if not plan.fired:
             break
         assert [mine, *theirs].count(None) == 1, plan.log
@@ -105,7 +105,7 @@ def test_an_id_that_was_given_is_not_painted_by_one_who_chooses_it(
         theirs = block(Segment(1, author="b"), SECOND)
         plan = Interrupted(step, lambda to=channel, item=theirs: upload(other, to, item))
         item = block(Segment(author="a"), FIRST)
-        upload(world.process(plan), channel, item)  # type: ignore[arg-type]  # acts like a plan
+        upload(world.process(plan), channel, item)
         if not plan.fired:
             break
         for ramon in world.stored(channel):
@@ -230,7 +230,7 @@ def test_ids_claimed_beside_one_that_others_took_first_are_free_again(
     items = [points(Annotation(n), [[n, 0, 0]]) for n in range(1, 151)]
     theirs = points(Segment(150), [[0, 9, 0]])
     plan = AtTransaction(2, lambda: upload(other, channel, theirs))
-    assert upload(world.process(plan), channel, *items) is None  # type: ignore[arg-type]  # acts like a plan
+    assert upload(world.process(plan), channel, *items) is None
     assert np.unique(world.image(channel)).tolist() == [0, 150]
     assert upload(other, channel, points(Segment(1), [[0, 10, 0]])) == [1]
 
@@ -270,7 +270,7 @@ def test_an_id_deleted_at_any_step_of_its_upload_has_all_its_voxels_or_no_object
     for step in count(1):
         channel = world.channel(f"labels{step}")
         plan = Interrupted(step, lambda to=channel: other.writer.delete(to, [5]))
-        mine = upload(world.process(plan), channel, MINE)  # type: ignore[arg-type]  # acts like a plan
+        mine = upload(world.process(plan), channel, MINE)
         if not plan.fired:
             break
         outcomes.add(mine is None)

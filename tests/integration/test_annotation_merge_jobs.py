@@ -159,7 +159,7 @@ def test_voxels_follow_a_survivor_whose_fate_changes_at_any_step_of_the_worker(
                     other.own.writer.delete(channel, [6])
 
             plan = Interrupted(step, change)
-            world.process(plan).erasure.run(job)  # type: ignore[arg-type]  # acts like a plan
+            world.process(plan).erasure.run(job)
             world.let_all_work_end()
             whole = {7: LARGE.voxels + SMALL.voxels + 1} if fate == "merged" else {7: 1}
             if plan.fired:

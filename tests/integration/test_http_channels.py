@@ -85,10 +85,22 @@ def test_hdf5_of_the_default_channel_has_its_name_and_default(server: Server, em
             np.testing.assert_array_equal(from_hdf5(body, group), em[0])
 
 
-def test_the_default_channel_can_be_written(server: Server, em: Array) -> None:
-    with server.unchanged():
-        server.write(f"/sd/open/npz/{BOX}", bodies.npz(em))
-        server.write(f"/sd/open/default/hdf5/{BOX}", bodies.hdf5({"default": em[0]}))
+def test_the_default_channel_can_be_written(server: Server) -> None:
+    other = Channel("", "other", ChannelType.IMAGE, DataType.UINT8)
+    first = Channel("", "first", ChannelType.IMAGE, DataType.UINT8, default=True)
+    server.add_volume(Dataset("written", (300, 200, 40), offset_xyz=(8, 4, 1)), other, first)
+    for seed, (path, encode) in enumerate(
+        {
+            "npz": bodies.npz,
+            "default/hdf5": lambda voxels: bodies.hdf5({"default": voxels[0]}),
+        }.items(),
+        start=1,
+    ):
+        voxels = noise((1, *SHAPE), seed=seed) | 1
+        server.write(f"/sd/written/{path}/{BOX}", encode(voxels))
+        stored = from_npz(server.read(f"/sd/written/first,other/npz/{BOX}"))
+        np.testing.assert_array_equal(stored[:1], voxels)
+        assert not stored[1].any()
 
 
 @pytest.mark.parametrize("service", ["npz", "blosc", "raw", "zip"])

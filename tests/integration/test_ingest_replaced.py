@@ -192,7 +192,7 @@ def test_a_builder_that_dies_over_voxels_of_a_replaced_slice_is_found_by_verify(
 
     builder = world.process()
     writer = builder.ingest._builder._composer._writer
-    writer.write = partial(overtaken, builder, writer.write)  # type: ignore[method-assign]
+    writer.write = partial(overtaken, builder, writer.write)
     with pytest.raises(Crash):
         builder.ingest.build(world.job().id, 1, 0)
     np.testing.assert_array_equal(world.stored(), first)

@@ -76,7 +76,7 @@ def test_an_upload_goes_on_after_its_addresses_have_expired(refusal: tuple[int, 
 
 def test_a_bucket_that_refuses_fresh_addresses_is_an_error():
     bucket = Bucket()
-    bucket.send = lambda request: (  # type: ignore[method-assign]
+    bucket.send = lambda request: (
         nd.Answer(403, {}, LATE) if request.method == "PUT" else Bucket.send(bucket, request)
     )
     with pytest.raises(errors.PermissionDeniedError):
