@@ -22,8 +22,8 @@ from ndlambda.model.discipline import Discipline
 from ndlambda.services.label_box import mask_box
 from ndlambda.services.label_volume import LabelVolume
 from ndlambda.services.labels import LabelService
-from ndlambda.services.propagation_marks import Touched
 from ndlambda.services.region import Region
+from ndlambda.services.touched import Touched
 from ndlambda.services.volume import VolumeService
 from ndlambda.space.box import XYZ, Box
 from ndlambda.space.morton import AXIS_LIMIT

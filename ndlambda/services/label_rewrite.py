@@ -16,8 +16,8 @@ from ndlambda.services.label_index import Entry, LabelIndex, Scope
 from ndlambda.services.label_painter import LabelPainter
 from ndlambda.services.label_sweep import LabelSweep
 from ndlambda.services.label_volume import LabelVolume
-from ndlambda.services.propagation_marks import Marks, Touched
 from ndlambda.services.region import Region
+from ndlambda.services.touched import Marks, Touched
 from ndlambda.space.box import Box
 
 _ROUNDS = 10

@@ -32,8 +32,8 @@ from ndlambda.services.label_reader import LabelReader
 from ndlambda.services.label_rewrite import LabelRewrite, PartEdit
 from ndlambda.services.label_sweep import LabelSweep
 from ndlambda.services.label_volume import LabelVolume, check_annotation
-from ndlambda.services.propagation_marks import Touched
 from ndlambda.services.region import Region
+from ndlambda.services.touched import Touched
 from ndlambda.services.volume import VolumeService
 from ndlambda.services.volume_options import VolumeOptions
 from ndlambda.space.box import Box

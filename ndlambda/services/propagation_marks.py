@@ -18,15 +18,11 @@ is read. At the end of the round a mark goes only if it still has the version no
 written again, even with the same members, makes another round.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, Self, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ndlambda.model.catalog import Channel
 from ndlambda.services.pool import run_all
@@ -39,64 +35,11 @@ from ndlambda.services.propagation_rows import (
     partition,
     rows_from,
 )
-from ndlambda.services.region import Region, layout_of
-from ndlambda.space import grid, morton
-from ndlambda.space.pyramid import Level
+from ndlambda.services.touched import Targets
 from ndlambda.stores.ports import Put, Row, Table
 
 _MARK = "mark#"
 _NOTES_AT_ONCE = 25
-
-
-@dataclass(frozen=True, slots=True)
-class Touched:
-    """Supercuboids of one resolution and time point, by Morton code."""
-
-    resolution: int
-    time_point: int
-    codes: tuple[int, ...]
-
-    @classmethod
-    def by_region(cls, channel: Channel, region: Region) -> Iterator[Self]:
-        """Give all supercuboids of a region, whether or not anything in them will change.
-
-        Near-isotropic levels are made from plain ones, which are marked; they are not.
-        """
-        if region.neariso:
-            return
-        cells = grid.cell_range(region.box, layout_of(channel, region.level).supercuboid_xyz)
-        codes = tuple(morton.plan(cells.start_xyz, cells.stop_xyz).ravel().tolist())
-        for time_point in range(*region.times):
-            yield cls(region.level.resolution, time_point, codes)
-
-    @classmethod
-    def by_points(
-        cls, channel: Channel, level: Level, time_point: int, points_xyz: NDArray[np.integer]
-    ) -> Iterator[Self]:
-        """Give the supercuboids of voxels of a level: (n, 3), columns x, y, z."""
-        edges = np.array(layout_of(channel, level).supercuboid_xyz)
-        codes = np.unique(morton.encode_indices(points_xyz.astype(np.int64, copy=False) // edges))
-        yield cls(level.resolution, time_point, tuple(codes.tolist()))
-
-
-Targets: TypeAlias = Callable[[], Iterable[Touched]]
-"""Gives what a write may touch; called only where marks are kept."""
-
-
-class Marks(Protocol):
-    """What every path that writes voxels goes through."""
-
-    def writing(self, channel: Channel, targets: Targets) -> AbstractContextManager[None]:
-        """Give the context in which a channel's voxels are written."""
-        ...
-
-
-class NoMarks:
-    """Marks nothing, for services without a table."""
-
-    def writing(self, channel: Channel, targets: Targets) -> AbstractContextManager[None]:  # noqa: ARG002 - it looks at nothing
-        """Give a context that does nothing."""
-        return nullcontext()
 
 
 @dataclass(frozen=True, slots=True)

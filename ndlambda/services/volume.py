@@ -27,8 +27,8 @@ from ndlambda.services.budget import ByteBudget
 from ndlambda.services.changed_cuboids import cleared, pasted
 from ndlambda.services.frames import FrameReader
 from ndlambda.services.pool import run_all
-from ndlambda.services.propagation_marks import Marks, NoMarks, Touched
 from ndlambda.services.region import Region, layout_of, object_key
+from ndlambda.services.touched import Marks, NoMarks, Touched
 from ndlambda.services.volume_options import VolumeOptions
 from ndlambda.space.box import Box
 from ndlambda.space.grid import Cell, cover
