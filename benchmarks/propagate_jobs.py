@@ -18,13 +18,14 @@ from ndlambda.local.synthetic import em_stack
 from ndlambda.model.catalog import Channel, Dataset, Project
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import ChannelType, DataType
+from ndlambda.model.propagation import PropagateState
 from ndlambda.services.label_index import LabelIndex
 from ndlambda.services.label_painter import LabelPainter
 from ndlambda.services.propagation import Propagation, PropagationStores
 from ndlambda.services.propagation_marks import PropagationMarks
 from ndlambda.services.pyramid_builder import Built, Node, PyramidBuilder
 from ndlambda.services.region import Region
-from ndlambda.services.volume import UNDER_PROPAGATION, VolumeOptions
+from ndlambda.services.volume import VolumeOptions
 from ndlambda.settings import Settings
 from ndlambda.space.box import XYZ
 from ndlambda.space.pyramid import Scaling
@@ -106,7 +107,7 @@ def run_job(folder: Path, voxels: NDArray[Any], threads: int) -> dict[str, Any]:
     )
 
     def work() -> None:
-        while built.catalog.get_channel("bench", "c").propagate == UNDER_PROPAGATION:
+        while built.catalog.get_channel("bench", "c").propagate == PropagateState.UNDER_PROPAGATION:
             messages = built.propagate_queue.receive(1)
             if not messages:
                 time.sleep(0.02)

@@ -33,7 +33,7 @@ from ingest_queue.sources import open_source
 from ingest_queue.sources.slices import SliceSource
 from ndlambda.client import Client, connect
 from ndlambda.local.synthetic import em_stack
-from ndlambda.services.propagation_jobs import PROPAGATED
+from ndlambda.model.propagation import PropagateState
 from ndlambda.space.pyramid import useful_levels
 from ndlambda.voxels.downsample import Method, downsample
 from ndlambda.wire.png_slices import write_png_slices
@@ -263,7 +263,7 @@ def wait_until_served(client: Client, stack: Stack) -> None:
                 )
         if jobs and all(job["state"] == "COMPLETE" for job in jobs):
             status = client.propagation(stack.token, stack.channel).status()
-            if not stack.levels or status["propagate"] == PROPAGATED:
+            if not stack.levels or status["propagate"] == PropagateState.PROPAGATED:
                 return
     sys.exit("The slices were not stored in time; serve.log says why.")
 

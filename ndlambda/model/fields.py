@@ -23,6 +23,7 @@ from ndlambda.model.catalog import (
     Token,
 )
 from ndlambda.model.dtypes import COMBINATIONS, ChannelType, DataType
+from ndlambda.model.propagation import PropagateState
 from ndlambda.model.readers import (
     Reader,
     Refusal,
@@ -85,7 +86,7 @@ _CHANNEL: _Spec = {
     "channel_type": (choice(ChannelType), _REQUIRED),
     "channel_datatype": (choice(DataType), _REQUIRED),
     "resolution": (integer(0, MAX_LEVELS), 0),
-    "propagate": (one_of((0, 1, 2)), 0),
+    "propagate": (one_of(tuple(PropagateState)), 0),
     "readonly": (flag, False),
     "exceptions": (flag, False),
     "starttime": (integer(0, _MAX_TIME), 0),
@@ -235,7 +236,7 @@ def channel_from_fields(fields: object, *, name: str, project: str) -> Channel:
         reading.require("endwindow", holds, "must not be below startwindow")
     reading.require(
         "propagate",
-        values.get("propagate") != 1,
+        values.get("propagate") != PropagateState.UNDER_PROPAGATION,
         "must be 0 or 2: a channel is not born under propagation",
     )
     values = reading.checked()
@@ -299,7 +300,7 @@ def channel_fields(channel: Channel) -> dict[str, Any]:
         "channel_type": channel.channel_type.value,
         "channel_datatype": channel.datatype.value,
         "resolution": channel.resolution,
-        "propagate": channel.propagate,
+        "propagate": int(channel.propagate),
         "readonly": int(channel.readonly),
         "exceptions": int(channel.exceptions),
         "starttime": channel.starttime,
@@ -380,7 +381,7 @@ def _token(values: Mapping[str, Any], name: str, project: str, user_id: int) -> 
 
 
 def _channel(values: Mapping[str, Any], name: str, project: str, codec: CodecSpec) -> Channel:
-    plain = ("resolution", "propagate", "starttime", "endtime", "startwindow", "endwindow")
+    plain = ("resolution", "starttime", "endtime", "startwindow", "endwindow")
     return Channel(
         project=project,
         name=name,
@@ -389,6 +390,7 @@ def _channel(values: Mapping[str, Any], name: str, project: str, codec: CodecSpe
         id=values.get("id", 0),
         uid=values.get("uid", ""),
         description=values["channel_description"],
+        propagate=PropagateState(values["propagate"]),
         readonly=bool(values["readonly"]),
         exceptions=bool(values["exceptions"]),
         default=values["default"],

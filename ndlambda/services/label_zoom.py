@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndlambda.model.catalog import Channel, Dataset
+from ndlambda.model.propagation import PropagateState
 from ndlambda.services.label_box import mask_box
 from ndlambda.services.label_volume import LabelVolume
-from ndlambda.services.volume import NOT_PROPAGATED
 from ndlambda.space.box import XYZ, Box
 from ndlambda.space.grid import cover
 from ndlambda.space.pyramid import Level
@@ -29,7 +29,7 @@ AxesZYX: TypeAlias = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
 def zoomed_level(dataset: Dataset, channel: Channel, level: Level) -> Level | None:
     """Give the resolution that is shown where a level has nothing stored; None: there is none."""
     finer_by = channel.resolution - level.resolution
-    if finer_by > 0 or (finer_by < 0 and channel.propagate == NOT_PROPAGATED):
+    if finer_by > 0 or (finer_by < 0 and channel.propagate == PropagateState.NOT_PROPAGATED):
         return dataset.pyramid.level(channel.resolution)
     return None
 

@@ -13,8 +13,9 @@ from ndlambda.errors import (
     ReadOnlyChannelError,
 )
 from ndlambda.model.catalog import Channel, Dataset
+from ndlambda.model.propagation import PropagateState
 from ndlambda.services.catalog import Catalog
-from ndlambda.services.propagation_jobs import PROPAGATED, Job, JobState, PropagationJobs, Stage
+from ndlambda.services.propagation_jobs import Job, JobState, PropagationJobs, Stage
 from ndlambda.services.propagation_ledger import Ledger
 from ndlambda.services.propagation_marks import PropagationMarks
 from ndlambda.services.propagation_plan import Planner
@@ -26,7 +27,6 @@ from ndlambda.services.propagation_worker import (
     PropagationOptions,
     PropagationWorker,
 )
-from ndlambda.services.volume import NOT_PROPAGATED, UNDER_PROPAGATION
 from ndlambda.stores.ports import ObjectStore, Queue, Table
 from ndlambda.voxels.downsample import Method
 
@@ -126,12 +126,12 @@ class Propagation:
             It is propagated and read-only.
         """
         check_resettable(channel)
-        if channel.propagate != NOT_PROPAGATED:
+        if channel.propagate != PropagateState.NOT_PROPAGATED:
             self._catalog.update_channel(
                 channel.project,
                 channel.name,
                 expect={"uid": channel.uid, "propagate": channel.propagate, "readonly": False},
-                propagate=NOT_PROPAGATED,
+                propagate=PropagateState.NOT_PROPAGATED,
             )
 
     def cancel(self, channel: Channel) -> None:
@@ -230,7 +230,7 @@ class Propagation:
             dataset=dataset.name,
             run=1 if last is None else last.run + 1,
             method=chosen,
-            full=not (is_same and channel.propagate == PROPAGATED),
+            full=not (is_same and channel.propagate == PropagateState.PROPAGATED),
             depth=self._options.depth,
             started_at=now,
             since=now,
@@ -264,7 +264,7 @@ def check_startable(channel: Channel) -> None:
     """
     if channel.readonly:
         raise ReadOnlyChannelError(f"Channel {channel.name!r} is read-only.", channel=channel.name)
-    if channel.propagate == UNDER_PROPAGATION:
+    if channel.propagate == PropagateState.UNDER_PROPAGATION:
         raise InvalidStateError(
             f"Channel {channel.name!r} is being propagated.", channel=channel.name
         )
@@ -278,5 +278,5 @@ def check_resettable(channel: Channel) -> None:
     ReadOnlyChannelError, InvalidStateError
         It is propagated and read-only, or being propagated.
     """
-    if channel.propagate != NOT_PROPAGATED:
+    if channel.propagate != PropagateState.NOT_PROPAGATED:
         check_startable(channel)

@@ -19,13 +19,12 @@ from ndlambda.errors import (
     PreconditionFailedError,
     WriteContentionError,
 )
+from ndlambda.model.propagation import PropagateState
 from ndlambda.services import rows
 from ndlambda.services.catalog import Catalog
 from ndlambda.services.propagation_rows import RUNNING, delete_if, job_key
-from ndlambda.services.volume import NOT_PROPAGATED, UNDER_PROPAGATION
 from ndlambda.stores.ports import Action, Delete, Expectation, Put, Queue, Row, Table
 
-PROPAGATED = 2
 _FORMAT = 1
 _SENT_AT_ONCE = 500
 
@@ -226,7 +225,7 @@ class PropagationJobs:
                 delete_if(self._table, row)
         return jobs
 
-    def begin(self, uid: str, propagate: int, plan: Callable[[Job | None], Job]) -> Job:
+    def begin(self, uid: str, propagate: PropagateState, plan: Callable[[Job | None], Job]) -> Job:
         """Store what ``plan`` makes of the last job, as running; the channel's state becomes 1.
 
         Raises
@@ -247,7 +246,7 @@ class PropagationJobs:
                     job.channel,
                     expect={"uid": uid, "propagate": propagate, "readonly": False},
                     also=also,
-                    propagate=UNDER_PROPAGATION,
+                    propagate=PropagateState.UNDER_PROPAGATION,
                 )
             except PreconditionFailedError:
                 continue
@@ -274,7 +273,9 @@ class PropagationJobs:
 
         One whose channel is gone, or whose state was changed by hand, fails without it.
         """
-        propagate = PROPAGATED if state is JobState.DONE else NOT_PROPAGATED
+        propagate = (
+            PropagateState.PROPAGATED if state is JobState.DONE else PropagateState.NOT_PROPAGATED
+        )
         for _ in range(rows.ATTEMPTS):
             found = self._find_at(job)
             if found is None:
@@ -285,7 +286,7 @@ class PropagationJobs:
                 self._catalog.update_channel(
                     job.project,
                     job.channel,
-                    expect={"uid": job.uid, "propagate": UNDER_PROPAGATION},
+                    expect={"uid": job.uid, "propagate": PropagateState.UNDER_PROPAGATION},
                     also=also,
                     propagate=propagate,
                 )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ndlambda.model.propagation import PropagateState
 from ndlambda.services.propagation_jobs import Job, JobState, Stage
 from ndlambda.services.propagation_plan import Band
 
@@ -54,7 +55,7 @@ class Status:
         Unix seconds; None: not yet.
     """
 
-    propagate: int
+    propagate: PropagateState
     state: str
     stale: int = 0
     method: str | None = None

@@ -23,6 +23,7 @@ from ndlambda.errors import (
     ReadOnlyChannelError,
 )
 from ndlambda.model.catalog import Channel, Dataset
+from ndlambda.model.propagation import PropagateState
 from ndlambda.services.budget import ByteBudget
 from ndlambda.services.changed_cuboids import cleared, pasted
 from ndlambda.services.frames import FrameReader
@@ -41,14 +42,12 @@ from ndlambda.stores.ports import (
 )
 from ndlambda.voxels.zoom import source_axes, source_box, take_zyx
 
-__all__ = ["NOT_PROPAGATED", "UNDER_PROPAGATION", "VolumeOptions", "VolumeService"]
+__all__ = ["VolumeOptions", "VolumeService"]
 
 _MAX_SOURCE_FACTOR = 64
 _ALONE = 4
 _SHARED_FROM_BYTES = 4 << 20
 _MOST_CUBOIDS = 1 << 18
-UNDER_PROPAGATION = 1
-NOT_PROPAGATED = 0
 
 _Task = Callable[[], None]
 
@@ -145,7 +144,7 @@ class VolumeService:
         layout = layout_of(channel, region.level)
         finer_by = channel.resolution - region.level.resolution
         zoomed = not region.neariso and (
-            finer_by > 0 or (finer_by < 0 and channel.propagate == NOT_PROPAGATED)
+            finer_by > 0 or (finer_by < 0 and channel.propagate == PropagateState.NOT_PROPAGATED)
         )
         base = dataset.pyramid.level(channel.resolution)
         if zoomed:
@@ -248,7 +247,7 @@ class VolumeService:
             raise ReadOnlyChannelError(
                 f"Channel {channel.name!r} is read-only.", channel=channel.name
             )
-        if channel.propagate == UNDER_PROPAGATION:
+        if channel.propagate == PropagateState.UNDER_PROPAGATION:
             raise InvalidStateError(
                 f"Channel {channel.name!r} is being propagated; write when that has ended.",
                 channel=channel.name,

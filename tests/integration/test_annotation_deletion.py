@@ -8,6 +8,7 @@ import pytest
 from ndlambda.errors import NotFoundError, WriteContentionError
 from ndlambda.model.catalog import Channel
 from ndlambda.model.discipline import Discipline
+from ndlambda.model.propagation import PropagateState
 from ndlambda.model.ramon import Annotation, Query, Segment
 from ndlambda.services import object_erasure
 from ndlambda.services.annotation_options import WriteMode
@@ -15,7 +16,6 @@ from ndlambda.services.label_ids import counter_key
 from ndlambda.services.label_index import SHARDS, partition
 from ndlambda.services.ramon_keys import partitions
 from ndlambda.services.ramon_rows import Gone, ObjectRows
-from ndlambda.services.volume import UNDER_PROPAGATION
 from ndlambda.space.box import Box
 from tests.support.annotation_world import DATASET, AnnotationWorld, block, points
 from tests.support.catalog_world import GRACE_S
@@ -132,7 +132,9 @@ def test_what_others_keep_painting_is_left_to_the_worker(
     assert not disk.jobs
 
 
-@pytest.mark.parametrize("change", [{"propagate": UNDER_PROPAGATION}, {"readonly": True}])
+@pytest.mark.parametrize(
+    "change", [{"propagate": PropagateState.UNDER_PROPAGATION}, {"readonly": True}]
+)
 def test_the_worker_waits_until_the_channel_takes_writes(
     disk: AnnotationWorld, change: dict[str, Any]
 ) -> None:

@@ -12,11 +12,11 @@ import pytest
 
 from ndlambda.errors import NotFoundError
 from ndlambda.model.catalog import Channel
+from ndlambda.model.propagation import PropagateState
 from ndlambda.model.ramon import Annotation, Segment, Synapse
 from ndlambda.services import object_erasure
 from ndlambda.services.annotation_options import WriteMode
 from ndlambda.services.ramon_rows import Gone, ObjectRows
-from ndlambda.services.volume import UNDER_PROPAGATION
 from ndlambda.space.box import Box
 from ndlambda.wire.ramon.contract import RamonItem
 from tests.support.annotation_world import DATASET, AnnotationWorld, block, disk_world, points
@@ -263,7 +263,9 @@ def test_what_refers_to_a_loser_when_the_worker_ends_refers_to_the_survivor(
     assert world.own.ramon.get(channel, 9).ramon == Synapse(9, segments=(6,))
 
 
-@pytest.mark.parametrize("change", [{"propagate": UNDER_PROPAGATION}, {"readonly": True}])
+@pytest.mark.parametrize(
+    "change", [{"propagate": PropagateState.UNDER_PROPAGATION}, {"readonly": True}]
+)
 def test_the_worker_waits_until_the_channel_takes_writes(
     world: AnnotationWorld, change: dict[str, Any]
 ) -> None:

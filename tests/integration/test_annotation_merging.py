@@ -26,11 +26,11 @@ from ndlambda.errors import (
 )
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import ChannelType, DataType
+from ndlambda.model.propagation import PropagateState
 from ndlambda.model.ramon import Neuron, Seed, Segment, Synapse, parse_query
 from ndlambda.services.annotation_options import Voxels
 from ndlambda.services.label_volume import LabelVolume
 from ndlambda.services.ramon_rows import Gone, ObjectRows
-from ndlambda.services.volume import UNDER_PROPAGATION
 from ndlambda.services.volume_options import VolumeOptions
 from ndlambda.space.box import Box
 from tests.support.faults import Crash, FaultPlan
@@ -255,7 +255,7 @@ def test_an_id_without_object_leaves_all_as_it_is(world: ObjectWorld) -> None:
     ("changes", "error"),
     [
         ({"readonly": True}, ReadOnlyChannelError),
-        ({"propagate": UNDER_PROPAGATION}, InvalidStateError),
+        ({"propagate": PropagateState.UNDER_PROPAGATION}, InvalidStateError),
         ({"channel_type": ChannelType.IMAGE, "datatype": DataType.UINT8}, InvalidArgumentError),
     ],
 )

@@ -23,11 +23,11 @@ from ndlambda.errors import (
 )
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import ChannelType, DataType
+from ndlambda.model.propagation import PropagateState
 from ndlambda.model.ramon import Annotation, Neuron, Seed, Segment, Synapse
 from ndlambda.services import annotation_batches, annotation_paintings
 from ndlambda.services.annotation_options import WriteMode
 from ndlambda.services.label_volume import LabelVolume
-from ndlambda.services.volume import UNDER_PROPAGATION
 from ndlambda.services.volume_options import VolumeOptions
 from ndlambda.space.box import Box
 from ndlambda.space.morton import AXIS_LIMIT
@@ -352,7 +352,7 @@ def test_an_upload_that_needs_more_memory_than_there_is_leaves_everything_as_it_
     ("changes", "error"),
     [
         ({"readonly": True}, ReadOnlyChannelError),
-        ({"propagate": UNDER_PROPAGATION}, InvalidStateError),
+        ({"propagate": PropagateState.UNDER_PROPAGATION}, InvalidStateError),
     ],
 )
 def test_a_channel_that_takes_no_writes_refuses_all(

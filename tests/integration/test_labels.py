@@ -18,6 +18,7 @@ from ndlambda.errors import (
 from ndlambda.model.catalog import Channel
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import ChannelType, DataType
+from ndlambda.model.propagation import PropagateState
 from ndlambda.services.label_box import cuboids_box
 from ndlambda.services.label_ids import counter_key
 from ndlambda.services.label_index import Entry, LabelIndex, Scope, entry_key
@@ -25,7 +26,6 @@ from ndlambda.services.label_volume import LabelVolume
 from ndlambda.services.label_zoom import Shown
 from ndlambda.services.labels import LabelService
 from ndlambda.services.region import Region
-from ndlambda.services.volume import UNDER_PROPAGATION
 from ndlambda.space.box import Box
 from ndlambda.stores.ports import Row
 from tests.support.label_world import (
@@ -273,7 +273,13 @@ BOX = Box((0, 0, 0), (4, 4, 4))
     ("changes", "box", "array", "discipline", "error"),
     [
         ({"readonly": True}, BOX, filled(BOX, 1), "overwrite", ReadOnlyChannelError),
-        ({"propagate": UNDER_PROPAGATION}, BOX, filled(BOX, 1), "reduce", InvalidStateError),
+        (
+            {"propagate": PropagateState.UNDER_PROPAGATION},
+            BOX,
+            filled(BOX, 1),
+            "reduce",
+            InvalidStateError,
+        ),
         ({"exceptions": False}, BOX, filled(BOX, 1), "exception", InvalidArgumentError),
         ({"channel_type": ChannelType.IMAGE}, BOX, filled(BOX, 1), "update", InvalidArgumentError),
         ({}, BOX, filled(BOX, 1, "<u4"), "overwrite", DataTypeMismatchError),

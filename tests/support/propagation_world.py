@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
+from ndlambda.model.propagation import PropagateState
 from ndlambda.services.budget import ByteBudget
 from ndlambda.services.catalog import Catalog
 from ndlambda.services.label_index import LabelIndex
@@ -27,7 +28,7 @@ from ndlambda.services.propagation_marks import PropagationMarks
 from ndlambda.services.propagation_worker import MOST_RECEIVES, Builder, PropagationOptions
 from ndlambda.services.pyramid_builder import PyramidBuilder
 from ndlambda.services.region import Region
-from ndlambda.services.volume import UNDER_PROPAGATION, VolumeService
+from ndlambda.services.volume import VolumeService
 from ndlambda.services.volume_options import VolumeOptions
 from ndlambda.space.ancestry import Ancestry
 from ndlambda.space.box import Box
@@ -294,7 +295,7 @@ class Chaos:
 
     def start(self, channel: Channel, **how: Any) -> None:
         """Start as somebody does who asks again where there was no answer."""
-        while self.world.channel(channel.name).propagate != UNDER_PROPAGATION:
+        while self.world.channel(channel.name).propagate != PropagateState.UNDER_PROPAGATION:
             start = self.process().propagation.start
             self.survives(partial(start, self.world.dataset, channel, **how))
 
@@ -325,7 +326,7 @@ class Chaos:
 
     def until_ended(self, name: str, turns: int = 400) -> None:
         for _ in range(turns):
-            if self.world.channel(name).propagate != UNDER_PROPAGATION:
+            if self.world.channel(name).propagate != PropagateState.UNDER_PROPAGATION:
                 return
             self.turn()
         raise AssertionError(f"seed {self.seed}: not ended after {turns} turns")

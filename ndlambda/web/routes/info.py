@@ -8,8 +8,8 @@ from werkzeug.wrappers import Response
 
 from ndlambda.errors import PayloadTooLargeError
 from ndlambda.model.catalog import Channel, Dataset
+from ndlambda.model.propagation import PropagateState
 from ndlambda.services.views import ProjectView
-from ndlambda.services.volume import UNDER_PROPAGATION
 from ndlambda.space.pyramid import Level, Scaling
 from ndlambda.web.json_body import json_response
 from ndlambda.web.problem import Dialect
@@ -162,7 +162,7 @@ def get_propagate(context: Context, token: str, channels: str) -> Response:
     view = context.runtime.access.open(token, context.principal)
     chosen = view.channels_named(channels.split(","))
     for channel in chosen:
-        if channel.propagate == UNDER_PROPAGATION:
+        if channel.propagate == PropagateState.UNDER_PROPAGATION:
             context.runtime.propagation.look_after(channel)
     states = [str(channel.propagate) for channel in chosen]
     return Response(",".join(states), content_type="text/html")

@@ -3,8 +3,8 @@
 from werkzeug.wrappers import Response
 
 from ndlambda.errors import InvalidArgumentError
+from ndlambda.model.propagation import PropagateState
 from ndlambda.services.propagation import check_resettable, check_startable
-from ndlambda.services.volume import NOT_PROPAGATED
 from ndlambda.web.problem import Dialect
 from ndlambda.web.routing import Context, Route
 
@@ -22,7 +22,7 @@ def set_propagate(context: Context, token: str, channels: str, value: str) -> Re
         case "1":
             for channel in chosen:
                 check_startable(channel)
-                if channel.propagate != NOT_PROPAGATED:
+                if channel.propagate != PropagateState.NOT_PROPAGATED:
                     raise InvalidArgumentError(f"Channel {channel.name!r} is propagated.")
             for channel in chosen:
                 propagation.start(view.dataset, channel)
