@@ -35,6 +35,7 @@ from ndlambda.services.annotation_reader import AnnotationReader
 from ndlambda.services.annotation_writer import AnnotationWriter
 from ndlambda.services.annotations import Annotations
 from ndlambda.services.budget import ByteBudget
+from ndlambda.services.cascade import Cascade
 from ndlambda.services.catalog import Catalog
 from ndlambda.services.erase_jobs import EraseJobs
 from ndlambda.services.erasure import Erasure
@@ -144,7 +145,7 @@ def build(settings: Settings) -> Runtime:
     do_object = ObjectWorker(finder, labels, ramon, merges, jobs).run
     erasure = Erasure(table, objects, jobs, do_object, grace_s=settings.erase_grace_s)
     erasure.add_last(IngestErasure(table, objects, drop_store).sweep)
-    catalog = Catalog(table, erasure, cache_s=settings.cache_s)
+    catalog = Catalog(table, Cascade(table, jobs), cache_s=settings.cache_s)
     builder = PyramidBuilder(objects, LabelPainter(objects, index, executor, options), options)
     propagation = Propagation(
         PropagationStores(table, objects, propagate_queue),

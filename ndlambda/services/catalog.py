@@ -23,8 +23,8 @@ from ndlambda.model.catalog import Channel, Dataset, Project, Token
 from ndlambda.model.fields import LONGEST_NAME
 from ndlambda.services import rows
 from ndlambda.services.cache import TimedCache
+from ndlambda.services.cascade import Cascade
 from ndlambda.services.creation import Creation, unchanged
-from ndlambda.services.erasure import Erasure
 from ndlambda.services.finder import Finder
 from ndlambda.services.lists import Lists
 from ndlambda.services.views import ProjectView
@@ -60,8 +60,8 @@ class Catalog:
     ----------
     table
         Where the rows are (``services/rows.py`` says which).
-    erasure
-        Deletes.
+    cascade
+        Deletes, and leaves jobs for the voxels.
     clock
         Unix seconds.
     cache_s
@@ -74,7 +74,7 @@ class Catalog:
     def __init__(
         self,
         table: Table,
-        erasure: Erasure,
+        cascade: Cascade,
         *,
         clock: Callable[[], float] = time.time,
         cache_s: float = 5.0,
@@ -82,7 +82,7 @@ class Catalog:
     ) -> None:
         self._table = table
         self._find = Finder(table)
-        self._cascade = erasure.cascade
+        self._cascade = cascade
         self._new_uid = new_uid
         self._views: TimedCache[str, ProjectView | None] = TimedCache(cache_s, _VIEWS, clock)
         self._lists = Lists(table, cache_s=cache_s, clock=clock)

@@ -26,7 +26,7 @@ _LISTINGS_A_RUN = 10
 
 
 class Erasure:
-    """Deletions and the worker that completes them.
+    """The worker that completes deletions.
 
     Parameters
     ----------
@@ -61,11 +61,6 @@ class Erasure:
         self._labels = LabelErasure(table)
         self._propagation = PropagationErasure(table)
         self._last: list[Callable[[str], bool]] = []
-
-    @property
-    def cascade(self) -> Cascade:
-        """The deletions in the table, which leave jobs behind them."""
-        return self._cascade
 
     def add_last(self, sweep: Callable[[str], bool]) -> None:
         """Add what removes what rooms above keep of a channel, given its uid.

@@ -15,6 +15,7 @@ from ndlambda.services.annotation_reader import AnnotationReader
 from ndlambda.services.annotation_writer import AnnotationWriter
 from ndlambda.services.annotations import Annotations
 from ndlambda.services.budget import ByteBudget
+from ndlambda.services.cascade import Cascade
 from ndlambda.services.catalog import Catalog
 from ndlambda.services.erase_jobs import EraseJobs, job_id_of
 from ndlambda.services.erasure import Erasure
@@ -97,7 +98,7 @@ class AnnotationWorld:
         reader = AnnotationReader(labels, ramon, volume)
         merger = AnnotationMerger(labels, ramon, merges, volume)
         annotations = Annotations(writer, reader, merger)
-        catalog = Catalog(table, erasure, clock=self.clock)
+        catalog = Catalog(table, Cascade(table, jobs), clock=self.clock)
         return Process(labels, ramon, writer, annotations, erasure, catalog)
 
     def populate(self) -> None:

@@ -10,6 +10,7 @@ from uuid import uuid4
 from ndlambda.model.catalog import Channel, Dataset, Project, Token
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.services.access import Access
+from ndlambda.services.cascade import Cascade
 from ndlambda.services.catalog import Catalog
 from ndlambda.services.erase_jobs import EraseJob, EraseJobs, job_id_of
 from ndlambda.services.erasure import Erasure
@@ -49,6 +50,10 @@ class World:
     def __post_init__(self) -> None:
         self.erasure, self.catalog = self.services()
 
+    @property
+    def cascade(self) -> Cascade:
+        return Cascade(self.table, EraseJobs(self.table, self.queue, self.clock))
+
     def services(self, plan: FaultPlan | None = None) -> tuple[Erasure, Catalog]:
         """Give the services of another process, which dies as planned."""
         ports: list[Any] = [self.table, self.objects, self.queue]
@@ -57,7 +62,7 @@ class World:
         table, objects, queue = ports
         jobs = EraseJobs(table, queue, self.clock)
         erasure = Erasure(table, objects, jobs, no_objects, grace_s=GRACE_S, clock=self.clock)
-        return erasure, Catalog(ports[0], erasure, clock=self.clock)
+        return erasure, Catalog(table, Cascade(table, jobs), clock=self.clock)
 
     def access(self, *, anonymous_write: bool = False) -> Access:
         return Access(self.catalog, anonymous_write=anonymous_write)

@@ -119,7 +119,7 @@ class IngestWorld:
             ports = [Faulty(port, plan) for port in ports]
         table, objects, drop_store, builds = ports
         options = VolumeOptions()
-        catalog = Catalog(table, self.base.erasure, clock=self.base.clock, cache_s=0)
+        catalog = Catalog(table, self.base.cascade, clock=self.base.clock, cache_s=0)
         volume = VolumeService(objects, self.pool, ByteBudget(1 << 30), options)
         labels = LabelService(objects, table, volume, self.pool, options)
         ingest = Ingest(

@@ -156,7 +156,7 @@ class PropagationWorld:
         table, objects, queue = ports
         executor, row_executor = self.pools
         options = VolumeOptions()
-        catalog = Catalog(table, self.base.erasure, clock=self.clock)
+        catalog = Catalog(table, self.base.cascade, clock=self.clock)
         marks = PropagationMarks(table, row_executor)
         volume = VolumeService(objects, executor, ByteBudget(1 << 30), options, marks)
         index = LabelIndex(table)
