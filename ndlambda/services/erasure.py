@@ -16,6 +16,7 @@ from ndlambda.services.cascade import Cascade
 from ndlambda.services.erase_jobs import EraseJob, EraseJobs, EraseKind
 from ndlambda.services.label_erasure import LabelErasure
 from ndlambda.services.propagation_erasure import PropagationErasure
+from ndlambda.services.ramon_erasure import erase_channel
 from ndlambda.stores.ports import ObjectStore, Table
 
 GRACE_S = 900.0
@@ -52,6 +53,7 @@ class Erasure:
         grace_s: float = GRACE_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._table = table
         self._objects = objects
         self._grace_s = grace_s
         self._clock = clock
@@ -101,7 +103,7 @@ class Erasure:
         elif not (
             self._propagation.sweep(job.id)
             and self._sweep(job.prefix)
-            and self._labels.sweep(job.id)
+            and self._sweep_labels(job.id)
         ):
             self._jobs.call_later(job, 0)
         elif begun < last_pass:
@@ -111,6 +113,12 @@ class Erasure:
         else:
             self._labels.end(job.id)
             self._jobs.end(job.id)
+
+    def _sweep_labels(self, uid: str) -> bool:
+        """Delete the rows of labels and objects; False when there are too many for one run."""
+        if not self._labels.has_counter(uid):
+            return True  # neither labels nor objects were ever entered
+        return self._labels.sweep(uid) and erase_channel(self._table, uid)
 
     def _sweep(self, prefix: str) -> bool:
         """Delete the objects under a prefix; False when there are too many for one run."""

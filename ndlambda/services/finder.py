@@ -1,6 +1,7 @@
 """Rows of what is there; what is being deleted is not found, unless that is asked for."""
 
 from ndlambda.errors import ChannelNotFoundError, DatasetNotFoundError, ProjectNotFoundError
+from ndlambda.model.catalog import Dataset
 from ndlambda.services import rows
 from ndlambda.stores.ports import Row, Table
 
@@ -38,6 +39,16 @@ class Finder:
             if dataset is not None and (even_deleting or not rows.is_deleting(dataset)):
                 return row, dataset
         raise ProjectNotFoundError(f"Project {name!r} does not exist.", project=name)
+
+    def dataset_of(self, project: str) -> Dataset:
+        """Return the dataset of a project.
+
+        Raises
+        ------
+        ProjectNotFoundError
+            There is no such project.
+        """
+        return rows.to_dataset(self.project(project)[1])
 
     def channel(self, project: str, name: str) -> Row:
         """Give the row of a channel.

@@ -1,19 +1,18 @@
-"""Removing a deleted channel's rows: of its labels and objects, at last its counter of ids."""
+"""Removing a deleted channel's labels: the rows of its index, at last its counter of ids."""
 
 from ndlambda.services.label_ids import counter_key
 from ndlambda.services.label_index import SHARDS, partition
-from ndlambda.services.ramon_erasure import erase_channel
 from ndlambda.stores.ports import MAX_TRANSACTION, Delete, Table
 
 _PAGES_A_RUN = 100
 
 
 class LabelErasure:
-    """The rows of labels and objects of channels that are no more.
+    """The rows of labels of deleted channels.
 
-    Whoever paints or makes objects moves a counter of ids before entering anything, so a channel
-    without their row has no others. It goes only when nobody can be writing any more: one that has
-    begun does not move them again.
+    Any writer that paints or makes objects moves a counter of ids before it enters anything, so a
+    channel without its row has no others. It is deleted only when no writer is left: one that has
+    begun does not move it again.
 
     Parameters
     ----------
@@ -24,10 +23,12 @@ class LabelErasure:
     def __init__(self, table: Table) -> None:
         self._table = table
 
+    def has_counter(self, uid: str) -> bool:
+        """Return whether labels or objects were ever entered, and their sweeps have not ended."""
+        return self._table.get(*counter_key(uid)) is not None
+
     def sweep(self, uid: str) -> bool:
-        """Delete all rows but the counter; False when there are too many for one run."""
-        if self._table.get(*counter_key(uid)) is None:
-            return True
+        """Delete the rows of the index; False when there are too many for one run."""
         pages = 0
         for pk in (partition(uid, shard) for shard in range(SHARDS)):
             while rows := self._table.query(pk, limit=MAX_TRANSACTION).rows:
@@ -35,8 +36,8 @@ class LabelErasure:
                     return False
                 self._table.transact([Delete(row.pk, row.sk) for row in rows])
                 pages += 1
-        return erase_channel(self._table, uid, most_rows=_PAGES_A_RUN * MAX_TRANSACTION)
+        return True
 
     def end(self, uid: str) -> None:
-        """Delete the counter, after the last sweep."""
+        """Delete the counter, after the last sweep of labels and objects."""
         self._table.delete(*counter_key(uid))

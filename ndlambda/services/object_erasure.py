@@ -9,7 +9,6 @@ from typing import Final
 
 from ndlambda.errors import WriteContentionError
 from ndlambda.model.catalog import Channel, Dataset
-from ndlambda.services import rows
 from ndlambda.services.erase_jobs import (
     EraseJob,
     EraseJobs,
@@ -76,7 +75,7 @@ class ObjectErasure:
         """
         if self._jobs.is_merging(channel.uid, annotation_id):
             return False  # its voxels are those of another object
-        dataset = dataset_of(self._finder, channel.project)
+        dataset = self._finder.dataset_of(channel.project)
         if not is_large(self._index, dataset, channel, [annotation_id]):
             try:
                 self._labels.erase_label(dataset, channel, annotation_id)
@@ -115,15 +114,3 @@ def is_large(
             if len(found) > LARGE_SUPERCUBOIDS:
                 return True
     return False
-
-
-def dataset_of(finder: Finder, project: str) -> Dataset:
-    """Give the dataset of a project.
-
-    Raises
-    ------
-    ProjectNotFoundError
-        There is no such project.
-    """
-    _, row = finder.project(project)
-    return rows.to_dataset(row)

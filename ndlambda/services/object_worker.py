@@ -13,7 +13,6 @@ from ndlambda.services import rows
 from ndlambda.services.erase_jobs import LONGEST_DELAY_S, EraseJob, EraseJobs, EraseKind
 from ndlambda.services.finder import Finder
 from ndlambda.services.labels import LabelService
-from ndlambda.services.object_erasure import dataset_of
 from ndlambda.services.object_merge import ObjectMerge
 from ndlambda.services.ramon import Ramon
 
@@ -58,7 +57,7 @@ class ObjectWorker:
         """
         project, _, name = job.name.partition("/")
         try:
-            dataset = dataset_of(self._finder, project)
+            dataset = self._finder.dataset_of(project)
             channel = rows.to_channel(self._finder.channel(project, name))
         except (ProjectNotFoundError, ChannelNotFoundError):
             self._jobs.end(job.id)

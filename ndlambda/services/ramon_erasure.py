@@ -3,8 +3,10 @@
 from ndlambda.services import ramon_keys as keys
 from ndlambda.stores.ports import MAX_TRANSACTION, Delete, Table
 
+_MOST_ROWS = 100 * MAX_TRANSACTION
 
-def erase_channel(table: Table, uid: str, *, most_rows: int = 100_000) -> bool:
+
+def erase_channel(table: Table, uid: str, *, most_rows: int = _MOST_ROWS) -> bool:
     """Remove the rows of all objects of a deleted channel, and tell whether none is left.
 
     It goes on where it was interrupted, since what is removed is not listed again.
