@@ -24,7 +24,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from itertools import chain
 from typing import Any
 
 from ingest_queue.chunk_sets import ChunkSets
@@ -49,12 +48,12 @@ from ndlambda.errors import (
     PreconditionFailedError,
     WriteContentionError,
 )
+from ndlambda.services.paging import pages, prefixed, rows_in
 from ndlambda.stores.ports import Action, Delete, Put, Row, Table
 
 FOLDERS = "ingest#folder"
 
 _ATTEMPTS = 32
-_AFTER = "~"
 _CHANGING = frozenset(
     {
         *("state", "generation", "created_at", "beat_at", "ended_at", "closed", "propagated"),
@@ -344,24 +343,14 @@ class Ledger:
 
     def _listed(self, pk: str) -> Iterator[tuple[str, Job | None]]:
         """Iterate over the ids that a list holds, and their jobs, read a page at a time."""
-        for rows in self._pages(pk, ""):
+        for rows in pages(self._table, pk):
             jobs = self._table.batch_get([(JOBS, row.sk) for row in rows])
             for row in rows:
                 found = jobs.get((JOBS, row.sk))
                 yield row.sk, None if found is None else Job.from_row(found)
 
     def _rows(self, pk: str, prefix: str, first: str = "") -> Iterator[Row]:
-        return chain.from_iterable(self._pages(pk, prefix, first))
-
-    def _pages(self, pk: str, prefix: str, first: str = "") -> Iterator[Sequence[Row]]:
-        cursor: str | None = None
-        first, last = prefix + first, prefix + _AFTER
-        while True:
-            page = self._table.query(pk, first=first, last=last, cursor=cursor)
-            yield page.rows
-            cursor = page.cursor
-            if cursor is None:
-                return
+        return rows_in(self._table, pk, *prefixed(prefix, prefix + first))
 
 
 def _asked(job: Job) -> Mapping[str, Any]:

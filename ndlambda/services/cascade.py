@@ -22,6 +22,7 @@ from ndlambda.errors import (
 )
 from ndlambda.services import rows
 from ndlambda.services.erase_jobs import EraseJob, EraseJobs, EraseKind
+from ndlambda.services.paging import Key, children, pages, prefixed
 from ndlambda.stores.ports import (
     MAX_TRANSACTION,
     Action,
@@ -140,7 +141,7 @@ class Cascade:
 
     def _mark(
         self,
-        key: rows.Key,
+        key: Key,
         kind: EraseKind,
         relist: Callable[[Row], Action],
         missing: NotFoundError,
@@ -166,7 +167,7 @@ class Cascade:
         raise _contended(f"{kind.value.capitalize()} {name!r}")
 
     def _finish_dataset(self, marked: Row, name: str) -> None:
-        for row in rows.children(self._table, marked.pk, "project"):
+        for row in children(self._table, marked.pk, "project"):
             try:
                 self.delete_project(rows.name_of_child(row), dataset=name)
             except ProjectNotFoundError:
@@ -190,7 +191,7 @@ class Cascade:
 
     def _remove_tokens(self, marked: Row, project: str) -> None:
         guard = Check(marked.pk, marked.sk, expect=marked.version)
-        for page in rows.pages(self._table, marked.pk, "token", _TOKENS_A_STEP):
+        for page in pages(self._table, marked.pk, *prefixed("token#"), _TOKENS_A_STEP):
             removals = [
                 action
                 for row in page
@@ -200,7 +201,7 @@ class Cascade:
 
     def _remove_channels(self, marked: Row) -> None:
         guard = Check(marked.pk, marked.sk, expect=marked.version)
-        for page in rows.pages(self._table, marked.pk, "channel", _CHANNELS_A_STEP):
+        for page in pages(self._table, marked.pk, *prefixed("channel#"), _CHANNELS_A_STEP):
             jobs = [self._channel_job(row) for row in page]
             removals = [Delete(row.pk, row.sk) for row in page]
             self._table.transact([guard, *removals, *map(self._jobs.put_action, jobs)])

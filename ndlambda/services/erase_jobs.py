@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
 from ndlambda.errors import MalformedBodyError, PreconditionFailedError
-from ndlambda.services import rows
+from ndlambda.services.paging import children
 from ndlambda.stores.ports import MAX_TRANSACTION, Delete, Put, Queue, Row, Table
 
 PARTITION = "erase"
@@ -207,7 +207,7 @@ class EraseJobs:
         now = self._clock()
         overdue = [
             row
-            for row in rows.children(self._table, PARTITION)
+            for row in children(self._table, PARTITION)
             if now - EraseJob.from_row(row).called_at >= OVERDUE_S
         ]
         self.call([row.sk for row in overdue])

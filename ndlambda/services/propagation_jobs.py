@@ -21,6 +21,7 @@ from ndlambda.errors import (
 )
 from ndlambda.services import rows
 from ndlambda.services.catalog import Catalog
+from ndlambda.services.paging import children
 from ndlambda.services.propagation_rows import RUNNING, delete_if, job_key
 from ndlambda.services.volume import NOT_PROPAGATED, UNDER_PROPAGATION
 from ndlambda.stores.ports import Action, Delete, Expectation, Put, Queue, Row, Table
@@ -218,7 +219,7 @@ class PropagationJobs:
     def running(self) -> list[Job]:
         """Give the jobs that run; what is listed but does not, leaves the list."""
         jobs = []
-        for row in rows.children(self._table, RUNNING):
+        for row in children(self._table, RUNNING):
             job = self.find(row.sk)
             if job is not None and job.state is JobState.RUNNING:
                 jobs.append(job)

@@ -33,11 +33,12 @@ from ndlambda.model.fields import check_name
 from ndlambda.model.principal import Principal
 from ndlambda.services import rows
 from ndlambda.services.cache import TimedCache
+from ndlambda.services.paging import Key, children
 from ndlambda.services.passwords import hash_password, verify_password
 from ndlambda.stores.ports import Check, Expectation, Put, Row, Table
 
 USERS = "users"
-USER_IDS: rows.Key = ("counter", "user")
+USER_IDS: Key = ("counter", "user")
 
 _KEY = re.compile(r"[\x21-\x7e]{1,256}")
 _CREDENTIAL_NAME = re.compile(r"[A-Za-z0-9_]+")
@@ -153,7 +154,7 @@ class Users:
 
     def list_users(self) -> list[User]:
         """Give all users in the order of their names."""
-        return [_to_user(row) for row in rows.children(self._table, USERS)]
+        return [_to_user(row) for row in children(self._table, USERS)]
 
     def authenticate(self, key: str) -> Principal | None:
         """Give whose key this is; None if it is unknown or revoked."""
@@ -303,7 +304,7 @@ class Users:
         return Row(*_key_of_key(self._hash(key)), doc=doc)
 
 
-def _key_of_key(key_hash: str) -> rows.Key:
+def _key_of_key(key_hash: str) -> Key:
     return f"key#{key_hash}", "key"
 
 
