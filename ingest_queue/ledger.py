@@ -49,11 +49,11 @@ from ndlambda.errors import (
     WriteContentionError,
 )
 from ndlambda.services.paging import pages, prefixed, rows_in
+from ndlambda.services.retry import HOT_ROW_ATTEMPTS, optimistic
 from ndlambda.stores.ports import Action, Delete, Put, Row, Table
 
 FOLDERS = "ingest#folder"
 
-_ATTEMPTS = 32
 _CHANGING = frozenset(
     {
         *("state", "generation", "created_at", "beat_at", "ended_at", "closed", "propagated"),
@@ -172,12 +172,10 @@ class Ledger:
             The job as stored; None where ``to`` left it: of many who ask for one transition, one
             gets the job.
         """
-        current: Job | None = job
-        for _ in range(_ATTEMPTS):
-            if current is None:
-                return None
-            new = to(current)
-            if new is None:
+        for attempt in optimistic(HOT_ROW_ATTEMPTS):
+            current = self.find(job.id) if attempt else job
+            new = None if current is None else to(current)
+            if current is None or new is None:
                 return None
             # The sweeper has to see to a propagation, too.
             owed = new.state.is_complete and new.propagate and not new.propagated
@@ -191,7 +189,6 @@ class Ledger:
             try:
                 self._table.transact(actions)
             except PreconditionFailedError:
-                current = self.find(job.id)
                 continue
             return self.get(job.id)
         raise WriteContentionError(f"Ingest job {job.id} keeps being changed by others.")
@@ -282,7 +279,7 @@ class Ledger:
 
         One that is being built changes, too, so that this is not taken for the end of it.
         """
-        for _ in range(_ATTEMPTS):
+        for _ in optimistic(HOT_ROW_ATTEMPTS):
             state = self.state(job, number)
             opened = replace(state, built=False, bad=state.bad - {part}, reopened=True)
             if self.put_state(job, number, opened):

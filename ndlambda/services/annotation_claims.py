@@ -23,13 +23,12 @@ from ndlambda.errors import AlreadyExistsError, PreconditionFailedError, WriteCo
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.ramon import Annotation, to_document
 from ndlambda.services.ramon_rows import Claim, ObjectRows, state_of
+from ndlambda.services.retry import HOT_ROW_ATTEMPTS, optimistic
 from ndlambda.stores.ports import MAX_TRANSACTION, Row
 from ndlambda.wire.ramon.contract import RamonItem
 
 LEASE_S: Final = 900
 """Seconds after which others may have an id; no Lambda function runs longer."""
-
-_ATTEMPTS: Final = 32
 
 
 def claim_of(item: RamonItem, discipline: Discipline) -> Claim:
@@ -143,7 +142,7 @@ class Claims:
         return found
 
     def _take(self, claims: Mapping[int, Claim], now: float) -> None:
-        for _ in range(_ATTEMPTS):
+        for _ in optimistic(HOT_ROW_ATTEMPTS):
             rows = self._rows_of(claims)
             # Renewed no sooner than needed: whoever sends the same would find the row changed.
             fresh = {n for n, row in rows.items() if (row.expires or 0) > now + LEASE_S / 2}

@@ -23,6 +23,7 @@ from ndlambda.errors import (
 from ndlambda.services import rows
 from ndlambda.services.erase_jobs import EraseJob, EraseJobs, EraseKind
 from ndlambda.services.paging import Key, children, pages, prefixed
+from ndlambda.services.retry import optimistic
 from ndlambda.stores.ports import (
     MAX_TRANSACTION,
     Action,
@@ -90,7 +91,7 @@ class Cascade:
             There is none.
         """
         key = rows.channel_key(project, name)
-        for _ in range(rows.ATTEMPTS):
+        for _ in optimistic():
             row = self._table.get(*key)
             if row is None:
                 raise ChannelNotFoundError(
@@ -115,7 +116,7 @@ class Cascade:
         TokenNotFoundError
             There is none.
         """
-        for _ in range(rows.ATTEMPTS):
+        for _ in optimistic():
             row = self._table.get(*rows.token_key(name))
             if row is None:
                 raise TokenNotFoundError(f"Token {name!r} does not exist.", token=name)
@@ -148,7 +149,7 @@ class Cascade:
     ) -> Row:
         """Give the marked row; the worker is called for the case that we do not come further."""
         name = key[0].partition("#")[2]
-        for _ in range(rows.ATTEMPTS):
+        for _ in optimistic():
             row = self._table.get(*key)
             if row is None:
                 raise missing
@@ -164,6 +165,9 @@ class Cascade:
             except PreconditionFailedError:
                 continue
             self._jobs.call([job.id], delay_s=ABANDONED_S)
+            stored = self._table.get(*key)  # has the version that the mark gave it
+            if stored is not None and rows.is_deleting(stored):
+                return stored
         raise _contended(f"{kind.value.capitalize()} {name!r}")
 
     def _finish_dataset(self, marked: Row, name: str) -> None:
@@ -175,7 +179,7 @@ class Cascade:
         self._end(marked, [])
 
     def _finish_project(self, marked: Row, name: str) -> None:
-        for _ in range(rows.ATTEMPTS):
+        for _ in optimistic():
             try:
                 self._remove_tokens(marked, name)
                 self._remove_channels(marked)

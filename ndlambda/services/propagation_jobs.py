@@ -19,10 +19,10 @@ from ndlambda.errors import (
     PreconditionFailedError,
     WriteContentionError,
 )
-from ndlambda.services import rows
 from ndlambda.services.catalog import Catalog
 from ndlambda.services.paging import children
 from ndlambda.services.propagation_rows import RUNNING, delete_if, job_key
+from ndlambda.services.retry import optimistic
 from ndlambda.services.volume import NOT_PROPAGATED, UNDER_PROPAGATION
 from ndlambda.stores.ports import Action, Delete, Expectation, Put, Queue, Row, Table
 
@@ -237,7 +237,7 @@ class PropagationJobs:
         ChannelNotFoundError
             It was deleted.
         """
-        for _ in range(rows.ATTEMPTS):
+        for _ in optimistic():
             row = self._table.get(*job_key(uid))
             job = plan(None if row is None else Job.from_row(row))
             expect: Expectation = "absent" if row is None else row.version
@@ -258,7 +258,7 @@ class PropagationJobs:
 
     def step(self, job: Job, **changes: Any) -> Job | None:
         """Change a job that is where we know it to be, and give it; None where it is not."""
-        for _ in range(rows.ATTEMPTS):
+        for _ in optimistic():
             found = self._find_at(job)
             if found is None:
                 return None
@@ -276,7 +276,7 @@ class PropagationJobs:
         One whose channel is gone, or whose state was changed by hand, fails without it.
         """
         propagate = PROPAGATED if state is JobState.DONE else NOT_PROPAGATED
-        for _ in range(rows.ATTEMPTS):
+        for _ in optimistic():
             found = self._find_at(job)
             if found is None:
                 return False

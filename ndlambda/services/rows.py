@@ -30,8 +30,6 @@ from ndlambda.stores.ports import Row
 DATASETS = "datasets"
 TOKENS = "tokens"
 CHANNEL_IDS: Key = ("counter", "channel")
-ATTEMPTS = 8
-"""How often a conditional change is tried again after somebody else's came between."""
 
 _FORMAT = 1
 

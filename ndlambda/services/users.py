@@ -31,10 +31,10 @@ from ndlambda.errors import (
 )
 from ndlambda.model.fields import check_name
 from ndlambda.model.principal import Principal
-from ndlambda.services import rows
 from ndlambda.services.cache import TimedCache
 from ndlambda.services.paging import Key, children
 from ndlambda.services.passwords import hash_password, verify_password
+from ndlambda.services.retry import optimistic
 from ndlambda.stores.ports import Check, Expectation, Put, Row, Table
 
 USERS = "users"
@@ -175,7 +175,7 @@ class Users:
             The key given is another user's.
         """
         key = self._checked(self._new_key() if key is None else key)
-        for _ in range(rows.ATTEMPTS):
+        for _ in optimistic():
             row = self._row(name)
             if self._register(row, key):
                 return key
@@ -232,7 +232,7 @@ class Users:
         # First, because a password costs a quarter of a second of CPU: that is not for everybody.
         if not hmac.compare_digest(secret.encode(), shared_secret.encode()):
             raise denied
-        for _ in range(rows.ATTEMPTS):
+        for _ in optimistic():
             row = self._table.get(USERS, user)
             stored = None if row is None else row.doc["password"]
             # Unknown users cost as much time as known ones.
@@ -270,7 +270,7 @@ class Users:
         return True
 
     def _change(self, name: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        for _ in range(rows.ATTEMPTS):
+        for _ in optimistic():
             row = self._row(name)
             try:
                 self._table.put(replace(row, doc=change(dict(row.doc))), expect=row.version)
