@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from ndlambda.batches import batched
 from ndlambda.errors import (
     InvalidStateError,
     MalformedBodyError,
@@ -305,8 +306,8 @@ class PropagationJobs:
 
     def send(self, calls: Sequence[Call]) -> None:
         """Call workers to tasks."""
-        for first in range(0, len(calls), _SENT_AT_ONCE):
-            self._queue.send([call.body for call in calls[first : first + _SENT_AT_ONCE]])
+        for some in batched(calls, _SENT_AT_ONCE):
+            self._queue.send([call.body for call in some])
 
     def _abandon(self, job: Job, version: int) -> bool:
         try:

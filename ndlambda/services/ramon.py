@@ -9,6 +9,7 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
+from ndlambda.batches import batched
 from ndlambda.errors import (
     AlreadyExistsError,
     InvalidArgumentError,
@@ -119,8 +120,8 @@ class Ramon:
         uid = _uid(channel)
         found: dict[int, Annotation] = {}
         wanted = list(dict.fromkeys(ids))
-        for start in range(0, len(wanted), _READ_AT_ONCE):
-            states = self._rows.find_many(uid, wanted[start : start + _READ_AT_ONCE])
+        for some in batched(wanted, _READ_AT_ONCE):
+            states = self._rows.find_many(uid, some)
             found |= {n: state for n, state in states.items() if isinstance(state, Annotation)}
         missing = [number for number in wanted if number not in found]
         if missing:

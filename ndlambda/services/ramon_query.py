@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from itertools import islice
 from typing import Any, TypeVar
 
+from ndlambda.batches import batched
 from ndlambda.model.ramon import Annotation, Predicate, Query, RamonType
 from ndlambda.model.ramon.fields import TYPE_KEY
 from ndlambda.services import ramon_keys as keys
@@ -62,8 +63,7 @@ class ObjectFinder:
             yield from self._all(uid)
             return
         candidates = sorted(self._candidates(uid, query, within))
-        for start in range(0, len(candidates), _READ_AT_ONCE):
-            some = candidates[start : start + _READ_AT_ONCE]
+        for some in batched(candidates, _READ_AT_ONCE):
             states = self._objects.find_many(uid, some)
             for number in some:
                 ramon = states.get(number)
@@ -139,8 +139,7 @@ class ObjectFinder:
         return set().union(*self._map(read, keys.shards(uid, span.index, span.shard)))
 
     def _states(self, uid: str, ids: AbstractSet[int]) -> dict[int, State]:
-        listed = sorted(ids)
-        batches = [listed[n : n + _READ_AT_ONCE] for n in range(0, len(listed), _READ_AT_ONCE)]
+        batches = list(batched(sorted(ids), _READ_AT_ONCE))
         found: dict[int, State] = {}
         for states in self._map(lambda some: self._objects.find_many(uid, some), batches):
             found |= states
