@@ -32,6 +32,7 @@ from ndlambda.errors import (
     WriteContentionError,
 )
 from ndlambda.services.catalog import Catalog
+from ndlambda.services.retry import optimistic
 from ndlambda.stores.ports import ObjectStore, Overwrite, Queue
 
 STRIP_BYTES = 1 << 29
@@ -230,7 +231,7 @@ class Builder:
             As ``build``.
         """
         wrote = ""
-        for _ in range(_ATTEMPTS):
+        for _ in optimistic(_ATTEMPTS):
             state = self._ledger.state(job, chunk.number)
             if state.built and (wrote in {"", state.digest} or state.is_set_aside(chunk)):
                 return False

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest_queue.set_tree import WAYS, done_key
+from ndlambda.services.paging import rows_in
 from ndlambda.stores.ports import Row, Table
 
 Marks: TypeAlias = NDArray[np.bool_]
@@ -133,15 +134,10 @@ class ChunkSets:
         # Whole groups are read, and what is outside of the numbers is cut off.
         base = numbers.start // WAYS * WAYS
         found = np.zeros(-(-(numbers.stop - base) // WAYS) * WAYS, np.bool_)
-        cursor: str | None = None
-        while True:
-            page = self.table.query(self.partition, first=first, last=last, cursor=cursor)
-            for row in page.rows:
-                at = _group(row) * WAYS - base
-                found[np.fromiter(row.members, np.intp, len(row.members)) + at] = True
-            cursor = page.cursor
-            if cursor is None:
-                return found[numbers.start - base : numbers.stop - base]
+        for row in rows_in(self.table, self.partition, first, last):
+            at = _group(row) * WAYS - base
+            found[np.fromiter(row.members, np.intp, len(row.members)) + at] = True
+        return found[numbers.start - base : numbers.stop - base]
 
 
 def _sort_key(kind: str, number: int) -> str:

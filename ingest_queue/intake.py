@@ -27,6 +27,7 @@ from ndlambda.errors import (
     WriteContentionError,
 )
 from ndlambda.services.catalog import Catalog
+from ndlambda.services.retry import optimistic
 from ndlambda.stores.ports import ObjectStore, Range
 
 STRAYS = (1 << 48) - 1
@@ -241,7 +242,7 @@ class Intake:
         part = self._ledger.part(job, chunk, DATA)
         if part is not None:
             self._drop.delete(part.key)
-        for _ in range(_ATTEMPTS):
+        for _ in optimistic(_ATTEMPTS):
             state = self._ledger.state(job, chunk)
             opened = replace(state, built=False, seen=state.seen - {DATA}, reopened=True)
             if self._ledger.put_state(job, chunk, opened):

@@ -24,7 +24,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from itertools import chain
 from typing import Any
 
 from ingest_queue.chunk_sets import ChunkSets
@@ -49,12 +48,12 @@ from ndlambda.errors import (
     PreconditionFailedError,
     WriteContentionError,
 )
+from ndlambda.services.paging import pages, prefixed, rows_in
+from ndlambda.services.retry import HOT_ROW_ATTEMPTS, optimistic
 from ndlambda.stores.ports import Action, Delete, Put, Row, Table
 
 FOLDERS = "ingest#folder"
 
-_ATTEMPTS = 32
-_AFTER = "~"
 _CHANGING = frozenset(
     {
         *("state", "generation", "created_at", "beat_at", "ended_at", "closed", "propagated"),
@@ -173,12 +172,10 @@ class Ledger:
             The job as stored; None where ``to`` left it: of many who ask for one transition, one
             gets the job.
         """
-        current: Job | None = job
-        for _ in range(_ATTEMPTS):
-            if current is None:
-                return None
-            new = to(current)
-            if new is None:
+        for attempt in optimistic(HOT_ROW_ATTEMPTS):
+            current = self.find(job.id) if attempt else job
+            new = None if current is None else to(current)
+            if current is None or new is None:
                 return None
             # The sweeper has to see to a propagation, too.
             owed = new.state.is_complete and new.propagate and not new.propagated
@@ -192,7 +189,6 @@ class Ledger:
             try:
                 self._table.transact(actions)
             except PreconditionFailedError:
-                current = self.find(job.id)
                 continue
             return self.get(job.id)
         raise WriteContentionError(f"Ingest job {job.id} keeps being changed by others.")
@@ -283,7 +279,7 @@ class Ledger:
 
         One that is being built changes, too, so that this is not taken for the end of it.
         """
-        for _ in range(_ATTEMPTS):
+        for _ in optimistic(HOT_ROW_ATTEMPTS):
             state = self.state(job, number)
             opened = replace(state, built=False, bad=state.bad - {part}, reopened=True)
             if self.put_state(job, number, opened):
@@ -344,24 +340,14 @@ class Ledger:
 
     def _listed(self, pk: str) -> Iterator[tuple[str, Job | None]]:
         """Iterate over the ids that a list holds, and their jobs, read a page at a time."""
-        for rows in self._pages(pk, ""):
+        for rows in pages(self._table, pk):
             jobs = self._table.batch_get([(JOBS, row.sk) for row in rows])
             for row in rows:
                 found = jobs.get((JOBS, row.sk))
                 yield row.sk, None if found is None else Job.from_row(found)
 
     def _rows(self, pk: str, prefix: str, first: str = "") -> Iterator[Row]:
-        return chain.from_iterable(self._pages(pk, prefix, first))
-
-    def _pages(self, pk: str, prefix: str, first: str = "") -> Iterator[Sequence[Row]]:
-        cursor: str | None = None
-        first, last = prefix + first, prefix + _AFTER
-        while True:
-            page = self._table.query(pk, first=first, last=last, cursor=cursor)
-            yield page.rows
-            cursor = page.cursor
-            if cursor is None:
-                return
+        return rows_in(self._table, pk, *prefixed(prefix, prefix + first))
 
 
 def _asked(job: Job) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ count a repeated message twice.)
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ndlambda.services.paging import prefixed, rows_in
 from ndlambda.stores.ports import Row, Table
 
 WAYS = 256
@@ -94,13 +95,7 @@ class SetTree:
                     yield number
 
     def _groups(self) -> Iterator[Row]:
-        cursor: str | None = None
-        while True:
-            page = self.table.query(self.partition, first="done#0#", last="done#0#~", cursor=cursor)
-            yield from page.rows
-            cursor = page.cursor
-            if cursor is None:
-                return
+        return rows_in(self.table, self.partition, *prefixed("done#0#"))
 
     def _key(self, level: int, group: int) -> tuple[str, str]:
         return self.partition, f"{done_key(level)}#{group:012x}"

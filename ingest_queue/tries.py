@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ndlambda.errors import InvalidStateError, NDLambdaError
+from ndlambda.services.retry import optimistic
 from ndlambda.stores.ports import Table
 
 MOST_FAILURES: Final = 5
@@ -34,8 +35,6 @@ SPAN_S: Final = 60.0
 A Lambda lives for a quarter of an hour, and is called again every two minutes: of workers that are
 alive there are fewer than ``MOST_TRIES`` such spans.
 """
-
-_ATTEMPTS = 8
 
 
 class HopelessError(InvalidStateError):
@@ -108,7 +107,7 @@ class Tries:
 
     def _end(self, number: int, span: int) -> None:
         """Take back a try that ended; where others keep changing the row, it may stay noted."""
-        for _ in range(_ATTEMPTS):
+        for _ in optimistic():
             row = self.table.get(*self._key(number))
             if row is None or span not in row.members:
                 return

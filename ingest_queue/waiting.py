@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from ndlambda.services.paging import rows_in
 from ndlambda.stores.ports import Row, Table
 
 _WAITING = "ingest#waiting"
@@ -68,13 +69,7 @@ class WaitingFolders:
 
     def all(self) -> Iterator[WaitingFolder]:
         """Iterate over the list by folder."""
-        cursor: str | None = None
-        while True:
-            page = self._table.query(_WAITING, cursor=cursor)
-            yield from map(_folder, page.rows)
-            cursor = page.cursor
-            if cursor is None:
-                return
+        return map(_folder, rows_in(self._table, _WAITING))
 
 
 def _folder(row: Row) -> WaitingFolder:

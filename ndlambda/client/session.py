@@ -9,6 +9,7 @@ from typing import Any, Final
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from ndlambda import __version__
+from ndlambda.backoff import longest_pause_s, pause_s
 from ndlambda.client.http import Answer, Request, Transport
 from ndlambda.client.problems import error_of
 from ndlambda.errors import PermissionDeniedError, UpstreamError, UpstreamTimeoutError
@@ -47,16 +48,14 @@ class RetryPolicy:
     @property
     def longest_s(self) -> float:
         """The most that all waits together take, if no server asks for more."""
-        return sum(map(self._most_s, range(self.attempts - 1)))
+        waits = range(self.attempts - 1)
+        return sum(longest_pause_s(attempt, self.base_s, self.cap_s) for attempt in waits)
 
     def wait(self, attempt: int, retry_after: str | None) -> None:
         """Wait before the attempt after number ``attempt`` (the first is 0)."""
-        jittered = self.dice() * self._most_s(attempt)
+        jittered = pause_s(attempt, self.base_s, self.cap_s, self.dice)
         asked = float(retry_after) if retry_after is not None and retry_after.isdigit() else 0.0
         self.sleep(jittered + min(asked, self.patience_s))
-
-    def _most_s(self, attempt: int) -> float:
-        return min(self.cap_s, self.base_s * float(2**attempt))
 
 
 def _origin(url: str) -> tuple[str, str]:

@@ -13,23 +13,23 @@ that is refused takes them back, so that nobody has to wait who sends it correct
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
 import numpy as np
 
+from ndlambda.batches import batched
 from ndlambda.errors import AlreadyExistsError, PreconditionFailedError, WriteContentionError
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.ramon import Annotation, to_document
 from ndlambda.services.ramon_rows import Claim, ObjectRows, state_of
+from ndlambda.services.retry import HOT_ROW_ATTEMPTS, optimistic
 from ndlambda.stores.ports import MAX_TRANSACTION, Row
 from ndlambda.wire.ramon.contract import RamonItem
 
 LEASE_S: Final = 900
 """Seconds after which others may have an id; no Lambda function runs longer."""
-
-_ATTEMPTS: Final = 32
 
 
 def claim_of(item: RamonItem, discipline: Discipline) -> Claim:
@@ -111,13 +111,13 @@ class Claims:
         """
         now = self._clock()
         if now >= self._renew_at:
-            for some in _batches(sorted(self._claims)):
+            for some in batched(sorted(self._claims), MAX_TRANSACTION):
                 self._take({number: self._claims[number] for number in some}, now)
             self._renew_at = now + LEASE_S / 3
 
     def release(self) -> None:
         """Take back the claims that were not there before; those of the same upload stay."""
-        for some in _batches(sorted(self._own)):
+        for some in batched(sorted(self._own), MAX_TRANSACTION):
             found = _find(self._rows, self._uid, some)
             mine = [row for n, row in found.items() if state_of(row) == self._claims[n]]
             with suppress(PreconditionFailedError):  # they vanish by themselves, too
@@ -143,7 +143,7 @@ class Claims:
         return found
 
     def _take(self, claims: Mapping[int, Claim], now: float) -> None:
-        for _ in range(_ATTEMPTS):
+        for _ in optimistic(HOT_ROW_ATTEMPTS):
             rows = self._rows_of(claims)
             # Renewed no sooner than needed: whoever sends the same would find the row changed.
             fresh = {n for n, row in rows.items() if (row.expires or 0) > now + LEASE_S / 2}
@@ -159,14 +159,9 @@ class Claims:
 
 def _find(rows: ObjectRows, uid: str, ids: Sequence[int]) -> dict[int, Row]:
     found: dict[int, Row] = {}
-    for some in _batches(ids):
+    for some in batched(ids, MAX_TRANSACTION):
         found |= rows.find_all_settled(uid, some)
     return found
-
-
-def _batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(ids), MAX_TRANSACTION):
-        yield ids[start : start + MAX_TRANSACTION]
 
 
 def _used(number: int) -> AlreadyExistsError:

@@ -22,6 +22,8 @@ from ndlambda.errors import (
 )
 from ndlambda.services import rows
 from ndlambda.services.erase_jobs import EraseJob, EraseJobs, EraseKind
+from ndlambda.services.paging import Key, children, pages, prefixed
+from ndlambda.services.retry import optimistic
 from ndlambda.stores.ports import (
     MAX_TRANSACTION,
     Action,
@@ -89,7 +91,7 @@ class Cascade:
             There is none.
         """
         key = rows.channel_key(project, name)
-        for _ in range(rows.ATTEMPTS):
+        for _ in optimistic():
             row = self._table.get(*key)
             if row is None:
                 raise ChannelNotFoundError(
@@ -114,7 +116,7 @@ class Cascade:
         TokenNotFoundError
             There is none.
         """
-        for _ in range(rows.ATTEMPTS):
+        for _ in optimistic():
             row = self._table.get(*rows.token_key(name))
             if row is None:
                 raise TokenNotFoundError(f"Token {name!r} does not exist.", token=name)
@@ -140,14 +142,14 @@ class Cascade:
 
     def _mark(
         self,
-        key: rows.Key,
+        key: Key,
         kind: EraseKind,
         relist: Callable[[Row], Action],
         missing: NotFoundError,
     ) -> Row:
         """Give the marked row; the worker is called for the case that we do not come further."""
         name = key[0].partition("#")[2]
-        for _ in range(rows.ATTEMPTS):
+        for _ in optimistic():
             row = self._table.get(*key)
             if row is None:
                 raise missing
@@ -163,10 +165,13 @@ class Cascade:
             except PreconditionFailedError:
                 continue
             self._jobs.call([job.id], delay_s=ABANDONED_S)
+            stored = self._table.get(*key)  # has the version that the mark gave it
+            if stored is not None and rows.is_deleting(stored):
+                return stored
         raise _contended(f"{kind.value.capitalize()} {name!r}")
 
     def _finish_dataset(self, marked: Row, name: str) -> None:
-        for row in rows.children(self._table, marked.pk, "project"):
+        for row in children(self._table, marked.pk, "project"):
             try:
                 self.delete_project(rows.name_of_child(row), dataset=name)
             except ProjectNotFoundError:
@@ -174,7 +179,7 @@ class Cascade:
         self._end(marked, [])
 
     def _finish_project(self, marked: Row, name: str) -> None:
-        for _ in range(rows.ATTEMPTS):
+        for _ in optimistic():
             try:
                 self._remove_tokens(marked, name)
                 self._remove_channels(marked)
@@ -190,7 +195,7 @@ class Cascade:
 
     def _remove_tokens(self, marked: Row, project: str) -> None:
         guard = Check(marked.pk, marked.sk, expect=marked.version)
-        for page in rows.pages(self._table, marked.pk, "token", _TOKENS_A_STEP):
+        for page in pages(self._table, marked.pk, *prefixed("token#"), _TOKENS_A_STEP):
             removals = [
                 action
                 for row in page
@@ -200,7 +205,7 @@ class Cascade:
 
     def _remove_channels(self, marked: Row) -> None:
         guard = Check(marked.pk, marked.sk, expect=marked.version)
-        for page in rows.pages(self._table, marked.pk, "channel", _CHANNELS_A_STEP):
+        for page in pages(self._table, marked.pk, *prefixed("channel#"), _CHANNELS_A_STEP):
             jobs = [self._channel_job(row) for row in page]
             removals = [Delete(row.pk, row.sk) for row in page]
             self._table.transact([guard, *removals, *map(self._jobs.put_action, jobs)])

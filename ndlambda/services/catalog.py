@@ -27,6 +27,7 @@ from ndlambda.services.cascade import Cascade
 from ndlambda.services.creation import Creation, unchanged
 from ndlambda.services.finder import Finder
 from ndlambda.services.lists import Lists
+from ndlambda.services.retry import optimistic
 from ndlambda.services.views import ProjectView
 from ndlambda.stores.ports import Action, Put, Row, Table
 
@@ -330,7 +331,7 @@ class Catalog:
         if fixed:
             raise InvalidArgumentError(f"A channel keeps its {', '.join(fixed)}.", fixed=fixed)
         with self._changing():
-            for _ in range(rows.ATTEMPTS):
+            for _ in optimistic():
                 row = self._find.channel(project, name)
                 channel = rows.to_channel(row)
                 _check_expected(channel, expect or {})

@@ -12,6 +12,8 @@ from ndlambda.errors import (
 )
 from ndlambda.model.catalog import Channel, Dataset, Project, Token
 from ndlambda.services import rows
+from ndlambda.services.paging import Key
+from ndlambda.services.retry import optimistic
 from ndlambda.stores.ports import Action, Check, Row, Table
 
 _Thing = TypeVar("_Thing", bound=Dataset | Project | Channel | Token)
@@ -35,7 +37,7 @@ class Creation(Generic[_Thing]):
         Gives the actions that store it if its row is absent, and the thing as stored.
     """
 
-    key: rows.Key
+    key: Key
     new: _Thing
     read: Callable[[Row], _Thing]
     guards: Callable[[], list[Action]]
@@ -54,7 +56,7 @@ class Creation(Generic[_Thing]):
             Others kept coming between.
         """
         name = self.new.name
-        for _ in range(rows.ATTEMPTS):
+        for _ in optimistic():
             checks = self.guards()
             row = table.get(*self.key)
             if row is not None:

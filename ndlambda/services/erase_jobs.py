@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
+from ndlambda.batches import batched
 from ndlambda.errors import MalformedBodyError, PreconditionFailedError
-from ndlambda.services import rows
+from ndlambda.services.paging import children
 from ndlambda.stores.ports import MAX_TRANSACTION, Delete, Put, Queue, Row, Table
 
 PARTITION = "erase"
@@ -166,8 +167,7 @@ class EraseJobs:
 
     def end_all(self, job_ids: Sequence[str]) -> None:
         """Remove such jobs."""
-        for start in range(0, len(job_ids), MAX_TRANSACTION):
-            some = job_ids[start : start + MAX_TRANSACTION]
+        for some in batched(job_ids, MAX_TRANSACTION):
             self._table.transact([self.delete_action(job_id) for job_id in some])
 
     def is_merging(self, channel_uid: str, label: int) -> bool:
@@ -207,7 +207,7 @@ class EraseJobs:
         now = self._clock()
         overdue = [
             row
-            for row in rows.children(self._table, PARTITION)
+            for row in children(self._table, PARTITION)
             if now - EraseJob.from_row(row).called_at >= OVERDUE_S
         ]
         self.call([row.sk for row in overdue])

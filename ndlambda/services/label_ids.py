@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ndlambda.errors import InvalidArgumentError, InvalidStateError
 from ndlambda.model.catalog import Channel
-from ndlambda.services.rows import Key
+from ndlambda.services.paging import Key
 from ndlambda.stores.ports import Row, Table
 
 _LAST: Final = "last"

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndlambda.errors import InvalidArgumentError, PayloadTooLargeError, PreconditionFailedError
-from ndlambda.services.rows import Key, pages
+from ndlambda.services.paging import Key, pages, prefixed, rows_in
 from ndlambda.space import grid, morton
 from ndlambda.space.box import Box
 from ndlambda.stores.ports import Row, Table
@@ -172,8 +172,8 @@ class LabelIndex:
                 for page in pages(self._table, partition(uid, shard)):
                     yield [Entry.from_row(row) for row in page]
         else:
-            pk, text = partition(uid, label % SHARDS), f"{label:016x}"
-            for page in self._pages(pk, f"{text}#", f"{text}#~"):
+            pk = partition(uid, label % SHARDS)
+            for page in pages(self._table, pk, *prefixed(f"{label:016x}#")):
                 yield [Entry.from_row(row) for row in page]
 
     def cuboids(self, scope: Scope, label: int, cells: Box | None = None) -> NDArray[np.uint64]:
@@ -207,8 +207,8 @@ class LabelIndex:
                 for corner in (buckets.start_xyz, [stop - 1 for stop in buckets.stop_xyz])
             )
         pk, first_sk = entry_key(scope, label, first)
-        found = self._pages(pk, first_sk, entry_key(scope, label, last)[1])
-        return [Entry.from_row(row) for page in found for row in page]
+        _, last_sk = entry_key(scope, label, last)
+        return list(map(Entry.from_row, rows_in(self._table, pk, first_sk, last_sk)))
 
     def _get(self, scope: Scope, label: int, buckets: Box) -> list[Entry]:
         ranges = (range(*ends) for ends in zip(buckets.start_xyz, buckets.stop_xyz, strict=True))
@@ -216,15 +216,6 @@ class LabelIndex:
         keys = [entry_key(scope, label, code) for code in codes]
         found = self._table.batch_get(keys)
         return [Entry.from_row(found[key]) for key in keys if key in found]
-
-    def _pages(self, pk: str, first: str, last: str) -> Iterator[Sequence[Row]]:
-        cursor: str | None = None
-        while True:
-            page = self._table.query(pk, first=first, last=last, cursor=cursor)
-            yield page.rows
-            cursor = page.cursor
-            if cursor is None:
-                return
 
 
 def _check_row(key: Key, members: AbstractSet[int]) -> None:

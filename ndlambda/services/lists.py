@@ -6,6 +6,7 @@ from ndlambda.model.catalog import Channel
 from ndlambda.model.principal import Principal
 from ndlambda.services import rows
 from ndlambda.services.cache import TimedCache
+from ndlambda.services.paging import children
 from ndlambda.services.rows import Listed
 from ndlambda.stores.ports import Table
 
@@ -54,12 +55,12 @@ class Lists:
 
     def tokens_of(self, project: str) -> list[str]:
         """Give the names of all tokens of a project."""
-        found = rows.children(self._table, rows.project_key(project)[0], "token")
+        found = children(self._table, rows.project_key(project)[0], "token")
         return [rows.name_of_child(row) for row in found]
 
     def channels_of(self, project: str) -> list[Channel]:
         """Give the channels of a project in the order of their creation."""
-        found = rows.children(self._table, rows.project_key(project)[0], "channel")
+        found = children(self._table, rows.project_key(project)[0], "channel")
         return sorted(map(rows.to_channel, found), key=lambda channel: channel.id)
 
     def forget(self) -> None:
@@ -71,7 +72,7 @@ class Lists:
 
     def _lines(self, pk: str, kind: str | None = None) -> tuple[Listed, ...]:
         def load() -> tuple[Listed, ...]:
-            lines = map(Listed.from_row, rows.children(self._table, pk, kind))
+            lines = map(Listed.from_row, children(self._table, pk, kind))
             return tuple(line for line in lines if not line.deleting)
 
         return self._cache.get((pk, kind), load)

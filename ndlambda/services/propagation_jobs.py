@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from ndlambda.batches import batched
 from ndlambda.errors import (
     InvalidStateError,
     MalformedBodyError,
@@ -20,9 +21,10 @@ from ndlambda.errors import (
     WriteContentionError,
 )
 from ndlambda.model.propagation import PropagateState
-from ndlambda.services import rows
 from ndlambda.services.catalog import Catalog
+from ndlambda.services.paging import children
 from ndlambda.services.propagation_rows import RUNNING, delete_if, job_key
+from ndlambda.services.retry import optimistic
 from ndlambda.stores.ports import Action, Delete, Expectation, Put, Queue, Row, Table
 
 _FORMAT = 1
@@ -217,7 +219,7 @@ class PropagationJobs:
     def running(self) -> list[Job]:
         """Give the jobs that run; what is listed but does not, leaves the list."""
         jobs = []
-        for row in rows.children(self._table, RUNNING):
+        for row in children(self._table, RUNNING):
             job = self.find(row.sk)
             if job is not None and job.state is JobState.RUNNING:
                 jobs.append(job)
@@ -235,7 +237,7 @@ class PropagationJobs:
         ChannelNotFoundError
             It was deleted.
         """
-        for _ in range(rows.ATTEMPTS):
+        for _ in optimistic():
             row = self._table.get(*job_key(uid))
             job = plan(None if row is None else Job.from_row(row))
             expect: Expectation = "absent" if row is None else row.version
@@ -256,7 +258,7 @@ class PropagationJobs:
 
     def step(self, job: Job, **changes: Any) -> Job | None:
         """Change a job that is where we know it to be, and give it; None where it is not."""
-        for _ in range(rows.ATTEMPTS):
+        for _ in optimistic():
             found = self._find_at(job)
             if found is None:
                 return None
@@ -276,7 +278,7 @@ class PropagationJobs:
         propagate = (
             PropagateState.PROPAGATED if state is JobState.DONE else PropagateState.NOT_PROPAGATED
         )
-        for _ in range(rows.ATTEMPTS):
+        for _ in optimistic():
             found = self._find_at(job)
             if found is None:
                 return False
@@ -305,8 +307,8 @@ class PropagationJobs:
 
     def send(self, calls: Sequence[Call]) -> None:
         """Call workers to tasks."""
-        for first in range(0, len(calls), _SENT_AT_ONCE):
-            self._queue.send([call.body for call in calls[first : first + _SENT_AT_ONCE]])
+        for some in batched(calls, _SENT_AT_ONCE):
+            self._queue.send([call.body for call in some])
 
     def _abandon(self, job: Job, version: int) -> bool:
         try:

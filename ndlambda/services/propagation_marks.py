@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from ndlambda.batches import batched
 from ndlambda.model.catalog import Channel
 from ndlambda.services.pool import run_all
 from ndlambda.services.propagation_rows import (
@@ -121,8 +122,8 @@ class PropagationMarks:
                 )
                 for row in page
             ]
-            for first in range(0, len(actions), _NOTES_AT_ONCE):
-                self._table.transact(actions[first : first + _NOTES_AT_ONCE])
+            for some in batched(actions, _NOTES_AT_ONCE):
+                self._table.transact(some)
 
     def noted(self, uid: str, run: int, notes: str) -> Iterator[Mark]:
         """Iterate over marks as they were noted."""

@@ -21,14 +21,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from ndlambda.errors import PreconditionFailedError
-from ndlambda.services.rows import Key
+from ndlambda.services.paging import Key, pages, prefixed
 from ndlambda.stores.ports import Row, Table
 
 JOBS = "propagation"
 RUNNING = "propagation#running"
 _BITS = 9
 _LOW = (1 << _BITS) - 1
-_AFTER = "~"
+_ROWS_A_PAGE = 100
 
 
 def job_key(uid: str) -> Key:
@@ -61,16 +61,7 @@ def codes_of(bucket: int, members: Iterable[int]) -> list[int]:
 
 def rows_from(table: Table, pk: str, prefix: str, first: str = "") -> Iterator[Sequence[Row]]:
     """Iterate in pages over rows whose sort keys start with prefix and are at least ``first``."""
-    cursor: str | None = None
-    while True:
-        page = table.query(
-            pk, first=max(prefix, first), last=f"{prefix}{_AFTER}", cursor=cursor, limit=100
-        )
-        if page.rows:
-            yield page.rows
-        cursor = page.cursor
-        if cursor is None:
-            return
+    return pages(table, pk, *prefixed(prefix, first), _ROWS_A_PAGE)
 
 
 def delete_if(table: Table, row: Row) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
+from ndlambda.batches import batched
 from ndlambda.errors import (
     AlreadyExistsError,
     InvalidArgumentError,
@@ -29,9 +30,9 @@ from ndlambda.model.ramon import (
 from ndlambda.services.ramon_ports import VoxelEraser
 from ndlambda.services.ramon_query import ObjectFinder
 from ndlambda.services.ramon_rows import Claim, Gone, ObjectRows, state_of
+from ndlambda.services.retry import HOT_ROW_ATTEMPTS, optimistic
 from ndlambda.stores.ports import Row, Table
 
-_ATTEMPTS = 32
 _READ_AT_ONCE = 100
 
 
@@ -119,8 +120,8 @@ class Ramon:
         uid = _uid(channel)
         found: dict[int, Annotation] = {}
         wanted = list(dict.fromkeys(ids))
-        for start in range(0, len(wanted), _READ_AT_ONCE):
-            states = self._rows.find_many(uid, wanted[start : start + _READ_AT_ONCE])
+        for some in batched(wanted, _READ_AT_ONCE):
+            states = self._rows.find_many(uid, some)
             found |= {n: state for n, state in states.items() if isinstance(state, Annotation)}
         missing = [number for number in wanted if number not in found]
         if missing:
@@ -267,7 +268,7 @@ class Ramon:
         """
         uid = _uid(channel)
         end = self._eraser.end_action(channel, annotation_id)
-        for _ in range(_ATTEMPTS):
+        for _ in optimistic(HOT_ROW_ATTEMPTS):
             row = self._rows.find_settled(uid, annotation_id)
             state = state_of(row)
             if not (isinstance(state, Gone) and state.erasing):
@@ -289,7 +290,7 @@ class Ramon:
         if_version: int | None = None,
     ) -> Annotation:
         uid = _uid(channel)
-        for _ in range(_ATTEMPTS):
+        for _ in optimistic(HOT_ROW_ATTEMPTS):
             row = self._rows.find_settled(uid, annotation_id)
             old, version = _living(row, annotation_id)
             if if_version is not None and version != if_version:
@@ -307,7 +308,7 @@ class Ramon:
     def _mark_deleted(self, channel: Channel, annotation_id: int) -> None:
         uid = _uid(channel)
         begin = self._eraser.begin_action(channel, annotation_id)
-        for _ in range(_ATTEMPTS):
+        for _ in optimistic(HOT_ROW_ATTEMPTS):
             row = self._rows.find_settled(uid, annotation_id)
             # In the place of a claim, too: whoever is painting under it stores no object then.
             if not isinstance(state_of(row), Annotation | Claim):

@@ -21,9 +21,9 @@ from ndlambda.model.catalog import Channel
 from ndlambda.model.ramon import Annotation, RamonType, with_references_moved
 from ndlambda.services.ramon_query import ObjectFinder
 from ndlambda.services.ramon_rows import Gone, ObjectRows, State, state_of
+from ndlambda.services.retry import HOT_ROW_ATTEMPTS, optimistic
 from ndlambda.stores.ports import Action, Check, Table
 
-_ATTEMPTS = 32
 WITHOUT_VOXELS: Final = frozenset({RamonType.SEED, RamonType.NEURON})
 """Types of objects that have no voxels of their own."""
 
@@ -138,7 +138,7 @@ class RamonMerge:
             self._turn(uid, number, losers, survivor)
 
     def _turn(self, uid: str, number: int, losers: frozenset[int], survivor: int) -> None:
-        for _ in range(_ATTEMPTS):
+        for _ in optimistic(HOT_ROW_ATTEMPTS):
             row = self._rows.find_settled(uid, number)
             old = state_of(row)
             if not isinstance(old, Annotation):
@@ -154,7 +154,7 @@ class RamonMerge:
         raise _contended(number)
 
     def _retire(self, uid: str, survivor: int, loser: int, begin: Sequence[Action]) -> None:
-        for _ in range(_ATTEMPTS):
+        for _ in optimistic(HOT_ROW_ATTEMPTS):
             row = self._rows.find_settled(uid, loser)
             state = state_of(row)
             if not _may_lose(state, survivor):

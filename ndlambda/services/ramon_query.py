@@ -8,12 +8,13 @@ from concurrent.futures import Executor
 from itertools import islice
 from typing import Any, TypeVar
 
+from ndlambda.batches import batched
 from ndlambda.model.ramon import Annotation, Predicate, Query, RamonType
 from ndlambda.model.ramon.fields import TYPE_KEY
 from ndlambda.services import ramon_keys as keys
-from ndlambda.services import rows
+from ndlambda.services.paging import rows_in
 from ndlambda.services.ramon_rows import ObjectRows, State, state_of
-from ndlambda.stores.ports import Row, Table
+from ndlambda.stores.ports import Table
 
 _READ_AT_ONCE = 100
 _FEW = 1000
@@ -62,8 +63,7 @@ class ObjectFinder:
             yield from self._all(uid)
             return
         candidates = sorted(self._candidates(uid, query, within))
-        for start in range(0, len(candidates), _READ_AT_ONCE):
-            some = candidates[start : start + _READ_AT_ONCE]
+        for some in batched(candidates, _READ_AT_ONCE):
             states = self._objects.find_many(uid, some)
             for number in some:
                 ramon = states.get(number)
@@ -88,8 +88,7 @@ class ObjectFinder:
         def count_in(pk: str) -> Counter[str]:
             return Counter(
                 keys.key_of(row)
-                for page in rows.pages(self._table, pk)
-                for row in page
+                for row in rows_in(self._table, pk)
                 if ramon_type is None or row.doc["type"] == ramon_type
             )
 
@@ -107,7 +106,8 @@ class ObjectFinder:
         def candidates(number: int) -> list[tuple[str, int]]:
             span = keys.referring_span(number)
             (pk,) = keys.shards(uid, span.index, span.shard)
-            return [(keys.referring_key_of(row), keys.id_of(row)) for row in self._rows(pk, span)]
+            found = rows_in(self._table, pk, span.first, span.last)
+            return [(keys.referring_key_of(row), keys.id_of(row)) for row in found]
 
         wanted = list(dict.fromkeys(ids))
         named = dict(zip(wanted, self._map(candidates, wanted), strict=True))
@@ -134,37 +134,25 @@ class ObjectFinder:
 
     def _ids(self, uid: str, span: keys.Span) -> set[int]:
         def read(pk: str) -> set[int]:
-            return {keys.id_of(row) for row in self._rows(pk, span)}
+            return set(map(keys.id_of, rows_in(self._table, pk, span.first, span.last)))
 
         return set().union(*self._map(read, keys.shards(uid, span.index, span.shard)))
 
     def _states(self, uid: str, ids: AbstractSet[int]) -> dict[int, State]:
-        listed = sorted(ids)
-        batches = [listed[n : n + _READ_AT_ONCE] for n in range(0, len(listed), _READ_AT_ONCE)]
+        batches = list(batched(sorted(ids), _READ_AT_ONCE))
         found: dict[int, State] = {}
         for states in self._map(lambda some: self._objects.find_many(uid, some), batches):
             found |= states
         return found
-
-    def _rows(self, pk: str, span: keys.Span) -> Iterator[Row]:
-        cursor: str | None = None
-        while True:
-            page = self._table.query(pk, first=span.first, last=span.last, cursor=cursor)
-            yield from page.rows
-            cursor = page.cursor
-            if cursor is None:
-                return
 
     def _all(self, uid: str) -> Iterator[Annotation]:
         every = (self._shard(pk) for pk in keys.shards(uid, "object"))
         return heapq.merge(*every, key=lambda ramon: ramon.id)
 
     def _shard(self, pk: str) -> Iterator[Annotation]:
-        for page in rows.pages(self._table, pk):
-            for row in page:
-                state = state_of(row)
-                if isinstance(state, Annotation):
-                    yield state
+        for state in map(state_of, rows_in(self._table, pk)):
+            if isinstance(state, Annotation):
+                yield state
 
     def _map(self, work: Callable[[_S], _T], parts: Sequence[_S]) -> list[_T]:
         run: Any = map if self._executor is None or len(parts) < 2 else self._executor.map

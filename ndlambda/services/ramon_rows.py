@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from ndlambda.batches import batched
 from ndlambda.errors import PayloadTooLargeError, PreconditionFailedError
 from ndlambda.model.ramon import Annotation, from_document, to_document
 from ndlambda.services import ramon_keys as keys
@@ -247,10 +248,9 @@ class ObjectRows:
             self._table.put(Row(row.pk, row.sk, doc=_doc(now=now)), row.version)
 
     def _in_batches(self, row: Row, actions: Sequence[Action]) -> None:
-        size = MAX_TRANSACTION - 1
-        for start in range(0, len(actions), size):
-            unchanged = Check(row.pk, row.sk, row.version)
-            self._table.transact([unchanged, *actions[start : start + size]])
+        unchanged = Check(row.pk, row.sk, row.version)
+        for some in batched(actions, MAX_TRANSACTION - 1):
+            self._table.transact([unchanged, *some])
 
 
 def _is_under_way(row: Row) -> bool:

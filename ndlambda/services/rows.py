@@ -18,24 +18,20 @@ A row that lists another is written and removed in the same transaction as that 
 Names hold no ``#``, so keys cannot collide.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 from ndlambda.model import fields
 from ndlambda.model.catalog import Channel, Dataset, Project, Token
-from ndlambda.stores.ports import Row, Table
-
-Key: TypeAlias = tuple[str, str]
+from ndlambda.services.paging import Key
+from ndlambda.stores.ports import Row
 
 DATASETS = "datasets"
 TOKENS = "tokens"
 CHANNEL_IDS: Key = ("counter", "channel")
-ATTEMPTS = 8
-"""How often a conditional change is tried again after somebody else's came between."""
 
 _FORMAT = 1
-_AFTER_NAMES = "~"
 
 
 def dataset_key(name: str) -> Key:
@@ -71,30 +67,6 @@ def token_of_project_key(project: str, token: str) -> Key:
 def name_of_child(row: Row) -> str:
     """Give the name in the sort key of a child's row."""
     return row.sk.partition("#")[2]
-
-
-def pages(
-    table: Table, pk: str, kind: str | None = None, size: int | None = None
-) -> Iterator[Sequence[Row]]:
-    """Iterate over the rows of a partition in pages of at most ``size``.
-
-    With a kind (``project``, ``channel``, ``token``) only over the children of that kind. Rows of
-    pages already given may be removed on the way.
-    """
-    first, last = ("", None) if kind is None else (f"{kind}#", f"{kind}#{_AFTER_NAMES}")
-    cursor: str | None = None
-    while True:
-        page = table.query(pk, first=first, last=last, limit=size, cursor=cursor)
-        if page.rows:
-            yield page.rows
-        cursor = page.cursor
-        if cursor is None:
-            return
-
-
-def children(table: Table, pk: str, kind: str | None = None) -> list[Row]:
-    """Give all rows of a partition, or of one kind of children in it."""
-    return [row for page in pages(table, pk, kind) for row in page]
 
 
 def dataset_row(dataset: Dataset, uid: str) -> Row:

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from functools import partial
-from itertools import groupby, islice
+from itertools import groupby
 from operator import attrgetter
 from typing import Final
 
+from ndlambda.batches import batched
 from ndlambda.errors import (
     InvalidArgumentError,
     InvalidStateError,
@@ -105,7 +106,7 @@ class Skeletons:
                 self._executor,
                 (
                     partial(self._ramon.create_reserved, channel, nodes)
-                    for nodes in _batches(_objects_of(swc, new_id, first))
+                    for nodes in batched(_objects_of(swc, new_id, first), _NODES_A_TASK)
                 ),
             )
             self._ramon.create_reserved(channel, skeletons)
@@ -215,11 +216,6 @@ def _objects_of(swc: Swc, new_id: dict[int, int], first: int) -> Iterator[Node]:
             radius=node.radius,
             location=node.location_xyz,
         )
-
-
-def _batches(nodes: Iterator[Node]) -> Iterator[list[Node]]:
-    while batch := list(islice(nodes, _NODES_A_TASK)):
-        yield batch
 
 
 def _ordered(nodes: Sequence[Node]) -> list[SwcNode]:

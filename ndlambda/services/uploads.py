@@ -14,7 +14,7 @@ from typing import Final
 
 from ndlambda.errors import MalformedBodyError, QuotaExceededError, UploadNotFoundError
 from ndlambda.model.catalog import Channel
-from ndlambda.services.rows import Key, children
+from ndlambda.services.paging import Key, children
 from ndlambda.stores.ports import ObjectStore, Overwrite, Range, Row, Table
 
 PREFIX: Final = "uploads/"

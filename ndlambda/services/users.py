@@ -31,13 +31,14 @@ from ndlambda.errors import (
 )
 from ndlambda.model.fields import check_name
 from ndlambda.model.principal import Principal
-from ndlambda.services import rows
 from ndlambda.services.cache import TimedCache
+from ndlambda.services.paging import Key, children
 from ndlambda.services.passwords import hash_password, verify_password
+from ndlambda.services.retry import optimistic
 from ndlambda.stores.ports import Check, Expectation, Put, Row, Table
 
 USERS = "users"
-USER_IDS: rows.Key = ("counter", "user")
+USER_IDS: Key = ("counter", "user")
 
 _KEY = re.compile(r"[\x21-\x7e]{1,256}")
 _CREDENTIAL_NAME = re.compile(r"[A-Za-z0-9_]+")
@@ -153,7 +154,7 @@ class Users:
 
     def list_users(self) -> list[User]:
         """Give all users in the order of their names."""
-        return [_to_user(row) for row in rows.children(self._table, USERS)]
+        return [_to_user(row) for row in children(self._table, USERS)]
 
     def authenticate(self, key: str) -> Principal | None:
         """Give whose key this is; None if it is unknown or revoked."""
@@ -174,7 +175,7 @@ class Users:
             The key given is another user's.
         """
         key = self._checked(self._new_key() if key is None else key)
-        for _ in range(rows.ATTEMPTS):
+        for _ in optimistic():
             row = self._row(name)
             if self._register(row, key):
                 return key
@@ -231,7 +232,7 @@ class Users:
         # First, because a password costs a quarter of a second of CPU: that is not for everybody.
         if not hmac.compare_digest(secret.encode(), shared_secret.encode()):
             raise denied
-        for _ in range(rows.ATTEMPTS):
+        for _ in optimistic():
             row = self._table.get(USERS, user)
             stored = None if row is None else row.doc["password"]
             # Unknown users cost as much time as known ones.
@@ -269,7 +270,7 @@ class Users:
         return True
 
     def _change(self, name: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        for _ in range(rows.ATTEMPTS):
+        for _ in optimistic():
             row = self._row(name)
             try:
                 self._table.put(replace(row, doc=change(dict(row.doc))), expect=row.version)
@@ -303,7 +304,7 @@ class Users:
         return Row(*_key_of_key(self._hash(key)), doc=doc)
 
 
-def _key_of_key(key_hash: str) -> rows.Key:
+def _key_of_key(key_hash: str) -> Key:
     return f"key#{key_hash}", "key"
 
 

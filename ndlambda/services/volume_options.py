@@ -5,12 +5,10 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import count
 
 from ndlambda.errors import PayloadTooLargeError, WriteContentionError
+from ndlambda.services.retry import optimistic
 
-_FIRST_PAUSE_S = 0.001
-_LONGEST_PAUSE_S = 0.25
 _FEWEST = 4
 """Attempts that are made however long they take: one may build all that is below a supercuboid."""
 
@@ -61,14 +59,13 @@ class VolumeOptions:
         WriteContentionError
             Another attempt is asked for after ``contention_s`` and at least four attempts.
         """
-        deadline = self.clock() + self.contention_s
-        pause_s = _FIRST_PAUSE_S
-        for attempt in count():
-            yield attempt
-            if self.clock() > deadline and attempt + 1 >= _FEWEST:
-                raise WriteContentionError(
-                    "Other writers kept changing the same supercuboid; send the request again.",
-                    key=key,
-                )
-            self.pause(pause_s * self.jitter())
-            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+        yield from optimistic(
+            _FEWEST,
+            lasting_s=self.contention_s,
+            clock=self.clock,
+            sleep=self.pause,
+            random=self.jitter,
+        )
+        raise WriteContentionError(
+            "Other writers kept changing the same supercuboid; send the request again.", key=key
+        )

@@ -9,6 +9,7 @@ from pynamodb.connection import Connection
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action as Change
 
+from ndlambda.batches import batched
 from ndlambda.errors import PreconditionFailedError, UpstreamThrottledError
 from ndlambda.stores.aws import items
 from ndlambda.stores.aws.errors import rows_in_the_way
@@ -145,8 +146,7 @@ class DynamoRequests:
         The first error is raised; by then no task runs any more, and those not begun never will.
         """
         done: list[_Result] = []
-        for start in range(0, len(tasks), _TASKS_IN_QUEUE):
-            batch = tasks[start : start + _TASKS_IN_QUEUE]
+        for batch in batched(tasks, _TASKS_IN_QUEUE):
             pending = [self._threads.submit(task) for task in batch]
             try:
                 wait(pending, return_when=FIRST_EXCEPTION)

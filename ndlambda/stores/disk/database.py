@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ndlambda.backoff import pause_s
 from ndlambda.errors import InvalidArgumentError, UpstreamError, WriteContentionError
 from ndlambda.trace import span
 
 _ATTEMPTS = 5
+_BASE_S = 0.01
+_CAP_S = 1.0
 
 
 class Database:
@@ -126,7 +129,7 @@ def _retry_busy(connection: sqlite3.Connection, statement: str) -> None:
         except sqlite3.OperationalError as error:
             if not _is_busy(error) or attempt == _ATTEMPTS - 1:
                 raise
-            time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - spreads writers
+            time.sleep(pause_s(attempt, _BASE_S, _CAP_S, random.random))
         else:
             return
 

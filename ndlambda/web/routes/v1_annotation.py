@@ -21,6 +21,7 @@ from ndlambda.model.ramon.plain import from_plain, patched, to_plain
 from ndlambda.model.readers import Refusal, integer
 from ndlambda.services.annotation_options import WriteMode
 from ndlambda.services.region import Region
+from ndlambda.services.retry import HOT_ROW_ATTEMPTS, optimistic
 from ndlambda.web.delivery import deliver_json
 from ndlambda.web.json_body import json_object, json_response, json_value
 from ndlambda.web.label_channel import RULE, find_region, open_labels, read_id
@@ -36,7 +37,6 @@ _OBJECTS_BYTES: Final = 4 << 20
 _MOST_OBJECTS: Final = 10_000
 _MOST_IDS: Final = 1 << 32
 _MOST_KEYS: Final = 10_000
-_ATTEMPTS: Final = 32
 _AXES: Final = ("x", "y", "z", "t")
 
 _id = integer(1, LARGEST_ID)
@@ -114,7 +114,7 @@ def change_object(context: Context, token: str, channel: str, annotation: str) -
     version = _version(context.request)
     changes = json_object(context.request)
     ramon = context.runtime.ramon
-    for _ in range(_ATTEMPTS):
+    for _ in optimistic(HOT_ROW_ATTEMPTS):
         found = ramon.get(opened.channel, number)
         new = patched(found.ramon, changes)
         insisted = found.version if version is None else version
