@@ -14,7 +14,6 @@ from ndlambda.wire.discovery import modules
 
 if TYPE_CHECKING:
     from ndlambda.runtime import Runtime
-    from ndlambda.web.app import App
 
 _PREFIXES = frozenset({"nd", "ocp"})
 _SAME = {"ca": "sd", "ocpca": "sd", "tilecache": "catmaid"}
@@ -41,8 +40,8 @@ class Context:
     ----------
     path
         The normalised path, final slash kept (options of legacy cutouts depend on it).
-    app
-        The application that answers, for views that describe it.
+    routes
+        The route table, for views that describe it.
     """
 
     request: Request
@@ -50,7 +49,7 @@ class Context:
     principal: Principal
     request_id: str
     path: str
-    app: "App"
+    routes: "Sequence[Route]"
 
 
 View = Callable[..., Response]
