@@ -15,9 +15,10 @@ from functools import partial
 from hashlib import blake2b
 
 from ingest_queue.auto_ingest import AutoIngest, WantedChannel
-from ingest_queue.engine import Ingest, JobSpec
+from ingest_queue.engine import Ingest
 from ingest_queue.fetch import Fetcher
 from ingest_queue.job import Job
+from ingest_queue.job_spec import JobSpec
 from ndlambda.errors import (
     AlreadyExistsError,
     NDLambdaError,

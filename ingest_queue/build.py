@@ -20,9 +20,8 @@ from ingest_queue.chunk_state import ChunkState, Fault, Part
 from ingest_queue.compose import Composer
 from ingest_queue.digests import ChunkDigests, digests_key, root_digest
 from ingest_queue.grid import Chunk
-from ingest_queue.intake import etag_of
 from ingest_queue.job import Job, Policy, State
-from ingest_queue.keys import job_folder
+from ingest_queue.keys import etag_of, job_folder
 from ingest_queue.ledger import Ledger
 from ingest_queue.target import Target, VoxelWriter
 from ndlambda.errors import (

@@ -8,6 +8,9 @@ from typing import Any
 from ingest_queue.grid import Chunk
 from ndlambda.stores.ports import Row
 
+STRAYS = (1 << 48) - 1
+"""Number under which faults of objects are kept that belong to no chunk."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChunkState:

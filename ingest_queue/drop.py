@@ -6,10 +6,10 @@ from hashlib import blake2b
 from itertools import islice
 
 from ingest_queue.creation import Found, check_leads, make_missing
-from ingest_queue.engine import Ingest, JobSpec
-from ingest_queue.intake import etag_of, find_job
+from ingest_queue.engine import Ingest
 from ingest_queue.job import Job
-from ingest_queue.keys import DONE, MANIFEST, Dropped, Kind, folders_of, is_folder, parse
+from ingest_queue.job_spec import JobSpec
+from ingest_queue.keys import DONE, MANIFEST, Dropped, Kind, etag_of, folders_of, is_folder, parse
 from ingest_queue.manifest import LONGEST, Manifest
 from ingest_queue.target import Target
 from ingest_queue.waiting import WaitingFolders
@@ -89,7 +89,7 @@ class Drop:
         etag = etag_of(self._ingest.stores.drop, key)
         if etag is None:
             return
-        job = find_job(self._ingest.ledger, dropped)
+        job = self._ingest.ledger.find_for(dropped)
         if dropped.job is None and job is not None and self._is_orphan(job):
             job = None
         if dropped.job is None and (job is None or dropped.kind is Kind.MANIFEST):

@@ -16,7 +16,8 @@ from ingest_queue.chunk_state import Fault
 from ingest_queue.ended import EndedJobs
 from ingest_queue.grid import PLANES, Chunk
 from ingest_queue.intake import Intake
-from ingest_queue.job import Job, Mode, Policy, State, message
+from ingest_queue.job import Job, Mode, State, message
+from ingest_queue.job_spec import JobSpec
 from ingest_queue.keys import job_folder
 from ingest_queue.ledger import Ledger
 from ingest_queue.sweep import Sweeper
@@ -27,33 +28,8 @@ from ndlambda.errors import InvalidStateError, OutOfBoundsError, QuotaExceededEr
 from ndlambda.services.catalog import Catalog
 from ndlambda.services.region import Region
 from ndlambda.services.views import ProjectView
-from ndlambda.space.box import Box
 
 _MOST_CHUNKS = 1 << 40
-
-
-@dataclass(frozen=True, slots=True)
-class JobSpec:
-    """What a call asks a new job to do.
-
-    Attributes
-    ----------
-    channel
-        Name of the channel to fill.
-    box, times
-        The extent: zero-based voxels of the resolution; None is all of the volume.
-    job_id
-        Chosen by the caller so that a repeated call makes one job; empty: given here.
-    """
-
-    channel: str
-    resolution: int = 0
-    box: Box | None = None
-    times: tuple[int, int] | None = None
-    mode: Mode = Mode.SLICES
-    on_bad: Policy = Policy.FAIL
-    propagate: bool = False
-    job_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

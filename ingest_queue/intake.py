@@ -13,28 +13,21 @@ from dataclasses import replace
 from itertools import islice
 from zlib import crc32
 
-from ingest_queue.chunk_state import Fault, Part
+from ingest_queue.chunk_state import STRAYS, Fault, Part
 from ingest_queue.grid import DATA, PLANES, Chunk, ChunkGrid
 from ingest_queue.job import Job, Mode, State
-from ingest_queue.keys import Dropped, Kind, parse, why_stray
+from ingest_queue.keys import Dropped, Kind, etag_of, parse, why_stray
 from ingest_queue.ledger import Ledger
 from ingest_queue.target import Target
 from ndlambda.errors import (
     InvalidArgumentError,
     InvalidStateError,
-    MalformedBodyError,
     OutOfBoundsError,
     WriteContentionError,
 )
 from ndlambda.services.catalog import Catalog
 from ndlambda.services.retry import optimistic
-from ndlambda.stores.ports import ObjectStore, Range
-
-STRAYS = (1 << 48) - 1
-"""Number under which faults of objects are kept that belong to no chunk."""
-
-UNREADABLE = "unreadable"
-"""Stands for the ETag of a file that is there and cannot be read."""
+from ndlambda.stores.ports import ObjectStore
 
 MOST_CALLS = 10_000
 """Chunks that are called for at once; the sweeper calls for more when these are built."""
@@ -275,18 +268,6 @@ class Intake:
             self._ledger.add_fault(job, Fault(STRAYS, number, key, error, etag))
 
 
-def etag_of(drop: ObjectStore, key: str) -> str | None:
-    """Give the ETag of a dropped object, None where there is none.
-
-    What cannot be read is one, too, so that who builds it finds out and says so.
-    """
-    try:
-        stored = drop.get(key, Range(0, 1))
-    except MalformedBodyError:
-        return UNREADABLE
-    return None if stored is None else stored.etag
-
-
 def _stray_number(key: str) -> int:
     return crc32(key.encode())
 
@@ -317,10 +298,3 @@ def _place(job: Job, grid: ChunkGrid, dropped: Dropped) -> tuple[Chunk, int]:
         if job.mode is Mode.SLICES
         else f"{dropped.key} is no chunk of this job.",
     )
-
-
-def find_job(ledger: Ledger, dropped: Dropped) -> Job | None:
-    """Give the job that an object belongs to, None where there is none yet."""
-    if dropped.job is not None:
-        return ledger.find(dropped.job)
-    return ledger.of_folder(dropped.folder)

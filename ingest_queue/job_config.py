@@ -24,8 +24,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from ingest_queue.engine import JobSpec
 from ingest_queue.job import Mode, Policy, is_job_id
+from ingest_queue.job_spec import JobSpec
 from ingest_queue.manifest import Manifest, read_extent
 from ingest_queue.reading import REQUIRED, Keys, Problems, read_object
 from ndlambda.errors import InvalidArgumentError

@@ -20,13 +20,17 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from ndlambda.stores.ports import ObjectStore
+from ndlambda.errors import MalformedBodyError
+from ndlambda.stores.ports import ObjectStore, Range
 
 DROP: Final = "drop/"
 MANIFEST: Final = "_ingest.json"
 DONE: Final = "_DONE"
 UPLOADS: Final = "drop/j/"
 """Here lies what was uploaded to jobs: put by the server, copied in by nobody."""
+
+UNREADABLE: Final = "unreadable"
+"""Stands for the ETag of a file that is there and cannot be read."""
 
 _JOBS: Final = "j"
 _LONGEST: Final = 1024
@@ -130,6 +134,18 @@ def why_stray(dropped: Dropped) -> str:
     if _NUMBER.fullmatch(name) is None:
         return "its name is not a number and a suffix"
     return "slices lie in drop/TOKEN/CHANNEL/"
+
+
+def etag_of(drop: ObjectStore, key: str) -> str | None:
+    """Give the ETag of a dropped object, None where there is none.
+
+    What cannot be read is one, too, so that who builds it finds out and says so.
+    """
+    try:
+        stored = drop.get(key, Range(0, 1))
+    except MalformedBodyError:
+        return UNREADABLE
+    return None if stored is None else stored.etag
 
 
 def job_folder(job_id: str) -> str:

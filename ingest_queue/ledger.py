@@ -40,6 +40,7 @@ from ingest_queue.job import (
     channel_key,
     list_key,
 )
+from ingest_queue.keys import Dropped
 from ingest_queue.set_tree import SetTree
 from ingest_queue.tries import Tries
 from ndlambda.errors import (
@@ -133,6 +134,12 @@ class Ledger:
         if job is None:
             raise NotFoundError(f"There is no ingest job {job_id[:80]!r}.", job=job_id[:80])
         return job
+
+    def find_for(self, dropped: Dropped) -> Job | None:
+        """Give the job that a dropped object belongs to, None where there is none yet."""
+        if dropped.job is not None:
+            return self.find(dropped.job)
+        return self.of_folder(dropped.folder)
 
     def of_folder(self, folder: str) -> Job | None:
         """Give the job that a folder of dropped files feeds, or fed last."""

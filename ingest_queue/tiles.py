@@ -1,5 +1,6 @@
 """CATMAID tiles of a plane, put together into one image."""
 
+import io
 from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -9,7 +10,6 @@ from numpy.typing import NDArray
 
 from ingest_queue.images import read_image
 from ndlambda.errors import DataTypeMismatchError, ShapeMismatchError
-from ndlambda.wire.png_slices import encode_png
 
 TILE: Final = 1024
 """Edge of a tile in pixels, as ndstore's last CATMAID ingest had it."""
@@ -65,3 +65,15 @@ def _decode(url: str, body: bytes, dtype: np.dtype) -> NDArray[Any]:
     if tile.dtype != dtype:
         raise DataTypeMismatchError(f"{url} is {tile.dtype}, the channel {dtype}.")
     return tile
+
+
+def encode_png(plane: NDArray[np.unsignedinteger[Any]]) -> bytes:
+    """Give a PNG of a plane (y, x): grey of uint8 or uint16, RGBA of uint32 (red the low byte)."""
+    from PIL import Image
+
+    pixels: NDArray[Any] = np.ascontiguousarray(plane)
+    if plane.dtype.itemsize == 4:
+        pixels = pixels.view(np.uint8).reshape(*plane.shape, 4)
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "png", compress_level=1)
+    return out.getvalue()

@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+import math
 
 import blosc
 import numpy as np
 from numpy.typing import NDArray
 
 from ndlambda.client.http import Answer
-from ndlambda.errors import IntegrityError
+from ndlambda.errors import IntegrityError, MalformedBodyError
+from ndlambda.wire.blosc_frame import decompress, read_size
 
 FORMAT = "blosc"
 CONTENT_TYPE = "application/x-blosc"
@@ -47,13 +49,14 @@ def decode_array(answer: Answer, shape: tuple[int, ...], dtype: np.dtype) -> NDA
     # Answers by way of a redirect come from an object store that does not know these headers.
     if any(is_ is not None and is_ != should for is_, should in zip(told, asked, strict=True)):
         raise IntegrityError(f"Asked for {asked[1]} of shape {asked[0]}, was told {told}.")
-    array = np.empty(shape, dtype)
-    body = answer.body
-    valid = len(body) > 16 and blosc.cbuffer_validate(body)
-    if not valid or blosc.get_cbuffer_sizes(body)[0] != array.nbytes:
-        raise IntegrityError(f"The answer is not a blosc frame of {array.nbytes} bytes.")
-    blosc.decompress_ptr(body, array.ctypes.data)
-    return array
+    nbytes = math.prod(shape) * dtype.itemsize
+    try:
+        if (found := read_size(answer.body)) != nbytes:
+            raise MalformedBodyError(f"It has {found} bytes.")
+        voxels = decompress(answer.body, nbytes)
+    except MalformedBodyError as error:
+        raise IntegrityError(f"The answer is not a blosc frame of {nbytes} bytes.") from error
+    return voxels.view(dtype).reshape(shape)
 
 
 def digest(array: NDArray[np.generic]) -> str:

@@ -33,6 +33,7 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
+from ndlambda.cuboids.blosc_header import HEADER_BYTES, read_blosc_header
 from ndlambda.cuboids.layout import CHECKSUM_BYTES, Layout
 from ndlambda.cuboids.libblosc2 import Decoder, thread_decoder
 from ndlambda.errors import CuboidDecodeError, DataTypeMismatchError, ShapeMismatchError
@@ -41,12 +42,7 @@ from ndlambda.space.box import XYZ, Box, SlicesZYX
 
 BLOCK_BYTES = 65536
 _BLOSC1_FORMAT = 2
-_HEADER = struct.Struct("<BBBBIII")
 _CHECKSUM = struct.Struct("<I")
-# A set reserved bit, or both shuffles at once, is how libblosc2 knows frames of its own format,
-# which have features (values never stored, lazy blocks, user codecs) that ours must not have.
-_RESERVED_FLAG = 0x08
-_BOTH_SHUFFLES = 0x05
 
 # Threads are ours: one cuboid a thread, and the GIL given up meanwhile (which also makes
 # python-blosc take the calls without global state).
@@ -238,7 +234,7 @@ def _check_target(out: NDArray[np.generic], selection: _Selection, layout: Layou
 
 def _checked_chunk(frame: memoryview) -> NDArray[np.uint8]:
     size = len(frame) - CHECKSUM_BYTES
-    if size < _HEADER.size:
+    if size < HEADER_BYTES:
         raise _damaged("it is too short", size_bytes=len(frame))
     chunk = np.frombuffer(frame, np.uint8, size)
     if google_crc32c.value(chunk) != _CHECKSUM.unpack_from(frame, size)[0]:
@@ -247,16 +243,17 @@ def _checked_chunk(frame: memoryview) -> NDArray[np.uint8]:
 
 
 def _checked_block_bytes(frame: memoryview, layout: Layout) -> int:
-    version, _, flags, typesize, nbytes, block_bytes, cbytes = _HEADER.unpack_from(frame)
-    if version != _BLOSC1_FORMAT or flags & _RESERVED_FLAG:
-        raise _damaged("it is not a blosc 1 chunk", version=version, flags=flags)
-    if flags & _BOTH_SHUFFLES == _BOTH_SHUFFLES:
-        raise _damaged("it is not a blosc 1 chunk", version=version, flags=flags)
+    header = read_blosc_header(frame)
+    nbytes, block_bytes, cbytes = header.nbytes, header.block_bytes, header.frame_bytes
+    # libblosc2's own frames have features (values never stored, lazy blocks, user codecs) that
+    # ours must not have.
+    if header.version != _BLOSC1_FORMAT or header.is_blosc_2:
+        raise _damaged("it is not a blosc 1 chunk", version=header.version, flags=header.flags)
     if cbytes != len(frame) - CHECKSUM_BYTES or nbytes != layout.cuboid_bytes:
         raise _damaged("it has another length than its header says", nbytes=nbytes, cbytes=cbytes)
-    if typesize != layout.dtype.itemsize or not 0 < block_bytes <= nbytes:
-        raise _damaged("its items do not fit", typesize=typesize, block_bytes=block_bytes)
-    return int(block_bytes)
+    if header.itemsize != layout.dtype.itemsize or not 0 < block_bytes <= nbytes:
+        raise _damaged("its items do not fit", typesize=header.itemsize, block_bytes=block_bytes)
+    return block_bytes
 
 
 def _damaged(reason: str, **details: int) -> CuboidDecodeError:

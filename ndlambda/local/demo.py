@@ -32,11 +32,11 @@ from rich.table import Table
 from ingest_queue.sources import open_source
 from ingest_queue.sources.slices import SliceSource
 from ndlambda.client import Client, connect
+from ndlambda.local.png_slices import write_png_slices
 from ndlambda.local.synthetic import em_stack
 from ndlambda.model.propagation import PropagateState
 from ndlambda.space.pyramid import useful_levels
 from ndlambda.voxels.downsample import Method, downsample
-from ndlambda.wire.png_slices import write_png_slices
 from ndlambda.wire.volume import Expected, formats
 
 _STACK_SHAPE_ZYX = (64, 512, 512)

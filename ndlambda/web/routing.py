@@ -1,21 +1,19 @@
 """The route table: what a route is, how paths are normalised, and how tables are discovered."""
 
-import importlib
-import pkgutil
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from werkzeug.routing import BaseConverter, Map, Rule
 from werkzeug.wrappers import Request, Response
 
 from ndlambda.model.principal import Principal
 from ndlambda.web.problem import Dialect
+from ndlambda.wire.discovery import modules
 
 if TYPE_CHECKING:
     from ndlambda.runtime import Runtime
-    from ndlambda.web.app import App
 
 _PREFIXES = frozenset({"nd", "ocp"})
 _SAME = {"ca": "sd", "ocpca": "sd", "tilecache": "catmaid"}
@@ -42,8 +40,8 @@ class Context:
     ----------
     path
         The normalised path, final slash kept (options of legacy cutouts depend on it).
-    app
-        The application that answers, for views that describe it.
+    routes
+        The route table, for views that describe it.
     """
 
     request: Request
@@ -51,7 +49,7 @@ class Context:
     principal: Principal
     request_id: str
     path: str
-    app: "App"
+    routes: "Sequence[Route]"
 
 
 View = Callable[..., Response]
@@ -108,9 +106,13 @@ class NameConverter(BaseConverter):
 
 
 class NamesConverter(BaseConverter):
-    """One or several channel names joined by commas."""
+    """One or several channel names joined by commas; tried before words that rules list there.
+
+    ``/sd/TOKEN/npz/raw/…`` is the channel ``npz``, whatever the order of the rules.
+    """
 
     regex = r"[\w,]+"
+    weight = 90
 
 
 class SegmentConverter(BaseConverter):
@@ -217,9 +219,10 @@ def build_map(routes: Sequence[Route]) -> Map:
     )
 
 
-def discover(package: str) -> Iterator[Route]:
-    """Iterate over the ``ROUTES`` of every module of a package, in order of module name."""
-    parent: Any = importlib.import_module(package)
-    for info in sorted(pkgutil.iter_modules(parent.__path__), key=lambda item: item.name):
-        module: Any = importlib.import_module(f"{package}.{info.name}")
-        yield from module.ROUTES
+def discover(package: str) -> list[Route]:
+    """Give the ``ROUTES`` of every module of a package and of its sub-packages.
+
+    They are sorted by rule and method, so that nothing depends on where a route is defined.
+    """
+    routes = [route for module in modules(package) for route in module.ROUTES]
+    return sorted(routes, key=lambda route: (route.rule, route.method))

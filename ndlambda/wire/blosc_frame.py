@@ -1,20 +1,15 @@
 """Blosc 1 frames whose headers are believed only after they were checked."""
 
-import struct
 from typing import Any, Final, Literal
 
 import blosc
 import numpy as np
 from numpy.typing import NDArray
 
+from ndlambda.cuboids.blosc_header import HEADER_BYTES, read_blosc_header
 from ndlambda.errors import MalformedBodyError, PayloadTooLargeError
 
-_HEADER: Final = struct.Struct("<BBBBIII")
-"""Version, version of the codec, flags, item size, bytes, block size, frame size."""
-
 _NEWEST_VERSION: Final = 2
-_MEMCPYED: Final = 0x2
-"""Flag: the bytes follow the header as they are."""
 
 
 def compress(
@@ -47,25 +42,29 @@ def read_size(frame: bytes | memoryview) -> int:
     MalformedBodyError
         It is no blosc 1 frame, or its header does not agree with itself and the frame's length.
     """
-    if len(frame) < _HEADER.size:
+    if len(frame) < HEADER_BYTES:
         message = "The body is shorter than the header of a blosc frame."
         raise MalformedBodyError(message)
-    version, _, flags, itemsize, nbytes, blocksize, cbytes = _HEADER.unpack_from(frame)
-    if not 1 <= version <= _NEWEST_VERSION:
-        message = f"The body is no blosc frame of version 1 or 2 (its first byte is {version})."
-        raise MalformedBodyError(message)
-    if cbytes != len(frame):
-        message = f"The blosc header declares {cbytes} bytes, the frame has {len(frame)}."
-        raise MalformedBodyError(message)
-    if not 1 <= nbytes <= blosc.MAX_BUFFERSIZE or not 1 <= blocksize <= nbytes or itemsize == 0:
-        message = f"The blosc header declares {nbytes} bytes in blocks of {blocksize}."
-        raise MalformedBodyError(message)
+    header = read_blosc_header(frame)
+    nbytes, block_bytes = header.nbytes, header.block_bytes
+    if not 1 <= header.version <= _NEWEST_VERSION:
+        raise MalformedBodyError(
+            f"The body is no blosc frame of version 1 or 2 (its first byte is {header.version})."
+        )
+    if header.frame_bytes != len(frame):
+        raise MalformedBodyError(
+            f"The blosc header declares {header.frame_bytes} bytes, the frame has {len(frame)}."
+        )
+    sized = 1 <= nbytes <= blosc.MAX_BUFFERSIZE and 1 <= block_bytes <= nbytes
+    if not sized or header.itemsize == 0:
+        raise MalformedBodyError(
+            f"The blosc header declares {nbytes} bytes in blocks of {block_bytes}."
+        )
     # Stored as they are, the bytes fill the rest; else each block has 4 bytes of offset there.
-    least = nbytes if flags & _MEMCPYED else 4 * -(-nbytes // blocksize)
-    if least > len(frame) - _HEADER.size:
-        message = "The blosc frame is too short for what its header declares."
-        raise MalformedBodyError(message)
-    return int(nbytes)
+    least = nbytes if header.is_uncompressed else 4 * -(-nbytes // block_bytes)
+    if least > len(frame) - HEADER_BYTES:
+        raise MalformedBodyError("The blosc frame is too short for what its header declares.")
+    return nbytes
 
 
 def decompress(frame: bytes | memoryview, nbytes: int) -> NDArray[np.uint8]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ndlambda.errors import DataTypeMismatchError, MalformedBodyError
 from ndlambda.wire.hdf5_heap import read_heap_text
 from ndlambda.wire.inflate import inflate_exactly
-from ndlambda.wire.volume.block import Promise
+from ndlambda.wire.promise import Promise
 
 if TYPE_CHECKING:
     import h5py

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ndlambda.errors import MalformedBodyError
 from ndlambda.wire.npy_header import read_header, write_header
-from ndlambda.wire.volume.block import Promise
+from ndlambda.wire.promise import Promise
 
 CONTENT_TYPE: Final = "application/x-npy"
 

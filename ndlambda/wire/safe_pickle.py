@@ -9,6 +9,7 @@ for functions of this module that only note what numpy would be told.
 """
 
 import struct
+from codecs import getincrementaldecoder
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,7 +17,6 @@ from typing import Any, Final
 import numpy as np
 
 from ndlambda.errors import MalformedBodyError
-from ndlambda.wire.latin_1 import latin_1_of
 from ndlambda.wire.npy_header import NUMBER_CODES
 
 SLACK: Final = 1024
@@ -27,6 +27,9 @@ _MOST_STEPS: Final = 200
 
 _SHORT: Final = 64
 """Longest name or text that is not the array's contents."""
+
+_WINDOW: Final = 1 << 18
+"""Bytes of text that are decoded at a time."""
 
 
 @dataclass(slots=True)
@@ -97,28 +100,23 @@ def _text(value: object) -> str:
         return bytes(value).decode("latin-1")
     if isinstance(value, str):
         return value
-    reason = f"a text was due, not {type(value).__name__}"
-    raise _refuse(reason)
+    raise _refuse(f"a text was due, not {type(value).__name__}")
 
 
 def _outline(dtype: object, shape: object, data: object, *, fortran: bool) -> _Outline:
     if not isinstance(dtype, _DType):
-        reason = "its dtype is none"
-        raise _refuse(reason)
+        raise _refuse("its dtype is none")
     if not isinstance(shape, tuple) or not all(type(edge) is int and edge >= 0 for edge in shape):
-        reason = "its shape is no tuple of lengths"
-        raise _refuse(reason)
+        raise _refuse("its shape is no tuple of lengths")
     if not isinstance(data, memoryview | _Encoded):
-        reason = "its contents are no bytes"
-        raise _refuse(reason)
+        raise _refuse("its contents are no bytes")
     return _Outline(dtype, shape, fortran, data)
 
 
 def _call_dtype(code: object, *_flags: object) -> _DType:
     word = _text(code)
     if word not in NUMBER_CODES:
-        reason = f"its dtype is {word!r}"
-        raise _refuse(reason)
+        raise _refuse(f"its dtype is {word!r}")
     return _DType(word)
 
 
@@ -133,14 +131,12 @@ def _call_frombuffer(data: object, dtype: object, shape: object, order: object) 
 def _call_encode(text: object, encoding: object) -> _Encoded:
     """Bytes in a protocol 2 pickle of Python 3: each is the character of its number."""
     if not isinstance(text, str | memoryview) or _text(encoding) not in {"latin1", "latin-1"}:
-        reason = "an encoding other than latin-1"
-        raise _refuse(reason)
+        raise _refuse("an encoding other than latin-1")
     return _Encoded(memoryview(text.encode()) if isinstance(text, str) else text)
 
 
 def _call_ndarray(*_arguments: object) -> object:
-    reason = "ndarray is called"
-    raise _refuse(reason)
+    raise _refuse("ndarray is called")
 
 
 _Callable = Callable[..., object]
@@ -162,14 +158,12 @@ def _build(target: object, state: object) -> None:
         case _DType(), (3 | 4, order, *_):
             word = _text(order)
             if word not in {"<", ">", "|", "="}:
-                reason = f"its byte order is {word!r}"
-                raise _refuse(reason)
+                raise _refuse(f"its byte order is {word!r}")
             target.order = word
         case _Blank(), (1, shape, dtype, bool() | 0 | 1 as fortran, data):
             target.outline = _outline(dtype, shape, data, fortran=bool(fortran))
         case _:
-            reason = "a state is set on something else"
-            raise _refuse(reason)
+            raise _refuse("a state is set on something else")
 
 
 class _Machine:
@@ -187,8 +181,7 @@ class _Machine:
         """Give the next bytes, in place."""
         piece = self.pickled[self.position : self.position + size]
         if len(piece) < size:
-            reason = "it is truncated"
-            raise _refuse(reason)
+            raise _refuse("it is truncated")
         self.position += size
         return piece
 
@@ -201,15 +194,13 @@ class _Machine:
         ahead = bytes(self.pickled[self.position : self.position + _SHORT])
         text, end, _ = ahead.partition(b"\n")
         if not end:
-            reason = "a name is too long"
-            raise _refuse(reason)
+            raise _refuse("a name is too long")
         self.position += len(text) + 1
         return text.decode("latin-1")
 
     def pop(self) -> object:
         if not self.stack:
-            reason = "its stack runs empty"
-            raise _refuse(reason)
+            raise _refuse("its stack runs empty")
         return self.stack.pop()
 
     def push_text(self, size: int) -> None:
@@ -229,8 +220,7 @@ class _Machine:
 
     def push_name(self, module: str, name: str) -> None:
         if (module, name) not in _NAMES:
-            reason = f"it names {module}.{name}"
-            raise _refuse(reason)
+            raise _refuse(f"it names {module}.{name}")
         self.stack.append(_NAMES[module, name])
 
     def push_stacked_name(self) -> None:
@@ -240,15 +230,13 @@ class _Machine:
     def push_long(self) -> None:
         size = self.number("B")
         if size > 8:
-            reason = "a number is too long"
-            raise _refuse(reason)
+            raise _refuse("a number is too long")
         self.stack.append(int.from_bytes(self.take(size), "little", signed=True))
 
     def reduce(self) -> None:
         arguments, function = self.pop(), self.pop()
         if not isinstance(arguments, tuple) or function not in _NAMES.values():
-            reason = "it calls something else"
-            raise _refuse(reason)
+            raise _refuse("it calls something else")
         assert callable(function)
         self.stack.append(function(*arguments))
 
@@ -263,14 +251,12 @@ class _Machine:
 
     def recall(self, key: int) -> None:
         if key not in self.memo:
-            reason = "it recalls what it never had"
-            raise _refuse(reason)
+            raise _refuse("it recalls what it never had")
         self.stack.append(self.memo[key])
 
     def check_protocol(self) -> None:
         if not 2 <= (protocol := self.number("B")) <= 5:
-            reason = f"its protocol is {protocol}"
-            raise _refuse(reason)
+            raise _refuse(f"its protocol is {protocol}")
 
 
 _INSTRUCTIONS: Final[dict[int, Callable[[_Machine], object]]] = {
@@ -332,32 +318,49 @@ def read_array(pickled: bytes | memoryview) -> PickledArray:
         if code == ord("."):
             break
         if code not in _INSTRUCTIONS:
-            reason = f"it has the instruction {code:#04x}"
-            raise _refuse(reason)
+            raise _refuse(f"it has the instruction {code:#04x}")
         try:
             _INSTRUCTIONS[code](machine)
         except _DAMAGE as fault:
             raise _refuse(str(fault)) from fault
     else:
-        reason = f"it has over {_MOST_STEPS} instructions"
-        raise _refuse(reason)
+        raise _refuse(f"it has over {_MOST_STEPS} instructions")
     return _finish(machine.pop())
 
 
 def _finish(made: object) -> PickledArray:
     outline = made.outline if isinstance(made, _Blank) else made
     if not isinstance(outline, _Outline):
-        reason = "it makes no array, or one without contents"
-        raise _refuse(reason)
+        raise _refuse("it makes no array, or one without contents")
     data = outline.data
     if isinstance(data, _Encoded):
         try:
             data = latin_1_of(data.text)
         except UnicodeError as fault:
-            reason = "its contents are no latin-1 text"
-            raise _refuse(reason) from fault
+            raise _refuse("its contents are no latin-1 text") from fault
     dtype = np.dtype(outline.dtype.order + outline.dtype.code)
     return PickledArray(dtype, outline.shape, outline.fortran, data)
+
+
+def latin_1_of(text: memoryview) -> memoryview:
+    """Give the latin-1 bytes of UTF-8 text, read-only; beside them no more than a window is made.
+
+    Raises
+    ------
+    UnicodeError
+        It is no UTF-8, or has other characters.
+    """
+    windows = [text[at : at + _WINDOW] for at in range(0, len(text), _WINDOW)]
+    starts = (np.bitwise_and(np.frombuffer(each, np.uint8), 0xC0) != 0x80 for each in windows)
+    made = np.empty(sum(map(np.count_nonzero, starts)), np.uint8).data  # all but continuations
+    decoder = getincrementaldecoder("utf-8")()
+    filled = 0
+    for each in windows:
+        piece = decoder.decode(each).encode("latin-1")
+        made[filled : filled + len(piece)] = piece
+        filled += len(piece)
+    decoder.decode(b"", final=True)  # which raises where the last character is cut
+    return made.toreadonly()
 
 
 def wrap_array(dtype: np.dtype[Any], shape: tuple[int, ...], nbytes: int) -> tuple[bytes, bytes]:

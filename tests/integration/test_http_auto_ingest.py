@@ -13,9 +13,9 @@ from functions import ingest_build, resend
 from ingest_queue.fetch import FetchCall
 from ingest_queue.outbound import HttpReader
 from ingest_queue.remote import RemoteFiles
+from ingest_queue.tiles import encode_png
 from ndlambda import runtime
 from ndlambda.local.pump import pump_once
-from ndlambda.wire.png_slices import encode_png
 from tests.support.app import Server, serving
 from tests.support.auto_ingest import (
     DEPTH,

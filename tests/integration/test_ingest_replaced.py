@@ -15,8 +15,8 @@ import pytest
 from numpy.typing import NDArray
 
 from ingest_queue.build import BuildOptions
-from ingest_queue.intake import etag_of
 from ingest_queue.job import State
+from ingest_queue.keys import etag_of
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.services.region import Region
 from ndlambda.stores.ports import ObjectInfo, ObjectStore

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from werkzeug.test import TestResponse
 
 from functions import ingest_build
+from ingest_queue.tiles import encode_png
 from ndlambda import runtime
 from ndlambda.local.pump import pump_once
-from ndlambda.wire.png_slices import encode_png
 from tests.support.app import Server
 
 DEPTH, HEIGHT, WIDTH, OFFSET = 35, 30, 50, 2

@@ -14,8 +14,9 @@ from PIL import Image
 
 from ingest_queue.build import BuildOptions, Stores
 from ingest_queue.drop import Drop
-from ingest_queue.engine import Ingest, IngestOptions, JobSpec
+from ingest_queue.engine import Ingest, IngestOptions
 from ingest_queue.job import Job, read_message
+from ingest_queue.job_spec import JobSpec
 from ingest_queue.keys import token_folder
 from ingest_queue.ledger import Ledger
 from ingest_queue.target import VoxelWriter

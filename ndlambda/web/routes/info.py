@@ -14,7 +14,7 @@ from ndlambda.space.pyramid import Level, Scaling
 from ndlambda.web.json_body import json_response
 from ndlambda.web.problem import Dialect
 from ndlambda.web.routing import Context, Route
-from ndlambda.wire.projinfo import encode_projinfo
+from ndlambda.wire.ramon.projinfo import encode_projinfo
 
 _SUPERCUBE_FACTOR = 4
 _TILE = 512

@@ -13,10 +13,9 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
-from ingest_queue.chunk_state import Fault
+from ingest_queue.chunk_state import STRAYS, Fault
 from ingest_queue.grid import DATA, PLANES, Chunk
 from ingest_queue.images import SUFFIXES
-from ingest_queue.intake import STRAYS
 from ingest_queue.job import Job, Mode, State
 from ingest_queue.job_config import JobConfig
 from ingest_queue.keys import part_key

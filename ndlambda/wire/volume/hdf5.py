@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from ndlambda.errors import MalformedBodyError
 from ndlambda.wire.hdf5_reader import find_group, open_bytes, read_dataset
 from ndlambda.wire.inflate import LEVEL, deflate
-from ndlambda.wire.volume.block import Promise, little_endian, promised_single, single, view_bytes
+from ndlambda.wire.promise import Promise
+from ndlambda.wire.volume.block import little_endian, promised_single, single, view_bytes
 from ndlambda.wire.volume.contract import Body, ChannelData, Expected, VolumeFormat
 
 if TYPE_CHECKING:

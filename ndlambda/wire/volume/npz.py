@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from ndlambda.wire.inflate import Inflater, deflate
 from ndlambda.wire.npy_header import read_header, write_header
+from ndlambda.wire.promise import Promise
 from ndlambda.wire.volume.block import (
     Block,
-    Promise,
     promised_single,
     promised_stack,
     single,

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ndlambda.errors import MalformedBodyError
 from ndlambda.model.dtypes import DataType
-from ndlambda.wire.safe_pickle import PickledArray, read_array, wrap_array
+from ndlambda.wire import safe_pickle
+from ndlambda.wire.safe_pickle import PickledArray, latin_1_of, read_array, wrap_array
 
 VOLUME = np.arange(-30, 30).reshape(1, 3, 4, 5)
 
@@ -192,3 +193,21 @@ def test_a_huge_shape_is_only_reported() -> None:
 def test_contents_are_not_copied() -> None:
     pickled = memoryview(pickle.dumps(np.zeros(1000, "u1"), 5))
     assert read_array(pickled).data.obj is pickled.obj
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 1 << 18])
+def test_text_comes_back_as_the_bytes_it_stands_for(monkeypatch, window):
+    """Windows may cut a character in two."""
+    monkeypatch.setattr(safe_pickle, "_WINDOW", window)
+    data = np.random.default_rng(window).integers(0, 256, 101, np.uint8).tobytes()
+    for part in (data, b"", b"plain", bytes(range(128, 256))):
+        made = latin_1_of(memoryview(part.decode("latin-1").encode()))
+        assert (bytes(made), made.readonly) == (part, True)
+
+
+@pytest.mark.parametrize("text", [b"ab\xc3", b"\x80", b"\xc3\xc3", "\u20ac".encode(), b"\xff\xfe"])
+@pytest.mark.parametrize("window", [1, 1 << 18])
+def test_what_is_no_such_text_is_refused(monkeypatch, window, text):
+    monkeypatch.setattr(safe_pickle, "_WINDOW", window)
+    with pytest.raises(UnicodeError):
+        latin_1_of(memoryview(text))
