@@ -1,9 +1,9 @@
-"""JSON request bodies and answers."""
+"""JSON request bodies."""
 
 import json
 from typing import Any
 
-from werkzeug.wrappers import Request, Response
+from werkzeug.wrappers import Request
 
 from ndlambda.errors import MalformedBodyError, PayloadTooLargeError
 
@@ -52,8 +52,3 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         message = "a field is there twice"
         raise ValueError(message)
     return found
-
-
-def json_response(value: object, status: int = 200) -> Response:
-    """Answer a value as JSON."""
-    return Response(json.dumps(value), status=status, content_type="application/json")

@@ -6,7 +6,7 @@ from typing import Final
 from werkzeug.wrappers import Response
 
 from ndlambda.web.delivery import deliver
-from ndlambda.web.json_body import json_response
+from ndlambda.web.json_answer import json_response
 from ndlambda.web.opening import open_annotations
 from ndlambda.web.params import absolute_points, parse_ids, parse_region, region_of
 from ndlambda.web.problem import Dialect

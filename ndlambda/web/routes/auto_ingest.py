@@ -15,7 +15,8 @@ from ndlambda.errors import (
     WriteContentionError,
 )
 from ndlambda.web.ingest_job import find_target, job_fields
-from ndlambda.web.json_body import json_object, json_response
+from ndlambda.web.json_answer import json_response
+from ndlambda.web.json_body import json_object
 from ndlambda.web.problem import Dialect, status_of
 from ndlambda.web.routing import Context, Route
 

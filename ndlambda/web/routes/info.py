@@ -11,7 +11,7 @@ from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.propagation import PropagateState
 from ndlambda.services.views import ProjectView
 from ndlambda.space.pyramid import Level, Scaling
-from ndlambda.web.json_body import json_response
+from ndlambda.web.json_answer import json_response
 from ndlambda.web.problem import Dialect
 from ndlambda.web.routing import Context, Route
 from ndlambda.wire.ramon.projinfo import encode_projinfo

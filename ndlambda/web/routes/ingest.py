@@ -35,7 +35,8 @@ from ndlambda.web.ingest_job import (
     runs,
 )
 from ndlambda.web.intake import open_voxels
-from ndlambda.web.json_body import json_object, json_response
+from ndlambda.web.json_answer import json_response
+from ndlambda.web.json_body import json_object
 from ndlambda.web.problem import Dialect
 from ndlambda.web.query import check_parameters, read_integer
 from ndlambda.web.routing import Context, Query, Route, View

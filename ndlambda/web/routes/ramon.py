@@ -9,7 +9,7 @@ from ndlambda.model.ramon import parse_query
 from ndlambda.model.ramon.flat import read_type
 from ndlambda.services.annotation_options import TightBox
 from ndlambda.web.delivery import deliver_json
-from ndlambda.web.json_body import json_response
+from ndlambda.web.json_answer import json_response
 from ndlambda.web.opening import open_annotations
 from ndlambda.web.params import parse_ids
 from ndlambda.web.problem import Dialect

@@ -21,7 +21,8 @@ from ndlambda.model.fields import (
     token_fields,
     token_from_fields,
 )
-from ndlambda.web.json_body import json_object, json_response
+from ndlambda.web.json_answer import json_response
+from ndlambda.web.json_body import json_object
 from ndlambda.web.problem import Dialect
 from ndlambda.web.routing import Context, Route, View
 

@@ -5,7 +5,7 @@ from werkzeug.wrappers import Response
 from ndlambda import __version__
 from ndlambda.errors import NotFoundError
 from ndlambda.web.delivery import RESULTS_PREFIX, is_result
-from ndlambda.web.json_body import json_response
+from ndlambda.web.json_answer import json_response
 from ndlambda.web.openapi import openapi_document
 from ndlambda.web.pages.start import get_page
 from ndlambda.web.routing import Context, Route

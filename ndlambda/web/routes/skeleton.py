@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 from ndlambda.model.catalog import Channel
 from ndlambda.services.views import ProjectView
 from ndlambda.web.delivery import deliver
-from ndlambda.web.json_body import json_response
+from ndlambda.web.json_answer import json_response
 from ndlambda.web.label_channel import RULE
 from ndlambda.web.params import parse_ids
 from ndlambda.web.problem import Dialect

@@ -6,7 +6,8 @@ from werkzeug.wrappers import Response
 
 from ndlambda.errors import AuthenticationError, PermissionDeniedError, ValidationError
 from ndlambda.services.users import User
-from ndlambda.web.json_body import json_object, json_response
+from ndlambda.web.json_answer import json_response
+from ndlambda.web.json_body import json_object
 from ndlambda.web.problem import Dialect
 from ndlambda.web.routing import Context, Route
 

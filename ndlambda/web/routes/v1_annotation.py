@@ -23,7 +23,8 @@ from ndlambda.services.annotation_options import WriteMode
 from ndlambda.services.region import Region
 from ndlambda.services.retry import HOT_ROW_ATTEMPTS, optimistic
 from ndlambda.web.delivery import deliver_json
-from ndlambda.web.json_body import json_object, json_response, json_value
+from ndlambda.web.json_answer import json_response
+from ndlambda.web.json_body import json_object, json_value
 from ndlambda.web.label_channel import RULE, find_region, open_labels, read_id
 from ndlambda.web.object_query import PREFIXES, SHOWN, TYPE, WHERE, read_query, read_type
 from ndlambda.web.opening import Opened

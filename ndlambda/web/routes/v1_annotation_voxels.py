@@ -27,7 +27,7 @@ from ndlambda.space.box import XYZ
 from ndlambda.space.morton import decode_codes
 from ndlambda.web.delivery import deliver, deliver_json
 from ndlambda.web.intake import UPLOAD, open_intake, open_voxels
-from ndlambda.web.json_body import json_response
+from ndlambda.web.json_answer import json_response
 from ndlambda.web.label_channel import RULE, find_region, open_labels, read_id, read_region
 from ndlambda.web.object_cuboids import cuboid_codes, loose_box
 from ndlambda.web.opening import Opened

@@ -17,7 +17,7 @@ from ndlambda.services.views import ProjectView
 from ndlambda.trace import span
 from ndlambda.web.delivery import deliver
 from ndlambda.web.intake import UPLOAD, open_voxels, write_voxels
-from ndlambda.web.json_body import json_response
+from ndlambda.web.json_answer import json_response
 from ndlambda.web.params import region_of_query
 from ndlambda.web.query import DISCIPLINE, TIMED_BOX, check_parameters, read_discipline
 from ndlambda.web.routing import Context, Query, Route

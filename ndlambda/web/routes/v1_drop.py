@@ -2,7 +2,7 @@
 
 from werkzeug.wrappers import Response
 
-from ndlambda.web.json_body import json_response
+from ndlambda.web.json_answer import json_response
 from ndlambda.web.routing import Context, Route
 
 

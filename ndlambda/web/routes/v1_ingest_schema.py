@@ -4,7 +4,7 @@ from werkzeug.wrappers import Response
 
 from ingest_queue.schemas import SCHEMAS
 from ndlambda.errors import NotFoundError
-from ndlambda.web.json_body import json_response
+from ndlambda.web.json_answer import json_response
 from ndlambda.web.routing import Context, Route
 
 

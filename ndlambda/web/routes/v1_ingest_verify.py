@@ -8,7 +8,7 @@ from ingest_queue.verify import STRIP_VOXELS, Difference
 from ndlambda.errors import InvalidArgumentError
 from ndlambda.space.box import Box
 from ndlambda.web.ingest_job import find_job
-from ndlambda.web.json_body import json_response
+from ndlambda.web.json_answer import json_response
 from ndlambda.web.query import check_parameters
 from ndlambda.web.routing import Context, Query, Route
 

@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response
 
 from ndlambda.errors import NotFoundError
 from ndlambda.model.fields import channel_fields, dataset_fields, project_fields, token_fields
-from ndlambda.web.json_body import json_response
+from ndlambda.web.json_answer import json_response
 from ndlambda.web.routing import Context, Route
 
 _Value = TypeVar("_Value")

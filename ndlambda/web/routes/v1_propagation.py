@@ -9,7 +9,8 @@ from ndlambda.errors import ValidationError
 from ndlambda.model.catalog import Channel
 from ndlambda.services.views import ProjectView
 from ndlambda.voxels.downsample import Method
-from ndlambda.web.json_body import json_object, json_response
+from ndlambda.web.json_answer import json_response
+from ndlambda.web.json_body import json_object
 from ndlambda.web.query import check_parameters
 from ndlambda.web.routing import Context, Route
 

@@ -17,7 +17,8 @@ from ndlambda.errors import (
 from ndlambda.model.catalog import Channel
 from ndlambda.services.uploads import ADDRESS_EXPIRES_S
 from ndlambda.web.intake import open_intake
-from ndlambda.web.json_body import json_object, json_response
+from ndlambda.web.json_answer import json_response
+from ndlambda.web.json_body import json_object
 from ndlambda.web.query import check_parameters
 from ndlambda.web.routing import Context, Route
 from ndlambda.wire.volume import formats
