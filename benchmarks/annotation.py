@@ -34,10 +34,10 @@ from numpy.typing import NDArray
 from ndlambda.model.catalog import LABEL_CODEC, Channel, Dataset
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services.budget import ByteBudget
-from ndlambda.services.labels import LabelService
-from ndlambda.services.region import Region
-from ndlambda.services.volume import VolumeOptions, VolumeService
+from ndlambda.services.labels.service import LabelService
+from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.volume.region import Region
+from ndlambda.services.volume.service import VolumeOptions, VolumeService
 from ndlambda.space.box import XYZ, Box
 from ndlambda.space.grid import cover
 from ndlambda.space.pyramid import Scaling

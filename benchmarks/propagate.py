@@ -31,12 +31,12 @@ from benchmarks.timing import Taken, taken
 from ndlambda.local.synthetic import em_stack
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services.budget import ByteBudget
-from ndlambda.services.label_index import LabelIndex
-from ndlambda.services.label_painter import LabelPainter
-from ndlambda.services.pyramid_builder import Built, Node, PyramidBuilder
-from ndlambda.services.region import Region
-from ndlambda.services.volume import VolumeOptions, VolumeService
+from ndlambda.services.labels.index import LabelIndex
+from ndlambda.services.labels.painter import LabelPainter
+from ndlambda.services.propagation.builder import Built, Node, PyramidBuilder
+from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.volume.region import Region
+from ndlambda.services.volume.service import VolumeOptions, VolumeService
 from ndlambda.space.ancestry import Ancestry
 from ndlambda.space.box import XYZ
 from ndlambda.space.morton import encode

@@ -19,13 +19,13 @@ from ndlambda.model.catalog import Channel, Dataset, Project
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.model.propagation import PropagateState
-from ndlambda.services.label_index import LabelIndex
-from ndlambda.services.label_painter import LabelPainter
-from ndlambda.services.propagation import Propagation, PropagationStores
-from ndlambda.services.propagation_marks import PropagationMarks
-from ndlambda.services.pyramid_builder import Built, Node, PyramidBuilder
-from ndlambda.services.region import Region
-from ndlambda.services.volume import VolumeOptions
+from ndlambda.services.labels.index import LabelIndex
+from ndlambda.services.labels.painter import LabelPainter
+from ndlambda.services.propagation.builder import Built, Node, PyramidBuilder
+from ndlambda.services.propagation.marks import PropagationMarks
+from ndlambda.services.propagation.service import Propagation, PropagationStores
+from ndlambda.services.volume.region import Region
+from ndlambda.services.volume.service import VolumeOptions
 from ndlambda.settings import Settings
 from ndlambda.space.box import XYZ
 from ndlambda.space.pyramid import Scaling

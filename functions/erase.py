@@ -5,7 +5,7 @@ from typing import Any
 
 from functions.batch import answer
 from ndlambda import runtime
-from ndlambda.services.erase_jobs import job_id_of
+from ndlambda.services.catalog.deletion_jobs import job_id_of
 
 
 def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from functions.batch import answer_records, receive_count
-from ingest_queue.fetch import FetchCall
-from ingest_queue.job import read_message
+from ingest_queue.fetch.worker import FetchCall
+from ingest_queue.jobs.job import read_message
 from ndlambda import runtime
 from ndlambda.errors import MalformedBodyError
 

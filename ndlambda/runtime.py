@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ingest_queue.auto_creation import AutoCreation
-from ingest_queue.build import BuildOptions, Stores
-from ingest_queue.drop import Drop
-from ingest_queue.engine import Ingest, IngestOptions
+from ingest_queue.build.builder import BuildOptions, Stores
+from ingest_queue.drop.watcher import Drop
 from ingest_queue.erasure import IngestErasure
-from ingest_queue.fetch import Fetcher
-from ingest_queue.job import Job
-from ingest_queue.keys import DONE, DROP, UPLOADS
-from ingest_queue.ledger import Ledger
-from ingest_queue.outbound import HttpReader, OwnBucket
-from ingest_queue.remote import S3_URL, RemoteFiles
-from ingest_queue.target import VoxelWriter
-from ingest_queue.waiting import WaitingFolders
+from ingest_queue.fetch.create import AutoCreation
+from ingest_queue.fetch.http_reader import HttpReader, OwnBucket
+from ingest_queue.fetch.remote import S3_URL, RemoteFiles
+from ingest_queue.fetch.worker import Fetcher
+from ingest_queue.jobs.job import Job
+from ingest_queue.jobs.keys import DONE, DROP, UPLOADS
+from ingest_queue.jobs.ledger import Ledger
+from ingest_queue.jobs.target import VoxelWriter
+from ingest_queue.jobs.waiting import WaitingFolders
+from ingest_queue.service import Ingest, IngestOptions
 from ndlambda import trace
 from ndlambda.errors import (
     InvalidArgumentError,
@@ -29,36 +29,36 @@ from ndlambda.errors import (
     NotFoundError,
     PermissionDeniedError,
 )
-from ndlambda.services.access import Access
-from ndlambda.services.annotation_merger import AnnotationMerger
-from ndlambda.services.annotation_reader import AnnotationReader
-from ndlambda.services.annotation_writer import AnnotationWriter
-from ndlambda.services.annotations import Annotations
-from ndlambda.services.budget import ByteBudget
-from ndlambda.services.cascade import Cascade
-from ndlambda.services.catalog import Catalog
-from ndlambda.services.erase_jobs import EraseJobs
-from ndlambda.services.erasure import Erasure
-from ndlambda.services.finder import Finder
-from ndlambda.services.graph import SynapseGraphs
-from ndlambda.services.label_index import LabelIndex
-from ndlambda.services.label_painter import LabelPainter
-from ndlambda.services.labels import LabelService
-from ndlambda.services.object_erasure import ObjectErasure
-from ndlambda.services.object_merge import ObjectMerge
-from ndlambda.services.object_worker import ObjectWorker
-from ndlambda.services.propagation import Propagation, PropagationStores
-from ndlambda.services.propagation_marks import PropagationMarks
-from ndlambda.services.propagation_worker import PropagationOptions
-from ndlambda.services.pyramid_builder import PyramidBuilder
-from ndlambda.services.ramon import Ramon
-from ndlambda.services.ramon_merge import RamonMerge
-from ndlambda.services.ramon_rows import ObjectRows
-from ndlambda.services.skeletons import Skeletons
-from ndlambda.services.uploads import Uploads
-from ndlambda.services.users import Users
-from ndlambda.services.volume import VolumeService
-from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.services.access.service import Access
+from ndlambda.services.access.users import Users
+from ndlambda.services.annotation.erasing import ObjectErasure
+from ndlambda.services.annotation.graph import SynapseGraphs
+from ndlambda.services.annotation.merger import AnnotationMerger
+from ndlambda.services.annotation.merging import ObjectMerge
+from ndlambda.services.annotation.reader import AnnotationReader
+from ndlambda.services.annotation.service import Annotations
+from ndlambda.services.annotation.skeletons import Skeletons
+from ndlambda.services.annotation.writer import AnnotationWriter
+from ndlambda.services.catalog.cascade import Cascade
+from ndlambda.services.catalog.deletion_jobs import EraseJobs
+from ndlambda.services.catalog.rows import Finder
+from ndlambda.services.catalog.service import Catalog
+from ndlambda.services.deletion.objects import ObjectWorker
+from ndlambda.services.deletion.worker import Erasure
+from ndlambda.services.labels.index import LabelIndex
+from ndlambda.services.labels.painter import LabelPainter
+from ndlambda.services.labels.service import LabelService
+from ndlambda.services.propagation.builder import PyramidBuilder
+from ndlambda.services.propagation.marks import PropagationMarks
+from ndlambda.services.propagation.service import Propagation, PropagationStores
+from ndlambda.services.propagation.worker import PropagationOptions
+from ndlambda.services.ramon.merge import RamonMerge
+from ndlambda.services.ramon.rows import ObjectRows
+from ndlambda.services.ramon.service import Ramon
+from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.volume.options import VolumeOptions
+from ndlambda.services.volume.service import VolumeService
+from ndlambda.services.volume.transfers import Uploads
 from ndlambda.settings import Settings
 from ndlambda.stores.ports import ObjectStore, Queue, Table
 

@@ -17,11 +17,11 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_queue.images import SUFFIXES as IMAGE_SUFFIXES
-from ingest_queue.images import Header, open_image, read_image
+from ingest_queue.images.decoder import SUFFIXES as IMAGE_SUFFIXES
+from ingest_queue.images.decoder import Header, open_image, read_image
 from ingest_queue.sources import Gaps, Options, Place, Source
-from ndlambda.client.http import PooledTransport
-from ndlambda.client.session import Session
+from ndlambda.client.transport.http import PooledTransport
+from ndlambda.client.transport.session import Session
 from ndlambda.errors import (
     DataTypeMismatchError,
     InvalidArgumentError,

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_queue.damage import reading
+from ingest_queue.images.damage import reading
 from ingest_queue.sources import Gaps, Options, Place, Source
 from ndlambda.errors import InvalidArgumentError, MalformedBodyError, NotFoundError
 

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from ingest_queue.arrays import ArraySource, plan_layout
-from ingest_queue.damage import needing, reading
+from ingest_queue.images.damage import needing, reading
 from ingest_queue.sources import Options, Place, Source
+from ingest_queue.sources.arrays import ArraySource, plan_layout
 from ndlambda.errors import InvalidArgumentError, MalformedBodyError
 
 SUFFIXES = (".nii", ".nii.gz")

@@ -14,8 +14,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_queue.images import SUFFIXES as IMAGE_SUFFIXES
-from ingest_queue.images import Header, open_image, read_plane
+from ingest_queue.images.decoder import SUFFIXES as IMAGE_SUFFIXES
+from ingest_queue.images.decoder import Header, open_image, read_plane
 from ingest_queue.sources import Gaps, Options, Place, Source
 from ndlambda.errors import (
     DataTypeMismatchError,

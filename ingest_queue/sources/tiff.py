@@ -12,11 +12,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_queue import tiff_pages
-from ingest_queue.arrays import Layout, open_array, plan_layout
-from ingest_queue.damage import needing, reading
-from ingest_queue.lengths import voxel_size
+from ingest_queue.images import tiff
+from ingest_queue.images.damage import needing, reading
 from ingest_queue.sources import Options, Place, Source
+from ingest_queue.sources.arrays import Layout, open_array, plan_layout
+from ingest_queue.sources.checks import voxel_size
 from ndlambda.errors import InvalidArgumentError
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
@@ -89,7 +89,7 @@ def open_source(place: Place, options: Options) -> Source:
             mapped = np.memmap(place.file, stored, "r", series.dataoffset, tuple(series.shape))
             shaped = mapped.reshape(layout.shape)
             return open_array(where, shaped, layout, voxelres)
-        facts = tiff_pages.describe(series.keyframe, where)
+        facts = tiff.describe(series.keyframe, where)
         pages = _list_pages(where, series, layout)
     return PagedSource(pages, layout, facts.dtype, voxelres, labels_allowed=not facts.lossy)
 
@@ -155,7 +155,7 @@ def _decode(file: Path, wanted: list[tuple[int, int]], planes: NDArray[np.generi
         for offset, plane in wanted:
             # Not by number: that walks over all headers before, and levels have no numbers.
             opened.filehandle.seek(offset)
-            decoded = tiff_pages.decode(tifffile.TiffPage(opened, 0), str(file))
+            decoded = tiff.decode(tifffile.TiffPage(opened, 0), str(file))
             if decoded.shape != planes.shape[1:] or decoded.dtype != planes.dtype.newbyteorder("="):
                 message = (
                     f"the page at {offset} is {decoded.shape} of {decoded.dtype}, others are not"

@@ -6,24 +6,11 @@ from typing import Any
 import click
 
 from ndlambda import __version__, errors
-from ndlambda.cli import (
-    annotation,
-    channel,
-    connection,
-    dataset,
-    doctor,
-    get,
-    graph,
-    info,
-    ingest,
-    project,
-    propagate,
-    put,
-    serve,
-    skeleton,
-    token,
-    user,
-)
+from ndlambda.cli import connection
+from ndlambda.cli.catalog import channel, dataset, project, token, user
+from ndlambda.cli.data import annotation, get, graph, info, propagate, put, skeleton
+from ndlambda.cli.ingest import command
+from ndlambda.cli.server import doctor, serve
 
 _EXIT_CODES: dict[type[errors.NDLambdaError], int] = {
     errors.InvalidArgumentError: 2,
@@ -101,7 +88,7 @@ def main(ctx: click.Context, url: str, key: str | None, data: Path | None) -> No
 for _command in (
     serve.serve,
     put.put,
-    ingest.ingest,
+    command.ingest,
     get.get,
     info.info,
     propagate.propagate,

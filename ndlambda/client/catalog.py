@@ -3,7 +3,7 @@
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from ndlambda.client.session import Session
+from ndlambda.client.transport.session import Session
 from ndlambda.errors import NotFoundError
 
 Document: TypeAlias = dict[str, Any]

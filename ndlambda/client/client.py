@@ -4,15 +4,15 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from ndlambda.client.annotation import Annotations
+from ndlambda.client.annotation.annotation import Annotations
+from ndlambda.client.annotation.graph import SynapseGraphs
+from ndlambda.client.annotation.skeleton import Skeletons
 from ndlambda.client.catalog import Collection, Document, Users
-from ndlambda.client.graph import SynapseGraphs
-from ndlambda.client.http import PooledTransport, Transport
 from ndlambda.client.ingest import Ingests
 from ndlambda.client.propagation import Propagation
-from ndlambda.client.session import RetryPolicy, Session
-from ndlambda.client.skeleton import Skeletons
-from ndlambda.client.volume import Source, Volume
+from ndlambda.client.transport.http import PooledTransport, Transport
+from ndlambda.client.transport.session import RetryPolicy, Session
+from ndlambda.client.volume.volume import Source, Volume
 from ndlambda.errors import InvalidArgumentError
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal, TypeAlias
 from urllib.parse import quote
 
-from ndlambda.client.session import Session
+from ndlambda.client.transport.session import Session
 
 Document: TypeAlias = dict[str, Any]
 

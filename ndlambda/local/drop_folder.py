@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote_plus
 
-from ingest_queue.keys import Kind, parse
+from ingest_queue.jobs.keys import Kind, parse
 from ndlambda.stores.ports import Queue
 
 _SETTLED_S: Final = 1.0

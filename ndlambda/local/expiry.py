@@ -7,9 +7,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from ndlambda.services import uploads
+from ndlambda.services.volume import transfers
 from ndlambda.stores.ports import ObjectStore
-from ndlambda.web.delivery import RESULTS_PREFIX
+from ndlambda.web.response.delivery import RESULTS_PREFIX
 
 EXPIRES_S: Final = 24 * 3600
 _AT_ONCE: Final = 1000
@@ -44,7 +44,7 @@ class Expiry:
 
     def _expired(self) -> Iterator[str]:
         before = self._clock() - EXPIRES_S
-        for prefix in (RESULTS_PREFIX, uploads.PREFIX):
+        for prefix in (RESULTS_PREFIX, transfers.PREFIX):
             try:
                 entries = os.scandir(self._folder / prefix)
             except FileNotFoundError:

@@ -4,7 +4,7 @@ from werkzeug.wrappers import Request
 
 from ndlambda.errors import AuthenticationError, MalformedCredentialsError
 from ndlambda.model.principal import ANONYMOUS, Principal
-from ndlambda.services.users import Users
+from ndlambda.services.access.users import Users
 from ndlambda.web.problem import Dialect
 
 _SCHEMES = frozenset({"token", "bearer"})

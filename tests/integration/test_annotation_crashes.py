@@ -15,10 +15,10 @@ from ndlambda.errors import AlreadyExistsError
 from ndlambda.model.catalog import Channel
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.ramon import Annotation, Segment, Synapse
-from ndlambda.services import object_erasure
-from ndlambda.services.annotation_options import WriteMode
-from ndlambda.services.label_volume import LabelVolume
-from ndlambda.services.ramon_rows import Gone, ObjectRows
+from ndlambda.services.annotation import erasing as object_erasure
+from ndlambda.services.annotation.options import WriteMode
+from ndlambda.services.labels.layer import LabelVolume
+from ndlambda.services.ramon.rows import Gone, ObjectRows
 from ndlambda.space.box import Box
 from ndlambda.wire.ramon.contract import RamonItem
 from tests.support.annotation_world import (

@@ -10,12 +10,12 @@ from ndlambda.model.catalog import Channel
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.propagation import PropagateState
 from ndlambda.model.ramon import Annotation, Query, Segment
-from ndlambda.services import object_erasure
-from ndlambda.services.annotation_options import WriteMode
-from ndlambda.services.label_ids import counter_key
-from ndlambda.services.label_index import SHARDS, partition
-from ndlambda.services.ramon_keys import partitions
-from ndlambda.services.ramon_rows import Gone, ObjectRows
+from ndlambda.services.annotation import erasing as object_erasure
+from ndlambda.services.annotation.options import WriteMode
+from ndlambda.services.labels.ids import counter_key
+from ndlambda.services.labels.index import SHARDS, partition
+from ndlambda.services.ramon.keys import partitions
+from ndlambda.services.ramon.rows import Gone, ObjectRows
 from ndlambda.space.box import Box
 from tests.support.annotation_world import DATASET, AnnotationWorld, block, points
 from tests.support.catalog_world import GRACE_S

@@ -14,9 +14,9 @@ from ndlambda.errors import NotFoundError
 from ndlambda.model.catalog import Channel
 from ndlambda.model.propagation import PropagateState
 from ndlambda.model.ramon import Annotation, Segment, Synapse
-from ndlambda.services import object_erasure
-from ndlambda.services.annotation_options import WriteMode
-from ndlambda.services.ramon_rows import Gone, ObjectRows
+from ndlambda.services.annotation import erasing
+from ndlambda.services.annotation.options import WriteMode
+from ndlambda.services.ramon.rows import Gone, ObjectRows
 from ndlambda.space.box import Box
 from ndlambda.wire.ramon.contract import RamonItem
 from tests.support.annotation_world import DATASET, AnnotationWorld, block, disk_world, points
@@ -37,7 +37,7 @@ def pools() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
 
 @pytest.fixture(autouse=True)
 def one_supercuboid_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(object_erasure, "LARGE_SUPERCUBOIDS", 1)
+    monkeypatch.setattr(erasing, "LARGE_SUPERCUBOIDS", 1)
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_deleting_what_is_being_merged_erases_nothing_of_the_survivor(
     """Seen to fail without ``is_merging`` in ``ObjectErasure.erase``."""
     channel = filled(world)
     merge(world, channel, 6, 5)
-    monkeypatch.setattr(object_erasure, "LARGE_SUPERCUBOIDS", 64)
+    monkeypatch.setattr(erasing, "LARGE_SUPERCUBOIDS", 64)
     assert world.own.writer.delete(channel, [5]) == [5]
     world.let_all_work_end()
     assert counts(world, channel) == {6: LARGE.voxels + SMALL.voxels, 7: 1}

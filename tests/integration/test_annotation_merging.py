@@ -28,10 +28,10 @@ from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.model.propagation import PropagateState
 from ndlambda.model.ramon import Neuron, Seed, Segment, Synapse, parse_query
-from ndlambda.services.annotation_options import Voxels
-from ndlambda.services.label_volume import LabelVolume
-from ndlambda.services.ramon_rows import Gone, ObjectRows
-from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.services.annotation.options import Voxels
+from ndlambda.services.labels.layer import LabelVolume
+from ndlambda.services.ramon.rows import Gone, ObjectRows
+from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.space.box import Box
 from tests.support.faults import Crash, FaultPlan
 from tests.support.label_world import (

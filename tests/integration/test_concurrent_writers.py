@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import numpy as np
 
-from ndlambda.services.budget import ByteBudget
-from ndlambda.services.region import Region
-from ndlambda.services.volume import VolumeService
+from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.volume.region import Region
+from ndlambda.services.volume.service import VolumeService
 from ndlambda.stores.aws import create_bucket
 from tests.support.volume_writer import CHANNEL, DATASET, open_store
 

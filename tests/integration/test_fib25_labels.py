@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ndlambda.services.label_volume import LabelVolume
-from ndlambda.services.label_zoom import Shown
-from ndlambda.services.labels import LabelService
+from ndlambda.services.labels.layer import LabelVolume
+from ndlambda.services.labels.service import LabelService
+from ndlambda.services.labels.zoom import Shown
 from ndlambda.space.box import Box
 from ndlambda.space.morton import encode_indices
 from tests.support.label_world import LabelWorld, disk_stores, drawn, labels_in, points_of, region

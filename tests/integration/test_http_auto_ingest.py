@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from functions import ingest_build, resend
-from ingest_queue.fetch import FetchCall
-from ingest_queue.outbound import HttpReader
-from ingest_queue.remote import RemoteFiles
-from ingest_queue.tiles import encode_png
+from ingest_queue.fetch.http_reader import HttpReader
+from ingest_queue.fetch.remote import RemoteFiles
+from ingest_queue.fetch.worker import FetchCall
+from ingest_queue.images.tiles import encode_png
 from ndlambda import runtime
 from ndlambda.local.pump import pump_once
 from tests.support.app import Server, serving
@@ -204,7 +204,7 @@ def test_a_missing_tile_is_a_missing_slice(server: Server, web: Web):
 def test_a_server_that_fails_is_asked_again_later(
     server: Server, web: Web, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("ingest_queue.fetch._DELAY_S", 0)
+    monkeypatch.setattr("ingest_queue.fetch.worker._DELAY_S", 0)
     web.slices()
     web.failing = {"/tk/em/0005.png": 3}
     job = begin(server, request(web.url))
@@ -217,7 +217,7 @@ def test_a_server_that_fails_is_asked_again_later(
 def test_a_server_that_keeps_failing_is_a_fault(
     server: Server, web: Web, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("ingest_queue.fetch._DELAY_S", 0)
+    monkeypatch.setattr("ingest_queue.fetch.worker._DELAY_S", 0)
     web.slices()
     web.failing = {"/tk/em/0005.png": 99}
     job = begin(server, request(web.url))
@@ -261,7 +261,7 @@ def test_a_server_that_is_only_slow_is_given_up(
     server: Server, web: Web, monkeypatch: pytest.MonkeyPatch
 ):
     """Nothing came in five times the time that a worker has."""
-    monkeypatch.setattr("ingest_queue.fetch._DELAY_S", 0)
+    monkeypatch.setattr("ingest_queue.fetch.worker._DELAY_S", 0)
     ticks = count()
     monkeypatch.setattr(server.runtime.fetcher, "_clock", lambda: 1000.0 * next(ticks))
     web.slices()
@@ -334,7 +334,7 @@ def test_lost_calls_are_made_again_by_the_schedule(server: Server, web: Web):
 def test_slabs_are_called_for_a_window_at_a_time(
     server: Server, web: Web, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("ingest_queue.fetch._WINDOW", 1)
+    monkeypatch.setattr("ingest_queue.fetch.worker._WINDOW", 1)
     web.slices()
     job = begin(server, request(web.url))
     fetch(server)

@@ -13,7 +13,7 @@ from ndlambda.cli import main
 from ndlambda.client import Client, RetryPolicy, connect
 from ndlambda.errors import OutOfBoundsError, UnknownNameError
 from ndlambda.model.ramon import Segment, Synapse
-from ndlambda.services import graph as module
+from ndlambda.services.annotation import graph as module
 from ndlambda.space.box import Box
 from ndlambda.wire.graph import formats
 from tests.support import bodies

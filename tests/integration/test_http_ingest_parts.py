@@ -11,7 +11,7 @@ import pytest
 import urllib3
 
 from functions import ingest_build, s3_drop
-from ingest_queue.chunk_state import Fault
+from ingest_queue.jobs.chunk_state import Fault
 from ndlambda import runtime
 from ndlambda.local.pump import pump_once
 from ndlambda.stores.ports import Overwrite

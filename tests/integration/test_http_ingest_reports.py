@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ndlambda.client import bodies
+from ndlambda.client.volume import bodies
 from tests.integration.test_http_ingest import STACK, make, put, put_slice, show, stored, work
 from tests.support.app import Server, assert_problem, serving
 

@@ -7,9 +7,9 @@ import pytest
 
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services.label_volume import LabelVolume
-from ndlambda.services.label_zoom import Shown
-from ndlambda.services.region import Region
+from ndlambda.services.labels.layer import LabelVolume
+from ndlambda.services.labels.zoom import Shown
+from ndlambda.services.volume.region import Region
 from ndlambda.space.pyramid import Scaling
 from tests.support import bodies
 from tests.support.app import Server, assert_problem, serving, v1_cutout

@@ -11,11 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 from ndlambda.client import RetryPolicy, connect
-from ndlambda.client.http import Answer, PooledTransport, Request
+from ndlambda.client.transport.http import Answer, PooledTransport, Request
 from ndlambda.local.moto import MotoServer
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services.uploads import PREFIX
+from ndlambda.services.volume.transfers import PREFIX
 from ndlambda.settings import LAMBDA_BODY_BYTES
 from ndlambda.stores.aws import AwsConfig, S3ObjectStore, create_bucket
 from tests.support.app import QUERY, SHAPE, Server, assert_problem, serving, v1_cutout

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest_queue.job import Policy, State
-from ingest_queue.keys import DONE, UPLOADS
+from ingest_queue.jobs.job import Policy, State
+from ingest_queue.jobs.keys import DONE, UPLOADS
 from ndlambda.errors import MalformedBodyError, UpstreamError
 from ndlambda.stores.disk import DroppedFiles, content, objects
 from ndlambda.stores.ports import Overwrite

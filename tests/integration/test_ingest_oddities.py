@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest_queue.drop import Drop
-from ingest_queue.job import State
-from ingest_queue.keys import DONE, UPLOADS
+from ingest_queue.drop.watcher import Drop
+from ingest_queue.jobs.job import State
+from ingest_queue.jobs.keys import DONE, UPLOADS
 from ndlambda.local.drop_folder import DropFolder
 from ndlambda.stores.disk import DroppedFiles
 from ndlambda.stores.ports import Overwrite, Range

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ingest_queue.build import BuildOptions
-from ingest_queue.job import State
-from ingest_queue.keys import etag_of
+from ingest_queue.build.builder import BuildOptions
+from ingest_queue.jobs.job import State
+from ingest_queue.jobs.keys import etag_of
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services.region import Region
+from ndlambda.services.volume.region import Region
 from ndlambda.stores.ports import ObjectInfo, ObjectStore
 from tests.support import catalog_world
 from tests.support.faults import Crash, Interrupted

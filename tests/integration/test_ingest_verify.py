@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 
 from functions import ingest_build
-from ingest_queue.digests import digests_key
-from ingest_queue.grid import ChunkGrid
-from ingest_queue.job import Job, Mode, Policy, State
-from ingest_queue.verify import Difference, Link, Verifier
+from ingest_queue.build.verify import Difference, Link, Verifier
+from ingest_queue.jobs.digests import digests_key
+from ingest_queue.jobs.grid import ChunkGrid
+from ingest_queue.jobs.job import Job, Mode, Policy, State
 from ndlambda import runtime
-from ndlambda.client import bodies, connect
+from ndlambda.client import connect
+from ndlambda.client.volume import bodies
 from ndlambda.errors import InvalidStateError, NotFoundError
 from ndlambda.local.pump import pump_once
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services.region import Region, layout_of, object_key
+from ndlambda.services.volume.region import Region, layout_of, object_key
 from ndlambda.space.box import Box
 from ndlambda.space.grid import cover
 from ndlambda.stores.ports import Overwrite

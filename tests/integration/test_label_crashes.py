@@ -13,9 +13,9 @@ import pytest
 
 from ndlambda.errors import PreconditionFailedError
 from ndlambda.model.discipline import Discipline
-from ndlambda.services.label_volume import LabelVolume
-from ndlambda.services.labels import LabelService
-from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.services.labels.layer import LabelVolume
+from ndlambda.services.labels.service import LabelService
+from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.space.box import Box
 from tests.support.faults import Crash, FaultPlan
 from tests.support.label_world import (

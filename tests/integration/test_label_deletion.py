@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services import label_erasure
-from ndlambda.services.label_ids import counter_key
-from ndlambda.services.label_index import Scope, entry_key
+from ndlambda.services.deletion import label_rows as label_erasure
+from ndlambda.services.labels.ids import counter_key
+from ndlambda.services.labels.index import Scope, entry_key
 from tests.support.catalog_world import (
     GRACE_S,
     World,

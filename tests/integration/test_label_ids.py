@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from ndlambda.errors import InvalidStateError
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import DataType
-from ndlambda.services.label_ids import LabelIds, Room
-from ndlambda.services.label_volume import LabelVolume
+from ndlambda.services.labels.ids import LabelIds, Room
+from ndlambda.services.labels.layer import LabelVolume
 from ndlambda.space.box import Box
 from ndlambda.stores.disk import SqliteTable
 from tests.support.label_world import DATASET, LabelWorld, channel, disk_stores, region

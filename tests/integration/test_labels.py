@@ -19,13 +19,13 @@ from ndlambda.model.catalog import Channel
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.model.propagation import PropagateState
-from ndlambda.services.label_box import cuboids_box
-from ndlambda.services.label_ids import counter_key
-from ndlambda.services.label_index import Entry, LabelIndex, Scope, entry_key
-from ndlambda.services.label_volume import LabelVolume
-from ndlambda.services.label_zoom import Shown
-from ndlambda.services.labels import LabelService
-from ndlambda.services.region import Region
+from ndlambda.services.labels.bounding_box import cuboids_box
+from ndlambda.services.labels.ids import counter_key
+from ndlambda.services.labels.index import Entry, LabelIndex, Scope, entry_key
+from ndlambda.services.labels.layer import LabelVolume
+from ndlambda.services.labels.service import LabelService
+from ndlambda.services.labels.zoom import Shown
+from ndlambda.services.volume.region import Region
 from ndlambda.space.box import Box
 from ndlambda.stores.ports import Row
 from tests.support.label_world import (

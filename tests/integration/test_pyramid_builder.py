@@ -24,13 +24,13 @@ from ndlambda.errors import (
 from ndlambda.model.catalog import Channel, CodecSpec, Dataset
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services.label_index import LabelIndex
-from ndlambda.services.label_painter import LabelPainter
-from ndlambda.services.label_volume import LabelVolume
-from ndlambda.services.occupancy import stored_codes
-from ndlambda.services.pyramid_builder import Built, Node, PyramidBuilder
-from ndlambda.services.region import Region, layout_of, object_key
-from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.services.labels.index import LabelIndex
+from ndlambda.services.labels.layer import LabelVolume
+from ndlambda.services.labels.painter import LabelPainter
+from ndlambda.services.propagation.builder import Built, Node, PyramidBuilder
+from ndlambda.services.volume.occupancy import stored_codes
+from ndlambda.services.volume.options import VolumeOptions
+from ndlambda.services.volume.region import Region, layout_of, object_key
 from ndlambda.space.ancestry import CodeRange
 from ndlambda.space.box import Box
 from ndlambda.space.pyramid import Scaling

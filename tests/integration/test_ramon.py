@@ -27,10 +27,10 @@ from ndlambda.model.ramon import (
     Synapse,
     parse_query,
 )
-from ndlambda.services.ramon import Ramon
-from ndlambda.services.ramon_erasure import erase_channel
-from ndlambda.services.ramon_keys import index_rows
-from ndlambda.services.ramon_rows import Gone, ObjectRows
+from ndlambda.services.deletion.ramon_rows import erase_channel
+from ndlambda.services.ramon.keys import index_rows
+from ndlambda.services.ramon.rows import Gone, ObjectRows
+from ndlambda.services.ramon.service import Ramon
 from ndlambda.stores.aws import AwsConfig, DynamoTable, create_table
 from ndlambda.stores.disk import DiskObjectStore
 from tests.contract.threads import run_together

@@ -18,8 +18,8 @@ import pytest
 
 from ndlambda.errors import AlreadyExistsError
 from ndlambda.model.ramon import Annotation, Segment, Synapse, parse_query
-from ndlambda.services.ramon_keys import index_rows
-from ndlambda.services.ramon_rows import Gone, ObjectRows
+from ndlambda.services.ramon.keys import index_rows
+from ndlambda.services.ramon.rows import Gone, ObjectRows
 from ndlambda.wire.ramon.contract import AnnotationVoxels, RamonItem
 from tests.support.faults import Crash, FaultPlan
 from tests.support.ramon_world import CHANNEL, RamonWorld, disk_world

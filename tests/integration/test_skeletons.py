@@ -21,7 +21,7 @@ from ndlambda.errors import (
 )
 from ndlambda.model.dtypes import ChannelType
 from ndlambda.model.ramon import Node, Segment, Skeleton, parse_query
-from ndlambda.services import skeletons as module
+from ndlambda.services.annotation import skeletons as module
 from ndlambda.wire.skeleton.swc import Swc, SwcNode, read_swc
 from tests.support.faults import Crash, FaultPlan
 from tests.support.ramon_world import CHANNEL

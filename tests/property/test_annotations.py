@@ -32,8 +32,8 @@ from ndlambda.model.ramon import (
     Segment,
     parse_query,
 )
-from ndlambda.services import object_erasure
-from ndlambda.services.annotation_options import (
+from ndlambda.services.annotation import erasing
+from ndlambda.services.annotation.options import (
     Cuboids,
     NoData,
     RegionCutout,
@@ -42,8 +42,8 @@ from ndlambda.services.annotation_options import (
     Voxels,
     WriteMode,
 )
-from ndlambda.services.label_index import LabelIndex, Scope
-from ndlambda.services.region import Region
+from ndlambda.services.labels.index import LabelIndex, Scope
+from ndlambda.services.volume.region import Region
 from ndlambda.space.box import Box
 from ndlambda.wire.ramon.contract import RamonItem
 from tests.support.annotation_model import LEVELS, AnnotationModel, assigned
@@ -399,7 +399,7 @@ class AnnotationMachine(RuleBasedStateMachine):
 def test_annotations_are_what_arrays_and_a_dictionary_would_hold(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(object_erasure, "LARGE_SUPERCUBOIDS", 1)
+    monkeypatch.setattr(erasing, "LARGE_SUPERCUBOIDS", 1)
     run_state_machine_as_test(
         AnnotationMachine,
         settings=settings(max_examples=12, stateful_step_count=25),

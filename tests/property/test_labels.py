@@ -18,9 +18,9 @@ from hypothesis.stateful import (
 from ndlambda.model.catalog import Dataset
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import DataType
-from ndlambda.services.label_box import cuboids_box
-from ndlambda.services.label_volume import LabelVolume
-from ndlambda.services.label_zoom import Shown
+from ndlambda.services.labels.bounding_box import cuboids_box
+from ndlambda.services.labels.layer import LabelVolume
+from ndlambda.services.labels.zoom import Shown
 from ndlambda.space.box import Box
 from ndlambda.space.pyramid import Scaling
 from tests.support.label_world import (

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from ndlambda.model.catalog import Channel, CodecSpec, Dataset
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services.label_index import LabelIndex
-from ndlambda.services.label_painter import LabelPainter
-from ndlambda.services.pyramid_builder import PyramidBuilder
-from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.services.labels.index import LabelIndex
+from ndlambda.services.labels.painter import LabelPainter
+from ndlambda.services.propagation.builder import PyramidBuilder
+from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.space.pyramid import Scaling
 from ndlambda.voxels.downsample import Method
 from tests.support.label_world import Holders, LabelWorld, disk_stores, missing

@@ -18,7 +18,7 @@ from ndlambda.model.ramon import (
     to_flat,
 )
 from ndlambda.model.ramon.kinds import Form
-from ndlambda.services.ramon_keys import _real, _whole, index_rows
+from ndlambda.services.ramon.keys import _real, _whole, index_rows
 from tests.support.ramon_world import CHANNEL, disk_world
 
 _SMALL = st.integers(0, 3)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndlambda.services.skeletons import Skeletons
+from ndlambda.services.annotation.skeletons import Skeletons
 from ndlambda.wire.skeleton.swc import ROOT, Swc, SwcNode, read_swc, write_swc
 from tests.support.ramon_world import CHANNEL
 from tests.support.skeleton_world import SkeletonWorld, skeleton_world

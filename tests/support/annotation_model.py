@@ -19,7 +19,7 @@ from ndlambda.model.ramon import (
     Synapse,
     with_references_moved,
 )
-from ndlambda.services.annotation_options import WriteMode
+from ndlambda.services.annotation.options import WriteMode
 from ndlambda.space.box import Box
 from ndlambda.voxels.paint import distinct
 from ndlambda.wire.ramon.contract import RamonItem

@@ -10,27 +10,27 @@ import numpy as np
 from ndlambda.model.catalog import Channel, CodecSpec, Dataset, Project
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.model.ramon import Annotation, Query
-from ndlambda.services.annotation_merger import AnnotationMerger
-from ndlambda.services.annotation_reader import AnnotationReader
-from ndlambda.services.annotation_writer import AnnotationWriter
-from ndlambda.services.annotations import Annotations
-from ndlambda.services.budget import ByteBudget
-from ndlambda.services.cascade import Cascade
-from ndlambda.services.catalog import Catalog
-from ndlambda.services.erase_jobs import EraseJobs, job_id_of
-from ndlambda.services.erasure import Erasure
-from ndlambda.services.finder import Finder
-from ndlambda.services.label_index import LabelIndex
-from ndlambda.services.labels import LabelService
-from ndlambda.services.object_erasure import ObjectErasure
-from ndlambda.services.object_merge import ObjectMerge
-from ndlambda.services.object_worker import ObjectWorker
-from ndlambda.services.ramon import Ramon
-from ndlambda.services.ramon_merge import RamonMerge
-from ndlambda.services.ramon_rows import ObjectRows
-from ndlambda.services.region import Region
-from ndlambda.services.volume import VolumeService
-from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.services.annotation.erasing import ObjectErasure
+from ndlambda.services.annotation.merger import AnnotationMerger
+from ndlambda.services.annotation.merging import ObjectMerge
+from ndlambda.services.annotation.reader import AnnotationReader
+from ndlambda.services.annotation.service import Annotations
+from ndlambda.services.annotation.writer import AnnotationWriter
+from ndlambda.services.catalog.cascade import Cascade
+from ndlambda.services.catalog.deletion_jobs import EraseJobs, job_id_of
+from ndlambda.services.catalog.rows import Finder
+from ndlambda.services.catalog.service import Catalog
+from ndlambda.services.deletion.objects import ObjectWorker
+from ndlambda.services.deletion.worker import Erasure
+from ndlambda.services.labels.index import LabelIndex
+from ndlambda.services.labels.service import LabelService
+from ndlambda.services.ramon.merge import RamonMerge
+from ndlambda.services.ramon.rows import ObjectRows
+from ndlambda.services.ramon.service import Ramon
+from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.volume.options import VolumeOptions
+from ndlambda.services.volume.region import Region
+from ndlambda.services.volume.service import VolumeService
 from ndlambda.space.box import XYZ, Box
 from ndlambda.stores.aws import AwsConfig
 from ndlambda.stores.disk import DiskObjectStore, SqliteQueue, SqliteTable

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from werkzeug.test import TestResponse
 
 from functions import ingest_build
-from ingest_queue.tiles import encode_png
+from ingest_queue.images.tiles import encode_png
 from ndlambda import runtime
 from ndlambda.local.pump import pump_once
 from tests.support.app import Server

@@ -9,11 +9,11 @@ from uuid import uuid4
 
 from ndlambda.model.catalog import Channel, Dataset, Project, Token
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services.access import Access
-from ndlambda.services.cascade import Cascade
-from ndlambda.services.catalog import Catalog
-from ndlambda.services.erase_jobs import EraseJob, EraseJobs, job_id_of
-from ndlambda.services.erasure import Erasure
+from ndlambda.services.access.service import Access
+from ndlambda.services.catalog.cascade import Cascade
+from ndlambda.services.catalog.deletion_jobs import EraseJob, EraseJobs, job_id_of
+from ndlambda.services.catalog.service import Catalog
+from ndlambda.services.deletion.worker import Erasure
 from ndlambda.stores import aws
 from ndlambda.stores.aws import AwsConfig
 from ndlambda.stores.disk import DiskObjectStore, SqliteQueue, SqliteTable

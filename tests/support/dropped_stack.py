@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_queue.digests import ChunkDigests, root_digest, supercuboid_digests, voxel_digest
-from ingest_queue.keys import DONE, MANIFEST, token_folder
+from ingest_queue.jobs.digests import ChunkDigests, root_digest, supercuboid_digests, voxel_digest
+from ingest_queue.jobs.keys import DONE, MANIFEST, token_folder
 from ndlambda.client import Client
 from ndlambda.client.ingest import Document
 from ndlambda.space.box import XYZ, Box

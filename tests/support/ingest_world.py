@@ -12,22 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ingest_queue.build import BuildOptions, Stores
-from ingest_queue.drop import Drop
-from ingest_queue.engine import Ingest, IngestOptions
-from ingest_queue.job import Job, read_message
-from ingest_queue.job_spec import JobSpec
-from ingest_queue.keys import token_folder
-from ingest_queue.ledger import Ledger
-from ingest_queue.target import VoxelWriter
-from ingest_queue.waiting import WaitingFolders
+from ingest_queue.build.builder import BuildOptions, Stores
+from ingest_queue.drop.watcher import Drop
+from ingest_queue.jobs.job import Job, read_message
+from ingest_queue.jobs.job_spec import JobSpec
+from ingest_queue.jobs.keys import token_folder
+from ingest_queue.jobs.ledger import Ledger
+from ingest_queue.jobs.target import VoxelWriter
+from ingest_queue.jobs.waiting import WaitingFolders
+from ingest_queue.service import Ingest, IngestOptions
 from ndlambda.model.catalog import Channel, Dataset
-from ndlambda.services.budget import ByteBudget
-from ndlambda.services.catalog import Catalog
-from ndlambda.services.labels import LabelService
-from ndlambda.services.region import Region
-from ndlambda.services.volume import VolumeService
-from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.services.catalog.service import Catalog
+from ndlambda.services.labels.service import LabelService
+from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.volume.options import VolumeOptions
+from ndlambda.services.volume.region import Region
+from ndlambda.services.volume.service import VolumeService
 from ndlambda.space.box import Box
 from ndlambda.stores.ports import Action, ObjectStore, Overwrite, Put, Queue, Table
 from tests.support import catalog_world

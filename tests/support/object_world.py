@@ -10,17 +10,17 @@ import numpy as np
 
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.discipline import Discipline
-from ndlambda.services.annotation_merger import AnnotationMerger
-from ndlambda.services.annotation_reader import AnnotationReader
-from ndlambda.services.budget import ByteBudget
-from ndlambda.services.erase_jobs import EraseJobs
-from ndlambda.services.label_index import LabelIndex
-from ndlambda.services.labels import LabelService
-from ndlambda.services.object_merge import ObjectMerge
-from ndlambda.services.ramon import Ramon
-from ndlambda.services.ramon_merge import RamonMerge
-from ndlambda.services.volume import VolumeService
-from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.services.annotation.merger import AnnotationMerger
+from ndlambda.services.annotation.merging import ObjectMerge
+from ndlambda.services.annotation.reader import AnnotationReader
+from ndlambda.services.catalog.deletion_jobs import EraseJobs
+from ndlambda.services.labels.index import LabelIndex
+from ndlambda.services.labels.service import LabelService
+from ndlambda.services.ramon.merge import RamonMerge
+from ndlambda.services.ramon.service import Ramon
+from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.volume.options import VolumeOptions
+from ndlambda.services.volume.service import VolumeService
 from ndlambda.space.box import Box
 from ndlambda.stores.ports import Queue
 from tests.support.faults import FaultPlan, Faulty

@@ -18,18 +18,18 @@ from numpy.typing import NDArray
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.model.propagation import PropagateState
-from ndlambda.services.budget import ByteBudget
-from ndlambda.services.catalog import Catalog
-from ndlambda.services.label_index import LabelIndex
-from ndlambda.services.label_painter import LabelPainter
-from ndlambda.services.labels import LabelService
-from ndlambda.services.propagation import Propagation, PropagationStores
-from ndlambda.services.propagation_marks import PropagationMarks
-from ndlambda.services.propagation_worker import MOST_RECEIVES, Builder, PropagationOptions
-from ndlambda.services.pyramid_builder import PyramidBuilder
-from ndlambda.services.region import Region
-from ndlambda.services.volume import VolumeService
-from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.services.catalog.service import Catalog
+from ndlambda.services.labels.index import LabelIndex
+from ndlambda.services.labels.painter import LabelPainter
+from ndlambda.services.labels.service import LabelService
+from ndlambda.services.propagation.builder import PyramidBuilder
+from ndlambda.services.propagation.marks import PropagationMarks
+from ndlambda.services.propagation.service import Propagation, PropagationStores
+from ndlambda.services.propagation.worker import MOST_RECEIVES, Builder, PropagationOptions
+from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.volume.options import VolumeOptions
+from ndlambda.services.volume.region import Region
+from ndlambda.services.volume.service import VolumeService
 from ndlambda.space.ancestry import Ancestry
 from ndlambda.space.box import Box
 from ndlambda.space.pyramid import Scaling

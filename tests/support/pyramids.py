@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from ndlambda.model.catalog import Channel, Dataset
-from ndlambda.services.occupancy import stored_codes
-from ndlambda.services.pyramid_builder import Built, Node, PyramidBuilder
-from ndlambda.services.region import Region
+from ndlambda.services.propagation.builder import Built, Node, PyramidBuilder
+from ndlambda.services.volume.occupancy import stored_codes
+from ndlambda.services.volume.region import Region
 from ndlambda.space.ancestry import Ancestry, has_neariso
 from ndlambda.space.pyramid import Scaling
 from ndlambda.stores.ports import ObjectStore

@@ -8,15 +8,15 @@ from typing import Any
 from ndlambda.model.catalog import Channel
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.model.ramon import Annotation
-from ndlambda.services.annotation_options import WriteMode
-from ndlambda.services.annotation_writer import AnnotationWriter
-from ndlambda.services.budget import ByteBudget
-from ndlambda.services.labels import LabelService
-from ndlambda.services.ramon import Ramon
-from ndlambda.services.ramon_merge import RamonMerge
-from ndlambda.services.ramon_rows import ObjectRows
-from ndlambda.services.volume import VolumeService
-from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.services.annotation.options import WriteMode
+from ndlambda.services.annotation.writer import AnnotationWriter
+from ndlambda.services.labels.service import LabelService
+from ndlambda.services.ramon.merge import RamonMerge
+from ndlambda.services.ramon.rows import ObjectRows
+from ndlambda.services.ramon.service import Ramon
+from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.volume.options import VolumeOptions
+from ndlambda.services.volume.service import VolumeService
 from ndlambda.stores.disk import DiskObjectStore, SqliteTable
 from ndlambda.stores.ports import Delete, ObjectStore, Put, Row, Table
 from ndlambda.wire.ramon.contract import RamonItem
@@ -78,7 +78,7 @@ class RamonWorld:
 
     def rows(self, uid: str = CHANNEL.uid) -> list[Row]:
         """Give all rows of a channel's objects."""
-        from ndlambda.services.ramon_keys import partitions
+        from ndlambda.services.ramon.keys import partitions
 
         return [row for pk in partitions(uid) for row in self.table.query(pk).rows]
 

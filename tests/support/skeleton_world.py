@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from ndlambda.model.catalog import Channel
-from ndlambda.services.label_ids import LabelIds
-from ndlambda.services.skeletons import Skeletons
-from ndlambda.services.volume import VolumeService
+from ndlambda.services.annotation.skeletons import Skeletons
+from ndlambda.services.labels.ids import LabelIds
+from ndlambda.services.volume.service import VolumeService
 from tests.support.faults import FaultPlan, Faulty
 from tests.support.ramon_world import RamonWorld, disk_world
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from ingest_queue import ledger, tries
-from ingest_queue.job import Job, Mode, Policy
+from ingest_queue.jobs import attempts as tries
+from ingest_queue.jobs import ledger
+from ingest_queue.jobs.job import Job, Mode, Policy
 from ndlambda.errors import PreconditionFailedError, WriteContentionError
-from ndlambda.services import users
-from ndlambda.services.retry import optimistic
+from ndlambda.services.access import users
+from ndlambda.services.support.retry import optimistic
 from ndlambda.space.box import Box
 from ndlambda.stores.disk import SqliteTable
 

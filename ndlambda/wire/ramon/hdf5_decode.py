@@ -25,8 +25,14 @@ from ndlambda.model.ramon import LARGEST_ID, Annotation, RamonType, build, field
 from ndlambda.model.ramon.flat import read_type
 from ndlambda.model.ramon.kinds import Form, Kind
 from ndlambda.space.box import XYZ
-from ndlambda.wire.hdf5_reader import find_group, find_numbers, find_text, open_bytes, read_dataset
-from ndlambda.wire.promise import Promise
+from ndlambda.wire.codecs.hdf5_reader import (
+    find_group,
+    find_numbers,
+    find_text,
+    open_bytes,
+    read_dataset,
+)
+from ndlambda.wire.codecs.promise import Promise
 from ndlambda.wire.ramon.contract import AnnotationVoxels, CuboidPart, Limits, RamonItem
 from ndlambda.wire.ramon.hdf5_encode import METADATA
 from ndlambda.wire.ramon.pairs import read_pairs

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from ndlambda.model.ramon import Annotation, RamonType, fields_of
 from ndlambda.model.ramon.kinds import PARENT, Form
-from ndlambda.wire.inflate import LEVEL
+from ndlambda.wire.codecs.inflate import LEVEL
 from ndlambda.wire.ramon.contract import AnnotationVoxels, BoundingBox, RamonItem
 from ndlambda.wire.ramon.pairs import pairs_text
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ndlambda.wire.inflate import LEVEL
+from ndlambda.wire.codecs.inflate import LEVEL
 
 EXCEPTIONS: Final = "exceptions"
 

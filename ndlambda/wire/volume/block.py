@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndlambda.errors import DataTypeMismatchError, ShapeMismatchError
-from ndlambda.wire.promise import Promise
+from ndlambda.wire.codecs.promise import Promise
 from ndlambda.wire.volume.contract import ChannelData, Expected
 
 

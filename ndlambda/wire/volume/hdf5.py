@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndlambda.errors import MalformedBodyError
-from ndlambda.wire.hdf5_reader import find_group, open_bytes, read_dataset
-from ndlambda.wire.inflate import LEVEL, deflate
-from ndlambda.wire.promise import Promise
+from ndlambda.wire.codecs.hdf5_reader import find_group, open_bytes, read_dataset
+from ndlambda.wire.codecs.inflate import LEVEL, deflate
+from ndlambda.wire.codecs.promise import Promise
 from ndlambda.wire.volume.block import little_endian, promised_single, single, view_bytes
 from ndlambda.wire.volume.contract import Body, ChannelData, Expected, VolumeFormat
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ndlambda.wire.npy_array import CONTENT_TYPE, decode_npy
-from ndlambda.wire.npy_header import write_header
+from ndlambda.wire.codecs.npy_array import CONTENT_TYPE, decode_npy
+from ndlambda.wire.codecs.npy_header import write_header
 from ndlambda.wire.volume.block import promised_single, single
 from ndlambda.wire.volume.contract import Body, ChannelData, Expected, VolumeFormat
 

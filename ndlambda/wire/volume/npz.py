@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ndlambda.wire.inflate import Inflater, deflate
-from ndlambda.wire.npy_header import read_header, write_header
-from ndlambda.wire.promise import Promise
+from ndlambda.wire.codecs.inflate import Inflater, deflate
+from ndlambda.wire.codecs.npy_header import read_header, write_header
+from ndlambda.wire.codecs.promise import Promise
 from ndlambda.wire.volume.block import (
     Block,
     promised_single,

@@ -84,7 +84,7 @@ def test_a_wrong_key_says_how_to_give_one(run):
 
 def test_a_server_that_is_away_is_exit_code_1(run, server, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _: None)
-    monkeypatch.setattr("ndlambda.client.session.RetryPolicy.wait", lambda *_: None)
+    monkeypatch.setattr("ndlambda.client.transport.session.RetryPolicy.wait", lambda *_: None)
     server.faults = [drop] * 20
     done = run("dataset list")
     assert done.code == 1

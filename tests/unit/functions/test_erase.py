@@ -11,7 +11,7 @@ import pytest
 from functions import erase
 from ndlambda import runtime
 from ndlambda.errors import IntegrityError, UpstreamThrottledError
-from ndlambda.services.erase_jobs import job_id_of
+from ndlambda.services.catalog.deletion_jobs import job_id_of
 
 
 class Erasure:
