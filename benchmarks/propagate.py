@@ -33,7 +33,7 @@ from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.services.labels.index import LabelIndex
 from ndlambda.services.labels.painter import LabelPainter
-from ndlambda.services.propagation.builder import Built, Node, PyramidBuilder
+from ndlambda.services.propagation.builder import Built, PyramidBuilder, PyramidNode
 from ndlambda.services.support.budget import ByteBudget
 from ndlambda.services.volume.region import Region
 from ndlambda.services.volume.service import VolumeOptions, VolumeService
@@ -172,7 +172,7 @@ def build_by_ndlambda(
         edges = Ancestry(dataset.pyramid, channel.cuboids_per_axis).supercuboid_xyz(LEVELS)
         size = dataset.pyramid.level(LEVELS).imagesize_xyz
         counts = [-(-length // edge) for length, edge in zip(size, edges, strict=True)]
-        roots = [Node(LEVELS, 0, encode(x, y, z)) for x, y, z in np.ndindex(*counts)]
+        roots = [PyramidNode(LEVELS, 0, encode(x, y, z)) for x, y, z in np.ndindex(*counts)]
         with taken() as time_taken:
             built = list(
                 pool.map(

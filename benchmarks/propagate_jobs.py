@@ -21,9 +21,9 @@ from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.model.propagation import PropagateState
 from ndlambda.services.labels.index import LabelIndex
 from ndlambda.services.labels.painter import LabelPainter
-from ndlambda.services.propagation.builder import Built, Node, PyramidBuilder
+from ndlambda.services.propagation.builder import Built, PyramidBuilder, PyramidNode
 from ndlambda.services.propagation.marks import PropagationMarks
-from ndlambda.services.propagation.service import Propagation, PropagationStores
+from ndlambda.services.propagation.service import PropagationService, PropagationStores
 from ndlambda.services.volume.region import Region
 from ndlambda.services.volume.service import VolumeOptions
 from ndlambda.settings import Settings
@@ -44,7 +44,7 @@ class Counting:
         self.read, self.written, self.voxels = 0, 0, Counter[int]()
 
     def build(
-        self, dataset: Dataset, channel: Channel, root: Node, depth: int, method: Method
+        self, dataset: Dataset, channel: Channel, root: PyramidNode, depth: int, method: Method
     ) -> Built:
         built = self._builder.build(dataset, channel, root, depth, method)
         with self._lock:
@@ -99,7 +99,7 @@ def run_job(folder: Path, voxels: NDArray[Any], threads: int) -> dict[str, Any]:
     index = LabelIndex(built.table)
     painter = LabelPainter(built.objects, index, built.executor, options)
     counting = Counting(PyramidBuilder(built.objects, painter, options))
-    propagation = Propagation(
+    propagation = PropagationService(
         PropagationStores(built.table, built.objects, built.propagate_queue),
         built.catalog,
         PropagationMarks(built.table, built.row_executor),

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
-from ingest_queue.build.builder import Builder, BuildOptions, Propagate, Stores
+from ingest_queue.build.builder import BuildOptions, ChunkBuilder, Propagate, Stores
 from ingest_queue.build.ended import EndedJobs
-from ingest_queue.build.parts_registry import Intake
+from ingest_queue.build.parts_registry import PartRegistry
 from ingest_queue.build.sweep import Sweeper
 from ingest_queue.build.verify import Verifier
 from ingest_queue.jobs.chunk_state import Fault
@@ -54,13 +54,13 @@ class IngestOptions:
     new_id: Callable[[], str] = field(default=lambda: secrets.token_hex(8))
 
 
-class Ingest:
+class IngestService:
     """Ingest jobs.
 
     Parameters
     ----------
     ledger, stores, catalog, writer, propagate
-        See ``Builder``.
+        See ``ChunkBuilder``.
     options
         Bounds.
     """
@@ -80,8 +80,8 @@ class Ingest:
         self._catalog = catalog
         self._options = options
         self._writer = writer
-        self._builder = Builder(ledger, stores, catalog, writer, propagate, options.building)
-        self.intake = Intake(ledger, catalog, stores.drop, self._call)
+        self._builder = ChunkBuilder(ledger, stores, catalog, writer, propagate, options.building)
+        self.intake = PartRegistry(ledger, catalog, stores.drop, self._call)
         ended = EndedJobs(ledger, stores.drop)
         self.sweeper = Sweeper(ledger, catalog, self.intake, self._builder, self._call, ended)
         self.verifier = Verifier(ledger, stores.objects, catalog, writer)
@@ -143,11 +143,11 @@ class Ingest:
         return self.ledger.create(job, folder=folder or None)
 
     def build(self, job_id: str, generation: int, chunk: int, attempt: int = 1) -> None:
-        """Build a chunk that a message names; see ``Builder.build``."""
+        """Build a chunk that a message names; see ``ChunkBuilder.build``."""
         self._builder.build(job_id, generation, chunk, attempt)
 
     def refuse(self, job: Job, fault: Fault) -> None:
-        """Record a part that cannot be had; see ``Builder.refuse``."""
+        """Record a part that cannot be had; see ``ChunkBuilder.refuse``."""
         self._builder.refuse(job, fault)
 
     def refuse_plane(self, job: Job, time_point: int, z: int, error: str) -> None:

@@ -21,7 +21,7 @@ from ingest_queue.jobs.keys import DONE, DROP, UPLOADS
 from ingest_queue.jobs.ledger import Ledger
 from ingest_queue.jobs.target import VoxelWriter
 from ingest_queue.jobs.waiting import WaitingFolders
-from ingest_queue.service import Ingest, IngestOptions
+from ingest_queue.service import IngestOptions, IngestService
 from ndlambda import trace
 from ndlambda.errors import (
     InvalidArgumentError,
@@ -30,18 +30,18 @@ from ndlambda.errors import (
     PermissionDeniedError,
 )
 from ndlambda.services.access.service import Access
-from ndlambda.services.access.users import Users
+from ndlambda.services.access.users import UserService
 from ndlambda.services.annotation.erasing import ObjectErasure
-from ndlambda.services.annotation.graph import SynapseGraphs
+from ndlambda.services.annotation.graph import GraphService
 from ndlambda.services.annotation.merger import AnnotationMerger
 from ndlambda.services.annotation.merging import ObjectMerge
 from ndlambda.services.annotation.reader import AnnotationReader
-from ndlambda.services.annotation.service import Annotations
-from ndlambda.services.annotation.skeletons import Skeletons
+from ndlambda.services.annotation.service import AnnotationService
+from ndlambda.services.annotation.skeletons import SkeletonService
 from ndlambda.services.annotation.writer import AnnotationWriter
 from ndlambda.services.catalog.cascade import Cascade
 from ndlambda.services.catalog.deletion_jobs import EraseJobs
-from ndlambda.services.catalog.rows import Finder
+from ndlambda.services.catalog.rows import CatalogRows
 from ndlambda.services.catalog.service import Catalog
 from ndlambda.services.deletion.objects import ObjectWorker
 from ndlambda.services.deletion.worker import Erasure
@@ -50,7 +50,7 @@ from ndlambda.services.labels.painter import LabelPainter
 from ndlambda.services.labels.service import LabelService
 from ndlambda.services.propagation.builder import PyramidBuilder
 from ndlambda.services.propagation.marks import PropagationMarks
-from ndlambda.services.propagation.service import Propagation, PropagationStores
+from ndlambda.services.propagation.service import PropagationService, PropagationStores
 from ndlambda.services.propagation.worker import PropagationOptions
 from ndlambda.services.ramon.merge import RamonMerge
 from ndlambda.services.ramon.rows import ObjectRows
@@ -76,22 +76,22 @@ class Runtime:
     propagate_queue: Queue
     drop_queue: Queue
     ingest_queue: Queue
-    users: Users
+    users: UserService
     catalog: Catalog
     erasure: Erasure
     access: Access
     uploads: Uploads
     volume: VolumeService
     labels: LabelService
-    propagation: Propagation
-    ingest: Ingest
+    propagation: PropagationService
+    ingest: IngestService
     drop: Drop
     fetcher: Fetcher
     auto_creation: AutoCreation
     ramon: Ramon
-    annotations: Annotations
-    skeletons: Skeletons
-    graphs: SynapseGraphs
+    annotations: AnnotationService
+    skeletons: SkeletonService
+    graphs: GraphService
     executor: ThreadPoolExecutor
     row_executor: ThreadPoolExecutor
 
@@ -129,7 +129,7 @@ def build(settings: Settings) -> Runtime:
     queue = open_queue(settings.erase_queue)
     propagate_queue = open_queue(settings.propagate_queue)
     secret = _secret(settings)
-    users = Users(table, secret, cache_s=settings.cache_s)
+    users = UserService(table, secret, cache_s=settings.cache_s)
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="volume")
     row_executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="rows")
     options = VolumeOptions(settings.cutout_voxels, settings.paint_supercuboids)
@@ -137,7 +137,7 @@ def build(settings: Settings) -> Runtime:
     marks = PropagationMarks(table, row_executor)
     volume = VolumeService(objects, executor, budget, options, marks)
     labels = LabelService(objects, table, volume, executor, options)
-    finder, jobs = Finder(table), EraseJobs(table, queue)
+    finder, jobs = CatalogRows(table), EraseJobs(table, queue)
     index = LabelIndex(table)
     eraser = ObjectErasure(finder, index, labels, jobs)
     ramon = Ramon(table, eraser, executor=row_executor)
@@ -147,7 +147,7 @@ def build(settings: Settings) -> Runtime:
     erasure.add_last(IngestErasure(table, objects, drop_store).sweep)
     catalog = Catalog(table, Cascade(table, jobs), cache_s=settings.cache_s)
     builder = PyramidBuilder(objects, LabelPainter(objects, index, executor, options), options)
-    propagation = Propagation(
+    propagation = PropagationService(
         PropagationStores(table, objects, propagate_queue),
         catalog,
         marks,
@@ -156,7 +156,7 @@ def build(settings: Settings) -> Runtime:
     )
     reader = AnnotationReader(labels, ramon, volume)
     ingest_queue = open_queue(settings.ingest_queue)
-    ingest = Ingest(
+    ingest = IngestService(
         Ledger(table),
         Stores(drop_store, objects, ingest_queue),
         catalog,
@@ -193,13 +193,13 @@ def build(settings: Settings) -> Runtime:
         fetcher=fetcher,
         auto_creation=AutoCreation(catalog, access, ingest, fetcher, table),
         ramon=ramon,
-        annotations=Annotations(
+        annotations=AnnotationService(
             AnnotationWriter(labels, ramon, ObjectRows(table), volume),
             reader,
             AnnotationMerger(labels, ramon, merges, volume),
         ),
-        skeletons=Skeletons(ramon, labels.ids, volume, row_executor),
-        graphs=SynapseGraphs(ramon, reader),
+        skeletons=SkeletonService(ramon, labels.ids, volume, row_executor),
+        graphs=GraphService(ramon, reader),
         executor=executor,
         row_executor=row_executor,
     )
@@ -215,7 +215,7 @@ def _remote_files(settings: Settings) -> RemoteFiles:
     return RemoteFiles(http, roots, s3_url)
 
 
-def _propagate(catalog: Catalog, propagation: Propagation, job: Job) -> None:
+def _propagate(catalog: Catalog, propagation: PropagationService, job: Job) -> None:
     """Start the propagation that a completed ingest job asks for.
 
     One that runs began after the last write, since nothing is written to a channel meanwhile; a

@@ -16,7 +16,13 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ingest_queue.build.compose import Composer
-from ingest_queue.build.outcomes import Changed, Gone, Refused, Replaced, Stop
+from ingest_queue.build.outcomes import (
+    PartMissing,
+    PartRejected,
+    PartReplaced,
+    StateChanged,
+    Superseded,
+)
 from ingest_queue.jobs.chunk_state import ChunkState, Fault, Part
 from ingest_queue.jobs.digests import ChunkDigests, digests_key, root_digest
 from ingest_queue.jobs.grid import Chunk
@@ -76,7 +82,7 @@ class BuildOptions:
     keep_input: bool = True
 
 
-class Builder:
+class ChunkBuilder:
     """Builds chunks and completes jobs.
 
     Parameters
@@ -238,7 +244,7 @@ class Builder:
                 return None
             try:
                 wrote, is_new = self._settle(job, target, chunk, state)
-            except Stop:
+            except Superseded:
                 return None
             if is_new:
                 return True
@@ -268,14 +274,14 @@ class Builder:
         asked = replace(job, closed=False) if state.built else job
         try:
             built = self._composer.write(asked, target, chunk, parts, state)
-        except Changed:
+        except StateChanged:
             return _PARTLY, False
-        except Replaced as error:
+        except PartReplaced as error:
             self._enter_replaced(job, chunk, error.part)
             return _PARTLY, False
-        except (Gone, Refused, ReadOnlyChannelError, InvalidStateError) as error:
+        except (PartMissing, PartRejected, ReadOnlyChannelError, InvalidStateError) as error:
             if state.built:
-                raise Stop from error
+                raise Superseded from error
             return _PARTLY, self._give_up(job, chunk, state, error)
         wrote = built.digests.digest
         if state.built or sum(self._stands(job, f) for f in built.faults) < len(built.faults):
@@ -296,7 +302,7 @@ class Builder:
         """
         now = self._ledger.find(job.id)
         if now is None or now.generation != job.generation or not now.state.takes_input:
-            raise Stop
+            raise Superseded
         self._ledger.reopen(job, chunk.number, part.number)  # first, as the intake does
         self._ledger.see(job, chunk, part)
 
@@ -347,15 +353,16 @@ class Builder:
         if self._ledger.state(job, chunk.number).version != state.version:
             return False  # another has stored it, and perhaps deleted the parts
         match error:
-            case Gone():
+            case PartMissing():
                 self._ledger.unsee(job, chunk.number, self._gone(job, chunk.number), state)
-            case Refused(fault=fault):
+            case PartRejected(fault=fault):
                 if not self._stands(job, fault):
                     return False
                 self.fail(job, fault.error, fault)
             case ReadOnlyChannelError(message=reason):
                 self.fail(job, reason)
-        raise Stop from error  # a channel being propagated is waited for: the sweeper calls again
+        # A channel being propagated is waited for: the sweeper calls again.
+        raise Superseded from error
 
     def _gone(self, job: Job, number: int) -> set[int]:
         """Give all parts of a chunk that are gone: one at a time, each would be asked for alone."""

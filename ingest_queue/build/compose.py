@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_queue.build.outcomes import Changed, Gone, Refused, Replaced, Stop
+from ingest_queue.build.outcomes import (
+    PartMissing,
+    PartRejected,
+    PartReplaced,
+    StateChanged,
+    Superseded,
+)
 from ingest_queue.build.parts import PartGoneError, PartReader, PartReplacedError
 from ingest_queue.jobs.chunk_state import ChunkState, Fault, Part
 from ingest_queue.jobs.digests import ChunkDigests, supercuboid_digests
@@ -139,10 +145,10 @@ class Composer:
         if state.built:
             return
         if self._ledger.state(job, number).version != state.version:
-            raise Changed
+            raise StateChanged
         now = self._ledger.find(job.id)
         if now is None or now.generation != job.generation or not now.state.takes_input:
-            raise Stop
+            raise Superseded
 
     def _fill(
         self,
@@ -166,17 +172,17 @@ class Composer:
                 rows = slice(start, start + strip.voxels.shape[1])
                 strip.voxels[number - chunk.parts.start] = reader.plane(part)[rows]
         except PartReplacedError as error:
-            raise Replaced(error.part) from error
+            raise PartReplaced(error.part) from error
         except NDLambdaError as error:
             if error.retryable:
                 raise
             if part is not None and isinstance(error, PartGoneError):
                 if not job.closed:
-                    raise Gone(part) from error
+                    raise PartMissing(part) from error
                 strip.gone.add(number)
             key, etag = ("", "") if part is None else (part.key, part.etag)
             fault = Fault(chunk.number, number, key, error.message, etag)
             if job.on_bad is Policy.FAIL:
-                raise Refused(fault) from error
+                raise PartRejected(fault) from error
             return fault
         return None

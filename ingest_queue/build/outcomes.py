@@ -3,15 +3,15 @@
 from ingest_queue.jobs.chunk_state import Fault, Part
 
 
-class Stop(Exception):  # noqa: N818 - no error: somebody else, or somebody later, goes on
+class Superseded(Exception):  # noqa: N818 - no error: somebody else, or somebody later, goes on
     """Nothing more is to be done about a chunk now."""
 
 
-class Changed(Exception):  # noqa: N818 - as Stop
+class StateChanged(Exception):  # noqa: N818 - as Stop
     """A chunk changed while its parts were read."""
 
 
-class Gone(Exception):  # noqa: N818 - as Stop
+class PartMissing(Exception):  # noqa: N818 - as Stop
     """A part that was seen is not there any more.
 
     Attributes
@@ -25,7 +25,7 @@ class Gone(Exception):  # noqa: N818 - as Stop
         self.part = part
 
 
-class Replaced(Exception):  # noqa: N818 - as Stop
+class PartReplaced(Exception):  # noqa: N818 - as Stop
     """A part is not the one that was entered.
 
     Attributes
@@ -39,7 +39,7 @@ class Replaced(Exception):  # noqa: N818 - as Stop
         self.part = part
 
 
-class Refused(Exception):  # noqa: N818 - as Stop
+class PartRejected(Exception):  # noqa: N818 - as Stop
     """A part is no use, and the job's policy is to fail.
 
     Attributes

@@ -16,7 +16,7 @@ from zlib import crc32
 from ingest_queue.jobs.chunk_state import STRAYS, Fault, Part
 from ingest_queue.jobs.grid import DATA, PLANES, Chunk, ChunkGrid
 from ingest_queue.jobs.job import Job, Mode, State
-from ingest_queue.jobs.keys import Dropped, Kind, etag_of, parse, why_stray
+from ingest_queue.jobs.keys import Dropped, DroppedKind, etag_of, parse, why_stray
 from ingest_queue.jobs.ledger import Ledger
 from ingest_queue.jobs.target import Target
 from ndlambda.errors import (
@@ -38,7 +38,7 @@ Call = Callable[[Job, list[int]], None]
 """Sends messages that wake builders for chunks of a job."""
 
 
-class Intake:
+class PartRegistry:
     """Enters what was dropped into the ledger and calls for chunks that are whole.
 
     Parameters
@@ -60,10 +60,10 @@ class Intake:
 
         What belongs to no chunk is recorded as a fault of the job and otherwise left alone.
         """
-        if dropped.kind is Kind.DONE:
+        if dropped.kind is DroppedKind.DONE:
             self.close(job)
             return
-        if dropped.kind is Kind.MANIFEST or job.state is State.CANCELLED:
+        if dropped.kind is DroppedKind.MANIFEST or job.state is State.CANCELLED:
             return
         try:
             target = Target.of(job, self._catalog)
@@ -102,11 +102,11 @@ class Intake:
             is_same = info.key in seen and info.etag in {None, seen[info.key]}
             if is_same and info.key not in faulty:
                 continue
-            if dropped.kind is Kind.DONE:
+            if dropped.kind is DroppedKind.DONE:
                 is_done = True
                 continue
             etag = etag_of(self._drop, info.key)  # a listing is no more than a hint
-            is_rival = dropped.kind is Kind.SLICE and info.key in rivals  # who may have gone
+            is_rival = dropped.kind is DroppedKind.SLICE and info.key in rivals  # who may have gone
             if etag is not None and (is_rival or etag != faulty.get(info.key)):
                 self.take(job, dropped, etag)
         return is_done
@@ -280,10 +280,10 @@ def _place(job: Job, grid: ChunkGrid, dropped: Dropped) -> tuple[Chunk, int]:
     InvalidArgumentError
         It is none.
     """
-    if dropped.kind is Kind.BOX and job.mode is Mode.CHUNKS:
+    if dropped.kind is DroppedKind.BOX and job.mode is Mode.CHUNKS:
         assert dropped.chunk is not None, "the key of a box names its chunk"
         return grid.chunk(dropped.chunk), DATA
-    if dropped.kind is Kind.SLICE and job.mode is Mode.SLICES:
+    if dropped.kind is DroppedKind.SLICE and job.mode is Mode.SLICES:
         assert dropped.z is not None, "the key of a slice names it"
         if dropped.chunk is not None:
             chunk = grid.chunk(dropped.chunk)

@@ -6,9 +6,9 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import Protocol
 
-from ingest_queue.build.builder import Builder
+from ingest_queue.build.builder import ChunkBuilder
 from ingest_queue.build.ended import EndedJobs
-from ingest_queue.build.parts_registry import MOST_CALLS, Intake
+from ingest_queue.build.parts_registry import MOST_CALLS, PartRegistry
 from ingest_queue.jobs.job import Job
 from ingest_queue.jobs.ledger import Ledger
 from ingest_queue.jobs.target import Target
@@ -27,7 +27,7 @@ After ``tries.MOST_TRIES`` of them the first one is older than a Lambda may beco
 """
 
 
-class Call(Protocol):
+class EnqueueChunks(Protocol):
     """Wakes builders for chunks of a job."""
 
     def __call__(self, job: Job, chunks: Sequence[int], attempt: int = 1) -> None:
@@ -52,9 +52,9 @@ class Sweeper:
         self,
         ledger: Ledger,
         catalog: Catalog,
-        intake: Intake,
-        builder: Builder,
-        call: Call,
+        intake: PartRegistry,
+        builder: ChunkBuilder,
+        call: EnqueueChunks,
         ended: EndedJobs,
     ) -> None:
         self._ledger = ledger

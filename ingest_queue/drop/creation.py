@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ingest_queue.images.decoder import image_header
-from ingest_queue.jobs.keys import Dropped, Kind, why_stray
+from ingest_queue.jobs.keys import Dropped, DroppedKind, why_stray
 from ingest_queue.requests.manifest import Manifest
 from ndlambda.errors import (
     ChannelNotFoundError,
@@ -67,7 +67,7 @@ class Found:
         ordered = sorted(
             (item.time_point or 0, item.z, item.key)
             for item in found
-            if item.kind is Kind.SLICE and item.z is not None
+            if item.kind is DroppedKind.SLICE and item.z is not None
         )
         if not ordered:
             raise InvalidArgumentError(_without_slices(found))
@@ -102,7 +102,7 @@ class Found:
 
 def _without_slices(found: Sequence[Dropped]) -> str:
     """Say that there are none, and why the files that are there are none."""
-    strays = [item for item in found if item.kind is Kind.STRAY]
+    strays = [item for item in found if item.kind is DroppedKind.STRAY]
     text = "There is no slice like 0001.png in the folder"
     if not strays:
         return f"{text}."

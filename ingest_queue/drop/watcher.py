@@ -12,7 +12,7 @@ from ingest_queue.jobs.keys import (
     DONE,
     MANIFEST,
     Dropped,
-    Kind,
+    DroppedKind,
     etag_of,
     folders_of,
     is_folder,
@@ -21,7 +21,7 @@ from ingest_queue.jobs.keys import (
 from ingest_queue.jobs.target import Target
 from ingest_queue.jobs.waiting import WaitingFolders
 from ingest_queue.requests.manifest import LONGEST, Manifest
-from ingest_queue.service import Ingest
+from ingest_queue.service import IngestService
 from ndlambda.errors import (
     InvalidArgumentError,
     InvalidStateError,
@@ -61,7 +61,7 @@ class Drop:
 
     def __init__(
         self,
-        ingest: Ingest,
+        ingest: IngestService,
         catalog: Catalog,
         waiting: WaitingFolders,
         owner_id: Callable[[], int],
@@ -101,7 +101,7 @@ class Drop:
         job = self._ingest.ledger.find_for(dropped)
         if dropped.job is None and job is not None and self._is_orphan(job):
             job = None
-        if dropped.job is None and (job is None or dropped.kind is Kind.MANIFEST):
+        if dropped.job is None and (job is None or dropped.kind is DroppedKind.MANIFEST):
             self._look(dropped.folder, job)
         elif job is not None:
             self._ingest.intake.take(job, dropped, etag)

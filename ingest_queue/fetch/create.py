@@ -18,7 +18,7 @@ from ingest_queue.fetch.request import AutoIngest, WantedChannel
 from ingest_queue.fetch.worker import Fetcher
 from ingest_queue.jobs.job import Job
 from ingest_queue.jobs.job_spec import JobSpec
-from ingest_queue.service import Ingest
+from ingest_queue.service import IngestService
 from ndlambda.errors import (
     AlreadyExistsError,
     NDLambdaError,
@@ -54,7 +54,12 @@ class AutoCreation:
     """
 
     def __init__(
-        self, catalog: Catalog, access: Access, ingest: Ingest, fetcher: Fetcher, table: Table
+        self,
+        catalog: Catalog,
+        access: Access,
+        ingest: IngestService,
+        fetcher: Fetcher,
+        table: Table,
     ) -> None:
         self._catalog = catalog
         self._access = access
@@ -76,7 +81,7 @@ class AutoCreation:
         AlreadyExistsError
             A name is taken by something else.
         QuotaExceededError
-            See ``Ingest.create``.
+            See ``IngestService.create``.
         UpstreamError, WriteContentionError
             To be sent again.
         """

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Self
 
-from ingest_queue.fetch.worker import FetchPlan, Layout
+from ingest_queue.fetch.worker import FetchPlan, TileLayout
 from ingest_queue.images import tiles
 from ingest_queue.images.decoder import SUFFIXES
 from ingest_queue.jobs.job import Policy
@@ -94,7 +94,7 @@ _CHANNEL: Keys = {
     "datatype": (_NAME, REQUIRED),
     "channel_type": (_NAME, REQUIRED),
     "data_url": (text(_LONGEST_URL), REQUIRED),
-    "file_format": (_upper(choice(Layout)), REQUIRED),
+    "file_format": (_upper(choice(TileLayout)), REQUIRED),
     "file_type": (_file_type, REQUIRED),
     "timerange": (_PAIR, None),
     "exceptions": (flag, False),
@@ -260,11 +260,11 @@ def _wanted(
         problems[f"{where}.timerange"] = "must be [start, stop] of a time series, not empty"
     if channel.is_annotation and fields["file_type"] in _LOSSY:
         problems[f"{where}.file_type"] = "must be lossless for labels"
-    if layout is Layout.CATMAID and (
+    if layout is TileLayout.CATMAID and (
         kind is not ChannelType.IMAGE or channel.dtype not in tiles.DTYPES
     ):
         problems[f"{where}.file_format"] = "must be SLICE but for images of uint8, uint16, uint32"
-    folder = f"{url}/{token_name}" if layout is Layout.SLICE else url
+    folder = f"{url}/{token_name}" if layout is TileLayout.SLICE else url
     plan = FetchPlan(
         url=f"{folder}/{channel.name}",
         layout=layout,

@@ -26,14 +26,14 @@ from typing import Any, Final, Self
 from ingest_queue.build.parts import most_bytes
 from ingest_queue.fetch.remote import RemoteFiles
 from ingest_queue.images import tiles
-from ingest_queue.jobs.attempts import HopelessError, Tries
+from ingest_queue.jobs.attempts import Attempts, AttemptsExhaustedError
 from ingest_queue.jobs.chunk_state import Fault
 from ingest_queue.jobs.grid import Chunk
 from ingest_queue.jobs.job import Job, fetch_partition
 from ingest_queue.jobs.keys import parse, part_key
 from ingest_queue.jobs.set_tree import SetTree
 from ingest_queue.jobs.target import Target
-from ingest_queue.service import Ingest
+from ingest_queue.service import IngestService
 from ndlambda.errors import (
     AlreadyExistsError,
     InvalidStateError,
@@ -58,7 +58,7 @@ _SLAB_S: Final = 300
 _LATE: Final = UpstreamTimeoutError("No time was left for it.")
 
 
-class Layout(StrEnum):
+class TileLayout(StrEnum):
     """How the files of a channel are laid out under their URL."""
 
     SLICE = "SLICE"
@@ -82,7 +82,7 @@ class FetchPlan:
     """
 
     url: str
-    layout: Layout
+    layout: TileLayout
     suffix: str
     timed: bool = False
     swept: int = field(default=-1, compare=False)
@@ -90,7 +90,7 @@ class FetchPlan:
     @classmethod
     def from_row(cls, row: Row) -> Self:
         """Give the plan that a row holds."""
-        return cls(**{**row.doc, "layout": Layout(row.doc["layout"])})
+        return cls(**{**row.doc, "layout": TileLayout(row.doc["layout"])})
 
     def slice_url(self, time_point: int, z: int) -> str:
         """Give the URL of a slice."""
@@ -156,7 +156,7 @@ class Fetcher:
 
     def __init__(
         self,
-        ingest: Ingest,
+        ingest: IngestService,
         table: Table,
         files: RemoteFiles,
         clock: Callable[[], float] = time.monotonic,
@@ -239,7 +239,7 @@ class Fetcher:
         try:
             with tries.trying(chunk.number, delivery):
                 waits, counts = self._fetch(job, plan, target, chunk, call.attempt)
-        except HopelessError as error:
+        except AttemptsExhaustedError as error:
             _log.exception("chunk %d of ingest job %s is not fetched", chunk.number, job.id)
             waits = counts = False
             for z in self._wanted(job, chunk):
@@ -343,7 +343,7 @@ class Fetcher:
         """Give the name and the content of a slice."""
         _, height, width = chunk.box.shape_zyx
         dtype = target.channel.dtype
-        if plan.layout is Layout.SLICE:
+        if plan.layout is TileLayout.SLICE:
             limit = most_bytes(height * width * dtype.itemsize)
             url = plan.slice_url(chunk.time_point, z)
             return f"{z:06d}.{plan.suffix}", self.files.read(url, limit)
@@ -354,9 +354,9 @@ class Fetcher:
 
         return f"{z:06d}.png", tiles.assemble(read, (height, width), dtype)
 
-    def _tries(self, job: Job) -> Tries:
+    def _tries(self, job: Job) -> Attempts:
         partition = fetch_partition(job, job.generation)
-        return Tries(self._table, partition, job.generation, self._ingest.ledger.now)
+        return Attempts(self._table, partition, job.generation, self._ingest.ledger.now)
 
     def _tried(self, job: Job, count: int) -> SetTree:
         return SetTree(self._table, fetch_partition(job, job.generation), count)

@@ -21,7 +21,7 @@ _COLOUR_COMPONENTS: Final = frozenset({3, 4})
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class Jpeg2000Header:
     """What the codestream says of itself.
 
     Attributes
@@ -40,7 +40,7 @@ class Facts:
     lossy: bool
 
 
-def read_facts(file: BinaryIO, where: str) -> Facts:
+def read_facts(file: BinaryIO, where: str) -> Jpeg2000Header:
     """Read the main header of the codestream, which alone decides what is decoded.
 
     Raises
@@ -71,7 +71,7 @@ def read_facts(file: BinaryIO, where: str) -> Facts:
             "colours of 8 bits are read."
         )
     dtype = np.dtype("<u4") if colour else np.dtype("<u1" if precision <= 8 else "<u2")
-    return Facts((y1 - y0, x1 - x0), dtype, precision, _is_lossy(head, at))
+    return Jpeg2000Header((y1 - y0, x1 - x0), dtype, precision, _is_lossy(head, at))
 
 
 def _is_lossy(head: bytes, at: int) -> bool:
@@ -90,7 +90,7 @@ def _is_lossy(head: bytes, at: int) -> bool:
             return True
 
 
-def decode(file: BinaryIO, facts: Facts, where: str) -> NDArray[np.generic]:
+def decode(file: BinaryIO, facts: Jpeg2000Header, where: str) -> NDArray[np.generic]:
     """Decode samples (y, x) or (y, x, colour), as stored.
 
     Raises

@@ -26,7 +26,7 @@ _DAMAGE: Final = cast(type[Exception], isal_zlib.error)  # the stub has it as an
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class PngLayout:
     """What the header says of the stream behind it."""
 
     width: int
@@ -51,7 +51,7 @@ class Layout:
         return height * (1 + (width * self.bits + 7) // 8)
 
 
-def read_layout(file: BinaryIO, where: str) -> Layout:
+def read_layout(file: BinaryIO, where: str) -> PngLayout:
     """Read the header; leaves the file at its start.
 
     Raises
@@ -69,10 +69,10 @@ def read_layout(file: BinaryIO, where: str) -> Layout:
     width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", start[16:29])
     if colour in _COLOURS and depth == 16:
         raise InvalidArgumentError(f"{where} has 16 bits a colour; convert it to 8, or to grey.")
-    return Layout(width, height, depth * _SAMPLES[colour], interlaced == 1)
+    return PngLayout(width, height, depth * _SAMPLES[colour], interlaced == 1)
 
 
-def inflated(file: BinaryIO, layout: Layout) -> BytesIO:
+def inflated(file: BinaryIO, layout: PngLayout) -> BytesIO:
     """Give the image anew with its stream inflated, of which a decoder only undoes the filters.
 
     Inflating takes a decoder half of its time; here it is done once, checked, and faster. (A

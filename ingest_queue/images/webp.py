@@ -10,14 +10,14 @@ _ANIMATED = 0x02
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class WebpHeader:
     """Size (y, x), and whether the pixels were changed when the file was written."""
 
     shape_yx: tuple[int, int]
     lossy: bool
 
 
-def read_facts(file: BinaryIO, where: str) -> Facts:
+def read_facts(file: BinaryIO, where: str) -> WebpHeader:
     """Read the headers of the chunks.
 
     Raises
@@ -42,7 +42,7 @@ def read_facts(file: BinaryIO, where: str) -> Facts:
         elif kind in {b"VP8 ", b"VP8L"}:
             lossy = kind == b"VP8 "
             shape = _shape_lossy(content) if lossy else _shape_lossless(content)
-            return Facts(canvas or shape, lossy)
+            return WebpHeader(canvas or shape, lossy)
         file.seek(length + length % 2 - len(content), 1)
     message = "no picture in it"
     raise ValueError(message)

@@ -37,12 +37,12 @@ alive there are fewer than ``MOST_TRIES`` such spans.
 """
 
 
-class HopelessError(InvalidStateError):
+class AttemptsExhaustedError(InvalidStateError):
     """Another try at a chunk would end as those before."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tries:
+class Attempts:
     """The tries of a job's chunks since it was made, or since it was last retried.
 
     Attributes
@@ -78,7 +78,7 @@ class Tries:
         span = int(self.clock() // SPAN_S)
         begun = self.begin(number, span)
         if begun > MOST_TRIES:
-            raise HopelessError(
+            raise AttemptsExhaustedError(
                 f"Workers began it {begun} times and came to no end; they may need more memory or "
                 "time."
             )
@@ -92,7 +92,7 @@ class Tries:
             failures = self.table.increment(*self._key(number), "failures")
             if failures < MOST_FAILURES:
                 raise
-            raise HopelessError(f"{type(error).__name__}: {error}") from error
+            raise AttemptsExhaustedError(f"{type(error).__name__}: {error}") from error
         self._end(number, span)
 
     def begin(self, number: int, span: int) -> int:

@@ -47,7 +47,7 @@ _LITTER: Final = frozenset({"thumbs.db", "desktop.ini"})
 """What Windows leaves in folders that somebody looked at; other systems hide theirs."""
 
 
-class Kind(Enum):
+class DroppedKind(Enum):
     """What a dropped file is."""
 
     SLICE = "slice"
@@ -77,7 +77,7 @@ class Dropped:
     """
 
     key: str
-    kind: Kind
+    kind: DroppedKind
     folder: str
     job: str | None = None
     chunk: int | None = None
@@ -93,7 +93,7 @@ def token_folder(token: str, channel: str) -> str:
 def is_folder(folder: str) -> bool:
     """Tell whether slices may be dropped into a folder: it is a channel's, and not hidden."""
     dropped = parse(folder + DONE)
-    return dropped is not None and dropped.kind is Kind.DONE
+    return dropped is not None and dropped.kind is DroppedKind.DONE
 
 
 def folders_of(store: ObjectStore, after: str) -> Iterator[tuple[str, str]]:
@@ -176,21 +176,21 @@ def parse(key: str) -> Dropped | None:
     if words[0] == _JOBS or any(word[:1] in {"", "."} for word in words):
         return None
     if len(words) < 3:
-        return Dropped(key, Kind.STRAY, key[: key.rindex("/") + 1])
+        return Dropped(key, DroppedKind.STRAY, key[: key.rindex("/") + 1])
     return _of_channel(key, words)
 
 
 def _of_channel(key: str, words: Sequence[str]) -> Dropped:
     folder, name = token_folder(words[0], words[1]), words[-1]
     if len(words) == 3 and name in {MANIFEST, DONE}:
-        kind = Kind.MANIFEST if name == MANIFEST else Kind.DONE
+        kind = DroppedKind.MANIFEST if name == MANIFEST else DroppedKind.DONE
         return Dropped(key, kind, folder)
     number = _NUMBER.fullmatch(name)
     time = _TIME.fullmatch(words[2]) if len(words) == 4 else None
     if number is None or (len(words) > 3 and time is None):
-        return Dropped(key, Kind.STRAY, folder)
+        return Dropped(key, DroppedKind.STRAY, folder)
     time_point = None if time is None else int(time[1])
-    return Dropped(key, Kind.SLICE, folder, time_point=time_point, z=int(number[1]))
+    return Dropped(key, DroppedKind.SLICE, folder, time_point=time_point, z=int(number[1]))
 
 
 def _can_be_key(name: str) -> bool:
@@ -208,8 +208,8 @@ def _of_job(key: str, match: re.Match[str]) -> Dropped:
     job, chunk, name = match["job"], int(match["chunk"], 16), match["name"]
     folder = job_folder(job)
     if _DATA.fullmatch(name):
-        return Dropped(key, Kind.BOX, folder, job, chunk)
+        return Dropped(key, DroppedKind.BOX, folder, job, chunk)
     number = _NUMBER.fullmatch(name)
     if number is None:
-        return Dropped(key, Kind.STRAY, folder, job, chunk)
-    return Dropped(key, Kind.SLICE, folder, job, chunk, z=int(number[1]))
+        return Dropped(key, DroppedKind.STRAY, folder, job, chunk)
+    return Dropped(key, DroppedKind.SLICE, folder, job, chunk, z=int(number[1]))

@@ -26,7 +26,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any
 
-from ingest_queue.jobs.attempts import Tries
+from ingest_queue.jobs.attempts import Attempts
 from ingest_queue.jobs.chunk_sets import ChunkSets
 from ingest_queue.jobs.chunk_state import ChunkState, Fault, Part
 from ingest_queue.jobs.grid import Chunk
@@ -297,9 +297,9 @@ class Ledger:
         """Give the set of chunks that are built."""
         return SetTree(self._table, job.partition, count)
 
-    def tries(self, job: Job) -> Tries:
+    def tries(self, job: Job) -> Attempts:
         """Give how often chunks were begun by workers that were never heard of again."""
-        return Tries(self._table, job.partition, job.generation, self._clock)
+        return Attempts(self._table, job.partition, job.generation, self._clock)
 
     def sets(self, job: Job) -> ChunkSets:
         """Give the sets by which chunks are counted."""

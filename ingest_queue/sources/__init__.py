@@ -19,7 +19,7 @@ from ndlambda.errors import NotFoundError, UnknownNameError
 from ndlambda.wire.discovery import modules
 
 
-class Gaps(StrEnum):
+class MissingSlices(StrEnum):
     """What a missing slice, tile or cube is: an error, zeros, or closed up."""
 
     ERROR = "error"
@@ -50,7 +50,7 @@ class Options:
 
     channel: int | None = None
     level: int = 0
-    gaps: Gaps = Gaps.ERROR
+    gaps: MissingSlices = MissingSlices.ERROR
     axes: str | None = None
     size_xyz: tuple[int, int, int] | None = None
     defer_faults: bool = False

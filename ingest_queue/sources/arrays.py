@@ -16,7 +16,7 @@ _PLANE: Final = "zyxs"
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class AxisLayout:
     """Which axis of a stored array is which.
 
     Attributes
@@ -57,7 +57,7 @@ class Layout:
 
 def plan_layout(
     where: str, axes: str, shape: tuple[int, ...], channel: int | None = None
-) -> Layout:
+) -> AxisLayout:
     """Give the layout of an array.
 
     Raises
@@ -78,7 +78,7 @@ def plan_layout(
         )
     if not {"y", "x"} <= set(axes) or prod(shape) == 0:
         raise InvalidArgumentError(f"{where} has the shape {shape} (axes {axes}): no planes y, x.")
-    layout = Layout(axes, shape, channel or 0)
+    layout = AxisLayout(axes, shape, channel or 0)
     channels = layout.size("c")
     if channel is None and channels > 1:
         raise InvalidArgumentError(
@@ -111,7 +111,7 @@ class ArraySource:
 
     where: str
     array: Any
-    layout: Layout
+    layout: AxisLayout
     dtype: np.dtype
     voxelres_xyz: tuple[float, float, float] | None = None
     labels_allowed: bool = True
@@ -132,7 +132,7 @@ class ArraySource:
 def open_array(
     where: str,
     array: Any,
-    layout: Layout,
+    layout: AxisLayout,
     voxelres_xyz: tuple[float, float, float] | None = None,
     *,
     labels_allowed: bool = True,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ingest_queue.images.decoder import SUFFIXES as IMAGE_SUFFIXES
 from ingest_queue.images.decoder import Header, open_image, read_image
-from ingest_queue.sources import Gaps, Options, Place, Source
+from ingest_queue.sources import MissingSlices, Options, Place, Source
 from ndlambda.client.transport.http import PooledTransport
 from ndlambda.client.transport.session import Session
 from ndlambda.errors import (
@@ -62,7 +62,7 @@ class TileSource:
     shape_tzyx: tuple[int, int, int, int]
     dtype: np.dtype
     labels_allowed: bool
-    gaps: Gaps
+    gaps: MissingSlices
     voxelres_xyz: None = None
 
     def read(self, t: int, z0: int, z1: int) -> NDArray[np.generic]:
@@ -98,7 +98,7 @@ class TileSource:
         name = self._name(z, row, col)
         body = self.fetch(name)
         if body is None:
-            if self.gaps is Gaps.ZERO:
+            if self.gaps is MissingSlices.ZERO:
                 return None
             raise NotFoundError(
                 f"{name} is missing; let missing tiles be zeros (gaps: zero) if that is meant."

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ingest_queue.images import tiff
 from ingest_queue.images.damage import needing, reading
 from ingest_queue.sources import Options, Place, Source
-from ingest_queue.sources.arrays import Layout, open_array, plan_layout
+from ingest_queue.sources.arrays import AxisLayout, open_array, plan_layout
 from ingest_queue.sources.checks import voxel_size
 from ndlambda.errors import InvalidArgumentError
 
@@ -40,7 +40,7 @@ class PagedSource:
     """
 
     pages: tuple[Page, ...]
-    layout: Layout
+    layout: AxisLayout
     dtype: np.dtype
     voxelres_xyz: tuple[float, float, float] | None
     labels_allowed: bool
@@ -94,14 +94,14 @@ def open_source(place: Place, options: Options) -> Source:
     return PagedSource(pages, layout, facts.dtype, voxelres, labels_allowed=not facts.lossy)
 
 
-def _layout(where: str, series: Any, options: Options) -> Layout:
+def _layout(where: str, series: Any, options: Options) -> AxisLayout:
     named = zip(series.axes, series.shape, strict=True)
     kept = [(axis, size) for axis, size in named if axis in _LETTERS or size != 1]
     axes = options.axes or "".join(_LETTERS.get(axis, axis) for axis, _ in kept)
     return plan_layout(where, axes, tuple(size for _, size in kept), options.channel)
 
 
-def _list_pages(where: str, series: Any, layout: Layout) -> tuple[Page, ...]:
+def _list_pages(where: str, series: Any, layout: AxisLayout) -> tuple[Page, ...]:
     pages = [
         None if page is None else (Path(page.parent.filehandle.path), int(page.offset))
         for page in series.pages

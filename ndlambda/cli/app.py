@@ -82,7 +82,7 @@ def main(ctx: click.Context, url: str, key: str | None, data: Path | None) -> No
 
     Exit codes: 0 done, 2 wrong arguments, 3 not found, 4 not allowed, 5 conflict, 1 other failures.
     """
-    ctx.obj = connection.Connection(url, key, data, transport=ctx.obj)
+    ctx.obj = connection.ServerOptions(url, key, data, transport=ctx.obj)
 
 
 for _command in (

@@ -10,7 +10,7 @@ from ndlambda.errors import AuthenticationError
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class ServerOptions:
     """The global options.
 
     Attributes
@@ -48,4 +48,4 @@ class Connection:
         return connect(self.url, self.find_key(), transport=self.transport, retry=retry)
 
 
-pass_connection = click.make_pass_decorator(Connection)
+pass_connection = click.make_pass_decorator(ServerOptions)

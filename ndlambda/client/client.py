@@ -12,7 +12,7 @@ from ndlambda.client.ingest import Ingests
 from ndlambda.client.propagation import Propagation
 from ndlambda.client.transport.http import PooledTransport, Transport
 from ndlambda.client.transport.session import RetryPolicy, Session
-from ndlambda.client.volume.volume import Source, Volume
+from ndlambda.client.volume.volume import Volume, VoxelSource
 from ndlambda.errors import InvalidArgumentError
 
 
@@ -66,7 +66,7 @@ class Client:
             The project has no such channel, or its dataset no such resolution.
         """
         limit: Any = self.server.get("limits", {}).get("body_bytes")
-        source = Source(self._session, token, self.info(token), limit)
+        source = VoxelSource(self._session, token, self.info(token), limit)
         return Volume(source, channel, resolution)
 
     def annotations(self, token: str, channel: str) -> Annotations:

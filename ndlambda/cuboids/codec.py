@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndlambda.cuboids.blosc_header import HEADER_BYTES, read_blosc_header
-from ndlambda.cuboids.layout import CHECKSUM_BYTES, Layout
+from ndlambda.cuboids.layout import CHECKSUM_BYTES, CuboidLayout
 from ndlambda.cuboids.libblosc2 import Decoder, thread_decoder
 from ndlambda.errors import CuboidDecodeError, DataTypeMismatchError, ShapeMismatchError
 from ndlambda.model.catalog import CodecSpec
@@ -88,7 +88,7 @@ def encode_frame(array: NDArray[np.generic], codec: CodecSpec) -> bytes:
 
 
 def decode_frame(
-    frame: memoryview, layout: Layout, out: NDArray[np.generic], part: Box | None = None
+    frame: memoryview, layout: CuboidLayout, out: NDArray[np.generic], part: Box | None = None
 ) -> None:
     """Decode a stored frame, or only the blocks of it that hold a part, into an array.
 
@@ -116,7 +116,7 @@ def decode_frame(
     chunk = _checked_chunk(frame)
     block_bytes = _checked_block_bytes(frame, layout)
     itemsize = layout.dtype.itemsize
-    source = _Source(thread_decoder(), _address(chunk), chunk.size, itemsize, block_bytes)
+    source = _Frame(thread_decoder(), _address(chunk), chunk.size, itemsize, block_bytes)
     if selection.is_run and out.flags.c_contiguous:
         source.read(selection, _address(out))
         return
@@ -187,7 +187,7 @@ def _select(cuboid_xyz: XYZ, part: Box | None) -> _Selection:
     )
 
 
-class _Source(NamedTuple):
+class _Frame(NamedTuple):
     decoder: Decoder
     address: int
     size_bytes: int
@@ -222,7 +222,7 @@ class _Source(NamedTuple):
             raise _damaged("libblosc2 could not decode a part of it", code=code)
 
 
-def _check_target(out: NDArray[np.generic], selection: _Selection, layout: Layout) -> None:
+def _check_target(out: NDArray[np.generic], selection: _Selection, layout: CuboidLayout) -> None:
     # Decoding writes through a pointer: a target that does not fit would be memory corruption.
     if out.shape != selection.shape_zyx:
         raise ShapeMismatchError(f"The target is {out.shape}, the part {selection.shape_zyx}.")
@@ -242,7 +242,7 @@ def _checked_chunk(frame: memoryview) -> NDArray[np.uint8]:
     return chunk
 
 
-def _checked_block_bytes(frame: memoryview, layout: Layout) -> int:
+def _checked_block_bytes(frame: memoryview, layout: CuboidLayout) -> int:
     header = read_blosc_header(frame)
     nbytes, block_bytes, cbytes = header.nbytes, header.block_bytes, header.frame_bytes
     # libblosc2's own frames have features (values never stored, lazy blocks, user codecs) that

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ndlambda.cuboids import supercuboid
 from ndlambda.cuboids.extras import decode_extras, encode_extras
-from ndlambda.cuboids.layout import Layout, cuboid_box
+from ndlambda.cuboids.layout import CuboidLayout, cuboid_box
 from ndlambda.model.discipline import Discipline
 from ndlambda.space.box import Box
 from ndlambda.voxels.extra_labels import ExtraLabels
@@ -58,7 +58,7 @@ class LabelBlock:
         The object's.
     """
 
-    def __init__(self, data: memoryview | None, layout: Layout) -> None:
+    def __init__(self, data: memoryview | None, layout: CuboidLayout) -> None:
         self._data = data
         self._layout = layout
         self._cuboid_voxels = math.prod(layout.cuboid_xyz)

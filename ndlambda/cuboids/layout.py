@@ -23,7 +23,7 @@ INDEX_ENTRY_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class CuboidLayout:
     """The shape of a channel's supercuboids at one resolution.
 
     Parameters
@@ -116,7 +116,7 @@ class SlotPart:
     where: SlicesZYX
 
 
-def needed_slots(layout: Layout, part: Box) -> tuple[SlotPart, ...]:
+def needed_slots(layout: CuboidLayout, part: Box) -> tuple[SlotPart, ...]:
     """Give the cuboids that a part of a supercuboid touches, in Morton order.
 
     Parameters
@@ -157,7 +157,7 @@ def _needed_slots(cuboid_xyz: XYZ, cuboids_per_axis: int, part: Box) -> tuple[Sl
 
 
 @lru_cache(maxsize=256)
-def cuboid_box(layout: Layout, slot: int) -> Box:
+def cuboid_box(layout: CuboidLayout, slot: int) -> Box:
     """Give a cuboid in voxels from its supercuboid's corner."""
     (ix, iy, iz), (cx, cy, cz) = morton.decode(slot), layout.cuboid_xyz
     return Box.at((ix * cx, iy * cy, iz * cz), layout.cuboid_xyz)

@@ -23,7 +23,7 @@ from ndlambda.cuboids.layout import (
     HEADER_BYTES,
     INDEX_ENTRY_BYTES,
     MAX_EXTRAS_BYTES,
-    Layout,
+    CuboidLayout,
     index_entries,
 )
 from ndlambda.errors import CuboidDecodeError, InvalidArgumentError, PayloadTooLargeError
@@ -34,7 +34,7 @@ _MISSING = 2**64 - 1
 _MISSING_BYTE = b"\xff"
 
 
-class Span(NamedTuple):
+class FrameSpan(NamedTuple):
     """Bytes ``start <= i < stop`` of an object."""
 
     start: int
@@ -51,7 +51,7 @@ class ShardIndex:
         By slot; None where the cuboid is all zero and therefore not stored.
     """
 
-    spans: tuple[Span | None, ...]
+    spans: tuple[FrameSpan | None, ...]
 
     @property
     def is_empty(self) -> bool:
@@ -62,7 +62,7 @@ class ShardIndex:
         """Tell whether the cuboid of a slot is stored."""
         return self.spans[slot] is not None
 
-    def span(self, slot: int) -> Span:
+    def span(self, slot: int) -> FrameSpan:
         """Give the bytes of a stored cuboid's frame, its checksum included.
 
         Raises
@@ -81,7 +81,7 @@ def _entries(slots: int) -> struct.Struct:
     return struct.Struct(f"<{2 * slots}Q")
 
 
-def read_index(tail: memoryview, layout: Layout, size: int) -> ShardIndex:
+def read_index(tail: memoryview, layout: CuboidLayout, size: int) -> ShardIndex:
     """Read the shard index from the end of an object.
 
     Parameters
@@ -118,17 +118,17 @@ def read_index(tail: memoryview, layout: Layout, size: int) -> ShardIndex:
     return ShardIndex(spans)
 
 
-def _checked_span(offset: int, length: int, end: int, longest: int) -> Span | None:
+def _checked_span(offset: int, length: int, end: int, longest: int) -> FrameSpan | None:
     if offset == length == _MISSING:
         return None
     if offset < HEADER_BYTES + CHECKSUM_BYTES or offset + length > end:
         raise _damaged("a frame lies outside of it", offset=offset, length=length)
     if not 0 < length <= longest:
         raise _damaged("a frame has an impossible length", offset=offset, length=length)
-    return Span(offset, offset + length)
+    return FrameSpan(offset, offset + length)
 
 
-def pack_index(spans: Sequence[Span | None], layout: Layout) -> bytes:
+def pack_index(spans: Sequence[FrameSpan | None], layout: CuboidLayout) -> bytes:
     """Give the bytes of a shard index, its checksum included; spans are by slot."""
     values = [_MISSING] * (2 * layout.slots)
     for span, entry in zip(spans, index_entries(layout.cuboids_per_axis), strict=True):

@@ -3,13 +3,13 @@
 from typing import Any
 
 from ndlambda.cuboids.codec import BLOCK_BYTES
-from ndlambda.cuboids.layout import Layout
+from ndlambda.cuboids.layout import CuboidLayout
 from ndlambda.space.box import XYZ
 
 _SHUFFLES = ("noshuffle", "shuffle", "bitshuffle")
 
 
-def array_metadata(layout: Layout, imagesize_xyz: XYZ) -> dict[str, Any]:
+def array_metadata(layout: CuboidLayout, imagesize_xyz: XYZ) -> dict[str, Any]:
     """Give the ``zarr.json`` of one time point of a channel at one resolution.
 
     The array is (z, y, x). Its chunk ``c/{z}/{y}/{x}`` is the object of the supercuboid of that
@@ -57,7 +57,7 @@ def _little_endian() -> dict[str, Any]:
     return {"name": "bytes", "configuration": {"endian": "little"}}
 
 
-def _blosc(layout: Layout) -> dict[str, Any]:
+def _blosc(layout: CuboidLayout) -> dict[str, Any]:
     return {
         "name": "blosc",
         "configuration": {

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote_plus
 
-from ingest_queue.jobs.keys import Kind, parse
+from ingest_queue.jobs.keys import DroppedKind, parse
 from ndlambda.stores.ports import Queue
 
 _SETTLED_S: Final = 1.0
@@ -147,7 +147,7 @@ def _folder(key: str) -> str:
 
 def _is_done(key: str) -> bool:
     dropped = parse(key)
-    return dropped is not None and dropped.kind is Kind.DONE
+    return dropped is not None and dropped.kind is DroppedKind.DONE
 
 
 def notification(key: str) -> dict[str, object]:

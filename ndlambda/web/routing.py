@@ -56,7 +56,7 @@ View = Callable[..., Response]
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class QueryParameter:
     """A query parameter, for the OpenAPI document."""
 
     name: str
@@ -93,7 +93,7 @@ class Route:
     view: View
     summary: str
     dialect: Dialect = Dialect.V1
-    query: Sequence[Query] = ()
+    query: Sequence[QueryParameter] = ()
     body: str = ""
     changes: bool = False
     carries_uploads: bool = False

@@ -116,6 +116,17 @@ def test_every_room_has_its_place_among_the_rooms_beside_it():
     assert all(contract["exhaustive"] for contract in contracts.values())
 
 
+def test_no_class_name_means_two_things():
+    named: dict[str, list[str]] = {}
+    for path in _sources():
+        if path.relative_to(ROOT).parts[0] == "benchmarks":
+            continue
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                named.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: paths for name, paths in named.items() if len(paths) > 1} == {}
+
+
 def test_chalice_app_only_binds_functions():
     assert _imported_by(ROOT / "chalice_app.py") - sys.stdlib_module_names <= {
         "chalice",

@@ -9,13 +9,13 @@ from ndlambda.errors import NotFoundError, WriteContentionError
 from ndlambda.model.catalog import Channel
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.propagation import PropagateState
-from ndlambda.model.ramon import Annotation, Query, Segment
+from ndlambda.model.ramon import Annotation, ObjectQuery, Segment
 from ndlambda.services.annotation import erasing as object_erasure
 from ndlambda.services.annotation.options import WriteMode
 from ndlambda.services.labels.ids import counter_key
 from ndlambda.services.labels.index import SHARDS, partition
 from ndlambda.services.ramon.keys import partitions
-from ndlambda.services.ramon.rows import Gone, ObjectRows
+from ndlambda.services.ramon.rows import ObjectRows, Tombstone
 from ndlambda.space.box import Box
 from tests.support.annotation_world import DATASET, AnnotationWorld, block, points
 from tests.support.catalog_world import GRACE_S
@@ -61,7 +61,7 @@ def test_a_small_object_goes_at_once(world: AnnotationWorld) -> None:
     channel = filled(world)
     assert world.own.writer.delete(channel, [6]) == []
     assert labels_of(world, channel) == {5}
-    assert state(world, channel, 6) == Gone(erasing=False)
+    assert state(world, channel, 6) == Tombstone(erasing=False)
     assert not world.jobs
     with pytest.raises(NotFoundError):
         world.own.ramon.get(channel, 6)
@@ -72,13 +72,13 @@ def test_a_large_object_is_gone_at_once_and_its_voxels_by_the_worker(
 ) -> None:
     channel = filled(world)
     assert world.own.writer.delete(channel, [5, 6]) == [5]
-    assert world.own.ramon.query(channel, Query(())) == []
+    assert world.own.ramon.query(channel, ObjectQuery(())) == []
     assert labels_of(world, channel) == {5}
-    assert state(world, channel, 5) == Gone(erasing=True)
+    assert state(world, channel, 5) == Tombstone(erasing=True)
     assert world.jobs == [f"{channel.uid}#5"]
     assert world.pump() == 1
     assert labels_of(world, channel) == set()
-    assert state(world, channel, 5) == Gone(erasing=False)
+    assert state(world, channel, 5) == Tombstone(erasing=False)
     assert not world.jobs
 
 
@@ -111,7 +111,7 @@ def test_all_resolutions_and_extra_labels_go(disk: AnnotationWorld) -> None:
     disk.let_all_work_end()
     for resolution in (0, 1):
         assert 7 not in np.unique(disk.image(channel, resolution))
-    assert state(disk, channel, 7) == Gone(erasing=False)
+    assert state(disk, channel, 7) == Tombstone(erasing=False)
 
 
 def test_what_others_keep_painting_is_left_to_the_worker(

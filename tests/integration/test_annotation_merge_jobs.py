@@ -16,7 +16,7 @@ from ndlambda.model.propagation import PropagateState
 from ndlambda.model.ramon import Annotation, Segment, Synapse
 from ndlambda.services.annotation import erasing
 from ndlambda.services.annotation.options import WriteMode
-from ndlambda.services.ramon.rows import Gone, ObjectRows
+from ndlambda.services.ramon.rows import ObjectRows, Tombstone
 from ndlambda.space.box import Box
 from ndlambda.wire.ramon.contract import RamonItem
 from tests.support.annotation_world import DATASET, AnnotationWorld, block, disk_world, points
@@ -232,7 +232,7 @@ def test_a_merge_that_nobody_repeats_is_completed_by_the_worker(
         world.let_all_work_end()
         assert not world.jobs, plan.log
         states = ObjectRows(world.table).find_many(channel.uid, [5, 6])
-        gone = {number for number, state in states.items() if state == Gone(merged_into=7)}
+        gone = {number for number, state in states.items() if state == Tombstone(merged_into=7)}
         found, sizes = counts(world, channel), {5: LARGE.voxels, 6: SMALL.voxels}
         assert set(found) - {7} == {5, 6} - gone, plan.log
         assert found[7] == 1 + sum(sizes[number] for number in gone), plan.log

@@ -30,7 +30,7 @@ from ndlambda.model.propagation import PropagateState
 from ndlambda.model.ramon import Neuron, Seed, Segment, Synapse, parse_query
 from ndlambda.services.annotation.options import Voxels
 from ndlambda.services.labels.layer import LabelVolume
-from ndlambda.services.ramon.rows import Gone, ObjectRows
+from ndlambda.services.ramon.rows import ObjectRows, Tombstone
 from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.space.box import Box
 from tests.support.faults import Crash, FaultPlan
@@ -132,7 +132,7 @@ def test_losers_go_into_the_survivor_everywhere(world: ObjectWorld) -> None:
             Neuron(6),
         ]
         states = ObjectRows(world.table).find_many(CHANNEL.uid, [2, 3])
-        assert states == dict.fromkeys((2, 3), Gone(merged_into=1))
+        assert states == dict.fromkeys((2, 3), Tombstone(merged_into=1))
         rows = [row for n in range(16) for row in world.table.query(f"label#u1#{n:02x}").rows]
         assert {int(row.sk[:16], 16) for row in rows} == {1, 4}
     with pytest.raises(NotFoundError):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ndlambda.services.labels.layer import LabelVolume
 from ndlambda.services.labels.service import LabelService
-from ndlambda.services.labels.zoom import Shown
+from ndlambda.services.labels.zoom import LabelView
 from ndlambda.space.box import Box
 from ndlambda.space.morton import encode_indices
 from tests.support.label_world import LabelWorld, disk_stores, drawn, labels_in, points_of, region
@@ -75,7 +75,7 @@ def test_index_box_and_size_of_every_body_are_the_truth(painted: Painted) -> Non
         codes = np.sort(encode_indices(np.argwhere(grid[number])[:, ::-1]))
         np.testing.assert_array_equal(read.cuboids_of(volume, body), codes)
         corners = [tuple(int(ends[side][number]) for ends in spans) for side in (0, 1)]
-        assert read.shapes.bounding_box(Shown(volume), [body]) == Box(*corners)
+        assert read.shapes.bounding_box(LabelView(volume), [body]) == Box(*corners)
         assert len(points_of(painted.service, volume, body)) == sizes[number]
 
 

@@ -8,7 +8,7 @@ import pytest
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.services.labels.layer import LabelVolume
-from ndlambda.services.labels.zoom import Shown
+from ndlambda.services.labels.zoom import LabelView
 from ndlambda.services.volume.region import Region
 from ndlambda.space.pyramid import Scaling
 from tests.support import bodies
@@ -62,7 +62,7 @@ def test_an_upload_of_labels_enters_them_in_the_index(server: Server, way: str) 
     else:
         server.write(f"/sd/labelled/bodies/hdf5/{LEGACY}", bodies.hdf5({"bodies": filled(big)}))
     channel, region = whole(server, "bodies")
-    shown = Shown(LabelVolume(channel, region.level, 0))
+    shown = LabelView(LabelVolume(channel, region.level, 0))
     found = server.runtime.labels.read.shapes.bounding_box(shown, [big])
     assert (found.start_xyz, found.stop_xyz) == ((60, 60, 61), (65, 64, 64))
     assert server.runtime.labels.ids.room(channel).last == big

@@ -21,10 +21,10 @@ from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.model.propagation import PropagateState
 from ndlambda.services.labels.bounding_box import cuboids_box
 from ndlambda.services.labels.ids import counter_key
-from ndlambda.services.labels.index import Entry, LabelIndex, Scope, entry_key
+from ndlambda.services.labels.index import IndexRow, LabelIndex, LabelLayer, entry_key
 from ndlambda.services.labels.layer import LabelVolume
 from ndlambda.services.labels.service import LabelService
-from ndlambda.services.labels.zoom import Shown
+from ndlambda.services.labels.zoom import LabelView
 from ndlambda.services.volume.region import Region
 from ndlambda.space.box import Box
 from ndlambda.stores.ports import Row
@@ -70,7 +70,7 @@ def volume(target: Channel, time_point: int = 0) -> LabelVolume:
 
 
 def box_of(labels: LabelService, target: Channel, label: int) -> Box | None:
-    return labels.read.shapes.bounding_box(Shown(volume(target)), [label])
+    return labels.read.shapes.bounding_box(LabelView(volume(target)), [label])
 
 
 def test_what_is_painted_is_found_in_every_way(world: LabelWorld) -> None:
@@ -209,10 +209,10 @@ def test_a_label_in_every_cuboid_of_a_bucket_keeps_its_row_small(disk: LabelWorl
 
 def test_keys_of_index_rows_are_frozen() -> None:
     """What is stored must stay readable, and sort by label, resolution, time, Morton code."""
-    key = entry_key(Scope("c0ffee", 3, 70000), BIG, 2**40 + 5)
+    key = entry_key(LabelLayer("c0ffee", 3, 70000), BIG, 2**40 + 5)
     assert key == ("label#c0ffee#0f", "ffffffffffffffff#03#00011170#00010000000005")
-    assert Entry.from_row(Row(*key, members={4, 2}, version=6)) == Entry(
-        Scope("c0ffee", 3, 70000), BIG, 2**40 + 5, {2, 4}, 6
+    assert IndexRow.from_row(Row(*key, members={4, 2}, version=6)) == IndexRow(
+        LabelLayer("c0ffee", 3, 70000), BIG, 2**40 + 5, {2, 4}, 6
     )
     assert counter_key("c0ffee") == ("label#c0ffee", "ids")
 

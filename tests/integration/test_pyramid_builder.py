@@ -27,7 +27,7 @@ from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.services.labels.index import LabelIndex
 from ndlambda.services.labels.layer import LabelVolume
 from ndlambda.services.labels.painter import LabelPainter
-from ndlambda.services.propagation.builder import Built, Node, PyramidBuilder
+from ndlambda.services.propagation.builder import Built, PyramidBuilder, PyramidNode
 from ndlambda.services.volume.occupancy import stored_codes
 from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.services.volume.region import Region, layout_of, object_key
@@ -46,7 +46,7 @@ IMAGE = Channel(
     codec=CodecSpec("lz4", 1),
 )  # fmt: skip
 LABELS = replace(IMAGE, channel_type=ChannelType.ANNOTATION, datatype=DataType.UINT32, uid="l1")
-TREE = Node(2, 0, 0)
+TREE = PyramidNode(2, 0, 0)
 """Two levels above three leaves side by side; the third one has another parent."""
 
 

@@ -29,7 +29,7 @@ from ndlambda.model.ramon import (
 )
 from ndlambda.services.deletion.ramon_rows import erase_channel
 from ndlambda.services.ramon.keys import index_rows
-from ndlambda.services.ramon.rows import Gone, ObjectRows
+from ndlambda.services.ramon.rows import ObjectRows, Tombstone
 from ndlambda.services.ramon.service import Ramon
 from ndlambda.stores.aws import AwsConfig, DynamoTable, create_table
 from ndlambda.stores.disk import DiskObjectStore
@@ -253,7 +253,7 @@ def test_a_merge_rewrites_references_and_keeps_where_objects_went(disk: RamonWor
         assert ramon.get(CHANNEL, 4).ramon == synapse
         assert ramon.get_field(CHANNEL, 1, "organelles") == "6"
         states = ObjectRows(disk.table).find_many(CHANNEL.uid, [2, 3])
-        assert states == dict.fromkeys((2, 3), Gone(merged_into=1))
+        assert states == dict.fromkeys((2, 3), Tombstone(merged_into=1))
         assert ask(ramon, "syn_segments/2") == []
     with pytest.raises(NotFoundError):
         merges.merge(CHANNEL, 4, [2])

@@ -19,7 +19,7 @@ import pytest
 from ndlambda.errors import AlreadyExistsError
 from ndlambda.model.ramon import Annotation, Segment, Synapse, parse_query
 from ndlambda.services.ramon.keys import index_rows
-from ndlambda.services.ramon.rows import Gone, ObjectRows
+from ndlambda.services.ramon.rows import ObjectRows, Tombstone
 from ndlambda.wire.ramon.contract import AnnotationVoxels, RamonItem
 from tests.support.faults import Crash, FaultPlan
 from tests.support.ramon_world import CHANNEL, RamonWorld, disk_world
@@ -132,7 +132,7 @@ def test_a_retry_ends_as_if_it_was_done_once(
             assert not [row for row in world.rows() if (row.doc.get("now") or {}).get("erasing")]
         if name == "merge":
             states = ObjectRows(world.table).find_many(CHANNEL.uid, [2])
-            assert states == {2: Gone(merged_into=1)}
+            assert states == {2: Tombstone(merged_into=1)}
     assert step > 1
 
 

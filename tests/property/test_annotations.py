@@ -42,7 +42,7 @@ from ndlambda.services.annotation.options import (
     Voxels,
     WriteMode,
 )
-from ndlambda.services.labels.index import LabelIndex, Scope
+from ndlambda.services.labels.index import LabelIndex, LabelLayer
 from ndlambda.services.volume.region import Region
 from ndlambda.space.box import Box
 from ndlambda.wire.ramon.contract import RamonItem
@@ -253,7 +253,7 @@ class AnnotationMachine(RuleBasedStateMachine):
     )
     def die_before_painting(self, label: int, at: tuple[int, int], cuboids: set[int]) -> None:
         """Leave entries of the index behind that no voxel bears out."""
-        scope = Scope(self.channel.uid, at[1], at[0])
+        scope = LabelLayer(self.channel.uid, at[1], at[0])
         LabelIndex(self.world.table).add(scope, 0, {label: cuboids})
 
     @rule()

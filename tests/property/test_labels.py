@@ -20,7 +20,7 @@ from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import DataType
 from ndlambda.services.labels.bounding_box import cuboids_box
 from ndlambda.services.labels.layer import LabelVolume
-from ndlambda.services.labels.zoom import Shown
+from ndlambda.services.labels.zoom import LabelView
 from ndlambda.space.box import Box
 from ndlambda.space.pyramid import Scaling
 from tests.support.label_world import (
@@ -157,7 +157,7 @@ class LabelMachine(RuleBasedStateMachine):
         where = np.argwhere(mask)
         points = points_of(self.labels, volume, label)
         assert sorted(points.tolist()) == sorted(where[:, ::-1].tolist())
-        tight = read.shapes.bounding_box(Shown(volume), [label])
+        tight = read.shapes.bounding_box(LabelView(volume), [label])
         if not where.size:
             assert tight is None
             return

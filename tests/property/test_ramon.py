@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ndlambda.model.ramon import (
     CLASSES,
     Annotation,
-    Query,
+    ObjectQuery,
     RamonType,
     build,
     fields_of,
@@ -98,7 +98,7 @@ def test_queries_give_what_a_loop_over_all_objects_gives(data: st.DataObject) ->
         for _ in range(data.draw(st.integers(1, 12))):
             number = data.draw(st.integers(1, 20))
             if number not in model:
-                if world.ramon().query(CHANNEL, Query(), within={number}):
+                if world.ramon().query(CHANNEL, ObjectQuery(), within={number}):
                     raise AssertionError
                 made = data.draw(objects(number))
                 world.upload(made)

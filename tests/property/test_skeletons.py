@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndlambda.services.annotation.skeletons import Skeletons
+from ndlambda.services.annotation.skeletons import SkeletonService
 from ndlambda.wire.skeleton.swc import ROOT, Swc, SwcNode, read_swc, write_swc
 from tests.support.ramon_world import CHANNEL
 from tests.support.skeleton_world import SkeletonWorld, skeleton_world
@@ -40,7 +40,9 @@ def forests(draw: Any) -> Swc:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SkeletonWorld, Skeletons]]:
+def world(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[SkeletonWorld, SkeletonService]]:
     world = skeleton_world(tmp_path_factory.mktemp("skeletons"))
     with ThreadPoolExecutor(2) as executor:
         yield world, world.skeletons(executor)
@@ -80,7 +82,9 @@ def test_lines_of_a_file_may_come_in_any_order(swc: Swc, dice: Any) -> None:
 
 
 @given(forests())
-def test_what_is_stored_is_read_again(world: tuple[SkeletonWorld, Skeletons], swc: Swc) -> None:
+def test_what_is_stored_is_read_again(
+    world: tuple[SkeletonWorld, SkeletonService], swc: Swc
+) -> None:
     _, skeletons = world
     ids = skeletons.upload(CHANNEL, swc)
     assert len(ids) == sum(node.parent == ROOT for node in swc.nodes)

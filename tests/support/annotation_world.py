@@ -9,16 +9,16 @@ import numpy as np
 
 from ndlambda.model.catalog import Channel, CodecSpec, Dataset, Project
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.model.ramon import Annotation, Query
+from ndlambda.model.ramon import Annotation, ObjectQuery
 from ndlambda.services.annotation.erasing import ObjectErasure
 from ndlambda.services.annotation.merger import AnnotationMerger
 from ndlambda.services.annotation.merging import ObjectMerge
 from ndlambda.services.annotation.reader import AnnotationReader
-from ndlambda.services.annotation.service import Annotations
+from ndlambda.services.annotation.service import AnnotationService
 from ndlambda.services.annotation.writer import AnnotationWriter
 from ndlambda.services.catalog.cascade import Cascade
 from ndlambda.services.catalog.deletion_jobs import EraseJobs, job_id_of
-from ndlambda.services.catalog.rows import Finder
+from ndlambda.services.catalog.rows import CatalogRows
 from ndlambda.services.catalog.service import Catalog
 from ndlambda.services.deletion.objects import ObjectWorker
 from ndlambda.services.deletion.worker import Erasure
@@ -54,7 +54,7 @@ class Process:
     labels: LabelService
     ramon: Ramon
     writer: AnnotationWriter
-    annotations: Annotations
+    annotations: AnnotationService
     erasure: Erasure
     catalog: Catalog
 
@@ -88,7 +88,7 @@ class AnnotationWorld:
         options = options or VolumeOptions()
         volume = VolumeService(objects, executor, ByteBudget(memory_bytes), options)
         labels = LabelService(objects, table, volume, executor, options)
-        finder, jobs = Finder(table), EraseJobs(table, queue, self.clock)
+        finder, jobs = CatalogRows(table), EraseJobs(table, queue, self.clock)
         eraser = ObjectErasure(finder, LabelIndex(table), labels, jobs)
         ramon = Ramon(table, eraser, executor=row_executor)
         merges = ObjectMerge(LabelIndex(table), labels, RamonMerge(table, row_executor), jobs)
@@ -97,7 +97,7 @@ class AnnotationWorld:
         writer = AnnotationWriter(labels, ramon, ObjectRows(table), volume, self.clock)
         reader = AnnotationReader(labels, ramon, volume)
         merger = AnnotationMerger(labels, ramon, merges, volume)
-        annotations = Annotations(writer, reader, merger)
+        annotations = AnnotationService(writer, reader, merger)
         catalog = Catalog(table, Cascade(table, jobs), clock=self.clock)
         return Process(labels, ramon, writer, annotations, erasure, catalog)
 
@@ -155,7 +155,7 @@ class AnnotationWorld:
     def stored(self, channel: Channel) -> list[Annotation]:
         """Give all objects, ascending."""
         ramon = self.own.ramon
-        return ramon.get_many(channel, ramon.query(channel, Query(())))
+        return ramon.get_many(channel, ramon.query(channel, ObjectQuery(())))
 
 
 def disk_world(

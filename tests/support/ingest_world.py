@@ -20,7 +20,7 @@ from ingest_queue.jobs.keys import token_folder
 from ingest_queue.jobs.ledger import Ledger
 from ingest_queue.jobs.target import VoxelWriter
 from ingest_queue.jobs.waiting import WaitingFolders
-from ingest_queue.service import Ingest, IngestOptions
+from ingest_queue.service import IngestOptions, IngestService
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.services.catalog.service import Catalog
 from ndlambda.services.labels.service import LabelService
@@ -64,7 +64,7 @@ class Process:
     """The services of one process."""
 
     catalog: Catalog
-    ingest: Ingest
+    ingest: IngestService
     drop: Drop
     volume: VolumeService
     labels: LabelService
@@ -123,7 +123,7 @@ class IngestWorld:
         catalog = Catalog(table, self.base.cascade, clock=self.base.clock, cache_s=0)
         volume = VolumeService(objects, self.pool, ByteBudget(1 << 30), options)
         labels = LabelService(objects, table, volume, self.pool, options)
-        ingest = Ingest(
+        ingest = IngestService(
             Ledger(table, self.base.clock),
             Stores(drop_store, objects, builds),
             catalog,

@@ -12,10 +12,10 @@ import numpy as np
 from ndlambda.cuboids.label_block import LabelBlock
 from ndlambda.model.catalog import Channel, CodecSpec, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services.labels.index import LabelIndex, Scope
+from ndlambda.services.labels.index import LabelIndex, LabelLayer
 from ndlambda.services.labels.layer import LabelVolume
 from ndlambda.services.labels.service import LabelService
-from ndlambda.services.labels.zoom import Shown
+from ndlambda.services.labels.zoom import LabelView
 from ndlambda.services.support.budget import ByteBudget
 from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.services.volume.region import Region
@@ -30,7 +30,7 @@ DATASET = Dataset("brain", (200, 150, 40), voxelres_xyz=(4, 4, 40), scalinglevel
 CUBES = Dataset("cubes", (150, 140, 130), scaling=Scaling.ISOTROPIC, scalinglevels=1)
 MAX_INDEX_ROW_BYTES = 4096
 
-Holders = dict[tuple[Scope, int], set[int]]
+Holders = dict[tuple[LabelLayer, int], set[int]]
 """Scope and label to Morton codes of cuboids."""
 
 
@@ -132,14 +132,14 @@ def own_labels(
 
 def labels_in(labels: LabelService, target: Channel, place: Region) -> list[int]:
     """Give the stored labels of a region at one time point, own and extra, ascending."""
-    shown = Shown(LabelVolume(target, place.level, place.times[0]))
+    shown = LabelView(LabelVolume(target, place.level, place.times[0]))
     return sorted(labels.read.shapes.labels_in(shown, place.box))
 
 
 def points_of(labels: LabelService, volume: LabelVolume, label: int) -> np.ndarray:
     """Give the stored voxels that have a label, own or extra, all of which were announced."""
     announced: list[int] = []
-    found = labels.read.shapes.voxels(Shown(volume), [label], announced.append)
+    found = labels.read.shapes.voxels(LabelView(volume), [label], announced.append)
     assert found.dtype == np.uint32
     assert found.shape == (sum(announced), 3)
     return found
@@ -149,7 +149,7 @@ def drawn(labels: LabelService, volume: LabelVolume, wanted: Collection[int]) ->
     """Give the stored voxels (bool z, y, x) of the image that have one of some labels."""
     box = volume.level.box
     mask = np.zeros(box.shape_zyx, np.bool_)
-    labels.read.shapes.draw(Shown(volume), wanted, box, 1, mask)
+    labels.read.shapes.draw(LabelView(volume), wanted, box, 1, mask)
     return mask
 
 

@@ -24,8 +24,8 @@ from ndlambda.services.labels.painter import LabelPainter
 from ndlambda.services.labels.service import LabelService
 from ndlambda.services.propagation.builder import PyramidBuilder
 from ndlambda.services.propagation.marks import PropagationMarks
-from ndlambda.services.propagation.service import Propagation, PropagationStores
-from ndlambda.services.propagation.worker import MOST_RECEIVES, Builder, PropagationOptions
+from ndlambda.services.propagation.service import PropagationService, PropagationStores
+from ndlambda.services.propagation.worker import MOST_RECEIVES, LevelBuilder, PropagationOptions
 from ndlambda.services.support.budget import ByteBudget
 from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.services.volume.region import Region
@@ -89,7 +89,7 @@ class Watched:
 class Noting:
     """A builder that notes what it builds, and what may happen in between."""
 
-    def __init__(self, builder: Builder, before: Callable[[Any], None] | None = None) -> None:
+    def __init__(self, builder: LevelBuilder, before: Callable[[Any], None] | None = None) -> None:
         self._builder = builder
         self._before = before or (lambda root: None)
         self.roots: list[Any] = []
@@ -108,7 +108,7 @@ class Process:
     volume: VolumeService
     labels: LabelService
     marks: PropagationMarks
-    propagation: Propagation
+    propagation: PropagationService
     builder: Noting
 
 
@@ -162,7 +162,7 @@ class PropagationWorld:
         index = LabelIndex(table)
         painter = LabelPainter(objects, index, executor, options)
         builder = Noting(PyramidBuilder(objects, painter, options), before_build)
-        propagation = Propagation(
+        propagation = PropagationService(
             PropagationStores(table, objects, queue),
             catalog,
             marks,

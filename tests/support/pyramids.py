@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ndlambda.model.catalog import Channel, Dataset
-from ndlambda.services.propagation.builder import Built, Node, PyramidBuilder
+from ndlambda.services.propagation.builder import Built, PyramidBuilder, PyramidNode
 from ndlambda.services.volume.occupancy import stored_codes
 from ndlambda.services.volume.region import Region
 from ndlambda.space.ancestry import Ancestry, has_neariso
@@ -150,7 +150,7 @@ def build_all(
 
 def plan(
     objects: ObjectStore, dataset: Dataset, channel: Channel, depth: int
-) -> Iterator[tuple[Node, int]]:
+) -> Iterator[tuple[PyramidNode, int]]:
     """Give the roots, and how deep each is built, from what is stored when their turn comes."""
     ancestry = Ancestry(dataset.pyramid, channel.cuboids_per_axis)
     source = channel.resolution
@@ -163,18 +163,18 @@ def plan(
             codes = np.fromiter(stored_codes(objects, channel, region, 0), np.uint64)
             roots.update(ancestry.roots(resolution, codes, below).tolist())
         source += deep
-        yield from ((Node(source, 0, code), deep) for code in sorted(roots))
+        yield from ((PyramidNode(source, 0, code), deep) for code in sorted(roots))
     for resolution in range(channel.resolution + 1, dataset.scalinglevels + 1):
         yield from _neariso_nodes(objects, dataset, channel, resolution)
 
 
 def _neariso_nodes(
     objects: ObjectStore, dataset: Dataset, channel: Channel, resolution: int
-) -> Iterable[tuple[Node, int]]:
+) -> Iterable[tuple[PyramidNode, int]]:
     ancestry = Ancestry(dataset.pyramid, channel.cuboids_per_axis)
     if not has_neariso(dataset.pyramid.level(resolution)):
         return []
     below = stored_codes(objects, channel, region_of(dataset, resolution - 1), 0)
     there = stored_codes(objects, channel, region_of(dataset, resolution, neariso=True), 0)
     parents = {ancestry.neariso_parent(resolution - 1, code) for code in below} | set(there)
-    return [(Node(resolution, 0, code, True), 1) for code in sorted(parents - {None})]
+    return [(PyramidNode(resolution, 0, code, True), 1) for code in sorted(parents - {None})]

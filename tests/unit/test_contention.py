@@ -61,13 +61,13 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def set_password(table: Contended) -> None:
-    users.Users(table._table, b"secret").create_user("ann")
-    users.Users(table, b"secret").set_password("ann", "pass1word")
+    users.UserService(table._table, b"secret").create_user("ann")
+    users.UserService(table, b"secret").set_password("ann", "pass1word")
 
 
 def issue_key(table: Contended) -> None:
-    users.Users(table._table, b"secret").create_user("ann")
-    users.Users(table, b"secret").issue_key("ann")
+    users.UserService(table._table, b"secret").create_user("ann")
+    users.UserService(table, b"secret").issue_key("ann")
 
 
 def change_job(table: Contended) -> None:
@@ -98,7 +98,7 @@ def test_attempts_end_in_contention_after_pauses_between_them(
 def test_an_attempt_to_take_back_a_try_gives_up_without_an_error(
     table: Contended, pauses: list[float]
 ):
-    noted = tries.Tries(table, "p", 1, lambda: 0.0)
+    noted = tries.Attempts(table, "p", 1, lambda: 0.0)
     with noted.trying(number=3, attempt=2):
         pass
     assert table.writes == 8

@@ -4,7 +4,7 @@ import click
 
 from ndlambda.cli import params
 from ndlambda.cli.catalog import resources
-from ndlambda.cli.connection import Connection, pass_connection
+from ndlambda.cli.connection import ServerOptions, pass_connection
 from ndlambda.cli.output import json_option
 from ndlambda.model.dtypes import ChannelType, DataType
 
@@ -30,7 +30,7 @@ def channel() -> None:
 @params.path_argument("dataset", "project")
 @json_option
 @pass_connection
-def list_(connection: Connection, path: _Path, as_json: bool) -> None:
+def list_(connection: ServerOptions, path: _Path, as_json: bool) -> None:
     """List the channels of a project."""
     found = connection.client().channels(*path).list()
     resources.list_things(found, _COLUMNS, as_json=as_json)
@@ -73,7 +73,7 @@ def list_(connection: Connection, path: _Path, as_json: bool) -> None:
 @resources.description_option
 @pass_connection
 def create(
-    connection: Connection,
+    connection: ServerOptions,
     path: _Path,
     *,
     channel_type: str,

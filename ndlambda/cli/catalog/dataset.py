@@ -4,7 +4,7 @@ import click
 
 from ndlambda.cli import params
 from ndlambda.cli.catalog import resources
-from ndlambda.cli.connection import Connection, pass_connection
+from ndlambda.cli.connection import ServerOptions, pass_connection
 from ndlambda.cli.output import json_option
 from ndlambda.space.pyramid import Scaling
 
@@ -21,7 +21,7 @@ def dataset() -> None:
 @dataset.command("list")
 @json_option
 @pass_connection
-def list_(connection: Connection, as_json: bool) -> None:
+def list_(connection: ServerOptions, as_json: bool) -> None:
     """List the datasets that you may see."""
     resources.list_things(connection.client().datasets.list(), _COLUMNS, as_json=as_json)
 
@@ -69,7 +69,7 @@ def list_(connection: Connection, as_json: bool) -> None:
 @resources.description_option
 @pass_connection
 def create(
-    connection: Connection,
+    connection: ServerOptions,
     path: _Path,
     *,
     size: tuple[int, int, int],

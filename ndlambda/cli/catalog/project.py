@@ -4,7 +4,7 @@ import click
 
 from ndlambda.cli import params
 from ndlambda.cli.catalog import resources
-from ndlambda.cli.connection import Connection, pass_connection
+from ndlambda.cli.connection import ServerOptions, pass_connection
 from ndlambda.cli.output import json_option
 
 _COLUMNS = ("project_name", "dataset", "public", "project_description")
@@ -21,7 +21,7 @@ def project() -> None:
 @params.path_argument("dataset")
 @json_option
 @pass_connection
-def list_(connection: Connection, path: _Path, as_json: bool) -> None:
+def list_(connection: ServerOptions, path: _Path, as_json: bool) -> None:
     """List the projects of a dataset."""
     found = connection.client().projects(path[0]).list()
     resources.list_things(found, _COLUMNS, as_json=as_json)
@@ -32,7 +32,7 @@ def list_(connection: Connection, path: _Path, as_json: bool) -> None:
 @resources.public_option
 @resources.description_option
 @pass_connection
-def create(connection: Connection, path: _Path, public: bool, description: str) -> None:
+def create(connection: ServerOptions, path: _Path, public: bool, description: str) -> None:
     """Make a project; no error if an identical one exists.
 
     \b

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ndlambda.cli.connection import Connection, pass_connection
+from ndlambda.cli.connection import ServerOptions, pass_connection
 from ndlambda.cli.output import json_option, print_fields, print_json, print_table
 from ndlambda.cli.params import Decorator
 from ndlambda.client import Client
@@ -53,7 +53,7 @@ def add_show(group: click.Group, kind: str, path_argument: Decorator) -> None:
     @path_argument
     @json_option
     @pass_connection
-    def show(connection: Connection, path: Sequence[str], as_json: bool) -> None:
+    def show(connection: ServerOptions, path: Sequence[str], as_json: bool) -> None:
         found = collection_of(connection.client(), kind, path[:-1]).get(path[-1])
         if as_json:
             print_json(found)
@@ -68,7 +68,7 @@ def add_delete(group: click.Group, kind: str, path_argument: Decorator, conseque
     @path_argument
     @yes_option
     @pass_connection
-    def delete(connection: Connection, path: Sequence[str], yes: bool) -> None:
+    def delete(connection: ServerOptions, path: Sequence[str], yes: bool) -> None:
         collection = collection_of(connection.client(), kind, path[:-1])
         collection.get(path[-1])  # a wrong name is told before anybody is asked
         if not yes:

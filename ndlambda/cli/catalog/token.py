@@ -4,7 +4,7 @@ import click
 
 from ndlambda.cli import params
 from ndlambda.cli.catalog import resources
-from ndlambda.cli.connection import Connection, pass_connection
+from ndlambda.cli.connection import ServerOptions, pass_connection
 from ndlambda.cli.output import json_option
 
 _COLUMNS = ("token_name", "dataset", "project", "public")
@@ -21,7 +21,7 @@ def token() -> None:
 @params.path_argument("dataset", "project", required=False)
 @json_option
 @pass_connection
-def list_(connection: Connection, path: _Path | None, as_json: bool) -> None:
+def list_(connection: ServerOptions, path: _Path | None, as_json: bool) -> None:
     """List the tokens of a project, or all that you may use."""
     client = connection.client()
     found = client.list_tokens() if path is None else client.tokens(*path).list()
@@ -33,7 +33,7 @@ def list_(connection: Connection, path: _Path | None, as_json: bool) -> None:
 @resources.public_option
 @resources.description_option
 @pass_connection
-def create(connection: Connection, path: _Path, public: bool, description: str) -> None:
+def create(connection: ServerOptions, path: _Path, public: bool, description: str) -> None:
     """Make a token; its name is unique over the whole server.
 
     \b

@@ -3,7 +3,7 @@
 import click
 
 from ndlambda.cli.catalog.resources import list_things, yes_option
-from ndlambda.cli.connection import Connection, pass_connection
+from ndlambda.cli.connection import ServerOptions, pass_connection
 from ndlambda.cli.output import json_option, print_json
 
 _COLUMNS = ("name", "id", "superuser", "revocations")
@@ -17,7 +17,7 @@ def user() -> None:
 @user.command("list")
 @json_option
 @pass_connection
-def list_(connection: Connection, as_json: bool) -> None:
+def list_(connection: ServerOptions, as_json: bool) -> None:
     """List the users."""
     list_things(connection.client().users.list(), _COLUMNS, as_json=as_json)
 
@@ -29,7 +29,7 @@ def list_(connection: Connection, as_json: bool) -> None:
 @json_option
 @pass_connection
 def add(
-    connection: Connection, name: str, superuser: bool, ask_password: bool, as_json: bool
+    connection: ServerOptions, name: str, superuser: bool, ask_password: bool, as_json: bool
 ) -> None:
     """Make a user and print the API key, which cannot be shown again.
 
@@ -48,7 +48,7 @@ def add(
 @user.command()
 @click.argument("name")
 @pass_connection
-def key(connection: Connection, name: str) -> None:
+def key(connection: ServerOptions, name: str) -> None:
     """Give a user one more key and print it, for one that was lost or revoked.
 
     The other keys go on to work; revoke them first if they are in wrong hands.
@@ -68,7 +68,7 @@ def _tell_key(name: str, text: str) -> None:
 @user.command()
 @click.argument("name")
 @pass_connection
-def passwd(connection: Connection, name: str) -> None:
+def passwd(connection: ServerOptions, name: str) -> None:
     """Give a user another password, of letters and digits; the keys stay as they are.
 
     \b
@@ -88,7 +88,7 @@ def _ask_password() -> str:
 @click.argument("name")
 @yes_option
 @pass_connection
-def revoke(connection: Connection, name: str, yes: bool) -> None:
+def revoke(connection: ServerOptions, name: str, yes: bool) -> None:
     """Make all keys of a user worthless at once."""
     if not yes:
         click.confirm(f"Revoke all keys of {name}?", abort=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ndlambda.cli import params
 from ndlambda.cli.catalog import resources
-from ndlambda.cli.connection import Connection, pass_connection
+from ndlambda.cli.connection import ServerOptions, pass_connection
 from ndlambda.cli.output import json_option, print_fields, print_json
 from ndlambda.client import Annotations
 from ndlambda.client.annotation.bodies import Where
@@ -44,7 +44,7 @@ _pairs = click.option(
 _ids = click.argument("ids", metavar="ID...", type=click.IntRange(min=1), nargs=-1, required=True)
 
 
-def _open(connection: Connection, path: _Path) -> Annotations:
+def _open(connection: ServerOptions, path: _Path) -> Annotations:
     token, channel = path
     return connection.client().annotations(token, channel)
 
@@ -69,7 +69,7 @@ def annotation() -> None:
 @json_option
 @pass_connection
 def list_(
-    connection: Connection,
+    connection: ServerOptions,
     path: _Path,
     *,
     of_type: str | None,
@@ -112,7 +112,7 @@ def list_(
 @_id
 @json_option
 @pass_connection
-def show(connection: Connection, path: _Path, annotation_id: int, as_json: bool) -> None:
+def show(connection: ServerOptions, path: _Path, annotation_id: int, as_json: bool) -> None:
     """Show all fields of an object."""
     found = _open(connection, path).get(annotation_id)
     if as_json:
@@ -143,7 +143,7 @@ def show(connection: Connection, path: _Path, annotation_id: int, as_json: bool)
 @_pairs
 @pass_connection
 def create(
-    connection: Connection,
+    connection: ServerOptions,
     path: _Path,
     of_type: str,
     annotation_id: int | None,
@@ -174,7 +174,7 @@ def create(
 @click.option("--if-version", type=int, help="Do so only if it still has this version.")
 @pass_connection
 def set_(
-    connection: Connection,
+    connection: ServerOptions,
     path: _Path,
     annotation_id: int,
     *,
@@ -205,7 +205,7 @@ def set_(
 @_ids
 @resources.yes_option
 @pass_connection
-def delete(connection: Connection, path: _Path, ids: Sequence[int], yes: bool) -> None:
+def delete(connection: ServerOptions, path: _Path, ids: Sequence[int], yes: bool) -> None:
     """Delete objects with their voxels; no error for those that are not there."""
     objects = _open(connection, path)
     if not yes:
@@ -224,7 +224,7 @@ def delete(connection: Connection, path: _Path, ids: Sequence[int], yes: bool) -
 @json_option
 @pass_connection
 def ids(
-    connection: Connection, path: _Path, box: Box | None, resolution: int, as_json: bool
+    connection: ServerOptions, path: _Path, box: Box | None, resolution: int, as_json: bool
 ) -> None:
     """List the labels in a box of voxels, whether or not there are objects of them."""
     found = _open(connection, path).ids(box, resolution=resolution)
@@ -239,7 +239,7 @@ def ids(
 @json_option
 @pass_connection
 def box(
-    connection: Connection,
+    connection: ServerOptions,
     path: _Path,
     annotation_id: int,
     resolution: int,
@@ -269,7 +269,7 @@ def box(
 )
 @pass_connection
 def voxels(
-    connection: Connection, path: _Path, annotation_id: int, resolution: int, output: Path
+    connection: ServerOptions, path: _Path, annotation_id: int, resolution: int, output: Path
 ) -> None:
     """Fetch the voxels of an object: columns x, y, z in dataset coordinates.
 
@@ -294,7 +294,7 @@ def voxels(
 @params.box_option("Relabel in this box only, and keep the objects.")
 @pass_connection
 def merge(
-    connection: Connection,
+    connection: ServerOptions,
     path: _Path,
     ids: Sequence[int],
     resolution: int | None,
@@ -315,7 +315,7 @@ def merge(
 @click.argument("count", type=click.IntRange(min=1))
 @json_option
 @pass_connection
-def reserve(connection: Connection, path: _Path, count: int, as_json: bool) -> None:
+def reserve(connection: ServerOptions, path: _Path, count: int, as_json: bool) -> None:
     """Reserve ids in a row that nobody else gets, and print the first and the last."""
     found = _open(connection, path).reserve(count)
     if as_json:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from ndlambda.cli import params
-from ndlambda.cli.connection import Connection, pass_connection
+from ndlambda.cli.connection import ServerOptions, pass_connection
 from ndlambda.space.box import Box
 from ndlambda.wire import export
 
@@ -33,7 +33,7 @@ from ndlambda.wire import export
 )
 @pass_connection
 def get(
-    connection: Connection,
+    connection: ServerOptions,
     *,
     token: str,
     channel: str,

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from ndlambda.cli import params
-from ndlambda.cli.connection import Connection, pass_connection
+from ndlambda.cli.connection import ServerOptions, pass_connection
 from ndlambda.cli.output import write_file
 from ndlambda.space.box import Box
 from ndlambda.wire.graph import formats
@@ -39,7 +39,7 @@ from ndlambda.wire.graph import formats
 )
 @pass_connection
 def graph(
-    connection: Connection,
+    connection: ServerOptions,
     *,
     token: str,
     channel: str,

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from ndlambda.cli.connection import Connection, pass_connection
+from ndlambda.cli.connection import ServerOptions, pass_connection
 from ndlambda.cli.output import json_option, print_json, print_table
 
 
@@ -12,7 +12,7 @@ from ndlambda.cli.output import json_option, print_json, print_table
 @click.argument("token")
 @json_option
 @pass_connection
-def info(connection: Connection, token: str, as_json: bool) -> None:
+def info(connection: ServerOptions, token: str, as_json: bool) -> None:
     """Show the resolutions and channels that a token leads to.
 
     \b

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ndlambda.cli.connection import Connection, pass_connection
+from ndlambda.cli.connection import ServerOptions, pass_connection
 from ndlambda.cli.output import json_option, print_json
 from ndlambda.errors import InvalidStateError
 
@@ -29,7 +29,7 @@ _INTERVAL_S = 1.0
 @json_option
 @pass_connection
 def propagate(
-    connection: Connection,
+    connection: ServerOptions,
     token: str,
     channel: str,
     *,

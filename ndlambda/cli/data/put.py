@@ -6,7 +6,7 @@ from typing import Any, Final
 import click
 
 from ingest_queue.sources import open_source
-from ndlambda.cli.connection import Connection, pass_connection
+from ndlambda.cli.connection import ServerOptions, pass_connection
 from ndlambda.cli.data.creation import create_missing
 from ndlambda.cli.data.stack_options import (
     check_creation,
@@ -15,7 +15,7 @@ from ndlambda.cli.data.stack_options import (
     target_of,
     target_options,
 )
-from ndlambda.cli.data.upload import Upload
+from ndlambda.cli.data.upload import StackUpload
 from ndlambda.client import WriteReport
 
 _MB: Final = 1_000_000
@@ -34,7 +34,7 @@ _MB: Final = 1_000_000
 )
 @pass_connection
 def put(
-    connection: Connection, /, location: str, *, create: bool, slab_mb: int, **options: Any
+    connection: ServerOptions, /, location: str, *, create: bool, slab_mb: int, **options: Any
 ) -> None:
     """Store an image stack in a channel.
 
@@ -59,7 +59,7 @@ def put(
     volume = client.volume(wanted.token, wanted.channel, wanted.resolution)
     start_time = volume.times[0] if wanted.start_time is None else wanted.start_time
     corner = wanted.corner_xyz or volume.box.start_xyz
-    upload = Upload(source, volume, corner, start_time, slab_mb * _MB)
+    upload = StackUpload(source, volume, corner, start_time, slab_mb * _MB)
     begin = time.perf_counter()
     report = volume.write_pieces(
         upload.pieces(), upload.voxels, progress=True, skip_stored=not fresh
@@ -67,7 +67,7 @@ def put(
     click.echo(_summary(upload, report, time.perf_counter() - begin))
 
 
-def _summary(upload: Upload, report: WriteReport, seconds: float) -> str:
+def _summary(upload: StackUpload, report: WriteReport, seconds: float) -> str:
     megabytes = report.voxels * upload.volume.dtype.itemsize / _MB
     x, y, z = upload.corner_xyz
     return (

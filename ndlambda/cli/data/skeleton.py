@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ndlambda.cli.connection import Connection, pass_connection
+from ndlambda.cli.connection import ServerOptions, pass_connection
 from ndlambda.cli.output import write_file
 from ndlambda.errors import MalformedBodyError
 
@@ -19,7 +19,7 @@ def skeleton() -> None:
 @click.option("--token", required=True, help="Token of the project.")
 @click.option("--channel", required=True, help="Annotation channel to write.")
 @pass_connection
-def put(connection: Connection, path: Path, *, token: str, channel: str) -> None:
+def put(connection: ServerOptions, path: Path, *, token: str, channel: str) -> None:
     """Store every tree of an SWC file as a new skeleton, and print their ids.
 
     Coordinates and radii are kept as they are given. Run twice, it stores two skeletons.
@@ -48,7 +48,12 @@ def put(connection: Connection, path: Path, *, token: str, channel: str) -> None
 )
 @pass_connection
 def get(
-    connection: Connection, ids: tuple[int, ...], *, token: str, channel: str, output: Path | None
+    connection: ServerOptions,
+    ids: tuple[int, ...],
+    *,
+    token: str,
+    channel: str,
+    output: Path | None,
 ) -> None:
     """Fetch skeletons by their ids, or all of a channel, as one SWC file.
 

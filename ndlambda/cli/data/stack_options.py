@@ -5,7 +5,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from ingest_queue.sources import Gaps, Options
+from ingest_queue.sources import MissingSlices, Options
 from ndlambda.cli import params
 from ndlambda.cli.data.creation import Wanted
 from ndlambda.model.fields import MAX_LEVELS
@@ -65,7 +65,7 @@ _TARGET_OPTIONS: Final = (
 _SOURCE_OPTIONS: Final = (
     click.option(
         "--gaps",
-        type=click.Choice([gaps.value for gaps in Gaps]),
+        type=click.Choice([gaps.value for gaps in MissingSlices]),
         default="error",
         show_default=True,
         help="What missing slices, tiles and cubes are: an error, zeros, or closed up (slices "
@@ -108,7 +108,7 @@ def reading_options(options: dict[str, Any]) -> Options:
     return Options(
         channel=options.pop("from_channel"),
         level=options.pop("from_level"),
-        gaps=Gaps(options.pop("gaps")),
+        gaps=MissingSlices(options.pop("gaps")),
         axes=options.pop("from_axes"),
         size_xyz=options.pop("from_size"),
     )

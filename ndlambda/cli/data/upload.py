@@ -13,7 +13,7 @@ from ndlambda.space.box import XYZ, Box
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
+class StackUpload:
     """A source with its place in a volume.
 
     Attributes

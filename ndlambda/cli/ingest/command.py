@@ -10,7 +10,7 @@ import click
 
 from ingest_queue.sources import Source, open_source
 from ingest_queue.sources.slices import SliceSource
-from ndlambda.cli.connection import Connection, pass_connection
+from ndlambda.cli.connection import ServerOptions, pass_connection
 from ndlambda.cli.data.creation import Wanted, create_missing
 from ndlambda.cli.data.stack_options import (
     check_creation,
@@ -19,10 +19,10 @@ from ndlambda.cli.data.stack_options import (
     target_of,
     target_options,
 )
-from ndlambda.cli.data.upload import Upload
+from ndlambda.cli.data.upload import StackUpload
 from ndlambda.cli.ingest.compare import compare_digests, compare_source
 from ndlambda.cli.ingest.files import send_files
-from ndlambda.cli.ingest.job import Wishes, begin, grid_of
+from ndlambda.cli.ingest.job import JobOptions, begin, grid_of
 from ndlambda.cli.ingest.plan import print_plan
 from ndlambda.cli.ingest.slabs import Memory
 from ndlambda.cli.ingest.transfer import Sent, Transfer
@@ -109,7 +109,7 @@ def ingest() -> None:
     help="With --plan: how fast the network is.",
 )
 @pass_connection
-def start(connection: Connection, /, source: str, *, create: bool, **options: Any) -> None:
+def start(connection: ServerOptions, /, source: str, *, create: bool, **options: Any) -> None:
     """Ingest a stack: any source that `ndlambda put` reads.
 
     It is cut into chunks of whole units of storage, which are sent compressed, several at once.
@@ -149,18 +149,18 @@ _HOW: Final = (
 )
 
 
-def _find_job(client: Client, source: str, upload: Upload, how: dict[str, Any]) -> Document:
+def _find_job(client: Client, source: str, upload: StackUpload, how: dict[str, Any]) -> Document:
     """Give the job that was named, ready to be mended, or that of the source."""
     if how["job_id"]:
         job = client.ingest.get(how["job_id"])
         _check_extent(job, upload)
         return _to_mend(client, job)
     mode = "slices" if how["raw_slices"] else "chunks"
-    wishes = Wishes(how["on_bad"], how["propagate"], again=how["again"], mode=mode)
+    wishes = JobOptions(how["on_bad"], how["propagate"], again=how["again"], mode=mode)
     return begin(client, source, upload, wishes)
 
 
-def _transfer(client: Client, upload: Upload, job: Document, how: dict[str, Any]) -> Transfer:
+def _transfer(client: Client, upload: StackUpload, job: Document, how: dict[str, Any]) -> Transfer:
     return Transfer(
         client,
         upload,
@@ -231,7 +231,7 @@ def _run(transfer: Transfer, how: dict[str, Any]) -> None:
 @click.argument("job_id", metavar="JOB")
 @json_option
 @pass_connection
-def status(connection: Connection, job_id: str, *, as_json: bool) -> None:
+def status(connection: ServerOptions, job_id: str, *, as_json: bool) -> None:
     """Show how far a job is."""
     job = connection.client().ingest.get(job_id)
     if as_json:
@@ -243,7 +243,7 @@ def status(connection: Connection, job_id: str, *, as_json: bool) -> None:
 @ingest.command("list")
 @json_option
 @pass_connection
-def list_jobs(connection: Connection, *, as_json: bool) -> None:
+def list_jobs(connection: ServerOptions, *, as_json: bool) -> None:
     """Show your jobs, and dropped folders that are none yet."""
     ingests = connection.client().ingest
     jobs = ingests.list()
@@ -261,7 +261,7 @@ def list_jobs(connection: Connection, *, as_json: bool) -> None:
 @ingest.command()
 @click.argument("job_id", metavar="JOB")
 @pass_connection
-def cancel(connection: Connection, job_id: str) -> None:
+def cancel(connection: ServerOptions, job_id: str) -> None:
     """Cancel a job; what is stored stays."""
     connection.client().ingest.cancel(job_id)
     click.echo(f"{job_id}: CANCELLED")
@@ -270,7 +270,7 @@ def cancel(connection: Connection, job_id: str) -> None:
 @ingest.command()
 @click.argument("job_id", metavar="JOB")
 @pass_connection
-def retry(connection: Connection, job_id: str) -> None:
+def retry(connection: ServerOptions, job_id: str) -> None:
     """Let a job that failed go on, when what it failed of is mended."""
     click.echo(f"{job_id}: {_summary(connection.client().ingest.retry(job_id))}")
 
@@ -279,7 +279,7 @@ def retry(connection: Connection, job_id: str) -> None:
 @click.argument("job_id", metavar="JOB")
 @json_option
 @pass_connection
-def errors(connection: Connection, job_id: str, *, as_json: bool) -> None:
+def errors(connection: ServerOptions, job_id: str, *, as_json: bool) -> None:
     """Show what could not be used of a job's input, and why."""
     found = connection.client().ingest.errors(job_id)
     if as_json:
@@ -294,7 +294,7 @@ def errors(connection: Connection, job_id: str, *, as_json: bool) -> None:
 @click.argument("job_id", metavar="JOB")
 @json_option
 @pass_connection
-def verify(connection: Connection, job_id: str, *, as_json: bool) -> None:
+def verify(connection: ServerOptions, job_id: str, *, as_json: bool) -> None:
     """Read a complete job's voxels again and compare them with its digests.
 
     Names every unit of storage that is not as the job left it. Exit code 1 where there is one.
@@ -309,13 +309,13 @@ def verify(connection: Connection, job_id: str, *, as_json: bool) -> None:
     click.get_current_context().exit(1 if found else 0)
 
 
-def _place(client: Client, source: Source, wanted: Wanted) -> Upload:
+def _place(client: Client, source: Source, wanted: Wanted) -> StackUpload:
     volume = client.volume(wanted.token, wanted.channel, wanted.resolution)
     start_time = volume.times[0] if wanted.start_time is None else wanted.start_time
-    return Upload(source, volume, wanted.corner_xyz or volume.box.start_xyz, start_time, 0)
+    return StackUpload(source, volume, wanted.corner_xyz or volume.box.start_xyz, start_time, 0)
 
 
-def _check_extent(job: Document, upload: Upload) -> None:
+def _check_extent(job: Document, upload: StackUpload) -> None:
     """See that a job that was named is of this channel and has the size of the source."""
     volume, extent = upload.volume, job["extent"]
     target = volume.token, volume.channel, volume.resolution

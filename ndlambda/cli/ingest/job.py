@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from ingest_queue.jobs.grid import ChunkGrid
 from ingest_queue.sources import find_place
-from ndlambda.cli.data.upload import Upload
+from ndlambda.cli.data.upload import StackUpload
 from ndlambda.client import Client
 from ndlambda.client.ingest import UNDER_WAY, Document
 from ndlambda.errors import AlreadyExistsError
@@ -26,7 +26,7 @@ _ID_BYTES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class JobOptions:
     """What a job is asked to do beside taking voxels.
 
     Attributes
@@ -43,7 +43,7 @@ class Wishes:
     mode: str = "chunks"
 
 
-def begin(client: Client, location: str, upload: Upload, wishes: Wishes) -> Document:
+def begin(client: Client, location: str, upload: StackUpload, wishes: JobOptions) -> Document:
     """Give the job that takes a source: the one that was begun, or a new one.
 
     One that was begun with other wishes keeps them. A job that was cancelled is left alone, and so
@@ -91,7 +91,7 @@ def grid_of(job: Mapping[str, Any], level_start_xyz: XYZ) -> ChunkGrid:
     return ChunkGrid(box, (t0, t1), (cx, cy, cz), oz if job["mode"] == "slices" else None)
 
 
-def _identity(location: str, upload: Upload) -> Iterator[object]:
+def _identity(location: str, upload: StackUpload) -> Iterator[object]:
     """Iterate over what tells a source from others, and from itself after a change.
 
     Of a folder this is what lies directly in it: arrays in folders of folders may have millions of

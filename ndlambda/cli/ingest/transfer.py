@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from ingest_queue.jobs.grid import ChunkGrid
-from ndlambda.cli.data.upload import Upload
+from ndlambda.cli.data.upload import StackUpload
 from ndlambda.cli.ingest.parts import Parts
 from ndlambda.cli.ingest.slabs import BadPlane, Memory, Ready, Slabs
 from ndlambda.client import Client
@@ -53,7 +53,7 @@ class Transfer:
     """
 
     client: Client
-    upload: Upload
+    upload: StackUpload
     job: Document
     grid: ChunkGrid
     memory: Memory

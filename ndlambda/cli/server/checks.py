@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from ndlambda import __version__
-from ndlambda.cli.connection import Connection
+from ndlambda.cli.connection import ServerOptions
 from ndlambda.client import RetryPolicy
 from ndlambda.errors import NDLambdaError
 
@@ -22,7 +22,7 @@ _AWS_VARIABLES: Final = ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_T
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class DoctorCheck:
     """The outcome of one check; ``remedy`` says what to do where it failed."""
 
     name: str
@@ -31,18 +31,18 @@ class Check:
     remedy: str = ""
 
 
-Checker: TypeAlias = Callable[[Connection, Mapping[str, str]], Iterator[Check]]
+Checker: TypeAlias = Callable[[ServerOptions, Mapping[str, str]], Iterator[DoctorCheck]]
 
 
-def check_python(_: Connection, __: Mapping[str, str]) -> Iterator[Check]:
+def check_python(_: ServerOptions, __: Mapping[str, str]) -> Iterator[DoctorCheck]:
     """Check the interpreter."""
     ok = sys.version_info >= _OLDEST_PYTHON
-    yield Check("python", ok, platform.python_version(), "Use Python 3.11 or later.")
+    yield DoctorCheck("python", ok, platform.python_version(), "Use Python 3.11 or later.")
 
 
-def check_libraries(_: Connection, __: Mapping[str, str]) -> Iterator[Check]:
+def check_libraries(_: ServerOptions, __: Mapping[str, str]) -> Iterator[DoctorCheck]:
     """Check that every library that the command needs is installed, as the package says."""
-    yield Check("ndlambda", True, __version__)
+    yield DoctorCheck("ndlambda", True, __version__)
     missing, found = [], []
     for name in _required_libraries():
         try:
@@ -50,7 +50,7 @@ def check_libraries(_: Connection, __: Mapping[str, str]) -> Iterator[Check]:
         except importlib.metadata.PackageNotFoundError:
             missing.append(name)
     text = f"missing: {', '.join(missing)}" if missing else ", ".join(found)
-    yield Check("libraries", not missing, text, "Run: pip install 'ndlambda[local]'")
+    yield DoctorCheck("libraries", not missing, text, "Run: pip install 'ndlambda[local]'")
 
 
 def _required_libraries() -> list[str]:
@@ -62,19 +62,19 @@ def _required_libraries() -> list[str]:
     return sorted({re.split(r"[^A-Za-z0-9_.-]", item, maxsplit=1)[0] for item in plain})
 
 
-def check_libblosc2(_: Connection, __: Mapping[str, str]) -> Iterator[Check]:
+def check_libblosc2(_: ServerOptions, __: Mapping[str, str]) -> Iterator[DoctorCheck]:
     """Check that the library that decodes parts of cuboids can be loaded."""
     from ndlambda.cuboids.libblosc2 import thread_decoder
 
     try:
         thread_decoder()
     except (NDLambdaError, OSError) as error:
-        yield Check("libblosc2", False, str(error), "Run: pip install blosc2")
+        yield DoctorCheck("libblosc2", False, str(error), "Run: pip install blosc2")
     else:
-        yield Check("libblosc2", True, "loads")
+        yield DoctorCheck("libblosc2", True, "loads")
 
 
-def check_data_folder(connection: Connection, _: Mapping[str, str]) -> Iterator[Check]:
+def check_data_folder(connection: ServerOptions, _: Mapping[str, str]) -> Iterator[DoctorCheck]:
     """Check the data folder, if one was named: writable, what is in it, who can read the key."""
     folder = connection.data
     if folder is None:
@@ -85,38 +85,38 @@ def check_data_folder(connection: Connection, _: Mapping[str, str]) -> Iterator[
             entries = sorted(entry.name for entry in folder.iterdir())
     except OSError as error:
         remedy = "Give --data the folder of `ndlambda serve`, and the right to write in it."
-        yield Check(name, ok=False, found=f"{folder}: {error.strerror}", remedy=remedy)
+        yield DoctorCheck(name, ok=False, found=f"{folder}: {error.strerror}", remedy=remedy)
         return
-    yield Check(name, ok=True, found=f"{folder}: {', '.join(entries) or 'empty'}")
+    yield DoctorCheck(name, ok=True, found=f"{folder}: {', '.join(entries) or 'empty'}")
     key = folder / "admin.key"
     if key.exists():
         mode = key.stat().st_mode & 0o777
         private = os.name != "posix" or mode & 0o077 == 0
-        yield Check("admin key", private, f"mode {mode:o}", f"Run: chmod 600 {key}")
+        yield DoctorCheck("admin key", private, f"mode {mode:o}", f"Run: chmod 600 {key}")
 
 
-def check_server(connection: Connection, _: Mapping[str, str]) -> Iterator[Check]:
+def check_server(connection: ServerOptions, _: Mapping[str, str]) -> Iterator[DoctorCheck]:
     """Check that the server answers and takes the key."""
     try:
         client = connection.client(_ONCE)
         version = client.healthz().get("version", "unknown")
     except NDLambdaError as error:
         remedy = "Start it with `ndlambda serve`, or give --url."
-        yield Check("server", ok=False, found=error.message, remedy=remedy)
+        yield DoctorCheck("server", ok=False, found=error.message, remedy=remedy)
         return
-    yield Check("server", ok=True, found=f"{client.url} runs ndlambda {version}")
+    yield DoctorCheck("server", ok=True, found=f"{client.url} runs ndlambda {version}")
     try:
         user, superuser = client.server.get("user"), client.server.get("superuser")
     except NDLambdaError as error:
         remedy = "Ask a superuser for `ndlambda user add`, or give --data."
-        yield Check("key", ok=False, found=error.message, remedy=remedy)
+        yield DoctorCheck("key", ok=False, found=error.message, remedy=remedy)
         return
     role = "superuser" if superuser else "user"
     text = f"{role} {user}" if connection.find_key() else "no key given: public data only"
-    yield Check("key", ok=True, found=text)
+    yield DoctorCheck("key", ok=True, found=text)
 
 
-def check_aws(_: Connection, environ: Mapping[str, str]) -> Iterator[Check]:
+def check_aws(_: ServerOptions, environ: Mapping[str, str]) -> Iterator[DoctorCheck]:
     """Tell where AWS credentials would come from; a laptop needs none."""
     sources = [name for name in _AWS_VARIABLES if environ.get(name)]
     home = Path(environ.get("HOME", "~")).expanduser()
@@ -124,7 +124,7 @@ def check_aws(_: Connection, environ: Mapping[str, str]) -> Iterator[Check]:
     if shared.is_file():
         sources.append(str(shared))
     text = ", ".join(sources) or "none (needed on AWS only)"
-    yield Check("AWS credentials", ok=True, found=text)
+    yield DoctorCheck("AWS credentials", ok=True, found=text)
 
 
 CHECKERS: Final[tuple[Checker, ...]] = (

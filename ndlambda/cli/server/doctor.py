@@ -4,7 +4,7 @@ import os
 
 import click
 
-from ndlambda.cli.connection import Connection, pass_connection
+from ndlambda.cli.connection import ServerOptions, pass_connection
 from ndlambda.cli.output import json_option, print_json, print_table
 from ndlambda.cli.server.checks import CHECKERS
 
@@ -13,7 +13,7 @@ from ndlambda.cli.server.checks import CHECKERS
 @json_option
 @click.pass_context
 @pass_connection
-def doctor(connection: Connection, ctx: click.Context, as_json: bool) -> None:
+def doctor(connection: ServerOptions, ctx: click.Context, as_json: bool) -> None:
     """Check installation, data folder, server, key and AWS credentials.
 
     Exits with 1 if something fails; the last column says what to do.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ndlambda.cli.connection import Connection, pass_connection
+from ndlambda.cli.connection import ServerOptions, pass_connection
 
 
 @click.command()
@@ -39,7 +39,7 @@ from ndlambda.cli.connection import Connection, pass_connection
 )
 @pass_connection
 def serve(
-    connection: Connection, data: Path | None, port: int, host: str, moto: bool, threads: int
+    connection: ServerOptions, data: Path | None, port: int, host: str, moto: bool, threads: int
 ) -> None:
     """Serve volumes from a folder until Ctrl-C or SIGTERM.
 

@@ -19,7 +19,7 @@ from ndlambda.space.box import Box
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class VoxelSource:
     """Where a volume comes from: session, token and its info document.
 
     ``max_body_bytes`` is the longest body that the server takes in a request, None for any.
@@ -51,7 +51,7 @@ class Volume:
     """
 
     def __init__(
-        self, source: Source, channel: str, resolution: int = 0, time: int | None = None
+        self, source: VoxelSource, channel: str, resolution: int = 0, time: int | None = None
     ) -> None:
         self._source = source
         self.channel = channel

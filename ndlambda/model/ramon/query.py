@@ -78,7 +78,7 @@ class Predicate:
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class ObjectQuery:
     """Predicates that must all hold, and the most ids to give (None: all).
 
     Raises
@@ -131,7 +131,7 @@ def equals(key: str, word: str) -> Predicate:
     return Predicate(key, "=", value)
 
 
-def parse_query(words: Sequence[str]) -> Query:
+def parse_query(words: Sequence[str]) -> ObjectQuery:
     """Read the words of a query's path: ``type/4/confidence/lt/0.5/mykey/myvalue/limit/10``.
 
     Keys are those of the flat JSON (``seg_neuron``), or ``type``, ``status``, ``confidence``,
@@ -155,7 +155,7 @@ def parse_query(words: Sequence[str]) -> Query:
             predicates.append(_confidence(given))
         else:
             predicates.append(equals(_SHORT.get(word, word), _next(given, word)))
-    return Query(tuple(predicates), limit)
+    return ObjectQuery(tuple(predicates), limit)
 
 
 def _next(given: Iterator[str], behind: str) -> str:

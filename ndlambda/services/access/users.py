@@ -65,7 +65,7 @@ def _new_key() -> str:
     return secrets.token_hex(32)
 
 
-class Users:
+class UserService:
     """Who may show which key.
 
     Parameters

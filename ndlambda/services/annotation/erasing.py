@@ -10,8 +10,8 @@ from typing import Final
 from ndlambda.errors import WriteContentionError
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.services.catalog.deletion_jobs import EraseJob, EraseJobs, EraseKind, object_job_id
-from ndlambda.services.catalog.rows import Finder
-from ndlambda.services.labels.index import LabelIndex, Scope
+from ndlambda.services.catalog.rows import CatalogRows
+from ndlambda.services.labels.index import LabelIndex, LabelLayer
 from ndlambda.services.labels.layer import LabelVolume
 from ndlambda.services.labels.service import LabelService
 from ndlambda.stores.ports import Delete, Put
@@ -36,7 +36,7 @@ class ObjectErasure:
     """
 
     def __init__(
-        self, finder: Finder, index: LabelIndex, labels: LabelService, jobs: EraseJobs
+        self, finder: CatalogRows, index: LabelIndex, labels: LabelService, jobs: EraseJobs
     ) -> None:
         self._finder = finder
         self._index = index
@@ -94,8 +94,8 @@ def is_large(
     resolution: int | None = None,
 ) -> bool:
     """Tell whether labels are in more supercuboids (of one resolution) than a request changes."""
-    volumes: dict[Scope, LabelVolume] = {}
-    found: set[tuple[Scope, int]] = set()
+    volumes: dict[LabelLayer, LabelVolume] = {}
+    found: set[tuple[LabelLayer, int]] = set()
     for label in labels:
         for page in index.entries(channel.uid, label):
             for entry in page:

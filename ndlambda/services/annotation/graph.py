@@ -5,7 +5,7 @@ from typing import Final, Protocol
 
 from ndlambda.errors import PayloadTooLargeError
 from ndlambda.model.catalog import Channel, Dataset
-from ndlambda.model.ramon import Predicate, Query, RamonType, Synapse
+from ndlambda.model.ramon import ObjectQuery, Predicate, RamonType, Synapse
 from ndlambda.model.ramon.fields import TYPE_KEY
 from ndlambda.services.labels.layer import check_annotation
 from ndlambda.services.ramon.service import Ramon
@@ -15,7 +15,7 @@ from ndlambda.wire.graph.contract import Connection, SynapseGraph
 MOST_CONNECTIONS: Final = 1 << 18
 """Edges, and synapses that are none, of one graph."""
 
-_SYNAPSES: Final = Query((Predicate(TYPE_KEY, "=", int(RamonType.SYNAPSE)),))
+_SYNAPSES: Final = ObjectQuery((Predicate(TYPE_KEY, "=", int(RamonType.SYNAPSE)),))
 
 
 class RegionLabels(Protocol):
@@ -26,7 +26,7 @@ class RegionLabels(Protocol):
         ...
 
 
-class SynapseGraphs:
+class GraphService:
     """Makes graphs.
 
     Parameters

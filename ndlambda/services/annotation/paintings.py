@@ -24,7 +24,7 @@ from ndlambda.services.labels.layer import LabelVolume
 from ndlambda.services.labels.service import LabelService
 from ndlambda.services.volume.region import Region
 from ndlambda.services.volume.service import VolumeService
-from ndlambda.services.volume.touched import Touched
+from ndlambda.services.volume.touched import TouchedSupercuboids
 from ndlambda.space.box import XYZ, Box
 from ndlambda.space.morton import AXIS_LIMIT
 from ndlambda.wire.ramon.contract import AnnotationVoxels
@@ -56,7 +56,7 @@ class Painting(Protocol):
         """Give the voxels: zero-based, shape (n, 3), columns x, y, z."""
         ...
 
-    def touched(self) -> Iterator[Touched]:
+    def touched(self) -> Iterator[TouchedSupercuboids]:
         """Iterate over the supercuboids that painting changes; some may come again."""
         ...
 
@@ -86,11 +86,13 @@ class PointPainting:
         """Give the voxels: zero-based, shape (n, 3), columns x, y, z."""
         return self._points(0, self.count)
 
-    def touched(self) -> Iterator[Touched]:
+    def touched(self) -> Iterator[TouchedSupercuboids]:
         """Iterate over the supercuboids that painting changes; some may come again."""
         volume = self.volume
         for some in self._pieces():
-            yield from Touched.by_points(volume.channel, volume.level, volume.time_point, some)
+            yield from TouchedSupercuboids.by_points(
+                volume.channel, volume.level, volume.time_point, some
+            )
 
     def check(self) -> None:
         """Make sure that the voxels can be painted; they may lie outside the image, as in ndstore.
@@ -169,9 +171,9 @@ class BlockPainting:
         points: NDArray[np.int64] = np.argwhere(self.mask_zyx)[:, ::-1] + self.box.start_xyz
         return points
 
-    def touched(self) -> Iterator[Touched]:
+    def touched(self) -> Iterator[TouchedSupercuboids]:
         """Iterate over the supercuboids that painting changes, zeros between voxels included."""
-        return Touched.by_region(self.volume.channel, self.region(self.box))
+        return TouchedSupercuboids.by_region(self.volume.channel, self.region(self.box))
 
     def paint(self, labels: LabelService, label: int, discipline: Discipline) -> None:
         """Paint the voxels. May be repeated."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from ndlambda.errors import InvalidArgumentError, PayloadTooLargeError
 from ndlambda.model.catalog import Channel, Dataset
-from ndlambda.model.ramon import Query, RamonType
+from ndlambda.model.ramon import ObjectQuery, RamonType
 from ndlambda.services.annotation.options import (
     Cuboids,
     NoData,
@@ -26,7 +26,7 @@ from ndlambda.services.labels.layer import LabelVolume, check_annotation
 from ndlambda.services.labels.reader import LabelledPoints
 from ndlambda.services.labels.service import LabelService
 from ndlambda.services.labels.shapes import Admit
-from ndlambda.services.labels.zoom import Shown, zoomed_level
+from ndlambda.services.labels.zoom import LabelView, zoomed_level
 from ndlambda.services.ramon.service import Ramon
 from ndlambda.services.volume.region import Region
 from ndlambda.services.volume.service import VolumeService
@@ -113,7 +113,7 @@ class AnnotationReader:
             case _:
                 assert_never(wanted)
         level = dataset.pyramid.level(resolution)
-        return add(Shown.of(dataset, channel, level, channel.default_time), items)
+        return add(LabelView.of(dataset, channel, level, channel.default_time), items)
 
     def label_at(
         self,
@@ -168,12 +168,12 @@ class AnnotationReader:
         self._check_region(dataset, channel, region)
         found = set[int]()
         for volume in volumes:
-            shown = Shown.of(dataset, channel, region.level, volume.time_point)
+            shown = LabelView.of(dataset, channel, region.level, volume.time_point)
             found |= self._shapes.labels_in(shown, region.box)
         return sorted(found)
 
     def query(
-        self, dataset: Dataset, channel: Channel, query: Query, region: Region | None = None
+        self, dataset: Dataset, channel: Channel, query: ObjectQuery, region: Region | None = None
     ) -> list[int]:
         """Give the ids of objects for which all predicates hold, ascending.
 
@@ -199,7 +199,7 @@ class AnnotationReader:
         with self._volume.budget.hold(region.voxels * channel.dtype.itemsize):
             return self._labels.read.exceptions_in(channel, region)
 
-    def _with_voxels(self, shown: Shown, items: Sequence[RamonItem]) -> list[RamonItem]:
+    def _with_voxels(self, shown: LabelView, items: Sequence[RamonItem]) -> list[RamonItem]:
         level = shown.volume.level
         offset = np.array(level.offset_xyz, np.uint32)
         with self._volume.budget.hold_growing() as take:
@@ -212,7 +212,7 @@ class AnnotationReader:
                 found.append(replace(item, data=data))
             return found
 
-    def _with_boxes(self, shown: Shown, items: Sequence[RamonItem]) -> list[RamonItem]:
+    def _with_boxes(self, shown: LabelView, items: Sequence[RamonItem]) -> list[RamonItem]:
         level = shown.volume.level
         found: list[RamonItem] = []
         for item in items:
@@ -224,7 +224,7 @@ class AnnotationReader:
             found.append(replace(item, box=bounds))
         return found
 
-    def _with_tight_cutouts(self, shown: Shown, items: Sequence[RamonItem]) -> list[RamonItem]:
+    def _with_tight_cutouts(self, shown: LabelView, items: Sequence[RamonItem]) -> list[RamonItem]:
         edges = shown.volume.level.cuboid_xyz
         tight = (self._shapes.bounding_box(shown, _labels_of(item)) for item in items)
         boxes = [None if box is None else _outward(box, edges) for box in tight]
@@ -238,10 +238,10 @@ class AnnotationReader:
         if region.neariso or region.times[1] - region.times[0] > 1:
             raise InvalidArgumentError("Objects are cut out of a plain level at one time point.")
         self._check_region(dataset, channel, region, len(items))
-        shown = Shown.of(dataset, channel, region.level, region.times[0])
+        shown = LabelView.of(dataset, channel, region.level, region.times[0])
         return self._drawn(shown, items, [region.box] * len(items))
 
-    def _with_cuboids(self, shown: Shown, items: Sequence[RamonItem]) -> list[RamonItem]:
+    def _with_cuboids(self, shown: LabelView, items: Sequence[RamonItem]) -> list[RamonItem]:
         volume = shown.volume
         itemsize = volume.channel.dtype.itemsize
         with self._volume.budget.hold_growing() as take:
@@ -255,7 +255,7 @@ class AnnotationReader:
             return found
 
     def _drawn(
-        self, shown: Shown, items: Sequence[RamonItem], boxes: Sequence[Box | None]
+        self, shown: LabelView, items: Sequence[RamonItem], boxes: Sequence[Box | None]
     ) -> list[RamonItem]:
         """Give objects as blocks of checked boxes; without a block where there is no box."""
         level, dtype = shown.volume.level, shown.volume.channel.dtype

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ndlambda.model.catalog import Channel, Dataset
-from ndlambda.model.ramon import Query
+from ndlambda.model.ramon import ObjectQuery
 from ndlambda.services.annotation.merger import AnnotationMerger
 from ndlambda.services.annotation.options import Wanted, WriteMode
 from ndlambda.services.annotation.reader import AnnotationReader
@@ -21,7 +21,7 @@ from ndlambda.wire.ramon.contract import RamonItem
 
 
 @dataclass(frozen=True, slots=True)
-class Annotations:
+class AnnotationService:
     """What is done with objects and their voxels together; fields alone are in ``Ramon``.
 
     Parameters
@@ -233,7 +233,7 @@ class Annotations:
         return self.reader.labels_in(dataset, channel, region)
 
     def query(
-        self, dataset: Dataset, channel: Channel, query: Query, region: Region | None = None
+        self, dataset: Dataset, channel: Channel, query: ObjectQuery, region: Region | None = None
     ) -> list[int]:
         """Give the ids of objects for which all predicates hold, ascending.
 

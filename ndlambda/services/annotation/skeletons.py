@@ -15,7 +15,15 @@ from ndlambda.errors import (
     PayloadTooLargeError,
 )
 from ndlambda.model.catalog import Channel
-from ndlambda.model.ramon import Annotation, Node, Predicate, Query, RamonType, Skeleton, check
+from ndlambda.model.ramon import (
+    Annotation,
+    Node,
+    ObjectQuery,
+    Predicate,
+    RamonType,
+    Skeleton,
+    check,
+)
 from ndlambda.model.ramon.fields import TYPE_KEY
 from ndlambda.services.labels.ids import LabelIds
 from ndlambda.services.labels.layer import check_annotation
@@ -31,7 +39,7 @@ _NODES_A_TASK: Final = 256
 _COMMENT: Final = "#"
 
 
-class Skeletons:
+class SkeletonService:
     """Trees, stored and read; coordinates stay as they are given.
 
     Parameters
@@ -166,7 +174,7 @@ class Skeletons:
         """Iterate over the nodes of skeletons, one skeleton at a time."""
         total = 0
         for skeleton in skeletons:
-            query = Query((Predicate("node_skeleton", "=", skeleton),))
+            query = ObjectQuery((Predicate("node_skeleton", "=", skeleton),))
             found = _limited(self._ramon.find_objects(channel, query), MOST_NODES - total)
             total += len(found)
             yield found
@@ -181,8 +189,8 @@ class Skeletons:
         return (by_skeleton.get(skeleton, []) for skeleton in skeletons)
 
 
-def _all_of(ramon_type: RamonType) -> Query:
-    return Query((Predicate(TYPE_KEY, "=", int(ramon_type)),))
+def _all_of(ramon_type: RamonType) -> ObjectQuery:
+    return ObjectQuery((Predicate(TYPE_KEY, "=", int(ramon_type)),))
 
 
 def _limited(found: Iterable[Annotation], limit: int) -> list[Node]:

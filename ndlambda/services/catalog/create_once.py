@@ -20,7 +20,7 @@ _Thing = TypeVar("_Thing", bound=Dataset | Project | Channel | Token)
 
 
 @dataclass(frozen=True, slots=True)
-class Creation(Generic[_Thing]):
+class CreateOnce(Generic[_Thing]):
     """How a thing is stored.
 
     Attributes

@@ -6,7 +6,7 @@ from ndlambda.services.catalog import keys
 from ndlambda.stores.ports import Row, Table
 
 
-class Finder:
+class CatalogRows:
     """Reads rows, each time anew."""
 
     def __init__(self, table: Table) -> None:

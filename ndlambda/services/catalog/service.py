@@ -23,10 +23,10 @@ from ndlambda.model.catalog import Channel, Dataset, Project, Token
 from ndlambda.model.fields import LONGEST_NAME
 from ndlambda.services.catalog import keys as rows
 from ndlambda.services.catalog.cascade import Cascade
-from ndlambda.services.catalog.create_once import Creation, unchanged
+from ndlambda.services.catalog.create_once import CreateOnce, unchanged
 from ndlambda.services.catalog.lists import Lists
 from ndlambda.services.catalog.project_view import ProjectView
-from ndlambda.services.catalog.rows import Finder
+from ndlambda.services.catalog.rows import CatalogRows
 from ndlambda.services.support.cache import TimedCache
 from ndlambda.services.support.retry import optimistic
 from ndlambda.stores.ports import Action, Put, Row, Table
@@ -82,7 +82,7 @@ class Catalog:
         new_uid: Callable[[], str] = _new_uid,
     ) -> None:
         self._table = table
-        self._find = Finder(table)
+        self._find = CatalogRows(table)
         self._cascade = cascade
         self._new_uid = new_uid
         self._views: TimedCache[str, ProjectView | None] = TimedCache(cache_s, _VIEWS, clock)
@@ -113,7 +113,7 @@ class Catalog:
 
         key = rows.dataset_key(dataset.name)
         with self._changing():
-            return Creation(key, dataset, rows.to_dataset, list, plan).carry_out(self._table)
+            return CreateOnce(key, dataset, rows.to_dataset, list, plan).carry_out(self._table)
 
     def get_dataset(self, name: str, *, even_deleting: bool = False) -> Dataset:
         """Give a dataset.
@@ -162,7 +162,7 @@ class Catalog:
 
         key = rows.project_key(project.name)
         with self._changing():
-            return Creation(key, project, rows.to_project, guards, plan).carry_out(self._table)
+            return CreateOnce(key, project, rows.to_project, guards, plan).carry_out(self._table)
 
     def get_project(self, name: str, *, even_deleting: bool = False) -> Project:
         """Give a project.
@@ -208,7 +208,7 @@ class Catalog:
 
         key = rows.token_key(token.name)
         with self._changing():
-            return Creation(key, token, rows.to_token, guards, plan).carry_out(self._table)
+            return CreateOnce(key, token, rows.to_token, guards, plan).carry_out(self._table)
 
     def get_token(self, name: str) -> Token:
         """Give a token.
@@ -278,7 +278,7 @@ class Catalog:
 
         key = rows.channel_key(channel.project, channel.name)
         with self._changing():
-            return Creation(key, channel, rows.to_channel, guards, plan).carry_out(self._table)
+            return CreateOnce(key, channel, rows.to_channel, guards, plan).carry_out(self._table)
 
     def get_channel(self, project: str, name: str) -> Channel:
         """Give a channel.

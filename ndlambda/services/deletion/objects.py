@@ -12,7 +12,7 @@ from ndlambda.errors import (
 from ndlambda.services.annotation.merging import ObjectMerge
 from ndlambda.services.catalog import keys
 from ndlambda.services.catalog.deletion_jobs import LONGEST_DELAY_S, EraseJob, EraseJobs, EraseKind
-from ndlambda.services.catalog.rows import Finder
+from ndlambda.services.catalog.rows import CatalogRows
 from ndlambda.services.labels.service import LabelService
 from ndlambda.services.ramon.service import Ramon
 
@@ -37,7 +37,7 @@ class ObjectWorker:
 
     def __init__(
         self,
-        finder: Finder,
+        finder: CatalogRows,
         labels: LabelService,
         ramon: Ramon,
         merges: ObjectMerge,

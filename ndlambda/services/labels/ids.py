@@ -59,7 +59,7 @@ def check_label(channel: Channel, label: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class FreeIds:
     """The ids above ``last`` and below ``end``: those that may be given."""
 
     last: int
@@ -106,7 +106,7 @@ class LabelIds:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._rooms: dict[str, Room] = {}
+        self._rooms: dict[str, FreeIds] = {}
 
     def reserve(self, channel: Channel, count: int) -> int:
         """Give the first of ``count`` consecutive ids that nobody else gets.
@@ -131,9 +131,9 @@ class LabelIds:
             f"Channel {channel.name!r} has not {count} ids left in a row.", count=count
         )
 
-    def room(self, channel: Channel) -> Room:
+    def room(self, channel: Channel) -> FreeIds:
         """Give the ids that may still be given."""
-        return Room.of(channel, self._table.get(*counter_key(channel.uid)))
+        return FreeIds.of(channel, self._table.get(*counter_key(channel.uid)))
 
     def claim(self, channel: Channel, label: int) -> None:
         """Make sure that an id which the caller chose is never given to anybody later.
@@ -150,7 +150,7 @@ class LabelIds:
         """Do as ``claim`` for the labels of voxels: the channel's dtype, any shape; 0 is none."""
         least = largest_label(channel) >> _LEAST_SHIFT
         # A room only shrinks, so what this process has seen is enough to spare the requests.
-        known = self._rooms.get(channel.uid, Room.of(channel))
+        known = self._rooms.get(channel.uid, FreeIds.of(channel))
         if known.without(labels, least) == known:
             return
         room = self.room(channel)

@@ -49,7 +49,7 @@ _LAST_BUCKET = (1 << 63 - BUCKET_BITS) - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class LabelLayer:
     """One resolution of a channel at one time point."""
 
     uid: str
@@ -58,10 +58,10 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class IndexRow:
     """One row: the cuboids of a label in one bucket, as of a version."""
 
-    scope: Scope
+    scope: LabelLayer
     label: int
     bucket: int
     members: AbstractSet[int]
@@ -78,10 +78,10 @@ class Entry:
         return [self.bucket << BUCKET_BITS | member for member in sorted(self.members)]
 
     @classmethod
-    def from_row(cls, row: Row) -> "Entry":
+    def from_row(cls, row: Row) -> "IndexRow":
         """Give the entry that a row holds."""
         label, resolution, time_point, bucket = (int(part, 16) for part in row.sk.split("#"))
-        scope = Scope(row.pk.split("#")[1], resolution, time_point)
+        scope = LabelLayer(row.pk.split("#")[1], resolution, time_point)
         return cls(scope, label, bucket, row.members, row.version)
 
 
@@ -90,7 +90,7 @@ def partition(uid: str, shard: int) -> str:
     return f"label#{uid}#{shard:02x}"
 
 
-def entry_key(scope: Scope, label: int, bucket: int) -> Key:
+def entry_key(scope: LabelLayer, label: int, bucket: int) -> Key:
     """Give the keys of a row."""
     return (
         partition(scope.uid, label % SHARDS),
@@ -117,13 +117,13 @@ class LabelIndex:
 
     # changing
 
-    def versions(self, scope: Scope, bucket: int, labels: AbstractSet[int]) -> dict[int, int]:
+    def versions(self, scope: LabelLayer, bucket: int, labels: AbstractSet[int]) -> dict[int, int]:
         """Give the version of each label's row of a bucket; none for a label without a row."""
         keys = {entry_key(scope, label, bucket): label for label in labels}
         found = self._table.batch_get(list(keys)) if keys else {}
         return {keys[key]: row.version for key, row in found.items()}
 
-    def add(self, scope: Scope, bucket: int, members: Members) -> None:
+    def add(self, scope: LabelLayer, bucket: int, members: Members) -> None:
         """Enter cuboids of a bucket under labels, whatever else is there.
 
         Raises
@@ -140,7 +140,7 @@ class LabelIndex:
             self._table.batch_add_members(sets)
 
     def remove_if(
-        self, scope: Scope, bucket: int, members: Members, versions: Mapping[int, int]
+        self, scope: LabelLayer, bucket: int, members: Members, versions: Mapping[int, int]
     ) -> None:
         """Take cuboids of a bucket from labels whose rows still have the version given."""
         keys = {label: entry_key(scope, label, bucket) for label in members if label in versions}
@@ -150,7 +150,7 @@ class LabelIndex:
                 {key: versions[label] for label, key in keys.items()},
             )
 
-    def take_out(self, entry: Entry, stale: AbstractSet[int]) -> bool:
+    def take_out(self, entry: IndexRow, stale: AbstractSet[int]) -> bool:
         """Take cuboids from a row, and the row away with the last; False where it has changed."""
         if stale < entry.members:
             return self._table.remove_members(*entry.key, stale, entry.version)
@@ -162,7 +162,7 @@ class LabelIndex:
 
     # reading
 
-    def entries(self, uid: str, label: int | None = None) -> Iterator[Sequence[Entry]]:
+    def entries(self, uid: str, label: int | None = None) -> Iterator[Sequence[IndexRow]]:
         """Iterate over the rows of a channel, or of one label, at all resolutions and times.
 
         Rows of pages already given may be changed or removed on the way.
@@ -170,13 +170,15 @@ class LabelIndex:
         if label is None:
             for shard in range(SHARDS):
                 for page in pages(self._table, partition(uid, shard)):
-                    yield [Entry.from_row(row) for row in page]
+                    yield [IndexRow.from_row(row) for row in page]
         else:
             pk = partition(uid, label % SHARDS)
             for page in pages(self._table, pk, *prefixed(f"{label:016x}#")):
-                yield [Entry.from_row(row) for row in page]
+                yield [IndexRow.from_row(row) for row in page]
 
-    def cuboids(self, scope: Scope, label: int, cells: Box | None = None) -> NDArray[np.uint64]:
+    def cuboids(
+        self, scope: LabelLayer, label: int, cells: Box | None = None
+    ) -> NDArray[np.uint64]:
         """Give the Morton codes of cuboids that may hold a label, ascending.
 
         Parameters
@@ -195,7 +197,7 @@ class LabelIndex:
         inside = (index >= cells.start_xyz).all(axis=1) & (index < cells.stop_xyz).all(axis=1)
         return codes[inside]
 
-    def _find(self, scope: Scope, label: int, cells: Box | None) -> list[Entry]:
+    def _find(self, scope: LabelLayer, label: int, cells: Box | None) -> list[IndexRow]:
         first, last = 0, _LAST_BUCKET
         if cells is not None:
             buckets = grid.cell_range(cells, (BUCKET_CUBOIDS,) * 3)
@@ -208,14 +210,14 @@ class LabelIndex:
             )
         pk, first_sk = entry_key(scope, label, first)
         _, last_sk = entry_key(scope, label, last)
-        return list(map(Entry.from_row, rows_in(self._table, pk, first_sk, last_sk)))
+        return list(map(IndexRow.from_row, rows_in(self._table, pk, first_sk, last_sk)))
 
-    def _get(self, scope: Scope, label: int, buckets: Box) -> list[Entry]:
+    def _get(self, scope: LabelLayer, label: int, buckets: Box) -> list[IndexRow]:
         ranges = (range(*ends) for ends in zip(buckets.start_xyz, buckets.stop_xyz, strict=True))
         codes = sorted(morton.encode(*index) for index in product(*ranges))
         keys = [entry_key(scope, label, code) for code in codes]
         found = self._table.batch_get(keys)
-        return [Entry.from_row(found[key]) for key in keys if key in found]
+        return [IndexRow.from_row(found[key]) for key in keys if key in found]
 
 
 def _check_row(key: Key, members: AbstractSet[int]) -> None:

@@ -7,10 +7,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ndlambda.cuboids.layout import Layout
+from ndlambda.cuboids.layout import CuboidLayout
 from ndlambda.errors import InvalidArgumentError
 from ndlambda.model.catalog import Channel, Dataset
-from ndlambda.services.labels.index import Scope, split
+from ndlambda.services.labels.index import LabelLayer, split
 from ndlambda.services.volume.region import Region, layout_of, object_key
 from ndlambda.space import grid, morton
 from ndlambda.space.box import XYZ, Box
@@ -64,17 +64,17 @@ class LabelVolume:
         return (cls(channel, region.level, time_point) for time_point in range(*region.times))
 
     @classmethod
-    def of_scope(cls, dataset: Dataset, channel: Channel, scope: Scope) -> Self:
+    def of_scope(cls, dataset: Dataset, channel: Channel, scope: LabelLayer) -> Self:
         """Give the volume that rows of the index speak of."""
         return cls(channel, dataset.pyramid.level(scope.resolution), scope.time_point)
 
     @property
-    def scope(self) -> Scope:
+    def scope(self) -> LabelLayer:
         """Where its rows of the index are."""
-        return Scope(self.channel.uid, self.level.resolution, self.time_point)
+        return LabelLayer(self.channel.uid, self.level.resolution, self.time_point)
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> CuboidLayout:
         """How its voxels lie in supercuboids."""
         return layout_of(self.channel, self.level)
 

@@ -12,12 +12,12 @@ from typing import TypeAlias
 from ndlambda.cuboids.label_block import Change, LabelBlock
 from ndlambda.errors import WriteContentionError
 from ndlambda.model.catalog import Channel, Dataset
-from ndlambda.services.labels.index import Entry, LabelIndex, Scope
+from ndlambda.services.labels.index import IndexRow, LabelIndex, LabelLayer
 from ndlambda.services.labels.layer import LabelVolume
 from ndlambda.services.labels.painter import LabelPainter
 from ndlambda.services.labels.sweep import LabelSweep
 from ndlambda.services.volume.region import Region
-from ndlambda.services.volume.touched import Marks, Touched
+from ndlambda.services.volume.touched import Marks, TouchedSupercuboids
 from ndlambda.space.box import Box
 
 _ROUNDS = 10
@@ -118,7 +118,7 @@ class LabelRewrite:
 
 
 def _supercuboids(
-    dataset: Dataset, channel: Channel, entries: Collection[Entry]
+    dataset: Dataset, channel: Channel, entries: Collection[IndexRow]
 ) -> dict[tuple[LabelVolume, int], None]:
     """Give the supercuboids (Morton code) of entries, each once."""
     found: dict[tuple[LabelVolume, int], None] = {}
@@ -128,12 +128,12 @@ def _supercuboids(
     return found
 
 
-def _touched(targets: Iterable[tuple[LabelVolume, int]]) -> Iterator[Touched]:
-    codes: dict[Scope, list[int]] = {}
+def _touched(targets: Iterable[tuple[LabelVolume, int]]) -> Iterator[TouchedSupercuboids]:
+    codes: dict[LabelLayer, list[int]] = {}
     for volume, code in targets:
         codes.setdefault(volume.scope, []).append(code)
     for scope, each in codes.items():
-        yield Touched(scope.resolution, scope.time_point, tuple(each))
+        yield TouchedSupercuboids(scope.resolution, scope.time_point, tuple(each))
 
 
 def _everywhere(edit: PartEdit, block: LabelBlock) -> Change:

@@ -35,7 +35,7 @@ from ndlambda.services.labels.sweep import LabelSweep
 from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.services.volume.region import Region
 from ndlambda.services.volume.service import VolumeService
-from ndlambda.services.volume.touched import Touched
+from ndlambda.services.volume.touched import TouchedSupercuboids
 from ndlambda.space.box import Box
 from ndlambda.space.grid import Cell, cover
 from ndlambda.space.morton import AXIS_LIMIT, encode_indices
@@ -120,7 +120,9 @@ class LabelService:
                     if not is_zero(values):
                         yield volume, cell.code, partial(_dense, volume, cell, values, discipline)
 
-        with self._volume.marks.writing(channel, partial(Touched.by_region, channel, region)):
+        with self._volume.marks.writing(
+            channel, partial(TouchedSupercuboids.by_region, channel, region)
+        ):
             self._painter.edit_all(edits())
 
     def paint_voxels(
@@ -172,7 +174,9 @@ class LabelService:
             discipline = Discipline.PRESERVE
         if discipline is not Discipline.REDUCE:
             self.ids.claim_all(channel, each)
-        touched = partial(Touched.by_points, channel, volume.level, volume.time_point, points_xyz)
+        touched = partial(
+            TouchedSupercuboids.by_points, channel, volume.level, volume.time_point, points_xyz
+        )
         with self._volume.marks.writing(channel, touched):
             self._painter.edit_all(
                 (volume, code, partial(_strokes, strokes, discipline))

@@ -20,7 +20,7 @@ from ndlambda.errors import PayloadTooLargeError
 from ndlambda.services.labels.bounding_box import mask_box, tight_box
 from ndlambda.services.labels.index import LabelIndex
 from ndlambda.services.labels.layer import LabelVolume
-from ndlambda.services.labels.zoom import Piece, Shown, Source
+from ndlambda.services.labels.zoom import LabelView, ObjectPart, StoredLayer
 from ndlambda.services.support.pool import run_all
 from ndlambda.space import morton
 from ndlambda.space.box import Box
@@ -42,7 +42,7 @@ Admit = Callable[[int], None]
 class _Search:
     """What is looked for, and where it is to be shown; ``whole``: not cut by supercuboids."""
 
-    source: Source
+    source: StoredLayer
     wanted: NDArray[np.uint64]
     within: Box | None = None
     whole: bool = False
@@ -69,7 +69,7 @@ class LabelShapes:
         self._index = index
         self._executor = executor
 
-    def voxels(self, shown: Shown, labels: Collection[int], admit: Admit) -> NDArray[np.uint32]:
+    def voxels(self, shown: LabelView, labels: Collection[int], admit: Admit) -> NDArray[np.uint32]:
         """Give the voxels that have one of some labels: shape (n, 3), columns x, y, z.
 
         Each voxel comes once; cuboid by cuboid as stored, in Morton order, in C order inside.
@@ -86,7 +86,7 @@ class LabelShapes:
         return np.concatenate(found)
 
     def draw(
-        self, shown: Shown, labels: Collection[int], box: Box, value: int, out: NDArray[Any]
+        self, shown: LabelView, labels: Collection[int], box: Box, value: int, out: NDArray[Any]
     ) -> None:
         """Set the voxels of a box (its array z, y, x is ``out``) that have one of some labels.
 
@@ -100,7 +100,7 @@ class LabelShapes:
                 out[piece.box.slices_zyx(box.start_xyz)][piece.mask()] = value
 
     def cuboids(
-        self, shown: Shown, labels: Collection[int], value: int, admit: Admit
+        self, shown: LabelView, labels: Collection[int], value: int, admit: Admit
     ) -> list[tuple[Box, NDArray[Any]]]:
         """Give the cuboids that have one of some labels, in Morton order, with their boxes.
 
@@ -127,7 +127,7 @@ class LabelShapes:
                 target[cell.part.slices_zyx(cell.box.start_xyz)][part] = value
         return [found[code] for code in sorted(found)]
 
-    def bounding_box(self, shown: Shown, labels: Collection[int]) -> Box | None:
+    def bounding_box(self, shown: LabelView, labels: Collection[int]) -> Box | None:
         """Give the exact box of the voxels that have one of some labels; None: there is none.
 
         Raises
@@ -142,7 +142,7 @@ class LabelShapes:
             found.append(tight_box(codes, look_at) if codes.size else None)
         return _around(found)
 
-    def labels_in(self, shown: Shown, box: Box) -> frozenset[int]:
+    def labels_in(self, shown: LabelView, box: Box) -> frozenset[int]:
         """Give the labels, own and extra, that are shown in a box of the image; without 0.
 
         Raises
@@ -151,7 +151,7 @@ class LabelShapes:
             A stored supercuboid is damaged.
         """
 
-        def look(source: Source, cell: Cell) -> frozenset[int]:
+        def look(source: StoredLayer, cell: Cell) -> frozenset[int]:
             volume, found = source.volume, frozenset[int]()
             block = self._block(volume, cell.code)
             x, y, z = cell.box.start_xyz
@@ -176,8 +176,8 @@ class LabelShapes:
         return frozenset[int]().union(*run_all(self._executor, tasks))
 
     def _pieces(
-        self, shown: Shown, labels: Collection[int], within: Box | None = None
-    ) -> Iterator[list[Piece]]:
+        self, shown: LabelView, labels: Collection[int], within: Box | None = None
+    ) -> Iterator[list[ObjectPart]]:
         """Give the parts of an object (in a box) that have voxels of it, some at once."""
         for source in self._sources(shown):
             search = _Search(source, _array(labels), within)
@@ -194,16 +194,16 @@ class LabelShapes:
 
     def _look_at(
         self, search: _Search, codes: NDArray[np.uint64]
-    ) -> Iterator[list[tuple[int, Piece]]]:
+    ) -> Iterator[list[tuple[int, ObjectPart]]]:
         """Look at stored cuboids, some at once."""
         at_once = _CUBOIDS_AT_ONCE // (1 if search.whole else search.source.magnification)
         for some in _batches(search.source.volume.by_supercuboid(codes), at_once):
             tasks = (partial(self._look, search, *each) for each in some)
             yield list(chain.from_iterable(run_all(self._executor, tasks)))
 
-    def _look(self, search: _Search, code: int, slots: list[int]) -> list[tuple[int, Piece]]:
+    def _look(self, search: _Search, code: int, slots: list[int]) -> list[tuple[int, ObjectPart]]:
         """Give what cuboids of a supercuboid have of an object, with their Morton codes."""
-        source, found = search.source, list[tuple[int, Piece]]()
+        source, found = search.source, list[tuple[int, ObjectPart]]()
         block = self._block(source.volume, code)
         for slot in slots:
             mask = block.has_any(slot, search.wanted)
@@ -213,17 +213,17 @@ class LabelShapes:
             if box is None:
                 continue
             if not search.whole and box.voxels > _MOST_SHOWN:
-                _check_shown(Piece.of(mask, source.axes(box, corner), box))
+                _check_shown(ObjectPart.of(mask, source.axes(box, corner), box))
             for part in search.parts(box):
-                piece = Piece.of(mask, source.axes(part, corner), part)
+                piece = ObjectPart.of(mask, source.axes(part, corner), part)
                 if piece.grain.any():
                     found.append((source.volume.cuboid(code, slot), piece))
         return found
 
-    def _sources(self, shown: Shown) -> Iterator[Source]:
-        yield Source(shown.volume, shown.volume)
+    def _sources(self, shown: LabelView) -> Iterator[StoredLayer]:
+        yield StoredLayer(shown.volume, shown.volume)
         if shown.base is not None:
-            yield Source(shown.base, shown.volume, self._stored(shown.volume))
+            yield StoredLayer(shown.base, shown.volume, self._stored(shown.volume))
 
     def _stored(self, volume: LabelVolume) -> Callable[[int], bool] | None:
         """Give what tells whether a supercuboid (Morton code) is stored; None: there is none."""
@@ -240,7 +240,7 @@ class LabelShapes:
         return is_stored
 
     def _codes(
-        self, source: Source, labels: Collection[int], within: Box | None = None
+        self, source: StoredLayer, labels: Collection[int], within: Box | None = None
     ) -> NDArray[np.uint64]:
         """Give the Morton codes of stored cuboids that may hold labels (shown in a box)."""
         volume, cells = source.volume, None
@@ -263,7 +263,7 @@ def _array(labels: Collection[int]) -> NDArray[np.uint64]:
     return np.array(sorted(labels), np.uint64)
 
 
-def _check_shown(piece: Piece) -> None:
+def _check_shown(piece: ObjectPart) -> None:
     """Refuse what would be very many pieces, before it is cut."""
     if piece.count > _MOST_SHOWN:
         raise PayloadTooLargeError(

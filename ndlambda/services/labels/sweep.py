@@ -16,7 +16,7 @@ from functools import partial
 from ndlambda.cuboids.label_block import Change, LabelBlock
 from ndlambda.errors import PreconditionFailedError
 from ndlambda.model.catalog import Channel, Dataset
-from ndlambda.services.labels.index import Entry, LabelIndex, Scope
+from ndlambda.services.labels.index import IndexRow, LabelIndex, LabelLayer
 from ndlambda.services.labels.layer import LabelVolume
 from ndlambda.services.support.pool import run_all
 from ndlambda.services.volume.options import VolumeOptions
@@ -67,7 +67,7 @@ class LabelSweep:
         """
         removed = left = 0
         for page in self._index.entries(channel.uid, label):
-            buckets: dict[tuple[Scope, int], list[Entry]] = defaultdict(list)
+            buckets: dict[tuple[LabelLayer, int], list[IndexRow]] = defaultdict(list)
             for entry in page:
                 buckets[entry.scope, entry.bucket].append(entry)
             tasks = (
@@ -79,7 +79,7 @@ class LabelSweep:
                 left += swept.left
         return Swept(removed, left)
 
-    def _sweep_bucket(self, volume: LabelVolume, entries: Sequence[Entry]) -> Swept:
+    def _sweep_bucket(self, volume: LabelVolume, entries: Sequence[IndexRow]) -> Swept:
         """Sweep rows of one bucket. Their versions were read before any object is touched."""
         claims: dict[int, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
         for entry in entries:

@@ -35,7 +35,7 @@ def zoomed_level(dataset: Dataset, channel: Channel, level: Level) -> Level | No
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class LabelView:
     """One resolution of labels at one time point, as readers see it.
 
     Attributes
@@ -66,7 +66,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class StoredLayer:
     """Stored labels that a resolution shows.
 
     Attributes
@@ -122,7 +122,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Piece:
+class ObjectPart:
     """A part of an object at one resolution, kept as small as where it is stored.
 
     Attributes

@@ -51,7 +51,7 @@ _Cuboids: TypeAlias = Mapping[int, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class PyramidNode:
     """One supercuboid of a pyramid.
 
     Attributes
@@ -108,7 +108,7 @@ class PyramidBuilder:
         self._options = options
 
     def build(
-        self, dataset: Dataset, channel: Channel, root: Node, depth: int, method: Method
+        self, dataset: Dataset, channel: Channel, root: PyramidNode, depth: int, method: Method
     ) -> Built:
         """Build a supercuboid and all below it, down to the level above its sources.
 
@@ -177,13 +177,13 @@ class _Build:
     def ancestry(self) -> Ancestry:
         return Ancestry(self.dataset.pyramid, self.channel.cuboids_per_axis)
 
-    def make(self, node: Node, depth: int) -> _Cuboids | None:
+    def make(self, node: PyramidNode, depth: int) -> _Cuboids | None:
         """Build a node and all below it; None where nothing is stored of it afterwards."""
         if self.channel.is_annotation and not node.neariso:
             return self._paint(node, depth)
         return self._put(node, depth)
 
-    def _put(self, node: Node, depth: int) -> _Cuboids | None:
+    def _put(self, node: PyramidNode, depth: int) -> _Cuboids | None:
         key = self._key(node)
         layout = layout_of(self.channel, self._region(node).level)
         made: _Cuboids | None = None
@@ -206,7 +206,7 @@ class _Build:
         self.objects_written += 1
         return made
 
-    def _paint(self, node: Node, depth: int) -> _Cuboids | None:
+    def _paint(self, node: PyramidNode, depth: int) -> _Cuboids | None:
         made: _Cuboids | None = None
 
         def edit(block: LabelBlock) -> Change:
@@ -222,7 +222,7 @@ class _Build:
         self.objects_written += made is not None
         return made
 
-    def _gather(self, node: Node, depth: int) -> _Cuboids | None:
+    def _gather(self, node: PyramidNode, depth: int) -> _Cuboids | None:
         """Give what the sources of a node, as they are now, make of it; None where none is."""
         block = CoarseBlock(self._halving(node), node.code)
         found = False
@@ -242,7 +242,7 @@ class _Build:
                 self.voxels_read += block.add(child.code, present)
         return block.cuboids if found else None
 
-    def _children(self, node: Node, depth: int) -> Iterator[Node]:
+    def _children(self, node: PyramidNode, depth: int) -> Iterator[PyramidNode]:
         """Give the children that may be there, in Morton order.
 
         Sources are asked for one by one: a request for one that is not there costs a twelfth of a
@@ -253,13 +253,13 @@ class _Build:
         wanted = self._occupied(node, depth) if depth > 1 else set(codes)
         for code in codes:
             if code in wanted:
-                yield Node(node.resolution - 1, node.time_point, code)
+                yield PyramidNode(node.resolution - 1, node.time_point, code)
 
-    def _occupied(self, node: Node, depth: int) -> set[int]:
+    def _occupied(self, node: PyramidNode, depth: int) -> set[int]:
         """Give the Morton codes of supercuboids one level down that have anything below them."""
         occupied: set[int] = set()
         for below in range(1, depth + 1):
-            source = Node(node.resolution - below, node.time_point, 0)
+            source = PyramidNode(node.resolution - below, node.time_point, 0)
             codes = self.ancestry.descendant_codes(node.resolution, node.code, below)
             found = stored_codes(
                 self.objects, self.channel, self._region(source), node.time_point, codes
@@ -269,7 +269,7 @@ class _Build:
             occupied.update(roots.tolist())
         return occupied
 
-    def _halving(self, node: Node) -> Halving:
+    def _halving(self, node: PyramidNode) -> Halving:
         region = self._region(node)
         below = self.dataset.pyramid.level(node.resolution - 1)
         factors = self.ancestry.step(node.resolution, neariso=node.neariso).factors_xyz
@@ -287,10 +287,10 @@ class _Build:
             bounds=bounds,
         )
 
-    def _region(self, node: Node) -> Region:
+    def _region(self, node: PyramidNode) -> Region:
         level = self.dataset.pyramid.level(node.resolution)
         times = (node.time_point, node.time_point + 1)
         return Region(level, level.box, times, node.neariso)
 
-    def _key(self, node: Node) -> str:
+    def _key(self, node: PyramidNode) -> str:
         return object_key(self.channel, self._region(node), node.time_point, node.code)

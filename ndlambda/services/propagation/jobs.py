@@ -50,7 +50,7 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class PropagationJob:
     """The last propagation of a channel.
 
     Attributes
@@ -118,7 +118,7 @@ class Job:
         return Row(*job_key(self.uid), doc={"v": _FORMAT, **asdict(self)})
 
     @classmethod
-    def from_row(cls, row: Row) -> "Job":
+    def from_row(cls, row: Row) -> "PropagationJob":
         """Give the job that a row holds."""
         doc = {name: value for name, value in row.doc.items() if name != "v"}
         doc["state"], doc["stage"] = JobState(doc["state"]), Stage(doc["stage"])
@@ -126,7 +126,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class TaskMessage:
     """A message: build from one root, or (without one) see to a job.
 
     Attributes
@@ -162,7 +162,7 @@ class Call:
         return json.dumps(message)
 
     @classmethod
-    def from_body(cls, body: str) -> "Call":
+    def from_body(cls, body: str) -> "TaskMessage":
         """Give the call that a message is.
 
         Raises
@@ -211,12 +211,12 @@ class PropagationJobs:
         self._catalog = catalog
         self._clock = clock
 
-    def find(self, uid: str) -> Job | None:
+    def find(self, uid: str) -> PropagationJob | None:
         """Give the last job of a channel; None where it never had one."""
         row = self._table.get(*job_key(uid))
-        return None if row is None else Job.from_row(row)
+        return None if row is None else PropagationJob.from_row(row)
 
-    def running(self) -> list[Job]:
+    def running(self) -> list[PropagationJob]:
         """Give the jobs that run; what is listed but does not, leaves the list."""
         jobs = []
         for row in children(self._table, RUNNING):
@@ -227,7 +227,12 @@ class PropagationJobs:
                 delete_if(self._table, row)
         return jobs
 
-    def begin(self, uid: str, propagate: PropagateState, plan: Callable[[Job | None], Job]) -> Job:
+    def begin(
+        self,
+        uid: str,
+        propagate: PropagateState,
+        plan: Callable[[PropagationJob | None], PropagationJob],
+    ) -> PropagationJob:
         """Store what ``plan`` makes of the last job, as running; the channel's state becomes 1.
 
         Raises
@@ -239,7 +244,7 @@ class PropagationJobs:
         """
         for _ in optimistic():
             row = self._table.get(*job_key(uid))
-            job = plan(None if row is None else Job.from_row(row))
+            job = plan(None if row is None else PropagationJob.from_row(row))
             expect: Expectation = "absent" if row is None else row.version
             also = [Put(job.row, expect), Put(Row(RUNNING, uid))]
             try:
@@ -256,7 +261,7 @@ class PropagationJobs:
             return job
         raise _contended(uid)
 
-    def step(self, job: Job, **changes: Any) -> Job | None:
+    def step(self, job: PropagationJob, **changes: Any) -> PropagationJob | None:
         """Change a job that is where we know it to be, and give it; None where it is not."""
         for _ in optimistic():
             found = self._find_at(job)
@@ -270,7 +275,7 @@ class PropagationJobs:
             return stepped
         raise _contended(job.uid)
 
-    def end(self, job: Job, state: JobState, reason: str = "") -> bool:
+    def end(self, job: PropagationJob, state: JobState, reason: str = "") -> bool:
         """End a job that is where we know it to be, with its channel's state; tell whether it was.
 
         One whose channel is gone, or whose state was changed by hand, fails without it.
@@ -303,14 +308,14 @@ class PropagationJobs:
 
     def call(self, uid: str, *, again: bool = False) -> None:
         """Call a worker to see to a job."""
-        self._queue.send([Call(uid, again=again).body])
+        self._queue.send([TaskMessage(uid, again=again).body])
 
-    def send(self, calls: Sequence[Call]) -> None:
+    def send(self, calls: Sequence[TaskMessage]) -> None:
         """Call workers to tasks."""
         for some in batched(calls, _SENT_AT_ONCE):
             self._queue.send([call.body for call in some])
 
-    def _abandon(self, job: Job, version: int) -> bool:
+    def _abandon(self, job: PropagationJob, version: int) -> bool:
         try:
             self._table.transact(
                 [
@@ -322,11 +327,11 @@ class PropagationJobs:
             return False
         return True
 
-    def _find_at(self, job: Job) -> tuple[Job, int] | None:
+    def _find_at(self, job: PropagationJob) -> tuple[PropagationJob, int] | None:
         row = self._table.get(*job_key(job.uid))
         if row is None:
             return None
-        now = Job.from_row(row)
+        now = PropagationJob.from_row(row)
         return (now, row.version) if now.position == job.position else None
 
 

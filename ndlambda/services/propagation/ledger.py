@@ -9,8 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 
-from ndlambda.services.propagation.builder import Node
-from ndlambda.services.propagation.jobs import Call, Job
+from ndlambda.services.propagation.builder import PyramidNode
+from ndlambda.services.propagation.jobs import PropagationJob, TaskMessage
 from ndlambda.services.propagation.rows import by_bucket, codes_of, partition, rows_from
 from ndlambda.stores.ports import MAX_TRANSACTION, Delete, Row, Table
 
@@ -22,12 +22,12 @@ def layer_name(resolution: int, *, neariso: bool) -> str:
     return f"{resolution:02x}{'n' if neariso else 'p'}"
 
 
-def node_of(call: Call) -> Node:
+def node_of(call: TaskMessage) -> PyramidNode:
     """Give the root that a message names."""
-    return Node(int(call.layer[:2], 16), call.time_point, call.code, call.layer[2:] == "n")
+    return PyramidNode(int(call.layer[:2], 16), call.time_point, call.code, call.layer[2:] == "n")
 
 
-class Ledger:
+class TaskLedger:
     """The rows of tasks.
 
     Parameters
@@ -39,7 +39,7 @@ class Ledger:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def add(self, job: Job, plan: str, roots: Iterable[Node]) -> int:
+    def add(self, job: PropagationJob, plan: str, roots: Iterable[PyramidNode]) -> int:
         """Enter what a plan has to build, and give how many that are."""
         groups: dict[tuple[str, int], set[int]] = defaultdict(set)
         for node in roots:
@@ -53,14 +53,14 @@ class Ledger:
                 )
         return sum(map(len, groups.values()))
 
-    def is_done(self, job: Job, call: Call) -> bool:
+    def is_done(self, job: PropagationJob, call: TaskMessage) -> bool:
         """Tell whether a task was done before."""
         ((bucket, members),) = by_bucket([call.code]).items()
         sk = _prefix("done", job.run, call.plan) + _tail(call.layer, call.time_point, bucket)
         row = self._table.get(partition(job.uid), sk)
         return row is not None and members <= row.members
 
-    def finish(self, job: Job, call: Call) -> bool:
+    def finish(self, job: PropagationJob, call: TaskMessage) -> bool:
         """Enter a task as done, and tell whether that was the last one of its bucket."""
         ((bucket, members),) = by_bucket([call.code]).items()
         pk, tail = partition(job.uid), _tail(call.layer, call.time_point, bucket)
@@ -69,7 +69,7 @@ class Ledger:
         found = self._table.batch_get([(pk, todo), (pk, done)])
         return (pk, todo) in found and found[pk, todo].members <= found[pk, done].members
 
-    def count_try(self, job: Job, call: Call) -> int:
+    def count_try(self, job: PropagationJob, call: TaskMessage) -> int:
         """Count that a step of a job, or a task of it, is tried again, and give how often it was.
 
         A job that goes on after it was cancelled or had failed counts anew.
@@ -79,7 +79,7 @@ class Ledger:
         sk = _prefix("try", job.run, step) + root
         return self._table.increment(partition(job.uid), sk, "tries")
 
-    def is_complete(self, job: Job, beside: Call | None = None) -> bool:
+    def is_complete(self, job: PropagationJob, beside: TaskMessage | None = None) -> bool:
         """Tell whether all of a job's plan is done.
 
         With ``beside`` the look begins there: tasks come in about the order of their keys, so what
@@ -93,18 +93,18 @@ class Ledger:
             return False
         return not start or not any(self._open(job))
 
-    def missing(self, job: Job, most: int | None = None) -> list[Call]:
+    def missing(self, job: PropagationJob, most: int | None = None) -> list[TaskMessage]:
         """Give tasks of a job's plan that are not done, at most so many."""
-        calls: list[Call] = []
+        calls: list[TaskMessage] = []
         for row, members in self._open(job):
             layer, time_point, bucket = row.sk.split("#")[3:]
             for code in codes_of(int(bucket, 16), members):
-                calls.append(Call(job.uid, job.plan, layer, int(time_point, 16), code))
+                calls.append(TaskMessage(job.uid, job.plan, layer, int(time_point, 16), code))
                 if len(calls) == most:
                     return calls
         return calls
 
-    def count_done(self, job: Job) -> int:
+    def count_done(self, job: PropagationJob) -> int:
         """Give how many tasks of a job's plan are done."""
         if not job.plan:
             return 0
@@ -119,7 +119,7 @@ class Ledger:
             while rows := self._table.query(pk, first=first, last=last, limit=100).rows:
                 self._delete(rows)
 
-    def _open(self, job: Job, first: str = "") -> Iterator[tuple[Row, AbstractSet[int]]]:
+    def _open(self, job: PropagationJob, first: str = "") -> Iterator[tuple[Row, AbstractSet[int]]]:
         """Iterate over rows of a plan with members that are not done, and these."""
         pk, prefix = partition(job.uid), _prefix("todo", job.run, job.plan)
         for page in rows_from(self._table, pk, prefix, first):

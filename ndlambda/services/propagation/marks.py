@@ -44,7 +44,7 @@ _NOTES_AT_ONCE = 25
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class DirtyMark:
     """Marked supercuboids of one bucket."""
 
     resolution: int
@@ -125,7 +125,7 @@ class PropagationMarks:
             for some in batched(actions, _NOTES_AT_ONCE):
                 self._table.transact(some)
 
-    def noted(self, uid: str, run: int, notes: str) -> Iterator[Mark]:
+    def noted(self, uid: str, run: int, notes: str) -> Iterator[DirtyMark]:
         """Iterate over marks as they were noted."""
         prefix = _note_prefix(run, notes)
         for page in rows_from(self._table, partition(uid), prefix):
@@ -133,7 +133,7 @@ class PropagationMarks:
                 resolution, time_point, bucket = (
                     int(part, 16) for part in row.sk.removeprefix(prefix).split("#")
                 )
-                yield Mark(resolution, time_point, codes_of(bucket, row.members))
+                yield DirtyMark(resolution, time_point, codes_of(bucket, row.members))
 
     def remove_noted(self, uid: str, run: int, notes: str) -> None:
         """Remove marks that have not changed since they were noted."""

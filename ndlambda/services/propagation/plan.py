@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ndlambda.model.catalog import Channel, Dataset
-from ndlambda.services.propagation.builder import Node
-from ndlambda.services.propagation.marks import Mark
+from ndlambda.services.propagation.builder import PyramidNode
+from ndlambda.services.propagation.marks import DirtyMark
 from ndlambda.space.ancestry import Ancestry, has_neariso
 from ndlambda.space.grid import cell_count
 from ndlambda.stores.ports import ObjectStore
@@ -103,7 +103,7 @@ class Planner:
             for band in self.bands(full=full)
         ]
 
-    def listed(self, objects: ObjectStore, band: Band) -> Iterator[Node]:
+    def listed(self, objects: ObjectStore, band: Band) -> Iterator[PyramidNode]:
         """Iterate over the roots of a band by what is stored: its sources, and its targets.
 
         Targets may have lost all their sources since; they are built to zero.
@@ -114,7 +114,7 @@ class Planner:
             for target in layer.resolutions:
                 yield from self._roots(objects, layer, target)
 
-    def marked(self, marks: Iterable[Mark], band: Band) -> Iterator[Node]:
+    def marked(self, marks: Iterable[DirtyMark], band: Band) -> Iterator[PyramidNode]:
         """Iterate over what a band of single levels has that depends on marked supercuboids.
 
         That includes those marked themselves: a coarser level is nothing but what the finer ones
@@ -128,9 +128,9 @@ class Planner:
                     continue
                 found = self.ancestry.roots(mark.resolution, codes, below).tolist()
                 for code in self._near(layer, found) if layer.neariso else found:
-                    yield Node(layer.resolution, mark.time_point, code, layer.neariso)
+                    yield PyramidNode(layer.resolution, mark.time_point, code, layer.neariso)
 
-    def _roots(self, objects: ObjectStore, layer: Layer, resolution: int) -> Iterator[Node]:
+    def _roots(self, objects: ObjectStore, layer: Layer, resolution: int) -> Iterator[PyramidNode]:
         """Iterate over the roots of a layer's stored supercuboids of one level.
 
         The coarsest level itself is that of the near-isotropic variant where that is built.
@@ -146,7 +146,7 @@ class Planner:
                 depth = layer.resolution - resolution
                 found = self.ancestry.roots(resolution, array, depth).tolist()
             for code in found:
-                yield Node(layer.resolution, time_point, code, layer.neariso)
+                yield PyramidNode(layer.resolution, time_point, code, layer.neariso)
 
     def _near(self, layer: Layer, codes: Iterable[int]) -> list[int]:
         parents = {self.ancestry.neariso_parent(layer.resolution - 1, code) for code in codes}

@@ -15,16 +15,16 @@ from ndlambda.errors import (
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.propagation import PropagateState
 from ndlambda.services.catalog.service import Catalog
-from ndlambda.services.propagation.jobs import Job, JobState, PropagationJobs, Stage
-from ndlambda.services.propagation.ledger import Ledger
+from ndlambda.services.propagation.jobs import JobState, PropagationJob, PropagationJobs, Stage
+from ndlambda.services.propagation.ledger import TaskLedger
 from ndlambda.services.propagation.marks import PropagationMarks
 from ndlambda.services.propagation.plan import Planner
 from ndlambda.services.propagation.status import NEVER, Status, pace_of, status_of
 from ndlambda.services.propagation.worker import (
     RESENT_AT_ONCE,
-    Books,
-    Builder,
+    LevelBuilder,
     PropagationOptions,
+    PropagationTables,
     PropagationWorker,
 )
 from ndlambda.stores.ports import ObjectStore, Queue, Table
@@ -40,7 +40,7 @@ class PropagationStores:
     queue: Queue
 
 
-class Propagation:
+class PropagationService:
     """The propagation of all channels.
 
     Parameters
@@ -62,15 +62,15 @@ class Propagation:
         stores: PropagationStores,
         catalog: Catalog,
         marks: PropagationMarks,
-        builder: Builder,
+        builder: LevelBuilder,
         options: PropagationOptions | None = None,
     ) -> None:
         self._options = options or PropagationOptions()
         self._catalog = catalog
         self._marks = marks
-        self._ledger = Ledger(stores.table)
+        self._ledger = TaskLedger(stores.table)
         self._jobs = PropagationJobs(stores.table, stores.queue, catalog, self._options.clock)
-        self._books = Books(self._jobs, self._ledger, marks)
+        self._books = PropagationTables(self._jobs, self._ledger, marks)
         self._worker = PropagationWorker(
             self._books, catalog, stores.objects, builder, self._options
         )
@@ -84,7 +84,7 @@ class Propagation:
         *,
         method: Method | None = None,
         full: bool = False,
-    ) -> Job:
+    ) -> PropagationJob:
         """Begin to propagate a channel, or go on where it was cancelled or failed; give the job.
 
         A propagated channel is brought up to date where it was written since; ``full``, or another
@@ -110,7 +110,7 @@ class Propagation:
                 "The method mean or nearest is for images; labels are voted."
             )
 
-        def plan(last: Job | None) -> Job:
+        def plan(last: PropagationJob | None) -> PropagationJob:
             return self._begun(dataset, channel, last, method=method, full=full)
 
         return self._jobs.begin(channel.uid, channel.propagate, plan)
@@ -200,11 +200,11 @@ class Propagation:
         self,
         dataset: Dataset,
         channel: Channel,
-        last: Job | None,
+        last: PropagationJob | None,
         *,
         method: Method | None,
         full: bool,
-    ) -> Job:
+    ) -> PropagationJob:
         now = self._options.clock()
         chosen = (
             "" if channel.is_annotation else str(method or (last and last.method) or Method.MEAN)
@@ -223,7 +223,7 @@ class Propagation:
                 finished_at=0,
                 reason="",
             )
-        return Job(
+        return PropagationJob(
             uid=channel.uid,
             project=channel.project,
             channel=channel.name,
@@ -237,7 +237,7 @@ class Propagation:
             called_at=now,
         )
 
-    def _nudge(self, job: Job) -> bool:
+    def _nudge(self, job: PropagationJob) -> bool:
         """Call workers to a job that makes no progress; tell whether that was so."""
         now = self._options.clock()
         if now - job.called_at < self._options.overdue_s:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ndlambda.model.propagation import PropagateState
-from ndlambda.services.propagation.jobs import Job, JobState, Stage
+from ndlambda.services.propagation.jobs import JobState, PropagationJob, Stage
 from ndlambda.services.propagation.plan import Band
 
 NEVER = "never"
@@ -72,12 +72,12 @@ class Status:
     finished_at: float | None = None
 
 
-def status_of(job: Job, bands: Sequence[Band], done: int) -> tuple[BandStatus, ...]:
+def status_of(job: PropagationJob, bands: Sequence[Band], done: int) -> tuple[BandStatus, ...]:
     """Give the status of each band of a job's round; ``done`` tasks of the present one are."""
     return tuple(_band_status(job, number, band, done) for number, band in enumerate(bands))
 
 
-def _band_status(job: Job, number: int, band: Band, done: int) -> BandStatus:
+def _band_status(job: PropagationJob, number: int, band: Band, done: int) -> BandStatus:
     plain = (layer.resolutions for layer in band if not layer.neariso)
     tasks = job.tasks[number] if number < len(job.tasks) else 0
     if number < job.band:
@@ -104,7 +104,9 @@ class Pace:
     eta_s: float | None = None
 
 
-def pace_of(job: Job, bands: Sequence[BandStatus], weights: Sequence[float], now: float) -> Pace:
+def pace_of(
+    job: PropagationJob, bands: Sequence[BandStatus], weights: Sequence[float], now: float
+) -> Pace:
     """Give how fast a job's round goes.
 
     Later bands are guessed to take as long as their share of the voxels to be read.

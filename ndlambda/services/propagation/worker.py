@@ -10,9 +10,15 @@ from typing import Protocol
 from ndlambda.errors import InvalidStateError, NDLambdaError
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.services.catalog.service import Catalog
-from ndlambda.services.propagation.builder import Built, Node
-from ndlambda.services.propagation.jobs import Call, Job, JobState, PropagationJobs, Stage
-from ndlambda.services.propagation.ledger import Ledger, node_of
+from ndlambda.services.propagation.builder import Built, PyramidNode
+from ndlambda.services.propagation.jobs import (
+    JobState,
+    PropagationJob,
+    PropagationJobs,
+    Stage,
+    TaskMessage,
+)
+from ndlambda.services.propagation.ledger import TaskLedger, node_of
 from ndlambda.services.propagation.marks import PropagationMarks
 from ndlambda.services.propagation.plan import Planner
 from ndlambda.stores.ports import ObjectStore
@@ -26,11 +32,11 @@ RESENT_AT_ONCE = 10_000
 _log = logging.getLogger("ndlambda.propagation")
 
 
-class Builder(Protocol):
+class LevelBuilder(Protocol):
     """What builds (``pyramid_builder``)."""
 
     def build(
-        self, dataset: Dataset, channel: Channel, root: Node, depth: int, method: Method
+        self, dataset: Dataset, channel: Channel, root: PyramidNode, depth: int, method: Method
     ) -> Built:
         """Build a supercuboid and what is below it."""
         ...
@@ -63,14 +69,16 @@ class PropagationOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class PropagationTables:
     """The rows of propagations: jobs, tasks, marks."""
 
     jobs: PropagationJobs
-    ledger: Ledger
+    ledger: TaskLedger
     marks: PropagationMarks
 
-    def send_missing(self, job: Job, most: int | None = None, *, again: bool = False) -> int:
+    def send_missing(
+        self, job: PropagationJob, most: int | None = None, *, again: bool = False
+    ) -> int:
         """Call workers to tasks that are not done, and give how many."""
         calls = self.ledger.missing(job, most)
         self.jobs.send([replace(call, again=again) for call in calls])
@@ -94,10 +102,10 @@ class PropagationWorker:
 
     def __init__(
         self,
-        books: Books,
+        books: PropagationTables,
         catalog: Catalog,
         objects: ObjectStore,
-        builder: Builder,
+        builder: LevelBuilder,
         options: PropagationOptions,
     ) -> None:
         self._books = books
@@ -126,7 +134,7 @@ class PropagationWorker:
         NDLambdaError
             Something that may succeed when the message is delivered again.
         """
-        call = Call.from_body(body)
+        call = TaskMessage.from_body(body)
         job = self._jobs.find(call.uid)
         if job is None or job.state is not JobState.RUNNING:
             return
@@ -139,9 +147,9 @@ class PropagationWorker:
             _log.exception("the propagation of channel %s/%s failed", job.project, job.channel)
             self._fail(call.uid, error)
 
-    def _answer(self, job: Job, call: Call) -> None:
+    def _answer(self, job: PropagationJob, call: TaskMessage) -> None:
         if job.stage is not Stage.BUILDING:
-            self._count_try(job, Call(call.uid, again=call.again))
+            self._count_try(job, TaskMessage(call.uid, again=call.again))
             self._advance(job)
         elif not call.plan:
             self._books.send_missing(job, RESENT_AT_ONCE, again=call.again)
@@ -149,7 +157,7 @@ class PropagationWorker:
         elif call.plan == job.plan:
             self._do_task(job, call)
 
-    def _count_try(self, job: Job, call: Call) -> None:
+    def _count_try(self, job: PropagationJob, call: TaskMessage) -> None:
         """Refuse what has ended its workers too often; they had no time to report a failure."""
         if not call.again:
             return
@@ -161,7 +169,7 @@ class PropagationWorker:
                 "may need more memory or time."
             )
 
-    def _do_task(self, job: Job, call: Call) -> None:
+    def _do_task(self, job: PropagationJob, call: TaskMessage) -> None:
         if self._ledger.is_done(job, call):
             is_bucket_done = True
         else:
@@ -180,15 +188,15 @@ class PropagationWorker:
         if is_bucket_done and self._ledger.is_complete(job, beside=call):
             self._advance(job)
 
-    def _planner(self, job: Job) -> Planner:
+    def _planner(self, job: PropagationJob) -> Planner:
         channel = self._catalog.get_channel(job.project, job.channel)
         if channel.uid != job.uid:
             raise InvalidStateError(f"Channel {job.channel!r} was made anew.")
         return Planner(self._catalog.get_dataset(job.dataset), channel, job.depth)
 
-    def _advance(self, begun: Job) -> None:
+    def _advance(self, begun: PropagationJob) -> None:
         """Take a job as far as it comes without waiting for tasks, unless others do so."""
-        job: Job | None = begun
+        job: PropagationJob | None = begun
         while job is not None:
             match job.stage:
                 case Stage.NOTING:
@@ -202,14 +210,14 @@ class PropagationWorker:
                 case Stage.CLOSING:
                     job = self._close(job)
 
-    def _note(self, job: Job) -> Job | None:
+    def _note(self, job: PropagationJob) -> PropagationJob | None:
         # The step behind the notes makes writers who marked before them look again: see marks.
         self._ledger.clear(job.uid, before=job.run)
         notes = self._options.new_id()
         self._marks.note(job.uid, job.run, notes)
         return self._jobs.step(job, stage=Stage.PLANNING, notes=notes)
 
-    def _plan(self, job: Job) -> Job | None:
+    def _plan(self, job: PropagationJob) -> PropagationJob | None:
         planner = self._planner(job)
         bands = planner.bands(full=job.full)
         if job.band == len(bands):
@@ -235,7 +243,7 @@ class PropagationWorker:
             self._books.send_missing(planned)
         return planned
 
-    def _close(self, job: Job) -> Job | None:
+    def _close(self, job: PropagationJob) -> PropagationJob | None:
         self._marks.remove_noted(job.uid, job.run, job.notes)
         if self._marks.exist(job.uid):
             return self._jobs.step(

@@ -53,7 +53,7 @@ _PARTITIONS: Final = ("object", "field", "refer", "pair")
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class KeyRange:
     """Rows of an index between two sort keys, in all its partitions or in one (``shard``)."""
 
     index: str
@@ -79,10 +79,10 @@ def object_key(uid: str, annotation_id: int) -> Key:
     return _partition(uid, "object", annotation_id), f"{annotation_id:0{_ID_DIGITS}d}"
 
 
-def referring_span(annotation_id: int, key: str = "") -> Span:
+def referring_span(annotation_id: int, key: str = "") -> KeyRange:
     """Give the rows of all objects that name one (in a field)."""
     start = f"{_whole(annotation_id)}#" + (f"{key}#" if key else "")
-    return Span("refer", start, start + _BEHIND_IDS, annotation_id % SHARDS)
+    return KeyRange("refer", start, start + _BEHIND_IDS, annotation_id % SHARDS)
 
 
 def referring_key_of(row: Row) -> str:
@@ -118,7 +118,7 @@ def index_rows(uid: str, ramon: Annotation) -> list[Row]:
     return list(found.values())
 
 
-def spans_of(predicate: Predicate) -> Sequence[Span]:
+def spans_of(predicate: Predicate) -> Sequence[KeyRange]:
     """Give the parts of the index that hold every object for which a predicate holds."""
     key, value, kind = predicate.key, predicate.value, predicate.kind
     known = fields_by_key().get(key)
@@ -127,7 +127,7 @@ def spans_of(predicate: Predicate) -> Sequence[Span]:
     if key not in COMMON and (kind.is_triple or (known and value == known[0].default)):
         every = _start(TYPE_KEY, "")[:-1]
         if len(predicate.owners) == len(RamonType):
-            return [Span("field", every, every + _BEHIND_IDS)]
+            return [KeyRange("field", every, every + _BEHIND_IDS)]
         return [_span("field", TYPE_KEY, _whole(number)) for number in sorted(predicate.owners)]
     if kind.refers:
         return [referring_span(value, key)]
@@ -166,9 +166,9 @@ def _partition(uid: str, index: str, annotation_id: int) -> str:
     return f"ramon#{uid}#{index}#{annotation_id % SHARDS:x}"
 
 
-def _span(index: str, key: str, value: str) -> Span:
+def _span(index: str, key: str, value: str) -> KeyRange:
     start = _start(key, value)
-    return Span(index, start, start + _BEHIND_IDS)
+    return KeyRange(index, start, start + _BEHIND_IDS)
 
 
 def _start(key: str, value: str) -> str:

@@ -20,7 +20,7 @@ from ndlambda.errors import (
 from ndlambda.model.catalog import Channel
 from ndlambda.model.ramon import Annotation, RamonType, with_references_moved
 from ndlambda.services.ramon.query import ObjectFinder
-from ndlambda.services.ramon.rows import Gone, ObjectRows, State, state_of
+from ndlambda.services.ramon.rows import ObjectRows, State, Tombstone, state_of
 from ndlambda.services.support.retry import HOT_ROW_ATTEMPTS, optimistic
 from ndlambda.stores.ports import Action, Check, Table
 
@@ -110,7 +110,7 @@ class RamonMerge:
         heir: int | None = loser
         while heir is not None:
             state = state_of(self._rows.find(channel.uid, heir))
-            if not isinstance(state, Gone):
+            if not isinstance(state, Tombstone):
                 break
             gone.append(heir)
             heir = state.merged_into
@@ -159,7 +159,7 @@ class RamonMerge:
             state = state_of(row)
             if not _may_lose(state, survivor):
                 raise _not_found(loser)
-            if isinstance(state, Gone):
+            if isinstance(state, Tombstone):
                 return
             kept = self._rows.find_settled(uid, survivor)
             if kept is None or not isinstance(state_of(kept), Annotation):
@@ -167,7 +167,7 @@ class RamonMerge:
             # The check keeps two merges of the same objects from losing both.
             also: list[Action] = [Check(kept.pk, kept.sk, kept.version), *begin]
             try:
-                self._rows.change(uid, loser, row, Gone(merged_into=survivor), also)
+                self._rows.change(uid, loser, row, Tombstone(merged_into=survivor), also)
             except PreconditionFailedError:
                 continue
             return
@@ -194,7 +194,7 @@ def check_types(ramons: Sequence[Annotation]) -> None:
 
 
 def _may_lose(state: State, survivor: int) -> bool:
-    return isinstance(state, Annotation) or state == Gone(merged_into=survivor)
+    return isinstance(state, Annotation) or state == Tombstone(merged_into=survivor)
 
 
 def _not_found(number: int) -> NotFoundError:

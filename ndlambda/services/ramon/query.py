@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from ndlambda.batches import batched
-from ndlambda.model.ramon import Annotation, Predicate, Query, RamonType
+from ndlambda.model.ramon import Annotation, ObjectQuery, Predicate, RamonType
 from ndlambda.model.ramon.fields import TYPE_KEY
 from ndlambda.services.ramon import keys
 from ndlambda.services.ramon.rows import ObjectRows, State, state_of
@@ -40,7 +40,9 @@ class ObjectFinder:
         self._objects = ObjectRows(table)
         self._executor = executor
 
-    def find(self, uid: str, query: Query, within: AbstractSet[int] | None = None) -> list[int]:
+    def find(
+        self, uid: str, query: ObjectQuery, within: AbstractSet[int] | None = None
+    ) -> list[int]:
         """Give the ids of the objects for which all predicates hold, ascending, each once.
 
         Parameters
@@ -56,7 +58,7 @@ class ObjectFinder:
         return [ramon.id for ramon in islice(found, query.limit)]
 
     def objects(
-        self, uid: str, query: Query, within: AbstractSet[int] | None = None
+        self, uid: str, query: ObjectQuery, within: AbstractSet[int] | None = None
     ) -> Iterator[Annotation]:
         """Iterate over such objects themselves, by ascending id and without the limit."""
         if not query.predicates and within is None:
@@ -121,7 +123,9 @@ class ObjectFinder:
                     lists.setdefault(key, []).append(other)
         return found
 
-    def _candidates(self, uid: str, query: Query, within: AbstractSet[int] | None) -> set[int]:
+    def _candidates(
+        self, uid: str, query: ObjectQuery, within: AbstractSet[int] | None
+    ) -> set[int]:
         found: set[int] | None = None if within is None else set(within)
         for predicate in sorted(query.predicates, key=_breadth):
             if found is not None and len(found) <= _FEW:
@@ -132,7 +136,7 @@ class ObjectFinder:
             found = matching if found is None else found & matching
         return found or set()
 
-    def _ids(self, uid: str, span: keys.Span) -> set[int]:
+    def _ids(self, uid: str, span: keys.KeyRange) -> set[int]:
         def read(pk: str) -> set[int]:
             return set(map(keys.id_of, rows_in(self._table, pk, span.first, span.last)))
 

@@ -39,7 +39,7 @@ _FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class Tombstone:
     """What stays of an object that was deleted: its id is never given again.
 
     Attributes
@@ -67,7 +67,7 @@ class Claim:
     digest: str
 
 
-State: TypeAlias = Annotation | Gone | Claim | None
+State: TypeAlias = Annotation | Tombstone | Claim | None
 """What an id stands for; None: it was never stored."""
 
 
@@ -156,7 +156,7 @@ class ObjectRows:
         uid: str,
         annotation_id: int,
         row: Row | None,
-        new: Annotation | Gone,
+        new: Annotation | Tombstone,
         also: Sequence[Action] = (),
     ) -> None:
         """Make an id stand for something new, if its settled row still is ``row``.
@@ -289,7 +289,7 @@ def _document(state: State) -> dict[str, Any] | None:
     match state:
         case None:
             return None
-        case Gone(merged_into, erasing):
+        case Tombstone(merged_into, erasing):
             return {"gone": True, "merged_into": merged_into, "erasing": erasing}
         case Claim(digest):
             return {"claim": digest}
@@ -300,7 +300,7 @@ def _state(annotation_id: int, document: Mapping[str, Any] | None) -> State:
     if document is None:
         return None
     if document.get("gone"):
-        return Gone(document["merged_into"], document["erasing"])
+        return Tombstone(document["merged_into"], document["erasing"])
     if "claim" in document:
         return Claim(document["claim"])
     return from_document(annotation_id, document)

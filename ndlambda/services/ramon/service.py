@@ -21,7 +21,7 @@ from ndlambda.model.catalog import Channel
 from ndlambda.model.ramon import (
     DERIVED,
     Annotation,
-    Query,
+    ObjectQuery,
     RamonType,
     check,
     get_field,
@@ -29,7 +29,7 @@ from ndlambda.model.ramon import (
 )
 from ndlambda.services.ramon.ports import VoxelEraser
 from ndlambda.services.ramon.query import ObjectFinder
-from ndlambda.services.ramon.rows import Claim, Gone, ObjectRows, state_of
+from ndlambda.services.ramon.rows import Claim, ObjectRows, Tombstone, state_of
 from ndlambda.services.support.retry import HOT_ROW_ATTEMPTS, optimistic
 from ndlambda.stores.ports import Row, Table
 
@@ -37,7 +37,7 @@ _READ_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
-class StoredObject:
+class StoredRamon:
     """An object as it was read, and the version that an update may insist on."""
 
     ramon: Annotation
@@ -98,7 +98,7 @@ class Ramon:
         except PreconditionFailedError as error:
             raise AlreadyExistsError("An id that should be new is used already.") from error
 
-    def get(self, channel: Channel, annotation_id: int) -> StoredObject:
+    def get(self, channel: Channel, annotation_id: int) -> StoredRamon:
         """Give an object.
 
         Raises
@@ -107,7 +107,7 @@ class Ramon:
             There is none of this id.
         """
         row = self._rows.find(_uid(channel), annotation_id)
-        return StoredObject(*_living(row, annotation_id))
+        return StoredRamon(*_living(row, annotation_id))
 
     def get_many(self, channel: Channel, ids: Sequence[int]) -> list[Annotation]:
         """Give objects in the order of their ids; one that is not there fails all, as in ndstore.
@@ -213,7 +213,7 @@ class Ramon:
         return found
 
     def query(
-        self, channel: Channel, query: Query, within: AbstractSet[int] | None = None
+        self, channel: Channel, query: ObjectQuery, within: AbstractSet[int] | None = None
     ) -> list[int]:
         """Give the ids of objects for which all predicates hold, ascending.
 
@@ -227,7 +227,7 @@ class Ramon:
         return self._finder.find(_uid(channel), query, within)
 
     def find_objects(
-        self, channel: Channel, query: Query, within: AbstractSet[int] | None = None
+        self, channel: Channel, query: ObjectQuery, within: AbstractSet[int] | None = None
     ) -> Iterator[Annotation]:
         """Iterate over such objects themselves, by ascending id; the query's limit is not kept."""
         return self._finder.objects(_uid(channel), query, within)
@@ -271,7 +271,7 @@ class Ramon:
         for _ in optimistic(HOT_ROW_ATTEMPTS):
             row = self._rows.find_settled(uid, annotation_id)
             state = state_of(row)
-            if not (isinstance(state, Gone) and state.erasing):
+            if not (isinstance(state, Tombstone) and state.erasing):
                 return
             try:
                 self._rows.change(uid, annotation_id, row, replace(state, erasing=False), [end])
@@ -314,7 +314,7 @@ class Ramon:
             if not isinstance(state_of(row), Annotation | Claim):
                 return
             try:
-                self._rows.change(uid, annotation_id, row, Gone(erasing=True), [begin])
+                self._rows.change(uid, annotation_id, row, Tombstone(erasing=True), [begin])
             except PreconditionFailedError:
                 continue
             return

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from ndlambda.cuboids import supercuboid
 from ndlambda.cuboids.codec import is_zero
-from ndlambda.cuboids.layout import Layout, cuboid_box, needed_slots
+from ndlambda.cuboids.layout import CuboidLayout, cuboid_box, needed_slots
 from ndlambda.space.grid import Cell
 from ndlambda.voxels.paste import paste
 
 
-def pasted(
-    existing: memoryview | None, layout: Layout, cell: Cell, values: NDArray[Any]
+def plan_paste(
+    existing: memoryview | None, layout: CuboidLayout, cell: Cell, values: NDArray[Any]
 ) -> Mapping[int, NDArray[Any]]:
     """Give the cuboids of a supercuboid that change when values are pasted over its part.
 
@@ -47,8 +47,8 @@ def pasted(
     return changed
 
 
-def cleared(
-    existing: memoryview, layout: Layout, cell: Cell, where: NDArray[np.bool_]
+def plan_clear(
+    existing: memoryview, layout: CuboidLayout, cell: Cell, where: NDArray[np.bool_]
 ) -> Mapping[int, NDArray[Any]]:
     """Give the cuboids of a supercuboid that change when voxels of its part are set to zero.
 
@@ -69,8 +69,8 @@ def cleared(
     for piece in needed_slots(layout, cell.part.shifted((-x, -y, -z))):
         cuboid = np.zeros(layout.cuboid_shape_zyx, layout.dtype)
         supercuboid.decode_box(existing, layout, cuboid_box(layout, piece.slot), cuboid)
-        part, cleared = cuboid[piece.box.slices_zyx()], where[piece.where]
-        if np.any(part[cleared] != 0):
-            part[cleared] = 0
+        part, plan_clear = cuboid[piece.box.slices_zyx()], where[piece.where]
+        if np.any(part[plan_clear] != 0):
+            part[plan_clear] = 0
             changed[piece.slot] = cuboid
     return changed

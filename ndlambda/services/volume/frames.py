@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ndlambda.cuboids import shard, supercuboid
-from ndlambda.cuboids.layout import Layout, SlotPart
+from ndlambda.cuboids.layout import CuboidLayout, SlotPart
 from ndlambda.errors import PreconditionFailedError
 from ndlambda.stores.ports import ObjectStore, Range, StoredObject, Suffix
 
@@ -75,7 +75,7 @@ class FrameReader:
         self._objects = objects
         self._recent = _Recent()
 
-    def read(self, key: str, layout: Layout, parts: Sequence[SlotPart]) -> Frames | None:
+    def read(self, key: str, layout: CuboidLayout, parts: Sequence[SlotPart]) -> Frames | None:
         """Get the frames of these cuboids, all of one version; None where there is no object.
 
         Raises
@@ -105,7 +105,7 @@ class FrameReader:
         return self._read_whole(key, layout, parts)
 
     def _read_ranges(
-        self, key: str, known: _Known, layout: Layout, parts: Sequence[SlotPart]
+        self, key: str, known: _Known, layout: CuboidLayout, parts: Sequence[SlotPart]
     ) -> Frames | None:
         """Get frames under the known ETag; None where it has passed or the whole is as good."""
         plans = supercuboid.plan_ranges(known.index, parts)
@@ -126,7 +126,7 @@ class FrameReader:
             return None
 
     def _read_whole(
-        self, key: str, layout: Layout, parts: Sequence[SlotPart], *, remember: bool = True
+        self, key: str, layout: CuboidLayout, parts: Sequence[SlotPart], *, remember: bool = True
     ) -> Frames | None:
         stored = self._objects.get(key)
         if stored is None:
@@ -135,12 +135,12 @@ class FrameReader:
         spans = ((piece.slot, index.spans[piece.slot]) for piece in parts)
         return {slot: stored.data[span.start : span.stop] for slot, span in spans if span}
 
-    def _learn(self, key: str, read: StoredObject, layout: Layout) -> _Known:
+    def _learn(self, key: str, read: StoredObject, layout: CuboidLayout) -> _Known:
         known = _Known(_index(read, layout), read.etag)
         self._recent.put(key, known)
         return known
 
 
-def _index(read: StoredObject, layout: Layout) -> shard.ShardIndex:
+def _index(read: StoredObject, layout: CuboidLayout) -> shard.ShardIndex:
     """Give the index at the end of what was read, which is all of an object or its tail."""
     return shard.read_index(read.data[-layout.index_bytes :], layout, read.size)

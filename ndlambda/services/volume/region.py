@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ndlambda.cuboids.layout import Layout
+from ndlambda.cuboids.layout import CuboidLayout
 from ndlambda.errors import OutOfBoundsError
 from ndlambda.model.catalog import Channel
 from ndlambda.space.box import Box
@@ -74,9 +74,9 @@ class Region:
             )
 
 
-def layout_of(channel: Channel, level: Level) -> Layout:
+def layout_of(channel: Channel, level: Level) -> CuboidLayout:
     """Give how a channel's voxels of one level are laid out in supercuboids."""
-    return Layout(channel.dtype, level.cuboid_xyz, channel.cuboids_per_axis, channel.codec)
+    return CuboidLayout(channel.dtype, level.cuboid_xyz, channel.cuboids_per_axis, channel.codec)
 
 
 def object_prefix(channel: Channel, region: Region, time_point: int) -> str:

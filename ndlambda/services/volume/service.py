@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ndlambda.cuboids import supercuboid
 from ndlambda.cuboids.codec import is_zero
-from ndlambda.cuboids.layout import Layout, needed_slots
+from ndlambda.cuboids.layout import CuboidLayout, needed_slots
 from ndlambda.errors import (
     InvalidStateError,
     PayloadTooLargeError,
@@ -26,11 +26,11 @@ from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.propagation import PropagateState
 from ndlambda.services.support.budget import ByteBudget
 from ndlambda.services.support.pool import run_all
-from ndlambda.services.volume.changes import cleared, pasted
+from ndlambda.services.volume.changes import plan_clear, plan_paste
 from ndlambda.services.volume.frames import FrameReader
 from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.services.volume.region import Region, layout_of, object_key
-from ndlambda.services.volume.touched import Marks, NoMarks, Touched
+from ndlambda.services.volume.touched import Marks, NoMarks, TouchedSupercuboids
 from ndlambda.space.box import Box
 from ndlambda.space.grid import Cell, cover
 from ndlambda.space.pyramid import Level
@@ -176,7 +176,7 @@ class VolumeService:
         return out
 
     def _read_object(
-        self, key: str, layout: Layout, cell: Cell, target: NDArray[Any]
+        self, key: str, layout: CuboidLayout, cell: Cell, target: NDArray[Any]
     ) -> Sequence[_Task] | None:
         """Get a cell's part and give what fills target with it; None where there is no object.
 
@@ -305,18 +305,20 @@ class VolumeService:
         self, channel: Channel, region: Region, change: Callable[[int, Cell], None]
     ) -> None:
         cells = tuple(cover(region.box, layout_of(channel, region.level).supercuboid_xyz))
-        with self.marks.writing(channel, partial(Touched.by_region, channel, region)):
+        with self.marks.writing(channel, partial(TouchedSupercuboids.by_region, channel, region)):
             run_all(
                 self._executor,
                 (partial(change, t, cell) for t in range(*region.times) for cell in cells),
             )
 
-    def _clear_cell(self, key: str, layout: Layout, cell: Cell, where: NDArray[np.bool_]) -> None:
+    def _clear_cell(
+        self, key: str, layout: CuboidLayout, cell: Cell, where: NDArray[np.bool_]
+    ) -> None:
         for _ in self._options.attempts(key):
             existing = self._objects.get(key)
             if existing is None:
                 return
-            replaced = cleared(existing.data, layout, cell, where)
+            replaced = plan_clear(existing.data, layout, cell, where)
             if not replaced:
                 return
             body = supercuboid.splice(existing.data, layout, replaced, self._options.new_write_id())
@@ -327,7 +329,7 @@ class VolumeService:
             return
 
     def _write_cell(
-        self, key: str, layout: Layout, cell: Cell, values: NDArray[Any], bounds: Box
+        self, key: str, layout: CuboidLayout, cell: Cell, values: NDArray[Any], bounds: Box
     ) -> None:
         """Paste values over one supercuboid by conditional puts until one of them holds.
 
@@ -340,7 +342,7 @@ class VolumeService:
             existing = None if whole and attempt == 0 else self._objects.get(key)
             mode: PutMode = Create() if existing is None else Replace(existing.etag)
             data = None if existing is None or (whole and values.all()) else existing.data
-            replaced = pasted(data, layout, cell, values)
+            replaced = plan_paste(data, layout, cell, values)
             if not replaced:
                 return
             write_id = self._options.new_write_id()

@@ -15,7 +15,7 @@ from ndlambda.space.pyramid import Level
 
 
 @dataclass(frozen=True, slots=True)
-class Touched:
+class TouchedSupercuboids:
     """Supercuboids of one resolution and time point, by Morton code."""
 
     resolution: int
@@ -45,7 +45,7 @@ class Touched:
         yield cls(level.resolution, time_point, tuple(codes.tolist()))
 
 
-Targets: TypeAlias = Callable[[], Iterable[Touched]]
+Targets: TypeAlias = Callable[[], Iterable[TouchedSupercuboids]]
 """Returns what a write may touch; called only where marks are kept."""
 
 

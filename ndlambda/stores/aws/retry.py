@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class StoreRetryPolicy:
     """Exponential backoff with full jitter, the same for every service.
 
     botocore's own waits start at up to a second and cannot be set, so its retries are off and

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ndlambda.errors import InvalidArgumentError
-from ndlambda.stores.aws.retry import RetryPolicy
+from ndlambda.stores.aws.retry import StoreRetryPolicy
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Credential, S3Store
@@ -59,7 +59,7 @@ class AwsConfig:
     connect_timeout_s: float = 5.0
     read_timeout_s: float = 20.0
     max_connections: int = 64
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    retry: StoreRetryPolicy = field(default_factory=StoreRetryPolicy)
 
     def __post_init__(self) -> None:
         if (self.access_key_id is None) != (self.secret_access_key is None):

@@ -10,7 +10,7 @@ from ndlambda.services.volume.region import Region
 from ndlambda.web.annotation.channel import Opened, open_annotations
 from ndlambda.web.request.params import region_of_query
 from ndlambda.web.request.query import check_parameters
-from ndlambda.web.routing import Context, Query
+from ndlambda.web.routing import Context, QueryParameter
 
 RULE: Final = "/v1/projects/<name:token>/channels/<name:channel>"
 
@@ -21,7 +21,7 @@ def open_labels(
     context: Context,
     token: str,
     channel: str,
-    queries: Sequence[Query] = (),
+    queries: Sequence[QueryParameter] = (),
     *,
     write: bool = False,
     prefixes: Collection[str] = (),

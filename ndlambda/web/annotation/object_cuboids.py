@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from ndlambda.model.ramon import Annotation, Neuron
 from ndlambda.services.labels.bounding_box import cuboids_box
 from ndlambda.services.labels.layer import LabelVolume
-from ndlambda.services.labels.zoom import Shown, Source
+from ndlambda.services.labels.zoom import LabelView, StoredLayer
 from ndlambda.space.box import Box
 from ndlambda.space.pyramid import Level
 from ndlambda.web.annotation.channel import Opened
@@ -31,13 +31,13 @@ def loose_box(context: Context, opened: Opened, ramon: Annotation, level: Level)
     It may be too large, and be there for an object that has no voxels any more; None: it has none.
     """
     channel = opened.channel
-    shown = Shown.of(opened.dataset, channel, level, channel.default_time)
+    shown = LabelView.of(opened.dataset, channel, level, channel.default_time)
     found: list[Box] = []
     for volume in (shown.volume, shown.base):
         codes = None if volume is None else _codes(context, volume, ramon)
         if volume is not None and codes is not None and codes.size:
             around = cuboids_box(codes, volume.level.cuboid_xyz)
-            box = Source(volume, shown.volume).shown_box(around, None)
+            box = StoredLayer(volume, shown.volume).shown_box(around, None)
             found += [] if box is None else [box]
     if not found:
         return None

@@ -8,10 +8,10 @@ from werkzeug.wrappers import Response
 
 from ndlambda.errors import MalformedBodyError, PayloadTooLargeError, UnknownNameError
 from ndlambda.model.catalog import Channel
-from ndlambda.web.request.body import Intake, open_intake
+from ndlambda.web.request.body import RequestBody, open_intake
 from ndlambda.web.response.delivery import deliver
-from ndlambda.web.routing import Context, Query
-from ndlambda.wire.ramon import Limits, RamonFormat, RamonItem, get_format
+from ndlambda.web.routing import Context, QueryParameter
+from ndlambda.wire.ramon import RamonFormat, RamonItem, RamonLimits, get_format
 
 _JSON_BYTES: Final = 1 << 20
 _SLACK_BYTES: Final = 4 << 20
@@ -19,7 +19,9 @@ _COPIES: Final = 2  # the body, and libhdf5's image of it
 _AT_FIRST_BYTES: Final = 64 << 20
 _SHARE: Final = 4  # the fraction of all memory that one body's arrays may take
 
-JSON_FORM: Final = Query("format", "old for ndstore's older form of JSON, which ndio reads")
+JSON_FORM: Final = QueryParameter(
+    "format", "old for ndstore's older form of JSON, which ndio reads"
+)
 _JSON_FORMS: Final = {"flat": "json", "old": "json-old"}
 
 
@@ -59,7 +61,7 @@ def check_length(context: Context, limit_bytes: int) -> None:
         )
 
 
-def open_objects(context: Context, channel: Channel) -> Intake:
+def open_objects(context: Context, channel: Channel) -> RequestBody:
     """Give a body of objects with their voxels, refused if it is too long.
 
     Raises
@@ -72,10 +74,10 @@ def open_objects(context: Context, channel: Channel) -> Intake:
 
 def _most_bytes(context: Context) -> int:
     """Give what the arrays of one body may need."""
-    return min(Limits().array_bytes, context.runtime.settings.memory_bytes // _SHARE)
+    return min(RamonLimits().array_bytes, context.runtime.settings.memory_bytes // _SHARE)
 
 
-def read_objects(intake: Intake, body_format: RamonFormat, held: ExitStack) -> list[RamonItem]:
+def read_objects(intake: RequestBody, body_format: RamonFormat, held: ExitStack) -> list[RamonItem]:
     """Read the objects of a body with their voxels.
 
     What the arrays inside need is only known when they are looked at: little memory is taken at
@@ -106,7 +108,7 @@ def read_objects(intake: Intake, body_format: RamonFormat, held: ExitStack) -> l
         items = _decoded(body_format, body, at_first)
     if items is None:
         with budget.hold(length + most):
-            items = body_format.decode(body, Limits(array_bytes=most))
+            items = body_format.decode(body, RamonLimits(array_bytes=most))
     # Painting takes memory, too; what decoding may have needed would stand in its way.
     held.enter_context(budget.hold(sum(map(_size, items))))
     return items
@@ -118,7 +120,7 @@ def _decoded(
     """Give the objects of a body, None where its arrays may need more memory than is held."""
     assert body_format.decode is not None
     try:
-        return body_format.decode(body, Limits(array_bytes=array_bytes))
+        return body_format.decode(body, RamonLimits(array_bytes=array_bytes))
     except PayloadTooLargeError:
         return None
 
@@ -134,7 +136,7 @@ def read_one_object(context: Context, body_format: RamonFormat) -> RamonItem:
         It is longer than any object.
     """
     assert body_format.decode is not None
-    items = body_format.decode(read_body(context, _JSON_BYTES), Limits())
+    items = body_format.decode(read_body(context, _JSON_BYTES), RamonLimits())
     if len(items) != 1:
         raise MalformedBodyError(f"The body must hold one object, not {len(items)}.")
     return items[0]

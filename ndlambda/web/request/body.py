@@ -16,9 +16,11 @@ from ndlambda.model.catalog import Channel
 from ndlambda.model.discipline import Discipline
 from ndlambda.services.volume.region import Region
 from ndlambda.services.volume.transfers import Upload
-from ndlambda.web.routing import Context, Query
+from ndlambda.web.routing import Context, QueryParameter
 
-UPLOAD: Final = Query("upload", "id of an upload, which takes the place of the body; send none")
+UPLOAD: Final = QueryParameter(
+    "upload", "id of an upload, which takes the place of the body; send none"
+)
 
 _FACTOR: Final = 2
 _SLACK_BYTES: Final = 4 << 20
@@ -26,7 +28,7 @@ _WINDOW_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
+class RequestBody:
     """A body that was not read yet.
 
     Attributes
@@ -70,7 +72,7 @@ class Intake:
 
 def open_intake(
     context: Context, channel: Channel, limit_bytes: int, needed_bytes: int | None = None
-) -> Intake:
+) -> RequestBody:
     """Give the body of a request, or what was uploaded ahead of it, refused if it is too long.
 
     Parameters
@@ -107,7 +109,7 @@ def open_intake(
             limit=limit_bytes,
         )
     unknown = min(limit_bytes, context.runtime.settings.max_body_bytes)
-    return Intake(
+    return RequestBody(
         context,
         upload,
         unknown if length is None else length,
@@ -115,7 +117,7 @@ def open_intake(
     )
 
 
-def open_voxels(context: Context, channel: Channel, voxel_bytes: int) -> Intake:
+def open_voxels(context: Context, channel: Channel, voxel_bytes: int) -> RequestBody:
     """Give the body of a request whose path promises this many bytes of voxels.
 
     No format needs twice the voxels and a few megabytes; what declares more is not what the path

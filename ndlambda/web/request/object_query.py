@@ -6,24 +6,26 @@ from typing import Final
 from werkzeug.datastructures import MultiDict
 
 from ndlambda.errors import InvalidArgumentError, ValidationError
-from ndlambda.model.ramon import Predicate, Query, RamonType, fields_of, parse_query
+from ndlambda.model.ramon import ObjectQuery, Predicate, RamonType, fields_of, parse_query
 from ndlambda.model.ramon.fields import TYPE_KEY, fields_by_key
 from ndlambda.model.ramon.plain import TYPE_WORDS, read_type_word
 from ndlambda.model.ramon.query import equals
 from ndlambda.web import routing
 
-TYPE: Final = routing.Query("type", f"{', '.join(TYPE_WORDS)}, or ndstore's number")
+TYPE: Final = routing.QueryParameter("type", f"{', '.join(TYPE_WORDS)}, or ndstore's number")
 WHERE: Final = (
     TYPE,
-    routing.Query("status", "status of the object"),
-    routing.Query("author", "author of the object"),
-    routing.Query("confidence_lt", "confidence is below"),
-    routing.Query("confidence_gt", "confidence is above"),
-    routing.Query("limit", "most ids to give; all if left out"),
+    routing.QueryParameter("status", "status of the object"),
+    routing.QueryParameter("author", "author of the object"),
+    routing.QueryParameter("confidence_lt", "confidence is below"),
+    routing.QueryParameter("confidence_gt", "confidence is above"),
+    routing.QueryParameter("limit", "most ids to give; all if left out"),
 )
 SHOWN: Final = (
-    routing.Query("field.NAME", "a field has this value, or a list this id; may be repeated"),
-    routing.Query("pair.KEY", "a key-value pair has this value; may be repeated"),
+    routing.QueryParameter(
+        "field.NAME", "a field has this value, or a list this id; may be repeated"
+    ),
+    routing.QueryParameter("pair.KEY", "a key-value pair has this value; may be repeated"),
 )
 """How the two families of parameters look in the OpenAPI document."""
 PREFIXES: Final = ("field.", "pair.")
@@ -37,7 +39,7 @@ _WORDS: Final = {
 }
 
 
-def read_query(query: MultiDict[str, str]) -> Query:
+def read_query(query: MultiDict[str, str]) -> ObjectQuery:
     """Give the question of some parameters; all of them must hold, none asks for every object.
 
     Raises
@@ -53,7 +55,7 @@ def read_query(query: MultiDict[str, str]) -> Query:
     asked = parse_query(words)
     ramon_type = read_type(query)
     typed = () if ramon_type is None else (Predicate(TYPE_KEY, "=", int(ramon_type)),)
-    return Query((*typed, *asked.predicates, *_families(query, ramon_type)), asked.limit)
+    return ObjectQuery((*typed, *asked.predicates, *_families(query, ramon_type)), asked.limit)
 
 
 def read_type(query: MultiDict[str, str]) -> RamonType | None:

@@ -8,26 +8,32 @@ from werkzeug.wrappers import Request
 
 from ndlambda.errors import InvalidArgumentError, UnknownNameError
 from ndlambda.model.discipline import Discipline
-from ndlambda.web.routing import Query
+from ndlambda.web.routing import QueryParameter
 
 DISCIPLINES: Final = tuple(
     word.value for word in Discipline if word not in {Discipline.UPDATE, Discipline.DATAONLY}
 )
 """How labels may meet those that are there, by their words."""
 
-RESOLUTION: Final = Query("resolution", "0 (finest) to the dataset's scalinglevels; 0 if left out")
+RESOLUTION: Final = QueryParameter(
+    "resolution", "0 (finest) to the dataset's scalinglevels; 0 if left out"
+)
 BOX: Final = (
     RESOLUTION,
     *(
-        Query(axis, f"half-open range a:b of {axis} in dataset coordinates; all if left out")
+        QueryParameter(
+            axis, f"half-open range a:b of {axis} in dataset coordinates; all if left out"
+        )
         for axis in "xyz"
     ),
 )
 TIMED_BOX: Final = (
     *BOX,
-    Query("t", "half-open range a:b of time points; left out: the first, and no time axis"),
+    QueryParameter(
+        "t", "half-open range a:b of time points; left out: the first, and no time axis"
+    ),
 )
-DISCIPLINE: Final = Query(
+DISCIPLINE: Final = QueryParameter(
     "discipline", f"for labels: {', '.join(DISCIPLINES)}; overwrite if left out"
 )
 
@@ -35,7 +41,7 @@ _LONGEST: Final = 18
 
 
 def check_parameters(
-    request: Request, queries: Sequence[Query], prefixes: Collection[str] = ()
+    request: Request, queries: Sequence[QueryParameter], prefixes: Collection[str] = ()
 ) -> None:
     """Refuse what is misspelt or doubled: it would be read as a whole axis or another box.
 

@@ -37,15 +37,15 @@ class Cutout:
     voxelres_xyz: tuple[float, float, float]
 
 
-class _Format(Protocol):
+class _ExportFormat(Protocol):
     SUFFIXES: tuple[str, ...]
 
     def write(self, path: Path, cutout: Cutout) -> None: ...
 
 
 @cache
-def _formats() -> dict[str, _Format]:
-    formats = [cast(_Format, module) for module in modules(__name__)]
+def _formats() -> dict[str, _ExportFormat]:
+    formats = [cast(_ExportFormat, module) for module in modules(__name__)]
     return {suffix: form for form in formats for suffix in form.SUFFIXES}
 
 

@@ -12,18 +12,18 @@ from ndlambda.wire.ramon.contract import (
     AnnotationVoxels,
     BoundingBox,
     CuboidPart,
-    Limits,
     RamonFormat,
     RamonItem,
+    RamonLimits,
 )
 
 __all__ = [
     "AnnotationVoxels",
     "BoundingBox",
     "CuboidPart",
-    "Limits",
     "RamonFormat",
     "RamonItem",
+    "RamonLimits",
     "formats",
     "get_format",
 ]

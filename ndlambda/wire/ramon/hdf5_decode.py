@@ -33,7 +33,7 @@ from ndlambda.wire.codecs.hdf5_reader import (
     read_dataset,
 )
 from ndlambda.wire.codecs.promise import Promise
-from ndlambda.wire.ramon.contract import AnnotationVoxels, CuboidPart, Limits, RamonItem
+from ndlambda.wire.ramon.contract import AnnotationVoxels, CuboidPart, RamonItem, RamonLimits
 from ndlambda.wire.ramon.hdf5_encode import METADATA
 from ndlambda.wire.ramon.pairs import read_pairs
 
@@ -60,7 +60,7 @@ class _Source:
             )
 
 
-def decode(body: bytes | memoryview, limits: Limits) -> list[RamonItem]:
+def decode(body: bytes | memoryview, limits: RamonLimits) -> list[RamonItem]:
     """Read all objects of a file, in the order of their names in HDF5's index.
 
     A group whose name is no number asks for a new id, as 0 does.

@@ -18,7 +18,7 @@ from ndlambda.model.ramon import (
     from_flat,
     to_flat,
 )
-from ndlambda.wire.ramon.contract import Limits, RamonFormat, RamonItem
+from ndlambda.wire.ramon.contract import RamonFormat, RamonItem, RamonLimits
 from ndlambda.wire.ramon.hdf5_encode import DERIVED_NAMES
 from ndlambda.wire.ramon.pairs import pairs_text
 
@@ -28,7 +28,7 @@ def encode_flat(items: Sequence[RamonItem]) -> bytes:
     return json.dumps({str(item.ramon.id): _flat(item) for item in items}).encode()
 
 
-def decode_flat(body: bytes | memoryview, limits: Limits) -> list[RamonItem]:
+def decode_flat(body: bytes | memoryview, limits: RamonLimits) -> list[RamonItem]:
     """Read such objects; the ``ann_id`` inside counts, not the key outside.
 
     Raises
@@ -48,7 +48,7 @@ def encode_old(items: Sequence[RamonItem]) -> bytes:
     return json.dumps({str(item.ramon.id): _old(item) for item in items}).encode()
 
 
-def decode_old(body: bytes | memoryview, limits: Limits) -> list[RamonItem]:
+def decode_old(body: bytes | memoryview, limits: RamonLimits) -> list[RamonItem]:
     """Read the older form; the key outside is the id, or asks for a new one. Raises as flat."""
     return [RamonItem(_from_old(name, value)) for name, value in _objects(body, limits).items()]
 
@@ -112,7 +112,7 @@ def _from_old(name: str, value: object) -> Annotation:
     return build(ramon_type, int(name) if is_number else 0, values, pairs)
 
 
-def _objects(body: bytes | memoryview, limits: Limits) -> Mapping[str, object]:
+def _objects(body: bytes | memoryview, limits: RamonLimits) -> Mapping[str, object]:
     try:
         value = json.loads(
             bytes(body), object_pairs_hook=_without_doubles, parse_constant=_refuse_constant

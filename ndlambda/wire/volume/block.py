@@ -23,7 +23,7 @@ def view_bytes(array: NDArray[Any]) -> memoryview:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class VolumeBlock:
     """Channels of one dtype and shape, ready to be written one after another.
 
     Parameters
@@ -46,7 +46,7 @@ class Block:
         return sum(len(piece) for piece in self.pieces)
 
 
-def stack(channels: Sequence[ChannelData]) -> Block:
+def stack(channels: Sequence[ChannelData]) -> VolumeBlock:
     """Give channels as a block (channel, [time,] z, y, x); none is copied if contiguous.
 
     Raises
@@ -65,14 +65,14 @@ def stack(channels: Sequence[ChannelData]) -> Block:
     if len(shapes) != 1:
         message = "A body needs one or more channels, all of one shape."
         raise ShapeMismatchError(message, shapes=sorted(map(list, shapes)))
-    return Block(
+    return VolumeBlock(
         arrays[0].dtype,
         (len(arrays), *arrays[0].shape),
         tuple(view_bytes(array) for array in arrays),
     )
 
 
-def single(channels: Sequence[ChannelData]) -> Block:
+def single(channels: Sequence[ChannelData]) -> VolumeBlock:
     """Give the one channel as a block ([time,] z, y, x).
 
     Raises
@@ -84,7 +84,7 @@ def single(channels: Sequence[ChannelData]) -> Block:
         message = f"This format holds one channel, not {len(channels)}."
         raise ShapeMismatchError(message, channels=len(channels))
     block = stack(channels)
-    return Block(block.dtype, block.shape[1:], block.pieces)
+    return VolumeBlock(block.dtype, block.shape[1:], block.pieces)
 
 
 def promised_stack(expected: Expected) -> Promise:

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ndlambda.cuboids.codec import BLOCK_BYTES, checksum, decode_frame, encode_frame
-from ndlambda.cuboids.layout import Layout
+from ndlambda.cuboids.layout import CuboidLayout
 from ndlambda.cuboids.libblosc2 import Decoder, thread_decoder
 from ndlambda.errors import CuboidDecodeError, DataTypeMismatchError, ShapeMismatchError
 from ndlambda.model.catalog import IMAGE_CODEC, LABEL_CODEC, CodecSpec
@@ -42,16 +42,18 @@ def noise(shape_zyx: tuple[int, int, int], dtype: str) -> NDArray[np.generic]:
     return np.frombuffer(random.Random(7).randbytes(count), dtype).reshape(shape_zyx)
 
 
-def layout_of(array: NDArray[np.generic], codec: CodecSpec = IMAGE_CODEC) -> Layout:
+def layout_of(array: NDArray[np.generic], codec: CodecSpec = IMAGE_CODEC) -> CuboidLayout:
     z, y, x = array.shape
-    return Layout(array.dtype, (x, y, z), 2, codec)
+    return CuboidLayout(array.dtype, (x, y, z), 2, codec)
 
 
 def stored(array: NDArray[np.generic], codec: CodecSpec = IMAGE_CODEC) -> memoryview:
     return memoryview(encode_frame(array, codec))
 
 
-def decoded(frame: memoryview, layout: Layout, part: Box | None = None) -> NDArray[np.generic]:
+def decoded(
+    frame: memoryview, layout: CuboidLayout, part: Box | None = None
+) -> NDArray[np.generic]:
     shape_zyx = layout.cuboid_shape_zyx if part is None else part.shape_zyx
     out = np.full(shape_zyx, 77, layout.dtype)
     decode_frame(frame, layout, out, part)
@@ -71,7 +73,7 @@ def with_damaged_block(frame: memoryview, block: int) -> memoryview:
     return memoryview(bytes(chunk) + checksum(memoryview(bytes(chunk))))
 
 
-def some_boxes(layout: Layout) -> list[Box]:
+def some_boxes(layout: CuboidLayout) -> list[Box]:
     edges = [sorted({0, 1, size // 2, size - 1, size}) for size in layout.cuboid_xyz]
     ranges = [[(a, b) for a in axis for b in axis if a < b] for axis in edges]
     boxes = [Box((x[0], y[0], z[0]), (x[1], y[1], z[1])) for x, y, z in product(*ranges)]
@@ -111,7 +113,7 @@ def test_a_part_is_the_slice_of_the_whole(shape_zyx, dtype, make, strided) -> No
 @pytest.mark.parametrize("codec", [IMAGE_CODEC, CodecSpec("lz4", 1)])
 def test_a_run_as_long_as_a_block_may_start_anywhere(dtype, codec) -> None:
     """libblosc2 gives the first whole block for such a run; seen to fail without our split."""
-    layout = Layout(np.dtype(dtype), (64, 64, 64), 2, codec)
+    layout = CuboidLayout(np.dtype(dtype), (64, 64, 64), 2, codec)
     voxels = np.random.default_rng(1).integers(1, 120, (64, 64, 64)).astype(dtype)
     frame = memoryview(encode_frame(voxels, codec))
     block_bytes = struct.unpack_from("<i", frame, 8)[0]
@@ -211,7 +213,7 @@ def test_a_frame_of_another_layout_is_refused() -> None:
     frame = stored(steps((4, 8, 16), "<u4"))
     for dtype, cuboid_xyz in [("<u4", (16, 8, 5)), ("<u2", (16, 8, 8)), ("<u8", (16, 8, 2))]:
         with pytest.raises(CuboidDecodeError):
-            decoded(frame, Layout(np.dtype(dtype), cuboid_xyz, 2, IMAGE_CODEC))
+            decoded(frame, CuboidLayout(np.dtype(dtype), cuboid_xyz, 2, IMAGE_CODEC))
 
 
 def test_every_single_bit_flip_of_a_frame_is_found() -> None:

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ndlambda.cuboids.label_block import Change, LabelBlock
-from ndlambda.cuboids.layout import Layout, cuboid_box
+from ndlambda.cuboids.layout import CuboidLayout, cuboid_box
 from ndlambda.model.catalog import CodecSpec
 from ndlambda.space.box import Box
 from ndlambda.voxels.extra_labels import ExtraLabels
 
-LAYOUT = Layout(np.dtype("<u4"), (8, 8, 4), 2, CodecSpec("lz4", 1))
+LAYOUT = CuboidLayout(np.dtype("<u4"), (8, 8, 4), 2, CodecSpec("lz4", 1))
 WHOLE = Box((0, 0, 0), LAYOUT.supercuboid_xyz)
 WRITE_ID = bytes(range(16))
 

@@ -16,13 +16,13 @@ from ndlambda.errors import (
     UpstreamTimeoutError,
     WriteContentionError,
 )
-from ndlambda.stores.aws import AwsConfig, DynamoTable, RetryPolicy, S3ObjectStore, SqsQueue
+from ndlambda.stores.aws import AwsConfig, DynamoTable, StoreRetryPolicy, S3ObjectStore, SqsQueue
 from ndlambda.stores.aws.dynamo import DynamoRequests
 from ndlambda.stores.ports import Create, Overwrite, Put, Range, Replace, Row, Suffix
 from tests.support.stub_server import Answer, StubServer, stub_server
 
 ATTEMPTS = 4
-FAST = RetryPolicy(attempts=ATTEMPTS, base_s=0.001, cap_s=0.002)
+FAST = StoreRetryPolicy(attempts=ATTEMPTS, base_s=0.001, cap_s=0.002)
 
 STORED = Answer(200, b"hello", {"ETag": '"e1"', "Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"})
 SLOW_DOWN = Answer(503, b"<Error><Code>SlowDown</Code></Error>")
@@ -30,7 +30,7 @@ BROKEN = Answer(500, b"<Error><Code>InternalError</Code></Error>")
 SILENCE = Answer(hangs=True)
 
 
-def config_of(stub: StubServer, retry: RetryPolicy = FAST) -> AwsConfig:
+def config_of(stub: StubServer, retry: StoreRetryPolicy = FAST) -> AwsConfig:
     return AwsConfig("us-east-1", stub.endpoint, "key", "secret", retry=retry)
 
 
@@ -90,7 +90,7 @@ def test_silence_of_s3_is_a_timeout() -> None:
             "key",
             "secret",
             read_timeout_s=0.05,
-            retry=RetryPolicy(attempts=1),
+            retry=StoreRetryPolicy(attempts=1),
         )
         store = S3ObjectStore(config, "bucket")
         with pytest.raises(UpstreamTimeoutError):
@@ -257,7 +257,7 @@ def test_keys_that_are_never_processed_are_given_up() -> None:
 def test_a_batch_is_given_up_with_its_first_error() -> None:
     """Seen to fail when all tasks of a batch were begun, whatever became of the first."""
     with stub_server([json_answer({}, 500)]) as stub:
-        table = DynamoTable(config_of(stub, RetryPolicy(attempts=1)), "table")
+        table = DynamoTable(config_of(stub, StoreRetryPolicy(attempts=1)), "table")
         with pytest.raises(UpstreamError):
             table.batch_add_members({("p", f"{number}"): {1} for number in range(400)})
         sent = len(stub.requests)
@@ -363,7 +363,9 @@ def test_delays_are_cut_to_what_sqs_knows() -> None:
 
 def test_pauses_are_drawn_from_growing_ranges_with_a_cap() -> None:
     pauses: list[float] = []
-    retry = RetryPolicy(attempts=8, base_s=1, cap_s=10, sleep=pauses.append, random=lambda: 0.5)
+    retry = StoreRetryPolicy(
+        attempts=8, base_s=1, cap_s=10, sleep=pauses.append, random=lambda: 0.5
+    )
     with stub_server([THROTTLED]) as stub, pytest.raises(UpstreamThrottledError):
         DynamoTable(config_of(stub, retry), "table").get("p", "s")
     assert pauses == [1, 2, 4, 5, 5, 5, 5]

@@ -14,7 +14,7 @@ from ndlambda.web.problem import Dialect
 from ndlambda.web.request.params import parse_region, region_of, region_of_query
 from ndlambda.web.request.query import TIMED_BOX
 from ndlambda.web.response.delivery import deliver
-from ndlambda.web.routing import Context, Query, Route
+from ndlambda.web.routing import Context, QueryParameter, Route
 from ndlambda.wire.graph import GraphFormat, SynapseGraph, formats, get_format
 
 _DEFAULT: Final = "graphml"
@@ -88,8 +88,8 @@ def _send(
 
 _QUERIES: Final = (
     *TIMED_BOX[1:],
-    Query("format", f"{', '.join(sorted(formats()))}; {_DEFAULT} if left out"),
-    Query(
+    QueryParameter("format", f"{', '.join(sorted(formats()))}; {_DEFAULT} if left out"),
+    QueryParameter(
         "direction",
         "none: an edge between a synapse's two segments (the default); pre-post: from its "
         "presynaptic segment to each postsynaptic one",

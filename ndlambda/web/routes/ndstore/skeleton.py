@@ -15,7 +15,7 @@ from ndlambda.web.request.params import parse_ids
 from ndlambda.web.request.query import check_parameters
 from ndlambda.web.response.delivery import deliver
 from ndlambda.web.response.json import json_response
-from ndlambda.web.routing import Context, Query, Route
+from ndlambda.web.routing import Context, QueryParameter, Route
 from ndlambda.wire.skeleton.swc import read_swc, write_swc
 
 _BODY_BYTES: Final = 32 << 20
@@ -23,7 +23,7 @@ _IN_MEMORY: Final = 16
 """Bytes that nodes take for each byte of their text, about."""
 _SWC: Final = "product/swc"
 _PLAIN: Final = "text/plain; charset=utf-8"
-_IDS: Final = Query("ids", "ids of skeletons joined by commas; all if left out")
+_IDS: Final = QueryParameter("ids", "ids of skeletons joined by commas; all if left out")
 
 
 def get_legacy(

@@ -30,10 +30,10 @@ from ndlambda.web.request.params import region_of_query
 from ndlambda.web.request.query import TIMED_BOX, read_integer
 from ndlambda.web.response.delivery import deliver_json
 from ndlambda.web.response.json import json_response
-from ndlambda.web.routing import Context, Query, Route
+from ndlambda.web.routing import Context, QueryParameter, Route
 from ndlambda.wire.ramon.contract import RamonItem
 
-_LIMIT: Final = Query("limit", "most keys to give; 10 if left out")
+_LIMIT: Final = QueryParameter("limit", "most keys to give; 10 if left out")
 _OBJECTS_BYTES: Final = 4 << 20
 _MOST_OBJECTS: Final = 10_000
 _MOST_IDS: Final = 1 << 32

@@ -46,18 +46,23 @@ from ndlambda.web.request.query import (
 )
 from ndlambda.web.response.delivery import deliver, deliver_json
 from ndlambda.web.response.json import json_response
-from ndlambda.web.routing import Context, Query, Route
+from ndlambda.web.routing import Context, QueryParameter, Route
 from ndlambda.wire.codecs.npy_array import CONTENT_TYPE, decode_npy, encode_npy
 from ndlambda.wire.ramon.contract import AnnotationVoxels, RamonItem
 
 _POINT: Final = (
     RESOLUTION,
-    *(Query(axis, f"{axis} of the voxel in dataset coordinates", required=True) for axis in "xyz"),
-    Query("t", "time point; the first if left out"),
+    *(
+        QueryParameter(axis, f"{axis} of the voxel in dataset coordinates", required=True)
+        for axis in "xyz"
+    ),
+    QueryParameter("t", "time point; the first if left out"),
 )
 _WIDEST_BYTES: Final = 8
 """Of an integer in a mask."""
-_LOOSE: Final = Query("loose", "1: whole cuboids, from the index alone; 0 if left out: exact")
+_LOOSE: Final = QueryParameter(
+    "loose", "1: whole cuboids, from the index alone; 0 if left out: exact"
+)
 
 
 def get_voxels(context: Context, token: str, channel: str, annotation: str) -> Response:

@@ -20,7 +20,7 @@ from ndlambda.web.request.params import region_of_query
 from ndlambda.web.request.query import DISCIPLINE, TIMED_BOX, check_parameters, read_discipline
 from ndlambda.web.response.delivery import deliver
 from ndlambda.web.response.json import json_response
-from ndlambda.web.routing import Context, Query, Route
+from ndlambda.web.routing import Context, QueryParameter, Route
 from ndlambda.wire.volume import ChannelData, Expected, VolumeFormat, formats, get_format
 
 _DIALECT: Final = "v1"
@@ -125,7 +125,7 @@ def get_digest(context: Context, token: str, channel: str) -> Response:
         return json_response({"blake2b": digest, "nonzero": bool(array.any())})
 
 
-_FORMAT = Query("format", "npy, raw, blosc, hdf5 or npz, instead of the content type")
+_FORMAT = QueryParameter("format", "npy, raw, blosc, hdf5 or npz, instead of the content type")
 _RULE = "/v1/projects/<name:token>/channels/<name:channel>"
 
 ROUTES = (

@@ -39,7 +39,7 @@ from ndlambda.web.request.json_body import json_object
 from ndlambda.web.request.query import check_parameters, read_integer
 from ndlambda.web.response.delivery import deliver, deliver_json
 from ndlambda.web.response.json import json_response
-from ndlambda.web.routing import Context, Query, Route, View
+from ndlambda.web.routing import Context, QueryParameter, Route, View
 
 _EXPIRES_S = 3600
 _MOST_CHUNKS = 10_000
@@ -55,18 +55,22 @@ _MENDABLE = frozenset({State.FAILED, State.COMPLETE_WITH_ERRORS})
 """States in which a job that takes no input still takes parts that mend its faults."""
 
 _SPAN = (
-    Query("after", "the chunk after which to begin, as the answer before says in `next`"),
-    Query(
+    QueryParameter("after", "the chunk after which to begin, as the answer before says in `next`"),
+    QueryParameter(
         "shard", "`i/n`: only the i-th (from 0) of n equal parts of the job, one for an uploader"
     ),
 )
-_CHUNKS = (*_SPAN, Query("limit", f"chunks in one answer; {_MOST_CHUNKS} at most"))
+_CHUNKS = (*_SPAN, QueryParameter("limit", f"chunks in one answer; {_MOST_CHUNKS} at most"))
 _UPLOADS = (
     *_SPAN,
-    Query("limit", f"uploads in one answer, about; 100 if left out, {_MOST_UPLOADS} at most"),
-    Query("suffix", "format of the parts: png, tif, … for slices; blosc or npy for chunks"),
+    QueryParameter(
+        "limit", f"uploads in one answer, about; 100 if left out, {_MOST_UPLOADS} at most"
+    ),
+    QueryParameter(
+        "suffix", "format of the parts: png, tif, … for slices; blosc or npy for chunks"
+    ),
 )
-_JOBS = (Query("limit", f"the newest jobs only; 100 if left out, {_MOST_JOBS} at most"),)
+_JOBS = (QueryParameter("limit", f"the newest jobs only; 100 if left out, {_MOST_JOBS} at most"),)
 
 
 def create_job(context: Context) -> Response:
@@ -339,7 +343,7 @@ def _as_text(cell: str) -> str:
     return f"'{cell}" if cell.startswith(_FORMULA) else cell
 
 
-_Row = tuple[str, str, View, str, tuple[Query, ...], str]
+_Row = tuple[str, str, View, str, tuple[QueryParameter, ...], str]
 _CONFIG = (
     '{"token", "channel", "resolution", "extent", "mode", "on_bad", "propagate"}, or a '
     "configuration of the ingest-client: see GET /v1/ingest/schema/job"

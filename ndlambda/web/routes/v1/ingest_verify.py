@@ -10,12 +10,12 @@ from ndlambda.space.box import Box
 from ndlambda.web.ingest.job import find_job
 from ndlambda.web.request.query import check_parameters
 from ndlambda.web.response.json import json_response
-from ndlambda.web.routing import Context, Query, Route
+from ndlambda.web.routing import Context, QueryParameter, Route
 
 _LONGEST_NUMBER = 16
 _QUERY = (
-    Query("chunk", "Which chunk is read again; without it, the chain to the job root"),
-    Query("strip", "Which strip of the chunk, from 0"),
+    QueryParameter("chunk", "Which chunk is read again; without it, the chain to the job root"),
+    QueryParameter("strip", "Which strip of the chunk, from 0"),
 )
 
 

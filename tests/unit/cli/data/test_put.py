@@ -4,7 +4,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from ndlambda.cli.data.upload import Upload
+from ndlambda.cli.data.upload import StackUpload
 from ndlambda.client import Block, Piece
 from ndlambda.space.box import Box
 from tests.support.fake_server import FakeServer
@@ -229,7 +229,7 @@ class Planes:
 
 def upload(server, source, corner_xyz, slab_bytes):
     volume = server.client().volume("tok", "ch")
-    return Upload(source, volume, corner_xyz, 0, slab_bytes)
+    return StackUpload(source, volume, corner_xyz, 0, slab_bytes)
 
 
 def test_slabs_end_where_stored_units_do():

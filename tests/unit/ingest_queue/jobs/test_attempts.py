@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from ingest_queue.jobs.attempts import MOST_FAILURES, MOST_TRIES, SPAN_S, HopelessError, Tries
+from ingest_queue.jobs.attempts import (
+    MOST_FAILURES,
+    MOST_TRIES,
+    SPAN_S,
+    Attempts,
+    AttemptsExhaustedError,
+)
 from ndlambda.stores.disk import SqliteTable
 from tests.support.catalog_world import Clock
 from tests.support.faults import Crash
@@ -19,16 +25,16 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def tries(tmp_path: Path, clock: Clock) -> Tries:
-    return Tries(SqliteTable(tmp_path / "t.sqlite", clock, fsync=False), "ingest#a", 1, clock)
+def tries(tmp_path: Path, clock: Clock) -> Attempts:
+    return Attempts(SqliteTable(tmp_path / "t.sqlite", clock, fsync=False), "ingest#a", 1, clock)
 
 
-def be_killed(tries: Tries) -> None:
+def be_killed(tries: Attempts) -> None:
     with pytest.raises(Crash), tries.trying(CHUNK, 2):
         raise Crash
 
 
-def test_many_workers_with_one_message_are_no_sign_of_a_bad_chunk(tries: Tries, clock: Clock):
+def test_many_workers_with_one_message_are_no_sign_of_a_bad_chunk(tries: Attempts, clock: Clock):
     """A queue that stood still hands out all the calls of half an hour at once.
 
     Seen to fail where tries are counted one by one: the eleventh worker set a sound chunk aside.
@@ -41,17 +47,17 @@ def test_many_workers_with_one_message_are_no_sign_of_a_bad_chunk(tries: Tries, 
         pass
 
 
-def test_a_chunk_that_kills_its_workers_for_so_long_is_given_up(tries: Tries, clock: Clock):
+def test_a_chunk_that_kills_its_workers_for_so_long_is_given_up(tries: Attempts, clock: Clock):
     for _ in range(MOST_TRIES):
         be_killed(tries)
         clock.advance(SPAN_S)
-    with pytest.raises(HopelessError, match="came to no end"), tries.trying(CHUNK, 2):
+    with pytest.raises(AttemptsExhaustedError, match="came to no end"), tries.trying(CHUNK, 2):
         raise AssertionError
     with tries.trying(CHUNK, 1), tries.trying(CHUNK + 1, 2):
         pass
 
 
-def test_what_was_given_up_starts_anew_once_it_is_forgotten(tries: Tries, clock: Clock):
+def test_what_was_given_up_starts_anew_once_it_is_forgotten(tries: Attempts, clock: Clock):
     for _ in range(MOST_TRIES):
         be_killed(tries)
         clock.advance(SPAN_S)
@@ -60,9 +66,9 @@ def test_what_was_given_up_starts_anew_once_it_is_forgotten(tries: Tries, clock:
         pass
 
 
-def test_faults_are_counted_one_by_one(tries: Tries):
+def test_faults_are_counted_one_by_one(tries: Attempts):
     for _ in range(MOST_FAILURES - 1):
         with pytest.raises(RecursionError), tries.trying(CHUNK, 2):
             raise RecursionError
-    with pytest.raises(HopelessError, match="RecursionError"), tries.trying(CHUNK, 2):
+    with pytest.raises(AttemptsExhaustedError, match="RecursionError"), tries.trying(CHUNK, 2):
         raise RecursionError

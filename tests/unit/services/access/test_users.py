@@ -13,7 +13,7 @@ from ndlambda.errors import (
     UserNotFoundError,
 )
 from ndlambda.model.principal import Principal
-from ndlambda.services.access.users import Users
+from ndlambda.services.access.users import UserService
 from ndlambda.stores.disk import SqliteTable
 from tests.contract.threads import run_together
 from tests.support.catalog_world import Clock
@@ -32,11 +32,11 @@ def table(tmp_path: Path, clock: Clock) -> SqliteTable:
 
 
 @pytest.fixture
-def users(table: SqliteTable, clock: Clock) -> Users:
-    return Users(table, SECRET, clock=clock)
+def users(table: SqliteTable, clock: Clock) -> UserService:
+    return UserService(table, SECRET, clock=clock)
 
 
-def test_a_key_names_its_user(users: Users):
+def test_a_key_names_its_user(users: UserService):
     user, key = users.create_user("ann", superuser=True)
     assert user.id == 1
     assert len(key) == 64
@@ -47,12 +47,12 @@ def test_a_key_names_its_user(users: Users):
 
 
 @pytest.mark.parametrize("key", ["", "placeholder", "a b", "a\0b", "ä", "x" * 257])
-def test_an_unknown_key_is_nobodys(users: Users, key: str):
+def test_an_unknown_key_is_nobodys(users: UserService, key: str):
     users.create_user("ann")
     assert users.authenticate(key) is None
 
 
-def test_no_key_and_no_password_is_stored(users: Users, table: SqliteTable, tmp_path: Path):
+def test_no_key_and_no_password_is_stored(users: UserService, table: SqliteTable, tmp_path: Path):
     _, key = users.create_user("ann", password="pass1word")
     stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert b"ann" in stored
@@ -60,12 +60,12 @@ def test_no_key_and_no_password_is_stored(users: Users, table: SqliteTable, tmp_
     assert b"pass1word" not in stored
 
 
-def test_keys_mean_nothing_under_another_secret(users: Users, table: SqliteTable):
+def test_keys_mean_nothing_under_another_secret(users: UserService, table: SqliteTable):
     _, key = users.create_user("ann")
-    assert Users(table, b"another").authenticate(key) is None
+    assert UserService(table, b"another").authenticate(key) is None
 
 
-def test_revoking_ends_all_keys_and_the_password_at_once(users: Users):
+def test_revoking_ends_all_keys_and_the_password_at_once(users: UserService):
     """Seen to fail without forgetting: the cache still knows the key."""
     _, first = users.create_user("ann", password="word")
     second = users.issue_key("ann")
@@ -79,17 +79,17 @@ def test_revoking_ends_all_keys_and_the_password_at_once(users: Users):
 
 
 def test_another_process_sees_a_revocation_within_the_cache_time(
-    users: Users, table: SqliteTable, clock: Clock
+    users: UserService, table: SqliteTable, clock: Clock
 ):
     _, key = users.create_user("ann")
-    other = Users(table, SECRET, clock=clock, cache_s=5)
+    other = UserService(table, SECRET, clock=clock, cache_s=5)
     assert other.authenticate(key) is not None
     users.revoke_user("ann")
     clock.advance(5)
     assert other.authenticate(key) is None
 
 
-def test_a_given_key_may_be_issued_again_but_not_to_another(users: Users):
+def test_a_given_key_may_be_issued_again_but_not_to_another(users: UserService):
     users.create_user("ann", key="given")
     users.create_user("bob")
     assert users.issue_key("ann", key="given") == "given"
@@ -107,7 +107,7 @@ def test_a_given_key_may_be_issued_again_but_not_to_another(users: Users):
 
 def test_a_key_issued_while_the_user_is_revoked_is_of_the_new_generation(table: SqliteTable):
     """Seen to fail without the check of the user's row: the key is revoked before it is given."""
-    plain = Users(table, SECRET)
+    plain = UserService(table, SECRET)
     plain.create_user("ann")
 
     class Revoking:
@@ -122,11 +122,11 @@ def test_a_key_issued_while_the_user_is_revoked_is_of_the_new_generation(table: 
                 plain.revoke_user("ann")
             table.transact(actions)
 
-    key = Users(Revoking(), SECRET).issue_key("ann")
+    key = UserService(Revoking(), SECRET).issue_key("ann")
     assert plain.authenticate(key) is not None
 
 
-def test_of_many_who_make_one_user_one_succeeds(users: Users):
+def test_of_many_who_make_one_user_one_succeeds(users: UserService):
     def make(_: int) -> str | None:
         try:
             return users.create_user("ann")[1]
@@ -138,7 +138,7 @@ def test_of_many_who_make_one_user_one_succeeds(users: Users):
     assert users.authenticate(keys[0]) is not None
 
 
-def test_the_same_credentials_give_the_same_key(users: Users, table: SqliteTable):
+def test_the_same_credentials_give_the_same_key(users: UserService, table: SqliteTable):
     users.create_user("ann", password="pass1word")
     key = users.validate_credentials("ann", "pass1word", "shared", "shared")
     assert users.validate_credentials("ann", "pass1word", "shared", "shared") == key
@@ -167,7 +167,7 @@ def test_the_same_credentials_give_the_same_key(users: Users, table: SqliteTable
     ],
 )
 def test_wrong_credentials_are_denied_without_saying_what_is_wrong(
-    users: Users, user: str, password: str, secret: str, shared: str | None
+    users: UserService, user: str, password: str, secret: str, shared: str | None
 ):
     users.create_user("ann", password="pass1word")
     users.create_user("nopassword")
@@ -178,7 +178,7 @@ def test_wrong_credentials_are_denied_without_saying_what_is_wrong(
 
 
 def test_who_lacks_the_shared_secret_costs_no_password_check(
-    users: Users, monkeypatch: pytest.MonkeyPatch
+    users: UserService, monkeypatch: pytest.MonkeyPatch
 ):
     """Seen to fail when the secret was looked at last: anybody could burn CPU without a key."""
     users.create_user("ann", password="pass1word")
@@ -192,7 +192,7 @@ def test_who_lacks_the_shared_secret_costs_no_password_check(
     assert not checked
 
 
-def test_what_cannot_be_used_is_refused(users: Users, table: SqliteTable):
+def test_what_cannot_be_used_is_refused(users: UserService, table: SqliteTable):
     with pytest.raises(InvalidNameError):
         users.create_user("a b")
     with pytest.raises(InvalidArgumentError):
@@ -200,7 +200,7 @@ def test_what_cannot_be_used_is_refused(users: Users, table: SqliteTable):
     with pytest.raises(InvalidArgumentError):
         users.create_user("ann", password="päss")
     with pytest.raises(InvalidArgumentError):
-        Users(table, b"")
+        UserService(table, b"")
     for act in (users.issue_key, users.revoke_user):
         with pytest.raises(UserNotFoundError):
             act("ann")

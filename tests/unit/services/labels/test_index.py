@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from ndlambda.errors import InvalidArgumentError, PayloadTooLargeError
-from ndlambda.services.labels.index import MAX_ROW_BYTES, LabelIndex, Scope
+from ndlambda.services.labels.index import MAX_ROW_BYTES, LabelIndex, LabelLayer
 from ndlambda.stores.disk import SqliteTable
 from ndlambda.stores.ports import Table
 from tests.support.label_world import index_row_bytes
 
-SCOPE = Scope("u" * 32, 63, 2**32 - 1)
+SCOPE = LabelLayer("u" * 32, 63, 2**32 - 1)
 FULL = frozenset(range(512))
 
 
@@ -45,7 +45,7 @@ def test_a_cuboid_of_another_bucket_is_refused(index: LabelIndex, member: int) -
 
 def test_a_row_that_its_keys_make_too_large_is_refused(index: LabelIndex) -> None:
     """Seen to fail without ``_check_row``."""
-    scope = Scope("u" * 2600, 0, 0)
+    scope = LabelLayer("u" * 2600, 0, 0)
     with pytest.raises(PayloadTooLargeError):
         index.add(scope, 0, {1: {0}})
     assert not list(index.entries(scope.uid))

@@ -9,10 +9,10 @@ import pytest
 from ndlambda.errors import MalformedBodyError
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services.propagation.builder import Node
-from ndlambda.services.propagation.jobs import Call, Job, JobState, Stage
+from ndlambda.services.propagation.builder import PyramidNode
+from ndlambda.services.propagation.jobs import JobState, PropagationJob, Stage, TaskMessage
 from ndlambda.services.propagation.ledger import layer_name, node_of
-from ndlambda.services.propagation.marks import Mark
+from ndlambda.services.propagation.marks import DirtyMark
 from ndlambda.services.propagation.plan import Layer, Planner
 from ndlambda.services.propagation.rows import mark_tail, partition
 from ndlambda.services.propagation.status import pace_of, status_of
@@ -20,7 +20,7 @@ from ndlambda.space.pyramid import Scaling
 from ndlambda.stores.ports import MAX_MESSAGE_BYTES, ObjectInfo, Row
 
 CHANNEL = Channel("p", "c", ChannelType.IMAGE, DataType.UINT8, uid="u")
-JOB = Job("u", "p", "c", "d", 3, "mean", True, 3, 100.0, 100.0, 100.0)
+JOB = PropagationJob("u", "p", "c", "d", 3, "mean", True, 3, 100.0, 100.0, 100.0)
 SLICES = Dataset("d", (1 << 15, 1 << 15, 1000), voxelres_xyz=(4, 4, 30), scalinglevels=7)
 CUBES = replace(SLICES, scaling=Scaling.ISOTROPIC)
 
@@ -45,14 +45,14 @@ def planner(dataset: Dataset = SLICES, depth: int = 3, **changes: Any) -> Planne
 @pytest.mark.parametrize(
     "call",
     [
-        Call("u"),
-        Call("u", again=True),
-        Call("u", "a1", "03p", 7, 0x1FF),
-        Call("u", "x", "10n", again=True),
+        TaskMessage("u"),
+        TaskMessage("u", again=True),
+        TaskMessage("u", "a1", "03p", 7, 0x1FF),
+        TaskMessage("u", "x", "10n", again=True),
     ],
 )
-def test_messages_say_what_was_meant(call: Call):
-    assert Call.from_body(call.body) == call
+def test_messages_say_what_was_meant(call: TaskMessage):
+    assert TaskMessage.from_body(call.body) == call
     assert len(call.body) < MAX_MESSAGE_BYTES / 10
 
 
@@ -66,26 +66,26 @@ def test_messages_say_what_was_meant(call: Call):
 )
 def test_what_is_no_message_of_ours_is_refused(poison: str):
     with pytest.raises(MalformedBodyError):
-        Call.from_body(poison)
+        TaskMessage.from_body(poison)
 
 
 def test_only_what_says_that_it_was_sent_again_was():
-    assert not Call.from_body('{"v": 1, "uid": "u", "again": 1}').again
+    assert not TaskMessage.from_body('{"v": 1, "uid": "u", "again": 1}').again
 
 
 def test_a_later_version_of_a_message_may_say_more():
-    assert Call.from_body('{"v": 1, "uid": "u", "note": "more"}') == Call("u")
+    assert TaskMessage.from_body('{"v": 1, "uid": "u", "note": "more"}') == TaskMessage("u")
 
 
 def test_layers_have_names_that_messages_carry():
     name = layer_name(11, neariso=True)
-    assert node_of(Call("u", "a", name, 2, 9)) == Node(11, 2, 9, neariso=True)
+    assert node_of(TaskMessage("u", "a", name, 2, 9)) == PyramidNode(11, 2, 9, neariso=True)
     assert layer_name(3, neariso=False) == "03p"
 
 
 def test_jobs_are_kept_in_rows():
     job = replace(JOB, state=JobState.FAILED, stage=Stage.CLOSING, tasks=(3, 4), reason="x")
-    assert Job.from_row(job.row) == job
+    assert PropagationJob.from_row(job.row) == job
 
 
 def test_every_step_has_a_position_of_its_own():
@@ -157,9 +157,9 @@ def test_roots_come_from_what_is_stored_at_any_level_of_the_band():
     roots = set(planner().listed(objects, (layer,)))
     ancestry = planner().ancestry
     assert roots == {
-        Node(3, 0, ancestry.root(0, code, 3)),
-        Node(3, 5, 0),
-        Node(3, 0, ancestry.root(2, 1 << 30, 1)),
+        PyramidNode(3, 0, ancestry.root(0, code, 3)),
+        PyramidNode(3, 5, 0),
+        PyramidNode(3, 0, ancestry.root(2, 1 << 30, 1)),
     }
 
 
@@ -167,21 +167,21 @@ def test_variants_come_from_the_plain_level_below_and_from_old_variants():
     layer = Layer(4, neariso=True)
     objects = Listing(f"3/0/{0:016x}", f"4n/0/{1 << 12:016x}", f"4/0/{8:016x}")
     roots = set(planner().listed(objects, (layer,)))
-    assert roots == {Node(4, 0, 0, neariso=True), Node(4, 0, 1 << 12, neariso=True)}
+    assert roots == {PyramidNode(4, 0, 0, neariso=True), PyramidNode(4, 0, 1 << 12, neariso=True)}
 
 
 def test_marks_reach_up_to_every_level_and_stand_for_themselves():
-    marks = [Mark(0, 0, [0, 5]), Mark(2, 1, [1 << 9])]
+    marks = [DirtyMark(0, 0, [0, 5]), DirtyMark(2, 1, [1 << 9])]
     found = [set(planner(CUBES).marked(marks, band)) for band in planner(CUBES).bands(full=False)]
-    assert found[0] == {Node(1, 0, 0)}
-    assert found[1] == {Node(2, 0, 0), Node(2, 1, 1 << 9)}
-    assert found[2] == {Node(3, 0, 0), Node(3, 1, 1 << 6)}
+    assert found[0] == {PyramidNode(1, 0, 0)}
+    assert found[1] == {PyramidNode(2, 0, 0), PyramidNode(2, 1, 1 << 9)}
+    assert found[2] == {PyramidNode(3, 0, 0), PyramidNode(3, 1, 1 << 6)}
 
 
 def test_marks_reach_variants_of_the_levels_above_them():
     band = planner().bands(full=False)[3]
-    assert set(planner().marked([Mark(4, 0, [3])], band)) == {Node(4, 0, 3)}
-    assert Node(4, 0, 0, neariso=True) in set(planner().marked([Mark(0, 0, [0])], band))
+    assert set(planner().marked([DirtyMark(4, 0, [3])], band)) == {PyramidNode(4, 0, 3)}
+    assert PyramidNode(4, 0, 0, neariso=True) in set(planner().marked([DirtyMark(0, 0, [0])], band))
 
 
 # --- pace --------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def test_rows_and_messages_that_were_written_before_are_read():
     }
     stage = {"stage": Stage.BUILDING, "band": 1, "notes": "n1", "plan": "p1", "tasks": (4, 1)}
     job = replace(JOB, **stage)
-    assert Job.from_row(Row("propagation", "u", doc=doc)) == job
+    assert PropagationJob.from_row(Row("propagation", "u", doc=doc)) == job
     assert (job.row.pk, job.row.sk, json.loads(json.dumps(job.row.doc))) == (
         "propagation",
         "u",
@@ -256,4 +256,4 @@ def test_rows_and_messages_that_were_written_before_are_read():
     assert partition("u") == "propagation#u"
     assert mark_tail(3, 2, 1 << 20) == "03#00000002#00000000100000"
     body = '{"v": 1, "uid": "u", "plan": "p1", "layer": "04n", "time": 2, "root": "1ff"}'
-    assert Call("u", "p1", "04n", 2, 0x1FF).body == body
+    assert TaskMessage("u", "p1", "04n", 2, 0x1FF).body == body

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from ndlambda.cuboids.layout import Layout
+from ndlambda.cuboids.layout import CuboidLayout
 from ndlambda.model.catalog import CodecSpec
-from ndlambda.services.volume.changes import pasted
+from ndlambda.services.volume.changes import plan_paste
 from ndlambda.space.box import Box
 from ndlambda.space.grid import cover
 
@@ -15,8 +15,8 @@ EDGES_XYZ = (8, 8, 4)
 
 def changed(values):
     (cell,) = cover(Box((0, 0, 0), values.shape[::-1]), EDGES_XYZ)
-    layout = Layout(values.dtype, CUBOID_XYZ, 2, CodecSpec("zstd", 1, 0))
-    return pasted(None, layout, cell, values)
+    layout = CuboidLayout(values.dtype, CUBOID_XYZ, 2, CodecSpec("zstd", 1, 0))
+    return plan_paste(None, layout, cell, values)
 
 
 def test_whole_cuboids_are_stored_as_they_come_without_a_copy():
