@@ -53,7 +53,7 @@ Halve = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 def halvers(factors: XYZ, method: Method) -> dict[str, Halve]:
-    """Give who halves a block (z, y, x), by name."""
+    """Return who halves a block (z, y, x), by name."""
     slices = factors[2]
     found: dict[str, Halve] = {"ndlambda": lambda block: downsample(block, factors, method)}
     if method is Method.MEAN:
@@ -77,7 +77,7 @@ def halvers(factors: XYZ, method: Method) -> dict[str, Halve]:
 
 
 def measure_arithmetic(rounds: int) -> list[dict[str, Any]]:
-    """Give a row for each kind of block, with source voxels a second by name."""
+    """Return a row for each kind of block, with source voxels a second by name."""
     if find_spec("tinybrain") is None:
         print("tinybrain is not installed and left out: pip install 'ndlambda[bench]' (GPL-3).")
     image = em_stack((128, 256, 256))
@@ -114,7 +114,7 @@ def measure_arithmetic(rounds: int) -> list[dict[str, Any]]:
 
 
 def zarr_level(folder: Path, level: int, shape_zyx: tuple[int, ...]) -> tensorstore.TensorStore:
-    """Give a new Zarr v3 array with a cuboid as chunk and our codec."""
+    """Return a new Zarr v3 array with a cuboid as chunk and our codec."""
     blosc = {
         "cname": "zstd", "clevel": 1, "shuffle": "noshuffle", "typesize": 1, "blocksize": 0,
     }  # fmt: skip
@@ -228,7 +228,7 @@ def measure_band(edge: int, threads: int) -> dict[str, Any]:
 def markdown(
     rows: list[dict[str, Any]], band: dict[str, Any], jobs: dict[str, Any], facts: dict[str, Any]
 ) -> str:
-    """Give the result as a page."""
+    """Return the result as a page."""
     names = list(dict.fromkeys(name for row in rows for name in row["mvoxels_per_s"]))
     lines = [
         "# Pyramids",

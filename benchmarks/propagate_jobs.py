@@ -55,7 +55,7 @@ class Counting:
 
 
 def real_volumes(fib25: Path) -> tuple[str, NDArray[np.uint8], NDArray[np.uint32]]:
-    """Give a name, and an image and labels (z, y, x)."""
+    """Return a name, and an image and labels (z, y, x)."""
     slices = sorted((fib25 / "grayscale").glob("*.png"))
     if not slices:
         image = em_stack((250, 250, 250))
@@ -135,7 +135,7 @@ def run_job(folder: Path, voxels: NDArray[Any], threads: int) -> dict[str, Any]:
 
 
 def job_lines(jobs: dict[str, Any]) -> list[str]:
-    """Give what the page says of whole jobs."""
+    """Return what the page says of whole jobs."""
     x, y, z = jobs["copies"]
     return [
         (

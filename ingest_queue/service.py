@@ -171,7 +171,7 @@ class IngestService:
         self.refuse(job, Fault(number, PLANES + inside, "", error))
 
     def target(self, job: Job) -> Target:
-        """Give the channel and level that a job writes.
+        """Return the channel and level that a job writes.
 
         Raises
         ------
@@ -270,7 +270,7 @@ class IngestService:
 
 
 def _span(count: int, after: int, shard: tuple[int, int]) -> range:
-    """Give the chunks > after of a shard, of so many."""
+    """Return the chunks > after of a shard, of so many."""
     index, shards = shard
     return range(max(count * index // shards, after + 1), count * (index + 1) // shards)
 

@@ -105,7 +105,7 @@ _built: list[Runtime] = []
 
 
 def current() -> Runtime:
-    """Give this process's runtime, built from the environment at the first call."""
+    """Return this process's runtime, built from the environment at the first call."""
     if not _built:
         _built.append(build(Settings.from_environment()))
     return _built[0]
@@ -206,7 +206,7 @@ def build(settings: Settings) -> Runtime:
 
 
 def _remote_files(settings: Settings) -> RemoteFiles:
-    """Give what autoIngest reads from; buckets of a look-alike of S3 are behind its address."""
+    """Return what autoIngest reads from; buckets of a look-alike of S3 are behind its address."""
     roots = [Path(folder) for folder in settings.ingest_file_roots.split(os.pathsep) if folder]
     endpoint = settings.aws_endpoint.rstrip("/")
     s3_url = f"{endpoint}/{{bucket}}/{{key}}" if endpoint else S3_URL
@@ -230,7 +230,7 @@ def _propagate(catalog: Catalog, propagation: PropagationService, job: Job) -> N
 def _stores(
     settings: Settings,
 ) -> tuple[ObjectStore, ObjectStore, Table, Callable[[str], Queue]]:
-    """Give the stores of objects and of dropped files, the table, and what opens a queue."""
+    """Return the stores of objects and of dropped files, the table, and what opens a queue."""
     if settings.store == "disk":
         from ndlambda.stores import disk
 
@@ -299,7 +299,7 @@ def _secret(settings: Settings) -> bytes:
 
 
 def keep_file(path: Path, make: Callable[[], str]) -> str:
-    """Give the text of a private file (mode 600), making it first where it is missing.
+    """Return the text of a private file (mode 600), making it first where it is missing.
 
     Several processes that start at once agree on one text: the file appears complete or not at
     all, and the first wins.

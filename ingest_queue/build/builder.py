@@ -151,7 +151,7 @@ class ChunkBuilder:
         self.complete(job)
 
     def complete(self, job: Job) -> bool:
-        """End a job all of whose chunks are built, and tell whether it was this call that did."""
+        """End a job all of whose chunks are built, and return whether it was this call that did."""
         target = self._target(job)
         if target is None or not self._ledger.built(job, target.grid(job).count).is_full():
             return False
@@ -307,7 +307,7 @@ class ChunkBuilder:
         self._ledger.see(job, chunk, part)
 
     def _put_built(self, job: Job, chunk: Chunk, state: ChunkState, digests: ChunkDigests) -> bool:
-        """Note that a chunk is built, unless it changed since; tell whether that was noted."""
+        """Note that a chunk is built, unless it changed since; return whether that was noted."""
         key = digests_key(job.id, chunk.number, digests.digest)
         self._stores.objects.put(key, digests.encode(), Overwrite())
         state = replace(state, built=True, digest=digests.digest)
@@ -365,7 +365,7 @@ class ChunkBuilder:
         raise Superseded from error
 
     def _gone(self, job: Job, number: int) -> set[int]:
-        """Give all parts of a chunk that are gone: one at a time, each would be asked for alone."""
+        """Return all missing parts of a chunk: one at a time, each would be asked for alone."""
         parts = self._ledger.parts(job, number).values()
         return {part.number for part in parts if etag_of(self._stores.drop, part.key) is None}
 

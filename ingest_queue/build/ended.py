@@ -36,7 +36,7 @@ class EndedJobs:
         self._most = most_deletions
 
     def sweep(self) -> int:
-        """Remove what is due, and give how many objects that were."""
+        """Remove what is due, and return how many objects that were."""
         deleted = 0
         for job_id, job in self._ledger.ended():
             if job is not None and job.state.is_final:

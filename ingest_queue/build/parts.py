@@ -46,7 +46,7 @@ class PartReplacedError(ConflictError):
 
 
 def most_bytes(voxel_bytes: int) -> int:
-    """Give the length that no file of so many bytes of voxels has: twice that, and a little."""
+    """Return the length that no file of so many bytes of voxels has: twice that, and a little."""
     return _FACTOR * voxel_bytes + _SLACK_BYTES
 
 
@@ -72,7 +72,7 @@ class PartReader:
     chunk: Chunk
 
     def plane(self, part: Part) -> NDArray[Any]:
-        """Give a slice (y, x) in the channel's dtype.
+        """Return a slice (y, x) in the channel's dtype.
 
         Raises
         ------
@@ -96,7 +96,7 @@ class PartReader:
         return decode(image, name).astype(self.channel.dtype, copy=False)
 
     def box(self, part: Part) -> NDArray[Any]:
-        """Give a box of voxels (z, y, x) in the channel's dtype; raises as ``plane``."""
+        """Return a box of voxels (z, y, x) in the channel's dtype; raises as ``plane``."""
         suffix = PurePosixPath(part.key).suffix
         if suffix not in _BOX_FORMATS:
             raise UnknownNameError("format", suffix, tuple(_BOX_FORMATS))

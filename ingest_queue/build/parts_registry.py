@@ -81,7 +81,7 @@ class PartRegistry:
             self._call_open(now, grid)  # nobody builds for a job that has failed
 
     def enter_unseen(self, job: Job) -> bool:
-        """Enter what lies in the job's folder and is not entered; tell whether it says "done".
+        """Enter what lies in the job's folder and is not entered; return whether it says "done".
 
         What was replaced since it was entered is seen where listings give ETags.
         """
@@ -186,7 +186,7 @@ class PartRegistry:
         self.call(job, sorted(known))
 
     def _enter(self, job: Job, chunk: Chunk, part: Part) -> Job:
-        """Enter a part, and give the job, which may go on with it."""
+        """Enter a part, and return the job, which may go on with it."""
         before = self._ledger.part(job, chunk.number, part.number)
         if before is not None and before.key != part.key and self._stands(job, chunk, before):
             self._note_rival(job, before, part)
@@ -215,7 +215,7 @@ class PartRegistry:
         return job
 
     def _stands(self, job: Job, chunk: Chunk, part: Part) -> bool:
-        """Tell whether a part that came is still there and, as far as is known, of use."""
+        """Return whether a part that came is still there and, as far as is known, of use."""
         if self._ledger.fault(job, chunk.number, part.number) is not None:
             return False
         return etag_of(self._drop, part.key) is not None
@@ -273,7 +273,7 @@ def _stray_number(key: str) -> int:
 
 
 def _place(job: Job, grid: ChunkGrid, dropped: Dropped) -> tuple[Chunk, int]:
-    """Give the chunk and the part that an object is.
+    """Return the chunk and the part that an object is.
 
     Raises
     ------

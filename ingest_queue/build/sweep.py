@@ -65,7 +65,7 @@ class Sweeper:
         self._ended = ended
 
     def sweep_all(self) -> int:
-        """Sweep every job that has not ended, and give how many these are.
+        """Sweep every job that has not ended, and return how many these are.
 
         What is wrong with one of them (a store that failed just now, a fault of ours) does not
         keep the others.

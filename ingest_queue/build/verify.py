@@ -203,7 +203,7 @@ class Verifier:
     def _known(
         self, job: Job, target: Target, chunk: Chunk
     ) -> tuple[ChunkDigests | None, list[Difference]]:
-        """Give the digests of a chunk, and what is wrong with them."""
+        """Return the digests of a chunk, and what is wrong with them."""
         state: ChunkState = self._ledger.state(job, chunk.number)
         box = _shifted(chunk.box, target)
 
@@ -234,7 +234,7 @@ class Verifier:
         known: ChunkDigests | None,
         checked: Checked,
     ) -> NDArray[Any]:
-        """Read a strip again, enter its digests and what differs, and give its voxels."""
+        """Read a strip again, enter its digests and what differs, and return its voxels."""
         # Where nothing is stored other resolutions would be shown: the job's own is meant here.
         channel = replace(target.channel, resolution=target.level.resolution)
         own = replace(target, channel=channel)

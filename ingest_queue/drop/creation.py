@@ -113,7 +113,7 @@ def _without_slices(found: Sequence[Dropped]) -> str:
 def make_missing(
     catalog: Catalog, names: tuple[str, str], manifest: Manifest, found: Found, owner_id: int
 ) -> ProjectView:
-    """Make what is missing between a token and its channel, and give what the token opens.
+    """Make what is missing between a token and its channel, and return what the token opens.
 
     Parameters
     ----------

@@ -209,7 +209,7 @@ class Drop:
         return self._ingest.create(view, owner_id, spec, folder)
 
     def _is_done(self, folder: str) -> bool:
-        """Tell whether nothing more will come; a listing shows no ``_DONE`` that came too early."""
+        """Return whether nothing more will come; listings omit a ``_DONE`` that came too early."""
         store, key = self._ingest.stores.drop, folder + DONE
         if store.get(key, Range(0, 1)) is None:
             return False
@@ -217,7 +217,7 @@ class Drop:
         return first is not None and first.key == key
 
     def _is_orphan(self, job: Job) -> bool:
-        """Tell whether a job has ended and its channel is gone."""
+        """Return whether a job has ended and its channel is gone."""
         if job.state.takes_input:
             return False
         try:
@@ -242,6 +242,6 @@ class Drop:
 
 
 def _names(folder: str) -> tuple[str, str]:
-    """Give the names of token and channel that a folder has."""
+    """Return the names of token and channel that a folder has."""
     _, token, channel, _ = folder.split("/")
     return token, channel

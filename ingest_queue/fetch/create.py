@@ -218,7 +218,7 @@ def _taken(channel: Channel) -> AlreadyExistsError:
 
 
 def _is_same(made: Channel, wanted: Channel) -> bool:
-    """Tell whether a channel is one that was asked for, apart from what making it has set."""
+    """Return whether a channel is one that was asked for, apart from what making it has set."""
     return replace(made, id=wanted.id, uid=wanted.uid, propagate=wanted.propagate) == wanted
 
 

@@ -42,7 +42,7 @@ _PROTOCOLS: Final = IPv4Network("192.0.0.0/24")
 
 
 def is_public(address: str) -> bool:
-    """Tell whether an IP address belongs to the internet, and to one machine."""
+    """Return whether an IP address belongs to the internet, and to one machine."""
     ip = ip_address(address.partition("%")[0])
     if ip.version == 6:
         mapped = ip.ipv4_mapped
@@ -94,7 +94,7 @@ class OwnBucket:
     endpoint: str = ""
 
     def is_meant(self, url: SplitResult, *, is_near: bool) -> bool:
-        """Tell whether a URL may lead there, by host or by path.
+        """Return whether a URL may lead there, by host or by path.
 
         Parameters
         ----------
@@ -135,7 +135,7 @@ class HttpReader:
         self._bounds = bounds or Bounds()
 
     def read(self, url: str, limit_bytes: int) -> bytes:
-        """Give the body behind a URL.
+        """Return the body behind a URL.
 
         Raises
         ------
@@ -177,7 +177,7 @@ class HttpReader:
         return not self._allowed.isdisjoint({host, f"{host}:{port}"})
 
     def _addresses(self, host: str, port: int) -> Sequence[str]:
-        """Give addresses that may be connected to."""
+        """Return addresses that may be connected to."""
         try:
             found = self._resolve(host, port)
         except UnicodeError as error:
@@ -192,7 +192,7 @@ class HttpReader:
         return found
 
     def _get(self, url: SplitResult, limit_bytes: int) -> bytes | str:
-        """Give a body, or where it is instead."""
+        """Return a body, or where it is instead."""
         assert url.hostname is not None, "split_url looked after it"
         port = url.port or _PORTS[url.scheme]
         addresses = self._addresses(url.hostname, port)
@@ -238,7 +238,7 @@ def split_url(url: str) -> SplitResult:
 
 
 def _names(path: str) -> list[str]:
-    """Give the segments of a path as servers may see them."""
+    """Return the segments of a path as servers may see them."""
     return unquote(path).replace("\\", "/").split("/")
 
 

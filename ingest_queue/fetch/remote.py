@@ -48,7 +48,7 @@ class RemoteFiles:
         self._s3_url = s3_url
 
     def check(self, url: str) -> str:
-        """Give a URL of a folder without its final slashes, if it is of a kind that is read.
+        """Return a URL of a folder without its final slashes, if it is of a kind that is read.
 
         Nothing is sent, and no name is resolved.
 
@@ -69,7 +69,7 @@ class RemoteFiles:
         return bare
 
     def read(self, url: str, limit_bytes: int) -> bytes:
-        """Give the content of a file.
+        """Return the content of a file.
 
         Raises
         ------
@@ -92,7 +92,7 @@ class RemoteFiles:
         return self._s3_url.format(bucket=bucket, key=key)
 
     def _path(self, url: str) -> Path:
-        """Give the file or folder that a URL means, links followed, if it lies under a root."""
+        """Return the file or folder that a URL means, links followed, if it lies under a root."""
         parts = urlsplit(url)
         denied = PermissionDeniedError(
             f"{url[:200]!r} is not in a folder of this server that the operator opened."

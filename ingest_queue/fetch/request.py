@@ -214,7 +214,7 @@ class AutoIngest:
 
 
 def useful_levels(width: int, height: int) -> int:
-    """Give ndstore's number of coarser resolutions for a plane where none is asked for."""
+    """Return ndstore's number of coarser resolutions for a plane where none is asked for."""
     levels = 0
     while (width > 1000 or height > 1000) and width > 500 and height > 500:
         width, height, levels = width // 2, height // 2, levels + 1
@@ -240,7 +240,7 @@ def _wanted(
     check_url: CheckUrl,
     to: tuple[str, Problems],
 ) -> WantedChannel | None:
-    """Give a channel and where its slices are; what is wrong goes to the problems."""
+    """Return a channel and where its slices are; what is wrong goes to the problems."""
     where, problems = to
     project_name, token_name = names
     refused = Problems()

@@ -89,16 +89,16 @@ class FetchPlan:
 
     @classmethod
     def from_row(cls, row: Row) -> Self:
-        """Give the plan that a row holds."""
+        """Return the plan that a row holds."""
         return cls(**{**row.doc, "layout": TileLayout(row.doc["layout"])})
 
     def slice_url(self, time_point: int, z: int) -> str:
-        """Give the URL of a slice."""
+        """Return the URL of a slice."""
         folder = f"{self.url}/time{time_point:04d}" if self.timed else self.url
         return f"{folder}/{z:04d}.{self.suffix}"
 
     def tile_url(self, z: int, resolution: int, row: int, column: int) -> str:
-        """Give the URL of a tile of a plane."""
+        """Return the URL of a tile of a plane."""
         return f"{self.url}/{z}/{resolution}/{row}_{column}.{self.suffix}"
 
 
@@ -126,7 +126,7 @@ class FetchCall:
 
     @classmethod
     def find(cls, value: object) -> "FetchCall | None":
-        """Give the call that a message is, None where it is another."""
+        """Return the call that a message is, None where it is another."""
         match value:
             case {
                 "v": 1,
@@ -181,7 +181,7 @@ class Fetcher:
             raise AlreadyExistsError(f"Job {job_id} is fetched from elsewhere.", job=job_id)
 
     def find(self, job_id: str) -> FetchPlan | None:
-        """Give where the slices of a job are, None where nobody fetches them."""
+        """Return where the slices of a job are, None where nobody fetches them."""
         row = self._table.get(f"ingest#{job_id}", _PLAN)
         return None if row is None else FetchPlan.from_row(row)
 
@@ -316,7 +316,7 @@ class Fetcher:
         return waits, counts
 
     def _wanted(self, job: Job, chunk: Chunk) -> list[int]:
-        """Give the slices of a slab that have not come."""
+        """Return the slices of a slab that have not come."""
         seen = self._ingest.ledger.state(job, chunk.number).seen
         return [z for z in chunk.parts if z not in seen]
 
@@ -340,7 +340,7 @@ class Fetcher:
         return None
 
     def _read(self, plan: FetchPlan, target: Target, chunk: Chunk, z: int) -> tuple[str, bytes]:
-        """Give the name and the content of a slice."""
+        """Return the name and the content of a slice."""
         _, height, width = chunk.box.shape_zyx
         dtype = target.channel.dtype
         if plan.layout is TileLayout.SLICE:

@@ -7,7 +7,7 @@ _OPAQUE = 255
 
 
 def packed(samples: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """Give one little-endian uint32 a pixel: ``r | g << 8 | b << 16 | a << 24``.
+    """Return one little-endian uint32 a pixel: ``r | g << 8 | b << 16 | a << 24``.
 
     Parameters
     ----------
@@ -20,12 +20,12 @@ def packed(samples: NDArray[np.uint8]) -> NDArray[np.uint32]:
 
 
 def stored_dtype(dtype: np.dtype) -> np.dtype:
-    """Give the little-endian dtype of voxels made of samples of a dtype; bilevel is uint8."""
+    """Return the little-endian dtype of voxels made of samples of a dtype; bilevel is uint8."""
     return np.dtype(np.uint8) if dtype.kind == "b" else dtype.newbyteorder("<")
 
 
 def as_voxels(samples: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Give bilevel samples as 0 and 255, as every viewer shows them, and others unchanged."""
+    """Return bilevel samples as 0 and 255, as every viewer shows them, and others unchanged."""
     if samples.dtype.kind == "b":
         return samples.astype(np.uint8) * np.uint8(255)
     return samples

@@ -115,7 +115,7 @@ def read_plane(file: BinaryIO, where: str, limit_bytes: int | None = None) -> ND
 
 
 def decode(image: OpenImage, where: str) -> NDArray[np.generic]:
-    """Give the plane (y, x) of an image whose header was looked at; see :func:`read_image`.
+    """Return the plane (y, x) of an image whose header was looked at; see :func:`read_image`.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def decode(image: OpenImage, where: str) -> NDArray[np.generic]:
 
 
 def image_header(body: bytes | memoryview, name: str) -> Header:
-    """Give shape (y, x) and dtype that :func:`read_image` would give; decodes nothing.
+    """Return shape (y, x) and dtype that :func:`read_image` would give; decodes nothing.
 
     Raises
     ------

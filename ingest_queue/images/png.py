@@ -73,7 +73,7 @@ def read_layout(file: BinaryIO, where: str) -> PngLayout:
 
 
 def inflated(file: BinaryIO, layout: PngLayout) -> BytesIO:
-    """Give the image anew with its stream inflated, of which a decoder only undoes the filters.
+    """Return the image anew with its stream inflated, of which a decoder only undoes the filters.
 
     Inflating takes a decoder half of its time; here it is done once, checked, and faster. (A
     decoder that inflates for itself may take a stream that ends early for zeros, as Pillow does.)

@@ -25,7 +25,7 @@ Read = Callable[[int, int], tuple[str, bytes]]
 
 
 def assemble(read: Read, shape_yx: tuple[int, int], dtype: np.dtype) -> bytes:
-    """Give a PNG of a plane.
+    """Return a PNG of a plane.
 
     Tiles at the edges may be shorter, or whole and reach over them. Of coloured tiles the first
     band is taken where the channel is uint8.
@@ -68,7 +68,7 @@ def _decode(url: str, body: bytes, dtype: np.dtype) -> NDArray[Any]:
 
 
 def encode_png(plane: NDArray[np.unsignedinteger[Any]]) -> bytes:
-    """Give a PNG of a plane (y, x): grey of uint8 or uint16, RGBA of uint32 (red the low byte)."""
+    """Return a plane (y, x) as PNG: grey of uint8 or uint16, RGBA of uint32 (red the low byte)."""
     from PIL import Image
 
     pixels: NDArray[Any] = np.ascontiguousarray(plane)

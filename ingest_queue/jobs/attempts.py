@@ -60,7 +60,7 @@ class Attempts:
 
     @contextmanager
     def trying(self, number: int, attempt: int) -> Iterator[None]:
-        """Note a try while it lasts, and give the chunk up where that is no use any more.
+        """Note a try while it lasts, and return the chunk up where that is no use any more.
 
         Parameters
         ----------

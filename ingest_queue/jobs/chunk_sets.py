@@ -49,7 +49,7 @@ class Window:
     odd: Marks
 
     def numbers(self, marks: Marks) -> NDArray[np.int64]:
-        """Give the numbers of the chunks that are marked."""
+        """Return the numbers of the chunks that are marked."""
         return np.flatnonzero(marks) + self.first
 
 
@@ -117,7 +117,7 @@ class ChunkSets:
             marks[start:stop] |= self._read(kind, numbers[start:stop])
 
     def _next(self, start: int, stop: int) -> int:
-        """Give where, from ``start`` on, the first group with members begins, or ``stop``."""
+        """Return where, from ``start`` on, the first group with members begins, or ``stop``."""
         found = stop
         for kind in (_CAME, _ODD, _BUILT) if start < stop else ():
             first, last = _sort_key(kind, start), _sort_key(kind, stop - 1)
@@ -129,7 +129,7 @@ class ChunkSets:
         self.table.add_members(self.partition, _sort_key(kind, number), {number % WAYS})
 
     def _read(self, kind: str, numbers: range) -> Marks:
-        """Tell which of the numbers are in the sets of a kind."""
+        """Return which of the numbers are in the sets of a kind."""
         first, last = _sort_key(kind, numbers.start), _sort_key(kind, numbers.stop - 1)
         # Whole groups are read, and what is outside of the numbers is cut off.
         base = numbers.start // WAYS * WAYS

@@ -42,7 +42,7 @@ class ChunkState:
 
     @classmethod
     def from_row(cls, row: Row) -> "ChunkState":
-        """Give what a row tells."""
+        """Return what a row tells."""
         doc = row.doc
         return cls(
             seen=row.members,
@@ -66,11 +66,11 @@ class ChunkState:
         }
 
     def is_ready(self, chunk: Chunk) -> bool:
-        """Tell whether all parts came."""
+        """Return whether all parts came."""
         return all(part in self.seen for part in chunk.parts)
 
     def is_set_aside(self, chunk: Chunk) -> bool:
-        """Tell whether no part was of any use."""
+        """Return whether no part was of any use."""
         return self.bad.issuperset(chunk.parts)
 
 
@@ -105,6 +105,6 @@ class Fault:
 
     @classmethod
     def from_row(cls, row: Row) -> "Fault":
-        """Give the fault that a row holds."""
+        """Return the fault that a row holds."""
         _, chunk, part = row.sk.split("#")
         return cls(int(chunk, 16), int(part, 16), **row.doc)

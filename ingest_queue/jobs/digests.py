@@ -23,7 +23,7 @@ _FORMAT = 1
 
 
 def voxel_digest(voxels: NDArray[Any]) -> str:
-    """Give the digest of an array's voxels."""
+    """Return the digest of an array's voxels."""
     return blake2b(np.ascontiguousarray(voxels).data, digest_size=_BYTES).hexdigest()
 
 
@@ -51,7 +51,7 @@ class ChunkDigests:
     supercuboids: Mapping[int, str] = field(default_factory=dict)
 
     def encode(self) -> bytes:
-        """Give the JSON that is stored; equal digests have equal bytes."""
+        """Return the JSON that is stored; equal digests have equal bytes."""
         doc = {
             "v": _FORMAT,
             "slices": {str(z): digest for z, digest in sorted(self.slices.items())},
@@ -83,7 +83,7 @@ class ChunkDigests:
 
 
 def root_digest(digests: Iterable[str]) -> str:
-    """Give the job root: the digest of the digests of all chunks in order."""
+    """Return the job root: the digest of the digests of all chunks in order."""
     root = blake2b(digest_size=_BYTES)
     for digest in digests:
         root.update(bytes.fromhex(digest))
@@ -91,12 +91,12 @@ def root_digest(digests: Iterable[str]) -> str:
 
 
 def digests_folder(job_id: str) -> str:
-    """Give what the keys of the digests of all chunks of a job start with."""
+    """Return what the keys of the digests of all chunks of a job start with."""
     return f"ingest/{job_id}/"
 
 
 def digests_key(job_id: str, chunk: int, digest: str) -> str:
-    """Give the key of a chunk's digests in the object store.
+    """Return the key of a chunk's digests in the object store.
 
     Of two that build a chunk of different slices at the same time none overwrites the other's. One
     that no row names stays until the channel is deleted: whoever removed it could not tell it from

@@ -66,14 +66,14 @@ class ChunkGrid:
     def of_slices(
         cls, box: Box, times: tuple[int, int], supercuboid_xyz: XYZ, z_offset: int
     ) -> "ChunkGrid":
-        """Give the chunks of an extent that comes as planes: slabs one supercuboid deep."""
+        """Return the chunks of an extent that comes as planes: slabs one supercuboid deep."""
         x, y, z = supercuboid_xyz
         across, down, _ = box.stop_xyz
         return cls(box, times, (-(-across // x) * x, -(-down // y) * y, z), z_offset)
 
     @classmethod
     def of_chunks(cls, box: Box, times: tuple[int, int], supercuboid_xyz: XYZ) -> "ChunkGrid":
-        """Give the chunks of an extent that comes as boxes of voxels."""
+        """Return the chunks of an extent that comes as boxes of voxels."""
         x, y, z = (edge * CHUNK_SUPERCUBOIDS for edge in supercuboid_xyz)
         return cls(box, times, (x, y, z), None)
 
@@ -108,7 +108,7 @@ class ChunkGrid:
         return x, y, z
 
     def chunk(self, number: int) -> Chunk:
-        """Give a chunk.
+        """Return a chunk.
 
         Raises
         ------
@@ -135,7 +135,7 @@ class ChunkGrid:
         return map(self.chunk, range(self.count))
 
     def of_plane(self, time_point: int, z: int) -> range:
-        """Give the chunks, uploaded as boxes, that a plane (zero-based z) goes through.
+        """Return the chunks, uploaded as boxes, that a plane (zero-based z) goes through.
 
         Raises
         ------
@@ -154,7 +154,7 @@ class ChunkGrid:
         return range(first, first + across * down)
 
     def of_slice(self, time_point: int, z: int) -> Chunk:
-        """Give the chunk that a slice (dataset z) belongs to.
+        """Return the chunk that a slice (dataset z) belongs to.
 
         Raises
         ------

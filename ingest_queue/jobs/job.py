@@ -140,7 +140,7 @@ class Job:
 
     @classmethod
     def from_row(cls, row: Row) -> "Job":
-        """Give the job that a row holds."""
+        """Return the job that a row holds."""
         doc = dict(row.doc)
         del doc["v"]
         start, stop = doc.pop("start"), doc.pop("stop")
@@ -154,7 +154,7 @@ class Job:
         return cls(**doc, box=box, version=row.version)
 
     def with_state(self, state: State, now: float, reason: str = "") -> "Job":
-        """Give the job in another state."""
+        """Return the job in another state."""
         ended = None if state.takes_input else now
         reason = reason[:LONGEST_REASON]
         return replace(self, state=state, ended_at=ended, beat_at=now, reason=reason)
@@ -176,27 +176,27 @@ class Job:
 
 
 def is_job_id(text: str) -> bool:
-    """Tell whether a text may be the id of a job."""
+    """Return whether a text may be the id of a job."""
     return _ID.fullmatch(text) is not None
 
 
 def list_key(user_id: int, job_id: str) -> tuple[str, str]:
-    """Give the keys of the row that lists a job among its owner's."""
+    """Return the keys of the row that lists a job among its owner's."""
     return f"ingests#{user_id}", job_id
 
 
 def fetch_partition(job: Job, generation: int) -> str:
-    """Give the partition of the rows that tell what was fetched for a job."""
+    """Return the partition of the rows that tell what was fetched for a job."""
     return f"{job.partition}#fetch#{generation}"
 
 
 def channel_key(channel_uid: str, job_id: str) -> tuple[str, str]:
-    """Give the keys of the row that lists a job among its channel's."""
+    """Return the keys of the row that lists a job among its channel's."""
     return f"ingest#channel#{channel_uid}", job_id
 
 
 def message(job: Job, chunk: int, attempt: int = 1) -> Mapping[str, Any]:
-    """Give the wake-up call to build a chunk.
+    """Return the wake-up call to build a chunk.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ def message(job: Job, chunk: int, attempt: int = 1) -> Mapping[str, Any]:
 
 
 def read_message(value: object) -> tuple[str, int, int, int]:
-    """Give job, generation, chunk and attempt of a wake-up call.
+    """Return job, generation, chunk and attempt of a wake-up call.
 
     Raises
     ------

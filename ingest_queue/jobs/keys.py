@@ -86,12 +86,12 @@ class Dropped:
 
 
 def token_folder(token: str, channel: str) -> str:
-    """Give the folder that slices of a channel are dropped into."""
+    """Return the folder that slices of a channel are dropped into."""
     return f"{DROP}{token}/{channel}/"
 
 
 def is_folder(folder: str) -> bool:
-    """Tell whether slices may be dropped into a folder: it is a channel's, and not hidden."""
+    """Return whether slices may be dropped into a folder: it is a channel's, and not hidden."""
     dropped = parse(folder + DONE)
     return dropped is not None and dropped.kind is DroppedKind.DONE
 
@@ -137,7 +137,7 @@ def why_stray(dropped: Dropped) -> str:
 
 
 def etag_of(drop: ObjectStore, key: str) -> str | None:
-    """Give the ETag of a dropped object, None where there is none.
+    """Return the ETag of a dropped object, None where there is none.
 
     What cannot be read is one, too, so that who builds it finds out and says so.
     """
@@ -149,12 +149,12 @@ def etag_of(drop: ObjectStore, key: str) -> str | None:
 
 
 def job_folder(job_id: str) -> str:
-    """Give the folder of the input of a job that was made by a call."""
+    """Return the folder of the input of a job that was made by a call."""
     return f"{DROP}{_JOBS}/{job_id}/"
 
 
 def part_key(job_id: str, chunk: int, name: str) -> str:
-    """Give the key of a part of a chunk that is uploaded to a job."""
+    """Return the key of a part of a chunk that is uploaded to a job."""
     return f"{job_folder(job_id)}{chunk:012x}/{name}"
 
 

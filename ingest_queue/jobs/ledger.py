@@ -80,7 +80,7 @@ class Ledger:
         self._clock = clock
 
     def now(self) -> float:
-        """Give the time, in Unix seconds."""
+        """Return the time, in Unix seconds."""
         return self._clock()
 
     # jobs
@@ -118,12 +118,12 @@ class Ledger:
         return self.get(job.id)
 
     def find(self, job_id: str) -> Job | None:
-        """Give a job, None where there is none."""
+        """Return a job, None where there is none."""
         row = self._table.get(JOBS, job_id)
         return None if row is None else Job.from_row(row)
 
     def get(self, job_id: str) -> Job:
-        """Give a job.
+        """Return a job.
 
         Raises
         ------
@@ -136,13 +136,13 @@ class Ledger:
         return job
 
     def find_for(self, dropped: Dropped) -> Job | None:
-        """Give the job that a dropped object belongs to, None where there is none yet."""
+        """Return the job that a dropped object belongs to, None where there is none yet."""
         if dropped.job is not None:
             return self.find(dropped.job)
         return self.of_folder(dropped.folder)
 
     def of_folder(self, folder: str) -> Job | None:
-        """Give the job that a folder of dropped files feeds, or fed last."""
+        """Return the job that a folder of dropped files feeds, or fed last."""
         row = self._table.get(FOLDERS, folder)
         return None if row is None else self.find(row.doc["job"])
 
@@ -213,7 +213,7 @@ class Ledger:
     # chunks
 
     def see(self, job: Job, chunk: Chunk, part: Part) -> ChunkState:
-        """Enter a part of a chunk as come, and give what is then known of the chunk.
+        """Enter a part of a chunk as come, and return what is then known of the chunk.
 
         Both rows change in one transaction, half the commits of a large drop on a laptop; where
         many parts of one chunk come at once, which it would make wait, one after the other.
@@ -239,7 +239,7 @@ class Ledger:
         self._table.remove_members(*_chunk_key(job, number), parts, state.version)
 
     def parts(self, job: Job, number: int) -> dict[int, Part]:
-        """Give where the parts of a chunk lie, by number."""
+        """Return where the parts of a chunk lie, by number."""
         rows = self._rows(job.partition, _parts(number))
         return {part.number: part for _, part in map(_part, rows)}
 
@@ -248,17 +248,17 @@ class Ledger:
         return map(_part, self._rows(job.partition, "part#"))
 
     def part(self, job: Job, chunk: int, number: int) -> Part | None:
-        """Give where a part lies, None where it did not come."""
+        """Return where a part lies, None where it did not come."""
         row = self._table.get(*_part_key(job, chunk, number))
         return None if row is None else _part(row)[1]
 
     def state(self, job: Job, number: int) -> ChunkState:
-        """Give what is known of a chunk."""
+        """Return what is known of a chunk."""
         row = self._table.get(*_chunk_key(job, number))
         return ChunkState() if row is None else ChunkState.from_row(row)
 
     def states_of(self, job: Job, numbers: Sequence[int]) -> dict[int, ChunkState]:
-        """Give what is known of some chunks; those of which nothing is are left out."""
+        """Return what is known of some chunks; those of which nothing is are left out."""
         rows = self._table.batch_get([_chunk_key(job, number) for number in numbers])
         return {
             int(sk.removeprefix("chunk#"), 16): ChunkState.from_row(row)
@@ -271,7 +271,7 @@ class Ledger:
             yield int(row.sk.removeprefix("chunk#"), 16), ChunkState.from_row(row)
 
     def put_state(self, job: Job, number: int, state: ChunkState) -> bool:
-        """Store what is known of a chunk, unless that changed since; tell whether it was stored."""
+        """Store the state of a chunk unless that changed since; return whether it was stored."""
         if state.reopened or (state.bad and job.mode is Mode.SLICES):
             self.sets(job).add_odd(number)
         row = Row(*_chunk_key(job, number), doc=state.doc, members=state.seen)
@@ -294,15 +294,15 @@ class Ledger:
         raise WriteContentionError(f"Chunk {number} of job {job.id} keeps changing.")
 
     def built(self, job: Job, count: int) -> SetTree:
-        """Give the set of chunks that are built."""
+        """Return the set of chunks that are built."""
         return SetTree(self._table, job.partition, count)
 
     def tries(self, job: Job) -> Attempts:
-        """Give how often chunks were begun by workers that were never heard of again."""
+        """Return how often chunks were begun by workers that were never heard of again."""
         return Attempts(self._table, job.partition, job.generation, self._clock)
 
     def sets(self, job: Job) -> ChunkSets:
-        """Give the sets by which chunks are counted."""
+        """Return the sets by which chunks are counted."""
         return ChunkSets(self._table, job.partition)
 
     # faults
@@ -324,7 +324,7 @@ class Ledger:
         self._table.put(Row(*key, doc=doc))
 
     def fault(self, job: Job, chunk: int, part: int) -> Fault | None:
-        """Give what is wrong with a part, None where nothing is."""
+        """Return what is wrong with a part, None where nothing is."""
         row = self._table.get(*_fault_key(job, chunk, part))
         return None if row is None else Fault.from_row(row)
 
@@ -338,7 +338,7 @@ class Ledger:
         return map(Fault.from_row, self._rows(job.partition, prefix))
 
     def _free(self, folder: str) -> Any:
-        """Give what the row of a folder must be for a new job to take it over."""
+        """Return what the row of a folder must be for a new job to take it over."""
         row = self._table.get(FOLDERS, folder)
         if row is None:
             return "absent"
@@ -375,7 +375,7 @@ def _part_key(job: Job, chunk: int, number: int) -> tuple[str, str]:
 
 
 def _part(row: Row) -> tuple[int, Part]:
-    """Give the number of a chunk, and a part of it."""
+    """Return the number of a chunk, and a part of it."""
     _, chunk, number = row.sk.split("#")
     return int(chunk, 16), Part(int(number, 16), row.doc["key"], row.doc["etag"])
 

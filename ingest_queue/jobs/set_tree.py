@@ -17,7 +17,7 @@ WAYS = 256
 
 
 def done_key(level: int) -> str:
-    """Give what the sort keys of a level of the tree begin with."""
+    """Return what the sort keys of a level of the tree begin with."""
     return f"done#{level}"
 
 
@@ -38,7 +38,7 @@ class SetTree:
     count: int
 
     def enter(self, number: int) -> bool:
-        """Enter a number, and tell whether now all are in."""
+        """Enter a number, and return whether now all are in."""
         level, size = 0, self.count
         while True:
             group, member = divmod(number, WAYS)
@@ -53,7 +53,7 @@ class SetTree:
             level, number = level + 1, group
 
     def settle(self) -> bool:
-        """Carry on where entering stopped between two levels; tell whether all are in."""
+        """Carry on where entering stopped between two levels; return whether all are in."""
         for row in list(self._groups()):
             group = int(row.sk.rpartition("#")[2], 16)
             if len(row.members) == self._width(self.count, group):
@@ -61,7 +61,7 @@ class SetTree:
         return self.is_full()
 
     def is_full(self) -> bool:
-        """Tell whether all numbers were entered, and every group above them."""
+        """Return whether all numbers were entered, and every group above them."""
         level, size = 0, self.count
         while size > WAYS:
             level, size = level + 1, -(-size // WAYS)
@@ -79,7 +79,7 @@ class SetTree:
         return sum(len(row.members) for row in self._groups())
 
     def has(self, number: int) -> bool:
-        """Tell whether a number was entered."""
+        """Return whether a number was entered."""
         group, member = divmod(number, WAYS)
         row = self.table.get(*self._key(0, group))
         return row is not None and member in row.members

@@ -145,7 +145,7 @@ class Tally:
             sums.stored_bytes += state.stored_bytes
 
     def _sizes(self, numbers: NDArray[np.int64]) -> tuple[int, int]:
-        """Give how many voxels and how many planes (of x and y) these chunks have in all."""
+        """Return how many voxels and how many planes (of x and y) these chunks have in all."""
         across, down, deep = (np.array(edges) for edges in self.grid.edges_xyz)
         times = self.grid.times[1] - self.grid.times[0]
         _, z, y, x = np.unravel_index(numbers, (times, len(deep), len(down), len(across)))

@@ -53,14 +53,14 @@ class Target:
         return layout_of(self.channel, self.level).supercuboid_xyz
 
     def grid(self, job: Job) -> ChunkGrid:
-        """Give the chunks of a job."""
+        """Return the chunks of a job."""
         if job.mode is Mode.CHUNKS:
             return ChunkGrid.of_chunks(job.box, job.times, self.supercuboid_xyz)
         z_offset = self.level.offset_xyz[2]
         return ChunkGrid.of_slices(job.box, job.times, self.supercuboid_xyz, z_offset)
 
     def region(self, box: Box, time_point: int) -> Region:
-        """Give a box at one time point."""
+        """Return a box at one time point."""
         return Region(self.level, box, (time_point, time_point + 1))
 
 

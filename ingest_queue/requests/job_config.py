@@ -134,7 +134,7 @@ class JobConfig:
         return cls(**values)
 
     def spec(self, view: ProjectView, job_id: str = "") -> JobSpec:
-        """Give what the engine is asked for.
+        """Return what the engine is asked for.
 
         Raises
         ------
@@ -182,7 +182,7 @@ def _read_database(database: Mapping[str, Any], problems: Problems) -> dict[str,
 
 
 def _are_planes(tile: Mapping[str, int], extent: Mapping[str, tuple[int, int]]) -> bool:
-    """Tell whether tiles are whole planes.
+    """Return whether tiles are whole planes.
 
     Raises
     ------

@@ -124,7 +124,7 @@ class Manifest:
         return cls(**values)
 
     def box(self, level: Level) -> Box | None:
-        """Give the extent as zero-based voxels of a level, None for all of it."""
+        """Return the extent as zero-based voxels of a level, None for all of it."""
         if not self.extent.keys() & set(_AXES):
             return None
         whole = zip(_AXES, level.offset_xyz, level.box.stop_xyz, strict=True)

@@ -24,7 +24,7 @@ class Problems(dict[str, str]):
             raise ValidationError(self)
 
     def collect(self, where: str, read: Callable[[], _T]) -> _T | None:
-        """Give what ``read`` gives; what it refuses is noted, under the names of its fields."""
+        """Return what ``read`` gives; what it refuses is noted, under the names of its fields."""
         try:
             return read()
         except ValidationError as error:
@@ -36,7 +36,7 @@ class Problems(dict[str, str]):
 
 
 def read_object(value: object, keys: Keys, where: str, problems: Problems) -> dict[str, Any]:
-    """Give the values of an object; faults are noted in ``problems``, and their keys left out.
+    """Return the values of an object; faults are noted in ``problems``, and their keys left out.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def read_object(value: object, keys: Keys, where: str, problems: Problems) -> di
 
 
 def list_of(read: Reader, length: int) -> Reader:
-    """Give a reader of lists of so many values of one kind, given as a tuple."""
+    """Return a reader of lists of so many values of one kind, given as a tuple."""
 
     def read_list(value: object) -> tuple[Any, ...]:
         if not isinstance(value, list) or len(value) != length:

@@ -34,7 +34,7 @@ class AxisLayout:
     channel: int = 0
 
     def size(self, axis: str) -> int:
-        """Give the length of an axis, 1 where there is none."""
+        """Return the length of an axis, 1 where there is none."""
         return self.shape[self.axes.index(axis)] if axis in self.axes else 1
 
     @property
@@ -43,7 +43,7 @@ class AxisLayout:
         return self.size("t"), self.size("z"), self.size("y"), self.size("x")
 
     def index(self, t: int, z0: int, z1: int) -> tuple[int | slice, ...]:
-        """Give the index of planes ``z0 <= z < z1`` into the stored array."""
+        """Return the index of planes ``z0 <= z < z1`` into the stored array."""
         found: dict[str, int | slice] = {"t": t, "c": self.channel, "z": slice(z0, z1)}
         return tuple(found.get(axis, slice(None)) for axis in self.axes)
 
@@ -58,7 +58,7 @@ class AxisLayout:
 def plan_layout(
     where: str, axes: str, shape: tuple[int, ...], channel: int | None = None
 ) -> AxisLayout:
-    """Give the layout of an array.
+    """Return the layout of an array.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def open_array(
     *,
     labels_allowed: bool = True,
 ) -> ArraySource:
-    """Give the source of an array that has a numpy `dtype`.
+    """Return the source of an array that has a numpy `dtype`.
 
     Raises
     ------

@@ -117,7 +117,7 @@ def _tile_name(pattern: str, z: int, row: int, col: int, level: int) -> str:
 
 
 def matches(place: Place) -> bool:
-    """Tell by the braces of a pattern, or the names in the folder of one plane."""
+    """Return by the braces of a pattern, or the names in the folder of one plane."""
     if place.path is None:
         return "{z}" in place.text
     folder = place.folder
@@ -184,7 +184,7 @@ def _first_tile(fetch: Fetch, pattern: str, z: int, level: int) -> tuple[Header,
 
 
 def _plane_shape(fetch: Fetch, pattern: str, z: int, level: int, tile: Header) -> tuple[int, int]:
-    """Give the size (y, x) of the first plane: whole tiles, and the last one as it is."""
+    """Return the size (y, x) of the first plane: whole tiles, and the last one as it is."""
     sample = Path(_tile_name(pattern, z, 0, 0, level))
     ending = f"_{level}" if "{row}_{col}_{res}" in pattern else ""
     found = [

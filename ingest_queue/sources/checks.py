@@ -27,7 +27,7 @@ _FACTORS: Final = {
 
 
 def nanometres(unit: str) -> float | None:
-    """Give how many nanometres a unit has; None if it is no unit of length known here."""
+    """Return how many nanometres a unit has; None if it is no unit of length known here."""
     word = unit.strip().lower().replace("\\u00b5", "µ")
     return _FACTORS.get(word, _FACTORS.get(word.removesuffix("s")))
 
@@ -35,7 +35,7 @@ def nanometres(unit: str) -> float | None:
 def voxel_size(
     sizes: dict[str, float], units: dict[str, str], default: str
 ) -> tuple[float, float, float] | None:
-    """Give the voxel size (x, y, z) in nanometres.
+    """Return the voxel size (x, y, z) in nanometres.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ _MOST_LISTED: Final = 10
 
 
 def matches(place: Place) -> bool:
-    """Tell by the suffix."""
+    """Return by the suffix."""
     return place.is_file(*SUFFIXES)
 
 

@@ -82,7 +82,7 @@ class KnossosSource:
 
 
 def matches(place: Place) -> bool:
-    """Tell by the configuration file, in the folder or in that of a magnification."""
+    """Return by the configuration file, in the folder or in that of a magnification."""
     return _find_configuration(place) is not None
 
 

@@ -17,7 +17,7 @@ _AXES: Final = {2: "xy", 3: "xyz"}
 
 
 def matches(place: Place) -> bool:
-    """Tell by the metadata file of the folder, or its name."""
+    """Return by the metadata file of the folder, or its name."""
     folder = place.folder
     named = place.path is not None and place.path.name.lower().endswith(SUFFIXES)
     return folder is not None and (named or (folder / _MARK).is_file())

@@ -20,7 +20,7 @@ _NANOMETRES: Final = {"meter": 1e9, "mm": 1e6, "micron": 1e3, "unknown": 1e6}
 
 
 def matches(place: Place) -> bool:
-    """Tell by the suffix."""
+    """Return by the suffix."""
     return place.is_file(*SUFFIXES)
 
 

@@ -14,7 +14,7 @@ _AXES: Final = {2: "yx", 3: "zyx", 4: "tzyx"}
 
 
 def matches(place: Place) -> bool:
-    """Tell by the suffix."""
+    """Return by the suffix."""
     return place.is_file(*SUFFIXES)
 
 

@@ -109,7 +109,7 @@ class _Inflated:
 
 
 def matches(place: Place) -> bool:
-    """Tell by the suffix."""
+    """Return by the suffix."""
     return place.is_file(*SUFFIXES)
 
 

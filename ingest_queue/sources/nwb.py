@@ -20,7 +20,7 @@ _AXES: Final = {3: "txy", 4: "txyz"}
 
 
 def matches(place: Place) -> bool:
-    """Tell by the suffix."""
+    """Return by the suffix."""
     return place.is_file(*SUFFIXES)
 
 

@@ -132,7 +132,7 @@ def make_plan(
     sample: Sample,
     uplink_bytes_per_s: float,
 ) -> Plan:
-    """Give what an ingest will take.
+    """Return what an ingest will take.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ _LOSSY = frozenset({"jpeg"})
 
 
 def matches(place: Place) -> bool:
-    """Tell by the ``info`` file of the folder."""
+    """Return by the ``info`` file of the folder."""
     folder = place.folder
     return folder is not None and (folder / "info").is_file()
 

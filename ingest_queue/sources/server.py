@@ -85,7 +85,7 @@ def _spans(length: int, step: int) -> Iterator[tuple[int, int]]:
 
 
 def matches(place: Place) -> bool:
-    """Tell by the URL."""
+    """Return by the URL."""
     return _ADDRESS.fullmatch(place.text) is not None
 
 

@@ -52,7 +52,7 @@ class SliceSource:
         return [file.stat().st_size for file in self.files if file is not None and file.is_file()]
 
     def zero_file(self) -> bytes:
-        """Give the file (TIFF) of a plane of zeros, as those that are missing count."""
+        """Return the file (TIFF) of a plane of zeros, as those that are missing count."""
         import tifffile
 
         file = io.BytesIO()
@@ -180,7 +180,7 @@ def _with_gaps(folder: Path, files: list[Path], gaps: MissingSlices) -> tuple[Pa
 
 
 def _plane_numbers(files: list[Path]) -> list[int] | None:
-    """Give the one number in which all names differ, ascending; None where there is no such."""
+    """Return the one number in which all names differ, ascending; None where there is no such."""
     parts = [re.split(r"(\d+)", file.stem.lower()) for file in files]
     if len({tuple(words[::2]) for words in parts}) != 1:
         return None

@@ -67,7 +67,7 @@ class PagedSource:
 
 
 def matches(place: Place) -> bool:
-    """Tell by the suffix."""
+    """Return by the suffix."""
     return place.is_file(*SUFFIXES)
 
 

@@ -28,7 +28,7 @@ class _Image:
 
 
 def matches(place: Place) -> bool:
-    """Tell by the metadata files of the folder."""
+    """Return by the metadata files of the folder."""
     folder = place.folder
     return folder is not None and any((folder / mark).is_file() for mark in _MARKS)
 
@@ -89,7 +89,7 @@ _OVERALL: Final = "coordinateTransformations"
 
 
 def _dimension_names(folder: Path) -> str:
-    """Give the axes that an array names by single letters, as xarray and Zarr v3 do; else none."""
+    """Return the axes that an array names by single letters, as xarray and Zarr v3 do."""
     names = read_json(folder / "zarr.json").get("dimension_names")
     names = names or read_json(folder / ".zattrs").get("_ARRAY_DIMENSIONS") or []
     letters = [str(name).lower() for name in names]

@@ -29,7 +29,7 @@ _ADVICE: dict[type[errors.NDLambdaError], str] = {
 
 
 def exit_code(error: errors.NDLambdaError) -> int:
-    """Give 2 for bad arguments, 3 not found, 4 not allowed, 5 conflict, 1 for all else."""
+    """Return 2 for bad arguments, 3 not found, 4 not allowed, 5 conflict, 1 for all else."""
     found = (code for kind, code in _EXIT_CODES.items() if isinstance(error, kind))
     return next(found, 1)
 

@@ -25,7 +25,7 @@ class ServerOptions:
     transport: Transport | None = None
 
     def find_key(self) -> str | None:
-        """Give ``--key``, else the admin key that ``serve`` left in the data folder, else None.
+        """Return ``--key``, else the admin key that ``serve`` left in the data folder, else None.
 
         Raises
         ------
@@ -44,7 +44,7 @@ class ServerOptions:
             ) from error
 
     def client(self, retry: RetryPolicy | None = None) -> Client:
-        """Give a client; nothing is sent yet."""
+        """Return a client; nothing is sent yet."""
         return connect(self.url, self.find_key(), transport=self.transport, retry=retry)
 
 

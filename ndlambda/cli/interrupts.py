@@ -13,7 +13,7 @@ import click
 
 @contextmanager
 def interruptible_sleep() -> Iterator[Callable[[float], None]]:
-    """Give a sleep for any thread that ends with ``KeyboardInterrupt`` when Ctrl-C is pressed.
+    """Return a sleep for any thread that ends with ``KeyboardInterrupt`` when Ctrl-C is pressed.
 
     Python tells the main thread only, and that then waits for the others: of a server that is
     away, for as long as they try again.

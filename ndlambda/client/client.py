@@ -45,7 +45,7 @@ class Client:
         return found
 
     def info(self, token: str) -> Document:
-        """Give the info document of a token: dataset, project and channels.
+        """Return the info document of a token: dataset, project and channels.
 
         Raises
         ------
@@ -113,7 +113,7 @@ class Client:
         return Collection(self._session, ("datasets", dataset, "projects", project, "tokens"))
 
     def list_tokens(self) -> list[Document]:
-        """Give every token that the key may use: token_name, project, dataset, public."""
+        """Return every token that the key may use: token_name, project, dataset, public."""
         found: list[Document] = self._session.json("GET", "/v1/tokens")
         return found
 
@@ -125,7 +125,7 @@ def connect(
     transport: Transport | None = None,
     retry: RetryPolicy | None = None,
 ) -> Client:
-    """Give a client of a server. Nothing is sent yet.
+    """Return a client of a server. Nothing is sent yet.
 
     Parameters
     ----------

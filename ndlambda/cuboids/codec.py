@@ -52,13 +52,13 @@ blosc.set_blocksize(BLOCK_BYTES)
 
 
 def checksum(data: memoryview) -> bytes:
-    """Give the crc32c of bytes, 4 bytes little endian."""
+    """Return the crc32c of bytes, 4 bytes little endian."""
     # The extension takes no memoryview, but any array, without a copy.
     return _CHECKSUM.pack(google_crc32c.value(np.frombuffer(data, np.uint8)))
 
 
 def is_zero(array: NDArray[np.generic]) -> bool:
-    """Tell whether all voxels are zero: -0.0 is, NaN is not."""
+    """Return whether all voxels are zero: -0.0 is, NaN is not."""
     # numpy warns of a signalling NaN, which damaged or odd data may hold.
     with np.errstate(invalid="ignore"):
         # What is not zero mostly shows it at once, and numpy would look at all of it.
@@ -66,7 +66,7 @@ def is_zero(array: NDArray[np.generic]) -> bool:
 
 
 def encode_frame(array: NDArray[np.generic], codec: CodecSpec) -> bytes:
-    """Give a cuboid as a stored frame: a blosc chunk and its crc32c.
+    """Return a cuboid as a stored frame: a blosc chunk and its crc32c.
 
     Parameters
     ----------

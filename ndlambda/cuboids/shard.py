@@ -59,11 +59,11 @@ class ShardIndex:
         return not any(self.spans)
 
     def present(self, slot: int) -> bool:
-        """Tell whether the cuboid of a slot is stored."""
+        """Return whether the cuboid of a slot is stored."""
         return self.spans[slot] is not None
 
     def span(self, slot: int) -> FrameSpan:
-        """Give the bytes of a stored cuboid's frame, its checksum included.
+        """Return the bytes of a stored cuboid's frame, its checksum included.
 
         Raises
         ------
@@ -129,7 +129,7 @@ def _checked_span(offset: int, length: int, end: int, longest: int) -> FrameSpan
 
 
 def pack_index(spans: Sequence[FrameSpan | None], layout: CuboidLayout) -> bytes:
-    """Give the bytes of a shard index, its checksum included; spans are by slot."""
+    """Return the bytes of a shard index, its checksum included; spans are by slot."""
     values = [_MISSING] * (2 * layout.slots)
     for span, entry in zip(spans, index_entries(layout.cuboids_per_axis), strict=True):
         if span is not None:
@@ -139,7 +139,7 @@ def pack_index(spans: Sequence[FrameSpan | None], layout: CuboidLayout) -> bytes
 
 
 def pack_header(write_id: bytes, extras: bytes | memoryview) -> bytes:
-    """Give the bytes of an object before its frames.
+    """Return the bytes of an object before its frames.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def pack_header(write_id: bytes, extras: bytes | memoryview) -> bytes:
 
 
 def write_id(data: memoryview) -> bytes:
-    """Give the 16 bytes by which a writer knows its own write again.
+    """Return the 16 bytes by which a writer knows its own write again.
 
     Raises
     ------
@@ -173,7 +173,7 @@ def write_id(data: memoryview) -> bytes:
 
 
 def extras(data: memoryview) -> memoryview:
-    """Give the extras section of an object, a view of it.
+    """Return the extras section of an object, a view of it.
 
     Raises
     ------
@@ -194,7 +194,7 @@ def _header_end(data: memoryview) -> int:
 
 
 def is_empty(shard: memoryview | ShardIndex) -> bool:
-    """Tell whether an object (or its index) holds no cuboid, so that it reads as zeros.
+    """Return whether an object (or its index) holds no cuboid, so that it reads as zeros.
 
     Raises
     ------

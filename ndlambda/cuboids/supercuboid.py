@@ -160,7 +160,7 @@ def present_cuboids(
 
 
 def plan_ranges(index: ShardIndex, parts: Sequence[SlotPart]) -> tuple[RangePlan, ...]:
-    """Give the fewest ranges that hold the needed frames without large gaps; absent ones need none.
+    """Return the fewest ranges that hold the needed frames without large gaps.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ def plan_ranges(index: ShardIndex, parts: Sequence[SlotPart]) -> tuple[RangePlan
 def fetch_frames(
     index: ShardIndex, plans: Sequence[RangePlan], fetch: Callable[[int, int], memoryview]
 ) -> dict[int, memoryview]:
-    """Fetch planned ranges and give the stored frames in them, by slot.
+    """Fetch planned ranges and return the stored frames in them, by slot.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ def splice(
     write_id: bytes,
     extras: bytes | None = None,
 ) -> bytes:
-    """Give an object anew with some of its cuboids replaced.
+    """Return an object anew with some of its cuboids replaced.
 
     Frames of other cuboids are copied with their checksums, unread: one damaged cuboid neither
     hides behind a fresh checksum nor stops work on its neighbours, and replacing it mends the

@@ -10,7 +10,7 @@ _SHUFFLES = ("noshuffle", "shuffle", "bitshuffle")
 
 
 def array_metadata(layout: CuboidLayout, imagesize_xyz: XYZ) -> dict[str, Any]:
-    """Give the ``zarr.json`` of one time point of a channel at one resolution.
+    """Return the ``zarr.json`` of one time point of a channel at one resolution.
 
     The array is (z, y, x). Its chunk ``c/{z}/{y}/{x}`` is the object of the supercuboid of that
     index, byte for byte, and its inner chunks are the cuboids. It is for reading: a Zarr writer

@@ -36,7 +36,7 @@ class Expiry:
         self._clock = clock
 
     def sweep(self) -> int:
-        """Delete a number of files, and give how many; 0: none is left that has expired."""
+        """Delete a number of files, and return how many; 0: none is left that has expired."""
         expired = list(islice(self._expired(), _AT_ONCE))
         for key in expired:
             self._objects.delete(key)
@@ -56,7 +56,7 @@ class Expiry:
 
 
 def _is_older(entry: os.DirEntry[str], before: float) -> bool:
-    """Tell whether a file was written before a time; a folder is no result of ours."""
+    """Return whether a file was written before a time; a folder is no result of ours."""
     try:
         return entry.is_file(follow_symlinks=False) and entry.stat().st_mtime < before
     except FileNotFoundError:  # used and deleted since it was listed

@@ -25,7 +25,7 @@ _Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 
 def sqs_event(messages: list[Message]) -> dict[str, Any]:
-    """Give messages in the shape in which Lambda hands SQS messages to a function."""
+    """Return messages in the shape in which Lambda hands SQS messages to a function."""
     return {
         "Records": [
             {

@@ -112,7 +112,7 @@ _ASSIGNED = frozenset({"id", "user"})
 
 
 def check_name(name: str, kind: str) -> str:
-    """Give the name back if it may name a ``kind`` (dataset, project, channel, token, user).
+    """Return the name back if it may name a ``kind`` (dataset, project, channel, token, user).
 
     Raises
     ------
@@ -171,11 +171,11 @@ class _Reading:
             self.problems.setdefault(name, reason)
 
     def has(self, *names: str) -> bool:
-        """Tell whether the fields could be read, so that they can be compared."""
+        """Return whether the fields could be read, so that they can be compared."""
         return all(name in self.values for name in names)
 
     def checked(self) -> dict[str, Any]:
-        """Give the values, or raise ValidationError with every problem."""
+        """Return the values, or raise ValidationError with every problem."""
         if self.problems:
             raise ValidationError(self.problems)
         return self.values
@@ -247,7 +247,7 @@ def channel_from_fields(fields: object, *, name: str, project: str) -> Channel:
 
 
 def dataset_fields(dataset: Dataset) -> dict[str, Any]:
-    """Give all fields of a dataset under ndstore's names."""
+    """Return all fields of a dataset under ndstore's names."""
     return {
         "dataset_name": dataset.name,
         "dataset_description": dataset.description,
@@ -262,7 +262,7 @@ def dataset_fields(dataset: Dataset) -> dict[str, Any]:
 
 
 def project_fields(project: Project) -> dict[str, Any]:
-    """Give all fields of a project under ndstore's names."""
+    """Return all fields of a project under ndstore's names."""
     return {
         "project_name": project.name,
         "project_description": project.description,
@@ -280,7 +280,7 @@ def project_fields(project: Project) -> dict[str, Any]:
 
 
 def token_fields(token: Token) -> dict[str, Any]:
-    """Give all fields of a token under ndstore's names."""
+    """Return all fields of a token under ndstore's names."""
     return {
         "token_name": token.name,
         "token_description": token.description,
@@ -291,7 +291,7 @@ def token_fields(token: Token) -> dict[str, Any]:
 
 
 def channel_fields(channel: Channel) -> dict[str, Any]:
-    """Give all fields of a channel under ndstore's names (``default`` is a boolean there)."""
+    """Return all fields of a channel under ndstore's names (``default`` is a boolean there)."""
     return {
         "id": channel.id,
         "project": channel.project,
@@ -313,7 +313,7 @@ def channel_fields(channel: Channel) -> dict[str, Any]:
 
 
 def channel_doc(channel: Channel) -> dict[str, Any]:
-    """Give a channel as it is stored: its fields and what clients are not shown."""
+    """Return a channel as it is stored: its fields and what clients are not shown."""
     codec = channel.codec
     return {
         **channel_fields(channel),
@@ -324,22 +324,22 @@ def channel_doc(channel: Channel) -> dict[str, Any]:
 
 
 def dataset_from_doc(doc: Mapping[str, Any]) -> Dataset:
-    """Give the dataset of ``dataset_fields``."""
+    """Return the dataset of ``dataset_fields``."""
     return _dataset(doc, doc["dataset_name"], doc["user"])
 
 
 def project_from_doc(doc: Mapping[str, Any]) -> Project:
-    """Give the project of ``project_fields``."""
+    """Return the project of ``project_fields``."""
     return _project(doc, doc["project_name"], doc["dataset"], doc["user"])
 
 
 def token_from_doc(doc: Mapping[str, Any]) -> Token:
-    """Give the token of ``token_fields``."""
+    """Return the token of ``token_fields``."""
     return _token(doc, doc["token_name"], doc["project"], doc["user"])
 
 
 def channel_from_doc(doc: Mapping[str, Any]) -> Channel:
-    """Give the channel of ``channel_doc``."""
+    """Return the channel of ``channel_doc``."""
     return _channel(doc, doc["channel_name"], doc["project"], CodecSpec(**doc["codec"]))
 
 

@@ -11,7 +11,7 @@ _SCHEMES = frozenset({"token", "bearer"})
 
 
 def principal_of(request: Request, users: UserService, dialect: Dialect) -> Principal:
-    """Give the holder of the request's key.
+    """Return the holder of the request's key.
 
     No header, another scheme, or the scheme alone is the anonymous principal. On ndstore's routes
     an unknown key is anonymous too (ndio always sends one, by default ``placeholder``).

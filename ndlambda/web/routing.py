@@ -20,7 +20,7 @@ _SAME = {"ca": "sd", "ocpca": "sd", "tilecache": "catmaid"}
 
 
 def normalise(path: str) -> str:
-    """Give the one path of the many that ndstore's clients send for it.
+    """Return the one path of the many that ndstore's clients send for it.
 
     Repeated slashes collapse, leading ``nd`` and ``ocp`` segments drop, ``ca`` is ``sd`` and
     ``tilecache`` is ``catmaid`` (ndstore mounted its tree twice behind a rewriting proxy).
@@ -139,7 +139,7 @@ class NumberConverter(BaseConverter):
     regex = r"[0-9]{1,20}"
 
     def to_python(self, value: str) -> int:
-        """Give the number."""
+        """Return the number."""
         return int(value)
 
 
@@ -192,7 +192,7 @@ def _build_nothing(*_: object) -> tuple[str, str]:
 
 
 def build_map(routes: Sequence[Route]) -> Map:
-    """Give the werkzeug map of a route table; endpoints are ``Route`` objects.
+    """Return the werkzeug map of a route table; endpoints are ``Route`` objects.
 
     Paths are matched without their final slash. In rules, ``<root:token>`` is a token that stands
     where other rules have their first word, and ``<channel:channel>`` a channel that stands where
@@ -220,7 +220,7 @@ def build_map(routes: Sequence[Route]) -> Map:
 
 
 def discover(package: str) -> list[Route]:
-    """Give the ``ROUTES`` of every module of a package and of its sub-packages.
+    """Return the ``ROUTES`` of every module of a package and of its sub-packages.
 
     They are sorted by rule and method, so that nothing depends on where a route is defined.
     """

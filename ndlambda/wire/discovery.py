@@ -42,7 +42,7 @@ def offered(package: str) -> Iterator[Any]:
 
 
 def by_name(what: str, formats: Iterable[Format]) -> Mapping[str, Format]:
-    """Give formats by name, read-only.
+    """Return formats by name, read-only.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def by_name(what: str, formats: Iterable[Format]) -> Mapping[str, Format]:
 
 
 def choose(what: str, name: str, known: Mapping[str, Format]) -> Format:
-    """Give the format of a name.
+    """Return the format of a name.
 
     Raises
     ------

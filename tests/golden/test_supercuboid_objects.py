@@ -51,7 +51,7 @@ class Golden:
         )
 
     def voxels(self) -> NDArray[np.generic]:
-        """Give the formula that made the file: steps in x, y and z, with the top bits in use."""
+        """Return the formula that made the file: steps in x, y and z, with the top bits in use."""
         width, height, depth = self.layout.supercuboid_xyz
         z, y, x = np.ogrid[:depth, :height, :width]
         steps = 1 + 8 * x // width + 9 * (8 * y // height) + 60 * (4 * z // depth)
@@ -96,7 +96,7 @@ every_golden = pytest.mark.parametrize("golden", GOLDEN, ids=lambda golden: gold
 
 
 def structure(data: bytes, layout: CuboidLayout) -> tuple[bytes, list[bool]]:
-    """Give the header bytes and which index entries are present, checking all in between.
+    """Return the header bytes and which index entries are present, checking all in between.
 
     Written from the description of the format, not with the package.
     """

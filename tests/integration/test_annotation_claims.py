@@ -57,7 +57,7 @@ def world(tmp_path: Path, pools: Any) -> AnnotationWorld:
 
 @pytest.fixture
 def other(tmp_path: Path, world: AnnotationWorld, other_pools: Any) -> Process:
-    """Give another process on the same stores."""
+    """Return another process on the same stores."""
     del world
     return disk_world(tmp_path, other_pools).own
 
@@ -67,7 +67,7 @@ def voxels(world: AnnotationWorld, channel: Channel, label: int) -> int:
 
 
 def upload(process: Process, channel: Channel, *items: RamonItem) -> list[int] | None:
-    """Give the ids, None where one is used already."""
+    """Return the ids, None where one is used already."""
     try:
         return process.writer.upload(DATASET, channel, items, NEW)
     except AlreadyExistsError:

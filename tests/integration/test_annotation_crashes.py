@@ -107,7 +107,7 @@ def copied(folder: Path, name: str, pools: Any) -> AnnotationWorld:
 
 
 def seen(world: AnnotationWorld, channel: Channel) -> tuple[Any, ...]:
-    """Give everything that anybody sees, and the jobs that are left."""
+    """Return everything that anybody sees, and the jobs that are left."""
     volume = LabelVolume(channel, DATASET.pyramid.level(0), 0)
     voxels = {n: sorted(points_of(world.own.labels, volume, n).tolist()) for n in LABELS}
     states = ObjectRows(world.table).find_many(channel.uid, LABELS)

@@ -42,7 +42,7 @@ def world(request: pytest.FixtureRequest) -> AnnotationWorld:
 
 
 def filled(world: AnnotationWorld, name: str = "labels") -> Channel:
-    """Give a channel with a large object 5 and, over it, a small one 6."""
+    """Return a channel with a large object 5 and, over it, a small one 6."""
     channel = world.channel(name)
     items = [block(Segment(5), LARGE), points(Annotation(6), [[1, 1, 1]])]
     world.own.writer.upload(DATASET, channel, items, NEW)

@@ -48,7 +48,7 @@ def world(tmp_path: Path, pools: Any) -> AnnotationWorld:
 
 
 def filled(world: AnnotationWorld) -> Channel:
-    """Give a channel with a large object 5 and a small one 6, which others refer to, and 7."""
+    """Return a channel with a large object 5 and a small one 6, which others refer to, and 7."""
     channel = world.channel()
     items = [
         block(Segment(5), LARGE),

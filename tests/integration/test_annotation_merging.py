@@ -335,7 +335,7 @@ def small(process: Process) -> list[Model]:
 
 
 def stored(world: ObjectWorld) -> dict[tuple[str, int], Any]:
-    """Give the labels, own and extra, of all cuboids that have any."""
+    """Return the labels, own and extra, of all cuboids that have any."""
     found = {}
     for time_point, resolution in ((0, 0), (1, 1)):
         volume = LabelVolume(CHANNEL, DATASET.pyramid.level(resolution), time_point)

@@ -62,7 +62,7 @@ def world(request: pytest.FixtureRequest) -> AnnotationWorld:
 
 
 def everything(world: AnnotationWorld) -> Any:
-    """Give all that is stored on disk."""
+    """Return all that is stored on disk."""
     table: Any = world.table
     with table._database.reading() as connection:
         rows = connection.execute("SELECT * FROM rows ORDER BY pk, sk").fetchall()

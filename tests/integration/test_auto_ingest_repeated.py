@@ -41,7 +41,7 @@ def plan(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultPlan]
 
 
 def volume(number: int) -> dict[str, Any]:
-    """Give a request for a volume of its own, with two channels."""
+    """Return a request for a volume of its own, with two channels."""
     names = {"project_name": f"pj{number}", "token_name": f"tk{number}"}
     doc = request(URL, dataset={"dataset_name": f"ds{number}"}, project=names)
     doc["channels"]["more"] = channel(URL, channel_name="more", propagate=1)
@@ -49,7 +49,7 @@ def volume(number: int) -> dict[str, Any]:
 
 
 def jobs_of(server: Server, number: int) -> list[str]:
-    """Give the channels of jobs that are fetched, one for each job."""
+    """Return the channels of jobs that are fetched, one for each job."""
     listed = server.get("/v1/ingest?limit=1000", "alice").get_json()["jobs"]
     return sorted(
         job["channel"]
@@ -61,7 +61,7 @@ def jobs_of(server: Server, number: int) -> list[str]:
 
 
 def writes(server: Server, plan: FaultPlan) -> list[int]:
-    """Give which operations of a request change something."""
+    """Return which operations of a request change something."""
     for number in (1001, 1002):  # the first one reads more than those that follow
         plan.log.clear()
         assert text(post(server, volume(number)), 200) == SUCCESS

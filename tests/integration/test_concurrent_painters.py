@@ -36,7 +36,7 @@ def pools() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
 
 
 def paint_together(stores: dict, folder: Path, operations: int) -> list[dict[str, np.ndarray]]:
-    """Run the processes and give what each says it did last to every voxel."""
+    """Run the processes and return what each says it did last to every voxel."""
     processes = []
     for worker in range(WORKERS):
         spec = {

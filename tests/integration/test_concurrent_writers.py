@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def paint_together(store: dict, folder: Path, writes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Run the writers and give what is stored and what each of them says it wrote last."""
+    """Run the writers and return what is stored and what each of them says it wrote last."""
     processes = []
     for writer in range(WRITERS):
         spec = {

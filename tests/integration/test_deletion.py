@@ -51,7 +51,7 @@ def world(tmp_path: Path) -> World:
 
 
 def _undisturbed(folder: Path, delete: Deletion) -> tuple[list[Any], list[str]]:
-    """Give the rows and objects that are left when nothing goes wrong (without random uids)."""
+    """Return the rows and objects that are left when nothing goes wrong (without random uids)."""
     world = disk_world(folder)
     populate(world)
     delete(world.catalog)

@@ -45,7 +45,7 @@ def painted(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def bodies_of(truth: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-    """Give the bodies, ascending, and for every voxel its body's place among them (0: none)."""
+    """Return the bodies, ascending, and for every voxel its body's place among them (0: none)."""
     bodies = np.unique(truth)
     places = np.zeros(int(bodies[-1]) + 1, np.int64)
     places[bodies] = np.arange(len(bodies))

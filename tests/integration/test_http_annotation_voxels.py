@@ -46,7 +46,7 @@ def post(server: Server, path: str, name: str, words: str, **values: Any) -> str
 
 
 def dense(server: Server, path: str) -> Array:
-    """Give the labels at the block (z, y, x), as a plain cutout shows them."""
+    """Return the labels at the block (z, y, x), as a plain cutout shows them."""
     return bodies.from_npz(server.read(f"{path}/npz/{REGION}"))[0]
 
 
@@ -56,7 +56,7 @@ def points_of(server: Server, path: str, number: int) -> set[tuple[int, ...]]:
 
 
 def fill(server: Server, path: str, number: int) -> Array:
-    """Give an object to half of the block and what the block then holds."""
+    """Return an object to half of the block and what the block then holds."""
     half = np.zeros(MASK.shape, np.uint32)
     half[:, :4] = 1
     put(server, path, str(number), **cutout(CORNER, half))

@@ -31,7 +31,7 @@ def erasing(
 
 
 def work(server: Server) -> int:
-    """Do what the erase queue asks for, as Lambda would, and give how many messages there were."""
+    """Handle the erase queue's messages as Lambda would, and return how many there were."""
     queue, done = server.runtime.erase_queue, 0
     while messages := list(queue.receive()):
         answer = erase.handler(sqs_event(messages), None)

@@ -52,7 +52,7 @@ def client(server: Server) -> Client:
 
 
 def edges(body: bytes) -> list[tuple[int, int, int]]:
-    """Give source, target and synapse of each edge of GraphML, sorted by synapse."""
+    """Return source, target and synapse of each edge of GraphML, sorted by synapse."""
     network = nx.read_graphml(BytesIO(body), node_type=int, force_multigraph=True)
     found = [(u, v, d["synapse"]) for u, v, d in network.edges(data=True)]
     if not network.is_directed():

@@ -28,7 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def peak_of_refusal(server: Server, path: str, body: bytes, error: str) -> int:
-    """Give the most memory that Python held beyond the body, in bytes."""
+    """Return the most memory that Python held beyond the body, in bytes."""
     with server.unchanged():
         tracemalloc.start()
         answer = server.post(path, "alice", data=body)

@@ -33,7 +33,7 @@ def faults_of(server: Server, job: str) -> Any:
 
 
 def put_boxes(server: Server, job: str, voxels: np.ndarray) -> int:
-    """Send what is missing, and give how much that was."""
+    """Send what is missing, and return how much that was."""
     missing = server.get(f"/v1/ingest/{job}/missing", "alice").get_json()["chunks"]
     for chunk in missing:
         (z0, z1), (y0, y1), (x0, x1) = (chunk[axis] for axis in "zyx")

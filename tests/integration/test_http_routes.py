@@ -38,7 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def _finished_job(server: Server) -> str:
-    """Give a job of alice's that has stored one slice of the private volume."""
+    """Return a job of alice's that has stored one slice of the private volume."""
     config = {"token": "hidden", "channel": "em", "extent": {"z": [1, 2]}}
     job = server.post("/v1/ingest", "alice", json=config).get_json()
     path = f"/v1/ingest/{job['id']}/parts/0/0001.png"
@@ -49,7 +49,7 @@ def _finished_job(server: Server) -> str:
 
 
 def _announced_upload(server: Server) -> str:
-    """Give a body of alice's for the private labels, which has not come yet."""
+    """Return a body of alice's for the private labels, which has not come yet."""
     path = "/v1/projects/hidden/channels/labels/uploads"
     announced = {"media_type": "application/x-npy", "bytes": 2}  # as long as what the tests send
     answer = server.post(path, "alice", json=announced)
@@ -136,7 +136,7 @@ _AUTO_INGEST = {
 
 
 def _filled(route: Route) -> str:
-    """Give a path of a route, every argument naming something private that exists."""
+    """Return a path of a route, every argument naming something private that exists."""
     path = _ARGUMENT.sub(lambda match: PRIVATE[match[1]], route.rule)
     asked = [f"{query.name}={PRIVATE[query.name]}" for query in route.query if query.required]
     if path.endswith("/cutout") and route.method == "POST":
@@ -145,7 +145,7 @@ def _filled(route: Route) -> str:
 
 
 def _body(route: Route) -> bytes:
-    """Give a body that the route takes from somebody who may send it."""
+    """Return a body that the route takes from somebody who may send it."""
     sizes = {f"{axis}imagesize": 10 for axis in "xyz"}
     documents: dict[str, Any] = {
         "createChannel": {"channels": {"new": _CHANNEL | {"channel_name": "new"}}},

@@ -28,7 +28,7 @@ MASK = np.random.default_rng(5).random(SHAPE) < 0.5
 
 @contextmanager
 def labelled(folder: Path) -> Iterator[Server]:
-    """Give a server with segments 1 and 2 of the neuron 3, and the seed 4. None has voxels."""
+    """Return a server with segments 1 and 2 of the neuron 3, and the seed 4. None has voxels."""
     cells = Channel("", "cells", ChannelType.ANNOTATION, DataType.UINT64)
     layered = Channel("", "layered", ChannelType.ANNOTATION, DataType.UINT32, exceptions=True)
     with serving(folder) as server:

@@ -37,7 +37,7 @@ def world(tmp_path: Path) -> Iterator[IngestWorld]:
 
 
 def thin_world(folder: Path) -> IngestWorld:
-    """Give a world with a channel of one chunk."""
+    """Return a world with a channel of one chunk."""
     size = (20, 14, THIN)
     dataset = catalog_world.dataset(imagesize_xyz=size, offset_xyz=(0, 0, OFFSET))
     made = disk_ingest_world(folder, dataset=dataset)

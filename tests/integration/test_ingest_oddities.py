@@ -25,7 +25,7 @@ NOT_UNICODE = os.fsdecode(b"caf\xe9.png")
 
 
 def dropped_files(folder: Path) -> DroppedFiles:
-    """Give the store as it is a while after everything was written."""
+    """Return the store as it is a while after everything was written."""
     return DroppedFiles(folder, UPLOADS, DONE, fsync=False, clock=lambda: time.time() + 10)
 
 
@@ -176,7 +176,7 @@ def test_a_volume_that_is_called_like_a_slice_is_not_read_for_its_size(tmp_path:
 
 
 def unrested(tmp_path: Path, name: str) -> DroppedFiles:
-    """Give the store a second after all was written but a slice, which comes now."""
+    """Return the store a second after all was written but a slice, which comes now."""
     path = tmp_path / FOLDER / name
     before = (tmp_path / FOLDER / DONE).stat().st_ctime_ns
     path.write_bytes(b"half a slice")

@@ -61,7 +61,7 @@ def world(tmp_path: Path) -> Iterator[IngestWorld]:
 
 
 def with_zeros(voxels: NDArray[Any]) -> NDArray[Any]:
-    """Give a stack whose slice ``Z`` is zero in its lower half."""
+    """Return a stack whose slice ``Z`` is zero in its lower half."""
     other = voxels.copy()
     other[Z - OFFSET, 7:] = 0
     return other

@@ -49,7 +49,7 @@ def voxels() -> np.ndarray:
 
 
 def ingested(world: IngestWorld, voxels: np.ndarray) -> Job:
-    """Give a complete job of slices."""
+    """Return a complete job of slices."""
     world.notice(world.put_stack(voxels[None]))
     world.pump()
     job = world.job()
@@ -117,7 +117,7 @@ def test_a_supercuboid_that_is_gone_or_damaged_is_named(world, voxels):
 
 
 def named(found: list[Difference]) -> list[tuple[int, int, int]]:
-    """Give the corners of the supercuboids that are named."""
+    """Return the corners of the supercuboids that are named."""
     return [each.box.start_xyz for each in found if each.link is Link.SUPERCUBOID]
 
 

@@ -75,7 +75,7 @@ def copied(folder: Path, name: str, pools: Any) -> LabelWorld:
 
 
 def seen(world: LabelWorld) -> tuple[Any, ...]:
-    """Give everything that readers see."""
+    """Return everything that readers see."""
     everywhere = region(DATASET, VOLUME.level.box)
     own = own_labels(world.objects, world.executor, DATASET, CHANNEL, everywhere)
     extra = world.service().read.exceptions_in(CHANNEL, everywhere)

@@ -22,7 +22,7 @@ from tests.support.faults import Crash, FaultPlan
 
 
 def painted(folder: Path, labels: int = 40) -> World:
-    """Give a world with two channels and rows for their labels; the first has been deleted."""
+    """Return a world with two channels and rows for their labels; the first has been deleted."""
     world = disk_world(folder)
     world.catalog.create_dataset(dataset())
     world.catalog.create_project(project())
@@ -38,7 +38,7 @@ def painted(folder: Path, labels: int = 40) -> World:
 
 
 def label_rows(world: World) -> set[str]:
-    """Give the uids of channels that have rows for labels."""
+    """Return the uids of channels that have rows for labels."""
     return {pk.split("#")[1] for pk, _ in world.row_keys() if pk.startswith("label#")}
 
 

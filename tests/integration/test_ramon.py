@@ -41,7 +41,7 @@ LONG = tuple(range(1000, 1250))
 
 
 def moto_world(config: AwsConfig, folder: Path) -> RamonWorld:
-    """Give objects on DynamoDB; their voxels, of which these tests have none, were on files."""
+    """Return objects on DynamoDB; their voxels, of which these tests have none, were on files."""
     name = f"ramon-{uuid.uuid4().hex}"
     create_table(config, name)
     return RamonWorld(DynamoTable(config, name), DiskObjectStore(folder, fsync=False))

@@ -40,7 +40,7 @@ class Case:
 
 
 def upload(ramon: Annotation, voxels: AnnotationVoxels | None = None) -> Act:
-    """Give the upload of an object; one with voxels claims its id before it paints them."""
+    """Return the upload of an object; one with voxels claims its id before it paints them."""
 
     def act(world: RamonWorld, plan: FaultPlan | None) -> None:
         # What its dead predecessor may have done is found, not done again.
@@ -137,7 +137,7 @@ def test_a_retry_ends_as_if_it_was_done_once(
 
 
 def _writes_of(case: Case, folder: Path, plan: FaultPlan) -> list[int]:
-    """Give the numbers of the operations of an undisturbed run that change something."""
+    """Return the numbers of the operations of an undisturbed run that change something."""
     world = disk_world(folder)
     world.upload(*case.before)
     case.act(world, plan)

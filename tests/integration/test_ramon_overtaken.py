@@ -31,7 +31,7 @@ class Overtaken:
 
 
 def long(first: int) -> Synapse:
-    """Give a synapse of more index rows than a transaction takes."""
+    """Return a synapse of more index rows than a transaction takes."""
     return Synapse(1, segments=tuple(range(first, first + 130)))
 
 

@@ -45,7 +45,7 @@ def world(tmp_path: Path) -> SkeletonWorld:
 
 
 def chains(*lengths: int, comments: int = 0) -> Swc:
-    """Give trees that are chains of nodes."""
+    """Return trees that are chains of nodes."""
     nodes = []
     number = count()
     for length in lengths:

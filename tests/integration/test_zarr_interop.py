@@ -59,7 +59,7 @@ class Volume:
 
 
 def some_voxels(layout: CuboidLayout, kind: str) -> NDArray[np.generic]:
-    """Give (z, y, x): full, zeros from the middle on, or few voxels of which one is the last."""
+    """Return (z, y, x): full, zeros from the middle on, or few voxels of which one is the last."""
     rng = np.random.default_rng(4)
     shape_zyx = IMAGESIZE_XYZ[::-1]
     count = int(np.prod(shape_zyx))

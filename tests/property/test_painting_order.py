@@ -114,7 +114,7 @@ def writer(
 
 
 def members(number: int, cuboids: Cuboids, other: Cuboids) -> Members:
-    """Give what is in cuboids and not in the other ones, by label."""
+    """Return what is in cuboids and not in the other ones, by label."""
     found: Members = {}
     for slot, (label, there) in enumerate(zip(cuboids, other, strict=True)):
         if label and label != there:
@@ -123,7 +123,7 @@ def members(number: int, cuboids: Cuboids, other: Cuboids) -> Members:
 
 
 def draw_edit(rng: random.Random) -> Callable[[Cuboids], Cuboids]:
-    """Give a stroke, an erasure, or a whole replacement as propagation makes it."""
+    """Return a stroke, an erasure, or a whole replacement as propagation makes it."""
     label, at = rng.choice(LABELS), rng.randrange(SLOTS)
     whole = tuple(rng.choice((0, *LABELS)) for _ in range(SLOTS))
     return rng.choice(
@@ -136,7 +136,7 @@ def draw_edit(rng: random.Random) -> Callable[[Cuboids], Cuboids]:
 
 
 def run(seed: int, order: Order, writers: int, dying: float) -> tuple[int, int]:
-    """Give how many entries are lost, and how many too many, after one interleaving."""
+    """Return how many entries are lost, and how many too many, after one interleaving."""
     rng, store = random.Random(seed), Store()
     for number in range(OBJECTS):
         cuboids = tuple(rng.choice((0, *LABELS)) for _ in range(SLOTS))

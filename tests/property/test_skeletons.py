@@ -21,7 +21,7 @@ _comments = st.lists(
 
 @st.composite
 def forests(draw: Any) -> Swc:
-    """Give a forest whose nodes have any numbers, each behind its parent."""
+    """Return a forest whose nodes have any numbers, each behind its parent."""
     count = draw(st.integers(1, 25))
     numbers = draw(st.lists(st.integers(0, 10**17), min_size=count, max_size=count, unique=True))
     nodes = []
@@ -49,7 +49,7 @@ def world(
 
 
 def shape(swc: Swc) -> list[tuple[object, ...]]:
-    """Give what does not depend on the numbers, or order, of nodes: each one's way to its root."""
+    """Return what depends on no number or order of nodes: each one's way to its root."""
     by_number = {node.number: node for node in swc.nodes}
     ways = []
     for node in swc.nodes:

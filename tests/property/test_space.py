@@ -27,7 +27,7 @@ def points(box: Box) -> set[tuple[int, int, int]]:
 
 
 def interleaved(x: int, y: int, z: int) -> int:
-    """Give the code bit by bit, as the definition says."""
+    """Return the code bit by bit, as the definition says."""
     return sum(
         (value >> bit & 1) << (3 * bit + axis)
         for axis, value in enumerate((x, y, z))

@@ -63,7 +63,7 @@ def cuboids(draw: st.DrawFn, layout: CuboidLayout) -> Cuboids:
 
 
 def _cuboid(rng: np.random.Generator, layout: CuboidLayout) -> NDArray[np.generic] | None:
-    """Give None, zeros, few labels, or noise of all bits (NaN among the floats)."""
+    """Return None, zeros, few labels, or noise of all bits (NaN among the floats)."""
     shape_zyx = layout.cuboid_shape_zyx
     match int(rng.integers(4)):
         case 0:

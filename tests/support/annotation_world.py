@@ -79,7 +79,7 @@ class AnnotationWorld:
         options: VolumeOptions | None = None,
         memory_bytes: int = 1 << 30,
     ) -> Process:
-        """Give the services of another process, which dies as planned."""
+        """Return the services of another process, which dies as planned."""
         stores: list[Any] = [self.objects, self.table, self.queue]
         if plan is not None:
             stores = [Faulty(store, plan) for store in stores]
@@ -147,13 +147,13 @@ class AnnotationWorld:
         return [row.sk for row in self.table.query("erase").rows]
 
     def image(self, channel: Channel, resolution: int = 0) -> np.ndarray:
-        """Give all own labels of a resolution (z, y, x)."""
+        """Return all own labels of a resolution (z, y, x)."""
         level = DATASET.pyramid.level(resolution)
         whole = Region(level, level.box, (0, 1))
         return own_labels(self.objects, self.pools[0], DATASET, channel, whole)
 
     def stored(self, channel: Channel) -> list[Annotation]:
-        """Give all objects, ascending."""
+        """Return all objects, ascending."""
         ramon = self.own.ramon
         return ramon.get_many(channel, ramon.query(channel, ObjectQuery(())))
 
@@ -180,7 +180,7 @@ def moto_world(
 
 
 def block(ramon: Annotation, box: Box, resolution: int = 0, **changes: Any) -> RamonItem:
-    """Give an object that fills a box, given zero-based and sent with the dataset's offset."""
+    """Return an object that fills a box, given zero-based and sent with the dataset's offset."""
     offset = np.array(DATASET.pyramid.level(resolution).offset_xyz)
     x, y, z = (np.array(box.start_xyz) + offset).tolist()
     mask = np.ones(box.shape_zyx, "<u4")
@@ -189,6 +189,6 @@ def block(ramon: Annotation, box: Box, resolution: int = 0, **changes: Any) -> R
 
 
 def points(ramon: Annotation, voxels: Any, resolution: int = 0) -> RamonItem:
-    """Give an object of voxels, given zero-based and sent with the dataset's offset."""
+    """Return an object of voxels, given zero-based and sent with the dataset's offset."""
     offset = np.array(DATASET.pyramid.level(resolution).offset_xyz)
     return RamonItem(ramon, AnnotationVoxels(resolution, (np.array(voxels) + offset).astype("<u4")))

@@ -87,7 +87,7 @@ def channel(url: str, **changes: Any) -> dict[str, Any]:
 
 
 def request(url: str, **changes: Any) -> dict[str, Any]:
-    """Give a request; changes of the channel, but ``dataset`` and ``project``."""
+    """Return a request; changes of the channel, but ``dataset`` and ``project``."""
     dataset = {
         "dataset_name": "ds",
         "imagesize": [WIDTH, HEIGHT, DEPTH],
@@ -110,7 +110,7 @@ def post(
 
 
 def begin(server: Server, doc: Any) -> str:
-    """Start an ingest and give the job of its channel."""
+    """Start an ingest and return the job of its channel."""
     answer = post(server, doc, path="/v1/auto-ingest")
     assert answer.status_code == 201, answer.text
     job: str = answer.get_json()["jobs"]["em"]["id"]

@@ -55,7 +55,7 @@ class World:
         return Cascade(self.table, EraseJobs(self.table, self.queue, self.clock))
 
     def services(self, plan: FaultPlan | None = None) -> tuple[Erasure, Catalog]:
-        """Give the services of another process, which dies as planned."""
+        """Return the services of another process, which dies as planned."""
         ports: list[Any] = [self.table, self.objects, self.queue]
         if plan is not None:
             ports = [Faulty(port, plan) for port in ports]
@@ -98,7 +98,7 @@ class World:
         return [info.key for info in self.objects.list(prefix)]
 
     def row_keys(self) -> list[tuple[str, str]]:
-        """Give the keys of all rows but counters (SQLite only)."""
+        """Return the keys of all rows but counters (SQLite only)."""
         assert self.folder is not None
         connection = sqlite3.connect(self.folder / "table.sqlite")
         try:

@@ -112,7 +112,7 @@ class IngestWorld:
         plan: FaultPlan | None = None,
         wrap: Callable[[str, Any], Any] = lambda name, port: port,
     ) -> Process:
-        """Give the services of a new process, which dies as planned."""
+        """Return the services of a new process, which dies as planned."""
         names = ("table", "objects", "drop", "builds")
         ports: list[Any] = [self.table, self.base.objects, self.drop_store, self.builds]
         ports = [wrap(name, port) for name, port in zip(names, ports, strict=True)]
@@ -144,7 +144,7 @@ class IngestWorld:
         return folder + name
 
     def put_stack(self, voxels: NDArray[Any], *, times: bool = False) -> list[str]:
-        """Put slices (t, z, y, x) and give their keys."""
+        """Put slices (t, z, y, x) and return their keys."""
         return [
             self.put(f"time{t:04d}/{z:04d}.png" if times else f"{z:04d}.png", png(plane))
             for t, stack in enumerate(voxels)
@@ -187,7 +187,7 @@ class IngestWorld:
         return self.process().ingest.create(view, OWNER, JobSpec("em", **spec))
 
     def stored(self, channel: str = "em", time_point: int = 0) -> NDArray[Any]:
-        """Give the voxels (z, y, x) of the whole volume."""
+        """Return the voxels (z, y, x) of the whole volume."""
         found = self.base.catalog.get_channel("pr", channel)
         level = self.dataset.pyramid.level(0)
         region = Region(level, Box((0, 0, 0), level.imagesize_xyz), (time_point, time_point + 1))
@@ -195,7 +195,7 @@ class IngestWorld:
 
 
 def disk_ingest_world(folder: Any, **options: Any) -> IngestWorld:
-    """Give a world on disk."""
+    """Return a world on disk."""
     from ndlambda.stores.disk import DiskObjectStore, SqliteQueue
 
     base = catalog_world.disk_world(folder)
@@ -208,14 +208,14 @@ def disk_ingest_world(folder: Any, **options: Any) -> IngestWorld:
 
 
 def png(plane: NDArray[Any]) -> bytes:
-    """Give an image file of a plane (y, x) of uint8 or uint16."""
+    """Return an image file of a plane (y, x) of uint8 or uint16."""
     out = io.BytesIO()
     Image.fromarray(plane).save(out, "png")
     return out.getvalue()
 
 
 def stack(seed: int, times: int = 1, z: int = 43, dtype: Any = np.uint8) -> NDArray[Any]:
-    """Give non-zero voxels (t, z, 14, 20)."""
+    """Return non-zero voxels (t, z, 14, 20)."""
     return np.random.default_rng(seed).integers(1, 255, (times, z, 14, 20)).astype(dtype)
 
 
@@ -263,7 +263,7 @@ class Chaos:
             work = [item for item in again if self._random.random() >= 0.1]
 
     def _one(self, item: tuple[str, str], chance: float | bool) -> bool:
-        """Do one thing in a process of its own; tell whether it died."""
+        """Do one thing in a process of its own; return whether it died."""
         kind, text = item
         plan = None
         if self._random.random() < chance:

@@ -149,7 +149,7 @@ class PropagationWorld:
     def process(
         self, plan: FaultPlan | None = None, before_build: Callable[[Any], None] | None = None
     ) -> Process:
-        """Give the services of a new process, which dies as planned."""
+        """Return the services of a new process, which dies as planned."""
         ports: list[Any] = [self.table, self.base.objects, self.queue]
         if plan is not None:
             ports = [Faulty(port, plan) for port in ports]
@@ -179,11 +179,11 @@ class PropagationWorld:
         )
 
     def channel(self, name: str = "em") -> Channel:
-        """Give a channel as it is now."""
+        """Return a channel as it is now."""
         return self.base.catalog.get_channel("pr", name)
 
     def region(self, resolution: int = 0, *, neariso: bool = False, time_point: int = 0) -> Region:
-        """Give a whole level."""
+        """Return a whole level."""
         level = self.dataset.pyramid.level(resolution)
         size = level.neariso_imagesize_xyz if neariso else level.imagesize_xyz
         return Region(level, Box((0, 0, 0), size), (time_point, time_point + 1), neariso)
@@ -204,7 +204,7 @@ class PropagationWorld:
         return delivered
 
     def propagate(self, channel: Channel, **how: Any) -> Process:
-        """Start and carry through in one process, and give it."""
+        """Start and carry through in one process, and return it."""
         process = self.process()
         process.propagation.start(self.dataset, channel, **how)
         self.pump(process)
@@ -217,7 +217,7 @@ class PropagationWorld:
     def stored_level(
         self, channel: Channel, resolution: int, *, neariso: bool = False, time_point: int = 0
     ) -> NDArray[Any]:
-        """Give a level as it is stored, (z, y, x), with no zooming in place of what is not."""
+        """Return a level as it is stored, (z, y, x), with no zooming in place of what is not."""
         region = self.region(resolution, neariso=neariso, time_point=time_point)
         stored = replace(channel, propagate=2)
         return self.process().volume.read(self.dataset, stored, region)[0]
@@ -243,7 +243,7 @@ class PropagationWorld:
 
 
 def voxels(region: Region, seed: int, dtype: Any = "u1", top: int = 255) -> NDArray[Any]:
-    """Give random non-zero voxels of a region (t, z, y, x)."""
+    """Return random non-zero voxels of a region (t, z, y, x)."""
     return np.random.default_rng(seed).integers(1, top, region.shape_tzyx).astype(dtype)
 
 
@@ -277,7 +277,7 @@ class Chaos:
         return self.random.random() < self.chances[what]
 
     def process(self) -> Process:
-        """Give a new process, which may die."""
+        """Return a new process, which may die."""
         if not self.happens("crash"):
             return self.world.process()
         when: Literal["before", "after"] = self.random.choice(["before", "after"])
@@ -285,7 +285,7 @@ class Chaos:
         return self.world.process(FaultPlan(at, when))
 
     def survives(self, work: Callable[[], object]) -> bool:
-        """Do something in a process, and tell whether it came to the end."""
+        """Do something in a process, and return whether it came to the end."""
         self.processes += 1
         with suppress(Crash):
             work()

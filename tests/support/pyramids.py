@@ -17,7 +17,7 @@ from ndlambda.voxels.downsample import Method
 
 
 def halved(whole: np.ndarray, *, z: bool, method: Method, colours: bool = False) -> np.ndarray:
-    """Give a whole level (z, y, x) from the one below it."""
+    """Return a whole level (z, y, x) from the one below it."""
     if method is Method.LABELS:
         return _voted(whole, z=z)
     if colours:
@@ -79,7 +79,7 @@ def _merged(planes: np.ndarray, *, colours: bool) -> np.ndarray:
 
 
 def vote(v00: int, v01: int, v10: int, v11: int) -> int:
-    """Give the label of four as the contract words it, with its faulty case mended."""
+    """Return the label of four as the contract words it, with its faulty case mended."""
     v = v00 or v01
     if v10 and (v == 0 or v10 in (v00, v01)):
         v = v10
@@ -106,7 +106,7 @@ def _voted(whole: np.ndarray, *, z: bool) -> np.ndarray:
 def expected_levels(
     dataset: Dataset, channel: Channel, base: np.ndarray, method: Method
 ) -> Iterator[tuple[Region, np.ndarray]]:
-    """Give each level above the base (z, y, x), and its near-isotropic variant where it has one."""
+    """Yield each level above the base (z, y, x), and its near-isotropic variant if any."""
     isotropic = dataset.scaling is Scaling.ISOTROPIC
     colours = channel.dtype == np.dtype("<u4") and not channel.is_annotation
     below = base
@@ -151,7 +151,7 @@ def build_all(
 def plan(
     objects: ObjectStore, dataset: Dataset, channel: Channel, depth: int
 ) -> Iterator[tuple[PyramidNode, int]]:
-    """Give the roots, and how deep each is built, from what is stored when their turn comes."""
+    """Yield the roots, and how deep each is built, from what is stored when their turn comes."""
     ancestry = Ancestry(dataset.pyramid, channel.cuboids_per_axis)
     source = channel.resolution
     while source < dataset.scalinglevels:

@@ -25,7 +25,7 @@ class SkeletonWorld:
     ramon: RamonWorld
 
     def skeletons(self, executor: Executor, plan: FaultPlan | None = None) -> SkeletonService:
-        """Give the service of another process, which dies as planned."""
+        """Return the service of another process, which dies as planned."""
         table: Any = self.ramon.table if plan is None else Faulty(self.ramon.table, plan)
         volume = cast(VolumeService, Writable())
         return SkeletonService(self.ramon.ramon(plan), LabelIds(table), volume, executor)

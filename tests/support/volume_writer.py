@@ -36,7 +36,7 @@ def open_store(spec: dict) -> ObjectStore:
 
 
 def owned(writer: int, writers: int) -> np.ndarray:
-    """Give a mask (z, y, x) of the voxels that only this writer paints."""
+    """Return a mask (z, y, x) of the voxels that only this writer paints."""
     z, y, x = np.indices(DATASET.pyramid.level(0).box.shape_zyx)
     return (x + 3 * y + 5 * z) % writers == writer
 

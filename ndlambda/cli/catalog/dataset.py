@@ -107,7 +107,7 @@ def dataset_fields(
     offset: tuple[int, int, int],
     voxelres: tuple[float, float, float],
 ) -> dict[str, object]:
-    """Give the geometry, x first, under ndstore's field names."""
+    """Return the geometry, x first, under ndstore's field names."""
     triples = {"imagesize": size, "offset": offset, "voxelres": voxelres}
     return {
         f"{axis}{name}": value

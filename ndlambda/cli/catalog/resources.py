@@ -19,7 +19,7 @@ description_option = click.option(
 
 
 def collection_of(client: Client, kind: str, parents: Sequence[str]) -> Collection:
-    """Give the collection that holds things of a kind under its parents."""
+    """Return the collection that holds things of a kind under its parents."""
     match kind, *parents:
         case "dataset", *_:
             return client.datasets

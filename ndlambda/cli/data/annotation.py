@@ -337,7 +337,7 @@ def _shown(value: object) -> object:
 
 
 def _values(fields: _Pairs) -> dict[str, Any]:
-    """Give the values that words spell; a name that no type has is left to the server to refuse."""
+    """Return the values that words spell; the server refuses names that no type has."""
     return {name: _value(name, word) for name, word in fields}
 
 

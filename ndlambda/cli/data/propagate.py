@@ -76,7 +76,7 @@ def propagate(
 
 
 def _watched(statuses: Iterable[dict[str, Any]], title: str) -> dict[str, Any]:
-    """Draw a bar on a terminal and give the last status."""
+    """Draw a bar on a terminal and return the last status."""
     from rich import progress as rich_progress
     from rich.console import Console
 

@@ -90,14 +90,14 @@ _SOURCE_OPTIONS: Final = (
 
 
 def target_options(command: Command) -> Command:
-    """Give a command the options of ``creation.Wanted`` (by the same names) and ``create``."""
+    """Return a command the options of ``creation.Wanted`` (by the same names) and ``create``."""
     for option in reversed(_TARGET_OPTIONS):
         command = option(command)
     return command
 
 
 def source_options(command: Command) -> Command:
-    """Give a command the options that ``reading_options`` takes."""
+    """Return a command the options that ``reading_options`` takes."""
     for option in reversed(_SOURCE_OPTIONS):
         command = option(command)
     return command
@@ -115,7 +115,7 @@ def reading_options(options: dict[str, Any]) -> Options:
 
 
 def target_of(options: Mapping[str, Any]) -> Wanted:
-    """Give what the options of ``target_options`` (``create`` taken out) say."""
+    """Return what the options of ``target_options`` (``create`` taken out) say."""
     return Wanted(**{**options, "scaling": Scaling[options["scaling"].upper()]})
 
 

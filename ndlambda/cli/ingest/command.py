@@ -150,7 +150,7 @@ _HOW: Final = (
 
 
 def _find_job(client: Client, source: str, upload: StackUpload, how: dict[str, Any]) -> Document:
-    """Give the job that was named, ready to be mended, or that of the source."""
+    """Return the job that was named, ready to be mended, or that of the source."""
     if how["job_id"]:
         job = client.ingest.get(how["job_id"])
         _check_extent(job, upload)
@@ -173,7 +173,7 @@ def _transfer(client: Client, upload: StackUpload, job: Document, how: dict[str,
 
 
 def _files_of(source: Source) -> SliceSource:
-    """Give a source that is a folder of slices.
+    """Return a source that is a folder of slices.
 
     Raises
     ------
@@ -186,7 +186,7 @@ def _files_of(source: Source) -> SliceSource:
 
 
 def _to_mend(client: Client, job: Document) -> Document:
-    """Give a job that was named in the state in which what was wrong with it can be sent again."""
+    """Return a job that was named, in a state in which its bad parts can be sent again."""
     faults = client.ingest.errors(job["id"]) if job["mode"] == "chunks" else ()
     if job["state"] != "COMPLETE" and any(fault["part"] is not None for fault in faults):
         return client.ingest.retry(job["id"])

@@ -44,7 +44,7 @@ class JobOptions:
 
 
 def begin(client: Client, location: str, upload: StackUpload, wishes: JobOptions) -> Document:
-    """Give the job that takes a source: the one that was begun, or a new one.
+    """Return the job that takes a source: the one that was begun, or a new one.
 
     One that was begun with other wishes keeps them. A job that was cancelled is left alone, and so
     is one whose channel was deleted since, or that has ended where it is wished to begin again.
@@ -75,7 +75,7 @@ def begin(client: Client, location: str, upload: StackUpload, wishes: JobOptions
 
 
 def grid_of(job: Mapping[str, Any], level_start_xyz: XYZ) -> ChunkGrid:
-    """Give the chunks of a job.
+    """Return the chunks of a job.
 
     Parameters
     ----------

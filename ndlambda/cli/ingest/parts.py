@@ -47,7 +47,7 @@ class Parts:
         return True
 
     def _address(self, chunk: int, name: str) -> Document | None:
-        """Give where a part can be sent; the server is asked for many at once."""
+        """Return where a part can be sent; the server is asked for many at once."""
         with self._lock:
             if (chunk, name) not in self._addresses:
                 suffix = name.rpartition(".")[2]

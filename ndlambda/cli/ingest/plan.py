@@ -77,7 +77,7 @@ def sample_files(source: SliceSource) -> Sample:
 
 
 def _supercuboid(source: Source, wanted: Wanted) -> XYZ:
-    """Give the unit of storage as it would be in a new channel of the default layout."""
+    """Return the unit of storage as it would be in a new channel of the default layout."""
     _, depth, height, width = source.shape_tzyx
     voxelres = wanted.voxelres_xyz or source.voxelres_xyz or (1.0, 1.0, 1.0)
     level = Pyramid((width, height, depth), (0, 0, 0), voxelres, wanted.scaling, 0).level(0)

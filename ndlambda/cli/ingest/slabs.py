@@ -64,7 +64,7 @@ class Memory:
         return self.most_bytes // _PIECES_SHARE
 
     def threads(self, chunk_bytes: int) -> int:
-        """Give how many chunks may be on their way at once."""
+        """Return how many chunks may be on their way at once."""
         room = self.most_bytes // 2 // (_A_CHUNK_IN_FLIGHT * chunk_bytes)
         return max(1, min(MOST_THREADS, room))
 
@@ -87,11 +87,11 @@ class Ready:
     corner_xyz: XYZ
 
     def load(self) -> NDArray[Any]:
-        """Give the voxels: (z, y, x), C-ordered; not to be changed."""
+        """Return the voxels: (z, y, x), C-ordered; not to be changed."""
         return self.take(self.chunk.box)
 
     def take(self, box: Box) -> NDArray[Any]:
-        """Give those of a box within the chunk, in the same way."""
+        """Return those of a box within the chunk, in the same way."""
         return self.slab.take(box.slices_zyx(self.corner_xyz))
 
 
@@ -148,7 +148,7 @@ class Slabs:
         return slab
 
     def _columns(self) -> list[slice]:
-        """Give what the chunks have of x, from the grid's corner."""
+        """Return what the chunks have of x, from the grid's corner."""
         (x0, _, _), (x1, _, _) = self.grid.box.start_xyz, self.grid.box.stop_xyz
         edge = self.grid.cell_xyz[0]
         cuts = sorted({x0, x1, *range(-(-x0 // edge) * edge, x1, edge)})
@@ -181,7 +181,7 @@ class _Slab(Protocol):
         ...
 
     def take(self, where: SlicesZYX) -> NDArray[Any]:
-        """Give a box, C-ordered; not to be changed."""
+        """Return a box, C-ordered; not to be changed."""
         ...
 
 
@@ -233,7 +233,7 @@ class _SpooledSlab:
         return box
 
     def _place(self, column: slice, z: int, y: int) -> int:
-        """Give where in the file a row of a column starts."""
+        """Return where in the file a row of a column starts."""
         depth, height, _ = self._shape_zyx
         width = column.stop - column.start
         voxels = column.start * depth * height + (z * height + y) * width

@@ -148,12 +148,12 @@ class Transfer:
         sent.unreadable += [f"z {fault['slice']}: {fault['error']}" for fault in faults]
 
     def slabs(self, on_unreadable: Callable[[Sequence[BadPlane]], None]) -> Slabs:
-        """Give the source, cut into the chunks of the job."""
+        """Return the source, cut into the chunks of the job."""
         dtype = self.upload.volume.dtype
         return Slabs(self.upload.source, self.grid, dtype, self.memory, on_unreadable)
 
     def wait(self) -> Document:
-        """Wait until the job has ended and give it.
+        """Wait until the job has ended and return it.
 
         Raises
         ------

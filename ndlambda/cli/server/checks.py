@@ -117,7 +117,7 @@ def check_server(connection: ServerOptions, _: Mapping[str, str]) -> Iterator[Do
 
 
 def check_aws(_: ServerOptions, environ: Mapping[str, str]) -> Iterator[DoctorCheck]:
-    """Tell where AWS credentials would come from; a laptop needs none."""
+    """Yield where AWS credentials would come from; a laptop needs none."""
     sources = [name for name in _AWS_VARIABLES if environ.get(name)]
     home = Path(environ.get("HOME", "~")).expanduser()
     shared = Path(environ.get("AWS_SHARED_CREDENTIALS_FILE") or home / ".aws" / "credentials")

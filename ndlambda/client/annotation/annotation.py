@@ -64,7 +64,7 @@ class Annotations:
     # --- objects -------------------------------------------------------------------------
 
     def create(self, **fields: Any) -> int:
-        """Store a new object and give its id: its own ``id``, or a new one.
+        """Store a new object and return its id: its own ``id``, or a new one.
 
         Without ``type`` it is a plain annotation.
 
@@ -79,7 +79,7 @@ class Annotations:
         return int(made["ids"][0])
 
     def create_many(self, documents: Sequence[Mapping[str, Any]]) -> list[int]:
-        """Store new objects, all checked before the first is stored, and give their ids.
+        """Store new objects, all checked before the first is stored, and return their ids.
 
         It is not sent again when the answer is lost, since objects would be stored twice.
         """
@@ -87,7 +87,7 @@ class Annotations:
         return list(made["ids"])
 
     def get(self, annotation_id: int) -> Document:
-        """Give an object.
+        """Return an object.
 
         Raises
         ------
@@ -98,7 +98,7 @@ class Annotations:
         return found
 
     def replace(self, document: Mapping[str, Any], *, if_version: int | None = None) -> Document:
-        """Put an object in the place of the one of its ``id``, wholly, and give it.
+        """Put an object in the place of the one of its ``id``, wholly, and return it.
 
         Fields that are left out go back to their defaults.
 
@@ -121,7 +121,7 @@ class Annotations:
     def update(
         self, annotation_id: int, *, if_version: int | None = None, **fields: Any
     ) -> Document:
-        """Change some fields and give the object.
+        """Change some fields and return the object.
 
         None puts a field back to its default; ``pairs={"a": "b", "c": None}`` sets one pair and
         removes another. Raises as :meth:`replace`.
@@ -140,7 +140,7 @@ class Annotations:
         return answer.status != 202
 
     def query(self, *, limit: int | None = None, **where: Unpack[Where]) -> list[int]:
-        """Give the ids of objects for which everything that is asked holds, ascending.
+        """Return the ids of objects for which everything that is asked holds, ascending.
 
         Parameters
         ----------
@@ -164,21 +164,21 @@ class Annotations:
         return found
 
     def top_keys(self, limit: int = 10, *, of_type: str | None = None) -> list[tuple[str, int]]:
-        """Give the most frequent keys of pairs and how many objects have them."""
+        """Return the most frequent keys of pairs and how many objects have them."""
         query = {"limit": str(limit)} | ({} if of_type is None else {"type": of_type})
         return [
             (one["key"], one["count"]) for one in self._json("GET", "keys", query=query)["keys"]
         ]
 
     def reserve(self, count: int) -> range:
-        """Give ids in a row that nobody else gets."""
+        """Return ids in a row that nobody else gets."""
         made = self._json("POST", "reserve", {"count": count}, repeatable=False)
         return range(made["first"], made["first"] + made["count"])
 
     def merge(
         self, ids: Sequence[int], *, resolution: int | None = None, box: Box | None = None
     ) -> int:
-        """Merge objects into the first of them, and give its id; may be repeated.
+        """Merge objects into the first of them, and return its id; may be repeated.
 
         Voxels of large objects follow behind, unless a box is given.
 
@@ -210,7 +210,7 @@ class Annotations:
     # --- voxels --------------------------------------------------------------------------
 
     def voxels(self, annotation_id: int, resolution: int = 0) -> NDArray[np.uint32]:
-        """Give an object's voxels: uint32, (n, 3), columns x, y, z; those of a neuron's segments.
+        """Return an object's voxels: uint32, (n, 3), columns x, y, z; those of a neuron's segments.
 
         Raises
         ------
@@ -259,7 +259,7 @@ class Annotations:
             self._post(f"annotations/{annotation_id}/voxels", query, part)
 
     def cutout(self, annotation_id: int, box: Box | None = None, *, resolution: int = 0) -> Mask:
-        """Give an object as a mask of a box; None: of the cuboids around it.
+        """Return an object as a mask of a box; None: of the cuboids around it.
 
         Raises
         ------
@@ -314,7 +314,7 @@ class Annotations:
                 self._post(f"annotations/{annotation_id}/cutout", query, values)
 
     def box(self, annotation_id: int, resolution: int = 0, *, loose: bool = False) -> Box | None:
-        """Give the box around an object, None where it has no voxels.
+        """Return the box around an object, None where it has no voxels.
 
         With ``loose`` it is made of whole cuboids and comes from the index alone: sooner, never
         too small, maybe too large.
@@ -327,7 +327,7 @@ class Annotations:
         return Box.at((x, y, z), (dx, dy, dz))
 
     def cuboids(self, annotation_id: int, resolution: int = 0) -> list[Box]:
-        """Give the cuboids that may hold an object, in Morton order; they may leave the volume."""
+        """Return the cuboids that may hold an object in Morton order; they may leave the volume."""
         query = {"resolution": str(resolution)}
         found = self._json("GET", f"annotations/{annotation_id}/cuboids", query=query)
         dx, dy, dz = found["size"]
@@ -336,12 +336,12 @@ class Annotations:
     # --- labels --------------------------------------------------------------------------
 
     def ids(self, box: Box | None = None, *, resolution: int = 0) -> NDArray[np.uint64]:
-        """Give the labels in a box (None: everywhere), own and extra ones, ascending, without 0."""
+        """Return the labels in a box (None: everywhere), own and extra, ascending, without 0."""
         query = {"resolution": str(resolution)} if box is None else box_query(box, resolution)
         return np.array(self._json("GET", "ids", query=query)["ids"], np.uint64)
 
     def id_at(self, point_xyz: XYZ, *, resolution: int = 0) -> int:
-        """Give the label of a voxel; 0: it has none.
+        """Return the label of a voxel; 0: it has none.
 
         Raises
         ------
@@ -354,7 +354,7 @@ class Annotations:
         return number
 
     def exceptions(self, box: Box | None = None, *, resolution: int = 0) -> LabelledVoxels:
-        """Give the voxels of a box (None: of all) that have several labels."""
+        """Return the voxels of a box (None: of all) that have several labels."""
         query = {"resolution": str(resolution)} if box is None else box_query(box, resolution)
         table = array_of(self._get("exceptions", query), 2).astype(np.uint64)
         return LabelledVoxels(table[:, :3].astype(np.int64), table[:, 3:])

@@ -68,7 +68,7 @@ class LabelledVoxels:
 
 
 def box_query(box: Box, resolution: int) -> dict[str, str]:
-    """Give the parameters that name a box."""
+    """Return the parameters that name a box."""
     axes = zip("xyz", box.start_xyz, box.stop_xyz, strict=True)
     ranges = {axis: f"{start}:{stop}" for axis, start, stop in axes}
     return {"resolution": str(resolution), **ranges}
@@ -81,7 +81,7 @@ def mask_blocks(box: Box) -> Iterator[Box]:
 
 
 def array_of(answer: Answer, axes: int) -> NDArray[Any]:
-    """Give the integers or bools of an answer; may be a read-only view of it.
+    """Return the integers or bools of an answer; may be a read-only view of it.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def array_of(answer: Answer, axes: int) -> NDArray[Any]:
 
 
 def corner_of(answer: Answer) -> XYZ:
-    """Give the first voxel (dataset coordinates) of an answer's array.
+    """Return the first voxel (dataset coordinates) of an answer's array.
 
     Raises
     ------

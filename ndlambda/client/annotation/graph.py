@@ -19,7 +19,7 @@ class SynapseGraphs:
         self._path = f"/v1/projects/{quote(token, safe='')}/channels/{quote(channel, safe='')}"
 
     def network(self, box: Box | None = None, *, directed: bool = False) -> "nx.Graph[int]":
-        """Give a graph as a ``networkx.MultiGraph``, or ``MultiDiGraph`` where directed.
+        """Return a graph as a ``networkx.MultiGraph``, or ``MultiDiGraph`` where directed.
 
         Nodes are ids of segments. Edges have the attributes ``synapse`` (its id), ``weight``,
         ``confidence``, ``synapse_type`` and ``status``. The graph's attribute ``skipped`` lists
@@ -41,7 +41,7 @@ class SynapseGraphs:
         return decode_node_link(self.text(NAME, box, directed=directed))
 
     def text(self, name: str, box: Box | None = None, *, directed: bool = False) -> bytes:
-        """Give a graph as a file: ``graphml``, ``gexf``, ``gml``, ``pajek``, ``json`` and others.
+        """Return a graph as a file: ``graphml``, ``gexf``, ``gml``, ``pajek``, ``json`` and others.
 
         Raises
         ------

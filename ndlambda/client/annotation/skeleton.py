@@ -24,7 +24,7 @@ class Skeletons:
         self._path = f"/v1/projects/{quote(token, safe='')}/channels/{quote(channel, safe='')}"
 
     def get(self, ids: Sequence[int] | None = None) -> str:
-        """Give skeletons as one SWC text, whose numbers of nodes are their ids.
+        """Return skeletons as one SWC text, whose numbers of nodes are their ids.
 
         Parameters
         ----------
@@ -42,7 +42,7 @@ class Skeletons:
         return self._session.request("GET", f"{self._path}/skeletons", query=query).body.decode()
 
     def put(self, swc: str) -> list[int]:
-        """Store every tree of an SWC text as a new skeleton, and give the ids of these.
+        """Store every tree of an SWC text as a new skeleton, and return the ids of these.
 
         It is not sent again by itself when the answer is lost, since that could store it twice.
 

@@ -46,7 +46,7 @@ def _document(answer: Answer) -> dict[str, Any]:
 
 
 def error_of(answer: Answer) -> errors.NDLambdaError:
-    """Give the exception that an unsuccessful answer stands for.
+    """Return the exception that an unsuccessful answer stands for.
 
     The class is the one that the problem document's ``type`` names; an unknown or missing type
     falls back on the status. ``details`` has the document's extension members and ``instance``,

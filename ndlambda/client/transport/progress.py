@@ -14,7 +14,7 @@ Progress: TypeAlias = bool | Callable[[int, int], None]
 
 @contextmanager
 def reporting(progress: Progress, total: int, title: str) -> Iterator[Advance]:
-    """Give the function that a transfer tells its blocks to."""
+    """Return the function that a transfer tells its blocks to."""
     if callable(progress):
         tell, done = progress, 0
 

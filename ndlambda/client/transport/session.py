@@ -94,7 +94,7 @@ class Session:
         headers: Mapping[str, str] | None = None,
         repeatable: bool = True,
     ) -> Answer:
-        """Send a request and give the successful answer.
+        """Send a request and return the successful answer.
 
         Parameters
         ----------
@@ -136,7 +136,7 @@ class Session:
         headers: Mapping[str, str] | None = None,
         repeatable: bool = True,
     ) -> Any:
-        """Send a JSON document (or nothing) and give the decoded answer, None if it is empty.
+        """Send a JSON document (or nothing) and return the decoded answer, None if it is empty.
 
         Raises
         ------

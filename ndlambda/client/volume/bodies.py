@@ -18,7 +18,7 @@ DIGEST_BYTES = 20
 
 
 def encode_array(array: NDArray[np.generic]) -> bytes:
-    """Give the frame of a C-ordered little-endian array.
+    """Return the frame of a C-ordered little-endian array.
 
     lz4 because the body lives only on the wire: it is faster than a fast network, and the server
     compresses once more, harder, for storage.
@@ -37,7 +37,7 @@ def encode_array(array: NDArray[np.generic]) -> bytes:
 
 
 def decode_array(answer: Answer, shape: tuple[int, ...], dtype: np.dtype) -> NDArray[np.generic]:
-    """Give the array that an answer holds; the caller owns it.
+    """Return the array that an answer holds; the caller owns it.
 
     Raises
     ------
@@ -60,12 +60,12 @@ def decode_array(answer: Answer, shape: tuple[int, ...], dtype: np.dtype) -> NDA
 
 
 def digest(array: NDArray[np.generic]) -> str:
-    """Give the BLAKE2b digest (20 bytes, hex) of the voxels in C order, little endian."""
+    """Return the BLAKE2b digest (20 bytes, hex) of the voxels in C order, little endian."""
     return hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=DIGEST_BYTES).hexdigest()
 
 
 def read_digest(answer: Answer) -> str | None:
-    """Give the digest that the server computed of a box; None where it did not say."""
+    """Return the digest that the server computed of a box; None where it did not say."""
     document = json.loads(answer.body)
     found = document.get("blake2b") if isinstance(document, dict) else None
     return found if isinstance(found, str) else None

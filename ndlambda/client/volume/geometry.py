@@ -34,7 +34,7 @@ class ChannelGeometry:
 
 
 def read_geometry(info: Mapping[str, Any], channel: str, resolution: int) -> ChannelGeometry:
-    """Give the geometry of a channel out of an info document.
+    """Return the geometry of a channel out of an info document.
 
     Raises
     ------

@@ -28,7 +28,7 @@ class Sender:
     longest_bytes: int | None
 
     def path(self, resource: str) -> str:
-        """Give the path of something of the channel, such as ``cutout``."""
+        """Return the path of something of the channel, such as ``cutout``."""
         token, channel = quote(self.token, safe=""), quote(self.channel, safe="")
         return f"/v1/projects/{token}/channels/{channel}/{resource}"
 

@@ -51,7 +51,7 @@ class WriteReport:
         return self.voxels_sent + self.voxels_stored + self.voxels_zero
 
     def __add__(self, other: "WriteReport") -> "WriteReport":
-        """Give the sum of two accounts."""
+        """Return the sum of two accounts."""
         return WriteReport(
             self.blocks_sent + other.blocks_sent,
             self.blocks_stored + other.blocks_stored,
@@ -84,7 +84,7 @@ class Mover:
         self._threads = threads
 
     def read(self, block: Block, dtype: np.dtype, advance: Advance) -> NDArray[np.generic]:
-        """Give the voxels of any box and times: (t, z, y, x), owned by the caller."""
+        """Return the voxels of any box and times: (t, z, y, x), owned by the caller."""
         parts = list(self._plan.split(block.box, block.times))
         if len(parts) == 1:
             array = self._fetch(block, dtype)

@@ -109,7 +109,7 @@ class Volume:
         return self.geometry.voxelres_xyz
 
     def at(self, resolution: int) -> Self:
-        """Give the same channel at another resolution (0 is the finest).
+        """Return the same channel at another resolution (0 is the finest).
 
         Raises
         ------
@@ -119,7 +119,7 @@ class Volume:
         return type(self)(self._source, self.channel, resolution, self.time)
 
     def at_time(self, time: int) -> Self:
-        """Give the same volume at another time point.
+        """Return the same volume at another time point.
 
         Raises
         ------

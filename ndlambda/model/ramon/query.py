@@ -62,7 +62,7 @@ class Predicate:
         return frozenset(RamonType) if known is None else known[1]
 
     def holds(self, ramon: Annotation) -> bool:
-        """Tell whether it holds for an object."""
+        """Return whether it holds for an object."""
         if self.key == TYPE_KEY:
             return bool(ramon.ramon_type == self.value)
         known = fields_by_key().get(self.key)
@@ -98,7 +98,7 @@ class ObjectQuery:
             )
 
     def holds(self, ramon: Annotation) -> bool:
-        """Tell whether all predicates hold for an object."""
+        """Return whether all predicates hold for an object."""
         return all(predicate.holds(ramon) for predicate in self.predicates)
 
 
@@ -110,7 +110,7 @@ def _kind_of(key: str) -> Kind:
 
 
 def equals(key: str, word: str) -> Predicate:
-    """Give the predicate that a key has the value that a word spells.
+    """Return the predicate that a key has the value that a word spells.
 
     Raises
     ------

@@ -13,13 +13,13 @@ _NOBODY: dict[str, Any] = {**_COST, "salt": "00" * 16, "hash": ""}
 
 
 def hash_password(password: str) -> dict[str, Any]:
-    """Give what to store of a password: a JSON object with salt, hash and parameters."""
+    """Return what to store of a password: a JSON object with salt, hash and parameters."""
     salt = os.urandom(16)
     return {**_COST, "salt": salt.hex(), "hash": _scrypt(password, salt, _COST).hex()}
 
 
 def verify_password(password: str, stored: Mapping[str, Any] | None) -> bool:
-    """Tell whether a password is the stored one; None (no password) takes as long and is False."""
+    """Return whether a password is the stored one; None (no password) takes as long: False."""
     record = _NOBODY if stored is None else stored
     found = _scrypt(password, bytes.fromhex(record["salt"]), record)
     return hmac.compare_digest(found, bytes.fromhex(record["hash"]))

@@ -42,7 +42,7 @@ class Access:
     # data
 
     def open(self, token: str, principal: Principal, *, write: bool = False) -> ProjectView:
-        """Give what a token opens, if the principal may read (or write) it.
+        """Return what a token opens, if the principal may read (or write) it.
 
         Raises
         ------
@@ -68,7 +68,7 @@ class Access:
     # resources, to look at
 
     def dataset(self, name: str, principal: Principal) -> Dataset:
-        """Give a dataset that is public or the principal's.
+        """Return a dataset that is public or the principal's.
 
         Raises
         ------
@@ -81,7 +81,7 @@ class Access:
         raise DatasetNotFoundError(f"Dataset {name!r} does not exist.", dataset=name)
 
     def project(self, dataset: str, name: str, principal: Principal) -> Project:
-        """Give a project of a dataset that is public or the principal's.
+        """Return a project of a dataset that is public or the principal's.
 
         Raises
         ------
@@ -95,7 +95,7 @@ class Access:
         raise ProjectNotFoundError(f"Project {name!r} does not exist.", project=name)
 
     def channel(self, dataset: str, project: str, name: str, principal: Principal) -> Channel:
-        """Give a channel of a project that is public or the principal's.
+        """Return a channel of a project that is public or the principal's.
 
         Raises
         ------
@@ -108,7 +108,7 @@ class Access:
         return self._catalog.get_channel(project, name)
 
     def token(self, dataset: str, project: str, name: str, principal: Principal) -> Token:
-        """Give a token of a project, if the token is public or the principal's.
+        """Return a token of a project, if the token is public or the principal's.
 
         Raises
         ------
@@ -124,13 +124,13 @@ class Access:
     # resources, to make and to delete
 
     def may_manage(self, principal: Principal, owner_id: int) -> bool:
-        """Tell whether a principal may see, fill and delete what a user owns."""
+        """Return whether a principal may see, fill and delete what a user owns."""
         if principal.superuser or owner_id == principal.user_id:
             return True
         return self._anonymous_write and owner_id == NEURODATA_ID
 
     def owner_id_of(self, principal: Principal) -> int:
-        """Give the user who will own what a principal makes.
+        """Return the user who will own what a principal makes.
 
         Raises
         ------
@@ -144,7 +144,7 @@ class Access:
         raise AuthenticationError("A key is needed to make or delete things here.")
 
     def check_create_project(self, dataset: str, principal: Principal) -> int:
-        """Give the owner of a project to be made on a dataset, which must be public or own.
+        """Return the owner of a project to be made on a dataset, which must be public or own.
 
         Raises
         ------
@@ -158,7 +158,7 @@ class Access:
         return owner_id
 
     def check_manage_project(self, dataset: str, project: str, principal: Principal) -> int:
-        """Give the owner of what a principal makes in a project; also before deleting channels.
+        """Return the owner of what a principal makes in a project; also before deleting channels.
 
         Raises
         ------
@@ -172,7 +172,7 @@ class Access:
         return self.owner_id_of(principal)
 
     def open_to_manage(self, token: str, principal: Principal) -> ProjectView:
-        """Give what a token opens, if the principal may make and delete channels in it.
+        """Return what a token opens, if the principal may make and delete channels in it.
 
         That is the project's owner, and with ``anonymous_write`` everybody by a public token (for
         ndstore's ``createChannel`` and ``deleteChannel``).

@@ -143,7 +143,7 @@ class UserService:
         return user, key
 
     def get_user(self, name: str) -> User:
-        """Give a user.
+        """Return a user.
 
         Raises
         ------
@@ -153,11 +153,11 @@ class UserService:
         return _to_user(self._row(name))
 
     def list_users(self) -> list[User]:
-        """Give all users in the order of their names."""
+        """Return all users in the order of their names."""
         return [_to_user(row) for row in children(self._table, USERS)]
 
     def authenticate(self, key: str) -> Principal | None:
-        """Give whose key this is; None if it is unknown or revoked."""
+        """Return whose key this is; None if it is unknown or revoked."""
         if not _KEY.fullmatch(key):
             return None
         # The look-up is by a keyed hash: its timing tells nothing about keys that exist.
@@ -165,7 +165,7 @@ class UserService:
         return self._known.get(key_hash, lambda: self._find(key_hash))
 
     def issue_key(self, name: str, *, key: str | None = None) -> str:
-        """Give a user one more key (a given one again has no effect).
+        """Return a user one more key (a given one again has no effect).
 
         Raises
         ------
@@ -211,7 +211,7 @@ class UserService:
     def validate_credentials(
         self, user: str, password: str, secret: str, shared_secret: str | None
     ) -> str:
-        """Give the key of a user who shows name, password and the server's shared secret.
+        """Return the key of a user who shows name, password and the server's shared secret.
 
         The same key each time until the user is revoked: as only hashes are stored, it is derived
         from the server's secret, the name and the generation.

@@ -33,7 +33,7 @@ LEASE_S: Final = 900
 
 
 def claim_of(item: RamonItem, discipline: Discipline) -> Claim:
-    """Give the claim of an item on its id: the same for what is the same, all voxels included."""
+    """Return the claim of an item on its id: the same for what is the same, all voxels included."""
     ramon, data = item.ramon, item.data
     parts: list[object] = [ramon.id, to_document(ramon), discipline]
     digest = hashlib.blake2b(digest_size=16)
@@ -50,7 +50,7 @@ def claim_of(item: RamonItem, discipline: Discipline) -> Claim:
 def find_stored(
     rows: ObjectRows, uid: str, chosen: Mapping[int, Annotation], claims: Mapping[int, Claim]
 ) -> frozenset[int]:
-    """Give chosen ids whose objects are stored already, as an upload that broke off left them.
+    """Return chosen ids whose objects are stored already, as an upload that broke off left them.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ class Claims:
                 self._rows.release(mine)
 
     def rows(self) -> dict[int, Row]:
-        """Give the rows of the claims by id, in whose places the objects are stored.
+        """Return the rows of the claims by id, in whose places the objects are stored.
 
         An id whose claim has vanished meanwhile has none.
 

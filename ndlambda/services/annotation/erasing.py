@@ -44,11 +44,11 @@ class ObjectErasure:
         self._jobs = jobs
 
     def begin_action(self, channel: Channel, annotation_id: int) -> Put:
-        """Give what stores the job of erasing an object; it is overdue before long."""
+        """Return what stores the job of erasing an object; it is overdue before long."""
         return self._jobs.put_action(self._job(channel, annotation_id))
 
     def end_action(self, channel: Channel, annotation_id: int) -> Delete:
-        """Give what ends the job of erasing an object."""
+        """Return what ends the job of erasing an object."""
         return self._jobs.delete_action(object_job_id(channel.uid, annotation_id))
 
     def erase(self, channel: Channel, annotation_id: int) -> bool:
@@ -93,7 +93,7 @@ def is_large(
     labels: Collection[int],
     resolution: int | None = None,
 ) -> bool:
-    """Tell whether labels are in more supercuboids (of one resolution) than a request changes."""
+    """Return whether labels are in more supercuboids (of one resolution) than a request changes."""
     volumes: dict[LabelLayer, LabelVolume] = {}
     found: set[tuple[LabelLayer, int]] = set()
     for label in labels:

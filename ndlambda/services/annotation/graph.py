@@ -22,7 +22,7 @@ class RegionLabels(Protocol):
     """Finds the labels of a region."""
 
     def labels_in(self, dataset: Dataset, channel: Channel, region: Region) -> list[int]:
-        """Give the labels of a region, own and extra ones."""
+        """Return the labels of a region, own and extra ones."""
         ...
 
 
@@ -44,7 +44,7 @@ class GraphService:
     def build(
         self, dataset: Dataset, channel: Channel, region: Region | None, *, directed: bool = False
     ) -> SynapseGraph:
-        """Give the graph of the synapses that have voxels in a region.
+        """Return the graph of the synapses that have voxels in a region.
 
         Undirected, as in ndstore, a synapse is an edge between its two segments: those in
         ``segments``, or where that is empty, the one before and the one behind it. Directed, it

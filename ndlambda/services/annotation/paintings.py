@@ -53,7 +53,7 @@ class Painting(Protocol):
         ...
 
     def points(self) -> NDArray[np.int64]:
-        """Give the voxels: zero-based, shape (n, 3), columns x, y, z."""
+        """Return the voxels: zero-based, shape (n, 3), columns x, y, z."""
         ...
 
     def touched(self) -> Iterator[TouchedSupercuboids]:
@@ -83,7 +83,7 @@ class PointPainting:
         return min(self.count, _POINTS_AT_ONCE) * BYTES_A_POINT
 
     def points(self) -> NDArray[np.int64]:
-        """Give the voxels: zero-based, shape (n, 3), columns x, y, z."""
+        """Return the voxels: zero-based, shape (n, 3), columns x, y, z."""
         return self._points(0, self.count)
 
     def touched(self) -> Iterator[TouchedSupercuboids]:
@@ -167,7 +167,7 @@ class BlockPainting:
         return x * y * depth * (self.volume.layout.dtype.itemsize + 1)
 
     def points(self) -> NDArray[np.int64]:
-        """Give the voxels: zero-based, shape (n, 3), columns x, y, z."""
+        """Return the voxels: zero-based, shape (n, 3), columns x, y, z."""
         points: NDArray[np.int64] = np.argwhere(self.mask_zyx)[:, ::-1] + self.box.start_xyz
         return points
 
@@ -184,12 +184,12 @@ class BlockPainting:
             labels.paint(self.volume.channel, self.region(slab), block, discipline)
 
     def region(self, box: Box) -> Region:
-        """Give a box at the time point of the volume."""
+        """Return a box at the time point of the volume."""
         time_point = self.volume.time_point
         return Region(self.volume.level, box, (time_point, time_point + 1))
 
     def _slabs(self) -> Iterator[Box]:
-        """Give the box in slabs of one layer of supercuboids, so that none is written twice."""
+        """Yield the box in slabs of one layer of supercuboids, so that none is written twice."""
         depth = self.volume.layout.supercuboid_xyz[2]
         (x0, y0, z), (x1, y1, stop) = self.box.start_xyz, self.box.stop_xyz
         while z < stop:
@@ -218,7 +218,7 @@ class Painter:
     service: VolumeService
 
     def plan(self, data: AnnotationVoxels | None) -> Sequence[Painting]:
-        """Give what an object paints, its list of voxels first; nothing is written.
+        """Return what an object paints, its list of voxels first; nothing is written.
 
         Raises
         ------

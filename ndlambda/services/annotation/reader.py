@@ -64,7 +64,7 @@ class AnnotationReader:
     def read(
         self, dataset: Dataset, channel: Channel, ids: Sequence[int], wanted: Wanted
     ) -> list[RamonItem]:
-        """Give objects, each once, in the order of their ids, with their derived lists.
+        """Return objects, each once, in the order of their ids, with their derived lists.
 
         Coordinates are absolute (the dataset's offset included), but those of cuboids. The voxels
         of a neuron are those of its segments, labelled with its own id. An object without voxels
@@ -123,7 +123,7 @@ class AnnotationReader:
         point_xyz: XYZ,
         time_point: int | None = None,
     ) -> int:
-        """Give a voxel's own label, 0 where it has none.
+        """Return a voxel's own label, 0 where it has none.
 
         Parameters
         ----------
@@ -151,7 +151,7 @@ class AnnotationReader:
         return int(self._volume.read(dataset, channel, region)[0, 0, 0, 0])
 
     def labels_in(self, dataset: Dataset, channel: Channel, region: Region) -> list[int]:
-        """Give the labels, own and extra, that voxels of a region have, ascending, without 0.
+        """Return the labels, own and extra, that voxels of a region have, ascending, without 0.
 
         Raises
         ------
@@ -175,7 +175,7 @@ class AnnotationReader:
     def query(
         self, dataset: Dataset, channel: Channel, query: ObjectQuery, region: Region | None = None
     ) -> list[int]:
-        """Give the ids of objects for which all predicates hold, ascending.
+        """Return the ids of objects for which all predicates hold, ascending.
 
         With a region, only those of labels that voxels there have, as ``labels_in``, which says
         what is raised.
@@ -184,7 +184,7 @@ class AnnotationReader:
         return self._ramon.query(channel, query, within)
 
     def exceptions(self, channel: Channel, region: Region) -> LabelledPoints:
-        """Give the voxels of a region that have several labels, as stored; points are zero-based.
+        """Return the voxels of a region that have several labels, as stored; points are zero-based.
 
         Raises
         ------
@@ -257,7 +257,7 @@ class AnnotationReader:
     def _drawn(
         self, shown: LabelView, items: Sequence[RamonItem], boxes: Sequence[Box | None]
     ) -> list[RamonItem]:
-        """Give objects as blocks of checked boxes; without a block where there is no box."""
+        """Return objects as blocks of checked boxes; without a block where there is no box."""
         level, dtype = shown.volume.level, shown.volume.channel.dtype
         voxels = sum(box.voxels for box in boxes if box is not None)
         with self._volume.budget.hold(voxels * dtype.itemsize):
@@ -282,7 +282,7 @@ class AnnotationReader:
 
 
 def _admit(take: Callable[[int], None], size_bytes: int, check: Callable[[int], None]) -> Admit:
-    """Give what counts voxels of a call, refuses too many, and takes memory for the others."""
+    """Return what counts voxels of a call, refuses too many, and takes memory for the others."""
     total = 0
 
     def admit(voxels: int) -> None:
@@ -295,7 +295,7 @@ def _admit(take: Callable[[int], None], size_bytes: int, check: Callable[[int], 
 
 
 def _labels_of(item: RamonItem) -> Collection[int]:
-    """Give the labels of an object's voxels: its own, or those of a neuron's segments."""
+    """Return the labels of an object's voxels: its own, or those of a neuron's segments."""
     if item.ramon.ramon_type is RamonType.NEURON:
         return item.derived["segments"]
     return (item.ramon.id,)
@@ -310,7 +310,7 @@ def _check_points(points: int) -> None:
 
 
 def _outward(box: Box, cuboid_xyz: XYZ) -> Box:
-    """Give the whole cuboids around a box."""
+    """Return the whole cuboids around a box."""
     cells = cell_range(box, cuboid_xyz)
     start, stop = (
         (x * cuboid_xyz[0], y * cuboid_xyz[1], z * cuboid_xyz[2])

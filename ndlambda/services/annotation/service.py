@@ -91,7 +91,7 @@ class AnnotationService:
         return self.writer.upload(dataset, channel, items, mode)
 
     def reserve(self, channel: Channel, count: int) -> int:
-        """Give the first of ``count`` consecutive ids that nobody else gets.
+        """Return the first of ``count`` consecutive ids that nobody else gets.
 
         Raises
         ------
@@ -169,7 +169,7 @@ class AnnotationService:
     def read(
         self, dataset: Dataset, channel: Channel, ids: Sequence[int], wanted: Wanted
     ) -> list[RamonItem]:
-        """Give objects, their derived lists and what is wanted of their voxels.
+        """Return objects, their derived lists and what is wanted of their voxels.
 
         The voxels of a neuron are those of its segments. An object without voxels is given with
         none.
@@ -207,7 +207,7 @@ class AnnotationService:
         point_xyz: XYZ,
         time_point: int | None = None,
     ) -> int:
-        """Give the label of one voxel, absolute coordinates; 0: it has none.
+        """Return the label of one voxel, absolute coordinates; 0: it has none.
 
         Raises
         ------
@@ -221,7 +221,7 @@ class AnnotationService:
         return self.reader.label_at(dataset, channel, resolution, point_xyz, time_point)
 
     def labels_in(self, dataset: Dataset, channel: Channel, region: Region) -> list[int]:
-        """Give the labels of a region, own and extra ones, ascending, without 0.
+        """Return the labels of a region, own and extra ones, ascending, without 0.
 
         Raises
         ------
@@ -235,7 +235,7 @@ class AnnotationService:
     def query(
         self, dataset: Dataset, channel: Channel, query: ObjectQuery, region: Region | None = None
     ) -> list[int]:
-        """Give the ids of objects for which all predicates hold, ascending.
+        """Return the ids of objects for which all predicates hold, ascending.
 
         Parameters
         ----------
@@ -254,7 +254,7 @@ class AnnotationService:
         return self.reader.query(dataset, channel, query, region)
 
     def exceptions(self, channel: Channel, region: Region) -> LabelledPoints:
-        """Give the voxels of a region that have several labels.
+        """Return the voxels of a region that have several labels.
 
         Raises
         ------

@@ -124,7 +124,7 @@ class SkeletonService:
         return [skeleton.id for skeleton in skeletons]
 
     def read(self, channel: Channel, ids: Sequence[int] | None = None) -> Swc:
-        """Give skeletons as one file: nodes under their own ids, each behind its parent.
+        """Return skeletons as one file: nodes under their own ids, each behind its parent.
 
         A node whose parent is gone, or is in another skeleton, is given as a root. The comments
         are those of the first skeleton; its other pairs are comments ``# KEY VALUE``, as in
@@ -227,7 +227,7 @@ def _objects_of(swc: Swc, new_id: dict[int, int], first: int) -> Iterator[Node]:
 
 
 def _ordered(nodes: Sequence[Node]) -> list[SwcNode]:
-    """Give the nodes of a skeleton as those of a file, each behind its parent."""
+    """Return the nodes of a skeleton as those of a file, each behind its parent."""
     present = {node.id for node in nodes}
     ordered, cyclic = order_nodes([_swc_node(node, present) for node in nodes])
     if cyclic:

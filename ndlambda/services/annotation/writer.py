@@ -163,11 +163,11 @@ class AnnotationWriter:
         return ids
 
     def _held(self, paint: Sequence[Batch]) -> AbstractContextManager[None]:
-        """Give the context in which there is memory for painting."""
+        """Return the context in which there is memory for painting."""
         return self._volume.budget.hold(max((batch.nbytes for batch in paint), default=0))
 
     def reserve(self, channel: Channel, count: int) -> int:
-        """Give the first of consecutive ids; see ``Annotations.reserve``."""
+        """Return the first of consecutive ids; see ``Annotations.reserve``."""
         self._check_writable(channel)
         return self._labels.ids.reserve(channel, count)
 
@@ -181,7 +181,7 @@ class AnnotationWriter:
         self._volume.check_writable(channel)
 
     def _with_ids(self, channel: Channel, ramons: Sequence[Annotation]) -> list[Annotation]:
-        """Give objects with their ids, which from here on nobody else is given."""
+        """Return objects with their ids, which from here on nobody else is given."""
         self._labels.ids.claim_all(channel, np.array([ramon.id for ramon in ramons], np.uint64))
         nameless = sum(1 for ramon in ramons if not ramon.id)
         following = self._labels.ids.reserve(channel, nameless) if nameless else 0

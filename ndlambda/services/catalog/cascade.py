@@ -83,7 +83,7 @@ class Cascade:
         self._finish_project(marked, name)
 
     def delete_channel(self, project: str, name: str, *, keep_readonly: bool = False) -> bool:
-        """Remove a channel, and tell whether that was done.
+        """Remove a channel, and return whether that was done.
 
         Raises
         ------
@@ -147,7 +147,7 @@ class Cascade:
         relist: Callable[[Row], Action],
         missing: NotFoundError,
     ) -> Row:
-        """Give the marked row; the worker is called for the case that we do not come further."""
+        """Return the marked row; the worker is called for the case that we do not come further."""
         name = key[0].partition("#")[2]
         for _ in optimistic():
             row = self._table.get(*key)
@@ -227,7 +227,7 @@ class Cascade:
 def _token_removal(
     name: str, project: str, *, own: Expectation = "any", listed: Expectation = "any"
 ) -> list[Action]:
-    """Give the actions that remove a token.
+    """Return the actions that remove a token.
 
     A version is expected of one of its rows, because a token of the same name may be made in
     another project meanwhile.

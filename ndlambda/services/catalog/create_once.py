@@ -82,10 +82,10 @@ class CreateOnce(Generic[_Thing]):
 
 
 def unchanged(parent: Row) -> Check:
-    """Give the check that a row is as it was read."""
+    """Return the check that a row is as it was read."""
     return Check(parent.pk, parent.sk, expect=parent.version)
 
 
 def _as_asked(thing: Any) -> Any:
-    """Give a thing without what the server assigns."""
+    """Return a thing without what the server assigns."""
     return replace(thing, id=0, uid="") if isinstance(thing, Channel) else thing

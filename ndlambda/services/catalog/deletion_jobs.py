@@ -83,7 +83,7 @@ class EraseJob:
 
     @classmethod
     def from_row(cls, row: Row) -> "EraseJob":
-        """Give the job that a row holds."""
+        """Return the job that a row holds."""
         doc = row.doc
         return cls(
             id=doc["id"],
@@ -97,18 +97,18 @@ class EraseJob:
 
 
 def object_job_id(channel_uid: str, label: int) -> str:
-    """Give the job that erases the voxels of an object."""
+    """Return the job that erases the voxels of an object."""
     return f"{channel_uid}#{label}"
 
 
 def merge_job_id(channel_uid: str, label: int, resolution: int | None) -> str:
-    """Give the job that relabels the voxels of an object that went into another."""
+    """Return the job that relabels the voxels of an object that went into another."""
     where = "all" if resolution is None else f"{resolution}"
     return f"{object_job_id(channel_uid, label)}#merge#{where}"
 
 
 def job_id_of(body: str) -> str:
-    """Give the job that a message is about.
+    """Return the job that a message is about.
 
     Raises
     ------
@@ -144,20 +144,20 @@ class EraseJobs:
     def new(
         self, job_id: str, kind: EraseKind, name: str, resolution: int | None = None
     ) -> EraseJob:
-        """Give a job that begins now; it is stored with ``put_action``."""
+        """Return a job that begins now; it is stored with ``put_action``."""
         now = self._clock()
         return EraseJob(job_id, kind, name, now, now, resolution=resolution)
 
     def put_action(self, job: EraseJob) -> Put:
-        """Give the action that stores a job, for the transaction that removes its thing."""
+        """Return the action that stores a job, for the transaction that removes its thing."""
         return Put(job.row)
 
     def delete_action(self, job_id: str) -> Delete:
-        """Give the action that ends a job."""
+        """Return the action that ends a job."""
         return Delete(PARTITION, job_id)
 
     def find(self, job_id: str) -> EraseJob | None:
-        """Give a job, or None when it is done."""
+        """Return a job, or None when it is done."""
         row = self._table.get(PARTITION, job_id)
         return None if row is None else EraseJob.from_row(row)
 
@@ -171,7 +171,7 @@ class EraseJobs:
             self._table.transact([self.delete_action(job_id) for job_id in some])
 
     def is_merging(self, channel_uid: str, label: int) -> bool:
-        """Tell whether voxels of an object are still being relabelled."""
+        """Return whether voxels of an object are still being relabelled."""
         first = f"{object_job_id(channel_uid, label)}#merge#"
         return bool(self._table.query(PARTITION, first=first, last=f"{first}~", limit=1).rows)
 
@@ -203,7 +203,7 @@ class EraseJobs:
             self._put_if_same(job, row.version)
 
     def call_overdue(self) -> int:
-        """Call the worker again to jobs that it should have come to, and give how many."""
+        """Call the worker again to jobs that it should have come to, and return how many."""
         now = self._clock()
         overdue = [
             row

@@ -35,93 +35,93 @@ _FORMAT = 1
 
 
 def dataset_key(name: str) -> Key:
-    """Give the key of a dataset."""
+    """Return the key of a dataset."""
     return f"dataset#{name}", "dataset"
 
 
 def project_key(name: str) -> Key:
-    """Give the key of a project."""
+    """Return the key of a project."""
     return f"project#{name}", "project"
 
 
 def channel_key(project: str, name: str) -> Key:
-    """Give the key of a channel."""
+    """Return the key of a channel."""
     return f"project#{project}", f"channel#{name}"
 
 
 def token_key(name: str) -> Key:
-    """Give the key of a token."""
+    """Return the key of a token."""
     return f"token#{name}", "token"
 
 
 def project_of_dataset_key(dataset: str, project: str) -> Key:
-    """Give the key of the row that lists a project under its dataset."""
+    """Return the key of the row that lists a project under its dataset."""
     return f"dataset#{dataset}", f"project#{project}"
 
 
 def token_of_project_key(project: str, token: str) -> Key:
-    """Give the key of the row that lists a token under its project."""
+    """Return the key of the row that lists a token under its project."""
     return f"project#{project}", f"token#{token}"
 
 
 def name_of_child(row: Row) -> str:
-    """Give the name in the sort key of a child's row."""
+    """Return the name in the sort key of a child's row."""
     return row.sk.partition("#")[2]
 
 
 def dataset_row(dataset: Dataset, uid: str) -> Row:
-    """Give the row of a new dataset."""
+    """Return the row of a new dataset."""
     return _row(dataset_key(dataset.name), fields.dataset_fields(dataset), uid)
 
 
 def project_row(project: Project, uid: str) -> Row:
-    """Give the row of a new project."""
+    """Return the row of a new project."""
     return _row(project_key(project.name), fields.project_fields(project), uid)
 
 
 def channel_row(channel: Channel) -> Row:
-    """Give the row of a channel."""
+    """Return the row of a channel."""
     key = channel_key(channel.project, channel.name)
     return _row(key, fields.channel_doc(channel), channel.uid)
 
 
 def token_row(token: Token) -> Row:
-    """Give the row of a token."""
+    """Return the row of a token."""
     return _row(token_key(token.name), fields.token_fields(token), "")
 
 
 def to_dataset(row: Row) -> Dataset:
-    """Give the dataset of its row."""
+    """Return the dataset of its row."""
     return fields.dataset_from_doc(row.doc["fields"])
 
 
 def to_project(row: Row) -> Project:
-    """Give the project of its row."""
+    """Return the project of its row."""
     return fields.project_from_doc(row.doc["fields"])
 
 
 def to_channel(row: Row) -> Channel:
-    """Give the channel of its row."""
+    """Return the channel of its row."""
     return fields.channel_from_doc(row.doc["fields"])
 
 
 def to_token(row: Row) -> Token:
-    """Give the token of its row."""
+    """Return the token of its row."""
     return fields.token_from_doc(row.doc["fields"])
 
 
 def uid_of(row: Row) -> str:
-    """Give what tells a thing from a later one of the same name."""
+    """Return what tells a thing from a later one of the same name."""
     return str(row.doc["uid"])
 
 
 def is_deleting(row: Row) -> bool:
-    """Tell whether a dataset or project is being deleted, and so reads as not found."""
+    """Return whether a dataset or project is being deleted, and so reads as not found."""
     return bool(row.doc.get("deleting", False))
 
 
 def marked_deleting(row: Row) -> Row:
-    """Give the row of a dataset or project, marked."""
+    """Return the row of a dataset or project, marked."""
     return replace(row, doc={**row.doc, "deleting": True})
 
 
@@ -139,18 +139,18 @@ class Listed:
     deleting: bool = False
 
     def row(self, key: Key) -> Row:
-        """Give the row of this line."""
+        """Return the row of this line."""
         doc: dict[str, Any] = {"user": self.user_id, "public": self.public}
         return Row(*key, doc={**doc, "deleting": True} if self.deleting else doc)
 
     @classmethod
     def of(cls, value: Dataset | Project | Token, *, deleting: bool = False) -> "Listed":
-        """Give the line of a thing."""
+        """Return the line of a thing."""
         return cls(value.name, value.user_id, value.public, deleting)
 
     @classmethod
     def from_row(cls, row: Row) -> "Listed":
-        """Give the line of a row; names are sort keys, behind a ``#`` where they have one."""
+        """Return the line of a row; names are sort keys, behind a ``#`` where they have one."""
         name = row.sk.rpartition("#")[2]
         doc = row.doc
         return cls(name, doc["user"], doc["public"], doc.get("deleting", False))

@@ -27,39 +27,39 @@ class Lists:
         )
 
     def public_datasets(self) -> list[str]:
-        """Give the names of public datasets."""
+        """Return the names of public datasets."""
         return [line.name for line in self._lines(keys.DATASETS) if line.public]
 
     def public_tokens(self) -> list[str]:
-        """Give the names of public tokens."""
+        """Return the names of public tokens."""
         return [line.name for line in self._lines(keys.TOKENS) if line.public]
 
     def datasets(self, principal: Principal) -> list[str]:
-        """Give the names of the datasets that a principal may see."""
+        """Return the names of the datasets that a principal may see."""
         return _visible(self._lines(keys.DATASETS), principal)
 
     def tokens(self, principal: Principal) -> list[str]:
-        """Give the names of the tokens that a principal may read by."""
+        """Return the names of the tokens that a principal may read by."""
         return _visible(self._lines(keys.TOKENS), principal)
 
     def projects_of(self, dataset: str, principal: Principal) -> list[str]:
-        """Give the names of the projects of a dataset that a principal may see.
+        """Return the names of the projects of a dataset that a principal may see.
 
         Empty where there is no such dataset.
         """
         return _visible(self._projects(dataset), principal)
 
     def owners_of_projects(self, dataset: str) -> set[int]:
-        """Give the ids of the users whose projects are on a dataset."""
+        """Return the ids of the users whose projects are on a dataset."""
         return {line.user_id for line in self._projects(dataset)}
 
     def tokens_of(self, project: str) -> list[str]:
-        """Give the names of all tokens of a project."""
+        """Return the names of all tokens of a project."""
         found = children(self._table, keys.project_key(project)[0], "token")
         return [keys.name_of_child(row) for row in found]
 
     def channels_of(self, project: str) -> list[Channel]:
-        """Give the channels of a project in the order of their creation."""
+        """Return the channels of a project in the order of their creation."""
         found = children(self._table, keys.project_key(project)[0], "channel")
         return sorted(map(keys.to_channel, found), key=lambda channel: channel.id)
 

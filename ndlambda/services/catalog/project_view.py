@@ -25,7 +25,7 @@ class ProjectView:
     channels: tuple[Channel, ...]
 
     def channel(self, name: str) -> Channel:
-        """Give a channel.
+        """Return a channel.
 
         Raises
         ------
@@ -40,7 +40,7 @@ class ProjectView:
         )
 
     def default_channel(self) -> Channel:
-        """Give the channel that is meant where none is named.
+        """Return the channel that is meant where none is named.
 
         It is the first created of those with ``default``; where no channel has it, the first.
 
@@ -57,7 +57,7 @@ class ProjectView:
         raise ChannelNotFoundError(f"Project {self.project.name!r} has no channel.")
 
     def channels_named(self, names: Sequence[str]) -> tuple[Channel, ...]:
-        """Give several channels in the order asked for; ``default`` means the default one.
+        """Return several channels in the order asked for; ``default`` means the default one.
 
         Raises
         ------

@@ -13,7 +13,7 @@ class CatalogRows:
         self._table = table
 
     def dataset(self, name: str, *, even_deleting: bool = False) -> Row:
-        """Give the row of a dataset.
+        """Return the row of a dataset.
 
         Raises
         ------
@@ -26,7 +26,7 @@ class CatalogRows:
         return row
 
     def project(self, name: str, *, even_deleting: bool = False) -> tuple[Row, Row]:
-        """Give the rows of a project and of its dataset.
+        """Return the rows of a project and of its dataset.
 
         Raises
         ------
@@ -51,7 +51,7 @@ class CatalogRows:
         return keys.to_dataset(self.project(project)[1])
 
     def channel(self, project: str, name: str) -> Row:
-        """Give the row of a channel.
+        """Return the row of a channel.
 
         Raises
         ------

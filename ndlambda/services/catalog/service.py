@@ -116,7 +116,7 @@ class Catalog:
             return CreateOnce(key, dataset, rows.to_dataset, list, plan).carry_out(self._table)
 
     def get_dataset(self, name: str, *, even_deleting: bool = False) -> Dataset:
-        """Give a dataset.
+        """Return a dataset.
 
         Raises
         ------
@@ -165,7 +165,7 @@ class Catalog:
             return CreateOnce(key, project, rows.to_project, guards, plan).carry_out(self._table)
 
     def get_project(self, name: str, *, even_deleting: bool = False) -> Project:
-        """Give a project.
+        """Return a project.
 
         Raises
         ------
@@ -211,7 +211,7 @@ class Catalog:
             return CreateOnce(key, token, rows.to_token, guards, plan).carry_out(self._table)
 
     def get_token(self, name: str) -> Token:
-        """Give a token.
+        """Return a token.
 
         Raises
         ------
@@ -232,7 +232,7 @@ class Catalog:
             self._cascade.delete_token(name)
 
     def project_view(self, token: str, *, fresh: bool = False) -> ProjectView:
-        """Give what a token opens; remembered for ``cache_s``.
+        """Return what a token opens; remembered for ``cache_s``.
 
         With ``fresh`` it is read anew. Writers need that: under the uid of a channel that another
         process has deleted and made again, acknowledged voxels would never be seen.
@@ -252,7 +252,7 @@ class Catalog:
     # channels
 
     def create_channel(self, channel: Channel) -> Channel:
-        """Store a channel and give it back with its ``id`` and ``uid``; as ``create_dataset``.
+        """Store a channel and return it back with its ``id`` and ``uid``; as ``create_dataset``.
 
         Raises
         ------
@@ -281,7 +281,7 @@ class Catalog:
             return CreateOnce(key, channel, rows.to_channel, guards, plan).carry_out(self._table)
 
     def get_channel(self, project: str, name: str) -> Channel:
-        """Give a channel.
+        """Return a channel.
 
         Raises
         ------
@@ -302,7 +302,7 @@ class Catalog:
         also: Sequence[Action] = (),
         **changes: Any,
     ) -> Channel:
-        """Change attributes of a channel, all at once, and give what is then stored.
+        """Change attributes of a channel, all at once, and return what is then stored.
 
         Parameters
         ----------
@@ -347,7 +347,7 @@ class Catalog:
         raise WriteContentionError(f"Channel {name!r} keeps being changed by others; try again.")
 
     def delete_channel(self, project: str, name: str, *, keep_readonly: bool = False) -> bool:
-        """Delete a channel with its voxels, and tell whether that was done.
+        """Delete a channel with its voxels, and return whether that was done.
 
         Parameters
         ----------

@@ -7,7 +7,7 @@ _MOST_ROWS = 100 * MAX_TRANSACTION
 
 
 def erase_channel(table: Table, uid: str, *, most_rows: int = _MOST_ROWS) -> bool:
-    """Remove the rows of all objects of a deleted channel, and tell whether none is left.
+    """Remove the rows of all objects of a deleted channel, and return whether none is left.
 
     It goes on where it was interrupted, since what is removed is not listed again.
 

@@ -87,7 +87,7 @@ class Erasure:
                 assert_never(job.kind)
 
     def resend_pending(self) -> int:
-        """Call the worker to jobs whose call is overdue, and give how many.
+        """Call the worker to jobs whose call is overdue, and return how many.
 
         To be done every minute or so: a message may be lost, and a process may end between
         storing a job and calling for it.

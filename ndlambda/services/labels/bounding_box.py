@@ -14,13 +14,13 @@ Look = Callable[[NDArray[np.uint64]], Mapping[int, Box | None]]
 
 
 def cuboids_box(codes: NDArray[np.uint64], cuboid_xyz: XYZ) -> Box:
-    """Give the box of voxels that cuboids (at least one) span."""
+    """Return the box of voxels that cuboids (at least one) span."""
     index, edges = morton.decode_codes(codes), np.array(cuboid_xyz)
     return _box(index.min(axis=0) * edges, (index.max(axis=0) + 1) * edges)
 
 
 def mask_box(mask: NDArray[np.bool_], corner_xyz: XYZ) -> Box | None:
-    """Give the box of the true voxels of a mask (z, y, x) that lies at a corner; None: none is."""
+    """Return the box of the true voxels of a mask (z, y, x) at a corner; None if none is true."""
     starts, stops = [], []
     for axis in (2, 1, 0):
         others = tuple(other for other in range(3) if other != axis)
@@ -34,7 +34,7 @@ def mask_box(mask: NDArray[np.bool_], corner_xyz: XYZ) -> Box | None:
 
 
 def tight_box(codes: NDArray[np.uint64], look: Look) -> Box | None:
-    """Give the exact box of a label, looking at the outermost cuboids only.
+    """Return the exact box of a label, looking at the outermost cuboids only.
 
     A layer of cuboids in which the label has no voxel any more is passed over; None where that is
     so of all.

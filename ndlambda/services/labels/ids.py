@@ -31,12 +31,12 @@ _REMEMBERED: Final = 4096
 
 
 def counter_key(uid: str) -> Key:
-    """Give the keys of a channel's counter."""
+    """Return the keys of a channel's counter."""
     return f"label#{uid}", "ids"
 
 
 def largest_label(channel: Channel) -> int:
-    """Give the largest label that the channel's voxels hold."""
+    """Return the largest label that the channel's voxels hold."""
     bits: int = channel.dtype.itemsize * 8
     return (1 << bits) - 1
 
@@ -67,13 +67,13 @@ class FreeIds:
 
     @classmethod
     def of(cls, channel: Channel, row: Row | None = None) -> Self:
-        """Give what a channel's row says; without one, all ids."""
+        """Return what a channel's row says; without one, all ids."""
         counters = {} if row is None else row.counters
         end = largest_label(channel) + 1 - counters.get(_ABOVE, 0)
         return cls(counters.get(_LAST, 0), end)
 
     def without(self, labels: NDArray[Any], least: int) -> Self:
-        """Give what is left outside of labels.
+        """Return what is left outside of labels.
 
         Parameters
         ----------
@@ -109,7 +109,7 @@ class LabelIds:
         self._rooms: dict[str, FreeIds] = {}
 
     def reserve(self, channel: Channel, count: int) -> int:
-        """Give the first of ``count`` consecutive ids that nobody else gets.
+        """Return the first of ``count`` consecutive ids that nobody else gets.
 
         Raises
         ------
@@ -132,7 +132,7 @@ class LabelIds:
         )
 
     def room(self, channel: Channel) -> FreeIds:
-        """Give the ids that may still be given."""
+        """Return the ids that may still be given."""
         return FreeIds.of(channel, self._table.get(*counter_key(channel.uid)))
 
     def claim(self, channel: Channel, label: int) -> None:

@@ -79,19 +79,19 @@ class IndexRow:
 
     @classmethod
     def from_row(cls, row: Row) -> "IndexRow":
-        """Give the entry that a row holds."""
+        """Return the entry that a row holds."""
         label, resolution, time_point, bucket = (int(part, 16) for part in row.sk.split("#"))
         scope = LabelLayer(row.pk.split("#")[1], resolution, time_point)
         return cls(scope, label, bucket, row.members, row.version)
 
 
 def partition(uid: str, shard: int) -> str:
-    """Give the partition of the labels that are ``shard`` modulo ``SHARDS``."""
+    """Return the partition of the labels that are ``shard`` modulo ``SHARDS``."""
     return f"label#{uid}#{shard:02x}"
 
 
 def entry_key(scope: LabelLayer, label: int, bucket: int) -> Key:
-    """Give the keys of a row."""
+    """Return the keys of a row."""
     return (
         partition(scope.uid, label % SHARDS),
         f"{label:016x}#{scope.resolution:02x}#{scope.time_point:08x}#{bucket:014x}",
@@ -99,7 +99,7 @@ def entry_key(scope: LabelLayer, label: int, bucket: int) -> Key:
 
 
 def split(code: int) -> tuple[int, int]:
-    """Give bucket and member of a cuboid's Morton code."""
+    """Return bucket and member of a cuboid's Morton code."""
     return code >> BUCKET_BITS, code & _LOW
 
 
@@ -118,7 +118,7 @@ class LabelIndex:
     # changing
 
     def versions(self, scope: LabelLayer, bucket: int, labels: AbstractSet[int]) -> dict[int, int]:
-        """Give the version of each label's row of a bucket; none for a label without a row."""
+        """Return the version of each label's row of a bucket; none for a label without a row."""
         keys = {entry_key(scope, label, bucket): label for label in labels}
         found = self._table.batch_get(list(keys)) if keys else {}
         return {keys[key]: row.version for key, row in found.items()}
@@ -179,7 +179,7 @@ class LabelIndex:
     def cuboids(
         self, scope: LabelLayer, label: int, cells: Box | None = None
     ) -> NDArray[np.uint64]:
-        """Give the Morton codes of cuboids that may hold a label, ascending.
+        """Return the Morton codes of cuboids that may hold a label, ascending.
 
         Parameters
         ----------

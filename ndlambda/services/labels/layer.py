@@ -50,7 +50,7 @@ class LabelVolume:
 
     @classmethod
     def of_region(cls, channel: Channel, region: Region) -> Iterable[Self]:
-        """Give the volume of each time point of a region.
+        """Return the volume of each time point of a region.
 
         Raises
         ------
@@ -65,7 +65,7 @@ class LabelVolume:
 
     @classmethod
     def of_scope(cls, dataset: Dataset, channel: Channel, scope: LabelLayer) -> Self:
-        """Give the volume that rows of the index speak of."""
+        """Return the volume that rows of the index speak of."""
         return cls(channel, dataset.pyramid.level(scope.resolution), scope.time_point)
 
     @property
@@ -79,7 +79,7 @@ class LabelVolume:
         return layout_of(self.channel, self.level)
 
     def key(self, code: int) -> str:
-        """Give the object key of a supercuboid by its Morton code."""
+        """Return the object key of a supercuboid by its Morton code."""
         times = (self.time_point, self.time_point + 1)
         return object_key(
             self.channel, Region(self.level, self.level.box, times), self.time_point, code
@@ -90,19 +90,19 @@ class LabelVolume:
         return self.layout.slots.bit_length() - 1
 
     def supercuboid(self, cuboid_code: int) -> tuple[int, int]:
-        """Give the supercuboid (Morton code) of a cuboid, and its slot in it."""
+        """Return the supercuboid (Morton code) of a cuboid, and its slot in it."""
         return cuboid_code >> self._slot_bits, cuboid_code & (self.layout.slots - 1)
 
     def cuboid(self, code: int, slot: int) -> int:
-        """Give the Morton code of a cuboid by its supercuboid (Morton code) and slot."""
+        """Return the Morton code of a cuboid by its supercuboid (Morton code) and slot."""
         return code << self._slot_bits | slot
 
     def bucket(self, code: int) -> tuple[int, int]:
-        """Give the bucket of a supercuboid, and the member that its slot 0 is there."""
+        """Return the bucket of a supercuboid, and the member that its slot 0 is there."""
         return split(self.cuboid(code, 0))
 
     def by_supercuboid(self, cuboid_codes: NDArray[np.uint64]) -> dict[int, list[int]]:
-        """Give the slots of cuboids by their supercuboids, in the order given."""
+        """Return the slots of cuboids by their supercuboids, in the order given."""
         found: dict[int, list[int]] = {}
         for cuboid_code in cuboid_codes.tolist():
             code, slot = self.supercuboid(cuboid_code)
@@ -110,11 +110,11 @@ class LabelVolume:
         return found
 
     def corner(self, code: int, slot: int) -> XYZ:
-        """Give the first voxel of a cuboid."""
+        """Return the first voxel of a cuboid."""
         x, y, z = morton.decode(self.cuboid(code, slot))
         cx, cy, cz = self.level.cuboid_xyz
         return x * cx, y * cy, z * cz
 
     def cells(self, box: Box) -> Box:
-        """Give the box of cuboid indices that a box of voxels touches."""
+        """Return the box of cuboid indices that a box of voxels touches."""
         return grid.cell_range(box, self.level.cuboid_xyz)

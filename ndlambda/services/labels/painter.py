@@ -97,5 +97,5 @@ class LabelPainter:
 
 
 def _members(slots: Mapping[int, set[int]], first: int) -> dict[int, set[int]]:
-    """Give the members of a bucket that slots are, by label."""
+    """Return the members of a bucket that slots are, by label."""
     return {label: {first + slot for slot in each} for label, each in slots.items()}

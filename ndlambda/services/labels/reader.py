@@ -63,14 +63,14 @@ class LabelReader:
         self.shapes = LabelShapes(objects, index, executor)
 
     def cuboids_of(self, volume: LabelVolume, label: int) -> NDArray[np.uint64]:
-        """Give the Morton codes of cuboids that may hold a label, ascending.
+        """Return the Morton codes of cuboids that may hold a label, ascending.
 
         Those that do are among them.
         """
         return self._index.cuboids(volume.scope, label)
 
     def exceptions_in(self, channel: Channel, region: Region) -> LabelledPoints:
-        """Give the voxels of a region, at its one time point, that have extra labels.
+        """Return the voxels of a region, at its one time point, that have extra labels.
 
         Raises
         ------
@@ -87,7 +87,7 @@ class LabelReader:
         return _tabulate([row for rows in run_all(self._executor, tasks) for row in rows])
 
     def _extras(self, volume: LabelVolume, cell: Cell) -> list[_Rows]:
-        """Give the extra labels in a cell's part, from each cuboid that has any there."""
+        """Return the extra labels in a cell's part, from each cuboid that has any there."""
         stored = self._objects.get(volume.key(cell.code))
         block = LabelBlock(None if stored is None else stored.data, volume.layout)
         x, y, z = cell.box.start_xyz
@@ -103,7 +103,7 @@ class LabelReader:
 
 
 def _inside(extra: ExtraLabels, volume: LabelVolume, piece: SlotPart) -> ExtraLabels:
-    """Give those extra labels of a cuboid that lie in a part of it."""
+    """Return those extra labels of a cuboid that lie in a part of it."""
     if not len(extra):
         return extra
     index_zyx = np.stack(np.unravel_index(extra.at, volume.layout.cuboid_shape_zyx), axis=1)
@@ -113,7 +113,7 @@ def _inside(extra: ExtraLabels, volume: LabelVolume, piece: SlotPart) -> ExtraLa
 
 
 def _tabulate(rows: list[_Rows]) -> LabelledPoints:
-    """Give one line a voxel from one row an extra label."""
+    """Return one line a voxel from one row an extra label."""
     if not rows:
         return LabelledPoints(np.empty((0, 3), np.uint32), np.empty((0, 2), np.uint64))
     points, own, extra = (np.concatenate(column) for column in zip(*rows, strict=True))

@@ -120,7 +120,7 @@ class LabelRewrite:
 def _supercuboids(
     dataset: Dataset, channel: Channel, entries: Collection[IndexRow]
 ) -> dict[tuple[LabelVolume, int], None]:
-    """Give the supercuboids (Morton code) of entries, each once."""
+    """Return the supercuboids (Morton code) of entries, each once."""
     found: dict[tuple[LabelVolume, int], None] = {}
     for entry in entries:
         volume = LabelVolume.of_scope(dataset, channel, entry.scope)

@@ -348,7 +348,7 @@ def _check_labels(channel: Channel, labels: int | NDArray[Any], points: int) -> 
 def _by_supercuboid(
     volume: LabelVolume, points_xyz: NDArray[np.integer], labels: NDArray[Any]
 ) -> Iterator[tuple[int, dict[int, list[Stroke]]]]:
-    """Give the strokes of each supercuboid (Morton code) that points touch, by slot."""
+    """Yield the strokes of each supercuboid (Morton code) that points touch, by slot."""
     points = points_xyz.astype(np.int64, copy=False)
     index, inside = np.divmod(points, np.array(volume.level.cuboid_xyz))
     codes = encode_indices(index)

@@ -70,7 +70,7 @@ class LabelShapes:
         self._executor = executor
 
     def voxels(self, shown: LabelView, labels: Collection[int], admit: Admit) -> NDArray[np.uint32]:
-        """Give the voxels that have one of some labels: shape (n, 3), columns x, y, z.
+        """Return the voxels that have one of some labels: shape (n, 3), columns x, y, z.
 
         Each voxel comes once; cuboid by cuboid as stored, in Morton order, in C order inside.
 
@@ -102,7 +102,7 @@ class LabelShapes:
     def cuboids(
         self, shown: LabelView, labels: Collection[int], value: int, admit: Admit
     ) -> list[tuple[Box, NDArray[Any]]]:
-        """Give the cuboids that have one of some labels, in Morton order, with their boxes.
+        """Return the cuboids that have one of some labels, in Morton order, with their boxes.
 
         An array (z, y, x) has the channel's dtype: ``value`` where the object is, and 0.
 
@@ -128,7 +128,7 @@ class LabelShapes:
         return [found[code] for code in sorted(found)]
 
     def bounding_box(self, shown: LabelView, labels: Collection[int]) -> Box | None:
-        """Give the exact box of the voxels that have one of some labels; None: there is none.
+        """Return the exact box of the voxels that have one of some labels; None: there is none.
 
         Raises
         ------
@@ -143,7 +143,7 @@ class LabelShapes:
         return _around(found)
 
     def labels_in(self, shown: LabelView, box: Box) -> frozenset[int]:
-        """Give the labels, own and extra, that are shown in a box of the image; without 0.
+        """Return the labels, own and extra, that are shown in a box of the image; without 0.
 
         Raises
         ------
@@ -178,7 +178,7 @@ class LabelShapes:
     def _pieces(
         self, shown: LabelView, labels: Collection[int], within: Box | None = None
     ) -> Iterator[list[ObjectPart]]:
-        """Give the parts of an object (in a box) that have voxels of it, some at once."""
+        """Yield the parts of an object (in a box) that have voxels of it, some at once."""
         for source in self._sources(shown):
             search = _Search(source, _array(labels), within)
             codes = self._codes(source, labels, within)
@@ -186,7 +186,7 @@ class LabelShapes:
                 yield [piece for _, piece in looked]
 
     def _boxes(self, search: _Search, codes: NDArray[np.uint64]) -> dict[int, Box | None]:
-        """Give the exact box of what each of some stored cuboids has of an object."""
+        """Return the exact box of what each of some stored cuboids has of an object."""
         boxes: dict[int, Box | None] = dict.fromkeys(codes.tolist())
         for code, piece in chain.from_iterable(self._look_at(search, codes)):
             boxes[code] = _around([boxes[code], piece.tight_box])
@@ -202,7 +202,7 @@ class LabelShapes:
             yield list(chain.from_iterable(run_all(self._executor, tasks)))
 
     def _look(self, search: _Search, code: int, slots: list[int]) -> list[tuple[int, ObjectPart]]:
-        """Give what cuboids of a supercuboid have of an object, with their Morton codes."""
+        """Return what cuboids of a supercuboid have of an object, with their Morton codes."""
         source, found = search.source, list[tuple[int, ObjectPart]]()
         block = self._block(source.volume, code)
         for slot in slots:
@@ -226,7 +226,7 @@ class LabelShapes:
             yield StoredLayer(shown.base, shown.volume, self._stored(shown.volume))
 
     def _stored(self, volume: LabelVolume) -> Callable[[int], bool] | None:
-        """Give what tells whether a supercuboid (Morton code) is stored; None: there is none."""
+        """Return what tells whether a supercuboid (Morton code) is stored; None: there is none."""
         prefix = volume.key(0).rpartition("/")[0]
         if next(iter(self._objects.list(f"{prefix}/")), None) is None:
             return None  # as a rule: nobody paints at a resolution that is zoomed
@@ -242,7 +242,7 @@ class LabelShapes:
     def _codes(
         self, source: StoredLayer, labels: Collection[int], within: Box | None = None
     ) -> NDArray[np.uint64]:
-        """Give the Morton codes of stored cuboids that may hold labels (shown in a box)."""
+        """Return the Morton codes of stored cuboids that may hold labels (shown in a box)."""
         volume, cells = source.volume, None
         if within is not None:
             box = source.source_box(within)
@@ -287,7 +287,7 @@ def _batches(found: Mapping[int, list[int]], size: int) -> Iterator[list[tuple[i
 
 
 def _around(boxes: Iterable[Box | None]) -> Box | None:
-    """Give the box around those of some boxes that there are."""
+    """Return the box around those of some boxes that there are."""
     return reduce(_hull, (box for box in boxes if box is not None), None)
 
 

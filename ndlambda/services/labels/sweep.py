@@ -109,7 +109,7 @@ class LabelSweep:
     def _stale(
         self, volume: LabelVolume, code: int, claims: dict[int, set[int]]
     ) -> tuple[dict[int, set[int]], bool]:
-        """Give members that a supercuboid does not bear out, and whether it was touched since."""
+        """Return members that a supercuboid does not bear out, and whether it was touched since."""
         key = volume.key(code)
         stored = self._objects.get(key)
         block = LabelBlock(None if stored is None else stored.data, volume.layout)

@@ -27,7 +27,7 @@ AxesZYX: TypeAlias = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
 
 
 def zoomed_level(dataset: Dataset, channel: Channel, level: Level) -> Level | None:
-    """Give the resolution that is shown where a level has nothing stored; None: there is none."""
+    """Return the resolution that is shown where a level has nothing stored; None: there is none."""
     finer_by = channel.resolution - level.resolution
     if finer_by > 0 or (finer_by < 0 and channel.propagate == PropagateState.NOT_PROPAGATED):
         return dataset.pyramid.level(channel.resolution)
@@ -51,7 +51,7 @@ class LabelView:
 
     @classmethod
     def of(cls, dataset: Dataset, channel: Channel, level: Level, time_point: int) -> Self:
-        """Give what a level of a dataset shows.
+        """Return what a level of a dataset shows.
 
         Raises
         ------
@@ -96,24 +96,24 @@ class StoredLayer:
         return 1 << 3 * max(0, finer_by)
 
     def source_box(self, box: Box) -> Box:
-        """Give a box of stored voxels that holds all that a box shows."""
+        """Return a box of stored voxels that holds all that a box shows."""
         return source_box(box, self.shown.level, self.volume.level) if self.is_zoomed else box
 
     def shown_box(self, box: Box, within: Box | None) -> Box | None:
-        """Give the voxels (in a box) that show a box of stored ones, if nothing were hidden."""
+        """Return the voxels (in a box) that show a box of stored ones, if nothing were hidden."""
         shown: Box | None = box
         if self.is_zoomed:
             shown = shown_box(box, self.shown.level, self.volume.level)
         return shown if shown is None or within is None else shown.intersection(within)
 
     def parts(self, box: Box) -> Iterator[Box]:
-        """Give the parts of a box of shown voxels, one a supercuboid, that are not hidden."""
+        """Yield the parts of a box of shown voxels, one a supercuboid, that are not hidden."""
         for cell in cover(box, self.shown.layout.supercuboid_xyz):
             if self.hidden is None or not self.hidden(cell.code):
                 yield cell.part
 
     def axes(self, part: Box, corner_xyz: XYZ) -> AxesZYX:
-        """Give the stored voxels that a shown box shows, along z, y, x, counted from a corner."""
+        """Return the stored voxels that a shown box shows, along z, y, x, counted from a corner."""
         if self.is_zoomed:
             x, y, z = source_axes(part, self.shown.level, self.volume.level, centre=False)
         else:  # which may lie outside the image
@@ -141,7 +141,7 @@ class ObjectPart:
 
     @classmethod
     def of(cls, mask: NDArray[np.bool_], axes: AxesZYX, box: Box) -> Self:
-        """Give the piece of a box whose voxels show those of a mask that ``axes`` name."""
+        """Return the piece of a box whose voxels show those of a mask that ``axes`` name."""
         zs, ys, xs = (np.unique(axis, return_counts=True) for axis in axes)
         return cls(box, mask[np.ix_(zs[0], ys[0], xs[0])], (zs[1], ys[1], xs[1]))
 
@@ -165,7 +165,7 @@ class ObjectPart:
         return Box((starts[0], starts[1], starts[2]), (stops[0], stops[1], stops[2]))
 
     def mask(self) -> NDArray[np.bool_]:
-        """Give which voxels (z, y, x) of the box belong to the object."""
+        """Return which voxels (z, y, x) of the box belong to the object."""
         mask = self.grain
         for axis, repeats in enumerate(self.repeats_zyx):
             if mask.shape[axis] != repeats.sum():
@@ -173,5 +173,5 @@ class ObjectPart:
         return mask
 
     def points(self) -> NDArray[np.uint32]:
-        """Give the object's voxels in the box in C order: (n, 3), columns x, y, z."""
+        """Return the object's voxels in the box in C order: (n, 3), columns x, y, z."""
         return (np.argwhere(self.mask())[:, ::-1] + self.box.start_xyz).astype(np.uint32)

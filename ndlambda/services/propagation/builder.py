@@ -223,7 +223,7 @@ class _Build:
         return made
 
     def _gather(self, node: PyramidNode, depth: int) -> _Cuboids | None:
-        """Give what the sources of a node, as they are now, make of it; None where none is."""
+        """Return what the sources of a node, as they are now, make of it; None where none is."""
         block = CoarseBlock(self._halving(node), node.code)
         found = False
         for child in self._children(node, depth):
@@ -243,7 +243,7 @@ class _Build:
         return block.cuboids if found else None
 
     def _children(self, node: PyramidNode, depth: int) -> Iterator[PyramidNode]:
-        """Give the children that may be there, in Morton order.
+        """Yield the children that may be there, in Morton order.
 
         Sources are asked for one by one: a request for one that is not there costs a twelfth of a
         listing on S3. Where there are levels between, listings tell below which children nothing
@@ -256,7 +256,7 @@ class _Build:
                 yield PyramidNode(node.resolution - 1, node.time_point, code)
 
     def _occupied(self, node: PyramidNode, depth: int) -> set[int]:
-        """Give the Morton codes of supercuboids one level down that have anything below them."""
+        """Return the Morton codes of supercuboids one level down that have anything below them."""
         occupied: set[int] = set()
         for below in range(1, depth + 1):
             source = PyramidNode(node.resolution - below, node.time_point, 0)

@@ -119,7 +119,7 @@ class PropagationJob:
 
     @classmethod
     def from_row(cls, row: Row) -> "PropagationJob":
-        """Give the job that a row holds."""
+        """Return the job that a row holds."""
         doc = {name: value for name, value in row.doc.items() if name != "v"}
         doc["state"], doc["stage"] = JobState(doc["state"]), Stage(doc["stage"])
         return cls(**{**doc, "tasks": tuple(doc["tasks"])})
@@ -163,7 +163,7 @@ class TaskMessage:
 
     @classmethod
     def from_body(cls, body: str) -> "TaskMessage":
-        """Give the call that a message is.
+        """Return the call that a message is.
 
         Raises
         ------
@@ -212,12 +212,12 @@ class PropagationJobs:
         self._clock = clock
 
     def find(self, uid: str) -> PropagationJob | None:
-        """Give the last job of a channel; None where it never had one."""
+        """Return the last job of a channel; None where it never had one."""
         row = self._table.get(*job_key(uid))
         return None if row is None else PropagationJob.from_row(row)
 
     def running(self) -> list[PropagationJob]:
-        """Give the jobs that run; what is listed but does not, leaves the list."""
+        """Return the jobs that run; what is listed but does not, leaves the list."""
         jobs = []
         for row in children(self._table, RUNNING):
             job = self.find(row.sk)
@@ -262,7 +262,7 @@ class PropagationJobs:
         raise _contended(uid)
 
     def step(self, job: PropagationJob, **changes: Any) -> PropagationJob | None:
-        """Change a job that is where we know it to be, and give it; None where it is not."""
+        """Change a job that is where we know it to be, and return it; None where it is not."""
         for _ in optimistic():
             found = self._find_at(job)
             if found is None:
@@ -276,7 +276,7 @@ class PropagationJobs:
         raise _contended(job.uid)
 
     def end(self, job: PropagationJob, state: JobState, reason: str = "") -> bool:
-        """End a job that is where we know it to be, with its channel's state; tell whether it was.
+        """End a job at its known position, with its channel's state; return whether it was there.
 
         One whose channel is gone, or whose state was changed by hand, fails without it.
         """

@@ -18,12 +18,12 @@ _KINDS = ("todo", "done", "note", "try")
 
 
 def layer_name(resolution: int, *, neariso: bool) -> str:
-    """Give the name in keys and messages of a level or its near-isotropic variant."""
+    """Return the name in keys and messages of a level or its near-isotropic variant."""
     return f"{resolution:02x}{'n' if neariso else 'p'}"
 
 
 def node_of(call: TaskMessage) -> PyramidNode:
-    """Give the root that a message names."""
+    """Return the root that a message names."""
     return PyramidNode(int(call.layer[:2], 16), call.time_point, call.code, call.layer[2:] == "n")
 
 
@@ -40,7 +40,7 @@ class TaskLedger:
         self._table = table
 
     def add(self, job: PropagationJob, plan: str, roots: Iterable[PyramidNode]) -> int:
-        """Enter what a plan has to build, and give how many that are."""
+        """Enter what a plan has to build, and return how many that are."""
         groups: dict[tuple[str, int], set[int]] = defaultdict(set)
         for node in roots:
             layer = layer_name(node.resolution, neariso=node.neariso)
@@ -54,14 +54,14 @@ class TaskLedger:
         return sum(map(len, groups.values()))
 
     def is_done(self, job: PropagationJob, call: TaskMessage) -> bool:
-        """Tell whether a task was done before."""
+        """Return whether a task was done before."""
         ((bucket, members),) = by_bucket([call.code]).items()
         sk = _prefix("done", job.run, call.plan) + _tail(call.layer, call.time_point, bucket)
         row = self._table.get(partition(job.uid), sk)
         return row is not None and members <= row.members
 
     def finish(self, job: PropagationJob, call: TaskMessage) -> bool:
-        """Enter a task as done, and tell whether that was the last one of its bucket."""
+        """Enter a task as done, and return whether that was the last one of its bucket."""
         ((bucket, members),) = by_bucket([call.code]).items()
         pk, tail = partition(job.uid), _tail(call.layer, call.time_point, bucket)
         todo, done = (_prefix(kind, job.run, call.plan) + tail for kind in ("todo", "done"))
@@ -70,7 +70,7 @@ class TaskLedger:
         return (pk, todo) in found and found[pk, todo].members <= found[pk, done].members
 
     def count_try(self, job: PropagationJob, call: TaskMessage) -> int:
-        """Count that a step of a job, or a task of it, is tried again, and give how often it was.
+        """Count that a step of a job, or a task of it, is tried again, and return how often it was.
 
         A job that goes on after it was cancelled or had failed counts anew.
         """
@@ -80,7 +80,7 @@ class TaskLedger:
         return self._table.increment(partition(job.uid), sk, "tries")
 
     def is_complete(self, job: PropagationJob, beside: TaskMessage | None = None) -> bool:
-        """Tell whether all of a job's plan is done.
+        """Return whether all of a job's plan is done.
 
         With ``beside`` the look begins there: tasks come in about the order of their keys, so what
         is open is found soon.
@@ -94,7 +94,7 @@ class TaskLedger:
         return not start or not any(self._open(job))
 
     def missing(self, job: PropagationJob, most: int | None = None) -> list[TaskMessage]:
-        """Give tasks of a job's plan that are not done, at most so many."""
+        """Return tasks of a job's plan that are not done, at most so many."""
         calls: list[TaskMessage] = []
         for row, members in self._open(job):
             layer, time_point, bucket = row.sk.split("#")[3:]
@@ -105,7 +105,7 @@ class TaskLedger:
         return calls
 
     def count_done(self, job: PropagationJob) -> int:
-        """Give how many tasks of a job's plan are done."""
+        """Return how many tasks of a job's plan are done."""
         if not job.plan:
             return 0
         pages = rows_from(self._table, partition(job.uid), _prefix("done", job.run, job.plan))

@@ -99,12 +99,12 @@ class PropagationMarks:
     # for the runs
 
     def count(self, uid: str) -> int:
-        """Give how many supercuboids are marked."""
+        """Return how many supercuboids are marked."""
         pages = rows_from(self._table, partition(uid), _MARK)
         return sum(len(row.members) for page in pages for row in page)
 
     def exist(self, uid: str) -> bool:
-        """Tell whether anything is marked."""
+        """Return whether anything is marked."""
         return any(rows_from(self._table, partition(uid), _MARK))
 
     def note(self, uid: str, run: int, notes: str) -> None:

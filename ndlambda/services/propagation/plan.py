@@ -65,7 +65,7 @@ class Planner:
         return Ancestry(self.dataset.pyramid, self.channel.cuboids_per_axis)
 
     def bands(self, *, full: bool) -> tuple[Band, ...]:
-        """Give the bands of a round, in order; none where the dataset has no coarser levels."""
+        """Return the bands of a round, in order; none where the dataset has no coarser levels."""
         base, levels = self.channel.resolution, self.dataset.scalinglevels
         neariso = {
             level.resolution: Layer(level.resolution, neariso=True)
@@ -85,7 +85,7 @@ class Planner:
         return (*bands, tuple(neariso.values())) if neariso else tuple(bands)
 
     def _band_depth(self, base: int) -> int:
-        """Give the most levels that leave tasks enough; if none does, there is little to do."""
+        """Return the most levels that leave tasks enough; if none does, there is little to do."""
         deepest = self.ancestry.band_depth(base, self.depth, MOST_LEAVES)
         for depth in range(deepest, 0, -1):
             level = self.dataset.pyramid.level(base + depth)
@@ -95,7 +95,7 @@ class Planner:
         return deepest
 
     def weights(self, *, full: bool) -> list[float]:
-        """Give how much there is to read for each band, against the whole of the first level."""
+        """Return how much there is to read for each band, against the whole of the first level."""
         sizes = {level.resolution: level.box.voxels for level in self.dataset.pyramid.all_levels()}
         base = sizes[self.channel.resolution]
         return [

@@ -32,22 +32,22 @@ _ROWS_A_PAGE = 100
 
 
 def job_key(uid: str) -> Key:
-    """Give the keys of a channel's job."""
+    """Return the keys of a channel's job."""
     return JOBS, uid
 
 
 def partition(uid: str) -> str:
-    """Give the partition of a channel's marks, notes and tasks."""
+    """Return the partition of a channel's marks, notes and tasks."""
     return f"propagation#{uid}"
 
 
 def mark_tail(resolution: int, time_point: int, bucket: int) -> str:
-    """Give what the keys of a mark and of the notes of it end with."""
+    """Return what the keys of a mark and of the notes of it end with."""
     return f"{resolution:02x}#{time_point:08x}#{bucket:014x}"
 
 
 def by_bucket(codes: Iterable[int]) -> dict[int, set[int]]:
-    """Give the members of each bucket that Morton codes of supercuboids lie in."""
+    """Return the members of each bucket that Morton codes of supercuboids lie in."""
     found: dict[int, set[int]] = defaultdict(set)
     for code in codes:
         found[code >> _BITS].add(code & _LOW)
@@ -55,7 +55,7 @@ def by_bucket(codes: Iterable[int]) -> dict[int, set[int]]:
 
 
 def codes_of(bucket: int, members: Iterable[int]) -> list[int]:
-    """Give the Morton codes of members of a bucket, ascending."""
+    """Return the Morton codes of members of a bucket, ascending."""
     return [bucket << _BITS | member for member in sorted(members)]
 
 
@@ -65,7 +65,7 @@ def rows_from(table: Table, pk: str, prefix: str, first: str = "") -> Iterator[S
 
 
 def delete_if(table: Table, row: Row) -> bool:
-    """Delete a row if it has not changed, and tell whether it had not."""
+    """Delete a row if it has not changed, and return whether it had not."""
     try:
         table.delete(row.pk, row.sk, expect=row.version)
     except PreconditionFailedError:

@@ -148,7 +148,7 @@ class PropagationService:
         raise InvalidStateError(f"Channel {channel.name!r} is not being propagated.")
 
     def status(self, dataset: Dataset, channel: Channel) -> Status:
-        """Give how far a channel is; looks after its job on the way."""
+        """Return how far a channel is; looks after its job on the way."""
         job, stale = self._jobs.find(channel.uid), self._marks.count(channel.uid)
         if job is None:
             return Status(channel.propagate, NEVER, stale)
@@ -183,7 +183,7 @@ class PropagationService:
             self._nudge(job)
 
     def resend_pending(self) -> int:
-        """Call workers again to jobs that make no progress, and give how many.
+        """Call workers again to jobs that make no progress, and return how many.
 
         To be done every minute or so: messages may be lost, and a process may end between storing
         a step and calling for the next one.
@@ -238,7 +238,7 @@ class PropagationService:
         )
 
     def _nudge(self, job: PropagationJob) -> bool:
-        """Call workers to a job that makes no progress; tell whether that was so."""
+        """Call workers to a job that makes no progress; return whether that was so."""
         now = self._options.clock()
         if now - job.called_at < self._options.overdue_s:
             return False

@@ -73,7 +73,7 @@ class Status:
 
 
 def status_of(job: PropagationJob, bands: Sequence[Band], done: int) -> tuple[BandStatus, ...]:
-    """Give the status of each band of a job's round; ``done`` tasks of the present one are."""
+    """Return the status of each band of a job's round; ``done`` tasks of the present one are."""
     return tuple(_band_status(job, number, band, done) for number, band in enumerate(bands))
 
 
@@ -107,7 +107,7 @@ class Pace:
 def pace_of(
     job: PropagationJob, bands: Sequence[BandStatus], weights: Sequence[float], now: float
 ) -> Pace:
-    """Give how fast a job's round goes.
+    """Return how fast a job's round goes.
 
     Later bands are guessed to take as long as their share of the voxels to be read.
     """

@@ -79,7 +79,7 @@ class PropagationTables:
     def send_missing(
         self, job: PropagationJob, most: int | None = None, *, again: bool = False
     ) -> int:
-        """Call workers to tasks that are not done, and give how many."""
+        """Call workers to tasks that are not done, and return how many."""
         calls = self.ledger.missing(job, most)
         self.jobs.send([replace(call, again=again) for call in calls])
         return len(calls)

@@ -63,45 +63,45 @@ class KeyRange:
 
 
 def partitions(uid: str) -> list[str]:
-    """Give all partitions that rows of a channel can be in."""
+    """Return all partitions that rows of a channel can be in."""
     return [f"ramon#{uid}#{name}#{shard:x}" for name in _PARTITIONS for shard in range(SHARDS)]
 
 
 def shards(uid: str, index: str, shard: int | None = None) -> list[str]:
-    """Give the partitions of one index of a channel, or the one that is meant."""
+    """Return the partitions of one index of a channel, or the one that is meant."""
     return [
         f"ramon#{uid}#{index}#{each:x}" for each in (range(SHARDS) if shard is None else [shard])
     ]
 
 
 def object_key(uid: str, annotation_id: int) -> Key:
-    """Give the key of an object's row."""
+    """Return the key of an object's row."""
     return _partition(uid, "object", annotation_id), f"{annotation_id:0{_ID_DIGITS}d}"
 
 
 def referring_span(annotation_id: int, key: str = "") -> KeyRange:
-    """Give the rows of all objects that name one (in a field)."""
+    """Return the rows of all objects that name one (in a field)."""
     start = f"{_whole(annotation_id)}#" + (f"{key}#" if key else "")
     return KeyRange("refer", start, start + _BEHIND_IDS, annotation_id % SHARDS)
 
 
 def referring_key_of(row: Row) -> str:
-    """Give the key of the field in which an object names another."""
+    """Return the key of the field in which an object names another."""
     return row.sk.split("#")[1]
 
 
 def id_of(row: Row) -> int:
-    """Give the id that a row of any of these partitions ends with."""
+    """Return the id that a row of any of these partitions ends with."""
     return int(row.sk[-_ID_DIGITS:])
 
 
 def key_of(row: Row) -> str:
-    """Give the key that a row of pairs is about."""
+    """Return the key that a row of pairs is about."""
     return str(row.doc.get("key") or unquote(row.sk.partition("#")[0]))
 
 
 def index_rows(uid: str, ramon: Annotation) -> list[Row]:
-    """Give the rows under which an object is found; none doubly."""
+    """Return the rows under which an object is found; none doubly."""
     found: dict[Key, Row] = {}
     for key, other in _references(ramon):
         sk = f"{referring_span(other, key).first}{ramon.id:0{_ID_DIGITS}d}"
@@ -119,7 +119,7 @@ def index_rows(uid: str, ramon: Annotation) -> list[Row]:
 
 
 def spans_of(predicate: Predicate) -> Sequence[KeyRange]:
-    """Give the parts of the index that hold every object for which a predicate holds."""
+    """Return the parts of the index that hold every object for which a predicate holds."""
     key, value, kind = predicate.key, predicate.value, predicate.kind
     known = fields_by_key().get(key)
     if known is None and key != TYPE_KEY:
@@ -191,12 +191,12 @@ def _encoded(kind: Kind, value: Any) -> str:
 
 
 def _whole(value: int) -> str:
-    """Give an integer from -2**63 to 2**64 - 1 as 20 digits, in its order."""
+    """Return an integer from -2**63 to 2**64 - 1 as 20 digits, in its order."""
     return f"{value + 2**63:020d}"
 
 
 def _real(value: float) -> str:
-    """Give a finite real as 16 hexadecimal digits, in its order."""
+    """Return a finite real as 16 hexadecimal digits, in its order."""
     # Negative zero equals zero. A sign bit turned, and all bits of negative numbers turned,
     # the bits of IEEE 754 compare like the numbers.
     bits = int.from_bytes(struct.pack(">d", value + 0.0), "big")

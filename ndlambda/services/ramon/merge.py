@@ -97,7 +97,7 @@ class RamonMerge:
         self.complete(channel, losers)
 
     def descent(self, channel: Channel, loser: int) -> tuple[list[int], int | None]:
-        """Give what has become of an object that went into another.
+        """Return what has become of an object that went into another.
 
         Returns
         -------

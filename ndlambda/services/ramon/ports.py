@@ -10,7 +10,7 @@ class VoxelEraser(Protocol):
     """Takes objects out of the voxels."""
 
     def begin_action(self, channel: Channel, annotation_id: int) -> Action:
-        """Give what stores the job of erasing an object, for the transaction that deletes it.
+        """Return what stores the job of erasing an object, for the transaction that deletes it.
 
         Whoever dies behind that has left a job, to which a worker is called before long; when it
         is done it calls ``Ramon.finish_deletion``.
@@ -25,5 +25,5 @@ class VoxelEraser(Protocol):
         ...
 
     def end_action(self, channel: Channel, annotation_id: int) -> Action:
-        """Give what ends the job, if any, for the transaction that notes that it is done."""
+        """Return what ends the job, if any, for the transaction that notes that it is done."""
         ...

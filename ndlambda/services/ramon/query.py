@@ -43,7 +43,7 @@ class ObjectFinder:
     def find(
         self, uid: str, query: ObjectQuery, within: AbstractSet[int] | None = None
     ) -> list[int]:
-        """Give the ids of the objects for which all predicates hold, ascending, each once.
+        """Return the ids of the objects for which all predicates hold, ascending, each once.
 
         Parameters
         ----------
@@ -75,7 +75,7 @@ class ObjectFinder:
     def top_keys(
         self, uid: str, count: int, ramon_type: RamonType | None = None
     ) -> list[tuple[str, int]]:
-        """Give the most frequent keys of key-value pairs and how many objects have them.
+        """Return the most frequent keys of key-value pairs and how many objects have them.
 
         Parameters
         ----------
@@ -100,7 +100,7 @@ class ObjectFinder:
         return sorted(total.items(), key=lambda item: (-item[1], item[0]))[:count]
 
     def referring(self, uid: str, ids: Sequence[int]) -> dict[int, dict[str, list[int]]]:
-        """Give which objects name others, by those others' ids and the key that they do it under.
+        """Return which objects name others, by those others' ids and the key that they do it under.
 
         Ids are ascending, each once; a key under which nobody names an object is not there.
         """

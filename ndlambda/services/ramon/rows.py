@@ -72,7 +72,7 @@ State: TypeAlias = Annotation | Tombstone | Claim | None
 
 
 def state_of(row: Row | None) -> State:
-    """Give what a row says that its id stands for now."""
+    """Return what a row says that its id stands for now."""
     return None if row is None else _state(keys.id_of(row), row.doc["now"])
 
 
@@ -83,16 +83,16 @@ class ObjectRows:
         self._table = table
 
     def find(self, uid: str, annotation_id: int) -> Row | None:
-        """Give an object's row as it is."""
+        """Return an object's row as it is."""
         return self._table.get(*keys.object_key(uid, annotation_id))
 
     def find_many(self, uid: str, ids: Sequence[int]) -> dict[int, State]:
-        """Give what ids stand for; those never stored are not in the answer."""
+        """Return what ids stand for; those never stored are not in the answer."""
         found = self._table.batch_get([keys.object_key(uid, number) for number in ids])
         return {keys.id_of(row): state_of(row) for row in found.values()}
 
     def find_all_settled(self, uid: str, ids: Sequence[int]) -> dict[int, Row]:
-        """Give objects' rows (``MAX_TRANSACTION`` at most) after completing what is under way."""
+        """Return objects' rows (``MAX_TRANSACTION`` at most) after completing what is under way."""
         found = self._table.batch_get([keys.object_key(uid, number) for number in ids])
         settled: dict[int, Row] = {}
         for row in found.values():
@@ -142,7 +142,7 @@ class ObjectRows:
         self._table.transact([Delete(row.pk, row.sk, row.version) for row in rows])
 
     def find_settled(self, uid: str, annotation_id: int) -> Row | None:
-        """Give an object's row after completing the change that is under way, if any."""
+        """Return an object's row after completing the change that is under way, if any."""
         row = self.find(uid, annotation_id)
         while row is not None and _is_under_way(row):
             # Where it fails, somebody else completes it, too, and is ahead.
@@ -262,7 +262,7 @@ def _unchanged(row: Row | None) -> Expectation:
 
 
 def _difference(uid: str, old: State, new: State) -> tuple[list[Row], list[Row]]:
-    """Give the index rows to add and to remove."""
+    """Return the index rows to add and to remove."""
     before, after = ({(row.pk, row.sk): row for row in _index(uid, state)} for state in (old, new))
     # Put anew where the row's contents differ, too.
     added = [row for key, row in after.items() if before.get(key) != row]

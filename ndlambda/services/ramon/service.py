@@ -99,7 +99,7 @@ class Ramon:
             raise AlreadyExistsError("An id that should be new is used already.") from error
 
     def get(self, channel: Channel, annotation_id: int) -> StoredRamon:
-        """Give an object.
+        """Return an object.
 
         Raises
         ------
@@ -110,7 +110,7 @@ class Ramon:
         return StoredRamon(*_living(row, annotation_id))
 
     def get_many(self, channel: Channel, ids: Sequence[int]) -> list[Annotation]:
-        """Give objects in the order of their ids; one that is not there fails all, as in ndstore.
+        """Return objects in the order of their ids; one that is not there fails all, as in ndstore.
 
         Raises
         ------
@@ -153,7 +153,7 @@ class Ramon:
         self._change(channel, ramon.id, lambda _: ramon, if_version)
 
     def set_field(self, channel: Channel, annotation_id: int, name: str, word: str) -> Annotation:
-        """Set a field, or a key-value pair, to what a word spells, and give the object.
+        """Set a field, or a key-value pair, to what a word spells, and return the object.
 
         Of concurrent calls none is lost.
 
@@ -169,7 +169,7 @@ class Ramon:
         return self._change(channel, annotation_id, lambda old: with_field(old, name, word))
 
     def get_field(self, channel: Channel, annotation_id: int, name: str) -> str:
-        """Give the text of a field, a derived list or a key-value pair.
+        """Return the text of a field, a derived list or a key-value pair.
 
         Raises
         ------
@@ -184,7 +184,7 @@ class Ramon:
     # finding
 
     def derived(self, channel: Channel, ramon: Annotation, name: str) -> list[int]:
-        """Give a list that is not stored: the ids of the objects that refer to one, ascending.
+        """Return a list that is not stored: the ids of the objects that refer to one, ascending.
 
         Raises
         ------
@@ -198,7 +198,7 @@ class Ramon:
     def derived_lists(
         self, channel: Channel, ramons: Sequence[Annotation]
     ) -> list[dict[str, list[int]]]:
-        """Give all such lists of some objects by name, in the order of the objects."""
+        """Return all such lists of some objects by name, in the order of the objects."""
         kept = [ramon.id for ramon in ramons if ramon.ramon_type in DERIVED]
         referring = self._finder.referring(_uid(channel), kept)
         found: list[dict[str, list[int]]] = []
@@ -215,7 +215,7 @@ class Ramon:
     def query(
         self, channel: Channel, query: ObjectQuery, within: AbstractSet[int] | None = None
     ) -> list[int]:
-        """Give the ids of objects for which all predicates hold, ascending.
+        """Return the ids of objects for which all predicates hold, ascending.
 
         Parameters
         ----------
@@ -235,7 +235,7 @@ class Ramon:
     def top_keys(
         self, channel: Channel, count: int = 10, ramon_type: RamonType | None = None
     ) -> list[tuple[str, int]]:
-        """Give the most frequent keys of key-value pairs and their counts, most frequent first."""
+        """Return the most frequent keys of key-value pairs with counts, most frequent first."""
         return self._finder.top_keys(_uid(channel), count, ramon_type)
 
     # deleting

@@ -41,7 +41,7 @@ class ByteBudget:
 
     @contextmanager
     def hold_growing(self) -> Iterator[Callable[[int], None]]:
-        """Give what takes more bytes, for work whose size shows on its way; they go with its end.
+        """Return what takes more bytes, for work whose size shows on its way; they go with its end.
 
         Two such pieces of work may wait for one another, but not longer than their patience. Taking
         raises as ``hold`` does.

@@ -24,7 +24,7 @@ class TimedCache(Generic[K, V]):
         self._generation = 0
 
     def get(self, key: K, load: Callable[[], V], *, fresh: bool = False) -> V:
-        """Give the remembered value, or load and remember it. What ``load`` raises passes.
+        """Return the remembered value, or load and remember it. What ``load`` raises passes.
 
         With ``fresh`` it is loaded in any case.
         """

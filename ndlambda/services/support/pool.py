@@ -14,7 +14,7 @@ _Result = TypeVar("_Result")
 
 
 def run_all(executor: Executor, tasks: Iterable[Callable[[], _Result]]) -> list[_Result]:
-    """Do tasks and give their results in order; one that is alone is done by the caller itself.
+    """Do tasks and return their results in order; one that is alone is done by the caller itself.
 
     The first error is raised as soon as it is met; by then no task runs any more, and those not
     begun never will. Not to be called from a thread of the pool: it could wait for itself.

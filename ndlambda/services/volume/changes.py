@@ -16,7 +16,7 @@ from ndlambda.voxels.paste import paste
 def plan_paste(
     existing: memoryview | None, layout: CuboidLayout, cell: Cell, values: NDArray[Any]
 ) -> Mapping[int, NDArray[Any]]:
-    """Give the cuboids of a supercuboid that change when values are pasted over its part.
+    """Return the cuboids of a supercuboid that change when values are pasted over its part.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def plan_paste(
 def plan_clear(
     existing: memoryview, layout: CuboidLayout, cell: Cell, where: NDArray[np.bool_]
 ) -> Mapping[int, NDArray[Any]]:
-    """Give the cuboids of a supercuboid that change when voxels of its part are set to zero.
+    """Return the cuboids of a supercuboid that change when voxels of its part are set to zero.
 
     Parameters
     ----------

@@ -142,5 +142,5 @@ class FrameReader:
 
 
 def _index(read: StoredObject, layout: CuboidLayout) -> shard.ShardIndex:
-    """Give the index at the end of what was read, which is all of an object or its tail."""
+    """Return the index at the end of what was read, which is all of an object or its tail."""
     return shard.read_index(read.data[-layout.index_bytes :], layout, read.size)

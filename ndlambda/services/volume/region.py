@@ -75,12 +75,12 @@ class Region:
 
 
 def layout_of(channel: Channel, level: Level) -> CuboidLayout:
-    """Give how a channel's voxels of one level are laid out in supercuboids."""
+    """Return how a channel's voxels of one level are laid out in supercuboids."""
     return CuboidLayout(channel.dtype, level.cuboid_xyz, channel.cuboids_per_axis, channel.codec)
 
 
 def object_prefix(channel: Channel, region: Region, time_point: int) -> str:
-    """Give what the keys of all supercuboids of one level at one time point start with."""
+    """Return what the keys of all supercuboids of one level at one time point start with."""
     variant = "n" if region.neariso else ""
     return (
         f"{channel.project}/{channel.name}/{channel.uid}/{region.level.resolution}{variant}"
@@ -89,5 +89,5 @@ def object_prefix(channel: Channel, region: Region, time_point: int) -> str:
 
 
 def object_key(channel: Channel, region: Region, time_point: int, code: int) -> str:
-    """Give the key of one supercuboid (design: ``project/channel/uid/resolution/time/morton``)."""
+    """Return the key of a supercuboid: ``project/channel/uid/resolution/time/morton``."""
     return f"{object_prefix(channel, region, time_point)}{code:016x}"

@@ -178,7 +178,7 @@ class VolumeService:
     def _read_object(
         self, key: str, layout: CuboidLayout, cell: Cell, target: NDArray[Any]
     ) -> Sequence[_Task] | None:
-        """Get a cell's part and give what fills target with it; None where there is no object.
+        """Get a cell's part and return what fills target with it; None where there is no object.
 
         There is a task for each cuboid: a box of few supercuboids would leave threads idle
         otherwise.

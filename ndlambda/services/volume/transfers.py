@@ -70,7 +70,7 @@ class Uploads:
         self._new_id = new_id
 
     def announce(self, owner_id: int, channel: Channel, media_type: str, size_bytes: int) -> Upload:
-        """Give a new upload, of which nothing is there yet.
+        """Return a new upload, of which nothing is there yet.
 
         Raises
         ------
@@ -95,13 +95,13 @@ class Uploads:
         return upload
 
     def address(self, upload: Upload) -> str | None:
-        """Give the URL to which the body is put, with its exact length; None: there is none."""
+        """Return the URL to which the body is put, with its exact length; None: there is none."""
         return self._objects.presign(
             "put", _object_key(upload.id), ADDRESS_EXPIRES_S, upload.size_bytes
         )
 
     def find(self, upload_id: str, owner_id: int, channel: Channel) -> Upload:
-        """Give an upload of this user and for this channel.
+        """Return an upload of this user and for this channel.
 
         Raises
         ------
@@ -128,7 +128,7 @@ class Uploads:
         self._objects.put(_object_key(upload.id), body, Overwrite())
 
     def read(self, upload: Upload) -> memoryview:
-        """Give the body, read-only; on files it is mapped.
+        """Return the body, read-only; on files it is mapped.
 
         Raises
         ------

@@ -107,7 +107,7 @@ class DynamoRequests:
         changes: Sequence[Change] | None = None,
         condition: Condition | None = None,
     ) -> dict[str, Any]:
-        """Give the arguments of a write of one item, alone or in a transaction."""
+        """Return the arguments of a write of one item, alone or in a transaction."""
         items.check_key(pk, sk)
         arguments: dict[str, Any] = self._connection.get_operation_kwargs(
             self._name,
@@ -141,7 +141,7 @@ class DynamoRequests:
                 self._bury(item["pk"]["S"], item["sk"]["S"], now_s)
 
     def run_together(self, tasks: Sequence[Callable[[], _Result]]) -> list[_Result]:
-        """Do tasks of one request each, many at a time, and give their results in order.
+        """Do tasks of one request each, many at a time, and return their results in order.
 
         The first error is raised; by then no task runs any more, and those not begun never will.
         """

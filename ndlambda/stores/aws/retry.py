@@ -37,7 +37,7 @@ class StoreRetryPolicy:
     random: Callable[[], float] = draw
 
     def run(self, operation: str, request: Callable[[], T]) -> T:
-        """Give what the request gives, repeating it while that can help.
+        """Return what the request gives, repeating it while that can help.
 
         Raises
         ------

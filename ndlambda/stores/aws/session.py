@@ -171,7 +171,7 @@ def make_s3_store(config: AwsConfig, bucket: str) -> "S3Store":
 
 
 def _credential_provider(config: AwsConfig) -> Any:
-    """Give what obstore asks for keys; None leaves them to its own reading of the environment.
+    """Return what obstore asks for keys; None leaves them to its own reading of the environment.
 
     obstore mixes keys that are passed with a session token of the environment, so even fixed
     keys are given by a function. It does not read profiles; boto3 does.

@@ -59,7 +59,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Give a connection that sees one snapshot of the file.
+        """Return a connection that sees one snapshot of the file.
 
         Raises
         ------
@@ -75,7 +75,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """Give a connection that holds the write lock; commit at the end, roll back on an error.
+        """Return a connection that holds the write lock; commit at the end, roll back on an error.
 
         Raises
         ------

@@ -134,7 +134,7 @@ class SqliteTable:
         return Page(rows, encode_cursor(rows[-1].sk + "\0") if len(found) > size else None)
 
     def put(self, row: Row, expect: Expectation = "any") -> int:
-        """Write doc, members and expires and give the new version.
+        """Write doc, members and expires and return the new version.
 
         Raises
         ------
@@ -210,7 +210,7 @@ class SqliteTable:
             return value
 
     def raise_counter(self, pk: str, sk: str, field: str, at_least: int) -> int:
-        """Set one of the row's counters to a value if it is smaller, and give what it then is."""
+        """Set one of the row's counters to a value if it is smaller, and return what it then is."""
         with self._writing() as connection:
             row = self._read(connection, pk, sk) or Row(pk, sk)
             value = row.counters.get(field)
@@ -268,7 +268,7 @@ class SqliteTable:
 
     @contextmanager
     def _writing(self, rows: int = 1) -> Iterator[sqlite3.Connection]:
-        """Give a connection that holds the write lock; more expired rows go than are written."""
+        """Return a connection that holds the write lock; more expired rows go than are written."""
         with self._database.writing() as connection:
             connection.execute(_DELETE_EXPIRED, (int(self._clock()), _EXPIRED_PER_WRITE * rows))
             yield connection

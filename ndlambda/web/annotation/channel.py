@@ -20,7 +20,7 @@ class Opened:
 def open_annotations(
     context: Context, token: str, channel: str | None, *, write: bool = False
 ) -> Opened:
-    """Give the annotation channel that a path names, if the caller may read (or write) it.
+    """Return the annotation channel that a path names, if the caller may read (or write) it.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ def open_labels(
     write: bool = False,
     prefixes: Collection[str] = (),
 ) -> Opened:
-    """Give the channel that a path names, after all that can be refused without the body.
+    """Return the channel that a path names, after all that can be refused without the body.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def open_labels(
 
 
 def read_region(context: Context, opened: Opened) -> Region:
-    """Give the box that the query names, zero-based; axes left out are whole.
+    """Return the box that the query names, zero-based; axes left out are whole.
 
     Raises
     ------
@@ -67,12 +67,12 @@ def read_region(context: Context, opened: Opened) -> Region:
 
 
 def find_region(context: Context, opened: Opened) -> Region | None:
-    """Give the box that the query names, None where it has no range of one."""
+    """Return the box that the query names, None where it has no range of one."""
     return None if _RANGES.isdisjoint(context.request.args) else read_region(context, opened)
 
 
 def read_id(word: str) -> int:
-    """Give the id that a word of a path spells.
+    """Return the id that a word of a path spells.
 
     Raises
     ------

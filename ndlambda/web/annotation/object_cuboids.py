@@ -16,7 +16,7 @@ from ndlambda.web.routing import Context
 def cuboid_codes(
     context: Context, opened: Opened, ramon: Annotation, level: Level
 ) -> NDArray[np.uint64]:
-    """Give the Morton codes of cuboids of a level that may hold an object, ascending.
+    """Return the Morton codes of cuboids of a level that may hold an object, ascending.
 
     Those that do are among them, as far as they are stored; those of a neuron are those of its
     segments.
@@ -26,7 +26,7 @@ def cuboid_codes(
 
 
 def loose_box(context: Context, opened: Opened, ramon: Annotation, level: Level) -> Box | None:
-    """Give a box in dataset coordinates that holds all voxels of an object that a level shows.
+    """Return a box in dataset coordinates that holds all voxels of an object that a level shows.
 
     It may be too large, and be there for an object that has no voxels any more; None: it has none.
     """

@@ -26,7 +26,7 @@ _JSON_FORMS: Final = {"flat": "json", "old": "json-old"}
 
 
 def json_format(context: Context) -> RamonFormat:
-    """Give the form of JSON that the query asks for; flat if it asks for none.
+    """Return the form of JSON that the query asks for; flat if it asks for none.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def check_length(context: Context, limit_bytes: int) -> None:
 
 
 def open_objects(context: Context, channel: Channel) -> RequestBody:
-    """Give a body of objects with their voxels, refused if it is too long.
+    """Return a body of objects with their voxels, refused if it is too long.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def open_objects(context: Context, channel: Channel) -> RequestBody:
 
 
 def _most_bytes(context: Context) -> int:
-    """Give what the arrays of one body may need."""
+    """Return what the arrays of one body may need."""
     return min(RamonLimits().array_bytes, context.runtime.settings.memory_bytes // _SHARE)
 
 
@@ -117,7 +117,7 @@ def read_objects(intake: RequestBody, body_format: RamonFormat, held: ExitStack)
 def _decoded(
     body_format: RamonFormat, body: memoryview, array_bytes: int
 ) -> list[RamonItem] | None:
-    """Give the objects of a body, None where its arrays may need more memory than is held."""
+    """Return the objects of a body, None where its arrays may need more memory than is held."""
     assert body_format.decode is not None
     try:
         return body_format.decode(body, RamonLimits(array_bytes=array_bytes))

@@ -34,7 +34,7 @@ _STATUS = {
 
 
 def find_job(context: Context, job_id: str) -> Job:
-    """Give a job of the caller's, or any to a superuser.
+    """Return a job of the caller's, or any to a superuser.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def find_job(context: Context, job_id: str) -> Job:
 
 
 def open_project(context: Context, config: JobConfig) -> ProjectView:
-    """Give the project that a configuration names, if the caller may write to it.
+    """Return the project that a configuration names, if the caller may write to it.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def open_project(context: Context, config: JobConfig) -> ProjectView:
 
 
 def repeatable_id(context: Context, owner_id: int) -> str:
-    """Give the id of the job that the header ``Idempotency-Key`` makes, empty without one.
+    """Return the id of the job that the header ``Idempotency-Key`` makes, empty without one.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def repeatable_id(context: Context, owner_id: int) -> str:
 
 
 def job_fields(job: Job, target: Target | None) -> dict[str, Any]:
-    """Give what a job is; where its channel was deleted, without what only that knows."""
+    """Return what a job is; where its channel was deleted, without what only that knows."""
     fields: dict[str, Any] = {
         "id": job.id,
         "state": job.state.value,
@@ -121,13 +121,13 @@ def job_fields(job: Job, target: Target | None) -> dict[str, Any]:
 
 
 def extent_of(target: Target, job: Job) -> tuple[list[int], list[int]]:
-    """Give start and stop (x, y, z, t) of a job in dataset coordinates."""
+    """Return start and stop (x, y, z, t) of a job in dataset coordinates."""
     box = job.box.shifted(target.level.offset_xyz)
     return [*box.start_xyz, job.times[0]], [*box.stop_xyz, job.times[1]]
 
 
 def progress_fields(job: Job, progress: Progress) -> dict[str, Any]:
-    """Give how far a job is."""
+    """Return how far a job is."""
     first = progress.first_missing
     named = "slice" if job.mode is Mode.SLICES else "chunk"
     return {
@@ -144,7 +144,7 @@ def progress_fields(job: Job, progress: Progress) -> dict[str, Any]:
 
 
 def legacy_fields(job: Job, target: Target | None) -> dict[str, Any]:
-    """Give the fields that jobs have in ndstore and ours do not (its contract, section 16).
+    """Return the fields that jobs have in ndstore and ours do not (its contract, section 16).
 
     There are no queues to be read by clients, so that their names are empty.
     """
@@ -167,7 +167,7 @@ def legacy_fields(job: Job, target: Target | None) -> dict[str, Any]:
 
 
 def find_target(context: Context, job: Job) -> Target | None:
-    """Give where a job writes, None where its channel was deleted."""
+    """Return where a job writes, None where its channel was deleted."""
     try:
         return context.runtime.ingest.target(job)
     except InvalidStateError:
@@ -175,7 +175,7 @@ def find_target(context: Context, job: Job) -> Target | None:
 
 
 def chunk_fields(chunk: Chunk, target: Target) -> dict[str, Any]:
-    """Give where a chunk lies, in dataset coordinates."""
+    """Return where a chunk lies, in dataset coordinates."""
     box = chunk.box.shifted(target.level.offset_xyz)
     spans = zip("xyz", box.start_xyz, box.stop_xyz, strict=True)
     return {
@@ -186,7 +186,7 @@ def chunk_fields(chunk: Chunk, target: Target) -> dict[str, Any]:
 
 
 def runs(numbers: list[int]) -> list[list[int]]:
-    """Give ascending numbers as half-open ranges."""
+    """Return ascending numbers as half-open ranges."""
     found: list[list[int]] = []
     for number in numbers:
         if found and found[-1][1] == number:

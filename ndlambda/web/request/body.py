@@ -47,7 +47,7 @@ class RequestBody:
     media_type: str
 
     def read(self) -> memoryview:
-        """Give the body, read-only; once.
+        """Return the body, read-only; once.
 
         Raises
         ------
@@ -73,7 +73,7 @@ class RequestBody:
 def open_intake(
     context: Context, channel: Channel, limit_bytes: int, needed_bytes: int | None = None
 ) -> RequestBody:
-    """Give the body of a request, or what was uploaded ahead of it, refused if it is too long.
+    """Return the body of a request, or what was uploaded ahead of it, refused if it is too long.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def open_intake(
 
 
 def open_voxels(context: Context, channel: Channel, voxel_bytes: int) -> RequestBody:
-    """Give the body of a request whose path promises this many bytes of voxels.
+    """Return the body of a request whose path promises this many bytes of voxels.
 
     No format needs twice the voxels and a few megabytes; what declares more is not what the path
     says. Raises as ``open_intake``.

@@ -40,7 +40,7 @@ _WORDS: Final = {
 
 
 def read_query(query: MultiDict[str, str]) -> ObjectQuery:
-    """Give the question of some parameters; all of them must hold, none asks for every object.
+    """Return the question of some parameters; all of them must hold, none asks for every object.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def read_query(query: MultiDict[str, str]) -> ObjectQuery:
 
 
 def read_type(query: MultiDict[str, str]) -> RamonType | None:
-    """Give ``type=``, a word or a number, None where it is left out.
+    """Return ``type=``, a word or a number, None where it is left out.
 
     Raises
     ------

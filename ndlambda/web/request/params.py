@@ -93,12 +93,12 @@ def parse_cutout(arguments: str) -> CutoutArguments:
 
 
 def _labels_of(text: str) -> frozenset[int]:
-    """Give the labels of a list, without numbers longer than any label of 64 bits."""
+    """Return the labels of a list, without numbers longer than any label of 64 bits."""
     return frozenset(int(word) for word in text.split(",") if len(word) <= _LABEL_DIGITS)
 
 
 def region_of(dataset: Dataset, channel: Channel, arguments: CutoutArguments) -> Region:
-    """Give the region that a legacy cutout names, checked against the volume.
+    """Return the region that a legacy cutout names, checked against the volume.
 
     Near-isotropic data is another pyramid only where it differs; where its scale is 1 the plain
     level is meant (ndstore wrote it where nobody could read it back).
@@ -194,7 +194,7 @@ def parse_ids(text: str) -> list[int]:
 def region_of_corner(
     dataset: Dataset, channel: Channel, resolution: int, corner_xyz: XYZ, size_xyz: XYZ
 ) -> Region:
-    """Give the region at an absolute corner, at the channel's first time point.
+    """Return the region at an absolute corner, at the channel's first time point.
 
     Raises
     ------
@@ -207,14 +207,14 @@ def region_of_corner(
 
 
 def absolute_points(region: Region, points_xyz: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Give points (n, 3) of a region's level, columns x, y, z, in dataset coordinates."""
+    """Return points (n, 3) of a region's level, columns x, y, z, in dataset coordinates."""
     return points_xyz.astype(np.int64) + np.array(region.level.offset_xyz, np.int64)
 
 
 def region_of_query(
     dataset: Dataset, channel: Channel, query: Mapping[str, str]
 ) -> tuple[Region, bool]:
-    """Give the region that a v1 query names, and whether it names a time range.
+    """Return the region that a v1 query names, and whether it names a time range.
 
     ``resolution``, and half-open ranges ``x=a:b`` (also y, z, t) in dataset coordinates; an axis
     left out is whole, time left out is the channel's first point.

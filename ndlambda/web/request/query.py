@@ -71,7 +71,7 @@ def check_parameters(
 
 
 def read_discipline(query: Mapping[str, str]) -> Discipline | None:
-    """Give ``discipline=``, None where it is left out.
+    """Return ``discipline=``, None where it is left out.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def read_discipline(query: Mapping[str, str]) -> Discipline | None:
 
 
 def read_integer(query: Mapping[str, str], name: str, default: int | None = None) -> int:
-    """Give a parameter that is a non-negative integer.
+    """Return a parameter that is a non-negative integer.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def read_integer(query: Mapping[str, str], name: str, default: int | None = None
 
 
 def read_switch(query: Mapping[str, str], name: str) -> bool:
-    """Give a parameter that is 1 or 0; left out, it is 0.
+    """Return a parameter that is 1 or 0; left out, it is 0.
 
     Raises
     ------

@@ -19,7 +19,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{43}")  # what base64 makes of 32 bytes
 
 
 def is_result(name: str) -> bool:
-    """Tell whether ``deliver`` could have given this name to a result."""
+    """Return whether ``deliver`` could have given this name to a result."""
     return _NAME.fullmatch(name) is not None
 
 

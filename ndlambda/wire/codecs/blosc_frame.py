@@ -15,7 +15,7 @@ _NEWEST_VERSION: Final = 2
 def compress(
     data: bytes | memoryview, itemsize: int, codec: Literal["lz4", "zstd"], level: int
 ) -> bytes:
-    """Give the frame of some bytes, not shuffled.
+    """Return the frame of some bytes, not shuffled.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def compress(
 
 
 def read_size(frame: bytes | memoryview) -> int:
-    """Give the number of bytes in a frame, from a header that is free of contradictions.
+    """Return the number of bytes in a frame, from a header that is free of contradictions.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def read_size(frame: bytes | memoryview) -> int:
 
 
 def decompress(frame: bytes | memoryview, nbytes: int) -> NDArray[np.uint8]:
-    """Give the bytes of a frame whose :func:`read_size` is `nbytes`.
+    """Return the bytes of a frame whose :func:`read_size` is `nbytes`.
 
     Raises
     ------

@@ -19,7 +19,7 @@ _ALIGNED: Final = 8
 
 
 def read_heap_text(body: bytes | memoryview, offset: int) -> bytes:
-    """Give the string that the reference at an offset of a file leads to.
+    """Return the string that the reference at an offset of a file leads to.
 
     Raises
     ------

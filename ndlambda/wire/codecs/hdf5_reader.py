@@ -82,7 +82,7 @@ def open_bytes(body: bytes | memoryview) -> "Iterator[h5py.Group]":
 
 
 def find_group(parent: "h5py.Group", name: str) -> "h5py.Group | None":
-    """Give a group below another, or None where there is none of this name.
+    """Return a group below another, or None where there is none of this name.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def read_dataset(group: "h5py.Group", name: str, promise: Promise) -> NDArray[An
 
 
 def find_numbers(group: "h5py.Group", name: str) -> "tuple[np.dtype[Any], tuple[int, ...]] | None":
-    """Give dtype and shape that a dataset of numbers declares, or None where there is none.
+    """Return dtype and shape that a dataset of numbers declares, or None where there is none.
 
     Whoever finds them small enough makes them the promise of ``read_dataset``.
 
@@ -167,7 +167,7 @@ def find_numbers(group: "h5py.Group", name: str) -> "tuple[np.dtype[Any], tuple[
 
 
 def find_text(group: "h5py.Group", name: str, body: bytes | memoryview) -> str | None:
-    """Give the one text of a dataset of strings, fixed or variable, or None where there is none.
+    """Return the one text of a dataset of strings, fixed or variable, or None where there is none.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ def find_text(group: "h5py.Group", name: str, body: bytes | memoryview) -> str |
 
 
 def _only_offset(dataset: "h5py.h5d.DatasetID") -> int | None:
-    """Give where the one reference of a dataset lies in its file, or None: never written."""
+    """Return where the one reference of a dataset lies in its file, or None: never written."""
     import h5py
 
     sizes = h5py.h5i.get_file_id(dataset).get_create_plist().get_sizes()
@@ -223,7 +223,7 @@ def _only_offset(dataset: "h5py.h5d.DatasetID") -> int | None:
 
 
 def _open_stored(group: "h5py.Group", name: str) -> "h5py.h5d.DatasetID | None":
-    """Give a dataset whose bytes lie in this file, or None where there is none."""
+    """Return a dataset whose bytes lie in this file, or None where there is none."""
     import h5py
 
     if not _has_hard_link(group, name):
@@ -244,7 +244,7 @@ def _open_stored(group: "h5py.Group", name: str) -> "h5py.h5d.DatasetID | None":
 
 
 def _number_dtype(dataset: "h5py.h5d.DatasetID", name: str) -> np.dtype[Any]:
-    """Give the dtype if it is one of numpy's integers or floats, bit for bit."""
+    """Return the dtype if it is one of numpy's integers or floats, bit for bit."""
     import h5py
 
     stored = dataset.get_type()

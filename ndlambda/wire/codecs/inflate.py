@@ -17,7 +17,7 @@ _DAMAGE: Final = cast(type[Exception], isal_zlib.error)  # the stub has it as an
 
 
 def deflate(*pieces: memoryview | bytes) -> bytes:
-    """Give the zlib stream of the pieces, one after another."""
+    """Return the zlib stream of the pieces, one after another."""
     compressor = isal_zlib.compressobj(LEVEL)
     parts = [compressor.compress(piece) for piece in pieces]
     parts.append(compressor.flush())
@@ -45,7 +45,7 @@ class Inflater:
         self._position = 0
 
     def _some(self, limit: int) -> bytes:
-        """Give 1 to `limit` bytes, or none at the end of the stream."""
+        """Return 1 to `limit` bytes, or none at the end of the stream."""
         while not self._engine.eof:
             fed = self._position
             if not self._pending:
@@ -82,7 +82,7 @@ class Inflater:
             filled += len(made)
 
     def read(self, size: int) -> bytes:
-        """Give exactly `size` bytes; for headers.
+        """Return exactly `size` bytes; for headers.
 
         Raises
         ------
@@ -114,7 +114,7 @@ class Inflater:
 
 
 def inflate_exactly(body: bytes | memoryview, size: int) -> memoryview:
-    """Give the `size` bytes that a zlib stream must hold.
+    """Return the `size` bytes that a zlib stream must hold.
 
     Returns
     -------

@@ -17,13 +17,13 @@ Accept: TypeAlias = Callable[[np.dtype[Any], tuple[int, ...]], None]
 
 
 def encode_npy(array: NDArray[Any]) -> bytes:
-    """Give the file of an array, in C order."""
+    """Return the file of an array, in C order."""
     whole = np.ascontiguousarray(array)
     return write_header(whole.dtype, array.shape) + whole.tobytes()
 
 
 def decode_npy(body: bytes | memoryview, accept: Accept) -> NDArray[Any]:
-    """Give the array of a file, little-endian and C-contiguous; it may be a view of the body.
+    """Return the array of a file, little-endian and C-contiguous; it may be a view of the body.
 
     Parameters
     ----------

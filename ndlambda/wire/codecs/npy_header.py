@@ -50,7 +50,7 @@ class NpyHeader:
 
 
 def write_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
-    """Give the header of a C-ordered array, version 1.0, as numpy writes it."""
+    """Return the header of a C-ordered array, version 1.0, as numpy writes it."""
     out = BytesIO()
     npy.write_array_header_1_0(
         out, {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}

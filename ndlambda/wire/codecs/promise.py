@@ -48,7 +48,7 @@ class Promise:
     def adopt(
         self, buffer: bytes | memoryview, dtype: np.dtype[Any], *, fortran: bool = False
     ) -> NDArray[Any]:
-        """Give the block in a buffer; a view of it unless order, alignment or bytes must change.
+        """Return the block in a buffer; a view of it unless order, alignment or bytes must change.
 
         Parameters
         ----------

@@ -95,7 +95,7 @@ def _refuse(reason: str) -> MalformedBodyError:
 
 
 def _text(value: object) -> str:
-    """Give a short text; Python 2 has its texts as bytes."""
+    """Return a short text; Python 2 has its texts as bytes."""
     if isinstance(value, memoryview) and len(value) <= _SHORT:
         return bytes(value).decode("latin-1")
     if isinstance(value, str):
@@ -178,7 +178,7 @@ class _Machine:
         self.memo: dict[int, object] = {}
 
     def take(self, size: int) -> memoryview:
-        """Give the next bytes, in place."""
+        """Return the next bytes, in place."""
         piece = self.pickled[self.position : self.position + size]
         if len(piece) < size:
             raise _refuse("it is truncated")
@@ -190,7 +190,7 @@ class _Machine:
         return value
 
     def line(self) -> str:
-        """Give a short text up to the end of its line."""
+        """Return a short text up to the end of its line."""
         ahead = bytes(self.pickled[self.position : self.position + _SHORT])
         text, end, _ = ahead.partition(b"\n")
         if not end:
@@ -343,7 +343,7 @@ def _finish(made: object) -> PickledArray:
 
 
 def latin_1_of(text: memoryview) -> memoryview:
-    """Give the latin-1 bytes of UTF-8 text, read-only; beside them no more than a window is made.
+    """Return the latin-1 bytes of UTF-8 text, read-only; beside them no more than a window is made.
 
     Raises
     ------
@@ -364,7 +364,7 @@ def latin_1_of(text: memoryview) -> memoryview:
 
 
 def wrap_array(dtype: np.dtype[Any], shape: tuple[int, ...], nbytes: int) -> tuple[bytes, bytes]:
-    """Give what stands before and after the elements in the pickle of a C-ordered array.
+    """Return what stands before and after the elements in the pickle of a C-ordered array.
 
     Protocol 3 and the name ``numpy.core.multiarray``, which every numpy of Python 3 loads: numpy 1
     does not know the ``numpy._core`` that numpy 2 writes, and numpy 2 keeps the old name.

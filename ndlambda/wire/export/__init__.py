@@ -50,12 +50,12 @@ def _formats() -> dict[str, _ExportFormat]:
 
 
 def known_suffixes() -> list[str]:
-    """Give the suffixes of all formats, sorted."""
+    """Return the suffixes of all formats, sorted."""
     return sorted(_formats())
 
 
 def suffix_of(path: Path) -> str:
-    """Give the suffix that names a path's format (``.nii.gz`` as a whole).
+    """Return the suffix that names a path's format (``.nii.gz`` as a whole).
 
     Raises
     ------

@@ -31,12 +31,12 @@ __all__ = [
 
 @cache
 def formats() -> Mapping[str, RamonFormat]:
-    """Give all formats by name, read-only."""
+    """Return all formats by name, read-only."""
     return by_name("RAMON format", offered(__name__))
 
 
 def get_format(name: str) -> RamonFormat:
-    """Give a format.
+    """Return a format.
 
     Raises
     ------

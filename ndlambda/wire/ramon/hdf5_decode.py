@@ -89,7 +89,7 @@ def decode(body: bytes | memoryview, limits: RamonLimits) -> list[RamonItem]:
 
 
 def decode_region(body: bytes | memoryview) -> tuple[int, XYZ, XYZ]:
-    """Give resolution, absolute corner and size (x, y, z) of the region of a posted query.
+    """Return resolution, absolute corner and size (x, y, z) of the region of a posted query.
 
     Raises
     ------
@@ -262,7 +262,7 @@ def _read_integers(group: "h5py.Group", name: str, source: _Source) -> list[int]
 
 
 def _read_array(group: "h5py.Group", name: str, source: _Source) -> NDArray[Any] | None:
-    """Give a dataset of numbers of any shape, if there is room for it."""
+    """Return a dataset of numbers of any shape, if there is room for it."""
     found = find_numbers(group, name)
     if found is None:
         return None

@@ -33,7 +33,7 @@ DERIVED_NAMES: Final[Mapping[RamonType, Mapping[str, str]]] = {
 
 
 def encode(items: Sequence[RamonItem]) -> memoryview:
-    """Give a file with a group for each object, named by its id."""
+    """Return a file with a group for each object, named by its id."""
     import h5py
 
     out = BytesIO()
@@ -54,7 +54,7 @@ def encode(items: Sequence[RamonItem]) -> memoryview:
 
 
 def encode_ids(ids: Sequence[int]) -> memoryview:
-    """Give the file that answers a query: ANNOIDS, which is absent when there are none."""
+    """Return the file that answers a query: ANNOIDS, which is absent when there are none."""
     import h5py
 
     out = BytesIO()

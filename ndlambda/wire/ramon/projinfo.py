@@ -9,7 +9,7 @@ from ndlambda.model.catalog import Channel, Dataset, Project
 
 
 def encode_projinfo(project: Project, dataset: Dataset, channels: Sequence[Channel]) -> bytes:
-    """Give the file; groups PROJECT, DATASET and CHANNELS as ndstore wrote them."""
+    """Return the file; groups PROJECT, DATASET and CHANNELS as ndstore wrote them."""
     import h5py
 
     text = h5py.string_dtype()

@@ -24,7 +24,7 @@ from ndlambda.wire.ramon.pairs import pairs_text
 
 
 def encode_flat(items: Sequence[RamonItem]) -> bytes:
-    """Give ``{"21": {"ann_id": 21, ...}}``; a bounding box adds ``bbcorner`` and ``bbdim``."""
+    """Return ``{"21": {"ann_id": 21, ...}}``; a bounding box adds ``bbcorner`` and ``bbdim``."""
     return json.dumps({str(item.ramon.id): _flat(item) for item in items}).encode()
 
 
@@ -44,7 +44,7 @@ def decode_flat(body: bytes | memoryview, limits: RamonLimits) -> list[RamonItem
 
 
 def encode_old(items: Sequence[RamonItem]) -> bytes:
-    """Give the older form, with field names instead of keys."""
+    """Return the older form, with field names instead of keys."""
     return json.dumps({str(item.ramon.id): _old(item) for item in items}).encode()
 
 
@@ -54,7 +54,7 @@ def decode_old(body: bytes | memoryview, limits: RamonLimits) -> list[RamonItem]
 
 
 def encode_csv(items: Sequence[RamonItem]) -> bytes:
-    """Give lines ``FIELD,value``: the datasets that an object has in HDF5, arrays as text."""
+    """Return lines ``FIELD,value``: the datasets that an object has in HDF5, arrays as text."""
     out = StringIO(newline="")
     lines = csv.writer(out)
     for item in items:

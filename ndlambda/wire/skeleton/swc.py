@@ -120,7 +120,7 @@ def read_swc(body: bytes | memoryview, limits: SwcLimits | None = None) -> Swc:
 
 
 def write_swc(swc: Swc, heading: Iterable[str] = ()) -> bytes:
-    """Give the text of a file: the heading's lines, the comments, a line a node, in their order.
+    """Return the text of a file: the heading's lines, the comments, a line a node, in their order.
 
     Reals are written so that reading them gives the same ones.
     """
@@ -134,7 +134,7 @@ def write_swc(swc: Swc, heading: Iterable[str] = ()) -> bytes:
 
 
 def order_nodes(nodes: Sequence[SwcNode]) -> tuple[list[SwcNode], list[SwcNode]]:
-    """Give nodes with every one behind its parent, tree by tree, and those that form cycles.
+    """Return nodes with every one behind its parent, tree by tree, and those that form cycles.
 
     Trees, and the children of a node, come in the order given. All parents are among the nodes.
     """
@@ -207,7 +207,7 @@ def _not(what: str, word: str, column: int, place: int) -> MalformedBodyError:
 
 
 def _parents_first(nodes: dict[int, SwcNode]) -> list[SwcNode]:
-    """Give nodes in the order of the file where it has that already, else tree by tree."""
+    """Return nodes in the order of the file where it has that already, else tree by tree."""
     seen = {ROOT}
     in_order = True
     for node in nodes.values():

@@ -13,12 +13,12 @@ from ndlambda.wire.volume.contract import ChannelData, Expected
 
 
 def little_endian(array: NDArray[Any]) -> NDArray[Any]:
-    """Give the array C-contiguous and little-endian; itself where it is so already."""
+    """Return the array C-contiguous and little-endian; itself where it is so already."""
     return np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
 
 
 def view_bytes(array: NDArray[Any]) -> memoryview:
-    """Give the bytes of a C-contiguous array as they lie, sharing its memory."""
+    """Return the bytes of a C-contiguous array as they lie, sharing its memory."""
     return array.reshape(-1).view(np.uint8).data
 
 
@@ -47,7 +47,7 @@ class VolumeBlock:
 
 
 def stack(channels: Sequence[ChannelData]) -> VolumeBlock:
-    """Give channels as a block (channel, [time,] z, y, x); none is copied if contiguous.
+    """Return channels as a block (channel, [time,] z, y, x); none is copied if contiguous.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def stack(channels: Sequence[ChannelData]) -> VolumeBlock:
 
 
 def single(channels: Sequence[ChannelData]) -> VolumeBlock:
-    """Give the one channel as a block ([time,] z, y, x).
+    """Return the one channel as a block ([time,] z, y, x).
 
     Raises
     ------
@@ -88,7 +88,7 @@ def single(channels: Sequence[ChannelData]) -> VolumeBlock:
 
 
 def promised_stack(expected: Expected) -> Promise:
-    """Give what a body with a channel axis must hold.
+    """Return what a body with a channel axis must hold.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def promised_stack(expected: Expected) -> Promise:
 
 
 def promised_single(expected: Expected) -> Promise:
-    """Give what a body without a channel axis must hold.
+    """Return what a body without a channel axis must hold.
 
     Raises
     ------

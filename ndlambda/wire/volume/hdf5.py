@@ -29,7 +29,7 @@ _CHUNK_ZYX: Final = (16, 128, 128)
 
 
 def encode(channels: Sequence[ChannelData]) -> Body:
-    """Give the file; channels may differ in dtype and shape, and one named twice is there once.
+    """Return the file; channels may differ in dtype and shape, and one named twice is there once.
 
     A file of one channel has its group under the name ``default`` too, by a hard link.
     """

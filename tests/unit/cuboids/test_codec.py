@@ -31,13 +31,13 @@ CODECS = [
 
 
 def steps(shape_zyx: tuple[int, int, int], dtype: str) -> NDArray[np.generic]:
-    """Give voxels that compress like labels: (z, y, x), no two blocks alike."""
+    """Return voxels that compress like labels: (z, y, x), no two blocks alike."""
     z, y, x = np.indices(shape_zyx)
     return (1 + x // 16 + 11 * (y // 8) + 101 * z).astype(dtype)
 
 
 def noise(shape_zyx: tuple[int, int, int], dtype: str) -> NDArray[np.generic]:
-    """Give voxels that blosc stores uncompressed: (z, y, x)."""
+    """Return voxels that blosc stores uncompressed: (z, y, x)."""
     count = int(np.prod(shape_zyx)) * np.dtype(dtype).itemsize
     return np.frombuffer(random.Random(7).randbytes(count), dtype).reshape(shape_zyx)
 
@@ -66,7 +66,7 @@ def block_starts(frame: memoryview) -> tuple[int, ...]:
 
 
 def with_damaged_block(frame: memoryview, block: int) -> memoryview:
-    """Give the frame with one block made undecodable and a checksum that hides it."""
+    """Return the frame with one block made undecodable and a checksum that hides it."""
     chunk = bytearray(frame[:-4])
     start = block_starts(frame)[block]
     chunk[start + 4 : start + 12] = b"\xff" * 8

@@ -17,7 +17,7 @@ WRITE_ID = bytes(range(16))
 
 
 def block_of(own: np.ndarray, extra: dict[int, np.ndarray]) -> LabelBlock:
-    """Give the supercuboid of whole arrays (z, y, x): own labels, and masks by extra label."""
+    """Return the supercuboid of whole arrays (z, y, x): own labels, and masks by extra label."""
     cuboids = {
         slot: np.ascontiguousarray(own[cuboid_box(LAYOUT, slot).slices_zyx()])
         for slot in range(LAYOUT.slots)

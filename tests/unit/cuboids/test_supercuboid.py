@@ -8,8 +8,8 @@ from ndlambda.cuboids.layout import CuboidLayout, needed_slots
 from ndlambda.cuboids.shard import pack_index
 from ndlambda.cuboids.supercuboid import (
     MAX_GAP_BYTES,
-    ShardIndex,
     FrameSpan,
+    ShardIndex,
     decode_box,
     decode_part,
     extras,
@@ -37,7 +37,7 @@ ONE, TWO = b"1" * 16, b"2" * 16
 
 
 def cuboid(slot: int, layout: CuboidLayout = LAYOUT) -> NDArray[np.generic]:
-    """Give voxels of which no two cuboids share one: (z, y, x)."""
+    """Return voxels of which no two cuboids share one: (z, y, x)."""
     count = int(np.prod(layout.cuboid_shape_zyx))
     values = 1 + slot * count + np.arange(count)
     return values.astype(layout.dtype).reshape(layout.cuboid_shape_zyx)
@@ -269,7 +269,7 @@ def test_splice_refuses_a_damaged_header_or_index(section: bytes | None) -> None
 
 
 def never_wrong(damaged: memoryview, right: NDArray[np.generic]) -> bool:
-    """Read damaged bytes in both ways; tell whether they still gave the right voxels."""
+    """Read damaged bytes in both ways; return whether they still gave the right voxels."""
     survived = True
     for reader in (read, lambda data: read_ranged(data)[0]):
         try:

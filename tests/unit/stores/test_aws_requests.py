@@ -16,7 +16,7 @@ from ndlambda.errors import (
     UpstreamTimeoutError,
     WriteContentionError,
 )
-from ndlambda.stores.aws import AwsConfig, DynamoTable, StoreRetryPolicy, S3ObjectStore, SqsQueue
+from ndlambda.stores.aws import AwsConfig, DynamoTable, S3ObjectStore, SqsQueue, StoreRetryPolicy
 from ndlambda.stores.aws.dynamo import DynamoRequests
 from ndlambda.stores.ports import Create, Overwrite, Put, Range, Replace, Row, Suffix
 from tests.support.stub_server import Answer, StubServer, stub_server

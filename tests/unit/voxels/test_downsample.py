@@ -19,7 +19,7 @@ SHAPES = [(1, 1, 1), (2, 2, 2), (3, 5, 7), (1, 4, 3), (6, 2, 1), (5, 66, 131)]
 
 
 def noise(dtype: DataType, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-    """Give voxels of the whole range of a type, the ends and 0 often among them."""
+    """Return voxels of the whole range of a type, the ends and 0 often among them."""
     random = np.random.default_rng(seed)
     if dtype is DataType.FLOAT32:
         return (random.integers(-4000, 4000, shape) / 8).astype(dtype.numpy)

@@ -45,7 +45,7 @@ _OPTIONS: Final = ("nodata", *_AT_RESOLUTION)
 def get_objects(
     context: Context, token: str, channel: str, ids: str, options: str = ""
 ) -> Response:
-    """Give objects as HDF5, with what the options name of their voxels."""
+    """Return objects as HDF5, with what the options name of their voxels."""
     opened = open_annotations(context, token, channel)
     wanted = _wanted(opened, options)
     items = context.runtime.annotations.read(opened.dataset, opened.channel, parse_ids(ids), wanted)
@@ -68,7 +68,7 @@ def _wanted(opened: Opened, options: str) -> Wanted:
 
 
 def get_json(context: Context, token: str, channel: str, ids: str) -> Response:
-    """Give objects without voxels as JSON, flat or in the older form."""
+    """Return objects without voxels as JSON, flat or in the older form."""
     opened = open_annotations(context, token, channel)
     body_format = json_format(context)
     items = context.runtime.annotations.read(
@@ -78,7 +78,7 @@ def get_json(context: Context, token: str, channel: str, ids: str) -> Response:
 
 
 def post_objects(context: Context, token: str, channel: str, words: str = "") -> Response:
-    """Store objects and paint their voxels as the options say, and give their ids."""
+    """Store objects and paint their voxels as the options say, and return their ids."""
     opened = open_annotations(context, token, channel, write=True)
     options = words.split("/") if words else []
     mode = WriteMode.from_words(word for word in options if word != "json")

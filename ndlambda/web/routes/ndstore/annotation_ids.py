@@ -19,7 +19,7 @@ _HTML: Final = "text/html"
 def get_label(
     context: Context, token: str, resolution: int, *, channel: str | None = None, **at: int
 ) -> Response:
-    """Give the label of one voxel as text; ``0`` where it has none."""
+    """Return the label of one voxel as text; ``0`` where it has none."""
     opened = open_annotations(context, token, channel)
     label = context.runtime.annotations.label_at(
         opened.dataset, opened.channel, resolution, (at["x"], at["y"], at["z"]), at.get("time")
@@ -28,7 +28,7 @@ def get_label(
 
 
 def get_labels(context: Context, token: str, args: str, channel: str | None = None) -> Response:
-    """Give the labels in a region as text ``1, 2, 3``; nothing where there are none."""
+    """Return the labels in a region as text ``1, 2, 3``; nothing where there are none."""
     opened = open_annotations(context, token, channel)
     region = region_of(opened.dataset, opened.channel, parse_region(args))
     labels = context.runtime.annotations.labels_in(opened.dataset, opened.channel, region)
@@ -36,7 +36,7 @@ def get_labels(context: Context, token: str, args: str, channel: str | None = No
 
 
 def get_exceptions(context: Context, token: str, args: str, channel: str | None = None) -> Response:
-    """Give the voxels of a region that have several labels, as HDF5."""
+    """Return the voxels of a region that have several labels, as HDF5."""
     opened = open_annotations(context, token, channel)
     region = region_of(opened.dataset, opened.channel, parse_region(args))
     found = context.runtime.annotations.exceptions(opened.channel, region)
@@ -62,7 +62,7 @@ def merge_everywhere(
 
 
 def merge_in_region(context: Context, token: str, channel: str, ids: str, args: str) -> Response:
-    """Give the voxels of objects inside a region to the first; the objects stay."""
+    """Return the voxels of objects inside a region to the first; the objects stay."""
     opened = open_annotations(context, token, channel, write=True)
     region = region_of(opened.dataset, opened.channel, parse_region(args))
     merged = parse_ids(ids)

@@ -27,13 +27,13 @@ _STORED_TEXT: Final = {
 
 
 def get_query(context: Context, token: str, channel: str, predicates: str = "") -> Response:
-    """Give the ids of the objects for which all predicates hold."""
+    """Return the ids of the objects for which all predicates hold."""
     opened = open_annotations(context, token, channel)
     return _answer(context, opened, predicates, None)
 
 
 def post_query(context: Context, token: str, channel: str, predicates: str = "") -> Response:
-    """Give the ids of such objects that have voxels in the region of the body."""
+    """Return the ids of such objects that have voxels in the region of the body."""
     opened = open_annotations(context, token, channel)
     region = region_of_corner(
         opened.dataset, opened.channel, *decode_region(read_body(context, _REGION_BYTES))
@@ -48,7 +48,7 @@ def _answer(context: Context, opened: Opened, predicates: str, region: Region | 
 
 
 def get_field(context: Context, token: str, channel: str, number: int, field: str) -> Response:
-    """Give the text of a field, a derived list or a key-value pair of one object."""
+    """Return the text of a field, a derived list or a key-value pair of one object."""
     opened = open_annotations(context, token, channel)
     text = context.runtime.ramon.get_field(opened.channel, number, field)
     return Response(text, content_type="text/html; charset=utf-8", headers=_STORED_TEXT)
@@ -66,7 +66,7 @@ def set_field(
 def get_csv(
     context: Context, token: str, number: int, resolution: int, channel: str | None = None
 ) -> Response:
-    """Give an object with its bounding box as lines ``FIELD,value``."""
+    """Return an object with its bounding box as lines ``FIELD,value``."""
     opened = open_annotations(context, token, channel)
     items = context.runtime.annotations.read(
         opened.dataset, opened.channel, [number], TightBox(resolution)

@@ -44,7 +44,7 @@ def auto_ingest(context: Context) -> Response:
 
 
 def _text(error: NDLambdaError) -> str:
-    """Give the words of ndstore where its clients compare them; else the first one, and ours."""
+    """Return the words of ndstore where its clients compare them; else the first one, and ours."""
     if isinstance(error, ValidationError):
         return f"{_FAILED} {error.message}"
     return error.message

@@ -53,7 +53,7 @@ def _open(context: Context, token: str, channels: str | None, args: str, *, writ
 
 
 def _channels_of(view: ProjectView, names: str | None) -> tuple[Channel | None, ...]:
-    """Give the channels that a path names; None stands for a plane of zeros (name ``0``)."""
+    """Return the channels that a path names; None stands for a plane of zeros (name ``0``)."""
     if names is None:
         return (view.default_channel(),)
     listed = [name for name in names.split(",") if name]

@@ -28,7 +28,7 @@ _TOLD: Final = 100
 
 
 def get_legacy(context: Context, token: str, channel: str, wanted: str = "") -> Response:
-    """Give the undirected graph as a file; words that name no format mean GraphML."""
+    """Return the undirected graph as a file; words that name no format mean GraphML."""
     opened = open_annotations(context, token, channel)
     match = _LEGACY.fullmatch(wanted)
     if match is None:
@@ -49,7 +49,7 @@ def get_legacy(context: Context, token: str, channel: str, wanted: str = "") -> 
 
 
 def get_graph(context: Context, token: str, channel: str) -> Response:
-    """Give the graph of a channel, or of a box of it."""
+    """Return the graph of a channel, or of a box of it."""
     opened = open_labels(context, token, channel, _QUERIES)
     query = context.request.args
     chosen = get_format(query.get("format", _DEFAULT))
@@ -66,7 +66,7 @@ def get_graph(context: Context, token: str, channel: str) -> Response:
 
 
 def _region(context: Context, opened: Opened) -> Region | None:
-    """Give the box that the query names at the channel's own resolution, None for all."""
+    """Return the box that the query names at the channel's own resolution, None for all."""
     ranges = {name: text for name, text in context.request.args.items() if name in _RANGES}
     if not ranges:
         return None

@@ -22,7 +22,7 @@ _MOST_SECTIONS = 1 << 16
 
 
 def info_document(view: ProjectView) -> dict[str, Any]:
-    """Give ndstore's info document; resolutions are keyed by text ("0")."""
+    """Return ndstore's info document; resolutions are keyed by text ("0")."""
     project = view.project
     return {
         "dataset": _dataset_document(view.dataset),
@@ -158,7 +158,7 @@ def _viking(context: Context, view: ProjectView, level: Level) -> ET.Element:
 
 
 def get_propagate(context: Context, token: str, channels: str) -> Response:
-    """Give the propagation state of channels as comma-joined integers."""
+    """Return the propagation state of channels as comma-joined integers."""
     view = context.runtime.access.open(token, context.principal)
     chosen = view.channels_named(channels.split(","))
     for channel in chosen:

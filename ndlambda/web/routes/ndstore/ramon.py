@@ -25,7 +25,7 @@ _MOST_KEYS: Final = 10_000
 def get_boxes(
     context: Context, token: str, channel: str, ids: str, resolution: int | None = None
 ) -> Response:
-    """Give objects as flat JSON, with their bounding boxes where they have voxels."""
+    """Return objects as flat JSON, with their bounding boxes where they have voxels."""
     opened = open_annotations(context, token, channel)
     at = opened.channel.resolution if resolution is None else resolution
     items = context.runtime.annotations.read(
@@ -35,7 +35,7 @@ def get_boxes(
 
 
 def get_query(context: Context, token: str, channel: str, predicates: str) -> Response:
-    """Give the ids of the objects for which all predicates hold, as a JSON list."""
+    """Return the ids of the objects for which all predicates hold, as a JSON list."""
     opened = open_annotations(context, token, channel)
     asked = parse_query(predicates.split("/"))
     ids = context.runtime.annotations.query(opened.dataset, opened.channel, asked)
@@ -49,7 +49,7 @@ def get_top_keys(
     count: int = _DEFAULT_KEYS,
     kind: int | None = None,
 ) -> Response:
-    """Give the most frequent keys of key-value pairs, most frequent first, as a JSON list."""
+    """Return the most frequent keys of key-value pairs, most frequent first, as a JSON list."""
     opened = open_annotations(context, token, channel)
     if not 0 < count <= _MOST_KEYS:
         raise InvalidArgumentError(f"Ask for 1 to {_MOST_KEYS} keys.", limit=_MOST_KEYS)

@@ -32,12 +32,12 @@ Fields = dict[str, Any]
 
 
 def read_dataset(context: Context, ds: str) -> Fields:
-    """Give a dataset's fields."""
+    """Return a dataset's fields."""
     return dataset_fields(context.runtime.access.dataset(ds, context.principal))
 
 
 def make_dataset(context: Context, ds: str) -> Fields:
-    """Make a dataset owned by the caller and give its fields."""
+    """Make a dataset owned by the caller and return its fields."""
     owner = context.runtime.access.owner_id_of(context.principal)
     dataset = dataset_from_fields(json_object(context.request), name=ds, user_id=owner)
     return dataset_fields(context.runtime.catalog.create_dataset(dataset))
@@ -50,13 +50,13 @@ def remove_dataset(context: Context, ds: str) -> None:
 
 
 def read_project(context: Context, ds: str, pr: str) -> Fields:
-    """Give a project's fields."""
+    """Return a project's fields."""
     _parent(context.runtime.access.dataset, ds, context.principal)
     return project_fields(context.runtime.access.project(ds, pr, context.principal))
 
 
 def make_project(context: Context, ds: str, pr: str) -> Fields:
-    """Make a project owned by the caller and give its fields."""
+    """Make a project owned by the caller and return its fields."""
     owner = context.runtime.access.check_create_project(ds, context.principal)
     fields = json_object(context.request)
     project = project_from_fields(fields, name=pr, dataset=ds, user_id=owner)
@@ -70,13 +70,13 @@ def remove_project(context: Context, ds: str, pr: str) -> None:
 
 
 def read_channel(context: Context, ds: str, pr: str, ch: str) -> Fields:
-    """Give a channel's fields."""
+    """Return a channel's fields."""
     _parent(context.runtime.access.project, ds, pr, context.principal)
     return channel_fields(context.runtime.access.channel(ds, pr, ch, context.principal))
 
 
 def make_channel(context: Context, ds: str, pr: str, ch: str) -> Fields:
-    """Make a channel and give its fields."""
+    """Make a channel and return its fields."""
     context.runtime.access.check_manage_project(ds, pr, context.principal)
     channel = channel_from_fields(json_object(context.request), name=ch, project=pr)
     return channel_fields(context.runtime.catalog.create_channel(channel))
@@ -89,13 +89,13 @@ def remove_channel(context: Context, ds: str, pr: str, ch: str) -> None:
 
 
 def read_token(context: Context, ds: str, pr: str, tk: str) -> Fields:
-    """Give a token's fields."""
+    """Return a token's fields."""
     _parent(context.runtime.access.project, ds, pr, context.principal)
     return token_fields(context.runtime.access.token(ds, pr, tk, context.principal))
 
 
 def make_token(context: Context, ds: str, pr: str, tk: str) -> Fields:
-    """Make a token owned by the caller and give its fields."""
+    """Make a token owned by the caller and return its fields."""
     owner = context.runtime.access.check_manage_project(ds, pr, context.principal)
     fields = json_object(context.request)
     token = token_from_fields(fields, name=tk, project=pr, user_id=owner)

@@ -29,7 +29,7 @@ _IDS: Final = QueryParameter("ids", "ids of skeletons joined by commas; all if l
 def get_legacy(
     context: Context, token: str, channel: str, skeleton_ids: str | None = None
 ) -> Response:
-    """Give skeletons, or all that the channel has, as a file."""
+    """Return skeletons, or all that the channel has, as a file."""
     view, chosen = _open(context, token, channel)
     ids = None if skeleton_ids is None else parse_ids(skeleton_ids)
     headers = {"Content-Disposition": f"attachment; filename={token}_{channel}.swc"}
@@ -37,14 +37,14 @@ def get_legacy(
 
 
 def post_legacy(context: Context, token: str, channel: str) -> Response:
-    """Store the trees of a file as new skeletons, and give their ids."""
+    """Store the trees of a file as new skeletons, and return their ids."""
     _, chosen = _open(context, token, channel, write=True)
     ids = _store(context, chosen)
     return Response(",".join(map(str, ids)), content_type="text/html")
 
 
 def get_skeletons(context: Context, token: str, channel: str) -> Response:
-    """Give skeletons, or all that the channel has, as SWC."""
+    """Return skeletons, or all that the channel has, as SWC."""
     view, chosen = _open(context, token, channel)
     check_parameters(context.request, (_IDS,))
     asked = context.request.args.get("ids")

@@ -12,17 +12,17 @@ from ndlambda.web.routing import Context, Route
 
 
 def get_health(context: Context) -> Response:
-    """Tell that the process answers."""
+    """Return that the process answers."""
     return json_response({"status": "ok", "version": __version__})
 
 
 def get_openapi(context: Context) -> Response:
-    """Give the OpenAPI document."""
+    """Return the OpenAPI document."""
     return json_response(openapi_document(context.routes))
 
 
 def get_server(context: Context) -> Response:
-    """Give what a client should know: limits, and who the key says it is."""
+    """Return what a client should know: limits, and who the key says it is."""
     settings = context.runtime.settings
     return json_response(
         {
@@ -39,7 +39,7 @@ def get_server(context: Context) -> Response:
 
 
 def get_result(context: Context, name: str) -> Response:
-    """Give a large result by the unguessable name that a 303 told (stores without URLs)."""
+    """Return a large result by the unguessable name that a 303 told (stores without URLs)."""
     stored = context.runtime.objects.get(RESULTS_PREFIX + name) if is_result(name) else None
     if stored is None:
         raise NotFoundError("No such result; they expire after a day. Ask for the box again.")

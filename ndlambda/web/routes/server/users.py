@@ -61,13 +61,13 @@ def _checked(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def make_key(context: Context, user: str) -> Response:
-    """Give a user one more key, told this once."""
+    """Return a user one more key, told this once."""
     _superuser_only(context)
     return json_response({"name": user, "key": context.runtime.users.issue_key(user)}, 201)
 
 
 def set_password(context: Context, user: str) -> Response:
-    """Give a user another password."""
+    """Return a user another password."""
     _superuser_only(context)
     fields = json_object(context.request)
     password = fields.get("password")
@@ -85,7 +85,7 @@ def revoke_user(context: Context, user: str) -> Response:
 
 
 def validate(context: Context) -> Response:
-    """Give the key of a user who shows name, password and the server's shared secret.
+    """Return the key of a user who shows name, password and the server's shared secret.
 
     ndstore read the JSON from the body of a GET; POST does as well.
     """

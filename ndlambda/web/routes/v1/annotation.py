@@ -47,7 +47,7 @@ _coordinate = integer(0, 10**18 - 1)
 
 
 def query_objects(context: Context, token: str, channel: str) -> Response:
-    """Give the ids of objects for which all parameters hold, ascending."""
+    """Return the ids of objects for which all parameters hold, ascending."""
     opened = open_labels(context, token, channel, (*WHERE, *TIMED_BOX), prefixes=PREFIXES)
     asked = read_query(context.request.args)
     region = find_region(context, opened)
@@ -93,7 +93,7 @@ def _numbered(position: int, document: object) -> Annotation:
 
 
 def get_object(context: Context, token: str, channel: str, annotation: str) -> Response:
-    """Give an object; ``ETag`` is its version."""
+    """Return an object; ``ETag`` is its version."""
     opened = open_labels(context, token, channel)
     return _shown(context, opened, read_id(annotation))
 
@@ -142,7 +142,7 @@ def delete_object(context: Context, token: str, channel: str, annotation: str) -
 
 
 def list_keys(context: Context, token: str, channel: str) -> Response:
-    """Give the most frequent keys of key-value pairs, most frequent first."""
+    """Return the most frequent keys of key-value pairs, most frequent first."""
     opened = open_labels(context, token, channel, (TYPE, _LIMIT))
     limit = read_integer(context.request.args, "limit", 10)
     if not 0 < limit <= _MOST_KEYS:
@@ -153,7 +153,7 @@ def list_keys(context: Context, token: str, channel: str) -> Response:
 
 
 def reserve_ids(context: Context, token: str, channel: str) -> Response:
-    """Give a row of ids that nobody else gets."""
+    """Return a row of ids that nobody else gets."""
     opened = open_labels(context, token, channel, write=True)
     fields = _fields(context.request, {"count"})
     try:
@@ -198,7 +198,7 @@ def _shown(context: Context, opened: Opened, number: int) -> Response:
 
 
 def _version(request: Request) -> int | None:
-    """Give the version that ``If-Match`` insists on, None where it insists on none."""
+    """Return the version that ``If-Match`` insists on, None where it insists on none."""
     if "If-Match" not in request.headers or request.if_match.star_tag:
         return None
     tags = [tag for tag in request.if_match.as_set() if tag.isascii() and tag.isdecimal()]

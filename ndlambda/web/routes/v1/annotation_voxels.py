@@ -66,7 +66,7 @@ _LOOSE: Final = QueryParameter(
 
 
 def get_voxels(context: Context, token: str, channel: str, annotation: str) -> Response:
-    """Give an object's voxels: an .npy file, (n, 3) uint32, columns x, y, z."""
+    """Return an object's voxels: an .npy file, (n, 3) uint32, columns x, y, z."""
     opened = open_labels(context, token, channel, (RESOLUTION,))
     resolution = _resolution(context)
     item = _read(context, opened, annotation, Voxels(resolution))
@@ -90,7 +90,7 @@ def paint_voxels(context: Context, token: str, channel: str, annotation: str) ->
 
 
 def get_mask(context: Context, token: str, channel: str, annotation: str) -> Response:
-    """Give an object as a mask (z, y, x) of a box, or of the cuboids around it; bool."""
+    """Return an object as a mask (z, y, x) of a box, or of the cuboids around it; bool."""
     opened = open_labels(context, token, channel, TIMED_BOX)
     region = find_region(context, opened)
     wanted: Wanted = TightCutout(_resolution(context)) if region is None else RegionCutout(region)
@@ -131,7 +131,7 @@ def paint_mask(context: Context, token: str, channel: str, annotation: str) -> R
 
 
 def get_box(context: Context, token: str, channel: str, annotation: str) -> Response:
-    """Give the box around an object: corner and size (x, y, z); no corner without voxels."""
+    """Return the box around an object: corner and size (x, y, z); no corner without voxels."""
     opened = open_labels(context, token, channel, (RESOLUTION, _LOOSE))
     resolution = _resolution(context)
     corner: XYZ | None = None
@@ -150,7 +150,7 @@ def get_box(context: Context, token: str, channel: str, annotation: str) -> Resp
 
 
 def get_cuboids(context: Context, token: str, channel: str, annotation: str) -> Response:
-    """Give the cuboids stored at a resolution that may hold an object, those that do among them."""
+    """Return the cuboids stored at a resolution that may hold an object."""
     opened = open_labels(context, token, channel, (RESOLUTION,))
     known = _known(context, opened, annotation)
     level = opened.dataset.pyramid.level(_resolution(context))
@@ -166,7 +166,7 @@ def get_cuboids(context: Context, token: str, channel: str, annotation: str) -> 
 
 
 def get_ids(context: Context, token: str, channel: str) -> Response:
-    """Give the labels of a box, own and extra ones, ascending, without 0."""
+    """Return the labels of a box, own and extra ones, ascending, without 0."""
     opened = open_labels(context, token, channel, TIMED_BOX)
     region = read_region(context, opened)
     found = context.runtime.annotations.labels_in(opened.dataset, opened.channel, region)
@@ -174,7 +174,7 @@ def get_ids(context: Context, token: str, channel: str) -> Response:
 
 
 def get_id_at(context: Context, token: str, channel: str) -> Response:
-    """Give the label of one voxel; 0: it has none."""
+    """Return the label of one voxel; 0: it has none."""
     opened = open_labels(context, token, channel, _POINT)
     args = context.request.args
     x, y, z = (read_integer(args, axis) for axis in "xyz")
@@ -186,7 +186,7 @@ def get_id_at(context: Context, token: str, channel: str) -> Response:
 
 
 def get_exceptions(context: Context, token: str, channel: str) -> Response:
-    """Give the voxels of a box that have several labels: an .npy file, (n, 3 + k) uint64.
+    """Return the voxels of a box that have several labels: an .npy file, (n, 3 + k) uint64.
 
     Columns are x, y, z, the voxel's own label, and its extra ones, filled up with zeros.
     """
@@ -202,12 +202,12 @@ def _resolution(context: Context) -> int:
 
 
 def _corner_xyz(region: Region) -> XYZ:
-    """Give the first voxel of a region in dataset coordinates."""
+    """Return the first voxel of a region in dataset coordinates."""
     return region.box.shifted(region.level.offset_xyz).start_xyz
 
 
 def _known(context: Context, opened: Opened, annotation: str) -> Annotation:
-    """Give the object of a path, which must exist: a route of its voxels makes none."""
+    """Return the object of a path, which must exist: a route of its voxels makes none."""
     return context.runtime.ramon.get(opened.channel, read_id(annotation)).ramon
 
 

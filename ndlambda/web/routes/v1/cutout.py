@@ -116,7 +116,7 @@ def post_cutout(context: Context, token: str, channel: str) -> Response:
 
 
 def get_digest(context: Context, token: str, channel: str) -> Response:
-    """Give a digest of a box, so that a client can skip what is stored already."""
+    """Return a digest of a box, so that a client can skip what is stored already."""
     view, chosen, region, _ = _open(context, token, channel, write=False)
     volume = context.runtime.volume
     with volume.budget.hold(region.voxels * chosen.dtype.itemsize):

@@ -119,7 +119,7 @@ def complete_job(context: Context, job: str) -> Response:
 
 
 def list_missing(context: Context, job: str) -> Response:
-    """Tell what did not come: all of it, and by chunk."""
+    """Return what did not come: all of it, and by chunk."""
     check_parameters(context.request, _CHUNKS)
     found = find_job(context, job)
     limit = _limit(context, _MOST_CHUNKS, _MOST_CHUNKS)
@@ -136,7 +136,7 @@ def list_missing(context: Context, job: str) -> Response:
 
 
 def give_uploads(context: Context, job: str) -> Response:
-    """Give addresses to which what is missing, or no use, can be sent."""
+    """Return addresses to which what is missing, or no use, can be sent."""
     check_parameters(context.request, _UPLOADS)
     found = find_job(context, job)
     _check_not_cancelled(found)
@@ -219,7 +219,7 @@ def _answer(context: Context, job: Job, status: int = 200) -> Response:
 
 
 def _line(context: Context, job: Job) -> dict[str, Any]:
-    """Give a job for a list: chunks are counted, parts are not."""
+    """Return a job for a list: chunks are counted, parts are not."""
     target = find_target(context, job)
     fields = job_fields(job, target)
     if target is not None:
@@ -280,7 +280,7 @@ def _suffix(job: Job, asked: str | None) -> str:
 
 
 def _part_name(job: Job, chunk: Chunk, name: str) -> str:
-    """Give the name under which a part is kept: one for all that clients have for it.
+    """Return the name under which a part is kept: one for all that clients have for it.
 
     Raises
     ------
@@ -306,7 +306,7 @@ def _part_name(job: Job, chunk: Chunk, name: str) -> str:
 
 
 def _upload(context: Context, job: Job, chunk: Chunk, part: int, suffix: str) -> dict[str, Any]:
-    """Give the address of a part: of the store itself or, where it has none, of this server."""
+    """Return the address of a part: of the store itself or, where it has none, of this server."""
     is_slice = job.mode is Mode.SLICES
     name = f"{part:06d}{suffix}" if is_slice else f"data{suffix}"
     key = part_key(job.id, chunk.number, name)
@@ -319,7 +319,7 @@ def _upload(context: Context, job: Job, chunk: Chunk, part: int, suffix: str) ->
 
 
 def _fault_fields(fault: Fault, job: Job, target: Target | None) -> dict[str, Any]:
-    """Give a fault; strays belong to no chunk, and a whole box has no number."""
+    """Return a fault; strays belong to no chunk, and a whole box has no number."""
     is_stray = fault.chunk == STRAYS
     time_point = part = None
     if target is not None and not is_stray:

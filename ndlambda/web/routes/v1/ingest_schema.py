@@ -9,7 +9,7 @@ from ndlambda.web.routing import Context, Route
 
 
 def give_schema(_: Context, schema: str) -> Response:
-    """Give a schema, to anybody: it tells nothing that is stored here."""
+    """Return a schema, to anybody: it tells nothing that is stored here."""
     if schema not in SCHEMAS:
         raise NotFoundError(f"There are the schemas {' and '.join(SCHEMAS)}.")
     answer = json_response(SCHEMAS[schema])

@@ -27,7 +27,7 @@ def _open(
 
 
 def get_propagation(context: Context, token: str, channel: str) -> Response:
-    """Tell how far a channel is."""
+    """Return how far a channel is."""
     view, chosen = _open(context, token, channel)
     return _answer(context, view, chosen)
 

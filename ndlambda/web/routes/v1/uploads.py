@@ -69,7 +69,7 @@ def _owner_id(context: Context) -> int:
 
 
 def _announced(context: Context, fields: dict[str, Any]) -> tuple[str, int]:
-    """Give media type and length.
+    """Return media type and length.
 
     Raises
     ------

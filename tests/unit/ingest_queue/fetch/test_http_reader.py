@@ -85,7 +85,7 @@ class Server:
 
 @contextmanager
 def answering(*pieces: bytes) -> Iterator[Server]:
-    """Give a server; without pieces it takes a request and says nothing."""
+    """Return a server; without pieces it takes a request and says nothing."""
     server = Server(*pieces)
     thread = threading.Thread(target=server.serve)
     thread.start()
