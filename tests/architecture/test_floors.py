@@ -25,6 +25,7 @@ SLOW = {
     "networkx",
     "nibabel",
     "pynamodb",
+    "pytest",
     "rich",
     "tifffile",
 }

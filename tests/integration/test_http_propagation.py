@@ -13,6 +13,7 @@ from functions import propagate
 from ndlambda import runtime
 from ndlambda.cli import main
 from ndlambda.client import connect
+from ndlambda.client.propagation import Propagation
 from ndlambda.errors import InvalidStateError
 from ndlambda.local.pump import pump_once
 from tests.support.app import QUERY, SHAPE, V1, Server, assert_problem, serving, v1_cutout
@@ -216,13 +217,22 @@ def test_the_client_starts_follows_and_cancels(disk: Server):
     assert (seen, waits) == (["running", "done"], [2.5])
 
 
+def work_instead_of_waiting(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    follow = Propagation.follow
+
+    def work_and_follow(self: Propagation, interval_s: float, _: Any) -> Any:
+        return follow(self, interval_s, lambda _: work(server))
+
+    monkeypatch.setattr(Propagation, "follow", work_and_follow)
+
+
 def test_the_command_starts_watches_and_tells(disk: Server, monkeypatch: pytest.MonkeyPatch):
     write(disk)
     assert "never" in command(disk, "propagate open em --status").output
     assert command(disk, "propagate open em").output.startswith("open/em: running")
     refused = command(disk, "propagate open em")
     assert (refused.exit_code, "being propagated" in refused.output) == (5, True)
-    monkeypatch.setattr("time.sleep", lambda _: work(disk))
+    work_instead_of_waiting(disk, monkeypatch)
     watched = command(disk, "propagate open em --watch --json")
     assert watched.exit_code == 0, watched.output
     assert json.loads(watched.output)["state"] == "done"
@@ -242,7 +252,7 @@ def test_a_failed_propagation_is_a_failed_command(disk: Server, monkeypatch: pyt
     (key,) = [info.key for info in disk.runtime.objects.list("pr/em/")]
     path = next((disk.settings.data / "objects").rglob(key.rpartition("/")[2] + "*"))
     path.write_bytes(path.read_bytes()[:40])
-    monkeypatch.setattr("time.sleep", lambda _: work(disk))
+    work_instead_of_waiting(disk, monkeypatch)
     failed = command(disk, "propagate open em --watch")
     assert failed.exit_code == 1
     assert failed.output.startswith("open/em: failed")

@@ -35,6 +35,7 @@ from ndlambda.space.ancestry import CodeRange
 from ndlambda.space.box import Box
 from ndlambda.space.pyramid import Scaling
 from ndlambda.stores.ports import Overwrite
+from ndlambda.testing.counting import CountingStores
 from ndlambda.voxels.downsample import Method
 from tests.support.faults import Crash, FaultPlan, Faulty
 from tests.support.label_world import LabelWorld, disk_stores, missing
@@ -240,9 +241,9 @@ def test_empty_regions_cost_one_request_for_each_source_of_a_parent_that_is_ther
 
 
 def test_where_nothing_is_nothing_is_stored(world):
-    built = builder_of(world).build(DATASET, IMAGE, TREE, 2, Method.MEAN)
-    assert built == Built()
-    assert list(world.objects.list("")) == []
+    stores = CountingStores()
+    built = builder_of(stores.wrap(world)).build(DATASET, IMAGE, TREE, 2, Method.MEAN)
+    assert (built, stores.writes) == (Built(), 0)
 
 
 @pytest.mark.parametrize("channel", [IMAGE, LABELS], ids=["image", "labels"])

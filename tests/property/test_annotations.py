@@ -402,5 +402,5 @@ def test_annotations_are_what_arrays_and_a_dictionary_would_hold(
     monkeypatch.setattr(erasing, "LARGE_SUPERCUBOIDS", 1)
     run_state_machine_as_test(
         AnnotationMachine,
-        settings=settings(max_examples=12, stateful_step_count=25),
+        settings=settings(max_examples=10, stateful_step_count=25),
     )

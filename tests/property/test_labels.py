@@ -190,5 +190,5 @@ class LabelMachine(RuleBasedStateMachine):
 
 def test_labels_are_what_numpy_and_sets_would_hold() -> None:
     run_state_machine_as_test(
-        LabelMachine, settings=settings(max_examples=12, stateful_step_count=12)
+        LabelMachine, settings=settings(max_examples=10, stateful_step_count=12)
     )

@@ -88,7 +88,7 @@ def _by_hand(ramon: Annotation, words: list[str]) -> bool:
     return True
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20)
 @given(st.data())
 def test_queries_give_what_a_loop_over_all_objects_gives(data: st.DataObject) -> None:
     model: dict[int, Annotation] = {}

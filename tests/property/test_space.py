@@ -88,7 +88,7 @@ def test_shifting_there_and_back_changes_nothing(box, by):
     assert there.shifted(tuple(-step for step in by)) == box
 
 
-@given(boxes(0, 100, 40), st.tuples(*[st.integers(1, 33)] * 3))
+@given(boxes(0, 100, 14), st.tuples(*[st.integers(1, 12)] * 3))
 def test_a_cover_tiles_the_box_exactly(box, cell_xyz):
     hits = np.zeros(box.shape_zyx, dtype=np.uint8)
     cells = list(grid.cover(box, cell_xyz))

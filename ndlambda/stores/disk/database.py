@@ -4,6 +4,7 @@ import os
 import random
 import sqlite3
 import time
+import weakref
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +47,7 @@ class Database:
         self._synchronous = "FULL" if fsync else "NORMAL"
         self._busy_timeout_s = busy_timeout_s
         self._idle: dict[int, deque[sqlite3.Connection]] = {}
+        weakref.finalize(self, _close_idle, self._idle)
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._connection() as connection:
             _retry_busy(connection, "PRAGMA journal_mode = WAL")
@@ -94,9 +96,7 @@ class Database:
 
     def close(self) -> None:
         """Close this process's idle connections; the next use opens new ones."""
-        idle = self._idle.get(os.getpid(), deque())
-        while idle:
-            idle.pop().close()
+        _close_idle(self._idle)
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -120,6 +120,12 @@ class Database:
         )
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         return connection
+
+
+def _close_idle(idle: dict[int, deque[sqlite3.Connection]]) -> None:
+    own = idle.get(os.getpid(), deque())
+    while own:
+        own.pop().close()
 
 
 def _retry_busy(connection: sqlite3.Connection, statement: str) -> None:

@@ -77,24 +77,30 @@ def some_boxes(layout: CuboidLayout) -> list[Box]:
     edges = [sorted({0, 1, size // 2, size - 1, size}) for size in layout.cuboid_xyz]
     ranges = [[(a, b) for a in axis for b in axis if a < b] for axis in edges]
     boxes = [Box((x[0], y[0], z[0]), (x[1], y[1], z[1])) for x, y, z in product(*ranges)]
-    return random.Random(3).sample(boxes, min(len(boxes), 150))
+    return random.Random(3).sample(boxes, min(len(boxes), 60))
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=str)
-@pytest.mark.parametrize("dtype", ["u1", "<u2", "<f4", "<u8"])
-def test_what_was_encoded_is_decoded(codec: CodecSpec, dtype: str) -> None:
-    for make in (steps, noise):
+def test_what_was_encoded_is_decoded(codec: CodecSpec) -> None:
+    for make, dtype in product((steps, noise), ("u1", "<u2", "<f4", "<u8")):
         array = make((4, 64, 64), dtype)
         whole = decoded(stored(array, codec), layout_of(array, codec))
         assert whole.tobytes() == array.tobytes()
 
 
 @pytest.mark.parametrize(
-    ("shape_zyx", "dtype"),
-    [((16, 128, 128), "u1"), ((64, 64, 64), "<u4"), ((4, 128, 128), "<u8"), ((3, 5, 7), "<i2")],
+    ("shape_zyx", "dtype", "make", "strided"),
+    [
+        ((16, 128, 128), "u1", steps, True),
+        ((16, 128, 128), "u1", noise, False),
+        ((64, 64, 64), "<u4", steps, False),
+        ((64, 64, 64), "<u4", noise, True),
+        ((4, 128, 128), "<u8", steps, True),
+        ((4, 128, 128), "<u8", noise, False),
+        ((3, 5, 7), "<i2", steps, False),
+        ((3, 5, 7), "<i2", noise, True),
+    ],
 )
-@pytest.mark.parametrize("make", [steps, noise])
-@pytest.mark.parametrize("strided", [False, True])
 def test_a_part_is_the_slice_of_the_whole(shape_zyx, dtype, make, strided) -> None:
     array = make(shape_zyx, dtype)
     layout, frame = layout_of(array), stored(array)
@@ -109,8 +115,15 @@ def test_a_part_is_the_slice_of_the_whole(shape_zyx, dtype, make, strided) -> No
             assert not room.any(), "wrote outside of the target"
 
 
-@pytest.mark.parametrize("dtype", ["<u1", "<u2", "<u4", "<u8"])
-@pytest.mark.parametrize("codec", [IMAGE_CODEC, CodecSpec("lz4", 1)])
+@pytest.mark.parametrize(
+    ("dtype", "codec"),
+    [
+        ("<u1", IMAGE_CODEC),
+        ("<u2", CodecSpec("lz4", 1)),
+        ("<u4", IMAGE_CODEC),
+        ("<u8", CodecSpec("lz4", 1)),
+    ],
+)
 def test_a_run_as_long_as_a_block_may_start_anywhere(dtype, codec) -> None:
     """libblosc2 gives the first whole block for such a run; seen to fail without our split."""
     layout = CuboidLayout(np.dtype(dtype), (64, 64, 64), 2, codec)
@@ -242,7 +255,7 @@ def test_a_hostile_frame_with_a_right_checksum_stays_in_its_memory(codec: CodecS
     part = Box((0, 0, 1), (64, 64, 3))
     rng = random.Random(11)
     room = np.zeros((8, 64, 64), "<u4")
-    for _ in range(400):
+    for _ in range(200):
         chunk = bytearray(frame[:-4])
         for _ in range(rng.randint(1, 6)):
             chunk[rng.randrange(min(len(chunk), rng.choice([40, len(chunk)])))] = rng.randrange(256)

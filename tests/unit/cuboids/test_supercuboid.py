@@ -12,7 +12,6 @@ from ndlambda.cuboids.supercuboid import (
     ShardIndex,
     decode_box,
     decode_part,
-    extras,
     fetch_frames,
     is_empty,
     plan_ranges,
@@ -91,15 +90,6 @@ def test_a_supercuboid_reads_as_what_was_put_in_and_zeros(slots: tuple[int, ...]
     assert (read(data) == voxels(*slots)).all()
     assert (read_ranged(data)[0] == voxels(*slots)).all()
     assert is_empty(data) == is_empty(index_of(data)) == (not slots)
-
-
-@pytest.mark.parametrize("edge", [1, 4])
-def test_other_edges_read_as_what_was_put_in(edge: int) -> None:
-    layout = CuboidLayout(np.dtype("<i4"), (4, 2, 2), edge, IMAGE_CODEC)
-    slots = random.Random(edge).sample(range(edge**3), -(-(edge**3) // 2))
-    data = shard(*slots, layout=layout)
-    whole = Box((0, 0, 0), layout.supercuboid_xyz)
-    assert (read(data, whole, layout) == voxels(*slots, layout=layout)).all()
 
 
 def test_frames_lie_in_morton_order_without_gaps() -> None:
@@ -210,18 +200,6 @@ def test_minus_zero_is_zero_and_nan_is_not(value: float, stored: bool) -> None:
     assert is_empty(data) is not stored
     out = read(data, Box((0, 0, 0), (4, 4, 4)), layout)
     np.testing.assert_array_equal(out, array)
-
-
-def test_splice_keeps_the_extras_unless_new_ones_are_given() -> None:
-    data = shard(1, section=b"extra labels")
-    assert extras(data) == b"extra labels"
-    kept = memoryview(splice(data, LAYOUT, {0: cuboid(0)}, TWO))
-    assert extras(kept) == b"extra labels"
-    assert (read(kept) == voxels(0, 1)).all()
-    assert extras(memoryview(splice(kept, LAYOUT, {}, ONE, b"new"))) == b"new"
-    gone = memoryview(splice(kept, LAYOUT, {}, ONE, b""))
-    assert extras(gone) == b""
-    assert (read(gone) == voxels(0, 1)).all()
 
 
 def test_two_writes_of_the_same_voxels_differ_in_the_write_id_only() -> None:

@@ -53,7 +53,7 @@ def keys(draw):
     return len(axes) == 4, tuple(here), tuple(there)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(keys())
 def test_reading_selects_what_numpy_selects_in_dataset_coordinates(stored, key):
     array, volume = stored
@@ -64,7 +64,7 @@ def test_reading_selects_what_numpy_selects_in_dataset_coordinates(stored, key):
     assert np.array_equal(found, expected)
 
 
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=75)
 @given(keys(), st.integers(1, 9))
 def test_writing_changes_what_numpy_changes(key, value):
     server = FakeServer()

@@ -13,9 +13,11 @@ from ndlambda.errors import (
     UserNotFoundError,
 )
 from ndlambda.model.principal import Principal
+from ndlambda.services.access import passwords
+from ndlambda.services.access import users as users_module
 from ndlambda.services.access.users import UserService
 from ndlambda.stores.disk import SqliteTable
-from tests.contract.threads import run_together
+from ndlambda.testing.threads import run_together
 from tests.support.catalog_world import Clock
 
 SECRET = b"server secret"
@@ -34,6 +36,21 @@ def table(tmp_path: Path, clock: Clock) -> SqliteTable:
 @pytest.fixture
 def users(table: SqliteTable, clock: Clock) -> UserService:
     return UserService(table, SECRET, clock=clock)
+
+
+@pytest.fixture(autouse=True)
+def _passwords_are_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_COST", "_NOBODY"):
+        cost = {**vars(passwords)[name], "n": 2, "p": 1}
+        monkeypatch.setattr(passwords, name, cost)
+
+
+def test_a_password_costs_what_owasp_asks(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.undo()
+    stored = passwords.hash_password("pass1word")
+    assert (stored["n"], stored["r"], stored["p"]) == (1 << 14, 8, 5)
+    assert passwords.verify_password("pass1word", stored)
+    assert not passwords.verify_password("pass1word", None)
 
 
 def test_a_key_names_its_user(users: UserService):
@@ -151,9 +168,10 @@ def test_the_same_credentials_give_the_same_key(users: UserService, table: Sqlit
     assert users.authenticate(renewed) is not None
 
 
-@pytest.mark.parametrize(
-    ("user", "password", "secret", "shared"),
-    [
+def test_wrong_credentials_are_denied_without_saying_what_is_wrong(users: UserService):
+    users.create_user("ann", password="pass1word")
+    users.create_user("nopassword")
+    for credentials in [
         ("ann", "wrong", "shared", "shared"),
         ("bob", "pass1word", "shared", "shared"),
         ("nopassword", "pass1word", "shared", "shared"),
@@ -164,17 +182,11 @@ def test_the_same_credentials_give_the_same_key(users: UserService, table: Sqlit
         ("", "pass1word", "shared", "shared"),
         ("ann", "pass1word!", "shared", "shared"),
         ("ann", "pass1word", "sh ared", "sh ared"),
-    ],
-)
-def test_wrong_credentials_are_denied_without_saying_what_is_wrong(
-    users: UserService, user: str, password: str, secret: str, shared: str | None
-):
-    users.create_user("ann", password="pass1word")
-    users.create_user("nopassword")
-    with pytest.raises(PermissionDeniedError) as caught:
-        users.validate_credentials(user, password, secret, shared)
-    assert caught.value.message == "The credentials are not valid here."
-    assert json.dumps(caught.value.details) == "{}"
+    ]:
+        with pytest.raises(PermissionDeniedError) as caught:
+            users.validate_credentials(*credentials)
+        assert caught.value.message == "The credentials are not valid here."
+        assert json.dumps(caught.value.details) == "{}"
 
 
 def test_who_lacks_the_shared_secret_costs_no_password_check(
@@ -183,10 +195,7 @@ def test_who_lacks_the_shared_secret_costs_no_password_check(
     """Seen to fail when the secret was looked at last: anybody could burn CPU without a key."""
     users.create_user("ann", password="pass1word")
     checked: list[str] = []
-    monkeypatch.setattr(
-        "ndlambda.services.access.users.verify_password",
-        lambda password, _: checked.append(password),
-    )
+    monkeypatch.setattr(users_module, "verify_password", lambda word, _: checked.append(word))
     with pytest.raises(PermissionDeniedError):
         users.validate_credentials("ann", "pass1word", "wrong", "shared")
     assert not checked
