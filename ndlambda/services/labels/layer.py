@@ -11,7 +11,8 @@ from ndlambda.cuboids.layout import CuboidLayout
 from ndlambda.errors import InvalidArgumentError
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.services.labels.index import LabelLayer, split
-from ndlambda.services.volume.region import Region, layout_of, object_key
+from ndlambda.services.volume.place import SupercuboidPlace
+from ndlambda.services.volume.region import Region, layout_of
 from ndlambda.space import grid, morton
 from ndlambda.space.box import XYZ, Box
 from ndlambda.space.pyramid import Level
@@ -78,12 +79,13 @@ class LabelVolume:
         """How its voxels lie in supercuboids."""
         return layout_of(self.channel, self.level)
 
+    def place(self, code: int) -> SupercuboidPlace:
+        """Return the place of a supercuboid by its Morton code."""
+        return SupercuboidPlace(self.channel, self.level, self.time_point, code)
+
     def key(self, code: int) -> str:
         """Return the object key of a supercuboid by its Morton code."""
-        times = (self.time_point, self.time_point + 1)
-        return object_key(
-            self.channel, Region(self.level, self.level.box, times), self.time_point, code
-        )
+        return self.place(code).key
 
     @property
     def _slot_bits(self) -> int:

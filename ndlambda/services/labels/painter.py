@@ -24,14 +24,13 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import TypeAlias
 
-from ndlambda.cuboids import supercuboid
 from ndlambda.cuboids.label_block import Change, LabelBlock
-from ndlambda.errors import PreconditionFailedError
 from ndlambda.services.labels.index import LabelIndex
 from ndlambda.services.labels.layer import LabelVolume
 from ndlambda.services.support.pool import run_all
 from ndlambda.services.volume.options import VolumeOptions
-from ndlambda.stores.ports import Create, ObjectStore, Replace
+from ndlambda.services.volume.replacement import Replacement
+from ndlambda.stores.ports import ObjectStore
 
 Edit: TypeAlias = Callable[[LabelBlock], Change]
 """What shall become of a supercuboid; called again when the object has changed meanwhile."""
@@ -72,13 +71,11 @@ class LabelPainter:
 
     def edit(self, volume: LabelVolume, code: int, edit: Edit) -> None:
         """Carry out an edit of one supercuboid; as ``edit_all``."""
-        key, layout = volume.key(code), volume.layout
+        layout = volume.layout
         bucket, first = volume.bucket(code)
-        write_id, versions, gone = b"", dict[int, int](), dict[int, set[int]]()
-        for _ in self._options.attempts(key):
-            stored = self._objects.get(key)
-            if stored is not None and supercuboid.write_id(stored.data) == write_id:
-                break  # our last put held, and only its answer was lost
+        versions, gone = dict[int, int](), dict[int, set[int]]()
+        replacement = Replacement(self._objects, volume.place(code), self._options)
+        for stored in replacement.attempts():
             block = LabelBlock(None if stored is None else stored.data, layout)
             change = edit(block)
             if change.is_none:
@@ -86,13 +83,8 @@ class LabelPainter:
             gone = _members(change.vanished, first)
             self._index.add(volume.scope, bucket, _members(change.appeared, first))
             versions = self._index.versions(volume.scope, bucket, gone.keys())
-            write_id = self._options.new_write_id()
-            body = block.rewritten(change, write_id)
-            try:
-                self._objects.put(key, body, Create() if stored is None else Replace(stored.etag))
-            except PreconditionFailedError:
-                continue
-            break
+            labels = frozenset(change.appeared.keys() | change.vanished.keys())
+            replacement.put(stored, partial(block.rewritten, change), labels=labels)
         self._index.remove_if(volume.scope, bucket, gone, versions)
 
 

@@ -19,6 +19,7 @@ from ndlambda.services.labels.index import LabelIndex
 from ndlambda.services.labels.layer import LabelVolume
 from ndlambda.services.labels.shapes import LabelShapes
 from ndlambda.services.support.pool import run_all
+from ndlambda.services.volume.place import read_stored
 from ndlambda.services.volume.region import Region
 from ndlambda.space.grid import Cell, cover
 from ndlambda.stores.ports import ObjectStore
@@ -88,7 +89,7 @@ class LabelReader:
 
     def _extras(self, volume: LabelVolume, cell: Cell) -> list[_Rows]:
         """Return the extra labels in a cell's part, from each cuboid that has any there."""
-        stored = self._objects.get(volume.key(cell.code))
+        stored = read_stored(self._objects, volume.place(cell.code))
         block = LabelBlock(None if stored is None else stored.data, volume.layout)
         x, y, z = cell.box.start_xyz
         found: list[_Rows] = []

@@ -22,6 +22,7 @@ from ndlambda.services.labels.index import LabelIndex
 from ndlambda.services.labels.layer import LabelVolume
 from ndlambda.services.labels.zoom import LabelView, ObjectPart, StoredLayer
 from ndlambda.services.support.pool import run_all
+from ndlambda.services.volume.place import read_stored
 from ndlambda.space import morton
 from ndlambda.space.box import Box
 from ndlambda.space.grid import Cell, cell_count, cover
@@ -234,7 +235,8 @@ class LabelShapes:
 
         def is_stored(code: int) -> bool:
             if code not in known:
-                known[code] = self._objects.get(volume.key(code), Range(0, 1)) is not None
+                stored = read_stored(self._objects, volume.place(code), Range(0, 1))
+                known[code] = stored is not None
             return known[code]
 
         return is_stored
@@ -255,7 +257,7 @@ class LabelShapes:
         return np.unique(np.concatenate([np.empty(0, np.uint64), *found]))
 
     def _block(self, volume: LabelVolume, code: int) -> LabelBlock:
-        stored = self._objects.get(volume.key(code))
+        stored = read_stored(self._objects, volume.place(code))
         return LabelBlock(None if stored is None else stored.data, volume.layout)
 
 

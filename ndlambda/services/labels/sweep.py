@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from ndlambda.cuboids.label_block import Change, LabelBlock
-from ndlambda.errors import PreconditionFailedError
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.services.labels.index import IndexRow, LabelIndex, LabelLayer
 from ndlambda.services.labels.layer import LabelVolume
 from ndlambda.services.support.pool import run_all
 from ndlambda.services.volume.options import VolumeOptions
-from ndlambda.stores.ports import Create, ObjectStore, Replace
+from ndlambda.services.volume.place import read_stored
+from ndlambda.services.volume.replacement import Replacement
+from ndlambda.stores.ports import ObjectStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +111,8 @@ class LabelSweep:
         self, volume: LabelVolume, code: int, claims: dict[int, set[int]]
     ) -> tuple[dict[int, set[int]], bool]:
         """Return members that a supercuboid does not bear out, and whether it was touched since."""
-        key = volume.key(code)
-        stored = self._objects.get(key)
+        place = volume.place(code)
+        stored = read_stored(self._objects, place)
         block = LabelBlock(None if stored is None else stored.data, volume.layout)
         first = volume.bucket(code)[1]
         stale: dict[int, set[int]] = defaultdict(set)
@@ -120,9 +121,5 @@ class LabelSweep:
                 stale[label].add(first + slot)
         if not stale:
             return stale, False
-        body = block.rewritten(Change(), self._options.new_write_id())
-        try:
-            self._objects.put(key, body, Create() if stored is None else Replace(stored.etag))
-        except PreconditionFailedError:
-            return stale, False
-        return stale, True
+        replacement = Replacement(self._objects, place, self._options)
+        return stale, replacement.put(stored, partial(block.rewritten, Change()))

@@ -23,6 +23,7 @@ images.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -31,20 +32,19 @@ from numpy.typing import NDArray
 from ndlambda.cuboids import supercuboid
 from ndlambda.cuboids.coarse_block import CoarseBlock, Halving
 from ndlambda.cuboids.label_block import Change, LabelBlock
-from ndlambda.cuboids.shard import WRITE_ID_BYTES
-from ndlambda.errors import InvalidArgumentError, PreconditionFailedError
+from ndlambda.errors import InvalidArgumentError
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.services.labels.layer import LabelVolume
 from ndlambda.services.labels.painter import LabelPainter
 from ndlambda.services.volume.occupancy import stored_codes
 from ndlambda.services.volume.options import VolumeOptions
-from ndlambda.services.volume.region import Region, layout_of, object_key
+from ndlambda.services.volume.place import SupercuboidPlace, read_stored
+from ndlambda.services.volume.region import Region, layout_of
+from ndlambda.services.volume.replacement import HEAD, Replacement
 from ndlambda.space.ancestry import Ancestry, has_neariso
 from ndlambda.space.box import Box
-from ndlambda.stores.ports import Create, ObjectStore, Range, Replace
+from ndlambda.stores.ports import ObjectStore
 from ndlambda.voxels.downsample import Method
-
-_HEAD = Range(0, WRITE_ID_BYTES)
 
 _Cuboids: TypeAlias = Mapping[int, NDArray[Any]]
 """Slot to voxels (z, y, x); cuboids that are missing are zero."""
@@ -184,25 +184,16 @@ class _Build:
         return self._put(node, depth)
 
     def _put(self, node: PyramidNode, depth: int) -> _Cuboids | None:
-        key = self._key(node)
-        layout = layout_of(self.channel, self._region(node).level)
+        place = self._place(node)
+        layout = layout_of(self.channel, place.level)
         made: _Cuboids | None = None
-        write_id = b""
-        for _ in self.options.attempts(key):
-            stored = self.objects.get(key, _HEAD)
-            if stored is not None and bytes(stored.data) == write_id:
-                break  # our last put held, and only its answer was lost
+        replacement = Replacement(self.objects, place, self.options)
+        for stored in replacement.attempts(HEAD):
             made = self._gather(node, depth)
             if made is None and stored is None:
                 return None
             made = made or {}
-            write_id = self.options.new_write_id()
-            body = supercuboid.splice(None, layout, made, write_id)
-            try:
-                self.objects.put(key, body, Create() if stored is None else Replace(stored.etag))
-            except PreconditionFailedError:
-                continue
-            break
+            replacement.put(stored, partial(supercuboid.splice, None, layout, made))
         self.objects_written += 1
         return made
 
@@ -233,7 +224,7 @@ class _Build:
                     found = True
                     block.add(child.code, cuboids.items())
                 continue
-            stored = self.objects.get(self._key(child))
+            stored = read_stored(self.objects, self._place(child))
             if stored is not None:
                 found = True
                 self.objects_read += 1
@@ -292,5 +283,6 @@ class _Build:
         times = (node.time_point, node.time_point + 1)
         return Region(level, level.box, times, node.neariso)
 
-    def _key(self, node: PyramidNode) -> str:
-        return object_key(self.channel, self._region(node), node.time_point, node.code)
+    def _place(self, node: PyramidNode) -> SupercuboidPlace:
+        level = self.dataset.pyramid.level(node.resolution)
+        return SupercuboidPlace(self.channel, level, node.time_point, node.code, node.neariso)

@@ -69,8 +69,8 @@ def plan_clear(
     for piece in needed_slots(layout, cell.part.shifted((-x, -y, -z))):
         cuboid = np.zeros(layout.cuboid_shape_zyx, layout.dtype)
         supercuboid.decode_box(existing, layout, cuboid_box(layout, piece.slot), cuboid)
-        part, plan_clear = cuboid[piece.box.slices_zyx()], where[piece.where]
-        if np.any(part[plan_clear] != 0):
-            part[plan_clear] = 0
+        part, cleared = cuboid[piece.box.slices_zyx()], where[piece.where]
+        if np.any(part[cleared] != 0):
+            part[cleared] = 0
             changed[piece.slot] = cuboid
     return changed

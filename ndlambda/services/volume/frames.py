@@ -132,13 +132,28 @@ class FrameReader:
         if stored is None:
             return None
         index = self._learn(key, stored, layout).index if remember else _index(stored, layout)
-        spans = ((piece.slot, index.spans[piece.slot]) for piece in parts)
-        return {slot: stored.data[span.start : span.stop] for slot, span in spans if span}
+        return _select(stored, index, parts)
 
     def _learn(self, key: str, read: StoredObject, layout: CuboidLayout) -> _Known:
         known = _Known(_index(read, layout), read.etag)
         self._recent.put(key, known)
         return known
+
+
+def frames_of(stored: StoredObject, layout: CuboidLayout, parts: Sequence[SlotPart]) -> Frames:
+    """Return the frames of these cuboids from a whole object.
+
+    Raises
+    ------
+    CuboidDecodeError
+        The object's index is damaged. Frames are not looked at.
+    """
+    return _select(stored, _index(stored, layout), parts)
+
+
+def _select(stored: StoredObject, index: shard.ShardIndex, parts: Sequence[SlotPart]) -> Frames:
+    spans = ((piece.slot, index.spans[piece.slot]) for piece in parts)
+    return {slot: stored.data[span.start : span.stop] for slot, span in spans if span}
 
 
 def _index(read: StoredObject, layout: CuboidLayout) -> shard.ShardIndex:

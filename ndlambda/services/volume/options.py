@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from ndlambda.errors import PayloadTooLargeError, WriteContentionError
 from ndlambda.services.support.retry import optimistic
+from ndlambda.services.volume.place import OnChange, ignore_change
 
 _FEWEST = 4
 """Attempts that are made however long they take: one may build all that is below a supercuboid."""
@@ -25,6 +26,8 @@ class VolumeOptions:
         Most supercuboids that objects of one upload, or a merge in a box, may change.
     contention_s
         How long one supercuboid is tried again against other writers.
+    on_change
+        Told of every supercuboid that was replaced.
     """
 
     cutout_voxels: int = 1 << 28
@@ -34,6 +37,7 @@ class VolumeOptions:
     pause: Callable[[float], None] = time.sleep
     jitter: Callable[[], float] = random.random
     new_write_id: Callable[[], bytes] = field(default=lambda: secrets.token_bytes(16))
+    on_change: OnChange = ignore_change
 
     def check_painted(self, supercuboids: int) -> None:
         """Refuse more supercuboids than objects of one call may change, each by several requests.

@@ -19,7 +19,6 @@ from ndlambda.cuboids.layout import CuboidLayout, needed_slots
 from ndlambda.errors import (
     InvalidStateError,
     PayloadTooLargeError,
-    PreconditionFailedError,
     ReadOnlyChannelError,
 )
 from ndlambda.model.catalog import Channel, Dataset
@@ -27,19 +26,16 @@ from ndlambda.model.propagation import PropagateState
 from ndlambda.services.support.budget import ByteBudget
 from ndlambda.services.support.pool import run_all
 from ndlambda.services.volume.changes import plan_clear, plan_paste
-from ndlambda.services.volume.frames import FrameReader
+from ndlambda.services.volume.frames import FrameReader, frames_of
 from ndlambda.services.volume.options import VolumeOptions
-from ndlambda.services.volume.region import Region, layout_of, object_key
+from ndlambda.services.volume.place import SupercuboidPlace, read_absent
+from ndlambda.services.volume.region import Region, layout_of
+from ndlambda.services.volume.replacement import Replacement
 from ndlambda.services.volume.touched import Marks, NoMarks, TouchedSupercuboids
 from ndlambda.space.box import Box
 from ndlambda.space.grid import Cell, cover
 from ndlambda.space.pyramid import Level
-from ndlambda.stores.ports import (
-    Create,
-    ObjectStore,
-    PutMode,
-    Replace,
-)
+from ndlambda.stores.ports import ObjectStore
 from ndlambda.voxels.zoom import source_axes, source_box, take_zyx
 
 __all__ = ["VolumeOptions", "VolumeService"]
@@ -158,8 +154,8 @@ class VolumeService:
         def read_cell(time_point: int, cell: Cell) -> Sequence[_Task]:
             target = out[time_point - region.times[0]]
             target = target[cell.part.slices_zyx(region.box.start_xyz)]
-            key = object_key(channel, region, time_point, cell.code)
-            decodings = self._read_object(key, layout, cell, target)
+            place = _place(channel, region, time_point, cell)
+            decodings = self._read_object(place, layout, cell, target)
             if decodings is None:
                 target[...] = 0
                 if zoomed:
@@ -176,7 +172,7 @@ class VolumeService:
         return out
 
     def _read_object(
-        self, key: str, layout: CuboidLayout, cell: Cell, target: NDArray[Any]
+        self, place: SupercuboidPlace, layout: CuboidLayout, cell: Cell, target: NDArray[Any]
     ) -> Sequence[_Task] | None:
         """Get a cell's part and return what fills target with it; None where there is no object.
 
@@ -185,9 +181,12 @@ class VolumeService:
         """
         x, y, z = cell.box.start_xyz
         pieces = needed_slots(layout, cell.part.shifted((-x, -y, -z)))
-        frames = self._frames.read(key, layout, pieces)
+        frames = self._frames.read(place.key, layout, pieces)
         if frames is None:
-            return None
+            absent = read_absent(place)
+            if absent is None:
+                return None
+            frames = frames_of(absent, layout, pieces)
         return [
             partial(supercuboid.decode_part, frames.get(piece.slot), layout, piece, target)
             for piece in pieces
@@ -219,8 +218,8 @@ class VolumeService:
         axes = source_axes(asked.box, asked.level, base, centre=not channel.is_annotation)
         for cell in cover(source.box, layout.supercuboid_xyz):
             block = np.empty(cell.part.shape_zyx, channel.dtype)
-            key = object_key(channel, source, asked.times[0], cell.code)
-            decodings = self._read_object(key, layout, cell, block)
+            place = _place(channel, source, asked.times[0], cell)
+            decodings = self._read_object(place, layout, cell, block)
             if decodings is None:
                 continue
             _do_all(decodings)
@@ -270,15 +269,14 @@ class VolumeService:
         """
         self.check_writable(channel)
         self.check_size(region)
-        layout = layout_of(channel, region.level)
 
         def write_cell(time_point: int, cell: Cell) -> None:
             values = array[time_point - region.times[0]]
             values = values[cell.part.slices_zyx(region.box.start_xyz)]
             if not is_zero(values):
-                key = object_key(channel, region, time_point, cell.code)
+                place = _place(channel, region, time_point, cell)
                 with np.errstate(invalid="ignore"):  # a signalling NaN is a voxel like another
-                    self._write_cell(key, layout, cell, values, region.bounds)
+                    self._write_cell(place, cell, values, region.bounds)
 
         self._change_cells(channel, region, write_cell)
 
@@ -290,14 +288,13 @@ class VolumeService:
         """
         self.check_writable(channel)
         self.check_size(region)
-        layout = layout_of(channel, region.level)
 
         def clear_cell(time_point: int, cell: Cell) -> None:
             values = array[time_point - region.times[0]]
             values = values[cell.part.slices_zyx(region.box.start_xyz)]
             if not values.all():
-                key = object_key(channel, region, time_point, cell.code)
-                self._clear_cell(key, layout, cell, values == 0)
+                place = _place(channel, region, time_point, cell)
+                self._clear_cell(place, cell, values == 0)
 
         self._change_cells(channel, region, clear_cell)
 
@@ -311,47 +308,40 @@ class VolumeService:
                 (partial(change, t, cell) for t in range(*region.times) for cell in cells),
             )
 
-    def _clear_cell(
-        self, key: str, layout: CuboidLayout, cell: Cell, where: NDArray[np.bool_]
-    ) -> None:
-        for _ in self._options.attempts(key):
-            existing = self._objects.get(key)
-            if existing is None:
+    def _clear_cell(self, place: SupercuboidPlace, cell: Cell, where: NDArray[np.bool_]) -> None:
+        layout = layout_of(place.channel, place.level)
+        replacement = Replacement(self._objects, place, self._options)
+        for stored in replacement.attempts():
+            if stored is None:
                 return
-            replaced = plan_clear(existing.data, layout, cell, where)
+            replaced = plan_clear(stored.data, layout, cell, where)
             if not replaced:
                 return
-            body = supercuboid.splice(existing.data, layout, replaced, self._options.new_write_id())
-            try:
-                self._objects.put(key, body, Replace(existing.etag))
-            except PreconditionFailedError:
-                continue
-            return
+            replacement.put(
+                stored, partial(supercuboid.splice, stored.data, layout, replaced), cell.part
+            )
 
     def _write_cell(
-        self, key: str, layout: CuboidLayout, cell: Cell, values: NDArray[Any], bounds: Box
+        self, place: SupercuboidPlace, cell: Cell, values: NDArray[Any], bounds: Box
     ) -> None:
         """Paste values over one supercuboid by conditional puts until one of them holds.
 
-        A put whose answer was lost fails its own retry; the next turn then finds its voxels there.
         What is whole is tried unread, but never put over what it has not seen: a request that the
         network delivers late once more would undo what others wrote since.
         """
+        layout = layout_of(place.channel, place.level)
         whole = cell.box.intersection(bounds) == cell.part
-        for attempt in self._options.attempts(key):
-            existing = None if whole and attempt == 0 else self._objects.get(key)
-            mode: PutMode = Create() if existing is None else Replace(existing.etag)
-            data = None if existing is None or (whole and values.all()) else existing.data
+        replacement = Replacement(self._objects, place, self._options)
+        for stored in replacement.attempts(unread=whole):
+            data = None if stored is None or (whole and values.all()) else stored.data
             replaced = plan_paste(data, layout, cell, values)
             if not replaced:
                 return
-            write_id = self._options.new_write_id()
-            body = supercuboid.splice(data, layout, replaced, write_id)
-            try:
-                self._objects.put(key, body, mode)
-            except PreconditionFailedError:
-                continue
-            return
+            replacement.put(stored, partial(supercuboid.splice, data, layout, replaced), cell.part)
+
+
+def _place(channel: Channel, region: Region, time_point: int, cell: Cell) -> SupercuboidPlace:
+    return SupercuboidPlace(channel, region.level, time_point, cell.code, region.neariso)
 
 
 def _do_all(tasks: Iterable[_Task]) -> Sequence[_Task]:
