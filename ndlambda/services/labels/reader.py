@@ -21,6 +21,7 @@ from ndlambda.services.labels.shapes import LabelShapes
 from ndlambda.services.support.pool import run_all
 from ndlambda.services.volume.place import read_stored
 from ndlambda.services.volume.region import Region
+from ndlambda.services.volume.shown import shown_labels
 from ndlambda.space.grid import Cell, cover
 from ndlambda.stores.ports import ObjectStore
 from ndlambda.voxels.extra_labels import ExtraLabels
@@ -97,9 +98,10 @@ class LabelReader:
             extra = _inside(block.extra_of(piece.slot), volume, piece)
             if len(extra):
                 own = block.cuboid(piece.slot).reshape(-1)[extra.at].astype(np.uint64)
+                own = shown_labels(volume.channel, own)
                 zyx = np.unravel_index(extra.at, volume.layout.cuboid_shape_zyx)
                 points = np.stack(zyx[::-1], axis=1) + volume.corner(cell.code, piece.slot)
-                found.append((points, own, extra.labels))
+                found.append((points, own, shown_labels(volume.channel, extra.labels)))
         return found
 
 

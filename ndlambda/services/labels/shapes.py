@@ -23,6 +23,7 @@ from ndlambda.services.labels.layer import LabelVolume
 from ndlambda.services.labels.zoom import LabelView, ObjectPart, StoredLayer
 from ndlambda.services.support.pool import run_all
 from ndlambda.services.volume.place import read_stored
+from ndlambda.services.volume.shown import shown_labels
 from ndlambda.space import morton
 from ndlambda.space.box import Box
 from ndlambda.space.grid import Cell, cell_count, cover
@@ -162,11 +163,12 @@ class LabelShapes:
                 shown_box = source.shown_box(piece.box.shifted(corner), box)
                 for part in () if shown_box is None else source.parts(shown_box):
                     where = np.ix_(*source.axes(part, corner))
-                    found |= distinct(cuboid[where])
+                    found |= distinct(shown_labels(volume.channel, cuboid[where]))
                     if len(extra):
                         seen = np.zeros(cuboid.shape, np.bool_)
                         seen[where] = True
-                        found |= extra.where(seen.reshape(-1)[extra.at]).distinct()
+                        more = extra.where(seen.reshape(-1)[extra.at]).labels
+                        found |= distinct(shown_labels(volume.channel, more))
             return found
 
         tasks = (

@@ -31,6 +31,7 @@ from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.services.volume.place import SupercuboidPlace, read_absent
 from ndlambda.services.volume.region import Region, layout_of
 from ndlambda.services.volume.replacement import Replacement
+from ndlambda.services.volume.shown import shown_labels
 from ndlambda.services.volume.touched import Marks, NoMarks, TouchedSupercuboids
 from ndlambda.space.box import Box
 from ndlambda.space.grid import Cell, cover
@@ -169,7 +170,7 @@ class VolumeService:
             (partial(read_cell, t, cell) for t in range(*region.times) for cell in cells),
         )
         run_all(self._executor, chain.from_iterable(rest))
-        return out
+        return shown_labels(channel, out) if channel.is_annotation else out
 
     def _read_object(
         self, place: SupercuboidPlace, layout: CuboidLayout, cell: Cell, target: NDArray[Any]

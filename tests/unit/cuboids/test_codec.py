@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ndlambda.cuboids.codec import BLOCK_BYTES, checksum, decode_frame, encode_frame
+from ndlambda.cuboids.blosc_codec import BLOCK_BYTES
+from ndlambda.cuboids.codec import checksum, decode_frame, encode_frame
 from ndlambda.cuboids.layout import CuboidLayout
 from ndlambda.cuboids.libblosc2 import Decoder, thread_decoder
 from ndlambda.errors import CuboidDecodeError, DataTypeMismatchError, ShapeMismatchError
