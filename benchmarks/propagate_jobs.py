@@ -94,33 +94,35 @@ def run_job(folder: Path, voxels: NDArray[Any], threads: int) -> dict[str, Any]:
     if is_image:
         built.volume.write(channel, whole, voxels[None])
     else:
-        built.labels.paint(channel, whole, voxels[None], Discipline.OVERWRITE)
+        built.annotation.labels.paint(channel, whole, voxels[None], Discipline.OVERWRITE)
     options = VolumeOptions()
-    index = LabelIndex(built.table)
-    painter = LabelPainter(built.objects, index, built.executor, options)
-    counting = Counting(PyramidBuilder(built.objects, painter, options))
+    index = LabelIndex(built.resources.table)
+    painter = LabelPainter(built.resources.objects, index, built.resources.executor, options)
+    counting = Counting(PyramidBuilder(built.resources.objects, painter, options))
     propagation = PropagationService(
-        PropagationStores(built.table, built.objects, built.propagate_queue),
+        PropagationStores(
+            built.resources.table, built.resources.objects, built.resources.queues.propagate
+        ),
         built.catalog,
-        PropagationMarks(built.table, built.row_executor),
+        PropagationMarks(built.resources.table, built.resources.row_executor),
         counting,
     )
 
     def work() -> None:
         while built.catalog.get_channel("bench", "c").propagate == PropagateState.UNDER_PROPAGATION:
-            messages = built.propagate_queue.receive(1)
+            messages = built.resources.queues.propagate.receive(1)
             if not messages:
                 time.sleep(0.02)
             for message in messages:
                 propagation.run(message.body, message.receive_count)
-                built.propagate_queue.ack([message.receipt])
+                built.resources.queues.propagate.ack([message.receipt])
 
     with ThreadPoolExecutor(threads) as workers, taken() as time_taken:
         propagation.start(dataset, channel)
         for worker in [workers.submit(work) for _ in range(threads)]:
             worker.result()
-    stored = sum(1 for _ in built.objects.list(f"bench/c/{channel.uid}/"))
-    sources = sum(1 for _ in built.objects.list(f"bench/c/{channel.uid}/0/"))
+    stored = sum(1 for _ in built.resources.objects.list(f"bench/c/{channel.uid}/"))
+    sources = sum(1 for _ in built.resources.objects.list(f"bench/c/{channel.uid}/0/"))
     built.close()
     return {
         "voxels": voxels.size,

@@ -19,10 +19,10 @@ def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
         value = _value(record["body"])
         call = FetchCall.find(value)
         if call is not None:
-            built.fetcher.run(call, receive_count(record))
+            built.ingest.fetcher.run(call, receive_count(record))
             return
         job, generation, chunk, attempt = read_message(value)
-        built.ingest.build(job, generation, chunk, max(attempt, receive_count(record)))
+        built.ingest.jobs.build(job, generation, chunk, max(attempt, receive_count(record)))
 
     return answer_records(event, handle)
 

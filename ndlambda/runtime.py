@@ -9,19 +9,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ingest_queue.build.builder import BuildOptions, Stores
-from ingest_queue.drop.watcher import Drop
+from ingest_queue.assembly import IngestOutlets, IngestServices, build_ingest
+from ingest_queue.build.builder import BuildOptions
 from ingest_queue.erasure import IngestErasure
-from ingest_queue.fetch.create import AutoCreation
 from ingest_queue.fetch.http_reader import HttpReader, OwnBucket
 from ingest_queue.fetch.remote import S3_URL, RemoteFiles
-from ingest_queue.fetch.worker import Fetcher
 from ingest_queue.jobs.job import Job
 from ingest_queue.jobs.keys import DONE, DROP, UPLOADS
-from ingest_queue.jobs.ledger import Ledger
 from ingest_queue.jobs.target import VoxelWriter
-from ingest_queue.jobs.waiting import WaitingFolders
-from ingest_queue.service import IngestOptions, IngestService
+from ingest_queue.service import IngestOptions
 from ndlambda import trace
 from ndlambda.errors import (
     InvalidArgumentError,
@@ -31,74 +27,45 @@ from ndlambda.errors import (
 )
 from ndlambda.services.access.service import Access
 from ndlambda.services.access.users import UserService
-from ndlambda.services.annotation.erasing import ObjectErasure
-from ndlambda.services.annotation.graph import GraphService
-from ndlambda.services.annotation.merger import AnnotationMerger
-from ndlambda.services.annotation.merging import ObjectMerge
-from ndlambda.services.annotation.reader import AnnotationReader
-from ndlambda.services.annotation.service import AnnotationService
-from ndlambda.services.annotation.skeletons import SkeletonService
-from ndlambda.services.annotation.writer import AnnotationWriter
-from ndlambda.services.catalog.cascade import Cascade
-from ndlambda.services.catalog.deletion_jobs import EraseJobs
-from ndlambda.services.catalog.rows import CatalogRows
+from ndlambda.services.annotation.build import AnnotationServices, build_annotation
+from ndlambda.services.catalog.build import build_catalog
 from ndlambda.services.catalog.service import Catalog
-from ndlambda.services.deletion.objects import ObjectWorker
+from ndlambda.services.deletion.build import build_deletion
 from ndlambda.services.deletion.worker import Erasure
-from ndlambda.services.labels.index import LabelIndex
-from ndlambda.services.labels.painter import LabelPainter
-from ndlambda.services.labels.service import LabelService
-from ndlambda.services.propagation.builder import PyramidBuilder
+from ndlambda.services.propagation.build import build_propagation
 from ndlambda.services.propagation.marks import PropagationMarks
-from ndlambda.services.propagation.service import PropagationService, PropagationStores
+from ndlambda.services.propagation.service import PropagationService
 from ndlambda.services.propagation.worker import PropagationOptions
-from ndlambda.services.ramon.merge import RamonMerge
-from ndlambda.services.ramon.rows import ObjectRows
-from ndlambda.services.ramon.service import Ramon
 from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.support.resources import Queues, Resources
 from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.services.volume.service import VolumeService
 from ndlambda.services.volume.transfers import Uploads
 from ndlambda.settings import Settings
-from ndlambda.stores.ports import ObjectStore, Ports, Queue, Table
+from ndlambda.stores.ports import Ports
 
 ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Everything that a host, a route or a worker needs, built once a process."""
+    """What hosts, routes and workers need, built once a process: one field a room."""
 
     settings: Settings
-    objects: ObjectStore
-    table: Table
-    erase_queue: Queue
-    propagate_queue: Queue
-    drop_queue: Queue
-    ingest_queue: Queue
+    resources: Resources
     users: UserService
     catalog: Catalog
-    erasure: Erasure
     access: Access
     uploads: Uploads
     volume: VolumeService
-    labels: LabelService
+    annotation: AnnotationServices
     propagation: PropagationService
-    ingest: IngestService
-    drop: Drop
-    fetcher: Fetcher
-    auto_creation: AutoCreation
-    ramon: Ramon
-    annotations: AnnotationService
-    skeletons: SkeletonService
-    graphs: GraphService
-    executor: ThreadPoolExecutor
-    row_executor: ThreadPoolExecutor
+    deletion: Erasure
+    ingest: IngestServices
 
     def close(self) -> None:
-        """End the threads, when nothing is asked any more."""
-        self.executor.shutdown()
-        self.row_executor.shutdown()
+        """End the threads when no request is running any more."""
+        self.resources.close()
 
 
 _built: list[Runtime] = []
@@ -130,84 +97,63 @@ def build(settings: Settings, ports: Ports | None = None) -> Runtime:
         The settings name no store, or AWS stores without a secret, or no way to trace.
     """
     trace.configure(settings.trace)
-    ports = ports or open_ports(settings)
-    objects, table, open_queue = ports.objects, ports.table, ports.open_queue
-    queue = open_queue(settings.erase_queue)
-    propagate_queue = open_queue(settings.propagate_queue)
-    secret = _secret(settings)
-    users = UserService(table, secret, cache_s=settings.cache_s)
-    executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="volume")
-    row_executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="rows")
-    options = VolumeOptions(settings.cutout_voxels, settings.paint_supercuboids)
-    budget = ByteBudget(settings.memory_bytes)
-    marks = PropagationMarks(table, row_executor)
-    volume = VolumeService(objects, executor, budget, options, marks)
-    labels = LabelService(objects, table, volume, executor, options)
-    finder, jobs = CatalogRows(table), EraseJobs(table, queue)
-    index = LabelIndex(table)
-    eraser = ObjectErasure(finder, index, labels, jobs)
-    ramon = Ramon(table, eraser, executor=row_executor)
-    merges = ObjectMerge(index, labels, RamonMerge(table, row_executor), jobs)
-    do_object = ObjectWorker(finder, labels, ramon, merges, jobs).run
-    erasure = Erasure(table, objects, jobs, do_object, grace_s=settings.erase_grace_s)
-    erasure.add_last(IngestErasure(table, objects, ports.dropped).sweep)
-    catalog = Catalog(table, Cascade(table, jobs), cache_s=settings.cache_s)
-    builder = PyramidBuilder(objects, LabelPainter(objects, index, executor, options), options)
-    propagation = PropagationService(
-        PropagationStores(table, objects, propagate_queue),
-        catalog,
-        marks,
-        builder,
-        PropagationOptions(depth=settings.propagate_levels),
-    )
-    reader = AnnotationReader(labels, ramon, volume)
-    ingest_queue = open_queue(settings.ingest_queue)
-    ingest = IngestService(
-        Ledger(table),
-        Stores(ports.dropped, objects, ingest_queue),
-        catalog,
-        VoxelWriter(volume, labels, min(settings.cutout_voxels, settings.ingest_strip_bytes)),
-        partial(_propagate, catalog, propagation),
-        IngestOptions(
-            settings.ingest_user_jobs,
-            settings.ingest_job_bytes,
-            BuildOptions(settings.ingest_strip_bytes, settings.ingest_keep_input),
-        ),
-    )
-    drop_owner = partial(users.get_user, settings.drop_owner)
-    drop = Drop(ingest, catalog, WaitingFolders(table), lambda: drop_owner().id)
+    resources = _resources(settings, ports or open_ports(settings))
+    table, objects = resources.table, resources.objects
+    users = UserService(table, _secret(settings), cache_s=settings.cache_s)
+    catalog = build_catalog(resources, cache_s=settings.cache_s)
     access = Access(catalog, anonymous_write=settings.anonymous_write)
-    fetcher = Fetcher(ingest, table, _remote_files(settings))
+    options = VolumeOptions(settings.cutout_voxels, settings.paint_supercuboids)
+    marks = PropagationMarks(table, resources.row_executor)
+    budget = ByteBudget(settings.memory_bytes)
+    volume = VolumeService(objects, resources.executor, budget, options, marks)
+    annotation = build_annotation(resources, volume, options)
+    deletion = build_deletion(resources, annotation, grace_s=settings.erase_grace_s)
+    deletion.add_last(IngestErasure(table, objects, resources.dropped).sweep)
+    propagation = build_propagation(
+        resources, catalog, marks, options, PropagationOptions(depth=settings.propagate_levels)
+    )
+    strip_bytes = settings.ingest_strip_bytes
+    outlets = IngestOutlets(
+        VoxelWriter(volume, annotation.labels, min(settings.cutout_voxels, strip_bytes)),
+        partial(_propagate, catalog, propagation),
+        lambda: users.get_user(settings.drop_owner).id,
+    )
+    ingest_options = IngestOptions(
+        settings.ingest_user_jobs,
+        settings.ingest_job_bytes,
+        BuildOptions(strip_bytes, settings.ingest_keep_input),
+    )
+    remote = _remote_files(settings)
     return Runtime(
         settings=settings,
-        objects=objects,
-        table=table,
-        erase_queue=queue,
-        propagate_queue=propagate_queue,
-        drop_queue=open_queue(settings.drop_queue),
-        ingest_queue=ingest_queue,
+        resources=resources,
         users=users,
         catalog=catalog,
-        erasure=erasure,
         access=access,
         uploads=Uploads(table, objects),
         volume=volume,
-        labels=labels,
+        annotation=annotation,
         propagation=propagation,
-        ingest=ingest,
-        drop=drop,
-        fetcher=fetcher,
-        auto_creation=AutoCreation(catalog, access, ingest, fetcher, table),
-        ramon=ramon,
-        annotations=AnnotationService(
-            AnnotationWriter(labels, ramon, ObjectRows(table), volume),
-            reader,
-            AnnotationMerger(labels, ramon, merges, volume),
-        ),
-        skeletons=SkeletonService(ramon, labels.ids, volume, row_executor),
-        graphs=GraphService(ramon, reader),
-        executor=executor,
-        row_executor=row_executor,
+        deletion=deletion,
+        ingest=build_ingest(resources, access, catalog, outlets, remote, ingest_options),
+    )
+
+
+def _resources(settings: Settings, ports: Ports) -> Resources:
+    """Open the queues and start the threads that the settings ask for."""
+    names = (
+        settings.erase_queue,
+        settings.propagate_queue,
+        settings.drop_queue,
+        settings.ingest_queue,
+    )
+    return Resources(
+        objects=ports.objects,
+        dropped=ports.dropped,
+        table=ports.table,
+        queues=Queues(*(ports.open_queue(name) for name in names)),
+        executor=ThreadPoolExecutor(settings.threads, thread_name_prefix="volume"),
+        row_executor=ThreadPoolExecutor(settings.threads, thread_name_prefix="rows"),
     )
 
 

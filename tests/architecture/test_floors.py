@@ -91,7 +91,7 @@ def test_every_room_has_its_floor():
 
 ALONE = {
     "ndlambda.web": {"app", "auth", "openapi", "problem", "routing"},
-    "ingest_queue": {"erasure", "service"},
+    "ingest_queue": {"assembly", "erasure", "service"},
     "ndlambda.client": {"catalog", "client", "ingest", "propagation"},
     "ndlambda.cli": {"__main__", "app", "connection", "interrupts", "output", "params"},
     "ndlambda.wire": {"discovery"},

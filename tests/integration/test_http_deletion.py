@@ -32,7 +32,7 @@ def erasing(
 
 def work(server: Server) -> int:
     """Handle the erase queue's messages as Lambda would, and return how many there were."""
-    queue, done = server.runtime.erase_queue, 0
+    queue, done = server.runtime.resources.queues.erase, 0
     while messages := list(queue.receive()):
         answer = erase.handler(sqs_event(messages), None)
         assert answer == {"batchItemFailures": []}
@@ -42,7 +42,7 @@ def work(server: Server) -> int:
 
 
 def stored_keys(server: Server) -> set[str]:
-    return {info.key for info in server.runtime.objects.list("")}
+    return {info.key for info in server.runtime.resources.objects.list("")}
 
 
 DELETIONS = [("disk", twin, what) for twin in (RESOURCE, V1) for what in DELETABLE]

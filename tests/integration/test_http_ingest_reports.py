@@ -78,7 +78,7 @@ def test_what_came_before_a_retry_is_not_stored_in_place_of_what_is_to_come(disk
         put(disk, job, chunk["chunk"], "data.blosc", bodies.encode_array(box))
     disk.post(f"/v1/ingest/{job}/retry", "alice")
     work(disk)
-    disk.runtime.ingest.sweeper.sweep_all()
+    disk.runtime.ingest.jobs.sweeper.sweep_all()
     work(disk)
     assert show(disk, job)["state"] == "INGESTING"
     assert put_boxes(disk, job, STACK) == len(missing)

@@ -41,7 +41,7 @@ def write(server: Server, channel: str = "em", user: str = "alice") -> None:
 
 def work(server: Server) -> None:
     runtime.install(server.runtime)
-    while pump_once(server.runtime.propagate_queue, propagate.handler, 1):
+    while pump_once(server.runtime.resources.queues.propagate, propagate.handler, 1):
         pass
 
 
@@ -249,7 +249,7 @@ def test_the_command_cancels_and_refuses_what_does_not_go_together(disk: Server)
 
 def test_a_failed_propagation_is_a_failed_command(disk: Server, monkeypatch: pytest.MonkeyPatch):
     write(disk)
-    (key,) = [info.key for info in disk.runtime.objects.list("pr/em/")]
+    (key,) = [info.key for info in disk.runtime.resources.objects.list("pr/em/")]
     path = next((disk.settings.data / "objects").rglob(key.rpartition("/")[2] + "*"))
     path.write_bytes(path.read_bytes()[:40])
     work_instead_of_waiting(disk, monkeypatch)

@@ -33,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         store(server.runtime, labels, Segment(1), Skeleton(2))
         PRIVATE["job"] = _finished_job(server)
         PRIVATE["upload"] = _announced_upload(server)
-        server.runtime.drop.waiting.note("drop/hidden/new/", "hidden has no channel new")
+        server.runtime.ingest.drop.waiting.note("drop/hidden/new/", "hidden has no channel new")
         yield server
 
 
@@ -44,7 +44,7 @@ def _finished_job(server: Server) -> str:
     path = f"/v1/ingest/{job['id']}/parts/0/0001.png"
     body = png(np.full((200, 300), 7, np.uint8))
     assert server.call("PUT", path, "alice", data=body).status_code == 201
-    server.runtime.ingest.build(job["id"], 1, 0)
+    server.runtime.ingest.jobs.build(job["id"], 1, 0)
     return str(job["id"])
 
 

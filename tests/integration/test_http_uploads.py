@@ -79,7 +79,7 @@ def upload(server: Server, body: bytes, media_type: str = RAW, path: str = UPLOA
 
 
 def kept(server: Server) -> list[str]:
-    return [info.key for info in server.runtime.objects.list(PREFIX)]
+    return [info.key for info in server.runtime.resources.objects.list(PREFIX)]
 
 
 def test_a_body_over_the_limit_arrives_through_the_store(server: Server) -> None:

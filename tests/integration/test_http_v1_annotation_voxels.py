@@ -244,8 +244,8 @@ def test_a_large_merge_is_202_until_a_worker_has_relabelled_it(
     for _ in range(2):
         answer = server.post(f"{BASE}/merge", "alice", json={"ids": [1, 2]})
         assert (answer.status_code, answer.json) == (202, {"id": 1, "pending": [2]})
-    for message in server.runtime.erase_queue.receive():
-        server.runtime.erasure.run(job_id_of(message.body))
+    for message in server.runtime.resources.queues.erase.receive():
+        server.runtime.deletion.run(job_id_of(message.body))
     answer = server.post(f"{BASE}/merge", "alice", json={"ids": [1, 2]})
     assert (answer.status_code, answer.json) == (200, {"id": 1})
     assert len(get(server, "annotations/1/voxels")) == 2

@@ -254,7 +254,7 @@ def ingest_over_http(server: Server, voxels: np.ndarray, **wishes: object) -> st
     for chunk in ChunkGrid(whole, (0, 1), (cx, cy, cz), None).chunks():
         body = bodies.encode_array(voxels[chunk.box.slices_zyx()])
         client.ingest.upload_part(job["id"], chunk.number, "data.blosc", body)
-    while pump_once(server.runtime.ingest_queue, ingest_build.handler):
+    while pump_once(server.runtime.resources.queues.ingest, ingest_build.handler):
         pass
     assert client.ingest.get(job["id"])["state"] == "COMPLETE"
     return str(job["id"])

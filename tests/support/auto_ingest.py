@@ -121,7 +121,7 @@ def fetch(server: Server, times: int = 1) -> None:
     """Deliver all calls; repeated, as if delays had passed."""
     runtime.install(server.runtime)
     for _ in range(times):
-        while pump_once(server.runtime.ingest_queue, ingest_build.handler):
+        while pump_once(server.runtime.resources.queues.ingest, ingest_build.handler):
             pass
 
 

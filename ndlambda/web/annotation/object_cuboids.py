@@ -50,6 +50,6 @@ def _codes(context: Context, volume: LabelVolume, ramon: Annotation) -> NDArray[
     runtime = context.runtime
     ids = [ramon.id]
     if isinstance(ramon, Neuron):
-        ids = runtime.ramon.derived(volume.channel, ramon, "segments")
-    found = (runtime.labels.read.cuboids_of(volume, number) for number in ids)
+        ids = runtime.annotation.ramon.derived(volume.channel, ramon, "segments")
+    found = (runtime.annotation.labels.read.cuboids_of(volume, number) for number in ids)
     return np.unique(np.concatenate([np.empty(0, np.uint64), *found]))

@@ -41,7 +41,7 @@ def find_job(context: Context, job_id: str) -> Job:
     NotFoundError
         There is none, or it is another's: the answer is the same.
     """
-    job = context.runtime.ingest.ledger.find(job_id) if is_job_id(job_id) else None
+    job = context.runtime.ingest.jobs.ledger.find(job_id) if is_job_id(job_id) else None
     if job is None or not context.runtime.access.may_manage(context.principal, job.owner_id):
         raise NotFoundError(f"There is no ingest job {job_id[:80]!r} of yours.", job=job_id[:80])
     return job
@@ -169,7 +169,7 @@ def legacy_fields(job: Job, target: Target | None) -> dict[str, Any]:
 def find_target(context: Context, job: Job) -> Target | None:
     """Return where a job writes, None where its channel was deleted."""
     try:
-        return context.runtime.ingest.target(job)
+        return context.runtime.ingest.jobs.target(job)
     except InvalidStateError:
         return None
 

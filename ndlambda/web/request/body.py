@@ -162,7 +162,9 @@ def write_voxels(
     """
     voxels = array.reshape(region.shape_tzyx)
     if channel.is_annotation:
-        context.runtime.labels.paint(channel, region, voxels, discipline or Discipline.OVERWRITE)
+        context.runtime.annotation.labels.paint(
+            channel, region, voxels, discipline or Discipline.OVERWRITE
+        )
     elif discipline is None:
         context.runtime.volume.write(channel, region, voxels)
     else:

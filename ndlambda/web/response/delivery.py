@@ -58,7 +58,7 @@ def _answer(context: Context, body: Body, content_type: str, headers: dict[str, 
         response.headers["Content-Length"] = str(len(body))
         return response
     name = secrets.token_urlsafe(_NAME_BYTES)
-    objects = context.runtime.objects
+    objects = context.runtime.resources.objects
     objects.put(RESULTS_PREFIX + name, memoryview(body), Overwrite())
     url = objects.presign("get", RESULTS_PREFIX + name, _RESULT_EXPIRES_S)
     return Response(

@@ -110,7 +110,7 @@ def test_a_runtime_is_built_on_counting_stores(tmp_path: Path, stores: CountingS
     settings = Settings(data=tmp_path, fsync=False)
     built = runtime.build(settings, stores.wrap_ports(runtime.open_ports(settings)))
     built.users.create_user("alice")
-    built.drop_queue.send(["body"])
+    built.resources.queues.drop.send(["body"])
     built.close()
     assert stores.calls["queue.send"] == 1
     assert stores.writes > 1

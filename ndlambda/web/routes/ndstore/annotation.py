@@ -48,7 +48,9 @@ def get_objects(
     """Return objects as HDF5, with what the options name of their voxels."""
     opened = open_annotations(context, token, channel)
     wanted = _wanted(opened, options)
-    items = context.runtime.annotations.read(opened.dataset, opened.channel, parse_ids(ids), wanted)
+    items = context.runtime.annotation.objects.read(
+        opened.dataset, opened.channel, parse_ids(ids), wanted
+    )
     return send_objects(context, items, get_format("hdf5"))
 
 
@@ -71,7 +73,7 @@ def get_json(context: Context, token: str, channel: str, ids: str) -> Response:
     """Return objects without voxels as JSON, flat or in the older form."""
     opened = open_annotations(context, token, channel)
     body_format = json_format(context)
-    items = context.runtime.annotations.read(
+    items = context.runtime.annotation.objects.read(
         opened.dataset, opened.channel, parse_ids(ids), NoData()
     )
     return send_objects(context, items, body_format)
@@ -87,7 +89,7 @@ def post_objects(context: Context, token: str, channel: str, words: str = "") ->
     intake = open_objects(context, opened.channel)
     with ExitStack() as held:
         items = read_objects(intake, get_format("hdf5"), held)
-        ids = context.runtime.annotations.upload(opened.dataset, opened.channel, items, mode)
+        ids = context.runtime.annotation.objects.upload(opened.dataset, opened.channel, items, mode)
     intake.discard()
     return Response(",".join(map(str, ids)), content_type=_HTML)
 
@@ -96,14 +98,16 @@ def _post_json(context: Context, opened: Opened, mode: WriteMode) -> Response:
     if mode.data_only:
         raise InvalidArgumentError("JSON has no voxels; dataonly and reduce are for HDF5.")
     item = read_one_object(context, json_format(context))
-    (given,) = context.runtime.annotations.upload(opened.dataset, opened.channel, [item], mode)
+    (given,) = context.runtime.annotation.objects.upload(
+        opened.dataset, opened.channel, [item], mode
+    )
     return Response(str(given), content_type=_HTML)
 
 
 def delete_objects(context: Context, token: str, channel: str, ids: str) -> Response:
     """Delete objects with their voxels; what is not there is deleted already."""
     opened = open_annotations(context, token, channel, write=True)
-    context.runtime.annotations.delete(opened.channel, parse_ids(ids))
+    context.runtime.annotation.objects.delete(opened.channel, parse_ids(ids))
     return Response("Success", content_type=_HTML)
 
 

@@ -21,7 +21,7 @@ def get_label(
 ) -> Response:
     """Return the label of one voxel as text; ``0`` where it has none."""
     opened = open_annotations(context, token, channel)
-    label = context.runtime.annotations.label_at(
+    label = context.runtime.annotation.objects.label_at(
         opened.dataset, opened.channel, resolution, (at["x"], at["y"], at["z"]), at.get("time")
     )
     return Response(str(label), content_type=_HTML)
@@ -31,7 +31,7 @@ def get_labels(context: Context, token: str, args: str, channel: str | None = No
     """Return the labels in a region as text ``1, 2, 3``; nothing where there are none."""
     opened = open_annotations(context, token, channel)
     region = region_of(opened.dataset, opened.channel, parse_region(args))
-    labels = context.runtime.annotations.labels_in(opened.dataset, opened.channel, region)
+    labels = context.runtime.annotation.objects.labels_in(opened.dataset, opened.channel, region)
     return deliver(context, ", ".join(map(str, labels)).encode(), _HTML, {}, ExitStack())
 
 
@@ -39,7 +39,7 @@ def get_exceptions(context: Context, token: str, args: str, channel: str | None 
     """Return the voxels of a region that have several labels, as HDF5."""
     opened = open_annotations(context, token, channel)
     region = region_of(opened.dataset, opened.channel, parse_region(args))
-    found = context.runtime.annotations.exceptions(opened.channel, region)
+    found = context.runtime.annotation.objects.exceptions(opened.channel, region)
     body = encode_exceptions(absolute_points(region, found.points_xyz), found.labels)
     return deliver(context, body, "product/hdf5", {}, ExitStack())
 
@@ -47,7 +47,7 @@ def get_exceptions(context: Context, token: str, args: str, channel: str | None 
 def reserve_ids(context: Context, token: str, channel: str, count: int) -> Response:
     """Reserve consecutive ids and give ``[first, count]``."""
     opened = open_annotations(context, token, channel, write=True)
-    first = context.runtime.annotations.reserve(opened.channel, count)
+    first = context.runtime.annotation.objects.reserve(opened.channel, count)
     return json_response([first, count])
 
 
@@ -57,7 +57,9 @@ def merge_everywhere(
     """Merge objects into the first, at all resolutions or relabelling one only."""
     opened = open_annotations(context, token, channel, write=True)
     merged = parse_ids(ids)
-    context.runtime.annotations.merge(opened.dataset, opened.channel, merged, resolution=resolution)
+    context.runtime.annotation.objects.merge(
+        opened.dataset, opened.channel, merged, resolution=resolution
+    )
     return _merged(merged)
 
 
@@ -66,7 +68,7 @@ def merge_in_region(context: Context, token: str, channel: str, ids: str, args: 
     opened = open_annotations(context, token, channel, write=True)
     region = region_of(opened.dataset, opened.channel, parse_region(args))
     merged = parse_ids(ids)
-    context.runtime.annotations.merge(opened.dataset, opened.channel, merged, region=region)
+    context.runtime.annotation.objects.merge(opened.dataset, opened.channel, merged, region=region)
     return _merged(merged)
 
 

@@ -43,14 +43,14 @@ def post_query(context: Context, token: str, channel: str, predicates: str = "")
 
 def _answer(context: Context, opened: Opened, predicates: str, region: Region | None) -> Response:
     query = parse_query(predicates.split("/") if predicates else [])
-    ids = context.runtime.annotations.query(opened.dataset, opened.channel, query, region)
+    ids = context.runtime.annotation.objects.query(opened.dataset, opened.channel, query, region)
     return deliver(context, encode_ids(ids), "product/hdf5", {}, ExitStack())
 
 
 def get_field(context: Context, token: str, channel: str, number: int, field: str) -> Response:
     """Return the text of a field, a derived list or a key-value pair of one object."""
     opened = open_annotations(context, token, channel)
-    text = context.runtime.ramon.get_field(opened.channel, number, field)
+    text = context.runtime.annotation.ramon.get_field(opened.channel, number, field)
     return Response(text, content_type="text/html; charset=utf-8", headers=_STORED_TEXT)
 
 
@@ -59,7 +59,7 @@ def set_field(
 ) -> Response:
     """Set a field, or a key-value pair, of one object."""
     opened = open_annotations(context, token, channel, write=True)
-    context.runtime.ramon.set_field(opened.channel, number, field, value)
+    context.runtime.annotation.ramon.set_field(opened.channel, number, field, value)
     return Response(status=200, content_type="text/html")
 
 
@@ -68,7 +68,7 @@ def get_csv(
 ) -> Response:
     """Return an object with its bounding box as lines ``FIELD,value``."""
     opened = open_annotations(context, token, channel)
-    items = context.runtime.annotations.read(
+    items = context.runtime.annotation.objects.read(
         opened.dataset, opened.channel, [number], TightBox(resolution)
     )
     return send_objects(context, items, get_format("csv"))

@@ -43,7 +43,7 @@ def get_legacy(context: Context, token: str, channel: str, wanted: str = "") -> 
     if match["ranges"] is not None:
         arguments = parse_region(f"{opened.channel.resolution}/{match['ranges']}")
         region = region_of(opened.dataset, opened.channel, arguments)
-    graph = context.runtime.graphs.build(opened.dataset, opened.channel, region)
+    graph = context.runtime.annotation.graphs.build(opened.dataset, opened.channel, region)
     chosen = formats().get(word) or get_format(_DEFAULT)
     return _send(context, graph, chosen, "text/plain")
 
@@ -56,7 +56,7 @@ def get_graph(context: Context, token: str, channel: str) -> Response:
     direction = query.get("direction", "none")
     if direction not in _DIRECTIONS:
         raise UnknownNameError("direction", direction[:80], _DIRECTIONS)
-    graph = context.runtime.graphs.build(
+    graph = context.runtime.annotation.graphs.build(
         opened.dataset,
         opened.channel,
         _region(context, opened),

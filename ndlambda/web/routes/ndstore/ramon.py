@@ -28,7 +28,7 @@ def get_boxes(
     """Return objects as flat JSON, with their bounding boxes where they have voxels."""
     opened = open_annotations(context, token, channel)
     at = opened.channel.resolution if resolution is None else resolution
-    items = context.runtime.annotations.read(
+    items = context.runtime.annotation.objects.read(
         opened.dataset, opened.channel, parse_ids(ids), TightBox(at)
     )
     return send_objects(context, items, get_format("json"))
@@ -38,7 +38,7 @@ def get_query(context: Context, token: str, channel: str, predicates: str) -> Re
     """Return the ids of the objects for which all predicates hold, as a JSON list."""
     opened = open_annotations(context, token, channel)
     asked = parse_query(predicates.split("/"))
-    ids = context.runtime.annotations.query(opened.dataset, opened.channel, asked)
+    ids = context.runtime.annotation.objects.query(opened.dataset, opened.channel, asked)
     return deliver_json(context, ids)
 
 
@@ -54,7 +54,7 @@ def get_top_keys(
     if not 0 < count <= _MOST_KEYS:
         raise InvalidArgumentError(f"Ask for 1 to {_MOST_KEYS} keys.", limit=_MOST_KEYS)
     ramon_type = None if kind is None else read_type(kind, "type")
-    found = context.runtime.ramon.top_keys(opened.channel, count, ramon_type)
+    found = context.runtime.annotation.ramon.top_keys(opened.channel, count, ramon_type)
     return json_response([key for key, _ in found])
 
 

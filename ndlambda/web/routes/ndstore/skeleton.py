@@ -70,7 +70,7 @@ def _open(
 def _store(context: Context, channel: Channel) -> list[int]:
     body = read_body(context, _BODY_BYTES)
     with context.runtime.volume.budget.hold(_IN_MEMORY * len(body)):
-        return context.runtime.skeletons.upload(channel, read_swc(body))
+        return context.runtime.annotation.skeletons.upload(channel, read_swc(body))
 
 
 def _send(
@@ -81,7 +81,7 @@ def _send(
     answer: tuple[str, dict[str, str]],
 ) -> Response:
     project = view.project
-    swc = context.runtime.skeletons.read(channel, ids)
+    swc = context.runtime.annotation.skeletons.read(channel, ids)
     body = write_swc(
         swc,
         (

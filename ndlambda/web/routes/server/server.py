@@ -40,7 +40,9 @@ def get_server(context: Context) -> Response:
 
 def get_result(context: Context, name: str) -> Response:
     """Return a large result by the unguessable name that a 303 told (stores without URLs)."""
-    stored = context.runtime.objects.get(RESULTS_PREFIX + name) if is_result(name) else None
+    stored = (
+        context.runtime.resources.objects.get(RESULTS_PREFIX + name) if is_result(name) else None
+    )
     if stored is None:
         raise NotFoundError("No such result; they expire after a day. Ask for the box again.")
     return Response(

@@ -53,7 +53,7 @@ def query_objects(context: Context, token: str, channel: str) -> Response:
     region = find_region(context, opened)
     if region is None and "resolution" in context.request.args:
         raise InvalidArgumentError("resolution= belongs to a box; add x=, y=, z= or t=.")
-    found = context.runtime.annotations.query(opened.dataset, opened.channel, asked, region)
+    found = context.runtime.annotation.objects.query(opened.dataset, opened.channel, asked, region)
     return deliver_json(context, {"ids": found})
 
 
@@ -62,7 +62,7 @@ def create_objects(context: Context, token: str, channel: str) -> Response:
     opened = open_labels(context, token, channel, write=True)
     body = json_value(context.request, _OBJECTS_BYTES)
     items = _listed(body) if isinstance(body, list) else [RamonItem(from_plain(body))]
-    annotations = context.runtime.annotations
+    annotations = context.runtime.annotation.objects
     ids = annotations.upload(opened.dataset, opened.channel, items, WriteMode())
     response = json_response({"ids": ids}, 201)
     if len(ids) == 1:
@@ -104,7 +104,7 @@ def replace_object(context: Context, token: str, channel: str, annotation: str) 
     number = read_id(annotation)
     version = _version(context.request)
     ramon = from_plain(json_object(context.request), number)
-    context.runtime.ramon.update(opened.channel, ramon, if_version=version)
+    context.runtime.annotation.ramon.update(opened.channel, ramon, if_version=version)
     return _shown(context, opened, number)
 
 
@@ -114,7 +114,7 @@ def change_object(context: Context, token: str, channel: str, annotation: str) -
     number = read_id(annotation)
     version = _version(context.request)
     changes = json_object(context.request)
-    ramon = context.runtime.ramon
+    ramon = context.runtime.annotation.ramon
     for _ in optimistic(HOT_ROW_ATTEMPTS):
         found = ramon.get(opened.channel, number)
         new = patched(found.ramon, changes)
@@ -137,7 +137,7 @@ def delete_object(context: Context, token: str, channel: str, annotation: str) -
     number = read_id(annotation)
     if _version(context.request) is not None:
         raise InvalidArgumentError("Objects are deleted whatever their version; drop If-Match.")
-    pending = context.runtime.annotations.delete(opened.channel, [number])
+    pending = context.runtime.annotation.objects.delete(opened.channel, [number])
     return json_response({"pending": pending}, 202) if pending else Response(status=204)
 
 
@@ -148,7 +148,7 @@ def list_keys(context: Context, token: str, channel: str) -> Response:
     if not 0 < limit <= _MOST_KEYS:
         raise InvalidArgumentError(f"limit is from 1 to {_MOST_KEYS}.", parameter="limit")
     ramon_type = read_type(context.request.args)
-    found = context.runtime.ramon.top_keys(opened.channel, limit, ramon_type)
+    found = context.runtime.annotation.ramon.top_keys(opened.channel, limit, ramon_type)
     return json_response({"keys": [{"key": key, "count": count} for key, count in found]})
 
 
@@ -160,7 +160,7 @@ def reserve_ids(context: Context, token: str, channel: str) -> Response:
         count = _count(fields.get("count"))
     except Refusal as refusal:
         raise ValidationError({"count": str(refusal)}) from None
-    first = context.runtime.annotations.reserve(opened.channel, count)
+    first = context.runtime.annotation.objects.reserve(opened.channel, count)
     return json_response({"first": first, "count": count}, 201)
 
 
@@ -176,7 +176,7 @@ def merge_objects(context: Context, token: str, channel: str) -> Response:
     region = None
     if "box" in fields:
         region = _box(context, opened, fields["box"], resolution or 0)
-    pending = context.runtime.annotations.merge(
+    pending = context.runtime.annotation.objects.merge(
         opened.dataset,
         opened.channel,
         ids,
@@ -189,7 +189,7 @@ def merge_objects(context: Context, token: str, channel: str) -> Response:
 
 
 def _shown(context: Context, opened: Opened, number: int) -> Response:
-    ramon = context.runtime.ramon
+    ramon = context.runtime.annotation.ramon
     found = ramon.get(opened.channel, number)
     (derived,) = ramon.derived_lists(opened.channel, [found.ramon])
     response = json_response(to_plain(found.ramon, derived, found.version))

@@ -169,7 +169,7 @@ def get_ids(context: Context, token: str, channel: str) -> Response:
     """Return the labels of a box, own and extra ones, ascending, without 0."""
     opened = open_labels(context, token, channel, TIMED_BOX)
     region = read_region(context, opened)
-    found = context.runtime.annotations.labels_in(opened.dataset, opened.channel, region)
+    found = context.runtime.annotation.objects.labels_in(opened.dataset, opened.channel, region)
     return deliver_json(context, {"ids": found})
 
 
@@ -179,7 +179,7 @@ def get_id_at(context: Context, token: str, channel: str) -> Response:
     args = context.request.args
     x, y, z = (read_integer(args, axis) for axis in "xyz")
     time_point = read_integer(args, "t", opened.channel.default_time)
-    found = context.runtime.annotations.label_at(
+    found = context.runtime.annotation.objects.label_at(
         opened.dataset, opened.channel, _resolution(context), (x, y, z), time_point
     )
     return json_response({"id": found})
@@ -192,7 +192,7 @@ def get_exceptions(context: Context, token: str, channel: str) -> Response:
     """
     opened = open_labels(context, token, channel, TIMED_BOX)
     region = read_region(context, opened)
-    found = context.runtime.annotations.exceptions(opened.channel, region)
+    found = context.runtime.annotation.objects.exceptions(opened.channel, region)
     points = found.points_xyz.astype(np.uint64) + np.array(region.level.offset_xyz, np.uint64)
     return _npy(context, np.concatenate([points, found.labels], axis=1))
 
@@ -208,11 +208,11 @@ def _corner_xyz(region: Region) -> XYZ:
 
 def _known(context: Context, opened: Opened, annotation: str) -> Annotation:
     """Return the object of a path, which must exist: a route of its voxels makes none."""
-    return context.runtime.ramon.get(opened.channel, read_id(annotation)).ramon
+    return context.runtime.annotation.ramon.get(opened.channel, read_id(annotation)).ramon
 
 
 def _read(context: Context, opened: Opened, annotation: str, wanted: Wanted) -> RamonItem:
-    annotations = context.runtime.annotations
+    annotations = context.runtime.annotation.objects
     ids = [read_id(annotation)]
     return annotations.read(opened.dataset, opened.channel, ids, wanted)[0]
 
@@ -223,7 +223,7 @@ def _mode(context: Context) -> WriteMode:
 
 
 def _paint(context: Context, opened: Opened, item: RamonItem, mode: WriteMode) -> None:
-    context.runtime.annotations.upload(opened.dataset, opened.channel, [item], mode)
+    context.runtime.annotation.objects.upload(opened.dataset, opened.channel, [item], mode)
 
 
 def _npy(context: Context, array: NDArray[Any], corner_xyz: XYZ | None = None) -> Response:

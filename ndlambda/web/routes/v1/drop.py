@@ -10,8 +10,10 @@ def list_waiting(context: Context) -> Response:
     """List folders that are no jobs yet, and why: to the user to whom what is dropped belongs."""
     runtime, principal = context.runtime, context.principal
     runtime.access.owner_id_of(principal)  # nothing is told to nobody
-    may_see = principal.superuser or runtime.access.may_manage(principal, runtime.drop.owner_id)
-    waiting = runtime.drop.waiting.all() if may_see else ()
+    may_see = principal.superuser or runtime.access.may_manage(
+        principal, runtime.ingest.drop.owner_id
+    )
+    waiting = runtime.ingest.drop.waiting.all() if may_see else ()
     return json_response(
         {
             "waiting": [

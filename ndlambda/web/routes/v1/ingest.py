@@ -80,7 +80,7 @@ def create_job(context: Context) -> Response:
     # By an anonymously writable token somebody without a key comes this far, and owns nothing.
     owner_id = context.runtime.access.owner_id_of(context.principal)
     spec = config.spec(view, repeatable_id(context, owner_id))
-    return _answer(context, context.runtime.ingest.create(view, owner_id, spec), 201)
+    return _answer(context, context.runtime.ingest.jobs.create(view, owner_id, spec), 201)
 
 
 def list_jobs(context: Context) -> Response:
@@ -88,7 +88,7 @@ def list_jobs(context: Context) -> Response:
     check_parameters(context.request, _JOBS)
     owner_id = context.runtime.access.owner_id_of(context.principal)
     limit = _limit(context, 100, _MOST_JOBS)
-    ledger = context.runtime.ingest.ledger
+    ledger = context.runtime.ingest.jobs.ledger
     jobs = sorted(ledger.of_user(owner_id), key=lambda job: (-job.created_at, job.id))[:limit]
     name = "jobs" if _is_v1(context) else "ingest_jobs"
     return deliver_json(context, {name: [_line(context, job) for job in jobs]})
@@ -101,21 +101,21 @@ def get_job(context: Context, job: str) -> Response:
 
 def cancel_job(context: Context, job: str) -> Response:
     """Cancel a job; harmless when repeated."""
-    context.runtime.ingest.cancel(find_job(context, job))
+    context.runtime.ingest.jobs.cancel(find_job(context, job))
     return Response(status=204)
 
 
 def retry_job(context: Context, job: str) -> Response:
     """Let a job go on that failed or has faults."""
-    return _answer(context, context.runtime.fetcher.retry(find_job(context, job)), 202)
+    return _answer(context, context.runtime.ingest.fetcher.retry(find_job(context, job)), 202)
 
 
 def complete_job(context: Context, job: str) -> Response:
     """Note that nothing more will come."""
     found = find_job(context, job)
     _check_not_cancelled(found)
-    context.runtime.ingest.intake.close(found)
-    return _answer(context, context.runtime.ingest.ledger.get(found.id), 202)
+    context.runtime.ingest.jobs.intake.close(found)
+    return _answer(context, context.runtime.ingest.jobs.ledger.get(found.id), 202)
 
 
 def list_missing(context: Context, job: str) -> Response:
@@ -123,7 +123,7 @@ def list_missing(context: Context, job: str) -> Response:
     check_parameters(context.request, _CHUNKS)
     found = find_job(context, job)
     limit = _limit(context, _MOST_CHUNKS, _MOST_CHUNKS)
-    target = context.runtime.ingest.target(found)
+    target = context.runtime.ingest.jobs.target(found)
     page = list(islice(_lacking(context, found), limit))
     is_slices = found.mode is Mode.SLICES
     chunks = [
@@ -144,7 +144,7 @@ def give_uploads(context: Context, job: str) -> Response:
     limit = _limit(context, 100, _MOST_UPLOADS)
     uploads: list[dict[str, Any]] = []
     following = None
-    for chunk, parts in context.runtime.ingest.wanting(found, *_span(context)):
+    for chunk, parts in context.runtime.ingest.jobs.wanting(found, *_span(context)):
         if len(uploads) >= limit:
             break
         uploads += [_upload(context, found, chunk, part, suffix) for part in parts]
@@ -161,7 +161,7 @@ def put_part(context: Context, job: str, chunk: int, name: str) -> Response:
     """Take a slice, or a box of voxels."""
     found = find_job(context, job)
     _check_takes_parts(found)
-    ingest = context.runtime.ingest
+    ingest = context.runtime.ingest.jobs
     target = ingest.target(found)
     place = target.grid(found).chunk(chunk)
     key = part_key(found.id, chunk, _part_name(found, place, name))
@@ -170,7 +170,7 @@ def put_part(context: Context, job: str, chunk: int, name: str) -> Response:
     voxel_bytes = planes * height * width * target.channel.dtype.itemsize
     intake = open_voxels(context, target.channel, voxel_bytes)
     etag = ingest.stores.drop.put(key, intake.read(), Overwrite())
-    context.runtime.drop.notice(key)
+    context.runtime.ingest.drop.notice(key)
     return json_response({"key": key, "etag": etag}, 201)
 
 
@@ -178,7 +178,9 @@ def list_errors(context: Context, job: str) -> Response:
     """List what is wrong with a job's input, as CSV, or as JSON where that is asked for."""
     found = find_job(context, job)
     target = find_target(context, found)
-    faults = [_fault_fields(fault, found, target) for fault in context.runtime.ingest.faults(found)]
+    faults = [
+        _fault_fields(fault, found, target) for fault in context.runtime.ingest.jobs.faults(found)
+    ]
     accepted = context.request.accept_mimetypes
     if accepted.best_match(("text/csv", "application/json"), "text/csv") == "application/json":
         return deliver_json(context, {"errors": faults})
@@ -207,12 +209,12 @@ def _answer(context: Context, job: Job, status: int = 200) -> Response:
         # What a dead worker left undone is done here, too, and not only by the next sweep.
         count = target.grid(job).count
         is_small = count <= _MOST_CHUNKS  # else it would take longer than anybody waits
-        if is_small and context.runtime.ingest.ledger.built(job, count).is_full():
-            context.runtime.ingest.sweeper.sweep(job)
-            job = context.runtime.ingest.ledger.get(job.id)
+        if is_small and context.runtime.ingest.jobs.ledger.built(job, count).is_full():
+            context.runtime.ingest.jobs.sweeper.sweep(job)
+            job = context.runtime.ingest.jobs.ledger.get(job.id)
     fields = job_fields(job, target)
     if target is not None:
-        fields |= progress_fields(job, context.runtime.ingest.progress(job))
+        fields |= progress_fields(job, context.runtime.ingest.jobs.progress(job))
     if not _is_v1(context):
         fields |= legacy_fields(job, target)
     return json_response(fields, status)
@@ -225,7 +227,7 @@ def _line(context: Context, job: Job) -> dict[str, Any]:
     if target is not None:
         total = target.grid(job).count
         is_whole = job.state.is_complete
-        done = total if is_whole else context.runtime.ingest.ledger.built(job, total).size()
+        done = total if is_whole else context.runtime.ingest.jobs.ledger.built(job, total).size()
         fields["chunks"] = {"total": total, "done": done}
     if not _is_v1(context):
         fields |= legacy_fields(job, target)
@@ -240,7 +242,7 @@ def _limit(context: Context, default: int, most: int) -> int:
 
 
 def _lacking(context: Context, job: Job) -> Iterator[tuple[Chunk, list[int]]]:
-    return context.runtime.ingest.lacking(job, *_span(context))
+    return context.runtime.ingest.jobs.lacking(job, *_span(context))
 
 
 def _span(context: Context) -> tuple[int, tuple[int, int]]:
@@ -310,7 +312,7 @@ def _upload(context: Context, job: Job, chunk: Chunk, part: int, suffix: str) ->
     is_slice = job.mode is Mode.SLICES
     name = f"{part:06d}{suffix}" if is_slice else f"data{suffix}"
     key = part_key(job.id, chunk.number, name)
-    url = context.runtime.ingest.stores.drop.presign("put", key, _EXPIRES_S)
+    url = context.runtime.ingest.jobs.stores.drop.presign("put", key, _EXPIRES_S)
     own = f"{context.request.root_path}/v1/ingest/{job.id}/parts/{chunk.number}/{name}"
     fields: dict[str, Any] = {"chunk": chunk.number, "t": chunk.time_point}
     if is_slice:

@@ -29,7 +29,7 @@ def report_errors(context: Context, job: str) -> Response:
     found.check_takes_input()
     for fault in _read(json_object(context.request)):
         time_point = found.times[0] if fault["t"] is None else fault["t"]
-        context.runtime.ingest.refuse_plane(found, time_point, fault["slice"], fault["error"])
+        context.runtime.ingest.jobs.refuse_plane(found, time_point, fault["slice"], fault["error"])
     return Response(status=204)
 
 

@@ -252,7 +252,7 @@ def test_jobs_are_listed_shown_cancelled_and_retried(run, stack):
 
 
 def test_folders_that_are_no_jobs_are_listed_for_their_owner(run, monkeypatch: pytest.MonkeyPatch):
-    run.server.runtime.drop.waiting.note("drop/tk/em/", "It has no slices.")
+    run.server.runtime.ingest.drop.waiting.note("drop/tk/em/", "It has no slices.")
     assert "It has no slices." not in run("list").out
     monkeypatch.setitem(run.server.keys, "alice", run.server.keys["admin"])
     assert "It has no slices." in run("list").out
@@ -265,7 +265,7 @@ def test_a_plan_asks_no_server(run, stack):
     assert way.sent == []
     done = run(f"a.npy {CREATE}", way)
     assert f"{way.puts()} objects sent" in plan.out
-    stored = run.server.runtime.objects.list("demo/em/")
+    stored = run.server.runtime.resources.objects.list("demo/em/")
     assert f"{sum(1 for _ in stored)} stored" in plan.out
     assert "dollars" in plan.out
     assert done.code == 0
