@@ -12,6 +12,7 @@ from ndlambda.cuboids.supercuboid import (
     ShardIndex,
     decode_box,
     decode_part,
+    extras,
     fetch_frames,
     is_empty,
     plan_ranges,
@@ -200,6 +201,18 @@ def test_minus_zero_is_zero_and_nan_is_not(value: float, stored: bool) -> None:
     assert is_empty(data) is not stored
     out = read(data, Box((0, 0, 0), (4, 4, 4)), layout)
     np.testing.assert_array_equal(out, array)
+
+
+def test_splice_keeps_the_extras_unless_new_ones_are_given() -> None:
+    data = shard(1, section=b"extra labels")
+    assert extras(data) == b"extra labels"
+    kept = memoryview(splice(data, LAYOUT, {0: cuboid(0)}, TWO))
+    assert extras(kept) == b"extra labels"
+    assert (read(kept) == voxels(0, 1)).all()
+    assert extras(memoryview(splice(kept, LAYOUT, {}, ONE, b"new"))) == b"new"
+    gone = memoryview(splice(kept, LAYOUT, {}, ONE, b""))
+    assert extras(gone) == b""
+    assert (read(gone) == voxels(0, 1)).all()
 
 
 def test_two_writes_of_the_same_voxels_differ_in_the_write_id_only() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import product
 
 import pytest
+from botocore.loaders import JSONFileLoader
 from pynamodb.expressions.operand import Path, Value
 
 from ndlambda.errors import (
@@ -19,6 +20,7 @@ from ndlambda.errors import (
 )
 from ndlambda.stores.aws import AwsConfig, DynamoTable, S3ObjectStore, SqsQueue, StoreRetryPolicy
 from ndlambda.stores.aws.dynamo import DynamoRequests
+from ndlambda.stores.aws.session import make_client
 from ndlambda.stores.ports import Create, Overwrite, Put, Range, Replace, Row, Suffix
 from tests.support.stub_server import Answer, StubServer, stub_server
 
@@ -170,6 +172,24 @@ def test_an_endpoint_needs_keys_of_its_own(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     with pytest.raises(InvalidArgumentError):
         AwsConfig(endpoint_url="http://127.0.0.1:9")
+
+
+def test_a_second_client_parses_no_description_of_its_service_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parsed: list[str] = []
+    load = JSONFileLoader.load_file
+
+    def noting(loader: JSONFileLoader, path: str) -> object:
+        if (found := load(loader, path)) is not None:
+            parsed.append(path)
+        return found
+
+    config = AwsConfig(endpoint_url="http://127.0.0.1:9")
+    make_client(config, "sqs")
+    monkeypatch.setattr(JSONFileLoader, "load_file", noting)
+    make_client(config, "sqs")
+    assert parsed == []
 
 
 def test_secrets_are_not_in_the_representation() -> None:
