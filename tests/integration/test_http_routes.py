@@ -30,7 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         labels = Channel("", "labels", ChannelType.ANNOTATION, DataType.UINT32)
         server.add_volume(replace(BRAIN, name="hidden"), image, labels, public=False)
         labels = server.runtime.catalog.get_channel("hidden", "labels")
-        store(server.runtime, labels, Segment(1), Skeleton(2))
+        store(server.runtime.annotation, labels, Segment(1), Skeleton(2))
         PRIVATE["job"] = _finished_job(server)
         PRIVATE["upload"] = _announced_upload(server)
         server.runtime.ingest.drop.waiting.note("drop/hidden/new/", "hidden has no channel new")
