@@ -305,7 +305,9 @@ class VolumeService:
         self, channel: Channel, region: Region, change: Callable[[int, Cell], None]
     ) -> None:
         cells = tuple(cover(region.box, layout_of(channel, region.level).supercuboid_xyz))
-        with self.marks.writing(channel, partial(TouchedSupercuboids.by_region, channel, region)):
+        with self.marks.track_write(
+            channel, partial(TouchedSupercuboids.by_region, channel, region)
+        ):
             run_all(
                 self._executor,
                 (partial(change, t, cell) for t in range(*region.times) for cell in cells),
