@@ -378,11 +378,11 @@ def test_a_channel_that_takes_no_writes_refuses_all(
 def test_an_image_channel_has_no_objects(disk: AnnotationWorld) -> None:
     changes = {"channel_type": ChannelType.IMAGE, "datatype": DataType.UINT32, "exceptions": False}
     channel, writer = disk.channel("em", **changes), disk.own.writer
-    with pytest.raises(InvalidArgumentError, match="no annotation channel"):
+    with pytest.raises(InvalidArgumentError, match="not an annotation channel"):
         writer.upload(DATASET, channel, [], NEW)
-    with pytest.raises(InvalidArgumentError, match="no annotation channel"):
+    with pytest.raises(InvalidArgumentError, match="not an annotation channel"):
         writer.reserve(channel, 1)
-    with pytest.raises(InvalidArgumentError, match="no annotation channel"):
+    with pytest.raises(InvalidArgumentError, match="not an annotation channel"):
         writer.delete(channel, [1])
 
 
