@@ -107,7 +107,7 @@ class VolumeService:
             )
 
     @property
-    def most_voxels(self) -> int:
+    def max_voxels(self) -> int:
         """The most voxels that one call may read or write."""
         return self._options.cutout_voxels
 
