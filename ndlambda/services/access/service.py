@@ -174,8 +174,8 @@ class Access:
     def open_to_manage(self, token: str, principal: Principal) -> ProjectView:
         """Return the project of a token, if the principal may create and delete channels in it.
 
-        That is the project's owner, and with ``anonymous_write`` everybody by a public token (for
-        ndstore's ``createChannel`` and ``deleteChannel``).
+        That is the project's owner, and with ``anonymous_write`` every client with a public token
+        (for ndstore's ``createChannel`` and ``deleteChannel``).
 
         Raises
         ------

@@ -25,7 +25,7 @@ class ObjectErasure:
 
     Parameters
     ----------
-    finder
+    rows
         Finds the dataset of a channel.
     index
         Tells how large an object is.
@@ -36,9 +36,9 @@ class ObjectErasure:
     """
 
     def __init__(
-        self, finder: CatalogRows, index: LabelIndex, labels: LabelService, jobs: EraseJobs
+        self, rows: CatalogRows, index: LabelIndex, labels: LabelService, jobs: EraseJobs
     ) -> None:
-        self._finder = finder
+        self._rows = rows
         self._index = index
         self._labels = labels
         self._jobs = jobs
@@ -70,7 +70,7 @@ class ObjectErasure:
         """
         if self._jobs.is_merging(channel.uid, annotation_id):
             return False  # its voxels belong to another object
-        dataset = self._finder.dataset_of(channel.project)
+        dataset = self._rows.dataset_of(channel.project)
         if not is_large(self._index, dataset, channel, [annotation_id]):
             try:
                 self._labels.erase_label(dataset, channel, annotation_id)

@@ -23,7 +23,7 @@ from ndlambda.services.annotation.options import (
     Voxels,
     Wanted,
 )
-from ndlambda.services.labels.bounding_box import cuboids_box
+from ndlambda.services.labels.bounding_box import cuboids_box, enclosing_box
 from ndlambda.services.labels.layer import LabelVolume, check_annotation
 from ndlambda.services.labels.reader import LabelledPoints
 from ndlambda.services.labels.service import LabelService
@@ -219,18 +219,14 @@ class AnnotationReader:
         None: the object has no voxels.
         """
         shown = LabelView.of(dataset, channel, level, channel.default_time)
-        found: list[Box] = []
+        found: list[Box | None] = []
         for volume in (shown.volume, shown.base):
             codes = None if volume is None else self._cuboids(volume, ramon)
             if volume is not None and codes is not None and codes.size:
                 around = cuboids_box(codes, volume.level.cuboid_xyz)
-                box = StoredLayer(volume, shown.volume).shown_box(around, None)
-                found += [] if box is None else [box]
-        if not found:
-            return None
-        x0, y0, z0 = np.min([box.start_xyz for box in found], axis=0).tolist()
-        x1, y1, z1 = np.max([box.stop_xyz for box in found], axis=0).tolist()
-        return Box((x0, y0, z0), (x1, y1, z1)).shifted(level.offset_xyz)
+                found.append(StoredLayer(volume, shown.volume).shown_box(around, None))
+        box = enclosing_box(found)
+        return None if box is None else box.shifted(level.offset_xyz)
 
     def _cuboids(self, volume: LabelVolume, ramon: Annotation) -> NDArray[np.uint64]:
         ids = [ramon.id]

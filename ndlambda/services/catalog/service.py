@@ -59,10 +59,8 @@ class Catalog:
 
     Parameters
     ----------
-    table
-        The store of rows (see ``keys``).
-    cascade
-        Deletes rows, and stores jobs for the voxels.
+    table, cascade
+        The store of rows (see ``keys``), and how they are deleted.
     clock
         Unix seconds.
     cache_s

@@ -25,7 +25,7 @@ class ObjectWorker:
 
     Parameters
     ----------
-    finder
+    rows
         Finds the channel, if it still exists.
     labels, ramon
         Erase the voxels of deleted objects, and record that.
@@ -37,13 +37,13 @@ class ObjectWorker:
 
     def __init__(
         self,
-        finder: CatalogRows,
+        rows: CatalogRows,
         labels: LabelService,
         ramon: Ramon,
         merges: ObjectMerge,
         jobs: EraseJobs,
     ) -> None:
-        self._finder = finder
+        self._rows = rows
         self._labels = labels
         self._ramon = ramon
         self._merges = merges
@@ -57,8 +57,8 @@ class ObjectWorker:
         """
         project, _, name = job.name.partition("/")
         try:
-            dataset = self._finder.dataset_of(project)
-            channel = keys.to_channel(self._finder.channel(project, name))
+            dataset = self._rows.dataset_of(project)
+            channel = keys.to_channel(self._rows.channel(project, name))
         except (ProjectNotFoundError, ChannelNotFoundError):
             self._jobs.end(job.id)
             return

@@ -1,6 +1,6 @@
 """Computes bounding boxes of labels from cuboids that may hold them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,15 @@ def cuboids_box(codes: NDArray[np.uint64], cuboid_xyz: XYZ) -> Box:
     """Return the box of voxels that spans cuboids (at least one)."""
     index, edges = morton.decode_codes(codes), np.array(cuboid_xyz)
     return _box(index.min(axis=0) * edges, (index.max(axis=0) + 1) * edges)
+
+
+def enclosing_box(boxes: Iterable[Box | None]) -> Box | None:
+    """Return the smallest box around the boxes that are not None; None if all are."""
+    found = [box for box in boxes if box is not None]
+    if not found:
+        return None
+    starts, stops = [box.start_xyz for box in found], [box.stop_xyz for box in found]
+    return _box(map(min, zip(*starts, strict=True)), map(max, zip(*stops, strict=True)))
 
 
 def mask_box(mask: NDArray[np.bool_], corner_xyz: XYZ) -> Box | None:

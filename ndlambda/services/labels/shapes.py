@@ -7,7 +7,7 @@ zero-based voxels of the shown resolution.
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ndlambda.cuboids.label_block import LabelBlock
 from ndlambda.cuboids.layout import needed_slots
 from ndlambda.errors import PayloadTooLargeError
-from ndlambda.services.labels.bounding_box import mask_box, tight_box
+from ndlambda.services.labels.bounding_box import enclosing_box, mask_box, tight_box
 from ndlambda.services.labels.index import LabelIndex
 from ndlambda.services.labels.layer import LabelVolume
 from ndlambda.services.labels.zoom import LabelView, ObjectPart, StoredLayer
@@ -140,7 +140,7 @@ class LabelShapes:
             codes = self._codes(source, labels)
             look_at = partial(self._boxes, _Search(source, _array(labels), whole=True))
             found.append(tight_box(codes, look_at) if codes.size else None)
-        return _around(found)
+        return enclosing_box(found)
 
     def labels_in(self, shown: LabelView, box: Box) -> frozenset[int]:
         """Return the labels, own and extra, shown in a box of the image, without 0.
@@ -189,7 +189,7 @@ class LabelShapes:
         """Return the exact box of an object in each of some stored cuboids."""
         boxes: dict[int, Box | None] = dict.fromkeys(codes.tolist())
         for code, piece in chain.from_iterable(self._look_at(search, codes)):
-            boxes[code] = _around([boxes[code], piece.tight_box])
+            boxes[code] = enclosing_box([boxes[code], piece.tight_box])
         return boxes
 
     def _look_at(
@@ -284,17 +284,3 @@ def _batches(found: Mapping[int, list[int]], size: int) -> Iterator[list[tuple[i
         taken += len(slots)
     if batch:
         yield batch
-
-
-def _around(boxes: Iterable[Box | None]) -> Box | None:
-    """Return the box around the boxes that are not None."""
-    return reduce(_hull, (box for box in boxes if box is not None), None)
-
-
-def _hull(first: Box | None, second: Box) -> Box:
-    if first is None:
-        return second
-    starts = map(min, first.start_xyz, second.start_xyz)
-    stops = map(max, first.stop_xyz, second.stop_xyz)
-    (x0, y0, z0), (x1, y1, z1) = starts, stops
-    return Box((x0, y0, z0), (x1, y1, z1))

@@ -29,16 +29,15 @@ import hashlib
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from ndlambda.model.ramon import Annotation, Predicate, fields_of
 from ndlambda.model.ramon.fields import TYPE_KEY, fields_by_key
 from ndlambda.model.ramon.kinds import Form, Kind
 from ndlambda.model.ramon.objects import RamonType
+from ndlambda.services.support.paging import Key
 from ndlambda.stores.ports import Row
-
-Key: TypeAlias = tuple[str, str]
 
 SHARDS: Final = 16
 COMMON: Final = frozenset({TYPE_KEY, "ann_status", "ann_confidence"})
