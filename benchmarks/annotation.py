@@ -36,8 +36,9 @@ from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.services.labels.service import LabelService
 from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.services.volume.region import Region
-from ndlambda.services.volume.service import VolumeOptions, VolumeService
+from ndlambda.services.volume.service import VolumeService
 from ndlambda.space.box import XYZ, Box
 from ndlambda.space.grid import cover
 from ndlambda.space.pyramid import Scaling

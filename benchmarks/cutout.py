@@ -38,8 +38,9 @@ from ndlambda.local.synthetic import em_stack
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.services.volume.region import Region
-from ndlambda.services.volume.service import VolumeOptions, VolumeService
+from ndlambda.services.volume.service import VolumeService
 from ndlambda.space.box import XYZ, Box
 from ndlambda.space.grid import cover
 from ndlambda.stores.aws import AwsConfig, S3ObjectStore, create_bucket

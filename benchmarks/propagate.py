@@ -35,8 +35,9 @@ from ndlambda.services.labels.index import LabelIndex
 from ndlambda.services.labels.painter import LabelPainter
 from ndlambda.services.propagation.builder import Built, PyramidBuilder, PyramidNode
 from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.services.volume.region import Region
-from ndlambda.services.volume.service import VolumeOptions, VolumeService
+from ndlambda.services.volume.service import VolumeService
 from ndlambda.space.ancestry import Ancestry
 from ndlambda.space.box import XYZ
 from ndlambda.space.morton import encode

@@ -24,8 +24,8 @@ from ndlambda.services.labels.painter import LabelPainter
 from ndlambda.services.propagation.builder import Built, PyramidBuilder, PyramidNode
 from ndlambda.services.propagation.marks import PropagationMarks
 from ndlambda.services.propagation.service import PropagationService, PropagationStores
+from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.services.volume.region import Region
-from ndlambda.services.volume.service import VolumeOptions
 from ndlambda.settings import Settings
 from ndlambda.space.box import XYZ
 from ndlambda.space.pyramid import Scaling

@@ -8,7 +8,8 @@ from ingest_queue.jobs.job import ENDED, JOBS, RUNNING, Job, channel_key, fetch_
 from ingest_queue.jobs.keys import job_folder
 from ingest_queue.jobs.ledger import FOLDERS
 from ndlambda.errors import PreconditionFailedError
-from ndlambda.stores.ports import MAX_TRANSACTION, Delete, ObjectStore, Table
+from ndlambda.services.support.paging import delete_rows, rows_in
+from ndlambda.stores.ports import Delete, ObjectStore, Table
 
 _MOST_DELETIONS = 10_000
 
@@ -43,11 +44,10 @@ class IngestErasure:
         that whoever dies on the way is followed by another who finds the rest.
         """
         partition, _ = channel_key(uid, "")
-        while rows := self._table.query(partition, limit=MAX_TRANSACTION).rows:
-            for row in rows:
-                if not self._remove(row.sk):
-                    return False
-                self._table.delete(partition, row.sk)
+        for row in rows_in(self._table, partition):
+            if not self._remove(row.sk):
+                return False
+            self._table.delete(partition, row.sk)
         return True
 
     def _remove(self, job_id: str) -> bool:
@@ -75,12 +75,7 @@ class IngestErasure:
         self._table.transact([Delete(*name) for name in names])
 
     def _remove_rows(self, partition: str) -> bool:
-        for _ in range(0, self._most, MAX_TRANSACTION):
-            rows = self._table.query(partition, limit=MAX_TRANSACTION).rows
-            if not rows:
-                return True
-            self._table.transact([Delete(row.pk, row.sk) for row in rows])
-        return False
+        return delete_rows(self._table, [partition], max_rows=self._most)
 
     def _remove_objects(self, store: ObjectStore, prefix: str) -> bool:
         keys = [info.key for info in islice(store.list(prefix), self._most)]

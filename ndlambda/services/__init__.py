@@ -1,1 +1,1 @@
-"""Use cases. They see the ports, never an adapter, and nothing of HTTP."""
+"""Use cases. They depend on the ports of the stores, never on an adapter or on HTTP."""

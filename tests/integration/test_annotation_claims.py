@@ -16,7 +16,7 @@ from ndlambda.errors import AlreadyExistsError, PayloadTooLargeError
 from ndlambda.model.catalog import Channel
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.ramon import Annotation, Segment
-from ndlambda.services.annotation import batches
+from ndlambda.services.annotation import paintings
 from ndlambda.services.annotation.claims import LEASE_S
 from ndlambda.services.annotation.options import WriteMode
 from ndlambda.space.box import Box
@@ -142,7 +142,7 @@ def test_an_upload_that_takes_long_keeps_its_claims(
     world: AnnotationWorld, other: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seen to fail with the claims taken once, in front of the first batch."""
-    monkeypatch.setattr(batches, "TOGETHER", 1)
+    monkeypatch.setattr(paintings, "MAX_BATCH_VOXELS", 1)
     channel = world.channel()
     process, theirs = world.process(), []
     paint_voxels = process.labels.paint_voxels

@@ -150,7 +150,7 @@ def check_invariants(world: AnnotationWorld, channel: Channel, plan: FaultPlan) 
     labels = LabelWorld(world.objects, world.table, *world.pools)
     truth = labels.truth(DATASET, channel)
     assert not missing(truth, labels.indexed(channel)), plan.log
-    last = world.own.labels.ids.room(channel).last
+    last = world.own.labels.ids.free_ids(channel).last
     objects = world.stored(channel)
     assert last >= max((label for _, label in truth), default=0), plan.log
     assert last >= max((ramon.id for ramon in objects), default=0), plan.log

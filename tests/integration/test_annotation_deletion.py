@@ -210,7 +210,7 @@ def test_a_job_ends_with_its_channel(disk: AnnotationWorld, what: str) -> None:
 
 
 def test_a_deleted_channel_leaves_no_row_of_its_objects(world: AnnotationWorld) -> None:
-    """Seen to fail without ``erase_channel`` in ``Erasure``."""
+    """Seen to fail without ``delete_objects`` in ``Erasure``."""
     channel, kept = filled(world), filled(world, "kept")
     world.own.catalog.delete_channel("pr", "labels")
     world.clock.advance(GRACE_S)

@@ -378,7 +378,7 @@ def test_painters_of_a_loser_beside_a_merge_are_merged_too(
 ) -> None:
     """In the supercuboid that is being changed, and in one where the loser was not before.
 
-    Seen to fail with ``until_gone`` ended after its first round: a loser has voxels left.
+    Seen to fail with ``until_removed`` ended after its first round: a loser has voxels left.
     """
     process = world.process()
     small(process)

@@ -402,7 +402,7 @@ def test_what_would_be_magnified_without_measure_is_refused(
     process, model = world.process(), Model(CUBES, channel(resolution=2))
     model.paint(process.labels, 2, Box((0, 0, 0), (20, 20, 10)), 1)
     store(process, model.channel, Segment(1))
-    monkeypatch.setattr(shapes, "_MOST_SHOWN", 1000)
+    monkeypatch.setattr(shapes, "_MAX_SHOWN", 1000)
     with pytest.raises(PayloadTooLargeError):
         process.reader.read(CUBES, model.channel, [1], Voxels(0))
     found = read_one(process, model, 1, TightBox(0)).box
@@ -415,6 +415,6 @@ def test_an_object_of_many_cuboids_is_read_in_several_goes(
     process, model = world.process(), Model(SLABS, channel(cuboids_per_axis=1))
     model.paint(process.labels, 0, Box((0, 126, 14), (270, 130, 34)), 1)
     store(process, model.channel, Segment(1))
-    monkeypatch.setattr(shapes, "_CUBOIDS_AT_ONCE", 5)
+    monkeypatch.setattr(shapes, "_CUBOIDS_A_BATCH", 5)
     for resolution in (0, 1):
         check_forms(process, model, 1, resolution, model.shown(world, resolution, [1]))

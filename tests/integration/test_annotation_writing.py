@@ -25,7 +25,7 @@ from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.model.propagation import PropagateState
 from ndlambda.model.ramon import Annotation, Neuron, Seed, Segment, Synapse
-from ndlambda.services.annotation import batches, paintings
+from ndlambda.services.annotation import paintings
 from ndlambda.services.annotation.options import WriteMode
 from ndlambda.services.labels.layer import LabelVolume
 from ndlambda.services.volume.options import VolumeOptions
@@ -186,7 +186,7 @@ def test_voxels_of_a_list_may_lie_outside_the_image(disk: AnnotationWorld) -> No
 def test_a_long_list_is_painted_in_parts(
     disk: AnnotationWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paintings, "_POINTS_AT_ONCE", 4)
+    monkeypatch.setattr(paintings, "_POINTS_A_PIECE", 4)
     channel = disk.channel()
     line = [[x, 0, 0] for x in range(11)]
     disk.own.writer.upload(DATASET, channel, [points(Segment(8), line)], NEW)
@@ -328,7 +328,7 @@ def test_supercuboids_of_all_objects_of_a_body_are_counted(
     writer = disk.process(options=VolumeOptions(paint_supercuboids=4)).writer
     spots = [points(Segment(), [[n, 0, 0], [n + 256, 0, 0]]) for n in range(3)]
     assert writer.upload(DATASET, channel, [*spots, block(Segment(), BOX)], NEW) == [1, 2, 3, 4]
-    monkeypatch.setattr(batches, "TOGETHER", 1)
+    monkeypatch.setattr(paintings, "MAX_BATCH_VOXELS", 1)
     before = everything(disk)
     with pytest.raises(PayloadTooLargeError, match="6 supercuboids"):
         writer.upload(DATASET, channel, spots, NEW)
@@ -378,11 +378,11 @@ def test_a_channel_that_takes_no_writes_refuses_all(
 def test_an_image_channel_has_no_objects(disk: AnnotationWorld) -> None:
     changes = {"channel_type": ChannelType.IMAGE, "datatype": DataType.UINT32, "exceptions": False}
     channel, writer = disk.channel("em", **changes), disk.own.writer
-    with pytest.raises(InvalidArgumentError, match="no annotation channel"):
+    with pytest.raises(InvalidArgumentError, match="not an annotation channel"):
         writer.upload(DATASET, channel, [], NEW)
-    with pytest.raises(InvalidArgumentError, match="no annotation channel"):
+    with pytest.raises(InvalidArgumentError, match="not an annotation channel"):
         writer.reserve(channel, 1)
-    with pytest.raises(InvalidArgumentError, match="no annotation channel"):
+    with pytest.raises(InvalidArgumentError, match="not an annotation channel"):
         writer.delete(channel, [1])
 
 

@@ -217,7 +217,7 @@ def test_lists_that_are_none_are_refused(cells: nd.Annotations, array: Any, erro
 
 
 def test_a_channel_of_images_has_no_objects(client: nd.Client) -> None:
-    with pytest.raises(errors.InvalidArgumentError, match="no annotation channel"):
+    with pytest.raises(errors.InvalidArgumentError, match="not an annotation channel"):
         client.annotations("open", "em").query()
     with pytest.raises(errors.ChannelNotFoundError):
         client.annotations("anno", "nowhere").query()

@@ -307,7 +307,7 @@ def test_a_waiting_job_is_not_called_again_and_again(world: World) -> None:
 def test_more_objects_than_one_run_deletes_are_deleted_over_several(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(erasure, "_LISTED_AT_ONCE", 2)
+    monkeypatch.setattr(erasure, "_OBJECTS_A_LISTING", 2)
     monkeypatch.setattr(erasure, "_LISTINGS_A_RUN", 2)
     stored = populate(world)[0]
     world.write(stored, count=11)

@@ -190,9 +190,9 @@ def test_a_private_graph_is_not_shown(server: Server) -> None:
 def test_more_connections_than_one_graph_has_are_refused(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MOST_CONNECTIONS", 5)
+    monkeypatch.setattr(module, "MAX_CONNECTIONS", 5)
     assert server.get(V1.format("open")).status_code == 200
-    monkeypatch.setattr(module, "MOST_CONNECTIONS", 4)
+    monkeypatch.setattr(module, "MAX_CONNECTIONS", 4)
     assert_problem(server.get(V1.format("open")), 413, "PayloadTooLargeError")
 
 

@@ -65,7 +65,7 @@ def test_an_upload_of_labels_enters_them_in_the_index(server: Server, way: str) 
     shown = LabelView(LabelVolume(channel, region.level, 0))
     found = server.runtime.annotation.labels.read.shapes.bounding_box(shown, [big])
     assert (found.start_xyz, found.stop_xyz) == ((60, 60, 61), (65, 64, 64))
-    assert server.runtime.annotation.labels.ids.room(channel).last == big
+    assert server.runtime.annotation.labels.ids.free_ids(channel).last == big
 
 
 def test_preserve_paints_only_what_was_empty(server: Server) -> None:

@@ -104,7 +104,7 @@ def test_a_process_that_dies_anywhere_leaves_a_superset_and_can_be_repeated(
         truth = world.truth(DATASET, CHANNEL)
         assert not missing(truth, world.indexed(CHANNEL)), plan.log
         largest = max((label for _, label in truth), default=0)
-        assert world.service().ids.room(CHANNEL).last >= largest
+        assert world.service().ids.free_ids(CHANNEL).last >= largest
 
         STEPS[what](world.service())
         assert seen(world) == seen(undisturbed), plan.log

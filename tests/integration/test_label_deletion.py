@@ -1,13 +1,14 @@
 """A deleted annotation channel leaves no row behind, whatever dies on the way."""
 
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services.deletion import label_rows as label_erasure
+from ndlambda.services.deletion import rows
 from ndlambda.services.labels.ids import counter_key
 from ndlambda.services.labels.index import LabelLayer, entry_key
 from tests.support.catalog_world import (
@@ -65,7 +66,8 @@ def test_entries_of_a_painter_that_was_still_at_work_go_too(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_worker_that_dies_anywhere_leaves_no_row(tmp_path: Path, when: Any, monkeypatch) -> None:
-    monkeypatch.setattr(label_erasure, "_PAGES_A_RUN", 2)
+    some = partial(rows.delete_label_index, max_rows=2)
+    monkeypatch.setattr(rows, "delete_label_index", some)
     for step in range(1, 300):
         world = painted(tmp_path / f"{step}", labels=3)
         plan = FaultPlan(step, when)

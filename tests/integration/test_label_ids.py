@@ -41,7 +41,7 @@ def test_the_largest_label_leaves_the_ids_below_it(table: SqliteTable, target: A
     assert ids.reserve(target, 2) == 8
     ids.claim(target, int(largest) - 2)
     assert ids.reserve(target, 1) == 10
-    assert ids.room(target) == FreeIds(10, int(largest) - 2)
+    assert ids.free_ids(target) == FreeIds(10, int(largest) - 2)
 
 
 def test_ids_are_above_chosen_ones_as_long_as_a_sixteenth_is_left(table: SqliteTable) -> None:
@@ -50,7 +50,7 @@ def test_ids_are_above_chosen_ones_as_long_as_a_sixteenth_is_left(table: SqliteT
     assert ids.reserve(NARROW, 1) == LARGEST - LEAST + 1
     ids.claim(NARROW, LARGEST - 1000)
     assert ids.reserve(NARROW, 1) == LARGEST - LEAST + 2
-    assert ids.room(NARROW).end == LARGEST - 1000
+    assert ids.free_ids(NARROW).end == LARGEST - 1000
 
 
 def test_unknown_marked_by_the_largest_label_is_painted_beside_ids(tmp_path: Path) -> None:
@@ -71,17 +71,17 @@ def test_ids_that_were_all_given_are_not_given_again(table: SqliteTable) -> None
     ids = LabelIds(table)
     for label in (LARGEST - LEAST, LARGEST):
         ids.claim(NARROW, label)
-    room = ids.room(NARROW)
-    assert room == FreeIds(LARGEST - LEAST, LARGEST)
+    free_ids = ids.free_ids(NARROW)
+    assert free_ids == FreeIds(LARGEST - LEAST, LARGEST)
     with pytest.raises(InvalidStateError):
-        ids.reserve(NARROW, room.end - room.last)
-    assert ids.reserve(NARROW, room.end - room.last - 1) == room.last + 1
+        ids.reserve(NARROW, free_ids.end - free_ids.last)
+    assert ids.reserve(NARROW, free_ids.end - free_ids.last - 1) == free_ids.last + 1
     with pytest.raises(InvalidStateError):
         ids.reserve(NARROW, 1)
 
 
 @pytest.mark.parametrize(
-    ("room", "labels", "left"),
+    ("free_ids", "labels", "left"),
     [
         pytest.param(
             FreeIds(0, 256), [200, 250], FreeIds(200, 250), id="uppermost-that-is-wide-enough"
@@ -91,10 +91,10 @@ def test_ids_that_were_all_given_are_not_given_again(table: SqliteTable) -> None
     ],
 )
 def test_of_the_stretches_between_labels_one_is_left(
-    room: FreeIds, labels: list[int], left: FreeIds
+    free_ids: FreeIds, labels: list[int], left: FreeIds
 ) -> None:
     """Seen to fail where the widest is left always, or the uppermost."""
-    assert room.without(np.array(labels, "u1"), 15) == left
+    assert free_ids.without(np.array(labels, "u1"), 15) == left
 
 
 class Disturbed:
@@ -120,8 +120,8 @@ def test_a_label_painted_while_ids_are_counted_up_is_not_given(table: SqliteTabl
     label_above = np.array([near, LARGEST - 5], "<u4")
     disturbed = LabelIds(Disturbed(table, lambda: ids.claim_all(NARROW, label_above)))
     assert disturbed.reserve(NARROW, 1) > near
-    count = ids.room(NARROW).end - ids.room(NARROW).last - 1
-    low = np.array([ids.room(NARROW).end - 1], "<u4")
+    count = ids.free_ids(NARROW).end - ids.free_ids(NARROW).last - 1
+    low = np.array([ids.free_ids(NARROW).end - 1], "<u4")
     disturbed = LabelIds(Disturbed(table, lambda: ids.claim_all(NARROW, low)))
     with pytest.raises(InvalidStateError):
         disturbed.reserve(NARROW, count)
@@ -135,18 +135,18 @@ def test_a_label_painted_while_ids_are_counted_up_is_not_given(table: SqliteTabl
 )
 def test_what_was_painted_or_given_is_outside_of_the_room(steps: list[Any]) -> None:
     """Rooms alone, of the 255 ids of one byte: numbers reserve, lists paint."""
-    room, used = FreeIds(0, 256), set[int]()
+    free_ids, used = FreeIds(0, 256), set[int]()
     for step in steps:
         if isinstance(step, list):
-            left = room.without(np.array(step, "u1"), 15)
+            left = free_ids.without(np.array(step, "u1"), 15)
             used.update(step)
         else:
-            if room.last + step >= room.end:
+            if free_ids.last + step >= free_ids.end:
                 continue
-            left = FreeIds(room.last + step, room.end)
-            given_now = set(range(room.last + 1, left.last + 1))
+            left = FreeIds(free_ids.last + step, free_ids.end)
+            given_now = set(range(free_ids.last + 1, left.last + 1))
             assert not given_now & used
             used |= given_now
-        assert room.last <= left.last < left.end <= room.end
+        assert free_ids.last <= left.last < left.end <= free_ids.end
         assert not used & set(range(left.last + 1, left.end))
-        room = left
+        free_ids = left

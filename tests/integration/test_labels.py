@@ -335,7 +335,7 @@ def test_ids_are_never_given_twice_and_never_painted_ones(world: LabelWorld) -> 
     other.ids.claim(target, 20)
     assert one.ids.reserve(target, 1) == 61
     one.paint(target, region(DATASET, BOX), filled(BOX, 10**6, "<u4"), Discipline.REDUCE)
-    assert one.ids.room(target).last == 61
+    assert one.ids.free_ids(target).last == 61
     with pytest.raises(InvalidArgumentError):
         one.ids.reserve(target, 0)
     with pytest.raises(InvalidStateError):

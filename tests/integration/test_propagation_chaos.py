@@ -134,7 +134,7 @@ def test_labels_and_their_index_survive_it_too(tmp_path: Path, seed: int):
 
 
 def test_a_job_ends_though_nearly_every_worker_dies(world: PropagationWorld):
-    world.most_tries = 1000
+    world.max_attempts = 1000
     chaos = Chaos(world, 0, {"crash": 0.9, "duplicate": 0.0, "loss": 0.0})
     channel = world.base.catalog.create_channel(image())
     world.process().volume.write(channel, world.region(), voxels(world.region(), 0))

@@ -18,7 +18,7 @@ from ndlambda.errors import (
 from ndlambda.model.catalog import Dataset
 from ndlambda.model.discipline import Discipline
 from ndlambda.services.labels.layer import LabelVolume
-from ndlambda.services.propagation.worker import MOST_RECEIVES
+from ndlambda.services.propagation.worker import MAX_RECEIVES
 from ndlambda.space.box import Box
 from ndlambda.stores.ports import Overwrite
 from ndlambda.voxels.downsample import Method
@@ -169,7 +169,7 @@ def test_cancelling_frees_the_channel_and_a_new_start_goes_on(world: Propagation
 
 
 def test_what_is_written_between_cancelling_and_going_on_is_built_again(world: PropagationWorld):
-    """Seen to fail with ``PropagationMarks.writing`` that marks nothing: level 1 stays old."""
+    """Seen to fail with ``PropagationMarks.track_write`` that marks nothing: level 1 stays old."""
     channel = filled(world)
     first = world.process()
     first.propagation.start(SLICES, channel)
@@ -221,11 +221,11 @@ def test_what_may_pass_is_tried_five_times(world: PropagationWorld, error: Excep
     process.propagation.start(SLICES, channel)
     world.pump(process, most=1)
     (message,) = world.queue.receive(1)
-    for count in range(1, MOST_RECEIVES):
+    for count in range(1, MAX_RECEIVES):
         with pytest.raises(type(error)):
             process.propagation.run(message.body, count)
         assert world.channel().propagate == 1
-    process.propagation.run(message.body, MOST_RECEIVES)
+    process.propagation.run(message.body, MAX_RECEIVES)
     assert world.channel().propagate == 0
     assert (
         "slow" in str(error)
@@ -277,7 +277,7 @@ def test_what_ends_every_worker_parks_the_job(world: PropagationWorld, at: str, 
         world.clock.advance(60)
     assert world.channel().propagate == 0
     status = world.process().propagation.status(SLICES, world.channel())
-    assert "came to no end" in status.reason
+    assert "did not finish" in status.reason
     assert ("task" if at == "building" else "noting") in status.reason
     world.lose_messages()
     world.propagate(world.channel())  # on a machine with more memory

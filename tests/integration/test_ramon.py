@@ -27,7 +27,7 @@ from ndlambda.model.ramon import (
     Synapse,
     parse_query,
 )
-from ndlambda.services.deletion.ramon_rows import erase_channel
+from ndlambda.services.deletion.rows import delete_objects
 from ndlambda.services.ramon.keys import index_rows
 from ndlambda.services.ramon.rows import ObjectRows, Tombstone
 from ndlambda.services.ramon.service import Ramon
@@ -280,7 +280,7 @@ def test_an_object_of_more_rows_than_a_transaction_changes_in_steps(disk: RamonW
 def test_objects_that_do_not_fit_in_a_row_are_refused(disk: RamonWorld) -> None:
     ramon = disk.ramon()
     pairs = {f"key{number}": "x" * 20_000 for number in range(4)}
-    with pytest.raises(PayloadTooLargeError, match="more or longer values"):
+    with pytest.raises(PayloadTooLargeError, match="too many or too long values"):
         disk.upload(Annotation(1, kvpairs=pairs))
     longest = Synapse(1, segments=tuple(range(10**9, 10**9 + 10_000)))
     with pytest.raises(PayloadTooLargeError):
@@ -292,7 +292,7 @@ def test_objects_that_do_not_fit_in_a_row_are_refused(disk: RamonWorld) -> None:
         lambda: ramon.set_field(CHANNEL, 1, "key3", pairs["key3"]),
         lambda: ramon.update(CHANNEL, longest),
     ):
-        with pytest.raises(PayloadTooLargeError, match="Object 1 has more or longer values"):
+        with pytest.raises(PayloadTooLargeError, match="Object 1 has too many or too long values"):
             attempt()
     assert ramon.get(CHANNEL, 1).ramon == kept
     assert disk.index() == {(row.pk, row.sk) for row in index_rows("uid-1", kept)}
@@ -346,12 +346,12 @@ def test_a_channel_made_anew_sees_nothing_and_the_old_rows_can_be_removed(
     assert ramon.query(again, parse_query([])) == []
     disk.upload(Segment(1), channel=again)
     runs = 1
-    while not erase_channel(disk.table, CHANNEL.uid, most_rows=50):
+    while not delete_objects(disk.table, CHANNEL.uid, max_rows=50):
         runs += 1
     assert runs > 1
     assert disk.rows() == []
     assert len(disk.rows("uid-2")) > 0
-    assert erase_channel(disk.table, CHANNEL.uid)
+    assert delete_objects(disk.table, CHANNEL.uid)
 
 
 def test_of_many_creators_of_one_id_one_wins(world: RamonWorld) -> None:

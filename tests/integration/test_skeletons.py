@@ -162,7 +162,7 @@ def test_refusals_take_no_ids(world: SkeletonWorld, executor: ThreadPoolExecutor
 def test_more_nodes_than_one_answer_has_are_refused(
     world: SkeletonWorld, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MOST_NODES", 5)
+    monkeypatch.setattr(module, "MAX_NODES", 5)
     skeletons = world.skeletons(executor)
     skeletons.upload(CHANNEL, chains(3, 3))
     assert len(skeletons.read(CHANNEL, [1]).nodes) == 3

@@ -97,13 +97,13 @@ class AnnotationMachine(RuleBasedStateMachine):
     @rule(several=st.lists(items(), min_size=1, max_size=4), mode=st.sampled_from(MODES))
     def upload(self, several: list[Any], mode: WriteMode) -> None:
         sent = [item for item, _ in several]
-        last = self.labels.ids.room(self.channel).last
+        last = self.labels.ids.free_ids(self.channel).last
         upload = self.service.upload
         error = self._fault_of(sent, mode)
         if error is not None:
             with pytest.raises(error):
                 upload(DATASET, self.channel, sent, mode)
-            assert self.labels.ids.room(self.channel).last == last
+            assert self.labels.ids.free_ids(self.channel).last == last
             return
         ramons = assigned(sent, last)
         found = upload(DATASET, self.channel, sent, mode)
@@ -242,9 +242,9 @@ class AnnotationMachine(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 2))
     def reserve(self, count: int) -> None:
-        last = self.labels.ids.room(self.channel).last
+        last = self.labels.ids.free_ids(self.channel).last
         assert self.service.reserve(self.channel, count) == last + 1
-        assert self.labels.ids.room(self.channel).last == last + count
+        assert self.labels.ids.free_ids(self.channel).last == last + count
 
     @rule(
         label=IDS,
@@ -271,7 +271,7 @@ class AnnotationMachine(RuleBasedStateMachine):
     @invariant()
     def the_counter_is_above_all_ids(self) -> None:
         highest = max([0, *self.model.labels, *self.model.objects, *self.model.gone])
-        assert self.labels.ids.room(self.channel).last >= highest
+        assert self.labels.ids.free_ids(self.channel).last >= highest
 
     # what is read
 

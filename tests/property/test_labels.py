@@ -146,8 +146,8 @@ class LabelMachine(RuleBasedStateMachine):
 
     @invariant()
     def no_label_is_among_the_ids_that_may_be_given(self) -> None:
-        room = self.labels.ids.room(self.channel)
-        assert not ((self.own > room.last) & (self.own < room.end)).any()
+        free_ids = self.labels.ids.free_ids(self.channel)
+        assert not ((self.own > free_ids.last) & (self.own < free_ids.end)).any()
 
     @rule(time=st.integers(0, TIMES - 1), which=st.integers(0, 3))
     def a_label_is_where_the_model_has_it(self, time, which) -> None:

@@ -25,7 +25,7 @@ from ndlambda.services.labels.service import LabelService
 from ndlambda.services.propagation.builder import PyramidBuilder
 from ndlambda.services.propagation.marks import PropagationMarks
 from ndlambda.services.propagation.service import PropagationService, PropagationStores
-from ndlambda.services.propagation.worker import MOST_RECEIVES, LevelBuilder, PropagationOptions
+from ndlambda.services.propagation.worker import MAX_RECEIVES, LevelBuilder, PropagationOptions
 from ndlambda.services.support.budget import ByteBudget
 from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.services.volume.region import Region
@@ -120,7 +120,7 @@ class PropagationWorld:
     dataset: Dataset
     depth: int = 2
     stores: catalog_world.World | None = None
-    most_tries: int = 10
+    max_attempts: int = 10
     base: catalog_world.World = field(init=False)
     table: Watched = field(init=False)
     queue: Queue = field(init=False)
@@ -167,7 +167,7 @@ class PropagationWorld:
             catalog,
             marks,
             builder,
-            PropagationOptions(self.depth, OVERDUE_S, self.most_tries, self.clock),
+            PropagationOptions(self.depth, OVERDUE_S, self.max_attempts, self.clock),
         )
         return Process(
             catalog,
@@ -301,7 +301,7 @@ class Chaos:
 
     def deliver(self, message: Message, process: Process) -> None:
         # A process that dies is no failure of the job: only errors count.
-        count = min(message.receive_count, MOST_RECEIVES)
+        count = min(message.receive_count, MAX_RECEIVES)
         if self.survives(lambda: process.propagation.run(message.body, count)):
             self.world.queue.ack([message.receipt])
 

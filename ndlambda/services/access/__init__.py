@@ -1,1 +1,1 @@
-"""Users, their keys, and who may do what."""
+"""Authenticates users by keys, and authorizes access."""

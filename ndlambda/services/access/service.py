@@ -1,9 +1,9 @@
-"""Who may do what. Unknown and forbidden things look alike.
+"""Authorizes access. Responses do not distinguish unknown from forbidden things.
 
-Two rules meet here. *Tokens* open data: a public one to every reader, every one to its owner and
-to superusers. *Resources* (the catalogue itself) belong to who made them. With
-``anonymous_write``, as on ndstore, everybody may write through public tokens and acts as user 0
-("neurodata") on resources.
+There are two rules. *Tokens* open data: a public one to every reader, every one to its owner and to
+superusers. *Resources* (the catalogue itself) belong to their creators. With ``anonymous_write``,
+as on ndstore, every client may write through public tokens, and acts as user 0 ("neurodata") on
+resources.
 """
 
 from ndlambda.errors import (
@@ -21,18 +21,18 @@ from ndlambda.services.catalog.project_view import ProjectView
 from ndlambda.services.catalog.service import Catalog
 
 NEURODATA_ID = 0
-"""Owner of what is made without a key."""
+"""Owner of resources that are created without a key."""
 
 
 class Access:
-    """The catalogue as one principal may use it.
+    """Checks what a principal may do with the catalogue.
 
     Parameters
     ----------
     catalog
-        What there is.
+        The catalogue.
     anonymous_write
-        Whether everybody may write to public tokens and make resources, as ndstore allowed.
+        Whether every client may write to public tokens and create resources, as ndstore allowed.
     """
 
     def __init__(self, catalog: Catalog, *, anonymous_write: bool) -> None:
@@ -42,15 +42,15 @@ class Access:
     # data
 
     def open(self, token: str, principal: Principal, *, write: bool = False) -> ProjectView:
-        """Return what a token opens, if the principal may read (or write) it.
+        """Return the project of a token, if the principal may read (or write) it.
 
         Raises
         ------
         AuthenticationError, PermissionDeniedError
-            An anonymous or a known principal may not, or there is no such token: the message is
-            the same.
+            The principal (anonymous or known) may not, or there is no such token, with the same
+            message.
         TokenNotFoundError
-            There is no such token, said to superusers only.
+            There is no such token; raised for superusers only.
         """
         try:
             view = self._catalog.project_view(token, fresh=write)
@@ -65,7 +65,7 @@ class Access:
             raise _denied(f"Token {token!r} is public for reading only.", principal)
         return view
 
-    # resources, to look at
+    # reading resources
 
     def dataset(self, name: str, principal: Principal) -> Dataset:
         """Return a dataset that is public or the principal's.
@@ -73,7 +73,7 @@ class Access:
         Raises
         ------
         DatasetNotFoundError
-            There is none for this principal.
+            There is none visible to this principal.
         """
         dataset = self._catalog.get_dataset(name)
         if dataset.public or self.may_manage(principal, dataset.user_id):
@@ -86,7 +86,7 @@ class Access:
         Raises
         ------
         ProjectNotFoundError
-            There is none for this principal in the dataset.
+            There is none visible to this principal in the dataset.
         """
         project = self._catalog.get_project(name)
         visible = project.public or self.may_manage(principal, project.user_id)
@@ -102,7 +102,7 @@ class Access:
         ProjectNotFoundError
             As ``project``.
         ChannelNotFoundError
-            It has no such channel.
+            The project has no such channel.
         """
         self.project(dataset, project, principal)
         return self._catalog.get_channel(project, name)
@@ -113,7 +113,7 @@ class Access:
         Raises
         ------
         TokenNotFoundError
-            There is none for this principal in the project of the dataset.
+            There is none visible to this principal in the project of the dataset.
         """
         view = self._catalog.project_view(name)
         visible = view.token.public or self.may_manage(principal, view.token.user_id)
@@ -121,30 +121,30 @@ class Access:
             return view.token
         raise TokenNotFoundError(f"Token {name!r} does not exist.", token=name)
 
-    # resources, to make and to delete
+    # creating and deleting resources
 
     def may_manage(self, principal: Principal, owner_id: int) -> bool:
-        """Return whether a principal may see, fill and delete what a user owns."""
+        """Return whether a principal may read, fill and delete resources of a user."""
         if principal.superuser or owner_id == principal.user_id:
             return True
         return self._anonymous_write and owner_id == NEURODATA_ID
 
     def owner_id_of(self, principal: Principal) -> int:
-        """Return the user who will own what a principal makes.
+        """Return the user who will own resources that a principal creates.
 
         Raises
         ------
         AuthenticationError
-            Nobody may make things without a key here.
+            This server requires a key for creating resources.
         """
         if principal.user_id is not None:
             return principal.user_id
         if self._anonymous_write:
             return NEURODATA_ID
-        raise AuthenticationError("A key is needed to make or delete things here.")
+        raise AuthenticationError("A key is required for creating or deleting resources.")
 
     def check_create_project(self, dataset: str, principal: Principal) -> int:
-        """Return the owner of a project to be made on a dataset, which must be public or own.
+        """Return the owner of a new project on a dataset, which must be public or own.
 
         Raises
         ------
@@ -158,24 +158,24 @@ class Access:
         return owner_id
 
     def check_manage_project(self, dataset: str, project: str, principal: Principal) -> int:
-        """Return the owner of what a principal makes in a project; also before deleting channels.
+        """Return the owner of new resources in a project; also called before deleting channels.
 
         Raises
         ------
         ProjectNotFoundError
             As ``project``.
         AuthenticationError, PermissionDeniedError
-            The project is public but another's.
+            The project is public but belongs to another user.
         """
         found = self.project(dataset, project, principal)
         self._check_owner(f"Project {project!r}", found.user_id, principal)
         return self.owner_id_of(principal)
 
     def open_to_manage(self, token: str, principal: Principal) -> ProjectView:
-        """Return what a token opens, if the principal may make and delete channels in it.
+        """Return the project of a token, if the principal may create and delete channels in it.
 
-        That is the project's owner, and with ``anonymous_write`` everybody by a public token (for
-        ndstore's ``createChannel`` and ``deleteChannel``).
+        That is the project's owner, and with ``anonymous_write`` every client with a public token
+        (for ndstore's ``createChannel`` and ``deleteChannel``).
 
         Raises
         ------
@@ -188,16 +188,16 @@ class Access:
         return view
 
     def check_delete_dataset(self, name: str, principal: Principal) -> None:
-        """Allow a dataset's owner to delete it, also when a deletion stopped half-way.
+        """Allow a dataset's owner to delete it, also after an interrupted deletion.
 
         Raises
         ------
         DatasetNotFoundError
-            There is none for this principal.
+            There is none visible to this principal.
         AuthenticationError, PermissionDeniedError
-            It is public but another's.
+            It is public but belongs to another user.
         InvalidStateError
-            Others have projects on it, which would be deleted too; superusers may do that.
+            It has projects of other users, which would be deleted, too; superusers may do that.
         """
         dataset = self._catalog.get_dataset(name, even_deleting=True)
         if not (dataset.public or self.may_manage(principal, dataset.user_id)):
@@ -206,18 +206,18 @@ class Access:
         owners = self._catalog.lists.owners_of_projects(name)
         if not all(self.may_manage(principal, owner_id) for owner_id in owners):
             raise InvalidStateError(
-                f"Dataset {name!r} carries projects of other users; ask a superuser.", dataset=name
+                f"Dataset {name!r} has projects of other users; ask a superuser.", dataset=name
             )
 
     def check_delete_project(self, dataset: str, name: str, principal: Principal) -> None:
-        """Allow a project's owner to delete it, also when a deletion stopped half-way.
+        """Allow a project's owner to delete it, also after an interrupted deletion.
 
         Raises
         ------
         ProjectNotFoundError
-            There is none for this principal in the dataset.
+            There is none visible to this principal in the dataset.
         AuthenticationError, PermissionDeniedError
-            It is public but another's.
+            It is public but belongs to another user.
         """
         project = self._catalog.get_project(name, even_deleting=True)
         visible = project.public or self.may_manage(principal, project.user_id)
@@ -235,7 +235,7 @@ class Access:
         TokenNotFoundError
             As ``token``.
         AuthenticationError, PermissionDeniedError
-            It is public but another's.
+            It is public but belongs to another user.
         """
         token = self.token(dataset, project, name, principal)
         self._check_owner(f"Token {name!r}", token.user_id, principal)

@@ -1,4 +1,4 @@
-"""Users, their keys and passwords.
+"""Stores users, their keys and passwords.
 
 ======================  ========  ===============================================================
 pk                      sk        row
@@ -8,8 +8,8 @@ pk                      sk        row
 ``counter``             ``user``  the last user id
 ======================  ========  ===============================================================
 
-Only the HMAC of a key is stored, so reading the table opens nothing. A key counts while its
-generation is the user's: revoking is one step of a number, whatever keys there are.
+Only the HMAC of a key is stored, so read access to the table reveals no key. A key is valid while
+its generation is the user's: incrementing the user's generation revokes all keys.
 """
 
 import hashlib
@@ -43,12 +43,12 @@ USER_IDS: Key = ("counter", "user")
 _KEY = re.compile(r"[\x21-\x7e]{1,256}")
 _CREDENTIAL_NAME = re.compile(r"[A-Za-z0-9_]+")
 _CREDENTIAL_WORD = re.compile(r"[A-Za-z0-9]+")
-_REMEMBERED = 4096
+_MAX_CACHED = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user; ``generation`` counts how often all keys were revoked."""
+    """A user; ``generation`` counts the revocations of all keys."""
 
     id: int
     name: str
@@ -57,7 +57,7 @@ class User:
 
     @property
     def principal(self) -> Principal:
-        """The user as one who asks."""
+        """The user as a principal."""
         return Principal(self.id, self.name, self.superuser)
 
 
@@ -66,21 +66,21 @@ def _new_key() -> str:
 
 
 class UserService:
-    """Who may show which key.
+    """Manages users and authenticates keys.
 
     Parameters
     ----------
     table
-        Where the rows are.
+        The store of rows.
     secret
-        The server's secret; keys mean nothing under another one.
+        The server's secret; stored keys are valid with the same secret only.
     clock
         Unix seconds.
     cache_s
-        How long a key may be remembered. Changes made through this object are seen by it at
-        once, those of other processes after at most this time.
+        How long a key may be cached. Changes made through this object are visible in it at once,
+        those of other processes after at most this time.
     new_key
-        Gives unguessable texts.
+        Returns unguessable texts.
 
     Raises
     ------
@@ -98,11 +98,11 @@ class UserService:
         new_key: Callable[[], str] = _new_key,
     ) -> None:
         if not secret:
-            raise InvalidArgumentError("The server needs a secret to hash keys with.")
+            raise InvalidArgumentError("The server needs a secret for hashing keys.")
         self._table = table
         self._secret = secret
         self._new_key = new_key
-        self._known: TimedCache[str, Principal | None] = TimedCache(cache_s, _REMEMBERED, clock)
+        self._cache: TimedCache[str, Principal | None] = TimedCache(cache_s, _MAX_CACHED, clock)
 
     def create_user(
         self,
@@ -112,19 +112,19 @@ class UserService:
         password: str | None = None,
         key: str | None = None,
     ) -> tuple[User, str]:
-        """Make a user and give them with their first key, which cannot be read again.
+        """Create a user; return the user and the first key, which cannot be read again.
 
         Raises
         ------
         InvalidNameError
-            The name.
+            The name is invalid.
         AlreadyExistsError
-            The name, or the key given, is taken.
+            The name, or the given key, is already used.
         InvalidArgumentError
-            The key or the password has characters that cannot be sent.
+            The key or the password has invalid characters.
         """
         check_name(name, "user")
-        taken = AlreadyExistsError(f"User {name!r} (or the key given) exists.", name=name)
+        taken = AlreadyExistsError(f"User {name!r} (or the given key) exists.", name=name)
         if self._table.get(USERS, name) is not None:
             raise taken
         key = self._checked(self._new_key() if key is None else key)
@@ -139,7 +139,7 @@ class UserService:
             )
         except PreconditionFailedError:
             raise taken from None
-        self._known.forget()
+        self._cache.clear()
         return user, key
 
     def get_user(self, name: str) -> User:
@@ -157,22 +157,22 @@ class UserService:
         return [_to_user(row) for row in children(self._table, USERS)]
 
     def authenticate(self, key: str) -> Principal | None:
-        """Return whose key this is; None if it is unknown or revoked."""
+        """Return the principal of a key, None if it is unknown or revoked."""
         if not _KEY.fullmatch(key):
             return None
-        # The look-up is by a keyed hash: its timing tells nothing about keys that exist.
+        # The look-up is by a keyed hash, so its timing reveals nothing about existing keys.
         key_hash = self._hash(key)
-        return self._known.get(key_hash, lambda: self._find(key_hash))
+        return self._cache.get(key_hash, lambda: self._find(key_hash))
 
     def issue_key(self, name: str, *, key: str | None = None) -> str:
-        """Return a user one more key (a given one again has no effect).
+        """Issue a further key to a user and return it; idempotent for a given key.
 
         Raises
         ------
         UserNotFoundError
-            There is none.
+            There is no such user.
         AlreadyExistsError
-            The key given is another user's.
+            The given key belongs to another user.
         """
         key = self._checked(self._new_key() if key is None else key)
         for _ in optimistic():
@@ -196,14 +196,14 @@ class UserService:
         self._change(name, revoke)
 
     def set_password(self, name: str, password: str) -> None:
-        """Give a user a password, by which ``validate_credentials`` gives out a key.
+        """Set a user's password, for which ``validate_credentials`` returns a key.
 
         Raises
         ------
         UserNotFoundError
-            There is none.
+            There is no such user.
         InvalidArgumentError
-            The password has other characters than letters and digits, as ndstore wants them.
+            The password has other characters than letters and digits (a rule of ndstore).
         """
         hashed = _hashed(password)
         self._change(name, lambda doc: {**doc, "password": hashed})
@@ -211,15 +211,16 @@ class UserService:
     def validate_credentials(
         self, user: str, password: str, secret: str, shared_secret: str | None
     ) -> str:
-        """Return the key of a user who shows name, password and the server's shared secret.
+        """Return a key for a user's name and password and the server's shared secret.
 
-        The same key each time until the user is revoked: as only hashes are stored, it is derived
+        The key is the same until the user is revoked: as only hashes are stored, it is derived
         from the server's secret, the name and the generation.
 
         Raises
         ------
         PermissionDeniedError
-            Something is wrong (it is not said what), or the server has no shared secret.
+            A credential is wrong (the message does not say which), or the server has no shared
+            secret.
         """
         denied = PermissionDeniedError("The credentials are not valid here.")
         well_formed = (
@@ -229,13 +230,13 @@ class UserService:
         )
         if not shared_secret or not well_formed:
             raise denied
-        # First, because a password costs a quarter of a second of CPU: that is not for everybody.
+        # Checked first: verifying a password costs a quarter of a second of CPU.
         if not hmac.compare_digest(secret.encode(), shared_secret.encode()):
             raise denied
         for _ in optimistic():
             row = self._table.get(USERS, user)
             stored = None if row is None else row.doc["password"]
-            # Unknown users cost as much time as known ones.
+            # Unknown users take as much time as known ones.
             knows_password = verify_password(password, stored)
             if row is None or not knows_password:
                 raise denied
@@ -254,11 +255,11 @@ class UserService:
         return _to_user(row).principal
 
     def _register(self, row: Row, key: str) -> bool:
-        """Store a key of a user; False if the user changed meanwhile."""
+        """Store a key of a user; return False if the user has changed."""
         new = self._key_row(_to_user(row), key)
         stored = self._table.get(new.pk, new.sk)
         if stored is not None and stored.doc["user"] != row.sk:
-            raise AlreadyExistsError("The key is another user's.")
+            raise AlreadyExistsError("The key belongs to another user.")
         if stored is not None and stored.doc == new.doc:
             return True
         expect: Expectation = "absent" if stored is None else stored.version
@@ -266,7 +267,7 @@ class UserService:
             self._table.transact([Check(row.pk, row.sk, row.version), Put(new, expect=expect)])
         except PreconditionFailedError:
             return False
-        self._known.forget()
+        self._cache.clear()
         return True
 
     def _change(self, name: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
@@ -277,7 +278,7 @@ class UserService:
             except PreconditionFailedError:
                 continue
             finally:
-                self._known.forget()
+                self._cache.clear()
             return
         raise _contended(name)
 
@@ -296,7 +297,7 @@ class UserService:
         return hmac.new(self._secret, text.encode(), hashlib.sha256).hexdigest()
 
     def _derived_key(self, user: User) -> str:
-        # NUL is in no key, so what is signed here is never what is signed for a key's hash.
+        # No key contains NUL, so this message never equals that of a key's hash.
         return self._hash(f"ndauth\0{user.name}\0{user.generation}")
 
     def _key_row(self, user: User, key: str) -> Row:
@@ -330,4 +331,4 @@ def _to_user(row: Row) -> User:
 
 
 def _contended(name: str) -> WriteContentionError:
-    return WriteContentionError(f"User {name!r} keeps being changed by others; try again.")
+    return WriteContentionError(f"User {name!r} is being changed by others; try again.")

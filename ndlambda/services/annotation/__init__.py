@@ -1,1 +1,1 @@
-"""Annotation as its users see it: objects together with their voxels."""
+"""Stores, reads and merges annotation objects together with their voxels."""

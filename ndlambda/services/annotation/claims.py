@@ -1,14 +1,14 @@
-"""Ids claimed by uploads before their voxels are painted, so that of two only one paints.
+"""Claims ids for uploads before their voxels are painted, so that of two uploads only one paints.
 
-A claim is a row in the place of the object's: nobody finds an object there, and nobody else stores
-one. It is put where nothing is, so the loser of a race is refused before its first voxel. The
-object takes its place when all voxels are painted.
+A claim is a lease: a row in the place of the object's, so no object is found there and no other
+upload can store one. It is stored only where no row is, so the loser of a race is refused before
+its first voxel. The object replaces it when all voxels are painted.
 
-A claim names what is uploaded, object and voxels, by a digest. So whoever repeats an upload that
-died has the claim already, and goes on at once. Anybody else has to wait until the claim vanishes
-by itself, after ``LEASE_S``; the voxels that its painter left keep their label then, as those have
-that were painted without an object. An upload that takes longer renews its claims on the way; one
-that is refused takes them back, so that nobody has to wait who sends it corrected.
+A claim identifies the upload, object and voxels, by a digest. So a repetition of a crashed upload
+holds the claim already and continues at once. Other uploads have to wait until the claim expires,
+after ``LEASE_S``; voxels that its painter left keep their label, as voxels painted without an
+object do. A longer upload renews its claims; a refused one releases them, so that a corrected
+upload need not wait.
 """
 
 import hashlib
@@ -29,11 +29,11 @@ from ndlambda.stores.ports import MAX_TRANSACTION, Row
 from ndlambda.wire.ramon.contract import RamonItem
 
 LEASE_S: Final = 900
-"""Seconds after which others may have an id; no Lambda function runs longer."""
+"""Seconds after which an id may be claimed by others; no Lambda function runs longer."""
 
 
 def claim_of(item: RamonItem, discipline: Discipline) -> Claim:
-    """Return the claim of an item on its id: the same for what is the same, all voxels included."""
+    """Return the claim of an item on its id, equal for equal objects and voxels."""
     ramon, data = item.ramon, item.data
     parts: list[object] = [ramon.id, to_document(ramon), discipline]
     digest = hashlib.blake2b(digest_size=16)
@@ -50,19 +50,19 @@ def claim_of(item: RamonItem, discipline: Discipline) -> Claim:
 def find_stored(
     rows: ObjectRows, uid: str, chosen: Mapping[int, Annotation], claims: Mapping[int, Claim]
 ) -> frozenset[int]:
-    """Return chosen ids whose objects are stored already, as an upload that broke off left them.
+    """Return the chosen ids whose objects an interrupted upload has already stored.
 
     Parameters
     ----------
     rows, uid
-        Where objects are.
+        The objects of a channel.
     chosen, claims
-        The objects that are to be new, and the claims of those that come with voxels, by id.
+        The new objects, and the claims of those with voxels, by id.
 
     Raises
     ------
     AlreadyExistsError
-        One was used by another object or is claimed by another upload, or all are stored.
+        An id is used by another object or claimed by another upload, or all are stored.
     """
     stored = set[int]()
     for number, row in _find(rows, uid, list(chosen)).items():
@@ -82,7 +82,7 @@ class Claims:
     Parameters
     ----------
     rows, uid
-        Where objects are, and claims in their places.
+        The objects and claims of a channel.
     claims
         By id.
     clock
@@ -100,33 +100,33 @@ class Claims:
         self._own = set[int]()
 
     def keep(self) -> None:
-        """Claim the ids, or renew the claims on them before they vanish.
+        """Claim the ids, or renew the claims before they expire.
 
         Raises
         ------
         AlreadyExistsError
             Another upload or object has one of them.
         WriteContentionError
-            Others kept claiming ids beside these.
+            Others kept changing the rows.
         """
         now = self._clock()
         if now >= self._renew_at:
-            for some in batched(sorted(self._claims), MAX_TRANSACTION):
-                self._take({number: self._claims[number] for number in some}, now)
+            for batch in batched(sorted(self._claims), MAX_TRANSACTION):
+                self._take({number: self._claims[number] for number in batch}, now)
             self._renew_at = now + LEASE_S / 3
 
     def release(self) -> None:
-        """Take back the claims that were not there before; those of the same upload stay."""
-        for some in batched(sorted(self._own), MAX_TRANSACTION):
-            found = _find(self._rows, self._uid, some)
-            mine = [row for n, row in found.items() if state_of(row) == self._claims[n]]
-            with suppress(PreconditionFailedError):  # they vanish by themselves, too
-                self._rows.release(mine)
+        """Release the claims that this instance made; earlier ones of the same upload stay."""
+        for batch in batched(sorted(self._own), MAX_TRANSACTION):
+            found = _find(self._rows, self._uid, batch)
+            own = [row for n, row in found.items() if state_of(row) == self._claims[n]]
+            with suppress(PreconditionFailedError):  # they expire anyway
+                self._rows.release(own)
 
     def rows(self) -> dict[int, Row]:
-        """Return the rows of the claims by id, in whose places the objects are stored.
+        """Return the rows of the claims by id, which the objects replace.
 
-        An id whose claim has vanished meanwhile has none.
+        An id whose claim has expired has none.
 
         Raises
         ------
@@ -145,7 +145,7 @@ class Claims:
     def _take(self, claims: Mapping[int, Claim], now: float) -> None:
         for _ in optimistic(HOT_ROW_ATTEMPTS):
             rows = self._rows_of(claims)
-            # Renewed no sooner than needed: whoever sends the same would find the row changed.
+            # Not renewed too early: a repetition of the same upload would find the row changed.
             fresh = {n for n, row in rows.items() if (row.expires or 0) > now + LEASE_S / 2}
             wanted = {number: claims[number] for number in claims.keys() - fresh}
             try:
@@ -154,17 +154,17 @@ class Claims:
                 continue
             self._own |= wanted.keys() - rows.keys()
             return
-        raise WriteContentionError("Others kept claiming these ids; send the request again.")
+        raise WriteContentionError("Others keep claiming these ids; send the request again.")
 
 
 def _find(rows: ObjectRows, uid: str, ids: Sequence[int]) -> dict[int, Row]:
     found: dict[int, Row] = {}
-    for some in batched(ids, MAX_TRANSACTION):
-        found |= rows.find_all_settled(uid, some)
+    for batch in batched(ids, MAX_TRANSACTION):
+        found |= rows.find_all_settled(uid, batch)
     return found
 
 
 def _used(number: int) -> AlreadyExistsError:
     return AlreadyExistsError(
-        f"The id {number} is used already, or being uploaded by others.", id=number
+        f"The id {number} is already used, or being uploaded by others.", id=number
     )

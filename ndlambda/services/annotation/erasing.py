@@ -1,7 +1,7 @@
-"""Erasing the voxels of deleted objects: few at once, many by the worker of deletions.
+"""Erases the voxels of deleted objects: small ones in the request, large ones by the worker.
 
-The job is stored in the transaction that deletes the object, and ended in the one that notes that
-its voxels are erased. So a request that dies in between is completed by the worker.
+The job is stored in the transaction that deletes the object, and ended in the one that records that
+its voxels are erased. So the worker completes a request that dies in between.
 """
 
 from collections.abc import Collection
@@ -17,65 +17,65 @@ from ndlambda.services.labels.service import LabelService
 from ndlambda.stores.ports import Delete, Put
 
 LARGE_SUPERCUBOIDS: Final = 64
-"""What is in more supercuboids, at all resolutions and times together, is left to the worker."""
+"""Objects in more supercuboids, at all resolutions and times together, are left to the worker."""
 
 
 class ObjectErasure:
-    """Takes objects out of the voxels, now or by a job (``ramon_ports.VoxelEraser``).
+    """Erases objects from the voxels, now or by a job (implements ``ramon.ports.VoxelEraser``).
 
     Parameters
     ----------
-    finder
-        Knows the dataset of a channel.
+    rows
+        Finds the dataset of a channel.
     index
         Tells how large an object is.
     labels
-        Erases.
+        Erases labels.
     jobs
-        Where what is too large for a request is left.
+        The jobs of objects that are too large for a request.
     """
 
     def __init__(
-        self, finder: CatalogRows, index: LabelIndex, labels: LabelService, jobs: EraseJobs
+        self, rows: CatalogRows, index: LabelIndex, labels: LabelService, jobs: EraseJobs
     ) -> None:
-        self._finder = finder
+        self._rows = rows
         self._index = index
         self._labels = labels
         self._jobs = jobs
 
     def begin_action(self, channel: Channel, annotation_id: int) -> Put:
-        """Return what stores the job of erasing an object; it is overdue before long."""
+        """Return the action that stores the job of erasing an object."""
         return self._jobs.put_action(self._job(channel, annotation_id))
 
     def end_action(self, channel: Channel, annotation_id: int) -> Delete:
-        """Return what ends the job of erasing an object."""
+        """Return the action that ends the job of erasing an object."""
         return self._jobs.delete_action(object_job_id(channel.uid, annotation_id))
 
     def erase(self, channel: Channel, annotation_id: int) -> bool:
-        """Erase an object at all resolutions and times, or call a worker to it; may be repeated.
+        """Erase an object at all resolutions and times, or enqueue a job for that; idempotent.
 
         Returns
         -------
         bool
-            Whether it is erased. Otherwise a job is stored and called for: there is much to do, or
-            others keep painting the object. (Or one is at work that gives its voxels to the object
-            that it was merged into.)
+            Whether it is erased. Otherwise a job is enqueued, as the object is large or others
+            keep painting it. (Or a job is relabelling its voxels for the object that it was merged
+            into.)
 
         Raises
         ------
         ReadOnlyChannelError, InvalidStateError
-            The channel takes no writes now.
+            The channel is not writable now.
         ProjectNotFoundError
-            The channel's project is gone.
+            The channel's project was deleted.
         """
         if self._jobs.is_merging(channel.uid, annotation_id):
-            return False  # its voxels are those of another object
-        dataset = self._finder.dataset_of(channel.project)
+            return False  # its voxels belong to another object
+        dataset = self._rows.dataset_of(channel.project)
         if not is_large(self._index, dataset, channel, [annotation_id]):
             try:
                 self._labels.erase_label(dataset, channel, annotation_id)
             except WriteContentionError:
-                pass  # the worker has more patience than a request
+                pass  # the worker can retry for longer than a request
             else:
                 return True
         self._jobs.begin(self._job(channel, annotation_id))

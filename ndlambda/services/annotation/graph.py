@@ -1,4 +1,4 @@
-"""The graph of segments and synapses that the objects of an annotation channel describe."""
+"""Builds the graph of segments and synapses from the objects of an annotation channel."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
@@ -12,8 +12,8 @@ from ndlambda.services.ramon.service import Ramon
 from ndlambda.services.volume.region import Region
 from ndlambda.wire.graph.contract import Connection, SynapseGraph
 
-MOST_CONNECTIONS: Final = 1 << 18
-"""Edges, and synapses that are none, of one graph."""
+MAX_CONNECTIONS: Final = 1 << 18
+"""Maximum number of edges and skipped synapses of one graph."""
 
 _SYNAPSES: Final = ObjectQuery((Predicate(TYPE_KEY, "=", int(RamonType.SYNAPSE)),))
 
@@ -27,14 +27,14 @@ class RegionLabels(Protocol):
 
 
 class GraphService:
-    """Makes graphs.
+    """Builds graphs.
 
     Parameters
     ----------
     ramon
-        Has the synapses.
+        Reads the synapses.
     labels
-        Knows which labels a region has.
+        Finds the labels of a region.
     """
 
     def __init__(self, ramon: Ramon, labels: RegionLabels) -> None:
@@ -46,15 +46,15 @@ class GraphService:
     ) -> SynapseGraph:
         """Return the graph of the synapses that have voxels in a region.
 
-        Undirected, as in ndstore, a synapse is an edge between its two segments: those in
-        ``segments``, or where that is empty, the one before and the one behind it. Directed, it
-        leads from its one presynaptic segment to each postsynaptic one. A synapse of which that
-        cannot be said is no edge but among the skipped ones.
+        In an undirected graph, as in ndstore, a synapse is an edge between its two segments: those
+        in ``segments`` or, if that is empty, its pre- and its postsynaptic segment. In a directed
+        one, it leads from its one presynaptic segment to each postsynaptic one. Other synapses are
+        skipped and listed.
 
         Parameters
         ----------
         dataset, channel
-            Where.
+            The channel and its dataset.
         region
             Zero-based; None: all synapses of the channel, painted or not.
         directed
@@ -63,15 +63,15 @@ class GraphService:
         Returns
         -------
         SynapseGraph
-            Without edges where there is no synapse (ndstore fails).
+            Empty if there is no synapse (ndstore fails).
 
         Raises
         ------
         InvalidArgumentError
-            It is no annotation channel.
+            The channel is not an annotation channel.
         OutOfBoundsError, PayloadTooLargeError
-            The region leaves the volume or is too large, or there are more than
-            ``MOST_CONNECTIONS``.
+            The region exceeds the volume or is too large, or there are more than
+            ``MAX_CONNECTIONS``.
         """
         check_annotation(channel)
         within = None
@@ -81,10 +81,10 @@ class GraphService:
         skipped: list[int] = []
         for synapse in self._synapses(channel, within):
             ends = _directed_ends(synapse) if directed else _two_ends(synapse)
-            if len(connections) + len(skipped) + max(1, len(ends)) > MOST_CONNECTIONS:
+            if len(connections) + len(skipped) + max(1, len(ends)) > MAX_CONNECTIONS:
                 raise PayloadTooLargeError(
-                    f"The graph has more than {MOST_CONNECTIONS} connections; ask for a part.",
-                    limit=MOST_CONNECTIONS,
+                    f"The graph has more than {MAX_CONNECTIONS} connections; ask for a part.",
+                    limit=MAX_CONNECTIONS,
                 )
             connections += (_connection(synapse, *pair) for pair in ends)
             if not ends:
@@ -106,9 +106,9 @@ def _two_ends(synapse: Synapse) -> Sequence[tuple[int, int]]:
 
 def _directed_ends(synapse: Synapse) -> Sequence[tuple[int, int]]:
     match synapse.presegments:
-        case (before,):
-            return [(before, behind) for behind in dict.fromkeys(synapse.postsegments)]
-    # From each of several to each of several would be connections that nobody has seen.
+        case (source,):
+            return [(source, target) for target in dict.fromkeys(synapse.postsegments)]
+    # With several presynaptic segments, it is unknown which pairs are connected.
     return []
 
 

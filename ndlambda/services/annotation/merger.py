@@ -1,4 +1,4 @@
-"""Merging objects of an annotation channel: what is known of them, then their voxels."""
+"""Merges objects of an annotation channel: first the objects, then their voxels."""
 
 from collections.abc import Sequence
 
@@ -14,21 +14,21 @@ from ndlambda.services.volume.service import VolumeService
 
 
 class AnnotationMerger:
-    """Merges of objects with their voxels.
+    """Merges objects with their voxels.
 
-    The order is: look whether all objects are there; let the objects of the losers go into the
-    survivor's; relabel the voxels, or leave that to a worker where there are many. Every step may
-    be done twice, so a call that died anywhere is completed by its repetition, or by the worker.
+    The order is: check that all objects exist; merge the losers' objects into the survivor's;
+    relabel the voxels, or leave that to the worker if there are many. Every step is idempotent, so
+    a call that died at any point is completed by its repetition or by the worker.
 
-    Voxels that somebody paints with a loser after they were looked for keep that label, as do those
-    painted with any number that has no object.
+    Voxels that are painted with a loser after the search keep that label, as do voxels painted
+    with any number that has no object.
 
     Parameters
     ----------
     labels, ramon, merges
-        Voxels, objects, and how objects merge.
+        Voxels, objects, and merges of objects.
     volume
-        Knows which channels may be written, and how much at once.
+        Checks write access.
     """
 
     def __init__(
@@ -48,39 +48,39 @@ class AnnotationMerger:
         resolution: int | None = None,
         region: Region | None = None,
     ) -> list[int]:
-        """Let objects go into the first of them.
+        """Merge objects into the first of them.
 
         Parameters
         ----------
         dataset, channel
-            Where.
+            The channel and its dataset.
         ids
-            The survivor, then the others; repetitions count once.
+            The survivor, then the losers; repetitions count once.
         resolution
-            Relabel voxels at this one only (ndstore's ``global/R/``); objects are merged wholly.
-            Without it, at all resolutions and times.
+            Relabel voxels at this one only (ndstore's ``global/R/``); objects are merged anyway.
+            None: at all resolutions and times.
         region
             Relabel voxels inside of it only, and keep all objects.
 
         Returns
         -------
         list of int
-            Those whose voxels a worker is still relabelling; their objects are gone.
+            Losers whose voxels a worker is still relabelling; their objects are merged.
 
         Raises
         ------
         NotFoundError
-            One of the ids has no object. (One that went into this survivor before may be named
-            again, but for a region.)
+            One of the ids has no object. (A loser that was merged into this survivor before is
+            accepted, except with a region.)
         ResolutionNotFoundError, OutOfBoundsError
             The dataset has no such resolution or region.
         InvalidArgumentError
-            There is but one id, a seed or neuron is merged with something else, the channel is no
-            annotation channel, or both a resolution and a region are given.
+            There is only one id, a seed or neuron is merged with another type, the channel is not
+            an annotation channel, or both a resolution and a region are given.
         PayloadTooLargeError
             The voxels in the region are in too many supercuboids.
         ReadOnlyChannelError, InvalidStateError
-            The channel takes no writes now.
+            The channel is not writable now.
         WriteContentionError
             Others keep changing the objects, or the voxels in the region; the call may be
             repeated.
@@ -90,7 +90,7 @@ class AnnotationMerger:
         if resolution is not None and region is not None:
             raise InvalidArgumentError("A merge is limited to a resolution or to a region.")
         if len(set(ids)) < 2:
-            raise InvalidArgumentError("A merge names a survivor and others beside it.")
+            raise InvalidArgumentError("A merge needs a survivor and at least one other id.")
         survivor, *losers = dict.fromkeys(ids)
         if region is not None:
             check_types(self._ramon.get_many(channel, [survivor, *losers]))

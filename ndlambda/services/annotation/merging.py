@@ -1,11 +1,11 @@
-"""Relabelling the voxels of merged objects: few at once, many by the worker of deletions.
+"""Relabels the voxels of merged objects: small ones in the request, large ones by the worker.
 
 As with deletions, the job is stored in the transaction that retires the object, and ended when no
-voxel has its label any more. So a request that dies in between is completed by the worker.
+voxel has its label any more. So the worker completes a request that dies in between.
 
-Meanwhile the survivor may go into another object, or be deleted, and be relabelled or erased
-before what is painted with its label here. So one looks where it went before and after, and takes
-what was painted along.
+The survivor may concurrently be merged into another object or deleted, and its voxels relabelled or
+erased before this merge paints with its label. So its state is read before and after, and if it
+has changed, the new voxels are relabelled or erased, too.
 """
 
 from collections.abc import Sequence
@@ -29,9 +29,9 @@ class ObjectMerge:
     index
         Tells how large an object is.
     labels, merges
-        Relabels, and merges what is known of objects.
+        Relabels voxels, and merges objects without voxels.
     jobs
-        Where what is too large for a request is left.
+        The jobs of objects that are too large for a request.
     """
 
     def __init__(
@@ -50,12 +50,12 @@ class ObjectMerge:
         losers: Sequence[int],
         resolution: int | None,
     ) -> list[int]:
-        """Merge objects, and relabel their voxels or call a worker to that; may be repeated.
+        """Merge objects, and relabel their voxels or enqueue jobs for that; idempotent.
 
         Returns
         -------
         list of int
-            Losers whose voxels a worker is still relabelling: there is much to do, or others keep
+            Losers whose voxels a worker is still relabelling, as they are large or others keep
             painting them.
 
         Raises
@@ -63,14 +63,14 @@ class ObjectMerge:
         NotFoundError, InvalidArgumentError, WriteContentionError
             As ``RamonMerge.merge``.
         ReadOnlyChannelError, InvalidStateError
-            The channel takes no writes now.
+            The channel is not writable now.
         """
         self._merges.merge(channel, survivor, losers, partial(self._begin, channel, resolution))
         if not is_large(self._index, dataset, channel, losers, resolution):
             try:
                 self.relabel(dataset, channel, losers, resolution)
             except WriteContentionError:
-                pass  # the worker has more patience than a request
+                pass  # the worker can retry for longer than a request
             else:
                 self._jobs.end_all([merge_job_id(channel.uid, n, resolution) for n in losers])
                 return []
@@ -81,34 +81,34 @@ class ObjectMerge:
     def relabel(
         self, dataset: Dataset, channel: Channel, losers: Sequence[int], resolution: int | None
     ) -> None:
-        """Give the voxels of objects that went into one to whatever has become of that.
+        """Relabel the voxels of objects that were merged into one to its current successor.
 
-        Harmless when repeated or broken off.
+        Idempotent, and may be interrupted.
 
         Raises
         ------
         ReadOnlyChannelError, InvalidStateError
-            The channel takes no writes now.
+            The channel is not writable now.
         WriteContentionError
             Others keep painting one of the labels.
         """
         first, *others = losers
         descent = self._merges.descent(channel, first)
         while True:
-            # A worker that died may have painted with any of those that are gone meanwhile.
-            gone, heir = descent
-            labels = [*gone, *others]
-            if heir is None:
+            # A worker that died may have painted with any of the retired labels.
+            retired, successor = descent
+            labels = [*retired, *others]
+            if successor is None:
                 for label in labels:
                     self._labels.erase_label(dataset, channel, label, resolution)
                 return
-            self._labels.merge_labels(dataset, channel, heir, labels, resolution)
+            self._labels.merge_labels(dataset, channel, successor, labels, resolution)
             descent = self._merges.descent(channel, first)
-            if descent == (gone, heir):
+            if descent == (retired, successor):
                 return
 
     def complete(self, dataset: Dataset, channel: Channel, job: EraseJob) -> None:
-        """Do a job of kind ``MERGE``; as ``relabel``."""
+        """Run a job of kind ``MERGE``; see ``relabel``."""
         self.relabel(dataset, channel, [job.label], job.resolution)
         self._merges.complete(channel, [job.label])
 

@@ -1,4 +1,4 @@
-"""What a call about objects of an annotation channel asks for."""
+"""Options of reading and writing annotation objects."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ _WORDS = tuple(word.value for word in Discipline)
 
 @dataclass(frozen=True, slots=True)
 class WriteMode:
-    """How uploaded objects meet what is there.
+    """How uploaded objects combine with stored ones.
 
     Attributes
     ----------
     discipline
         Of the voxels: overwrite, preserve, exception or reduce.
     update
-        The objects exist and are replaced wholly; otherwise they are new.
+        The objects exist and are replaced as a whole; otherwise they are new.
     data_only
-        Objects stay as they are, and need not be there: only voxels change.
+        Only voxels change; objects stay, and need not exist.
     """
 
     discipline: Discipline = Discipline.OVERWRITE
@@ -31,12 +31,12 @@ class WriteMode:
 
     @classmethod
     def from_words(cls, words: Iterable[str]) -> "WriteMode":
-        """Read option words of a path, in any order.
+        """Parse the option words of a path, in any order.
 
         Raises
         ------
         UnknownNameError
-            A word is none of the disciplines.
+            A word is not a discipline.
         InvalidArgumentError
             Two words contradict one another (update and dataonly; two disciplines of voxels).
         """
@@ -76,7 +76,7 @@ class TightCutout:
 
 @dataclass(frozen=True, slots=True)
 class RegionCutout:
-    """Each object as a block: the region asked for, other labels taken out."""
+    """Each object as a block: the region, with other labels removed."""
 
     region: Region
 
@@ -90,10 +90,10 @@ class TightBox:
 
 @dataclass(frozen=True, slots=True)
 class Cuboids:
-    """The cuboids that hold each object, other labels taken out, at one resolution."""
+    """The cuboids that hold each object, with other labels removed, at one resolution."""
 
     resolution: int
 
 
 Wanted: TypeAlias = NoData | Voxels | TightCutout | RegionCutout | TightBox | Cuboids
-"""What of an object is read beside its fields."""
+"""The data of an object that is read beside its fields."""

@@ -1,7 +1,13 @@
-"""What an uploaded object paints: looked at before anything is written, and painted in pieces.
+"""Checks the voxels of uploaded objects before anything is written, and paints them in batches.
 
-Coordinates come absolute and are taken into the volume here; pieces bound the memory that painting
-takes beside the body.
+Coordinates are absolute in uploads and converted to zero-based here. Painting proceeds in pieces
+that bound the memory it takes beside the body.
+
+Uploads of many small objects, as synapse detectors send them, touch the same supercuboids again and
+again. Painted one by one, each object reads and writes its supercuboids: 1000 objects in two
+supercuboids took 14 seconds of work on files, and more than a minute of round trips on S3. So
+consecutive small objects are painted as one batch, voxel by voxel in the order of the objects,
+which has the same result.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,22 +35,25 @@ from ndlambda.space.box import XYZ, Box
 from ndlambda.space.morton import AXIS_LIMIT
 from ndlambda.wire.ramon.contract import AnnotationVoxels
 
-_POINTS_AT_ONCE: Final = 1 << 20
-BYTES_A_POINT: Final = 128
+MAX_BATCH_VOXELS: Final = 1 << 18
+"""Maximum number of voxels of a batch; a larger object is painted by itself."""
+
+_POINTS_A_PIECE: Final = 1 << 20
+_BYTES_A_POINT: Final = 128
 """Coordinates, cuboids and their order, as 64-bit integers."""
 
 
 class Painting(Protocol):
-    """Voxels of one object at one resolution, found to be in order."""
+    """Checked voxels of one object at one resolution."""
 
     @property
     def volume(self) -> LabelVolume:
-        """Where they are."""
+        """The volume to paint."""
         ...
 
     @property
     def count(self) -> int:
-        """How many there are, repetitions counted."""
+        """Number of voxels, repetitions included."""
         ...
 
     @property
@@ -57,55 +66,54 @@ class Painting(Protocol):
         ...
 
     def touched(self) -> Iterator[TouchedSupercuboids]:
-        """Iterate over the supercuboids that painting changes; some may come again."""
+        """Iterate over the supercuboids that painting changes, possibly with repetitions."""
         ...
 
     def paint(self, labels: LabelService, label: int, discipline: Discipline) -> None:
-        """Paint the voxels. May be repeated."""
+        """Paint the voxels; idempotent."""
         ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PointPainting:
-    """A list of voxels, absolute."""
+    """A list of voxels in absolute coordinates."""
 
     volume: LabelVolume
     voxels_xyz: NDArray[np.integer]
 
     @property
     def count(self) -> int:
-        """How many there are, repetitions counted."""
+        """Number of voxels, repetitions included."""
         return len(self.voxels_xyz)
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory that painting takes."""
-        return min(self.count, _POINTS_AT_ONCE) * BYTES_A_POINT
+        return min(self.count, _POINTS_A_PIECE) * _BYTES_A_POINT
 
     def points(self) -> NDArray[np.int64]:
         """Return the voxels: zero-based, shape (n, 3), columns x, y, z."""
         return self._points(0, self.count)
 
     def touched(self) -> Iterator[TouchedSupercuboids]:
-        """Iterate over the supercuboids that painting changes; some may come again."""
+        """Iterate over the supercuboids that painting changes, possibly with repetitions."""
         volume = self.volume
-        for some in self._pieces():
+        for points in self._pieces():
             yield from TouchedSupercuboids.by_points(
-                volume.channel, volume.level, volume.time_point, some
+                volume.channel, volume.level, volume.time_point, points
             )
 
     def check(self) -> None:
-        """Make sure that the voxels can be painted; they may lie outside the image, as in ndstore.
+        """Refuse voxels that cannot be painted; outside the image they can, as in ndstore.
 
         Raises
         ------
         ShapeMismatchError, DataTypeMismatchError, OutOfBoundsError
-            They cannot.
         """
         voxels = self.voxels_xyz
         if voxels.ndim != 2 or voxels.shape[1] != 3:
             raise ShapeMismatchError(
-                f"Voxels have three columns x, y, z; these have the shape {voxels.shape}."
+                f"Voxels have three columns x, y, z; these have shape {voxels.shape}."
             )
         if voxels.dtype.kind not in "ui":
             raise DataTypeMismatchError(f"Voxels are integers, not {voxels.dtype}.")
@@ -117,41 +125,41 @@ class PointPainting:
             if not first <= least <= most < first + AXIS_LIMIT:
                 raise OutOfBoundsError(
                     f"Voxels have {axis} from {least} to {most}; at resolution "
-                    f"{self.volume.level.resolution} it is from {first}, the dataset's offset, to "
-                    f"{first + AXIS_LIMIT - 1}.",
+                    f"{self.volume.level.resolution} it must be from {first}, the dataset's "
+                    f"offset, to {first + AXIS_LIMIT - 1}.",
                     offset_xyz=offset,
                     limit=AXIS_LIMIT,
                 )
 
     def paint(self, labels: LabelService, label: int, discipline: Discipline) -> None:
-        """Paint the voxels. May be repeated."""
-        for some in self._pieces():
-            labels.paint_voxels(self.volume, some, label, discipline)
+        """Paint the voxels; idempotent."""
+        for points in self._pieces():
+            labels.paint_voxels(self.volume, points, label, discipline)
 
     def _pieces(self) -> Iterator[NDArray[np.int64]]:
-        for start in range(0, self.count, _POINTS_AT_ONCE):
-            yield self._points(start, start + _POINTS_AT_ONCE)
+        for start in range(0, self.count, _POINTS_A_PIECE):
+            yield self._points(start, start + _POINTS_A_PIECE)
 
     def _points(self, start: int, stop: int) -> NDArray[np.int64]:
-        some = self.voxels_xyz[start:stop].astype(np.int64)
-        some -= self.volume.level.offset_xyz
-        return some
+        points = self.voxels_xyz[start:stop].astype(np.int64)
+        points -= self.volume.level.offset_xyz
+        return points
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BlockPainting:
-    """The voxels of a block that are not 0.
+    """The non-zero voxels of a block.
 
     Attributes
     ----------
     volume
-        Where.
+        The volume to paint.
     box
         The smallest box around them, zero-based.
     mask_zyx
         Its part of the block, of any integer dtype.
     count
-        How many voxels of it are not 0.
+        Number of non-zero voxels.
     """
 
     volume: LabelVolume
@@ -176,7 +184,7 @@ class BlockPainting:
         return TouchedSupercuboids.by_region(self.volume.channel, self.region(self.box))
 
     def paint(self, labels: LabelService, label: int, discipline: Discipline) -> None:
-        """Paint the voxels. May be repeated."""
+        """Paint the voxels; idempotent."""
         for slab in self._slabs():
             mask = self.mask_zyx[slab.slices_zyx(self.box.start_xyz)]
             block = np.zeros((1, *slab.shape_zyx), self.volume.layout.dtype)
@@ -184,7 +192,7 @@ class BlockPainting:
             labels.paint(self.volume.channel, self.region(slab), block, discipline)
 
     def region(self, box: Box) -> Region:
-        """Return a box at the time point of the volume."""
+        """Return the region of a box at the time point of the volume."""
         time_point = self.volume.time_point
         return Region(self.volume.level, box, (time_point, time_point + 1))
 
@@ -200,16 +208,16 @@ class BlockPainting:
 
 @dataclass(frozen=True, slots=True)
 class Painter:
-    """Plans what objects of one upload paint.
+    """Plans the paintings of one upload.
 
     Attributes
     ----------
     dataset, channel
-        Where; voxels go to the channel's default time point.
+        The channel to paint, at its default time point.
     discipline
-        How.
+        How labels combine.
     service
-        Knows how much may be written at once.
+        Checks size limits.
     """
 
     dataset: Dataset
@@ -218,22 +226,24 @@ class Painter:
     service: VolumeService
 
     def plan(self, data: AnnotationVoxels | None) -> Sequence[Painting]:
-        """Return what an object paints, its list of voxels first; nothing is written.
+        """Return the paintings of an object, its list of voxels first; write nothing.
 
         Raises
         ------
         ResolutionNotFoundError
             The dataset has no such resolution.
         InvalidArgumentError
-            A block comes without its corner, or with ``EXCEPTION`` to a channel without
-            exceptions; or whole cuboids come, which are only given.
+            A block has no corner, or is for a channel without exceptions with ``EXCEPTION``; or
+            whole cuboids are sent, which can only be read.
         ShapeMismatchError, DataTypeMismatchError, OutOfBoundsError, PayloadTooLargeError
             The voxels do not fit.
         """
         if data is None:
             return ()
         if data.cuboids:
-            raise InvalidArgumentError("CUBOIDS are given and not taken; send CUTOUT or VOXELS.")
+            raise InvalidArgumentError(
+                "CUBOIDS can be read but not uploaded; send CUTOUT or VOXELS."
+            )
         level = self.dataset.pyramid.level(data.resolution)
         volume = LabelVolume(self.channel, level, self.channel.default_time)
         paintings: list[Painting] = []
@@ -254,15 +264,15 @@ class Painter:
         self, volume: LabelVolume, corner_xyz: XYZ, cutout_zyx: NDArray[Any]
     ) -> BlockPainting | None:
         if cutout_zyx.ndim != 3:
-            raise ShapeMismatchError(f"A CUTOUT is z, y, x; this has the shape {cutout_zyx.shape}.")
+            raise ShapeMismatchError(f"A CUTOUT is z, y, x; this has shape {cutout_zyx.shape}.")
         if cutout_zyx.dtype.kind not in "uib":
             raise DataTypeMismatchError(f"A CUTOUT holds integers, not {cutout_zyx.dtype}.")
         if self.discipline is Discipline.EXCEPTION and not self.channel.exceptions:
             # Lists of voxels leave other labels alone there, as in ndstore.
-            raise InvalidArgumentError(f"Channel {self.channel.name!r} keeps no exceptions.")
+            raise InvalidArgumentError(f"Channel {self.channel.name!r} has no exceptions.")
         (x, y, z), (dx, dy, dz) = corner_xyz, volume.level.offset_xyz
         corner = (x - dx, y - dy, z - dz)
-        # Zeros paint nothing, so they may reach over the image's edge, as whole cuboids do.
+        # Zeros paint nothing, so they may exceed the image's edge, as whole cuboids do.
         box = mask_box(cutout_zyx != 0, corner)
         if box is None:
             return None
@@ -270,3 +280,68 @@ class Painter:
         block = BlockPainting(volume, box, mask, int(np.count_nonzero(mask)))
         self.service.check_size(block.region(box))
         return block
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Paintings that are painted together.
+
+    Attributes
+    ----------
+    paintings
+        With the index of the object of each, in the order of painting.
+    """
+
+    paintings: tuple[tuple[int, Painting], ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that painting takes."""
+        if len(self.paintings) == 1:
+            return self.paintings[0][1].nbytes
+        return sum(painting.count for _, painting in self.paintings) * _BYTES_A_POINT
+
+    @property
+    def supercuboids(self) -> int:
+        """Number of supercuboids that painting changes."""
+        found: dict[int, set[int]] = {}
+        for _, painting in self.paintings:
+            for touched in painting.touched():
+                found.setdefault(touched.resolution, set()).update(touched.codes)
+        return sum(map(len, found.values()))
+
+    def paint(self, labels: LabelService, ids: Sequence[int], discipline: Discipline) -> None:
+        """Paint the objects with these ids; idempotent."""
+        if len(self.paintings) == 1:
+            ((index, painting),) = self.paintings
+            painting.paint(labels, ids[index], discipline)
+            return
+        # Volumes share no voxel, so only the order in each matters.
+        for volume in dict.fromkeys(painting.volume for _, painting in self.paintings):
+            own = [each for each in self.paintings if each[1].volume == volume]
+            names = np.array([ids[index] for index, _ in own], volume.layout.dtype)
+            points = [painting.points() for _, painting in own]
+            each = np.repeat(names, [len(part) for part in points])
+            labels.paint_voxels(volume, np.concatenate(points), each, discipline)
+
+
+def plan_batches(paintings: Sequence[Sequence[Painting]], max_voxels: int) -> list[Batch]:
+    """Group the paintings of objects into batches, in the order of the objects.
+
+    Parameters
+    ----------
+    paintings
+        Of each object.
+    max_voxels
+        Voxels that one call may paint.
+    """
+    found: list[list[tuple[int, Painting]]] = []
+    limit, room = min(max_voxels, MAX_BATCH_VOXELS), 0
+    for index, several in enumerate(paintings):
+        for painting in several:
+            if not found or painting.count > room:
+                found.append([])
+                room = limit
+            found[-1].append((index, painting))
+            room -= painting.count
+    return [Batch(tuple(batch)) for batch in found]

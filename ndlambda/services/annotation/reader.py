@@ -1,7 +1,7 @@
-"""Reading objects of an annotation channel with their voxels, and finding them by their voxels.
+"""Reads objects of an annotation channel with their voxels, and finds objects by voxels.
 
-Objects are shown as cutouts show labels: stored or zoomed (``label_zoom``), extra labels laid over.
-They are read at the channel's first time point, as ndstore reads where none is named.
+Objects are shown as cutouts show labels: stored or zoomed (``labels.zoom``), with extra labels.
+They are read at the channel's first time point, which is ndstore's default.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -9,10 +9,11 @@ from dataclasses import replace
 from typing import assert_never
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ndlambda.errors import InvalidArgumentError, PayloadTooLargeError
 from ndlambda.model.catalog import Channel, Dataset
-from ndlambda.model.ramon import ObjectQuery, RamonType
+from ndlambda.model.ramon import Annotation, Neuron, ObjectQuery, RamonType
 from ndlambda.services.annotation.options import (
     Cuboids,
     NoData,
@@ -22,37 +23,39 @@ from ndlambda.services.annotation.options import (
     Voxels,
     Wanted,
 )
+from ndlambda.services.labels.bounding_box import cuboids_box, enclosing_box
 from ndlambda.services.labels.layer import LabelVolume, check_annotation
 from ndlambda.services.labels.reader import LabelledPoints
 from ndlambda.services.labels.service import LabelService
 from ndlambda.services.labels.shapes import Admit
-from ndlambda.services.labels.zoom import LabelView, zoomed_level
+from ndlambda.services.labels.zoom import LabelView, StoredLayer, zoomed_level
 from ndlambda.services.ramon.service import Ramon
 from ndlambda.services.volume.region import Region
 from ndlambda.services.volume.service import VolumeService
 from ndlambda.space.box import XYZ, Box
 from ndlambda.space.grid import cell_range
+from ndlambda.space.pyramid import Level
 from ndlambda.wire.ramon import AnnotationVoxels, BoundingBox, CuboidPart, RamonItem
 
 MAX_POINTS = 1 << 25
-"""Most voxels that one call lists point by point: 400 MB."""
+"""Maximum number of voxels that one call lists point by point: 400 MB."""
 
 _POINT_BYTES = 24
-"""Of a listed voxel: three coordinates, twice while lists are joined."""
+"""Bytes of a listed voxel: three coordinates, twice while lists are joined."""
 
 
 class AnnotationReader:
     """Reads objects.
 
-    What an answer holds counts against the memory budget while it is being read; whoever makes a
-    body of it counts that.
+    A result counts against the memory budget while it is being read; the caller that encodes it
+    has to count the body.
 
     Parameters
     ----------
     labels, ramon
         Voxels and objects.
     volume
-        Knows limits, and reads plain voxels.
+        Checks limits, and reads plain voxels.
     """
 
     def __init__(self, labels: LabelService, ramon: Ramon, volume: VolumeService) -> None:
@@ -66,24 +69,24 @@ class AnnotationReader:
     ) -> list[RamonItem]:
         """Return objects, each once, in the order of their ids, with their derived lists.
 
-        Coordinates are absolute (the dataset's offset included), but those of cuboids. The voxels
-        of a neuron are those of its segments, labelled with its own id. An object without voxels
-        has data without any, and no box. Blocks are of the channel's dtype.
+        Coordinates are absolute (the dataset's offset included), except those of cuboids. The
+        voxels of a neuron are those of its segments, labelled with its own id. An object without
+        voxels has empty data and no box. Blocks have the channel's dtype.
 
         Raises
         ------
         NotFoundError
-            There is no object of one of the ids.
+            One of the ids has no object.
         InvalidArgumentError
-            It is no annotation channel; data of a seed is asked for; or the region is
-            near-isotropic or has several time points.
+            The channel is not an annotation channel; data of a seed is requested; or the region
+            is near-isotropic or has several time points.
         ResolutionNotFoundError, OutOfBoundsError
             The dataset has no such resolution or region.
         PayloadTooLargeError
-            All objects together have more voxels than one call may read, or would have to be shown
-            from too many of another resolution.
+            All objects together have more voxels than one call may read, or need too many voxels
+            of another resolution.
         QuotaExceededError
-            Others keep the memory taken.
+            The memory budget is exhausted by other requests.
         CuboidDecodeError
             A stored supercuboid is damaged.
         """
@@ -123,21 +126,21 @@ class AnnotationReader:
         point_xyz: XYZ,
         time_point: int | None = None,
     ) -> int:
-        """Return a voxel's own label, 0 where it has none.
+        """Return a voxel's own label, 0 if it has none.
 
         Parameters
         ----------
         dataset, channel, resolution
-            Where.
+            The level.
         point_xyz
             Absolute: the dataset's offset included.
         time_point
-            The channel's first one, if not given.
+            None: the channel's first one.
 
         Raises
         ------
         InvalidArgumentError
-            It is no annotation channel.
+            The channel is not an annotation channel.
         ResolutionNotFoundError, OutOfBoundsError
             The dataset has no such resolution or voxel.
         CuboidDecodeError
@@ -151,16 +154,16 @@ class AnnotationReader:
         return int(self._volume.read(dataset, channel, region)[0, 0, 0, 0])
 
     def labels_in(self, dataset: Dataset, channel: Channel, region: Region) -> list[int]:
-        """Return the labels, own and extra, that voxels of a region have, ascending, without 0.
+        """Return the labels, own and extra, of voxels in a region, ascending, without 0.
 
         Raises
         ------
         InvalidArgumentError
-            It is no annotation channel, or the region is near-isotropic.
+            The channel is not an annotation channel, or the region is near-isotropic.
         OutOfBoundsError
-            The region leaves the volume.
+            The region exceeds the volume.
         PayloadTooLargeError
-            It has too many voxels, or would have to be shown from too many.
+            It has too many voxels, or needs too many of another resolution.
         CuboidDecodeError
             A stored supercuboid is damaged.
         """
@@ -177,8 +180,7 @@ class AnnotationReader:
     ) -> list[int]:
         """Return the ids of objects for which all predicates hold, ascending.
 
-        With a region, only those of labels that voxels there have, as ``labels_in``, which says
-        what is raised.
+        With a region, only objects with voxels there; see ``labels_in``, also for the errors.
         """
         within = None if region is None else set(self.labels_in(dataset, channel, region))
         return self._ramon.query(channel, query, within)
@@ -189,7 +191,8 @@ class AnnotationReader:
         Raises
         ------
         InvalidArgumentError
-            It is no annotation channel, or the region is near-isotropic or has several time points.
+            The channel is not an annotation channel, or the region is near-isotropic or has
+            several time points.
         OutOfBoundsError, PayloadTooLargeError
             See ``VolumeService.check_size``.
         CuboidDecodeError
@@ -198,6 +201,39 @@ class AnnotationReader:
         self._volume.check_size(region)
         with self._volume.budget.hold(region.voxels * channel.dtype.itemsize):
             return self._labels.read.exceptions_in(channel, region)
+
+    def cuboids_of(self, channel: Channel, ramon: Annotation, level: Level) -> NDArray[np.uint64]:
+        """Return the Morton codes of cuboids of a level that may hold an object, ascending.
+
+        The result is from the index alone and includes all stored cuboids that do. The cuboids of
+        a neuron are those of its segments.
+        """
+        return self._cuboids(LabelVolume(channel, level, channel.default_time), ramon)
+
+    def loose_box(
+        self, dataset: Dataset, channel: Channel, ramon: Annotation, level: Level
+    ) -> Box | None:
+        """Return a box, in dataset coordinates, around all voxels of an object at a level.
+
+        It is from the index alone, so it may be too large, or exist for an object without voxels.
+        None: the object has no voxels.
+        """
+        shown = LabelView.of(dataset, channel, level, channel.default_time)
+        found: list[Box | None] = []
+        for volume in (shown.volume, shown.base):
+            codes = None if volume is None else self._cuboids(volume, ramon)
+            if volume is not None and codes is not None and codes.size:
+                around = cuboids_box(codes, volume.level.cuboid_xyz)
+                found.append(StoredLayer(volume, shown.volume).shown_box(around, None))
+        box = enclosing_box(found)
+        return None if box is None else box.shifted(level.offset_xyz)
+
+    def _cuboids(self, volume: LabelVolume, ramon: Annotation) -> NDArray[np.uint64]:
+        ids = [ramon.id]
+        if isinstance(ramon, Neuron):
+            ids = self._ramon.derived(volume.channel, ramon, "segments")
+        found = (self._labels.read.cuboids_of(volume, number) for number in ids)
+        return np.unique(np.concatenate([np.empty(0, np.uint64), *found]))
 
     def _with_voxels(self, shown: LabelView, items: Sequence[RamonItem]) -> list[RamonItem]:
         level = shown.volume.level
@@ -236,7 +272,9 @@ class AnnotationReader:
         self, dataset: Dataset, channel: Channel, items: Sequence[RamonItem], region: Region
     ) -> list[RamonItem]:
         if region.neariso or region.times[1] - region.times[0] > 1:
-            raise InvalidArgumentError("Objects are cut out of a plain level at one time point.")
+            raise InvalidArgumentError(
+                "Objects can be cut out of a plain level at one time point only."
+            )
         self._check_region(dataset, channel, region, len(items))
         shown = LabelView.of(dataset, channel, region.level, region.times[0])
         return self._drawn(shown, items, [region.box] * len(items))
@@ -257,7 +295,7 @@ class AnnotationReader:
     def _drawn(
         self, shown: LabelView, items: Sequence[RamonItem], boxes: Sequence[Box | None]
     ) -> list[RamonItem]:
-        """Return objects as blocks of checked boxes; without a block where there is no box."""
+        """Return objects with the blocks of checked boxes; without a block if there is no box."""
         level, dtype = shown.volume.level, shown.volume.channel.dtype
         voxels = sum(box.voxels for box in boxes if box is not None)
         with self._volume.budget.hold(voxels * dtype.itemsize):
@@ -282,7 +320,7 @@ class AnnotationReader:
 
 
 def _admit(take: Callable[[int], None], size_bytes: int, check: Callable[[int], None]) -> Admit:
-    """Return what counts voxels of a call, refuses too many, and takes memory for the others."""
+    """Return a function that counts the voxels of a call, checks them, and takes memory."""
     total = 0
 
     def admit(voxels: int) -> None:
@@ -310,7 +348,7 @@ def _check_points(points: int) -> None:
 
 
 def _outward(box: Box, cuboid_xyz: XYZ) -> Box:
-    """Return the whole cuboids around a box."""
+    """Return the box of whole cuboids around a box."""
     cells = cell_range(box, cuboid_xyz)
     start, stop = (
         (x * cuboid_xyz[0], y * cuboid_xyz[1], z * cuboid_xyz[2])

@@ -1,4 +1,4 @@
-"""Skeletons of annotation channels: trees of node objects, each tree under a skeleton object."""
+"""Stores and reads skeletons: trees of node objects, each tree under a skeleton object."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -32,26 +32,26 @@ from ndlambda.services.support.pool import run_all
 from ndlambda.services.volume.service import VolumeService
 from ndlambda.wire.skeleton.swc import ROOT, Swc, SwcNode, order_nodes
 
-MOST_NODES: Final = 1 << 19
-"""Nodes that one reading gives."""
-_MOST_PAIRS: Final = 1 << 17
+MAX_NODES: Final = 1 << 19
+"""Maximum number of nodes that one call reads."""
+_MAX_PAIRS: Final = 1 << 17
 _NODES_A_TASK: Final = 256
 _COMMENT: Final = "#"
 
 
 class SkeletonService:
-    """Trees, stored and read; coordinates stay as they are given.
+    """Stores and reads trees; coordinates are not converted.
 
     Parameters
     ----------
     ramon
-        Keeps the objects.
+        Stores the objects.
     ids
-        Gives ids.
+        Issues ids.
     volume
-        Knows which channels may be written.
+        Checks write access.
     executor
-        Threads that store nodes side by side.
+        Threads that store nodes in parallel.
     """
 
     def __init__(
@@ -65,13 +65,12 @@ class SkeletonService:
     def upload(self, channel: Channel, swc: Swc) -> list[int]:
         """Store the trees of a file as new skeletons.
 
-        Ids are taken in one block: the skeletons' in the order of their roots, then the nodes' in
-        the order of the file. Every skeleton has the comments as pairs ``0``, ``1``, ``2`` ….
+        Ids are reserved in one block: for the skeletons in the order of their roots, then for the
+        nodes in the order of the file. Every skeleton has the comments as pairs ``0``, ``1``, ….
 
-        Skeletons are stored behind all nodes, so that what stopped half-way shows no skeleton that
-        is not whole. What remains of it are nodes that belong to no skeleton; an error tells the
-        first and the last id that they may have (``unfinished``), for deleting them. Sent again,
-        the file gets other ids.
+        Skeletons are stored after all nodes, so that an interrupted upload leaves no incomplete
+        skeleton, but only nodes without one. Its error has the first and last id that they may
+        have (``unfinished``), for deleting them. Sent again, the file gets other ids.
 
         Returns
         -------
@@ -81,23 +80,23 @@ class SkeletonService:
         Raises
         ------
         InvalidArgumentError
-            It is no annotation channel.
+            The channel is not an annotation channel.
         ReadOnlyChannelError, InvalidStateError
-            The channel takes no writes now, or has not so many ids left.
+            The channel is not writable now, or has too few ids left.
         PayloadTooLargeError
             All skeletons together have too many comments.
         ValidationError
-            A comment is refused.
+            A comment is invalid.
         """
         check_annotation(channel)
         self._volume.check_writable(channel)
         roots = [node.number for node in swc.nodes if node.parent == ROOT]
         pairs = len(roots) * len(swc.comments)
-        if pairs > _MOST_PAIRS:
+        if pairs > _MAX_PAIRS:
             raise PayloadTooLargeError(
-                f"{len(roots)} trees with {len(swc.comments)} comments each are too much; send "
+                f"{len(roots)} trees with {len(swc.comments)} comments each are too many; send "
                 "trees or comments in parts.",
-                limit=_MOST_PAIRS,
+                limit=_MAX_PAIRS,
                 asked=pairs,
             )
         comments = {str(place): line for place, line in enumerate(swc.comments)}
@@ -124,29 +123,28 @@ class SkeletonService:
         return [skeleton.id for skeleton in skeletons]
 
     def read(self, channel: Channel, ids: Sequence[int] | None = None) -> Swc:
-        """Return skeletons as one file: nodes under their own ids, each behind its parent.
+        """Return skeletons as one file: nodes with their own ids, each after its parent.
 
-        A node whose parent is gone, or is in another skeleton, is given as a root. The comments
-        are those of the first skeleton; its other pairs are comments ``# KEY VALUE``, as in
-        ndstore.
+        A node whose parent is missing or in another skeleton becomes a root. The comments are
+        those of the first skeleton; its other pairs become comments ``# KEY VALUE``, as in ndstore.
 
         Parameters
         ----------
         channel
-            Whose.
+            The channel.
         ids
-            Which, in this order; None: all that there are, by ascending id.
+            The skeletons, in this order; None: all, by ascending id.
 
         Raises
         ------
         InvalidArgumentError
-            It is no annotation channel, or an object is no skeleton.
+            The channel is not an annotation channel, or an object is not a skeleton.
         NotFoundError
-            There is no object of an id.
+            An id has no object.
         InvalidStateError
-            Somebody made nodes of a cycle, or a node without a place: no SWC says that.
+            Nodes form a cycle, or a node has no location: SWC cannot express that.
         PayloadTooLargeError
-            There are more than ``MOST_NODES``.
+            There are more than ``MAX_NODES``.
         """
         check_annotation(channel)
         skeletons = self._skeletons(channel, ids)
@@ -166,7 +164,7 @@ class SkeletonService:
         skeletons: list[Skeleton] = []
         for ramon in found:
             if not isinstance(ramon, Skeleton):
-                raise InvalidArgumentError(f"Object {ramon.id} is no skeleton.", id=ramon.id)
+                raise InvalidArgumentError(f"Object {ramon.id} is not a skeleton.", id=ramon.id)
             skeletons.append(ramon)
         return skeletons
 
@@ -175,14 +173,14 @@ class SkeletonService:
         total = 0
         for skeleton in skeletons:
             query = ObjectQuery((Predicate("node_skeleton", "=", skeleton),))
-            found = _limited(self._ramon.find_objects(channel, query), MOST_NODES - total)
+            found = _limited(self._ramon.find_objects(channel, query), MAX_NODES - total)
             total += len(found)
             yield found
 
     def _all_members(self, channel: Channel, skeletons: Sequence[int]) -> Iterator[list[Node]]:
-        """As ``_members``, but looking through the nodes once, however many skeletons there are."""
-        found = _limited(self._ramon.find_objects(channel, _all_of(RamonType.NODE)), MOST_NODES)
-        found.sort(key=attrgetter("skeleton"))  # and, sorting being stable, by id
+        """As ``_members``, but reads all nodes of the channel once."""
+        found = _limited(self._ramon.find_objects(channel, _all_of(RamonType.NODE)), MAX_NODES)
+        found.sort(key=attrgetter("skeleton"))  # the sort is stable, so nodes stay sorted by id
         by_skeleton = {
             skeleton: list(nodes) for skeleton, nodes in groupby(found, attrgetter("skeleton"))
         }
@@ -199,15 +197,15 @@ def _limited(found: Iterable[Annotation], limit: int) -> list[Node]:
         if isinstance(ramon, Node):
             if len(nodes) == limit:
                 raise PayloadTooLargeError(
-                    f"The skeletons have more than {MOST_NODES} nodes; ask for fewer by their ids.",
-                    limit=MOST_NODES,
+                    f"The skeletons have more than {MAX_NODES} nodes; ask for fewer by their ids.",
+                    limit=MAX_NODES,
                 )
             nodes.append(ramon)
     return nodes
 
 
 def _objects_of(swc: Swc, new_id: dict[int, int], first: int) -> Iterator[Node]:
-    """Iterate over the nodes of a file as objects, skeletons being numbered from ``first``."""
+    """Convert the nodes of a file to objects; skeletons are numbered from ``first``."""
     skeleton_of: dict[int, int] = {}
     for node in swc.nodes:
         if node.parent == ROOT:
@@ -227,12 +225,12 @@ def _objects_of(swc: Swc, new_id: dict[int, int], first: int) -> Iterator[Node]:
 
 
 def _ordered(nodes: Sequence[Node]) -> list[SwcNode]:
-    """Return the nodes of a skeleton as those of a file, each behind its parent."""
+    """Return the nodes of a skeleton as those of a file, each after its parent."""
     present = {node.id for node in nodes}
     ordered, cyclic = order_nodes([_swc_node(node, present) for node in nodes])
     if cyclic:
         raise InvalidStateError(
-            f"Node {cyclic[0].number} is its own ancestor, or below one that is; set its parent.",
+            f"Node {cyclic[0].number} is part of a cycle or below one; correct its parent.",
             id=cyclic[0].number,
         )
     return ordered
@@ -249,9 +247,9 @@ def _swc_node(node: Node, present: set[int]) -> SwcNode:
 
 
 def _comments(skeleton: Skeleton) -> Iterator[str]:
-    """Iterate over the pairs of a skeleton as lines: the file's comments first, in their order."""
+    """Convert the pairs of a skeleton to lines: the file's comments first, in their order."""
     numbered = sorted((k for k in skeleton.kvpairs if k.isascii() and k.isdecimal()), key=int)
     for key in [*numbered, *sorted(skeleton.kvpairs.keys() - set(numbered))]:
-        # A pair may have been set to several lines, which must not become lines of nodes.
+        # A pair may have several lines, which must not be read as lines of nodes.
         value = " ".join(skeleton.kvpairs[key].split("\n")).replace("\r", " ")
         yield value if value.startswith(_COMMENT) else f"{_COMMENT} {' '.join(key.split())} {value}"

@@ -1,1 +1,1 @@
-"""Datasets, projects, channels and tokens: rows, lists, creation, cascades of deletions."""
+"""Stores datasets, projects, channels and tokens, and deletes them in cascades."""

@@ -1,10 +1,10 @@
-"""Removing datasets, projects, channels and tokens from the catalogue, in steps that survive.
+"""Deletes datasets, projects, channels and tokens from the catalogue, in crash-safe steps.
 
-A dataset or project is first *marked* in one transaction with its job: from then on it reads as
-not found and nothing can be made under it (whoever makes a child checks the parent's version in
-the same transaction). What is under it then only shrinks, so its children are removed page by
-page and its own row last, together with the job. Each step checks the marked row, so a worker
-that was overtaken stops instead of removing something new of the same name.
+A dataset or project is first *marked*, in one transaction with its job: from then on it reads as
+not found, and no child can be created (creating a child checks the parent's version in the same
+transaction). Its children can then only become fewer, so they are deleted page by page, and its own
+row last, together with the job. Each step checks the marked row, so a superseded worker stops
+instead of deleting something new of the same name.
 
 A channel's row is replaced by a job for its voxels in one transaction; it needs no mark.
 """
@@ -36,21 +36,21 @@ from ndlambda.stores.ports import (
 )
 
 ABANDONED_S = 30
-"""Seconds after which the worker looks whether the request that began a deletion ended it."""
+"""Seconds after which the worker completes a deletion that its request did not."""
 
 _CHANNELS_A_STEP = (MAX_TRANSACTION - 1) // 2
 _TOKENS_A_STEP = (MAX_TRANSACTION - 1) // 3
 
 
 class Cascade:
-    """Deletions in the table. Each may be repeated after a crash, by anybody, at once."""
+    """Deletes rows of the catalogue; each deletion is idempotent and may run concurrently."""
 
     def __init__(self, table: Table, jobs: EraseJobs) -> None:
         self._table = table
         self._jobs = jobs
 
     def delete_dataset(self, name: str) -> None:
-        """Remove a dataset and everything under it.
+        """Delete a dataset and everything under it.
 
         Raises
         ------
@@ -63,7 +63,7 @@ class Cascade:
         self._finish_dataset(marked, name)
 
     def delete_project(self, name: str, dataset: str | None = None) -> None:
-        """Remove a project with its tokens and channels.
+        """Delete a project with its tokens and channels.
 
         Raises
         ------
@@ -83,7 +83,7 @@ class Cascade:
         self._finish_project(marked, name)
 
     def delete_channel(self, project: str, name: str, *, keep_readonly: bool = False) -> bool:
-        """Remove a channel, and return whether that was done.
+        """Delete a channel; return whether it was deleted.
 
         Raises
         ------
@@ -104,12 +104,12 @@ class Cascade:
                 self._table.transact([Delete(*key, expect=row.version), self._jobs.put_action(job)])
             except PreconditionFailedError:
                 continue
-            self._jobs.call([job.id])
+            self._jobs.enqueue([job.id])
             return True
         raise _contended(f"Channel {name!r}")
 
     def delete_token(self, name: str) -> None:
-        """Remove a token.
+        """Delete a token.
 
         Raises
         ------
@@ -129,12 +129,12 @@ class Cascade:
         raise _contended(f"Token {name!r}")
 
     def finish(self, job: EraseJob) -> None:
-        """Remove what a marked dataset or project still has, then its row and its job."""
+        """Delete the children of a marked dataset or project, then its row and its job."""
         is_dataset = job.kind is EraseKind.DATASET
         key = keys.dataset_key(job.name) if is_dataset else keys.project_key(job.name)
         row = self._table.get(*key)
         if row is None or keys.uid_of(row) != job.id:
-            return  # another worker has ended it, and the job with it
+            return  # another worker has completed it, and ended the job
         if is_dataset:
             self._finish_dataset(row, job.name)
         else:
@@ -147,7 +147,7 @@ class Cascade:
         relist: Callable[[Row], Action],
         missing: NotFoundError,
     ) -> Row:
-        """Return the marked row; the worker is called for the case that we do not come further."""
+        """Mark a row and return it; enqueue the job in case this process dies."""
         name = key[0].partition("#")[2]
         for _ in optimistic():
             row = self._table.get(*key)
@@ -164,8 +164,8 @@ class Cascade:
                 )
             except PreconditionFailedError:
                 continue
-            self._jobs.call([job.id], delay_s=ABANDONED_S)
-            stored = self._table.get(*key)  # has the version that the mark gave it
+            self._jobs.enqueue([job.id], delay_s=ABANDONED_S)
+            stored = self._table.get(*key)  # with the version of the mark
             if stored is not None and keys.is_deleting(stored):
                 return stored
         raise _contended(f"{kind.value.capitalize()} {name!r}")
@@ -186,8 +186,8 @@ class Cascade:
             except PreconditionFailedError:
                 now = self._table.get(marked.pk, marked.sk)
                 if now is None or now.version != marked.version:
-                    return  # another worker has ended it
-                continue  # somebody else removed one of its tokens
+                    return  # another worker has completed it
+                continue  # one of its tokens was deleted concurrently
             listed = keys.project_of_dataset_key(keys.to_project(marked).dataset, name)
             self._end(marked, [Delete(*listed)])
             return
@@ -209,7 +209,7 @@ class Cascade:
             jobs = [self._channel_job(row) for row in page]
             removals = [Delete(row.pk, row.sk) for row in page]
             self._table.transact([guard, *removals, *map(self._jobs.put_action, jobs)])
-            self._jobs.call([job.id for job in jobs])
+            self._jobs.enqueue([job.id for job in jobs])
 
     def _channel_job(self, row: Row) -> EraseJob:
         channel = keys.to_channel(row)
@@ -221,16 +221,16 @@ class Cascade:
         try:
             self._table.transact([own, *also, self._jobs.delete_action(keys.uid_of(marked))])
         except PreconditionFailedError:
-            return  # another worker has ended it
+            return  # another worker has completed it
 
 
 def _token_removal(
     name: str, project: str, *, own: Expectation = "any", listed: Expectation = "any"
 ) -> list[Action]:
-    """Return the actions that remove a token.
+    """Return the actions that delete a token.
 
-    A version is expected of one of its rows, because a token of the same name may be made in
-    another project meanwhile.
+    One of its rows has an expected version, as a token of the same name may be created in another
+    project concurrently.
     """
     return [
         Delete(*keys.token_key(name), expect=own),
@@ -240,4 +240,4 @@ def _token_removal(
 
 
 def _contended(what: str) -> WriteContentionError:
-    return WriteContentionError(f"{what} keeps being changed by others; try again.")
+    return WriteContentionError(f"{what} is being changed by others; try again.")

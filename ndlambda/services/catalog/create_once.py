@@ -1,4 +1,4 @@
-"""Storing something under a name that at most one may have."""
+"""Creates a thing under a unique name."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,20 +21,20 @@ _Thing = TypeVar("_Thing", bound=Dataset | Project | Channel | Token)
 
 @dataclass(frozen=True, slots=True)
 class CreateOnce(Generic[_Thing]):
-    """How a thing is stored.
+    """The creation of a thing.
 
     Attributes
     ----------
     key
         Of its row.
     new
-        The thing, without what is assigned to it.
+        The thing, without assigned ids.
     read
-        Gives the thing of a row.
+        Returns the thing of a row.
     guards
-        Gives checks that what it lies under is there, or raises; asked before each attempt.
+        Returns checks that its parent exists, or raises; called before each attempt.
     plan
-        Gives the actions that store it if its row is absent, and the thing as stored.
+        Returns the actions that store it if its row is absent, and the thing as stored.
     """
 
     key: Key
@@ -43,49 +43,50 @@ class CreateOnce(Generic[_Thing]):
     guards: Callable[[], list[Action]]
     plan: Callable[[], tuple[list[Action], _Thing]]
 
-    def carry_out(self, table: Table) -> _Thing:
-        """Store the thing, or give the one that is there if it is equal.
+    def run(self, table: Table) -> _Thing:
+        """Store the thing, or return the stored one if it is equal.
 
         Raises
         ------
         AlreadyExistsError
-            There is a different one.
+            A different one exists.
         InvalidStateError
             One of this name is still being deleted.
         WriteContentionError
-            Others kept coming between.
+            Others kept changing the rows.
         """
         name = self.new.name
         for _ in optimistic():
             checks = self.guards()
             row = table.get(*self.key)
             if row is not None:
-                return self._the_same(row)
+                return self._existing(row)
             actions, stored = self.plan()
             try:
                 table.transact([*actions, *checks])
             except PreconditionFailedError:
-                continue  # somebody else made it, or what it lies under changed: look again
+                continue  # it was created concurrently, or its parent has changed
             return stored
-        raise WriteContentionError(f"{name!r} keeps being made by others; try again.", name=name)
+        raise WriteContentionError(f"{name!r} is being created by others; try again.", name=name)
 
-    def _the_same(self, row: Row) -> _Thing:
+    def _existing(self, row: Row) -> _Thing:
+        """Return the stored thing if it is equal to the new one."""
         name = self.new.name
         if keys.is_deleting(row):
             raise InvalidStateError(
                 f"{name!r} is still being deleted; try again in a minute.", name=name
             )
         stored = self.read(row)
-        if _as_asked(stored) != _as_asked(self.new):
+        if _without_assigned(stored) != _without_assigned(self.new):
             raise AlreadyExistsError(f"{name!r} exists and is different.", name=name)
         return stored
 
 
 def unchanged(parent: Row) -> Check:
-    """Return the check that a row is as it was read."""
+    """Return the check that a row has not changed since it was read."""
     return Check(parent.pk, parent.sk, expect=parent.version)
 
 
-def _as_asked(thing: Any) -> Any:
-    """Return a thing without what the server assigns."""
+def _without_assigned(thing: Any) -> Any:
+    """Return a thing without the ids that the server assigns."""
     return replace(thing, id=0, uid="") if isinstance(thing, Channel) else thing

@@ -1,4 +1,4 @@
-"""What is still to be erased or relabelled, as rows; the queue only calls the worker to them."""
+"""The jobs of erasing or relabelling, as rows; queue messages only wake the worker for them."""
 
 import json
 import math
@@ -13,44 +13,44 @@ from ndlambda.services.support.paging import children
 from ndlambda.stores.ports import MAX_TRANSACTION, Delete, Put, Queue, Row, Table
 
 PARTITION = "erase"
-LONGEST_DELAY_S = 900
-"""The longest that SQS holds a message back."""
+MAX_DELAY_S = 900
+"""The maximum delay of a message in SQS."""
 OVERDUE_S = 60
-"""Seconds behind its call after which a job is called again: its message may be lost."""
+"""Seconds after its due time after which a job is re-enqueued: its message may be lost."""
 
 _FORMAT = 1
 
 
 class EraseKind(StrEnum):
-    """What a job erases."""
+    """The kind of thing that a job erases."""
 
     DATASET = "dataset"
     PROJECT = "project"
     CHANNEL = "channel"
     OBJECT = "object"
     MERGE = "merge"
-    """Not erased: the label of an object becomes that of the one that it went into."""
+    """Nothing is erased: the label of an object becomes that of its survivor."""
 
 
 @dataclass(frozen=True, slots=True)
 class EraseJob:
-    """One erasure that has begun. Its row goes when nothing is left to do.
+    """An erasure that has begun. Its row is deleted when nothing is left to do.
 
     Attributes
     ----------
     id
-        The uid of the dataset, project or channel, so that deleting twice is one job; of an
-        object, the channel's uid, ``#`` and its label; of a merge, more behind that.
+        The uid of the dataset, project or channel, so that deleting twice is one job; for an
+        object, the channel's uid, ``#`` and its label; for a merge, with a suffix.
     name
-        Of the dataset or project; ``PROJECT/CHANNEL`` of a channel, and of an object's.
+        Of the dataset or project; ``PROJECT/CHANNEL`` for a channel or an object.
     deleted_at
-        Unix seconds at which the row of the channel (or the mark of the rest) was written.
+        Unix seconds of the deletion.
     called_at
-        Unix seconds for which the worker was last called.
+        Unix seconds at which the last message is due.
     swept
-        Whether a whole pass over the objects was made.
+        Whether the first pass over the objects is complete.
     resolution
-        The only one that a merge is about; None: all.
+        The only one that a merge relabels; None: all.
     """
 
     id: str
@@ -63,27 +63,27 @@ class EraseJob:
 
     @property
     def prefix(self) -> str:
-        """Of the keys of a channel's objects."""
+        """The prefix of the keys of a channel's objects."""
         return f"{self.name}/{self.id}/"
 
     @property
     def channel_uid(self) -> str:
-        """Of the channel, or of an object's."""
+        """The uid of the channel, or of an object's channel."""
         return self.id.partition("#")[0]
 
     @property
     def label(self) -> int:
-        """Of an object's voxels."""
+        """The label of an object's voxels."""
         return int(self.id.split("#")[1])
 
     @property
     def row(self) -> Row:
-        """The row that holds this job."""
+        """The row of this job."""
         return Row(PARTITION, self.id, doc={"v": _FORMAT, **asdict(self)})
 
     @classmethod
     def from_row(cls, row: Row) -> "EraseJob":
-        """Return the job that a row holds."""
+        """Return the job of a row."""
         doc = row.doc
         return cls(
             id=doc["id"],
@@ -97,23 +97,23 @@ class EraseJob:
 
 
 def object_job_id(channel_uid: str, label: int) -> str:
-    """Return the job that erases the voxels of an object."""
+    """Return the id of the job that erases the voxels of an object."""
     return f"{channel_uid}#{label}"
 
 
 def merge_job_id(channel_uid: str, label: int, resolution: int | None) -> str:
-    """Return the job that relabels the voxels of an object that went into another."""
+    """Return the id of the job that relabels the voxels of a merged object."""
     where = "all" if resolution is None else f"{resolution}"
     return f"{object_job_id(channel_uid, label)}#merge#{where}"
 
 
 def job_id_of(body: str) -> str:
-    """Return the job that a message is about.
+    """Return the job id of a message.
 
     Raises
     ------
     MalformedBodyError
-        The text is no message of ours.
+        The text is no message of an erasure.
     """
     try:
         message = json.loads(body)
@@ -126,12 +126,12 @@ def job_id_of(body: str) -> str:
 
 
 class EraseJobs:
-    """The rows of erasures and the calls to the worker.
+    """The rows of jobs and the messages to the worker.
 
     Parameters
     ----------
     table, queue
-        Where the rows and the calls are.
+        The stores of rows and messages.
     clock
         Unix seconds.
     """
@@ -144,12 +144,12 @@ class EraseJobs:
     def new(
         self, job_id: str, kind: EraseKind, name: str, resolution: int | None = None
     ) -> EraseJob:
-        """Return a job that begins now; it is stored with ``put_action``."""
+        """Return a new job; ``put_action`` stores it."""
         now = self._clock()
         return EraseJob(job_id, kind, name, now, now, resolution=resolution)
 
     def put_action(self, job: EraseJob) -> Put:
-        """Return the action that stores a job, for the transaction that removes its thing."""
+        """Return the action that stores a job, for the transaction of the deletion."""
         return Put(job.row)
 
     def delete_action(self, job_id: str) -> Delete:
@@ -157,67 +157,64 @@ class EraseJobs:
         return Delete(PARTITION, job_id)
 
     def find(self, job_id: str) -> EraseJob | None:
-        """Return a job, or None when it is done."""
+        """Return a job, None if it is done."""
         row = self._table.get(PARTITION, job_id)
         return None if row is None else EraseJob.from_row(row)
 
     def end(self, job_id: str) -> None:
-        """Remove a job that has nothing left to do."""
+        """End a completed job."""
         self._table.delete(PARTITION, job_id)
 
     def end_all(self, job_ids: Sequence[str]) -> None:
-        """Remove such jobs."""
-        for some in batched(job_ids, MAX_TRANSACTION):
-            self._table.transact([self.delete_action(job_id) for job_id in some])
+        """End completed jobs."""
+        for batch in batched(job_ids, MAX_TRANSACTION):
+            self._table.transact([self.delete_action(job_id) for job_id in batch])
 
     def is_merging(self, channel_uid: str, label: int) -> bool:
         """Return whether voxels of an object are still being relabelled."""
         first = f"{object_job_id(channel_uid, label)}#merge#"
         return bool(self._table.query(PARTITION, first=first, last=f"{first}~", limit=1).rows)
 
-    def call(self, job_ids: Sequence[str], delay_s: float = 0) -> None:
-        """Call the worker to jobs, after their rows are stored."""
+    def enqueue(self, job_ids: Sequence[str], delay_s: float = 0) -> None:
+        """Enqueue jobs whose rows are stored."""
         if job_ids:
             bodies = [json.dumps({"v": _FORMAT, "job": job_id}) for job_id in job_ids]
-            self._queue.send(bodies, delay_s=min(math.ceil(delay_s), LONGEST_DELAY_S))
+            self._queue.send(bodies, delay_s=min(math.ceil(delay_s), MAX_DELAY_S))
 
     def begin(self, job: EraseJob) -> None:
-        """Store a job that needs no transaction, and call the worker to it."""
+        """Store and enqueue a job that needs no transaction."""
         self._table.put(job.row)
-        self.call([job.id])
+        self.enqueue([job.id])
 
-    def call_later(self, job: EraseJob, delay_s: float) -> None:
-        """Call the worker to a job after a delay, or as late as a message can be held back."""
-        delay_s = min(max(delay_s, 0), LONGEST_DELAY_S)
-        self.call([job.id], delay_s)
+    def enqueue_later(self, job: EraseJob, delay_s: float) -> None:
+        """Store and enqueue a job after a delay, at most ``MAX_DELAY_S``."""
+        delay_s = min(max(delay_s, 0), MAX_DELAY_S)
+        self.enqueue([job.id], delay_s)
         self.postpone(job, delay_s)
 
     def postpone(self, job: EraseJob, delay_s: float) -> None:
-        """Store a job as not overdue for some time: a message is on its way, or a worker there."""
-        self.note(replace(job, called_at=self._clock() + delay_s))
-
-    def note(self, job: EraseJob) -> None:
-        """Store what changed in a job, unless it has been done meanwhile."""
+        """Store a job, unless it is done, as due after a delay."""
         row = self._table.get(PARTITION, job.id)
         if row is not None:
-            self._put_if_same(job, row.version)
+            due = replace(job, called_at=self._clock() + delay_s)
+            self._put_if_unchanged(due, row.version)
 
-    def call_overdue(self) -> int:
-        """Call the worker again to jobs that it should have come to, and return how many."""
+    def requeue_stale(self) -> int:
+        """Re-enqueue the jobs that are overdue; return their number."""
         now = self._clock()
         overdue = [
             row
             for row in children(self._table, PARTITION)
             if now - EraseJob.from_row(row).called_at >= OVERDUE_S
         ]
-        self.call([row.sk for row in overdue])
+        self.enqueue([row.sk for row in overdue])
         for row in overdue:
-            self._put_if_same(replace(EraseJob.from_row(row), called_at=now), row.version)
+            self._put_if_unchanged(replace(EraseJob.from_row(row), called_at=now), row.version)
         return len(overdue)
 
-    def _put_if_same(self, job: EraseJob, version: int) -> None:
+    def _put_if_unchanged(self, job: EraseJob, version: int) -> None:
         try:
             self._table.put(job.row, expect=version)
         except PreconditionFailedError:
-            # Done or noted by another worker, who knows as much.
+            # Ended or postponed by another worker.
             return

@@ -1,4 +1,4 @@
-"""Where the catalogue's things lie in the table.
+"""Defines the rows of the catalogue.
 
 ========================  ===============  ========================================================
 pk                        sk               row
@@ -14,8 +14,8 @@ pk                        sk               row
 ``counter``               ``channel``      the last channel id
 ========================  ===============  ========================================================
 
-A row that lists another is written and removed in the same transaction as that other row.
-Names hold no ``#``, so keys cannot collide.
+A row that lists another is written and deleted in the same transaction as that other row.
+Names contain no ``#``, so keys cannot collide.
 """
 
 from collections.abc import Mapping
@@ -111,7 +111,7 @@ def to_token(row: Row) -> Token:
 
 
 def uid_of(row: Row) -> str:
-    """Return what tells a thing from a later one of the same name."""
+    """Return the id that distinguishes a thing from a later one of the same name."""
     return str(row.doc["uid"])
 
 
@@ -121,7 +121,7 @@ def is_deleting(row: Row) -> bool:
 
 
 def marked_deleting(row: Row) -> Row:
-    """Return the row of a dataset or project, marked."""
+    """Return the row of a dataset or project with the mark of deletion."""
     return replace(row, doc={**row.doc, "deleting": True})
 
 
@@ -150,7 +150,7 @@ class Listed:
 
     @classmethod
     def from_row(cls, row: Row) -> "Listed":
-        """Return the line of a row; names are sort keys, behind a ``#`` where they have one."""
+        """Return the line of a row; the name is the sort key, or its part after a ``#``."""
         name = row.sk.rpartition("#")[2]
         doc = row.doc
         return cls(name, doc["user"], doc["public"], doc.get("deleting", False))

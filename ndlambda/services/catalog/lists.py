@@ -1,4 +1,4 @@
-"""Lists of what is in the catalogue, for everybody or as one principal may see it."""
+"""Lists the catalogue, publicly or as one principal may see it."""
 
 from collections.abc import Callable
 
@@ -14,10 +14,10 @@ _LISTS = 64
 
 
 class Lists:
-    """Names in alphabetical order; remembered for ``cache_s``, as every client pings with one.
+    """Names in alphabetical order, cached for ``cache_s``, as clients request a list as a ping.
 
-    Things under a dataset or project that is just being deleted may be listed until they are
-    removed themselves.
+    Children of a dataset or project that is being deleted may be listed until they are deleted
+    themselves.
     """
 
     def __init__(self, table: Table, *, cache_s: float, clock: Callable[[], float]) -> None:
@@ -39,13 +39,13 @@ class Lists:
         return _visible(self._lines(keys.DATASETS), principal)
 
     def tokens(self, principal: Principal) -> list[str]:
-        """Return the names of the tokens that a principal may read by."""
+        """Return the names of the tokens that a principal may use for reading."""
         return _visible(self._lines(keys.TOKENS), principal)
 
     def projects_of(self, dataset: str, principal: Principal) -> list[str]:
         """Return the names of the projects of a dataset that a principal may see.
 
-        Empty where there is no such dataset.
+        Empty if there is no such dataset.
         """
         return _visible(self._projects(dataset), principal)
 
@@ -63,9 +63,9 @@ class Lists:
         found = children(self._table, keys.project_key(project)[0], "channel")
         return sorted(map(keys.to_channel, found), key=lambda channel: channel.id)
 
-    def forget(self) -> None:
-        """Read again next time."""
-        self._cache.forget()
+    def clear_cache(self) -> None:
+        """Read the rows again at the next call."""
+        self._cache.clear()
 
     def _projects(self, dataset: str) -> tuple[Listed, ...]:
         return self._lines(keys.dataset_key(dataset)[0], "project")

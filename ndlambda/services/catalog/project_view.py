@@ -1,4 +1,4 @@
-"""What a token opens: a project with its dataset and channels, read together."""
+"""The project that a token opens, with its dataset and channels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ DEFAULT_NAME = "default"
 
 @dataclass(frozen=True, slots=True)
 class ProjectView:
-    """A token and what it opens.
+    """A token with its project, dataset and channels.
 
     Attributes
     ----------
@@ -40,9 +40,9 @@ class ProjectView:
         )
 
     def default_channel(self) -> Channel:
-        """Return the channel that is meant where none is named.
+        """Return the channel that is used when none is named.
 
-        It is the first created of those with ``default``; where no channel has it, the first.
+        It is the first created of those with ``default`` or, if none has it, the first.
 
         Raises
         ------
@@ -57,7 +57,7 @@ class ProjectView:
         raise ChannelNotFoundError(f"Project {self.project.name!r} has no channel.")
 
     def channels_named(self, names: Sequence[str]) -> tuple[Channel, ...]:
-        """Return several channels in the order asked for; ``default`` means the default one.
+        """Return channels in the order of the names; ``default`` means the default one.
 
         Raises
         ------

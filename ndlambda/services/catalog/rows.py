@@ -1,4 +1,4 @@
-"""Rows of what is there; what is being deleted is not found, unless that is asked for."""
+"""Reads the rows of the catalogue; things that are being deleted are not found by default."""
 
 from ndlambda.errors import ChannelNotFoundError, DatasetNotFoundError, ProjectNotFoundError
 from ndlambda.model.catalog import Dataset
@@ -7,7 +7,7 @@ from ndlambda.stores.ports import Row, Table
 
 
 class CatalogRows:
-    """Reads rows, each time anew."""
+    """Reads rows without a cache."""
 
     def __init__(self, table: Table) -> None:
         self._table = table

@@ -1,6 +1,6 @@
-"""The catalogue: datasets, projects, channels and tokens, made, found, changed and deleted.
+"""Creates, reads, changes and deletes datasets, projects, channels and tokens.
 
-It knows no permissions; those are ``access``.
+Permissions are checked in ``access``.
 """
 
 import secrets
@@ -21,7 +21,7 @@ from ndlambda.errors import (
 )
 from ndlambda.model.catalog import Channel, Dataset, Project, Token
 from ndlambda.model.fields import LONGEST_NAME
-from ndlambda.services.catalog import keys as rows
+from ndlambda.services.catalog import keys
 from ndlambda.services.catalog.cascade import Cascade
 from ndlambda.services.catalog.create_once import CreateOnce, unchanged
 from ndlambda.services.catalog.lists import Lists
@@ -45,7 +45,7 @@ CHANGEABLE = frozenset(
         "header",
     }
 )
-"""Attributes of a channel that ``update_channel`` takes; voxels depend on the others."""
+"""Attributes of a channel that ``update_channel`` accepts; voxels depend on the others."""
 
 _VIEWS = 1024
 
@@ -55,21 +55,19 @@ def _new_uid() -> str:
 
 
 class Catalog:
-    """What is stored here, by name.
+    """The catalogue of datasets, projects, channels and tokens.
 
     Parameters
     ----------
-    table
-        Where the rows are (``services/rows.py`` says which).
-    cascade
-        Deletes, and leaves jobs for the voxels.
+    table, cascade
+        The store of rows (see ``keys``), and how they are deleted.
     clock
         Unix seconds.
     cache_s
-        How long what a token opens, and the lists, may be remembered. Changes made through this
-        object are seen by it at once, those of other processes after at most this time.
+        How long project views and lists may be cached. Changes made through this object are
+        visible in it at once, those of other processes after at most this time.
     new_uid
-        Gives texts that never repeat.
+        Returns unique texts.
     """
 
     def __init__(
@@ -82,7 +80,7 @@ class Catalog:
         new_uid: Callable[[], str] = _new_uid,
     ) -> None:
         self._table = table
-        self._find = CatalogRows(table)
+        self._rows = CatalogRows(table)
         self._cascade = cascade
         self._new_uid = new_uid
         self._views: TimedCache[str, ProjectView | None] = TimedCache(cache_s, _VIEWS, clock)
@@ -90,30 +88,30 @@ class Catalog:
 
     @property
     def lists(self) -> Lists:
-        """The lists of what is there."""
+        """The lists of the catalogue."""
         return self._lists
 
     # datasets
 
     def create_dataset(self, dataset: Dataset) -> Dataset:
-        """Store a dataset. One that is there and equal in all fields is success, too.
+        """Store a dataset; succeed, too, if one exists that is equal in all fields.
 
         Raises
         ------
         AlreadyExistsError
-            The name is taken by another dataset, or by another owner's.
+            The name is used by a different dataset or owner.
         InvalidStateError
             One of this name is still being deleted.
         """
 
         def plan() -> tuple[list[Action], Dataset]:
-            listed = rows.Listed.of(dataset).row((rows.DATASETS, dataset.name))
-            row = rows.dataset_row(dataset, self._new_uid())
+            listed = keys.Listed.of(dataset).row((keys.DATASETS, dataset.name))
+            row = keys.dataset_row(dataset, self._new_uid())
             return [Put(row, "absent"), Put(listed)], dataset
 
-        key = rows.dataset_key(dataset.name)
+        key = keys.dataset_key(dataset.name)
         with self._changing():
-            return CreateOnce(key, dataset, rows.to_dataset, list, plan).carry_out(self._table)
+            return CreateOnce(key, dataset, keys.to_dataset, list, plan).run(self._table)
 
     def get_dataset(self, name: str, *, even_deleting: bool = False) -> Dataset:
         """Return a dataset.
@@ -121,14 +119,14 @@ class Catalog:
         Raises
         ------
         DatasetNotFoundError
-            There is none, or it is being deleted (unless that is asked for).
+            There is none, or it is being deleted (unless ``even_deleting``).
         """
-        return rows.to_dataset(self._find.dataset(name, even_deleting=even_deleting))
+        return keys.to_dataset(self._rows.dataset(name, even_deleting=even_deleting))
 
     def delete_dataset(self, name: str) -> None:
         """Delete a dataset with its projects, their tokens, channels and voxels.
 
-        Repeated after a failure it completes what was begun.
+        A repetition completes an interrupted deletion.
 
         Raises
         ------
@@ -141,7 +139,7 @@ class Catalog:
     # projects
 
     def create_project(self, project: Project) -> Project:
-        """Store a project; as ``create_dataset``. Names are unique over all datasets.
+        """Store a project; see ``create_dataset``. Names are unique over all datasets.
 
         Raises
         ------
@@ -152,17 +150,17 @@ class Catalog:
         """
 
         def guards() -> list[Action]:
-            return [unchanged(self._find.dataset(project.dataset))]
+            return [unchanged(self._rows.dataset(project.dataset))]
 
         def plan() -> tuple[list[Action], Project]:
-            listed_key = rows.project_of_dataset_key(project.dataset, project.name)
-            listed = rows.Listed.of(project).row(listed_key)
-            row = rows.project_row(project, self._new_uid())
+            listed_key = keys.project_of_dataset_key(project.dataset, project.name)
+            listed = keys.Listed.of(project).row(listed_key)
+            row = keys.project_row(project, self._new_uid())
             return [Put(row, "absent"), Put(listed)], project
 
-        key = rows.project_key(project.name)
+        key = keys.project_key(project.name)
         with self._changing():
-            return CreateOnce(key, project, rows.to_project, guards, plan).carry_out(self._table)
+            return CreateOnce(key, project, keys.to_project, guards, plan).run(self._table)
 
     def get_project(self, name: str, *, even_deleting: bool = False) -> Project:
         """Return a project.
@@ -170,9 +168,9 @@ class Catalog:
         Raises
         ------
         ProjectNotFoundError
-            There is none, or it or its dataset is being deleted (unless that is asked for).
+            There is none, or it or its dataset is being deleted (unless ``even_deleting``).
         """
-        return rows.to_project(self._find.project(name, even_deleting=even_deleting)[0])
+        return keys.to_project(self._rows.project(name, even_deleting=even_deleting)[0])
 
     def delete_project(self, name: str) -> None:
         """Delete a project with its tokens, channels and voxels; as ``delete_dataset``.
@@ -188,7 +186,7 @@ class Catalog:
     # tokens
 
     def create_token(self, token: Token) -> Token:
-        """Store a token; as ``create_dataset``. Names are unique over the whole server.
+        """Store a token; see ``create_dataset``. Names are unique over the whole server.
 
         Raises
         ------
@@ -199,16 +197,16 @@ class Catalog:
         """
 
         def guards() -> list[Action]:
-            return [unchanged(self._find.project(token.project)[0])]
+            return [unchanged(self._rows.project(token.project)[0])]
 
         def plan() -> tuple[list[Action], Token]:
-            listed = Row(*rows.token_of_project_key(token.project, token.name))
-            public = rows.Listed.of(token).row((rows.TOKENS, token.name))
-            return [Put(rows.token_row(token), "absent"), Put(listed), Put(public)], token
+            listed = Row(*keys.token_of_project_key(token.project, token.name))
+            public = keys.Listed.of(token).row((keys.TOKENS, token.name))
+            return [Put(keys.token_row(token), "absent"), Put(listed), Put(public)], token
 
-        key = rows.token_key(token.name)
+        key = keys.token_key(token.name)
         with self._changing():
-            return CreateOnce(key, token, rows.to_token, guards, plan).carry_out(self._table)
+            return CreateOnce(key, token, keys.to_token, guards, plan).run(self._table)
 
     def get_token(self, name: str) -> Token:
         """Return a token.
@@ -216,12 +214,12 @@ class Catalog:
         Raises
         ------
         TokenNotFoundError
-            There is none, or what it opens is being deleted.
+            There is none, or its project is being deleted.
         """
         return self.project_view(name).token
 
     def delete_token(self, name: str) -> None:
-        """Delete a token; what it opened stays.
+        """Delete a token; its project stays.
 
         Raises
         ------
@@ -232,18 +230,18 @@ class Catalog:
             self._cascade.delete_token(name)
 
     def project_view(self, token: str, *, fresh: bool = False) -> ProjectView:
-        """Return what a token opens; remembered for ``cache_s``.
+        """Return the view of a token's project, cached for ``cache_s``.
 
-        With ``fresh`` it is read anew. Writers need that: under the uid of a channel that another
-        process has deleted and made again, acknowledged voxels would never be seen.
+        ``fresh`` bypasses the cache. Writers need that: voxels written under the old uid of a
+        channel that was deleted and created again would be acknowledged and never visible.
 
         Raises
         ------
         TokenNotFoundError
-            There is no such token, or what it opens is being deleted.
+            There is no such token, or its project is being deleted.
         """
         view = None
-        if len(token) <= LONGEST_NAME:  # nobody may fill the memory with names that cannot be
+        if len(token) <= LONGEST_NAME:  # invalid names must not fill the cache
             view = self._views.get(token, lambda: self._load_view(token), fresh=fresh)
         if view is None:
             raise TokenNotFoundError(f"Token {token!r} does not exist.", token=token)
@@ -252,7 +250,7 @@ class Catalog:
     # channels
 
     def create_channel(self, channel: Channel) -> Channel:
-        """Store a channel and return it back with its ``id`` and ``uid``; as ``create_dataset``.
+        """Store a channel; return it with its ``id`` and ``uid``. See ``create_dataset``.
 
         Raises
         ------
@@ -265,20 +263,20 @@ class Catalog:
         """
 
         def guards() -> list[Action]:
-            project, dataset = self._find.project(channel.project)
-            levels = rows.to_dataset(dataset).scalinglevels
+            project, dataset = self._rows.project(channel.project)
+            levels = keys.to_dataset(dataset).scalinglevels
             if channel.resolution > levels:
                 raise ValidationError({"resolution": f"must be from 0 to {levels}"})
             return [unchanged(project)]
 
         def plan() -> tuple[list[Action], Channel]:
-            number = self._table.increment(*rows.CHANNEL_IDS, "last")
+            number = self._table.increment(*keys.CHANNEL_IDS, "last")
             stored = replace(channel, id=number, uid=self._new_uid())
-            return [Put(rows.channel_row(stored), "absent")], stored
+            return [Put(keys.channel_row(stored), "absent")], stored
 
-        key = rows.channel_key(channel.project, channel.name)
+        key = keys.channel_key(channel.project, channel.name)
         with self._changing():
-            return CreateOnce(key, channel, rows.to_channel, guards, plan).carry_out(self._table)
+            return CreateOnce(key, channel, keys.to_channel, guards, plan).run(self._table)
 
     def get_channel(self, project: str, name: str) -> Channel:
         """Return a channel.
@@ -290,8 +288,8 @@ class Catalog:
         ChannelNotFoundError
             The project has none of this name.
         """
-        self._find.project(project)
-        return rows.to_channel(self._find.channel(project, name))
+        self._rows.project(project)
+        return keys.to_channel(self._rows.channel(project, name))
 
     def update_channel(
         self,
@@ -302,17 +300,17 @@ class Catalog:
         also: Sequence[Action] = (),
         **changes: Any,
     ) -> Channel:
-        """Change attributes of a channel, all at once, and return what is then stored.
+        """Change attributes of a channel atomically; return the changed channel.
 
         Parameters
         ----------
         project, name
-            Which channel.
+            The channel.
         expect
-            Attributes that must have these values at the moment of the change, such as
-            ``{"propagate": 0}``: of many callers that ask for one transition, one succeeds.
+            Attributes that must have these values at the time of the change, such as
+            ``{"propagate": 0}``: of concurrent callers of one transition, one succeeds.
         also
-            Changes of other rows that are made together with this one, or neither.
+            Changes of other rows in the same transaction.
         **changes
             New values of attributes in ``CHANGEABLE``.
 
@@ -323,20 +321,22 @@ class Catalog:
         InvalidStateError
             An expectation does not hold.
         InvalidArgumentError
-            An attribute that cannot be changed.
+            An attribute cannot be changed.
         PreconditionFailedError
-            What ``also`` expects does not hold.
+            An expectation of ``also`` does not hold.
         """
         fixed = sorted(changes.keys() - CHANGEABLE)
         if fixed:
-            raise InvalidArgumentError(f"A channel keeps its {', '.join(fixed)}.", fixed=fixed)
+            raise InvalidArgumentError(
+                f"These attributes of a channel cannot be changed: {', '.join(fixed)}.", fixed=fixed
+            )
         with self._changing():
             for _ in optimistic():
-                row = self._find.channel(project, name)
-                channel = rows.to_channel(row)
+                row = self._rows.channel(project, name)
+                channel = keys.to_channel(row)
                 _check_expected(channel, expect or {})
                 changed = replace(channel, **changes)
-                put = Put(rows.channel_row(changed), expect=row.version)
+                put = Put(keys.channel_row(changed), expect=row.version)
                 try:
                     self._table.transact([put, *also])
                 except PreconditionFailedError as error:
@@ -344,15 +344,15 @@ class Catalog:
                         continue
                     raise
                 return changed
-        raise WriteContentionError(f"Channel {name!r} keeps being changed by others; try again.")
+        raise WriteContentionError(f"Channel {name!r} is being changed by others; try again.")
 
     def delete_channel(self, project: str, name: str, *, keep_readonly: bool = False) -> bool:
-        """Delete a channel with its voxels, and return whether that was done.
+        """Delete a channel with its voxels; return whether it was deleted.
 
         Parameters
         ----------
         project, name
-            Which channel.
+            The channel.
         keep_readonly
             Leave a read-only channel as it is, as ndstore's ``deleteChannel`` silently does.
 
@@ -368,24 +368,24 @@ class Catalog:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """Make this process see what it changed, even where it failed half-way."""
+        """Clear the caches after a change, even if it failed half-way."""
         try:
             yield
         finally:
-            self._views.forget()
-            self._lists.forget()
+            self._views.clear()
+            self._lists.clear_cache()
 
     def _load_view(self, token_name: str) -> ProjectView | None:
-        token_row = self._table.get(*rows.token_key(token_name))
+        token_row = self._table.get(*keys.token_key(token_name))
         if token_row is None:
             return None
-        token = rows.to_token(token_row)
+        token = keys.to_token(token_row)
         try:
-            project, dataset = self._find.project(token.project)
+            project, dataset = self._rows.project(token.project)
         except ProjectNotFoundError:
             return None
         channels = tuple(self._lists.channels_of(token.project))
-        return ProjectView(token, rows.to_project(project), rows.to_dataset(dataset), channels)
+        return ProjectView(token, keys.to_project(project), keys.to_dataset(dataset), channels)
 
 
 def _check_expected(channel: Channel, expect: Mapping[str, Any]) -> None:

@@ -1,1 +1,1 @@
-"""Workers that erase what was deleted."""
+"""Workers that erase the data of deleted things."""

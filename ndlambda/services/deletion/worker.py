@@ -1,9 +1,9 @@
-"""Deleting for good: the catalogue at once, the voxels behind it by a worker.
+"""Completes deletions: the catalogue is changed at once, voxels are deleted by this worker.
 
-A process that read the catalogue just before a deletion may go on writing for as long as it
-remembers the channel or its request lasts. So objects and index rows are walked twice: at once,
-and again not before ``grace_s`` after the deletion; only then does the job end. Voxels written in
-between are never seen by anybody, because a channel made anew has another uid in its keys.
+A process that read the catalogue just before a deletion may continue to write for as long as it
+caches the channel or its request lasts. So objects and index rows are deleted in two passes: at
+once, and again not earlier than ``grace_s`` after the deletion; only then does the job end. Voxels
+written in between are never visible, as a new channel of the same name has another uid in its keys.
 """
 
 import time
@@ -14,15 +14,13 @@ from typing import assert_never
 
 from ndlambda.services.catalog.cascade import Cascade
 from ndlambda.services.catalog.deletion_jobs import EraseJob, EraseJobs, EraseKind
-from ndlambda.services.deletion.label_rows import LabelErasure
-from ndlambda.services.deletion.propagation_rows import PropagationErasure
-from ndlambda.services.deletion.ramon_rows import erase_channel
+from ndlambda.services.deletion import rows
 from ndlambda.stores.ports import ObjectStore, Table
 
 GRACE_S = 900.0
-"""The longest that a Lambda function runs."""
+"""The maximum run time of a Lambda function."""
 
-_LISTED_AT_ONCE = 1000
+_OBJECTS_A_LISTING = 1000
 _LISTINGS_A_RUN = 10
 
 
@@ -32,11 +30,11 @@ class Erasure:
     Parameters
     ----------
     table, objects
-        Where the catalogue and the voxels are.
+        The stores of rows and voxels.
     jobs
-        What is still to be erased.
+        The jobs of deletions.
     erase_object
-        Does a job of kind ``OBJECT`` or ``MERGE`` (``ObjectWorker.run``).
+        Runs a job of kind ``OBJECT`` or ``MERGE`` (``ObjectWorker.run``).
     grace_s
         Seconds from a deletion to the last pass over its objects; longer than any writer lives.
     clock
@@ -60,19 +58,17 @@ class Erasure:
         self._jobs = jobs
         self._erase_object = erase_object
         self._cascade = Cascade(table, jobs)
-        self._labels = LabelErasure(table)
-        self._propagation = PropagationErasure(table)
-        self._last: list[Callable[[str], bool]] = []
+        self._final_sweeps: list[Callable[[str], bool]] = []
 
     def add_last(self, sweep: Callable[[str], bool]) -> None:
-        """Add what removes what rooms above keep of a channel, given its uid.
+        """Add a sweep of the data that higher layers keep of a channel, given its uid.
 
-        It is called when nobody can be writing any more, until it gives True.
+        It is called when no writer can be left, until it returns True.
         """
-        self._last.append(sweep)
+        self._final_sweeps.append(sweep)
 
     def run(self, job_id: str) -> None:
-        """Do what is left of a job; nothing where it is done. Harmless when repeated."""
+        """Run a job, if it is not done; idempotent."""
         job = self._jobs.find(job_id)
         if job is None:
             return
@@ -87,47 +83,48 @@ class Erasure:
                 assert_never(job.kind)
 
     def resend_pending(self) -> int:
-        """Call the worker to jobs whose call is overdue, and return how many.
+        """Re-enqueue stale jobs; return their number.
 
-        To be done every minute or so: a message may be lost, and a process may end between
-        storing a job and calling for it.
+        To be called every minute or so: messages may be lost, and a process may die between
+        storing and enqueueing a job.
         """
-        return self._jobs.call_overdue()
+        return self._jobs.requeue_stale()
 
     def _erase_channel(self, job: EraseJob) -> None:
         begun = self._clock()
         last_pass = job.deleted_at + self._grace_s
         if job.swept and begun < last_pass:
-            if begun >= job.called_at:  # the delay of a message has a limit
-                self._jobs.call_later(job, last_pass - begun)
+            if begun >= job.called_at:  # a message cannot be delayed until the last pass
+                self._jobs.enqueue_later(job, last_pass - begun)
         elif not (
-            self._propagation.sweep(job.id)
-            and self._sweep(job.prefix)
-            and self._sweep_labels(job.id)
+            rows.delete_propagation(self._table, job.id)
+            and self._delete_voxels(job.prefix)
+            and self._delete_labels(job.id)
         ):
-            self._jobs.call_later(job, 0)
+            self._jobs.enqueue_later(job, 0)
         elif begun < last_pass:
-            self._jobs.call_later(replace(job, swept=True), last_pass - self._clock())
-        elif not all(sweep(job.id) for sweep in self._last):
-            self._jobs.call_later(job, 0)
+            self._jobs.enqueue_later(replace(job, swept=True), last_pass - self._clock())
+        elif not all(sweep(job.id) for sweep in self._final_sweeps):
+            self._jobs.enqueue_later(job, 0)
         else:
-            self._labels.end(job.id)
+            rows.delete_counter(self._table, job.id)
             self._jobs.end(job.id)
 
-    def _sweep_labels(self, uid: str) -> bool:
-        """Delete the rows of labels and objects; False when there are too many for one run."""
-        if not self._labels.has_counter(uid):
-            return True  # neither labels nor objects were ever entered
-        return self._labels.sweep(uid) and erase_channel(self._table, uid)
+    def _delete_labels(self, uid: str) -> bool:
+        """Delete the rows of labels and objects; return False if a further run is needed."""
+        if not rows.has_counter(self._table, uid):
+            return True
+        return rows.delete_label_index(self._table, uid) and rows.delete_objects(self._table, uid)
 
-    def _sweep(self, prefix: str) -> bool:
-        """Delete the objects under a prefix; False when there are too many for one run."""
+    def _delete_voxels(self, prefix: str) -> bool:
+        """Delete the objects under a prefix; return False if a further run is needed."""
         after = ""
         for _ in range(_LISTINGS_A_RUN):
-            keys = [info.key for info in islice(self._objects.list(prefix, after), _LISTED_AT_ONCE)]
+            found = islice(self._objects.list(prefix, after), _OBJECTS_A_LISTING)
+            keys = [info.key for info in found]
             for key in keys:
                 self._objects.delete(key)
-            if len(keys) < _LISTED_AT_ONCE:
+            if len(keys) < _OBJECTS_A_LISTING:
                 return True
             after = keys[-1]
         return False

@@ -1,1 +1,1 @@
-"""Annotation voxels: painting, the index from labels to cuboids, shapes of labels."""
+"""Paints and reads annotation voxels, and indexes the cuboids of each label."""

@@ -1,6 +1,6 @@
-"""Bounding boxes of labels, from cuboids that may hold them."""
+"""Computes bounding boxes of labels from cuboids that may hold them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,22 @@ from ndlambda.space import morton
 from ndlambda.space.box import XYZ, Box
 
 Look = Callable[[NDArray[np.uint64]], Mapping[int, Box | None]]
-"""Gives the exact box of a label in each of some cuboids, None where it has no voxel there."""
+"""Returns the exact box of a label in each of some cuboids, None where it has no voxel."""
 
 
 def cuboids_box(codes: NDArray[np.uint64], cuboid_xyz: XYZ) -> Box:
-    """Return the box of voxels that cuboids (at least one) span."""
+    """Return the box of voxels that spans cuboids (at least one)."""
     index, edges = morton.decode_codes(codes), np.array(cuboid_xyz)
     return _box(index.min(axis=0) * edges, (index.max(axis=0) + 1) * edges)
+
+
+def enclosing_box(boxes: Iterable[Box | None]) -> Box | None:
+    """Return the smallest box around the boxes that are not None; None if all are."""
+    found = [box for box in boxes if box is not None]
+    if not found:
+        return None
+    starts, stops = [box.start_xyz for box in found], [box.stop_xyz for box in found]
+    return _box(map(min, zip(*starts, strict=True)), map(max, zip(*stops, strict=True)))
 
 
 def mask_box(mask: NDArray[np.bool_], corner_xyz: XYZ) -> Box | None:
@@ -34,17 +43,16 @@ def mask_box(mask: NDArray[np.bool_], corner_xyz: XYZ) -> Box | None:
 
 
 def tight_box(codes: NDArray[np.uint64], look: Look) -> Box | None:
-    """Return the exact box of a label, looking at the outermost cuboids only.
+    """Return the exact box of a label, reading the outermost cuboids only.
 
-    A layer of cuboids in which the label has no voxel any more is passed over; None where that is
-    so of all.
+    A layer of cuboids without a voxel of the label is skipped; None if all are.
 
     Parameters
     ----------
     codes
-        Morton codes of cuboids that may hold the label, all that do among them.
+        Morton codes of cuboids that may hold the label, including all that do.
     look
-        Asked at most once about a cuboid.
+        Called at most once for each cuboid.
     """
     index = morton.decode_codes(codes)
     known: dict[int, Box | None] = {}

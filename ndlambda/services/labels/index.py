@@ -1,20 +1,20 @@
-"""Which cuboids hold a label: rows that always say at least the truth.
+"""Indexes the cuboids of each label. The index is always a superset of the stored labels.
 
 ========================  ======================================  ===============================
 pk                        sk                                      row
 ========================  ======================================  ===============================
 ``label#U#SS``            ``LABEL#RR#TTTTTTTT#BUCKET``            members: cuboids with the label
-``label#U``               ``ids``                                 counters of ``label_ids``
+``label#U``               ``ids``                                 counters of ``ids``
 ========================  ======================================  ===============================
 
 U is the channel's uid, LABEL (16), RR (2), TTTTTTTT (8: time) and BUCKET (14) are hexadecimal. A
 bucket is 8x8x8 cuboids: the Morton code of a cuboid without its low 9 bits, which are the member.
-So a label's cuboids are one query in Morton order, a box of them is a range of it, and a row ends
-at 512 members, under 2 KiB as DynamoDB counts (3 bytes a member). No supercuboid lies in two
-buckets. SS, the label modulo 16, spreads a channel over partitions that can still be listed, which
-sweeping and deleting need.
+So a label's cuboids are one query in Morton order, a box of them is a range of it, and a row has at
+most 512 members, under 2 KiB as DynamoDB counts (3 bytes a member). No supercuboid spans two
+buckets. SS, the label modulo 16, spreads a channel over partitions that can still be enumerated, as
+sweeping and deleting require.
 
-Who may change rows, and in which order, is in ``label_painter``.
+``painter`` defines the order in which rows may change.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,13 +38,13 @@ BUCKET_BITS = 9
 MAX_ROW_BYTES = 4096
 
 Members = Mapping[int, AbstractSet[int]]
-"""Label to cuboids of one bucket, by their low bits."""
+"""Label to cuboids of one bucket, given by their low bits."""
 
 _LOW = (1 << BUCKET_BITS) - 1
 _MEMBER_BYTES = 3
 _VERSION_BYTES = 11
 _REST_BYTES = len("pkskversionmembers") + _VERSION_BYTES + _MEMBER_BYTES * (_LOW + 1)
-_BUCKETS_AT_ONCE = 100
+_MAX_BUCKETS_FETCHED = 100
 _LAST_BUCKET = (1 << 63 - BUCKET_BITS) - 1
 
 
@@ -69,7 +69,7 @@ class IndexRow:
 
     @property
     def key(self) -> Key:
-        """The keys of the row."""
+        """The key of the row."""
         return entry_key(self.scope, self.label, self.bucket)
 
     @property
@@ -79,19 +79,19 @@ class IndexRow:
 
     @classmethod
     def from_row(cls, row: Row) -> "IndexRow":
-        """Return the entry that a row holds."""
+        """Return the entry of a row."""
         label, resolution, time_point, bucket = (int(part, 16) for part in row.sk.split("#"))
         scope = LabelLayer(row.pk.split("#")[1], resolution, time_point)
         return cls(scope, label, bucket, row.members, row.version)
 
 
 def partition(uid: str, shard: int) -> str:
-    """Return the partition of the labels that are ``shard`` modulo ``SHARDS``."""
+    """Return the partition of the labels equal to ``shard`` modulo ``SHARDS``."""
     return f"label#{uid}#{shard:02x}"
 
 
 def entry_key(scope: LabelLayer, label: int, bucket: int) -> Key:
-    """Return the keys of a row."""
+    """Return the key of a row."""
     return (
         partition(scope.uid, label % SHARDS),
         f"{label:016x}#{scope.resolution:02x}#{scope.time_point:08x}#{bucket:014x}",
@@ -99,17 +99,17 @@ def entry_key(scope: LabelLayer, label: int, bucket: int) -> Key:
 
 
 def split(code: int) -> tuple[int, int]:
-    """Return bucket and member of a cuboid's Morton code."""
+    """Return the bucket and the member of a cuboid's Morton code."""
     return code >> BUCKET_BITS, code & _LOW
 
 
 class LabelIndex:
-    """The rows of all channels.
+    """The index of all channels.
 
     Parameters
     ----------
     table
-        Where they are.
+        The store of rows.
     """
 
     def __init__(self, table: Table) -> None:
@@ -118,20 +118,20 @@ class LabelIndex:
     # changing
 
     def versions(self, scope: LabelLayer, bucket: int, labels: AbstractSet[int]) -> dict[int, int]:
-        """Return the version of each label's row of a bucket; none for a label without a row."""
+        """Return the version of each label's row of a bucket; labels without a row are omitted."""
         keys = {entry_key(scope, label, bucket): label for label in labels}
         found = self._table.batch_get(list(keys)) if keys else {}
         return {keys[key]: row.version for key, row in found.items()}
 
     def add(self, scope: LabelLayer, bucket: int, members: Members) -> None:
-        """Enter cuboids of a bucket under labels, whatever else is there.
+        """Add cuboids of a bucket to labels, unconditionally.
 
         Raises
         ------
         InvalidArgumentError
-            A cuboid is not one of a bucket.
+            A member is out of range.
         PayloadTooLargeError
-            A row could grow over ``MAX_ROW_BYTES``.
+            A row could exceed ``MAX_ROW_BYTES``.
         """
         sets = {entry_key(scope, label, bucket): cuboids for label, cuboids in members.items()}
         for key, cuboids in sets.items():
@@ -142,7 +142,7 @@ class LabelIndex:
     def remove_if(
         self, scope: LabelLayer, bucket: int, members: Members, versions: Mapping[int, int]
     ) -> None:
-        """Take cuboids of a bucket from labels whose rows still have the version given."""
+        """Remove cuboids of a bucket from labels whose rows still have the given versions."""
         keys = {label: entry_key(scope, label, bucket) for label in members if label in versions}
         if keys:
             self._table.batch_remove_members(
@@ -150,8 +150,8 @@ class LabelIndex:
                 {key: versions[label] for label, key in keys.items()},
             )
 
-    def take_out(self, entry: IndexRow, stale: AbstractSet[int]) -> bool:
-        """Take cuboids from a row, and the row away with the last; False where it has changed."""
+    def remove_stale(self, entry: IndexRow, stale: AbstractSet[int]) -> bool:
+        """Remove cuboids from a row, or the row if none is left; return False if it has changed."""
         if stale < entry.members:
             return self._table.remove_members(*entry.key, stale, entry.version)
         try:
@@ -165,7 +165,7 @@ class LabelIndex:
     def entries(self, uid: str, label: int | None = None) -> Iterator[Sequence[IndexRow]]:
         """Iterate over the rows of a channel, or of one label, at all resolutions and times.
 
-        Rows of pages already given may be changed or removed on the way.
+        Rows of returned pages may be changed or deleted during the iteration.
         """
         if label is None:
             for shard in range(SHARDS):
@@ -184,9 +184,9 @@ class LabelIndex:
         Parameters
         ----------
         scope, label
-            Which label.
+            The label.
         cells
-            A box of cuboid indices that the cuboids shall lie in; None for all.
+            A box of cuboid indices to which the result is restricted; None: no restriction.
         """
         codes = np.array(
             [code for entry in self._find(scope, label, cells) for code in entry.codes], np.uint64
@@ -201,9 +201,9 @@ class LabelIndex:
         first, last = 0, _LAST_BUCKET
         if cells is not None:
             buckets = grid.cell_range(cells, (BUCKET_CUBOIDS,) * 3)
-            if buckets.voxels <= _BUCKETS_AT_ONCE:
+            if buckets.voxels <= _MAX_BUCKETS_FETCHED:
                 return self._get(scope, label, buckets)
-            # Morton codes grow along each axis, so the corners bound the codes of a box.
+            # Morton codes increase along each axis, so the corners bound the codes of a box.
             first, last = (
                 morton.encode(*corner)
                 for corner in (buckets.start_xyz, [stop - 1 for stop in buckets.stop_xyz])
@@ -221,14 +221,14 @@ class LabelIndex:
 
 
 def _check_row(key: Key, members: AbstractSet[int]) -> None:
-    """Make sure that a row stays under ``MAX_ROW_BYTES``, whatever it holds already.
+    """Refuse members that could make a row exceed ``MAX_ROW_BYTES``, whatever it holds already.
 
-    A set of numbers under 512 has 512 of them at most, of 3 bytes each as DynamoDB counts.
+    A set of numbers under 512 has at most 512 of them, 3 bytes each as DynamoDB counts.
     """
     if members and not 0 <= min(members) <= max(members) <= _LOW:
-        raise InvalidArgumentError(f"The cuboids of a bucket are 0 to {_LOW}.", limit=_LOW)
+        raise InvalidArgumentError(f"Members of a bucket are 0 to {_LOW}.", limit=_LOW)
     if sum(map(len, key)) + _REST_BYTES > MAX_ROW_BYTES:
         raise PayloadTooLargeError(
-            f"A row of the index under {key[0]!r} could have over {MAX_ROW_BYTES} bytes.",
+            f"An index row of {key[0]!r} could exceed {MAX_ROW_BYTES} bytes.",
             limit=MAX_ROW_BYTES,
         )

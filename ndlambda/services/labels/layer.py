@@ -1,4 +1,4 @@
-"""One resolution of an annotation channel at one time point, and its supercuboids."""
+"""Addresses the supercuboids of one resolution of an annotation channel at one time point."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,16 +19,15 @@ from ndlambda.space.pyramid import Level
 
 
 def check_annotation(channel: Channel) -> None:
-    """Make sure that the voxels of a channel are labels.
+    """Refuse a channel whose voxels are not labels.
 
     Raises
     ------
     InvalidArgumentError
-        They are not.
     """
     if not channel.is_annotation:
         raise InvalidArgumentError(
-            f"Channel {channel.name!r} is no annotation channel.", channel=channel.name
+            f"Channel {channel.name!r} is not an annotation channel.", channel=channel.name
         )
 
 
@@ -39,7 +38,7 @@ class LabelVolume:
     Raises
     ------
     InvalidArgumentError
-        The channel is no annotation channel.
+        The channel is not an annotation channel.
     """
 
     channel: Channel
@@ -56,8 +55,8 @@ class LabelVolume:
         Raises
         ------
         InvalidArgumentError
-            The channel is no annotation channel, or the near-isotropic variant is meant, which is
-            made from the labels and not painted.
+            The channel is not an annotation channel, or the region is near-isotropic, which is
+            built from labels and not painted.
         """
         check_annotation(channel)
         if region.neariso:
@@ -66,17 +65,17 @@ class LabelVolume:
 
     @classmethod
     def of_scope(cls, dataset: Dataset, channel: Channel, scope: LabelLayer) -> Self:
-        """Return the volume that rows of the index speak of."""
+        """Return the volume of a layer of the index."""
         return cls(channel, dataset.pyramid.level(scope.resolution), scope.time_point)
 
     @property
     def scope(self) -> LabelLayer:
-        """Where its rows of the index are."""
+        """The layer of its index rows."""
         return LabelLayer(self.channel.uid, self.level.resolution, self.time_point)
 
     @property
     def layout(self) -> CuboidLayout:
-        """How its voxels lie in supercuboids."""
+        """The layout of its supercuboids."""
         return layout_of(self.channel, self.level)
 
     def place(self, code: int) -> SupercuboidPlace:
@@ -92,19 +91,19 @@ class LabelVolume:
         return self.layout.slots.bit_length() - 1
 
     def supercuboid(self, cuboid_code: int) -> tuple[int, int]:
-        """Return the supercuboid (Morton code) of a cuboid, and its slot in it."""
+        """Return the supercuboid (Morton code) of a cuboid and its slot there."""
         return cuboid_code >> self._slot_bits, cuboid_code & (self.layout.slots - 1)
 
     def cuboid(self, code: int, slot: int) -> int:
-        """Return the Morton code of a cuboid by its supercuboid (Morton code) and slot."""
+        """Return the Morton code of a cuboid, given its supercuboid (Morton code) and slot."""
         return code << self._slot_bits | slot
 
     def bucket(self, code: int) -> tuple[int, int]:
-        """Return the bucket of a supercuboid, and the member that its slot 0 is there."""
+        """Return the bucket of a supercuboid and the member of its slot 0."""
         return split(self.cuboid(code, 0))
 
     def by_supercuboid(self, cuboid_codes: NDArray[np.uint64]) -> dict[int, list[int]]:
-        """Return the slots of cuboids by their supercuboids, in the order given."""
+        """Group cuboids into slots by supercuboid, in the given order."""
         found: dict[int, list[int]] = {}
         for cuboid_code in cuboid_codes.tolist():
             code, slot = self.supercuboid(cuboid_code)
@@ -118,5 +117,5 @@ class LabelVolume:
         return x * cx, y * cy, z * cz
 
     def cells(self, box: Box) -> Box:
-        """Return the box of cuboid indices that a box of voxels touches."""
+        """Return the box of cuboid indices that intersect a box of voxels."""
         return grid.cell_range(box, self.level.cuboid_xyz)

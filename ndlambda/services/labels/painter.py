@@ -1,22 +1,22 @@
-"""Changing labels so that the index never misses one.
+"""Changes labels so that the index never misses one.
 
-The order, for each supercuboid, is the whole of it:
+The guarantee rests on the order of effects for each supercuboid:
 
 1. get the object;
-2. enter the labels that will appear, unconditionally;
+2. add index entries for the labels that will appear, unconditionally;
 3. read the versions of the rows of labels that will vanish from a cuboid;
-4. put the object if it is still the one that was got (every put has a write-id of its own, so its
-   ETag is new even where the voxels are old ones);
-5. take the vanished labels out of rows that still have the version of step 3.
+4. write the object, conditionally on the ETag of step 1 (every write has a new write-id, so its
+   ETag is new even if the voxels are unchanged);
+5. remove the vanished labels from rows that still have the version of step 3.
 
-(Steps 2 and 3 may change places. In this order a label that leaves one cuboid of the object and
-comes to another, which is the same row, leaves no entry too many: ADR 0010.)
+(Steps 2 and 3 may be swapped. In this order, a label that moves from one cuboid of the object to
+another, which is the same row, leaves no stale entry: ADR 0010.)
 
-Suppose a cuboid ends with a label whose entry was taken out. Then its painter entered it before the
-taker read the version, so it got the object before the taker's put; the put of one of the two then
-failed, or the taker saw the label. A process that dies anywhere, and a lost race at step 4 or 5,
-leave entries too many, never too few; ``label_sweep`` takes them out. Painting twice is painting
-once, so a call that failed half-way may be repeated.
+Proof: suppose a cuboid ends up with a label whose entry was removed. Then its painter added the
+entry before the remover read the version, so it got the object before the remover's write. So the
+write of one of the two failed, or the remover saw the label. A crash at any point, and a lost race
+at step 4 or 5, leave too many entries, never too few; ``sweep`` removes them. Painting is
+idempotent, so a call that failed half-way may be repeated.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -33,22 +33,22 @@ from ndlambda.services.volume.replacement import Replacement
 from ndlambda.stores.ports import ObjectStore
 
 Edit: TypeAlias = Callable[[LabelBlock], Change]
-"""What shall become of a supercuboid; called again when the object has changed meanwhile."""
+"""Computes the change of a supercuboid; called again if the object has changed concurrently."""
 
 
 class LabelPainter:
-    """Carries out edits of supercuboids of labels.
+    """Edits supercuboids of labels.
 
     Parameters
     ----------
     objects
-        Where supercuboids lie.
+        The store of supercuboids.
     index
-        Knows which cuboids hold a label.
+        The cuboids of each label.
     executor
         Threads, one for each supercuboid that is being changed.
     options
-        Patience with other writers.
+        Retry limits and write-ids.
     """
 
     def __init__(
@@ -60,34 +60,34 @@ class LabelPainter:
         self._options = options
 
     def edit_all(self, edits: Iterable[tuple[LabelVolume, int, Edit]]) -> None:
-        """Carry out edits of many supercuboids (by Morton code), several at once.
+        """Edit many supercuboids (by Morton code), several at once.
 
         Raises
         ------
         WriteContentionError
-            Other writers kept winning one supercuboid for too long.
+            The conditional write of a supercuboid kept failing for too long.
         """
         run_all(self._executor, (partial(self.edit, *edit) for edit in edits))
 
     def edit(self, volume: LabelVolume, code: int, edit: Edit) -> None:
-        """Carry out an edit of one supercuboid; as ``edit_all``."""
+        """Edit one supercuboid; see ``edit_all``."""
         layout = volume.layout
         bucket, first = volume.bucket(code)
-        versions, gone = dict[int, int](), dict[int, set[int]]()
+        versions, vanished = dict[int, int](), dict[int, set[int]]()
         replacement = Replacement(self._objects, volume.place(code), self._options)
         for stored in replacement.attempts():
             block = LabelBlock(None if stored is None else stored.data, layout)
             change = edit(block)
             if change.is_none:
                 return
-            gone = _members(change.vanished, first)
+            vanished = _members(change.vanished, first)
             self._index.add(volume.scope, bucket, _members(change.appeared, first))
-            versions = self._index.versions(volume.scope, bucket, gone.keys())
+            versions = self._index.versions(volume.scope, bucket, vanished.keys())
             labels = frozenset(change.appeared.keys() | change.vanished.keys())
             replacement.put(stored, partial(block.rewritten, change), labels=labels)
-        self._index.remove_if(volume.scope, bucket, gone, versions)
+        self._index.remove_if(volume.scope, bucket, vanished, versions)
 
 
 def _members(slots: Mapping[int, set[int]], first: int) -> dict[int, set[int]]:
-    """Return the members of a bucket that slots are, by label."""
+    """Convert slots by label to members of a bucket; ``first`` is the member of slot 0."""
     return {label: {first + slot for slot in each} for label, each in slots.items()}

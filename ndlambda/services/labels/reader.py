@@ -1,4 +1,4 @@
-"""Labels as they are stored: which cuboids may hold one, and voxels that have several.
+"""Reads labels as they are stored: the cuboids of a label, and voxels with several labels.
 
 Boxes and points are zero-based voxels of one resolution.
 """
@@ -27,7 +27,7 @@ from ndlambda.stores.ports import ObjectStore
 from ndlambda.voxels.extra_labels import ExtraLabels
 
 _Rows: TypeAlias = tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint64]]
-"""Points (n, 3), their own labels (n,), one extra label of each (n,)."""
+"""Points (n, 3), their own labels (n,), and one extra label of each (n,)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,8 +39,8 @@ class LabelledPoints:
     points_xyz
         uint32, shape (n, 3), columns x, y, z; each voxel once, ordered by z, y, x.
     labels
-        uint64, shape (n, k): the voxel's own label (0: it has none left), then its extra ones
-        ascending, filled up with zeros.
+        uint64, shape (n, k): the voxel's own label (0: none left), then its extra ones in
+        ascending order, padded with zeros.
     """
 
     points_xyz: NDArray[np.uint32]
@@ -53,7 +53,7 @@ class LabelReader:
     Parameters
     ----------
     objects, index
-        Supercuboids and the rows that tell where labels are.
+        Supercuboids, and the cuboids of each label.
     executor
         Threads, one for each supercuboid that is being read.
     """
@@ -67,7 +67,7 @@ class LabelReader:
     def cuboids_of(self, volume: LabelVolume, label: int) -> NDArray[np.uint64]:
         """Return the Morton codes of cuboids that may hold a label, ascending.
 
-        Those that do are among them.
+        The result includes all that do.
         """
         return self._index.cuboids(volume.scope, label)
 
@@ -77,19 +77,20 @@ class LabelReader:
         Raises
         ------
         InvalidArgumentError
-            The region has several time points or is near-isotropic, or it is no annotation channel.
+            The region has several time points or is near-isotropic, or the channel is not an
+            annotation channel.
         CuboidDecodeError
             A stored supercuboid is damaged.
         """
         if region.times[1] - region.times[0] != 1:
-            raise InvalidArgumentError("Exceptions are listed at one time point.")
+            raise InvalidArgumentError("Exceptions are listed for one time point at a time.")
         (volume,) = LabelVolume.of_region(channel, region)
         cells = cover(region.box, volume.layout.supercuboid_xyz)
         tasks = (partial(self._extras, volume, cell) for cell in cells)
         return _tabulate([row for rows in run_all(self._executor, tasks) for row in rows])
 
     def _extras(self, volume: LabelVolume, cell: Cell) -> list[_Rows]:
-        """Return the extra labels in a cell's part, from each cuboid that has any there."""
+        """Return the extra labels in a cell's part, for each cuboid that has any there."""
         stored = read_stored(self._objects, volume.place(cell.code))
         block = LabelBlock(None if stored is None else stored.data, volume.layout)
         x, y, z = cell.box.start_xyz
@@ -106,7 +107,7 @@ class LabelReader:
 
 
 def _inside(extra: ExtraLabels, volume: LabelVolume, piece: SlotPart) -> ExtraLabels:
-    """Return those extra labels of a cuboid that lie in a part of it."""
+    """Return the extra labels in a part of a cuboid."""
     if not len(extra):
         return extra
     index_zyx = np.stack(np.unravel_index(extra.at, volume.layout.cuboid_shape_zyx), axis=1)
@@ -116,7 +117,7 @@ def _inside(extra: ExtraLabels, volume: LabelVolume, piece: SlotPart) -> ExtraLa
 
 
 def _tabulate(rows: list[_Rows]) -> LabelledPoints:
-    """Return one line a voxel from one row an extra label."""
+    """Group rows, one for each extra label, into one line for each voxel."""
     if not rows:
         return LabelledPoints(np.empty((0, 3), np.uint32), np.empty((0, 2), np.uint64))
     points, own, extra = (np.concatenate(column) for column in zip(*rows, strict=True))

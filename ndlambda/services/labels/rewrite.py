@@ -1,8 +1,8 @@
-"""Edits of all supercuboids that have some labels, found by the index.
+"""Edits all supercuboids that hold some labels, found by the index.
 
-The index may say too much, never too little, so nothing that has one of the labels is passed over.
-What is painted with one of them meanwhile is found by another round, until the index has no entry
-of them left. A process that dies leaves entries behind; whoever repeats the call goes on there.
+The index is a superset of the stored labels, so no supercuboid is missed. Voxels that are painted
+concurrently are found by another round, until the index has no entry of the labels left. After a
+crash the remaining entries stay, and a repeated call continues with them.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -20,21 +20,21 @@ from ndlambda.services.volume.region import Region
 from ndlambda.services.volume.touched import Marks, TouchedSupercuboids
 from ndlambda.space.box import Box
 
-_ROUNDS = 10
+_MAX_ROUNDS = 10
 
 PartEdit: TypeAlias = Callable[[LabelBlock, Box | None], Change]
-"""What shall become of a supercuboid in a box, in voxels from its corner; None: everywhere."""
+"""Computes the change of a supercuboid in a box, in voxels from its corner; None: everywhere."""
 
 
 class LabelRewrite:
-    """Edits labels wherever they are.
+    """Edits labels in all supercuboids that hold them.
 
     Parameters
     ----------
     index, painter, sweeper
-        Where labels are, how supercuboids change, how stale entries go.
+        Find labels, change supercuboids, and remove stale entries.
     marks
-        What writes go through.
+        Tracks writes for propagation.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class LabelRewrite:
         self._sweeper = sweeper
         self._marks = marks
 
-    def until_gone(
+    def until_removed(
         self,
         dataset: Dataset,
         channel: Channel,
@@ -53,7 +53,7 @@ class LabelRewrite:
         edit: PartEdit,
         resolution: int | None,
     ) -> None:
-        """Edit all supercuboids (of one resolution) that have labels which the edit takes out.
+        """Edit all supercuboids (of one resolution) that hold labels, until none is left.
 
         Raises
         ------
@@ -62,7 +62,7 @@ class LabelRewrite:
         """
         everywhere = partial(_everywhere, edit)
         remaining = set(labels)
-        for _ in range(_ROUNDS):
+        for _ in range(_MAX_ROUNDS):
             found = set[int]()
             for label in sorted(remaining):
                 for page in self._index.entries(channel.uid, label):
@@ -70,7 +70,7 @@ class LabelRewrite:
                     if entries:
                         found.add(label)
                         targets = _supercuboids(dataset, channel, entries)
-                        with self._marks.writing(channel, partial(_touched, targets)):
+                        with self._marks.track_write(channel, partial(_touched, targets)):
                             self._painter.edit_all((*target, everywhere) for target in targets)
             if not found:
                 return
@@ -90,16 +90,16 @@ class LabelRewrite:
         edit: PartEdit,
         check: Callable[[int], None],
     ) -> None:
-        """Edit the part that lies in a region of all supercuboids that have labels there.
+        """Edit all supercuboids that hold labels in a region, inside the region only.
 
         ``check`` is called with their number first, and may refuse it.
 
         Raises
         ------
         InvalidArgumentError
-            The channel is no annotation channel, or the near-isotropic variant is meant.
+            The channel is not an annotation channel, or the region is near-isotropic.
         WriteContentionError
-            Other writers kept winning one supercuboid.
+            The conditional write of a supercuboid kept failing.
         """
         targets: list[tuple[LabelVolume, int]] = []
         for volume in LabelVolume.of_region(channel, region):
@@ -111,7 +111,7 @@ class LabelRewrite:
             }
             targets += [(volume, code) for code in sorted(codes)]
         check(len(targets))
-        with self._marks.writing(channel, partial(_touched, targets)):
+        with self._marks.track_write(channel, partial(_touched, targets)):
             self._painter.edit_all(
                 (*target, partial(_inside, edit, *target, region.box)) for target in targets
             )
@@ -120,7 +120,7 @@ class LabelRewrite:
 def _supercuboids(
     dataset: Dataset, channel: Channel, entries: Collection[IndexRow]
 ) -> dict[tuple[LabelVolume, int], None]:
-    """Return the supercuboids (Morton code) of entries, each once."""
+    """Return the distinct supercuboids (Morton code) of entries."""
     found: dict[tuple[LabelVolume, int], None] = {}
     for entry in entries:
         volume = LabelVolume.of_scope(dataset, channel, entry.scope)

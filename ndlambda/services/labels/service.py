@@ -1,8 +1,8 @@
-"""Labels of annotation channels: painted, erased, merged, found.
+"""Paints, erases and merges labels of annotation channels.
 
-Boxes and points are zero-based voxels of one resolution (dataset offset already taken away). Every
-change keeps the index of labels a superset of the truth (``label_painter``), and every label that
-was painted out of the room of ids that are given (``label_ids``).
+Boxes and points are zero-based voxels of one resolution (dataset offset already subtracted). Every
+change keeps the index a superset of the stored labels (``painter``), and excludes every painted
+label from the free ids (``ids``).
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -44,18 +44,18 @@ from ndlambda.voxels.paint import Stroke
 
 
 class LabelService:
-    """What is done with labels; reading is in ``read``, ids in ``ids``, cleaning in ``sweeper``.
+    """Changes labels; ``read`` reads them, ``ids`` issues ids, ``sweeper`` cleans the index.
 
     Parameters
     ----------
     objects, table
-        Where supercuboids and index rows lie.
+        The stores of supercuboids and index rows.
     volume
-        Knows limits, which channels may be written, and what writes go through.
+        Checks limits and write access, and tracks writes.
     executor
-        Threads, one for each supercuboid at work.
+        Threads, one for each supercuboid in work.
     options
-        Patience with other writers; limits.
+        Retry limits, write-ids and size limits.
     """
 
     def __init__(
@@ -80,34 +80,34 @@ class LabelService:
     ) -> None:
         """Paint the non-zero voxels of an array over a region; zeros never erase.
 
-        A call that fails half-way may be repeated as it is. Labels that nobody asked for are taken
-        out of the room of ids first, so that none of them is given to anybody later.
+        Idempotent: a call that fails half-way may be repeated. The labels are claimed first, so
+        that none of them is issued as a new id later.
 
         Parameters
         ----------
         channel, region
-            Where.
+            The region to paint.
         labels
             (t, z, y, x), the region's shape, the channel's dtype.
         discipline
-            How; with ``REDUCE`` voxels that have the label of the array lose it.
+            How labels combine; with ``REDUCE`` voxels that have the label of the array lose it.
 
         Raises
         ------
         ReadOnlyChannelError, InvalidStateError
-            The channel takes no writes now.
+            The channel is not writable now.
         InvalidArgumentError
-            It is no annotation channel, or ``EXCEPTION`` is asked of one without exceptions.
+            The channel is not an annotation channel, or has no exceptions for ``EXCEPTION``.
         OutOfBoundsError, PayloadTooLargeError
             See ``VolumeService.check_size``; the latter also for too many extra labels.
         ShapeMismatchError, DataTypeMismatchError
             The array does not fit.
         WriteContentionError
-            Other writers kept winning one supercuboid.
+            The conditional write of a supercuboid kept failing.
         """
         volumes = list(self._volumes(channel, region, labels))
         if discipline is Discipline.EXCEPTION and not channel.exceptions:
-            raise InvalidArgumentError(f"Channel {channel.name!r} keeps no exceptions.")
+            raise InvalidArgumentError(f"Channel {channel.name!r} has no exceptions.")
         if is_zero(labels):
             return
         if discipline is not Discipline.REDUCE:
@@ -120,7 +120,7 @@ class LabelService:
                     if not is_zero(values):
                         yield volume, cell.code, partial(_dense, volume, cell, values, discipline)
 
-        with self._volume.marks.writing(
+        with self._volume.marks.track_write(
             channel, partial(TouchedSupercuboids.by_region, channel, region)
         ):
             self._painter.edit_all(edits())
@@ -132,36 +132,36 @@ class LabelService:
         labels: int | NDArray[Any],
         discipline: Discipline,
     ) -> None:
-        """Paint voxels of a list, one behind the other; as ``paint``.
+        """Paint the voxels of a list in order; see ``paint``.
 
-        Voxels outside the image are painted too, as ndstore does, up to what a Morton code holds.
-        On a channel without exceptions, ``EXCEPTION`` leaves voxels of other labels alone.
+        Voxels outside the image are painted, too, as ndstore does, within the range of Morton
+        codes. On a channel without exceptions, ``EXCEPTION`` leaves voxels of other labels alone.
 
         Parameters
         ----------
         volume
-            Where.
+            The volume to paint.
         points_xyz
             Shape (n, 3), columns x, y, z, integers.
         labels
-            The label of all of them, or of each: shape (n,), the channel's dtype.
+            One label for all voxels, or one for each: shape (n,), the channel's dtype.
         discipline
-            How.
+            How labels combine.
 
         Raises
         ------
         ReadOnlyChannelError, InvalidStateError
-            The channel takes no writes now.
+            The channel is not writable now.
         InvalidArgumentError
             A label does not fit the channel (``check_label``).
         ShapeMismatchError, DataTypeMismatchError
-            The list has not three columns, or no integers, or the labels are none for it.
+            The shape or dtype of the points or labels is wrong.
         OutOfBoundsError
             A coordinate is negative or not under 2^21.
         PayloadTooLargeError
             The list is too long, or there would be too many extra labels.
         WriteContentionError
-            Other writers kept winning one supercuboid.
+            The conditional write of a supercuboid kept failing.
         """
         channel = volume.channel
         self._volume.check_writable(channel)
@@ -177,7 +177,7 @@ class LabelService:
         touched = partial(
             TouchedSupercuboids.by_points, channel, volume.level, volume.time_point, points_xyz
         )
-        with self._volume.marks.writing(channel, touched):
+        with self._volume.marks.track_write(channel, touched):
             self._painter.edit_all(
                 (volume, code, partial(_strokes, strokes, discipline))
                 for code, strokes in _by_supercuboid(volume, points_xyz, each)
@@ -186,23 +186,22 @@ class LabelService:
     def erase_label(
         self, dataset: Dataset, channel: Channel, label: int, resolution: int | None = None
     ) -> None:
-        """Erase a label, own and extra, at all times and resolutions or at one of these.
+        """Erase a label, own and extra, at all times, at all resolutions or at one.
 
-        Its rows of the index go, too. May be repeated after a failure; a label that nobody has is
-        no error.
+        Its index rows are removed, too. Idempotent; an unused label is no error.
 
         Raises
         ------
         InvalidArgumentError
-            It is no annotation channel.
+            The channel is not an annotation channel.
         ReadOnlyChannelError, InvalidStateError
-            The channel takes no writes now.
+            The channel is not writable now.
         WriteContentionError
             Others keep painting the label.
         """
         check_annotation(channel)
         self._volume.check_writable(channel)
-        self._rewrite.until_gone(dataset, channel, [label], partial(_erased, label), resolution)
+        self._rewrite.until_removed(dataset, channel, [label], partial(_erased, label), resolution)
 
     def merge_labels(
         self,
@@ -212,41 +211,40 @@ class LabelService:
         losers: Collection[int],
         resolution: int | None = None,
     ) -> None:
-        """Put one label in the place of others, own and extra, as ``erase_label`` erases one.
+        """Replace labels, own and extra, by one; the scope is that of ``erase_label``.
 
-        A voxel that had the survivor and losers has the survivor once. May be repeated after a
-        failure.
+        A voxel that had the survivor and losers has the survivor once. Idempotent.
 
         Raises
         ------
         InvalidArgumentError
-            It is no annotation channel, the survivor does not fit it (``check_label``), or is among
-            the losers.
+            The channel is not an annotation channel, the survivor does not fit it
+            (``check_label``), or is among the losers.
         ReadOnlyChannelError, InvalidStateError
-            The channel takes no writes now.
+            The channel is not writable now.
         WriteContentionError
             Others keep painting a loser.
         """
-        edit = self._merging(channel, survivor, losers)
-        self._rewrite.until_gone(dataset, channel, losers, edit, resolution)
+        edit = self._merge_edit(channel, survivor, losers)
+        self._rewrite.until_removed(dataset, channel, losers, edit, resolution)
 
     def merge_labels_in(
         self, channel: Channel, region: Region, survivor: int, losers: Collection[int]
     ) -> None:
-        """Put one label in the place of others inside a region; they stay outside of it.
+        """Replace labels by one inside a region only.
 
         Raises
         ------
         OutOfBoundsError
-            The region leaves the volume.
+            The region exceeds the volume.
         InvalidArgumentError, ReadOnlyChannelError, InvalidStateError
             As ``merge_labels``; the first also for a near-isotropic region.
         PayloadTooLargeError
             The labels are in too many supercuboids there.
         WriteContentionError
-            Other writers kept winning one supercuboid.
+            The conditional write of a supercuboid kept failing.
         """
-        edit = self._merging(channel, survivor, losers)
+        edit = self._merge_edit(channel, survivor, losers)
         region.check()
         self._rewrite.in_region(channel, region, losers, edit, self.check_painted)
 
@@ -254,7 +252,7 @@ class LabelService:
         """Refuse more supercuboids than one call may change; see ``VolumeOptions``."""
         self._options.check_painted(supercuboids)
 
-    def _merging(self, channel: Channel, survivor: int, losers: Collection[int]) -> PartEdit:
+    def _merge_edit(self, channel: Channel, survivor: int, losers: Collection[int]) -> PartEdit:
         check_annotation(channel)
         self._volume.check_writable(channel)
         if survivor in losers:
@@ -270,31 +268,31 @@ class LabelService:
         self._volume.check_size(region)
         if labels.shape != region.shape_tzyx:
             raise ShapeMismatchError(
-                f"The labels are {labels.shape}, the region {region.shape_tzyx}."
+                f"The labels have shape {labels.shape}, the region {region.shape_tzyx}."
             )
         if labels.dtype != channel.dtype:
             raise DataTypeMismatchError(
-                f"The labels are {labels.dtype}, the channel {channel.dtype}."
+                f"The labels have type {labels.dtype}, the channel {channel.dtype}."
             )
         return volumes
 
     def _check_points(self, points_xyz: NDArray[np.integer]) -> None:
         if points_xyz.ndim != 2 or points_xyz.shape[1] != 3:
             raise ShapeMismatchError(
-                f"Voxels have three columns x, y, z; these have the shape {points_xyz.shape}."
+                f"Voxels have three columns x, y, z; these have shape {points_xyz.shape}."
             )
         if points_xyz.dtype.kind not in "ui":
             raise DataTypeMismatchError(f"Voxels are integers, not {points_xyz.dtype}.")
         limit = self._options.cutout_voxels
         if len(points_xyz) > limit:
             raise PayloadTooLargeError(
-                f"{len(points_xyz)} voxels are over the limit of {limit}; paint in parts.",
+                f"{len(points_xyz)} voxels exceed the limit of {limit}; paint in parts.",
                 limit=limit,
                 asked=len(points_xyz),
             )
         if points_xyz.size and not 0 <= points_xyz.min() <= points_xyz.max() < AXIS_LIMIT:
             raise OutOfBoundsError(
-                f"Coordinates of voxels (offset taken away) are from 0 to {AXIS_LIMIT - 1}.",
+                f"Coordinates of voxels (offset subtracted) are from 0 to {AXIS_LIMIT - 1}.",
                 limit=AXIS_LIMIT,
             )
 
@@ -333,14 +331,16 @@ def _merged(
 
 
 def _check_labels(channel: Channel, labels: int | NDArray[Any], points: int) -> None:
-    """Make sure that labels of some points can be painted."""
+    """Refuse labels that cannot be painted at some points."""
     if isinstance(labels, int):
         check_label(channel, labels)
         return
     if labels.shape != (points,):
-        raise ShapeMismatchError(f"{points} voxels have labels of the shape {labels.shape}.")
+        raise ShapeMismatchError(f"{points} voxels have labels of shape {labels.shape}.")
     if labels.dtype != channel.dtype:
-        raise DataTypeMismatchError(f"The labels are {labels.dtype}, the channel {channel.dtype}.")
+        raise DataTypeMismatchError(
+            f"The labels have type {labels.dtype}, the channel {channel.dtype}."
+        )
     for label in {int(labels.min()), int(labels.max())} if points else ():
         check_label(channel, label)
 
@@ -348,7 +348,7 @@ def _check_labels(channel: Channel, labels: int | NDArray[Any], points: int) -> 
 def _by_supercuboid(
     volume: LabelVolume, points_xyz: NDArray[np.integer], labels: NDArray[Any]
 ) -> Iterator[tuple[int, dict[int, list[Stroke]]]]:
-    """Yield the strokes of each supercuboid (Morton code) that points touch, by slot."""
+    """Yield the strokes, by slot, of each supercuboid (Morton code) that contains points."""
     points = points_xyz.astype(np.int64, copy=False)
     index, inside = np.divmod(points, np.array(volume.level.cuboid_xyz))
     codes = encode_indices(index)

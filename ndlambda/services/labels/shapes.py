@@ -1,13 +1,13 @@
-"""Objects as shapes: the voxels that have one of some labels, as one resolution shows them.
+"""Reads shapes of objects: the voxels with one of some labels, as one resolution shows them.
 
-The index says which cuboids to look at and may say too many; the voxels decide. Boxes and points
-are zero-based voxels of the resolution shown.
+The index names candidate cuboids, possibly too many; the voxels decide. Boxes and points are
+zero-based voxels of the shown resolution.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ndlambda.cuboids.label_block import LabelBlock
 from ndlambda.cuboids.layout import needed_slots
 from ndlambda.errors import PayloadTooLargeError
-from ndlambda.services.labels.bounding_box import mask_box, tight_box
+from ndlambda.services.labels.bounding_box import enclosing_box, mask_box, tight_box
 from ndlambda.services.labels.index import LabelIndex
 from ndlambda.services.labels.layer import LabelVolume
 from ndlambda.services.labels.zoom import LabelView, ObjectPart, StoredLayer
@@ -30,19 +30,19 @@ from ndlambda.space.grid import Cell, cell_count, cover
 from ndlambda.stores.ports import ObjectStore, Range
 from ndlambda.voxels.paint import distinct
 
-_CUBOIDS_AT_ONCE = 256
+_CUBOIDS_A_BATCH = 256
 """Masks that are in memory at once: up to 64 MiB."""
 
-_MOST_SHOWN = 1 << 28
-"""Voxels that show one stored cuboid; no call gives more."""
+_MAX_SHOWN = 1 << 28
+"""Maximum number of voxels that show one stored cuboid."""
 
 Admit = Callable[[int], None]
-"""Is told of each number of voxels before memory is taken for them, and may refuse."""
+"""Called with a number of voxels before memory is allocated for them; may refuse."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """What is looked for, and where it is to be shown; ``whole``: not cut by supercuboids."""
+    """The labels to find, and where to show them; ``whole``: not cut by supercuboids."""
 
     source: StoredLayer
     wanted: NDArray[np.uint64]
@@ -61,7 +61,7 @@ class LabelShapes:
     Parameters
     ----------
     objects, index
-        Supercuboids and the rows that tell where labels are.
+        Supercuboids, and the cuboids of each label.
     executor
         Threads, one for each supercuboid that is being read.
     """
@@ -72,9 +72,9 @@ class LabelShapes:
         self._executor = executor
 
     def voxels(self, shown: LabelView, labels: Collection[int], admit: Admit) -> NDArray[np.uint32]:
-        """Return the voxels that have one of some labels: shape (n, 3), columns x, y, z.
+        """Return the voxels with one of some labels: shape (n, 3), columns x, y, z.
 
-        Each voxel comes once; cuboid by cuboid as stored, in Morton order, in C order inside.
+        Each voxel occurs once; stored cuboids follow in Morton order, voxels inside in C order.
 
         Raises
         ------
@@ -90,7 +90,7 @@ class LabelShapes:
     def draw(
         self, shown: LabelView, labels: Collection[int], box: Box, value: int, out: NDArray[Any]
     ) -> None:
-        """Set the voxels of a box (its array z, y, x is ``out``) that have one of some labels.
+        """Set the voxels with one of some labels in ``out``, the array (z, y, x) of a box.
 
         Raises
         ------
@@ -104,9 +104,9 @@ class LabelShapes:
     def cuboids(
         self, shown: LabelView, labels: Collection[int], value: int, admit: Admit
     ) -> list[tuple[Box, NDArray[Any]]]:
-        """Return the cuboids that have one of some labels, in Morton order, with their boxes.
+        """Return the cuboids with one of some labels, in Morton order, with their boxes.
 
-        An array (z, y, x) has the channel's dtype: ``value`` where the object is, and 0.
+        An array (z, y, x) has the channel's dtype: ``value`` where the object is, else 0.
 
         Raises
         ------
@@ -130,7 +130,7 @@ class LabelShapes:
         return [found[code] for code in sorted(found)]
 
     def bounding_box(self, shown: LabelView, labels: Collection[int]) -> Box | None:
-        """Return the exact box of the voxels that have one of some labels; None: there is none.
+        """Return the exact box of the voxels with one of some labels, None if there are none.
 
         Raises
         ------
@@ -142,10 +142,10 @@ class LabelShapes:
             codes = self._codes(source, labels)
             look_at = partial(self._boxes, _Search(source, _array(labels), whole=True))
             found.append(tight_box(codes, look_at) if codes.size else None)
-        return _around(found)
+        return enclosing_box(found)
 
     def labels_in(self, shown: LabelView, box: Box) -> frozenset[int]:
-        """Return the labels, own and extra, that are shown in a box of the image; without 0.
+        """Return the labels, own and extra, shown in a box of the image, without 0.
 
         Raises
         ------
@@ -181,31 +181,31 @@ class LabelShapes:
     def _pieces(
         self, shown: LabelView, labels: Collection[int], within: Box | None = None
     ) -> Iterator[list[ObjectPart]]:
-        """Yield the parts of an object (in a box) that have voxels of it, some at once."""
+        """Yield the parts of an object (in a box) that have voxels, in batches."""
         for source in self._sources(shown):
             search = _Search(source, _array(labels), within)
             codes = self._codes(source, labels, within)
-            for looked in self._look_at(search, codes):
-                yield [piece for _, piece in looked]
+            for found in self._look_at(search, codes):
+                yield [piece for _, piece in found]
 
     def _boxes(self, search: _Search, codes: NDArray[np.uint64]) -> dict[int, Box | None]:
-        """Return the exact box of what each of some stored cuboids has of an object."""
+        """Return the exact box of an object in each of some stored cuboids."""
         boxes: dict[int, Box | None] = dict.fromkeys(codes.tolist())
         for code, piece in chain.from_iterable(self._look_at(search, codes)):
-            boxes[code] = _around([boxes[code], piece.tight_box])
+            boxes[code] = enclosing_box([boxes[code], piece.tight_box])
         return boxes
 
     def _look_at(
         self, search: _Search, codes: NDArray[np.uint64]
     ) -> Iterator[list[tuple[int, ObjectPart]]]:
-        """Look at stored cuboids, some at once."""
-        at_once = _CUBOIDS_AT_ONCE // (1 if search.whole else search.source.magnification)
-        for some in _batches(search.source.volume.by_supercuboid(codes), at_once):
-            tasks = (partial(self._look, search, *each) for each in some)
+        """Yield the parts of an object in stored cuboids, in batches."""
+        size = _CUBOIDS_A_BATCH // (1 if search.whole else search.source.magnification)
+        for batch in _batches(search.source.volume.by_supercuboid(codes), size):
+            tasks = (partial(self._look, search, *each) for each in batch)
             yield list(chain.from_iterable(run_all(self._executor, tasks)))
 
     def _look(self, search: _Search, code: int, slots: list[int]) -> list[tuple[int, ObjectPart]]:
-        """Return what cuboids of a supercuboid have of an object, with their Morton codes."""
+        """Return the parts of an object in cuboids of a supercuboid, with their Morton codes."""
         source, found = search.source, list[tuple[int, ObjectPart]]()
         block = self._block(source.volume, code)
         for slot in slots:
@@ -215,7 +215,7 @@ class LabelShapes:
             box = None if held is None else source.shown_box(held, search.within)
             if box is None:
                 continue
-            if not search.whole and box.voxels > _MOST_SHOWN:
+            if not search.whole and box.voxels > _MAX_SHOWN:
                 _check_shown(ObjectPart.of(mask, source.axes(box, corner), box))
             for part in search.parts(box):
                 piece = ObjectPart.of(mask, source.axes(part, corner), part)
@@ -229,10 +229,10 @@ class LabelShapes:
             yield StoredLayer(shown.base, shown.volume, self._stored(shown.volume))
 
     def _stored(self, volume: LabelVolume) -> Callable[[int], bool] | None:
-        """Return what tells whether a supercuboid (Morton code) is stored; None: there is none."""
+        """Return a predicate: whether a supercuboid (Morton code) is stored; None: none is."""
         prefix = volume.key(0).rpartition("/")[0]
         if next(iter(self._objects.list(f"{prefix}/")), None) is None:
-            return None  # as a rule: nobody paints at a resolution that is zoomed
+            return None  # the usual case: zoomed resolutions are rarely painted
         known: dict[int, bool] = {}
 
         def is_stored(code: int) -> bool:
@@ -246,13 +246,13 @@ class LabelShapes:
     def _codes(
         self, source: StoredLayer, labels: Collection[int], within: Box | None = None
     ) -> NDArray[np.uint64]:
-        """Return the Morton codes of stored cuboids that may hold labels (shown in a box)."""
+        """Return the Morton codes of cuboids that may hold labels (shown in a box)."""
         volume, cells = source.volume, None
         if within is not None:
             box = source.source_box(within)
             cells = volume.cells(box)
             if cell_count(box, volume.layout.supercuboid_xyz) <= len(labels):
-                # A query is about a GET: so many of them cost more than to look everywhere.
+                # A query costs about as much as a GET: reading every supercuboid is cheaper.
                 return np.sort(morton.plan(cells.start_xyz, cells.stop_xyz), axis=None)
         query = partial(self._index.cuboids, volume.scope, cells=cells)
         found = run_all(self._executor, (partial(query, label) for label in labels))
@@ -268,17 +268,17 @@ def _array(labels: Collection[int]) -> NDArray[np.uint64]:
 
 
 def _check_shown(piece: ObjectPart) -> None:
-    """Refuse what would be very many pieces, before it is cut."""
-    if piece.count > _MOST_SHOWN:
+    """Refuse a part with too many voxels before it is cut into pieces."""
+    if piece.count > _MAX_SHOWN:
         raise PayloadTooLargeError(
-            f"The object has more than {_MOST_SHOWN} voxels at this resolution; ask for a "
+            f"The object has more than {_MAX_SHOWN} voxels at this resolution; ask for a "
             "coarser one, or for its bounding box.",
-            limit=_MOST_SHOWN,
+            limit=_MAX_SHOWN,
         )
 
 
 def _batches(found: Mapping[int, list[int]], size: int) -> Iterator[list[tuple[int, list[int]]]]:
-    """Group supercuboids (Morton code to slots) so that a group has not too many cuboids."""
+    """Group supercuboids (Morton code to slots) into batches of at most ``size`` cuboids."""
     batch, taken = list[tuple[int, list[int]]](), 0
     for code, slots in found.items():
         if batch and taken + len(slots) > size:
@@ -288,17 +288,3 @@ def _batches(found: Mapping[int, list[int]], size: int) -> Iterator[list[tuple[i
         taken += len(slots)
     if batch:
         yield batch
-
-
-def _around(boxes: Iterable[Box | None]) -> Box | None:
-    """Return the box around those of some boxes that there are."""
-    return reduce(_hull, (box for box in boxes if box is not None), None)
-
-
-def _hull(first: Box | None, second: Box) -> Box:
-    if first is None:
-        return second
-    starts = map(min, first.start_xyz, second.start_xyz)
-    stops = map(max, first.stop_xyz, second.stop_xyz)
-    (x0, y0, z0), (x1, y1, z1) = starts, stops
-    return Box((x0, y0, z0), (x1, y1, z1))

@@ -1,10 +1,10 @@
-"""Taking entries out of the index that cuboids do not bear out.
+"""Removes stale entries from the index: those whose cuboid does not have the label.
 
-Such entries are legal; they cost readers a look at a cuboid in vain. To take one out, it is not
-enough to see that the cuboid has not the label: a painter may have entered it and be about to put.
-So the object is touched first (the same voxels, another write-id, only if it is still the one
-looked at), which makes that painter's put fail and go back to its start, where it enters the label
-again. Without the touch, 1408 of 200 000 random interleavings lost an entry; with it, none.
+Stale entries are legal; each costs readers a useless read of a cuboid. To remove one, it is not
+enough that the cuboid lacks the label: a painter may have added the entry and be about to write. So
+the object is touched first (rewritten with the same voxels and a new write-id, conditionally on its
+ETag). This makes that painter's write fail, and it starts again by adding the entry. Without the
+touch, 1408 of 200 000 random interleavings lost an entry; with it, none.
 """
 
 from collections import defaultdict
@@ -26,14 +26,14 @@ from ndlambda.stores.ports import ObjectStore
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a sweep did.
+    """Counts of a sweep.
 
     Attributes
     ----------
     removed
-        Stale cuboids that were taken from rows.
+        Stale cuboids removed from rows.
     left
-        Rows with stale cuboids that others changed at the same time; sweep again.
+        Rows with stale cuboids that changed concurrently; sweep again.
     """
 
     removed: int = 0
@@ -41,16 +41,16 @@ class Swept:
 
 
 class LabelSweep:
-    """Makes the index equal to the truth, as far as nobody paints at the same time.
+    """Makes the index exact, except for concurrent changes.
 
     Parameters
     ----------
     objects, index
-        Supercuboids and the rows that tell where labels are.
+        Supercuboids, and the cuboids of each label.
     executor
         Threads, one for each bucket that is being swept.
     options
-        Gives write-ids.
+        Issues write-ids.
     """
 
     def __init__(
@@ -62,9 +62,9 @@ class LabelSweep:
         self._options = options
 
     def sweep(self, dataset: Dataset, channel: Channel, label: int | None = None) -> Swept:
-        """Take stale entries out, of one label or of all; also rows that have become empty.
+        """Remove stale entries and empty rows, of one label or of all.
 
-        Safe beside painters, and harmless when repeated or broken off.
+        Safe concurrently with painters; idempotent, and may be interrupted.
         """
         removed = left = 0
         for page in self._index.entries(channel.uid, label):
@@ -81,7 +81,7 @@ class LabelSweep:
         return Swept(removed, left)
 
     def _sweep_bucket(self, volume: LabelVolume, entries: Sequence[IndexRow]) -> Swept:
-        """Sweep rows of one bucket. Their versions were read before any object is touched."""
+        """Sweep rows of one bucket; their versions were read before any object is touched."""
         claims: dict[int, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
         for entry in entries:
             for cuboid in entry.codes:
@@ -98,11 +98,11 @@ class LabelSweep:
                     missed.add(label)
         removed = 0
         for entry in entries:
-            gone = stale[entry.label]
-            if not gone and entry.members:
+            members = stale[entry.label]
+            if not members and entry.members:
                 continue
-            if self._index.take_out(entry, gone):
-                removed += len(gone)
+            if self._index.remove_stale(entry, members):
+                removed += len(members)
             else:
                 missed.add(entry.label)
         return Swept(removed, len(missed))
@@ -110,7 +110,7 @@ class LabelSweep:
     def _stale(
         self, volume: LabelVolume, code: int, claims: dict[int, set[int]]
     ) -> tuple[dict[int, set[int]], bool]:
-        """Return members that a supercuboid does not bear out, and whether it was touched since."""
+        """Return the stale members of a supercuboid by label, and whether it was touched."""
         place = volume.place(code)
         stored = read_stored(self._objects, place)
         block = LabelBlock(None if stored is None else stored.data, volume.layout)

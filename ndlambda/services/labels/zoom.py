@@ -1,10 +1,10 @@
-"""What one resolution shows of labels: what is stored there, or another resolution zoomed.
+"""Selects the labels that one resolution shows: those stored there, or another level zoomed.
 
-The rule is that of cutouts (``VolumeService.read``), supercuboid by supercuboid. A stored one shows
-itself. Where none is stored, the channel's own resolution is shown: magnified at finer resolutions,
-always; thinned at coarser ones, every 2^k-th voxel without a vote, until its propagation begins.
-x and y are zoomed, z on isotropic data, too. What is zoomed ends at the edge of the image; labels
-that were painted outside of it are seen at the resolution that they were painted at.
+The rule is that of cutouts (``VolumeService.read``), for each supercuboid. A stored one is shown.
+Where none is stored, the channel's own resolution is shown: always magnified at finer resolutions;
+thinned at coarser ones (every 2^k-th voxel, no vote) until the channel's propagation begins. x and
+y are zoomed, z on isotropic data, too. Zoomed labels end at the edge of the image; labels painted
+outside of it are visible only at the resolution at which they were painted.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ AxesZYX: TypeAlias = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
 
 
 def zoomed_level(dataset: Dataset, channel: Channel, level: Level) -> Level | None:
-    """Return the resolution that is shown where a level has nothing stored; None: there is none."""
+    """Return the level that is shown where a level has nothing stored, None if there is none."""
     finer_by = channel.resolution - level.resolution
     if finer_by > 0 or (finer_by < 0 and channel.propagate == PropagateState.NOT_PROPAGATED):
         return dataset.pyramid.level(channel.resolution)
@@ -41,9 +41,9 @@ class LabelView:
     Attributes
     ----------
     volume
-        The resolution asked for.
+        The requested resolution.
     base
-        The one that is shown where nothing is stored; None: nothing is shown there.
+        The one shown where nothing is stored; None: nothing is shown there.
     """
 
     volume: LabelVolume
@@ -51,12 +51,12 @@ class LabelView:
 
     @classmethod
     def of(cls, dataset: Dataset, channel: Channel, level: Level, time_point: int) -> Self:
-        """Return what a level of a dataset shows.
+        """Return the view of a level of a dataset.
 
         Raises
         ------
         InvalidArgumentError
-            The channel is no annotation channel.
+            The channel is not an annotation channel.
         """
         base = zoomed_level(dataset, channel, level)
         return cls(
@@ -74,10 +74,10 @@ class StoredLayer:
     volume
         Where they are stored.
     shown
-        Where they are shown; ``volume`` itself if they are not zoomed.
+        Where they are shown; equal to ``volume`` if they are not zoomed.
     hidden
-        Tells of a supercuboid of ``shown`` (Morton code) whether something else is stored there;
-        None: nowhere.
+        Returns whether a supercuboid of ``shown`` (Morton code) is stored itself, which hides
+        zoomed labels; None: none is.
     """
 
     volume: LabelVolume
@@ -91,16 +91,16 @@ class StoredLayer:
 
     @property
     def magnification(self) -> int:
-        """The most voxels that show a stored one."""
+        """Maximum number of voxels that show one stored voxel."""
         finer_by = self.volume.level.resolution - self.shown.level.resolution
         return 1 << 3 * max(0, finer_by)
 
     def source_box(self, box: Box) -> Box:
-        """Return a box of stored voxels that holds all that a box shows."""
+        """Return a box of stored voxels that contains all that a box shows."""
         return source_box(box, self.shown.level, self.volume.level) if self.is_zoomed else box
 
     def shown_box(self, box: Box, within: Box | None) -> Box | None:
-        """Return the voxels (in a box) that show a box of stored ones, if nothing were hidden."""
+        """Return the voxels (in a box) that show a box of stored ones, hidden ones included."""
         shown: Box | None = box
         if self.is_zoomed:
             shown = shown_box(box, self.shown.level, self.volume.level)
@@ -113,17 +113,17 @@ class StoredLayer:
                 yield cell.part
 
     def axes(self, part: Box, corner_xyz: XYZ) -> AxesZYX:
-        """Return the stored voxels that a shown box shows, along z, y, x, counted from a corner."""
+        """Return the stored voxels that a box shows, along z, y, x, relative to a corner."""
         if self.is_zoomed:
             x, y, z = source_axes(part, self.shown.level, self.volume.level, centre=False)
-        else:  # which may lie outside the image
+        else:  # the part may lie outside the image
             x, y, z = (np.arange(*ends) for ends in zip(part.start_xyz, part.stop_xyz, strict=True))
         return z - corner_xyz[2], y - corner_xyz[1], x - corner_xyz[0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ObjectPart:
-    """A part of an object at one resolution, kept as small as where it is stored.
+    """A part of an object at one resolution, kept at the size of the stored voxels.
 
     Attributes
     ----------
@@ -132,7 +132,7 @@ class ObjectPart:
     grain
         bool (z, y, x): whether each stored voxel belongs to the object.
     repeats_zyx
-        How many shown voxels each index of ``grain`` stands for, along each axis.
+        Number of shown voxels for each index of ``grain``, along each axis.
     """
 
     box: Box
@@ -141,19 +141,19 @@ class ObjectPart:
 
     @classmethod
     def of(cls, mask: NDArray[np.bool_], axes: AxesZYX, box: Box) -> Self:
-        """Return the piece of a box whose voxels show those of a mask that ``axes`` name."""
+        """Return the part of an object in a box whose voxels show the mask at ``axes``."""
         zs, ys, xs = (np.unique(axis, return_counts=True) for axis in axes)
         return cls(box, mask[np.ix_(zs[0], ys[0], xs[0])], (zs[1], ys[1], xs[1]))
 
     @property
     def count(self) -> int:
-        """Number of shown voxels of the object."""
+        """The number of shown voxels of the object."""
         z, y, x = self.repeats_zyx
         return int(self.grain @ x @ y @ z)
 
     @property
     def tight_box(self) -> Box | None:
-        """The exact box of the object's shown voxels; None where it has none."""
+        """The exact box of the object's shown voxels, None if it has none."""
         found = mask_box(self.grain, (0, 0, 0))
         if found is None:
             return None
@@ -165,7 +165,7 @@ class ObjectPart:
         return Box((starts[0], starts[1], starts[2]), (stops[0], stops[1], stops[2]))
 
     def mask(self) -> NDArray[np.bool_]:
-        """Return which voxels (z, y, x) of the box belong to the object."""
+        """Return the mask (z, y, x) of the box: which voxels belong to the object."""
         mask = self.grain
         for axis, repeats in enumerate(self.repeats_zyx):
             if mask.shape[axis] != repeats.sum():

@@ -1,1 +1,1 @@
-"""Coarser resolutions, built by jobs."""
+"""Builds coarser resolutions by jobs."""

@@ -1,24 +1,24 @@
 """Builds supercuboids of coarser levels from those of finer ones.
 
-A build goes through the tree below a root depth first (see ``space.ancestry``), so a source is read
-once, what is made is put once, and in memory is no more than one partly filled supercuboid a level.
+A build traverses the tree below a root depth first (see ``space.ancestry``): each source is read
+once, each result is written once, and at most one partly filled supercuboid a level is in memory.
 
-Builders may run twice, late, and beside writers, and still an older state of the sources never
-replaces a newer one. Of each supercuboid that is made a builder
+Builders may run twice, late, and concurrently with writers, and still an older state of the sources
+never replaces a newer one. For each target supercuboid, a builder
 
-1. gets the ETag (or learns that there is none);
-2. then looks which sources there are, and reads (or makes) them;
-3. then puts, on condition of step 1, and on a lost condition begins again.
+1. gets its ETag (or learns that it does not exist);
+2. then lists and reads (or builds) its sources;
+3. then writes it conditionally on step 1, and starts again if the condition fails.
 
-So whatever a builder puts was read after the last put that it replaces. That asks for two things
-more. A builder that finds the very voxels that are there puts them all the same: a new write-id is
-what stops the older builders that have read before it. And it puts an empty object where its
-sources are stored but give zero: an older builder may have seen voxels there that were erased
-since. Only where no source is stored, and so none ever was, is nothing put.
+So everything a builder writes was read after the last write that it replaces. Two more rules
+follow. A builder writes even if the voxels are unchanged: the new write-id makes the conditional
+writes of builders that read earlier fail. And it writes an empty object where sources are stored
+but yield zero: an older builder may have read voxels there that were erased since. It writes
+nothing only where no source is stored, and so none ever was.
 
-Labels go through ``LabelPainter``, whose order has steps 1 and 3, so that the index of every level
-holds what its cuboids hold. Labels of near-isotropic variants are not indexed and are put like
-images.
+Labels are written by ``LabelPainter``, whose order includes steps 1 and 3, so the index of every
+level agrees with its cuboids. Labels of near-isotropic variants are not indexed and are written
+like images.
 """
 
 from collections.abc import Iterator, Mapping
@@ -47,7 +47,7 @@ from ndlambda.stores.ports import ObjectStore
 from ndlambda.voxels.downsample import Method
 
 _Cuboids: TypeAlias = Mapping[int, NDArray[Any]]
-"""Slot to voxels (z, y, x); cuboids that are missing are zero."""
+"""Slot to voxels (z, y, x); missing cuboids are zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,11 @@ class PyramidNode:
     Attributes
     ----------
     resolution, time_point
-        Where it is.
+        Its level and time point.
     code
         Its Morton code.
     neariso
-        Whether it is one of the near-isotropic variant of the level.
+        Whether it belongs to the near-isotropic variant of the level.
     """
 
     resolution: int
@@ -72,14 +72,14 @@ class PyramidNode:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What a build did; what had to be done again counts again.
+    """Counts of a build; repeated work counts again.
 
     Attributes
     ----------
     objects_read
-        Source supercuboids that were there and read; a look at an ETag is none.
+        Source supercuboids read; reading an ETag does not count.
     objects_written
-        Supercuboids put.
+        Supercuboids written.
     voxels_read
         Voxels of the volume in the stored cuboids of the sources.
     """
@@ -90,16 +90,16 @@ class Built:
 
 
 class PyramidBuilder:
-    """Builds supercuboids, in the calling thread; the module says what holds.
+    """Builds supercuboids in the calling thread, with the guarantees of the module docstring.
 
     Parameters
     ----------
     objects
-        Where supercuboids lie.
+        The store of supercuboids.
     painter
         Changes supercuboids of labels.
     options
-        Patience with other writers, and write-ids.
+        Retry limits and write-ids.
     """
 
     def __init__(self, objects: ObjectStore, painter: LabelPainter, options: VolumeOptions) -> None:
@@ -112,18 +112,18 @@ class PyramidBuilder:
     ) -> Built:
         """Build a supercuboid and all below it, down to the level above its sources.
 
-        Everything built is replaced wholly: what is there without sources becomes zero, and extra
-        labels go. May be repeated.
+        Each is replaced as a whole: voxels without sources become zero, and extra labels are
+        removed. Idempotent.
 
         Parameters
         ----------
         dataset, channel
-            What it belongs to.
+            The channel and its dataset.
         root
             The coarsest supercuboid.
         depth
-            How many levels finer its sources are; 1 for one of a near-isotropic variant, whose
-            sources are those of the plain level below.
+            How many levels finer its sources are; 1 for a near-isotropic variant, whose sources
+            are in the plain level below.
         method
             See ``method_of``.
 
@@ -131,37 +131,37 @@ class PyramidBuilder:
         ------
         InvalidArgumentError
             The sources would be finer than the channel, the level has no near-isotropic variant,
-            or the method does not go with the channel.
+            or the method does not fit the channel.
         ResolutionNotFoundError
             The dataset has no such level.
         CuboidDecodeError
-            A source is damaged, or a supercuboid of labels that is to be replaced.
+            A source, or a supercuboid of labels to be replaced, is damaged.
         WriteContentionError
-            Other writers kept winning one supercuboid for too long.
+            The conditional write of a supercuboid kept failing for too long.
         """
         level = dataset.pyramid.level(root.resolution)
         if root.resolution - depth < channel.resolution or depth < 1:
             raise InvalidArgumentError(
-                f"Level {root.resolution} of channel {channel.name!r} cannot be made from "
+                f"Level {root.resolution} of channel {channel.name!r} cannot be built from "
                 f"{depth} levels below; its own level is {channel.resolution}."
             )
         if root.neariso and (depth != 1 or not has_neariso(level)):
             raise InvalidArgumentError(
-                f"Level {root.resolution} has no near-isotropic variant, or is made of {depth} "
-                "levels; one level below makes it."
+                f"Level {root.resolution} has no near-isotropic variant, or depth is {depth}; a "
+                "near-isotropic variant is built from one level below."
             )
         if (method is Method.LABELS) is not channel.is_annotation:
             raise InvalidArgumentError(
                 f"Channel {channel.name!r} is not propagated by method {method.value!r}."
             )
         build = _Build(self._objects, self._painter, self._options, dataset, channel, method)
-        build.make(root, depth)
+        build.build(root, depth)
         return Built(build.objects_read, build.objects_written, build.voxels_read)
 
 
 @dataclass(slots=True)
 class _Build:
-    """One call of ``PyramidBuilder.build``, and its counts."""
+    """One call of ``PyramidBuilder.build`` with its counts."""
 
     objects: ObjectStore
     painter: LabelPainter
@@ -177,8 +177,8 @@ class _Build:
     def ancestry(self) -> Ancestry:
         return Ancestry(self.dataset.pyramid, self.channel.cuboids_per_axis)
 
-    def make(self, node: PyramidNode, depth: int) -> _Cuboids | None:
-        """Build a node and all below it; None where nothing is stored of it afterwards."""
+    def build(self, node: PyramidNode, depth: int) -> _Cuboids | None:
+        """Build a node and all below it; return its cuboids, None if it is not stored."""
         if self.channel.is_annotation and not node.neariso:
             return self._paint(node, depth)
         return self._put(node, depth)
@@ -214,12 +214,12 @@ class _Build:
         return made
 
     def _gather(self, node: PyramidNode, depth: int) -> _Cuboids | None:
-        """Return what the sources of a node, as they are now, make of it; None where none is."""
+        """Downsample the stored sources of a node; return None if there are none."""
         block = CoarseBlock(self._halving(node), node.code)
         found = False
         for child in self._children(node, depth):
             if depth > 1:
-                cuboids = self.make(child, depth - 1)
+                cuboids = self.build(child, depth - 1)
                 if cuboids is not None:
                     found = True
                     block.add(child.code, cuboids.items())
@@ -234,11 +234,11 @@ class _Build:
         return block.cuboids if found else None
 
     def _children(self, node: PyramidNode, depth: int) -> Iterator[PyramidNode]:
-        """Yield the children that may be there, in Morton order.
+        """Yield the children that may be stored, in Morton order.
 
-        Sources are asked for one by one: a request for one that is not there costs a twelfth of a
-        listing on S3. Where there are levels between, listings tell below which children nothing
-        is stored, neither a source nor what an earlier build has left.
+        Direct sources are requested one by one: on S3, a GET of a missing object costs a twelfth
+        of a listing. Across several levels, listings exclude children below which nothing is
+        stored, neither a source nor the result of an earlier build.
         """
         codes = self.ancestry.children(node.resolution, node.code, neariso=node.neariso)
         wanted = self._occupied(node, depth) if depth > 1 else set(codes)
@@ -247,7 +247,7 @@ class _Build:
                 yield PyramidNode(node.resolution - 1, node.time_point, code)
 
     def _occupied(self, node: PyramidNode, depth: int) -> set[int]:
-        """Return the Morton codes of supercuboids one level down that have anything below them."""
+        """Return the Morton codes of supercuboids one level down with stored descendants."""
         occupied: set[int] = set()
         for below in range(1, depth + 1):
             source = PyramidNode(node.resolution - below, node.time_point, 0)
@@ -265,7 +265,7 @@ class _Build:
         below = self.dataset.pyramid.level(node.resolution - 1)
         factors = self.ancestry.step(node.resolution, neariso=node.neariso).factors_xyz
         bounds: Box | None = below.box
-        if node.neariso:  # it may end before the slices do
+        if node.neariso:  # the variant may have fewer slices than the level below
             x, y, z = below.imagesize_xyz
             bounds = Box((0, 0, 0), (x, y, min(z, region.bounds.stop_xyz[2] * 2)))
         elif self.method is Method.LABELS:

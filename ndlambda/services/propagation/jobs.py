@@ -1,9 +1,9 @@
-"""What a propagation has come to, as a row that moves on conditionally.
+"""The state of a channel's propagation: one row, changed by optimistic concurrency.
 
-A round goes through the stages of ``Stage``. Each step names the *position* that it leaves; whoever
-comes later finds another and has lost, so every step happens once however many workers try. The
-channel's state changes in one transaction with the job: 0 or 2 to 1 at the start, to 2 at the end,
-to 0 where it was cancelled or has failed.
+A round passes through the stages of ``Stage``. Each step names the *fencing token* of the state
+that it leaves. A later attempt finds another token and is discarded, so every step happens once
+however many workers try. The channel's state changes in the same transaction as the job: from 0 or
+2 to 1 at the start, to 2 at the end, to 0 on cancellation or failure.
 """
 
 import json
@@ -28,11 +28,11 @@ from ndlambda.services.support.retry import optimistic
 from ndlambda.stores.ports import Action, Delete, Expectation, Put, Queue, Row, Table
 
 _FORMAT = 1
-_SENT_AT_ONCE = 500
+_MESSAGES_A_BATCH = 500
 
 
 class JobState(StrEnum):
-    """Where a job is."""
+    """The state of a job."""
 
     RUNNING = "running"
     DONE = "done"
@@ -41,9 +41,9 @@ class JobState(StrEnum):
 
 
 class Stage(StrEnum):
-    """What a running job does now."""
+    """The stage of a running job."""
 
-    NOTING = "noting"
+    SNAPSHOT = "noting"
     PLANNING = "planning"
     BUILDING = "building"
     CLOSING = "closing"
@@ -56,28 +56,28 @@ class PropagationJob:
     Attributes
     ----------
     uid, project, channel, dataset
-        Which channel.
+        The channel and its dataset.
     run, resumption
-        The first grows with every run that begins anew, the second where one goes on after it was
-        cancelled or had failed. The rows of older runs are rubbish.
+        ``run`` is incremented by every new run, ``resumption`` by every resumption after a
+        cancellation or failure. The rows of older runs are garbage.
     method
         How images are reduced; kept for later runs. Empty for labels.
     full
-        Whether the round rebuilds all there is, or only what depends on marks.
+        Whether the round rebuilds everything, or only what depends on marks.
     depth
         Levels that one task of a full round builds.
     round, band
-        Rounds repeat until no marks are left; a round does one band of levels after another.
+        Rounds repeat until no marks are left; a round builds one band of levels after another.
     notes, plan
-        Names of the attempt at noting, and at planning the band, that won.
+        Ids of the accepted snapshot of marks, and of the accepted plan of the band.
     tasks
-        How many tasks the bands of the round have that were planned.
+        Number of tasks of each band of the round planned so far.
     started_at, since, finished_at
-        Unix seconds: of the run, of the band (or of its resumption), of the end (0: not yet).
+        Unix seconds: start of the run, start (or resumption) of the band, end (0: not ended).
     base, seen
-        Tasks of the band that were done at ``since``, and when it was last looked.
+        Tasks of the band that were done at ``since``, and at the last check for progress.
     called_at
-        When the workers were last called, or last seen working.
+        Unix seconds at which tasks were last enqueued, or progress was last seen.
     reason
         Why it failed.
     """
@@ -95,7 +95,7 @@ class PropagationJob:
     called_at: float
     resumption: int = 0
     state: JobState = JobState.RUNNING
-    stage: Stage = Stage.NOTING
+    stage: Stage = Stage.SNAPSHOT
     round: int = 0
     band: int = 0
     notes: str = ""
@@ -107,19 +107,19 @@ class PropagationJob:
     reason: str = ""
 
     @property
-    def position(self) -> tuple[object, ...]:
-        """What every step changes."""
+    def fencing_token(self) -> tuple[object, ...]:
+        """A value that every step changes; a step from an outdated token is refused."""
         start = (self.run, self.resumption, self.state)
         return *start, self.stage, self.round, self.band, self.notes, self.plan
 
     @property
     def row(self) -> Row:
-        """The row that holds this job."""
+        """The row of this job."""
         return Row(*job_key(self.uid), doc={"v": _FORMAT, **asdict(self)})
 
     @classmethod
     def from_row(cls, row: Row) -> "PropagationJob":
-        """Return the job that a row holds."""
+        """Return the job of a row."""
         doc = {name: value for name, value in row.doc.items() if name != "v"}
         doc["state"], doc["stage"] = JobState(doc["state"]), Stage(doc["stage"])
         return cls(**{**doc, "tasks": tuple(doc["tasks"])})
@@ -127,16 +127,16 @@ class PropagationJob:
 
 @dataclass(frozen=True, slots=True)
 class TaskMessage:
-    """A message: build from one root, or (without one) see to a job.
+    """A message: run the task of one root or, without a plan, advance the job.
 
     Attributes
     ----------
     plan
-        The plan that the task is of; of another plan it is a stale one.
+        The plan of the task; a message of another plan is stale.
     layer, time_point, code
-        Which root.
-    again
-        Whether workers were called before, and nothing came of it.
+        The root.
+    is_redelivery
+        Whether the message was sent or delivered before without success.
     """
 
     uid: str
@@ -144,11 +144,11 @@ class TaskMessage:
     layer: str = ""
     time_point: int = 0
     code: int = 0
-    again: bool = False
+    is_redelivery: bool = False
 
     @property
     def body(self) -> str:
-        """The text that is sent."""
+        """The message as text."""
         message: dict[str, Any] = {"v": _FORMAT, "uid": self.uid}
         if self.plan:
             message |= {
@@ -157,22 +157,22 @@ class TaskMessage:
                 "time": self.time_point,
                 "root": f"{self.code:x}",
             }
-        if self.again:
+        if self.is_redelivery:
             message["again"] = True
         return json.dumps(message)
 
     @classmethod
     def from_body(cls, body: str) -> "TaskMessage":
-        """Return the call that a message is.
+        """Parse a message.
 
         Raises
         ------
         MalformedBodyError
-            The text is no message of ours.
+            The text is no message of propagation.
         """
         try:
             message = json.loads(body)
-            again = isinstance(message, dict) and message.get("again") is True
+            is_redelivery = isinstance(message, dict) and message.get("again") is True
             match message:
                 case {
                     "v": 1,
@@ -182,21 +182,23 @@ class TaskMessage:
                     "time": int(time_point),
                     "root": str(root),
                 }:
-                    return cls(uid, plan, layer, time_point, int(root, 16), again)
+                    return cls(uid, plan, layer, time_point, int(root, 16), is_redelivery)
                 case {"v": 1, "uid": str(uid)} if uid and "plan" not in message:
-                    return cls(uid, again=again)
+                    return cls(uid, is_redelivery=is_redelivery)
         except ValueError as error:
-            raise MalformedBodyError("The message is not JSON, or its root no number.") from error
+            raise MalformedBodyError(
+                "The message is not JSON, or its root is not a number."
+            ) from error
         raise MalformedBodyError("The message is not a version 1 message of a propagation.")
 
 
 class PropagationJobs:
-    """The rows of jobs, their steps, and the calls to the workers.
+    """The rows of jobs, their steps, and the messages to workers.
 
     Parameters
     ----------
     table, queue
-        Where they are.
+        Stores of rows and messages.
     catalog
         Holds the states of the channels.
     clock
@@ -212,12 +214,12 @@ class PropagationJobs:
         self._clock = clock
 
     def find(self, uid: str) -> PropagationJob | None:
-        """Return the last job of a channel; None where it never had one."""
+        """Return the last job of a channel, None if it never had one."""
         row = self._table.get(*job_key(uid))
         return None if row is None else PropagationJob.from_row(row)
 
     def running(self) -> list[PropagationJob]:
-        """Return the jobs that run; what is listed but does not, leaves the list."""
+        """Return the running jobs; remove others from the list."""
         jobs = []
         for row in children(self._table, RUNNING):
             job = self.find(row.sk)
@@ -233,14 +235,14 @@ class PropagationJobs:
         propagate: PropagateState,
         plan: Callable[[PropagationJob | None], PropagationJob],
     ) -> PropagationJob:
-        """Store what ``plan`` makes of the last job, as running; the channel's state becomes 1.
+        """Store the job that ``plan`` derives from the last one; the channel's state becomes 1.
 
         Raises
         ------
         InvalidStateError
-            The channel's state is not ``propagate`` any more, or it became read-only.
+            The channel's state is no longer ``propagate``, or it became read-only.
         ChannelNotFoundError
-            It was deleted.
+            The channel was deleted.
         """
         for _ in optimistic():
             row = self._table.get(*job_key(uid))
@@ -257,14 +259,14 @@ class PropagationJobs:
                 )
             except PreconditionFailedError:
                 continue
-            self.call(uid)
+            self.enqueue(uid)
             return job
         raise _contended(uid)
 
     def step(self, job: PropagationJob, **changes: Any) -> PropagationJob | None:
-        """Change a job that is where we know it to be, and return it; None where it is not."""
+        """Change a job if its fencing token is current; return the changed job, or None."""
         for _ in optimistic():
-            found = self._find_at(job)
+            found = self._find_current(job)
             if found is None:
                 return None
             stepped = replace(found[0], **changes)
@@ -276,15 +278,15 @@ class PropagationJobs:
         raise _contended(job.uid)
 
     def end(self, job: PropagationJob, state: JobState, reason: str = "") -> bool:
-        """End a job at its known position, with its channel's state; return whether it was there.
+        """End a job and its channel's state if the token is current; return whether it was.
 
-        One whose channel is gone, or whose state was changed by hand, fails without it.
+        If the channel was deleted or its state changed by hand, the job fails without it.
         """
         propagate = (
             PropagateState.PROPAGATED if state is JobState.DONE else PropagateState.NOT_PROPAGATED
         )
         for _ in optimistic():
-            found = self._find_at(job)
+            found = self._find_current(job)
             if found is None:
                 return False
             ended = replace(found[0], state=state, reason=reason, finished_at=self._clock())
@@ -299,21 +301,21 @@ class PropagationJobs:
                 )
             except (NotFoundError, InvalidStateError) as error:
                 if not self._abandon(replace(ended, reason=error.message), found[1]):
-                    continue  # another worker was faster, and the state is what it made it
+                    continue  # another worker was faster and set the state
                 return False
             except PreconditionFailedError:
                 continue
             return True
         raise _contended(job.uid)
 
-    def call(self, uid: str, *, again: bool = False) -> None:
-        """Call a worker to see to a job."""
-        self._queue.send([TaskMessage(uid, again=again).body])
+    def enqueue(self, uid: str, *, is_redelivery: bool = False) -> None:
+        """Enqueue a message that advances a job."""
+        self._queue.send([TaskMessage(uid, is_redelivery=is_redelivery).body])
 
-    def send(self, calls: Sequence[TaskMessage]) -> None:
-        """Call workers to tasks."""
-        for some in batched(calls, _SENT_AT_ONCE):
-            self._queue.send([call.body for call in some])
+    def enqueue_tasks(self, messages: Sequence[TaskMessage]) -> None:
+        """Enqueue tasks."""
+        for batch in batched(messages, _MESSAGES_A_BATCH):
+            self._queue.send([message.body for message in batch])
 
     def _abandon(self, job: PropagationJob, version: int) -> bool:
         try:
@@ -327,13 +329,16 @@ class PropagationJobs:
             return False
         return True
 
-    def _find_at(self, job: PropagationJob) -> tuple[PropagationJob, int] | None:
+    def _find_current(self, job: PropagationJob) -> tuple[PropagationJob, int] | None:
+        """Return the stored job and its version if the fencing token is current."""
         row = self._table.get(*job_key(job.uid))
         if row is None:
             return None
-        now = PropagationJob.from_row(row)
-        return (now, row.version) if now.position == job.position else None
+        stored = PropagationJob.from_row(row)
+        return (stored, row.version) if stored.fencing_token == job.fencing_token else None
 
 
 def _contended(uid: str) -> WriteContentionError:
-    return WriteContentionError(f"The propagation of channel {uid} keeps being changed by others.")
+    return WriteContentionError(
+        f"Others keep changing the propagation of channel {uid}; try again."
+    )

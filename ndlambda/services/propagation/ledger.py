@@ -1,18 +1,19 @@
-"""What a propagation has to build, and what of it is built: two growing sets of roots.
+"""The tasks of a propagation: one growing set of roots to build, one of roots built.
 
-Sets can only be added to, so a task done twice is done once, and a worker that died half-way left
-nothing to be mended. Who adds the last root sees both sets equal; so may others, and only one of
-them wins the step of the job.
+Members are only added, so tasks are idempotent and a crashed worker leaves nothing to repair. The
+worker that adds the last root sees both sets equal; others may, too, and only one of them wins the
+job's step.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 
 from ndlambda.services.propagation.builder import PyramidNode
 from ndlambda.services.propagation.jobs import PropagationJob, TaskMessage
 from ndlambda.services.propagation.rows import by_bucket, codes_of, partition, rows_from
-from ndlambda.stores.ports import MAX_TRANSACTION, Delete, Row, Table
+from ndlambda.services.support.paging import delete_rows
+from ndlambda.stores.ports import Row, Table
 
 _KINDS = ("todo", "done", "note", "try")
 
@@ -22,9 +23,10 @@ def layer_name(resolution: int, *, neariso: bool) -> str:
     return f"{resolution:02x}{'n' if neariso else 'p'}"
 
 
-def node_of(call: TaskMessage) -> PyramidNode:
-    """Return the root that a message names."""
-    return PyramidNode(int(call.layer[:2], 16), call.time_point, call.code, call.layer[2:] == "n")
+def node_of(message: TaskMessage) -> PyramidNode:
+    """Return the root of a message."""
+    resolution, is_neariso = int(message.layer[:2], 16), message.layer[2:] == "n"
+    return PyramidNode(resolution, message.time_point, message.code, is_neariso)
 
 
 class TaskLedger:
@@ -33,14 +35,14 @@ class TaskLedger:
     Parameters
     ----------
     table
-        Where they are.
+        The store of rows.
     """
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
     def add(self, job: PropagationJob, plan: str, roots: Iterable[PyramidNode]) -> int:
-        """Enter what a plan has to build, and return how many that are."""
+        """Record the roots that a plan has to build; return their number."""
         groups: dict[tuple[str, int], set[int]] = defaultdict(set)
         for node in roots:
             layer = layer_name(node.resolution, neariso=node.neariso)
@@ -53,74 +55,72 @@ class TaskLedger:
                 )
         return sum(map(len, groups.values()))
 
-    def is_done(self, job: PropagationJob, call: TaskMessage) -> bool:
-        """Return whether a task was done before."""
-        ((bucket, members),) = by_bucket([call.code]).items()
-        sk = _prefix("done", job.run, call.plan) + _tail(call.layer, call.time_point, bucket)
+    def is_done(self, job: PropagationJob, task: TaskMessage) -> bool:
+        """Return whether a task is done."""
+        ((bucket, members),) = by_bucket([task.code]).items()
+        sk = _prefix("done", job.run, task.plan) + _tail(task.layer, task.time_point, bucket)
         row = self._table.get(partition(job.uid), sk)
         return row is not None and members <= row.members
 
-    def finish(self, job: PropagationJob, call: TaskMessage) -> bool:
-        """Enter a task as done, and return whether that was the last one of its bucket."""
-        ((bucket, members),) = by_bucket([call.code]).items()
-        pk, tail = partition(job.uid), _tail(call.layer, call.time_point, bucket)
-        todo, done = (_prefix(kind, job.run, call.plan) + tail for kind in ("todo", "done"))
+    def finish(self, job: PropagationJob, task: TaskMessage) -> bool:
+        """Record a task as done; return whether all tasks of its bucket are."""
+        ((bucket, members),) = by_bucket([task.code]).items()
+        pk, tail = partition(job.uid), _tail(task.layer, task.time_point, bucket)
+        todo, done = (_prefix(kind, job.run, task.plan) + tail for kind in ("todo", "done"))
         self._table.add_members(pk, done, members)
         found = self._table.batch_get([(pk, todo), (pk, done)])
         return (pk, todo) in found and found[pk, todo].members <= found[pk, done].members
 
-    def count_try(self, job: PropagationJob, call: TaskMessage) -> int:
-        """Count that a step of a job, or a task of it, is tried again, and return how often it was.
+    def count_attempt(self, job: PropagationJob, message: TaskMessage) -> int:
+        """Count a repeated attempt at a step or a task of a job; return the count so far.
 
-        A job that goes on after it was cancelled or had failed counts anew.
+        A resumed job starts from 0.
         """
-        step = f"{job.resumption:x}#{job.stage.value}#{job.round:x}#{job.band:x}#{call.plan}"
-        root = _tail(call.layer, call.time_point, call.code) if call.plan else ""
+        step = f"{job.resumption:x}#{job.stage.value}#{job.round:x}#{job.band:x}#{message.plan}"
+        root = _tail(message.layer, message.time_point, message.code) if message.plan else ""
         sk = _prefix("try", job.run, step) + root
         return self._table.increment(partition(job.uid), sk, "tries")
 
-    def is_complete(self, job: PropagationJob, beside: TaskMessage | None = None) -> bool:
-        """Return whether all of a job's plan is done.
+    def is_complete(self, job: PropagationJob, after: TaskMessage | None = None) -> bool:
+        """Return whether all tasks of a job's plan are done.
 
-        With ``beside`` the look begins there: tasks come in about the order of their keys, so what
-        is open is found soon.
+        The search begins at the task ``after``: tasks are run about in the order of their keys, so
+        an open one is found soon.
         """
         prefix, start = _prefix("todo", job.run, job.plan), ""
-        if beside is not None:
-            ((bucket, _),) = by_bucket([beside.code]).items()
-            start = prefix + _tail(beside.layer, beside.time_point, bucket)
+        if after is not None:
+            ((bucket, _),) = by_bucket([after.code]).items()
+            start = prefix + _tail(after.layer, after.time_point, bucket)
         if any(self._open(job, start)):
             return False
         return not start or not any(self._open(job))
 
-    def missing(self, job: PropagationJob, most: int | None = None) -> list[TaskMessage]:
-        """Return tasks of a job's plan that are not done, at most so many."""
-        calls: list[TaskMessage] = []
+    def missing(self, job: PropagationJob, limit: int | None = None) -> list[TaskMessage]:
+        """Return at most ``limit`` tasks of a job's plan that are not done."""
+        missing: list[TaskMessage] = []
         for row, members in self._open(job):
             layer, time_point, bucket = row.sk.split("#")[3:]
             for code in codes_of(int(bucket, 16), members):
-                calls.append(TaskMessage(job.uid, job.plan, layer, int(time_point, 16), code))
-                if len(calls) == most:
-                    return calls
-        return calls
+                missing.append(TaskMessage(job.uid, job.plan, layer, int(time_point, 16), code))
+                if len(missing) == limit:
+                    return missing
+        return missing
 
     def count_done(self, job: PropagationJob) -> int:
-        """Return how many tasks of a job's plan are done."""
+        """Return the number of tasks of a job's plan that are done."""
         if not job.plan:
             return 0
         pages = rows_from(self._table, partition(job.uid), _prefix("done", job.run, job.plan))
         return sum(len(row.members) for page in pages for row in page)
 
     def clear(self, uid: str, before: int) -> None:
-        """Delete tasks and notes of runs with lower numbers, which nobody looks at any more."""
+        """Delete the tasks and snapshots of runs with lower numbers, which are not used again."""
         for kind in _KINDS:
             first, last = f"{kind}#", f"{kind}#{before:08x}"
-            pk = partition(uid)
-            while rows := self._table.query(pk, first=first, last=last, limit=100).rows:
-                self._delete(rows)
+            delete_rows(self._table, [partition(uid)], first=first, last=last)
 
     def _open(self, job: PropagationJob, first: str = "") -> Iterator[tuple[Row, AbstractSet[int]]]:
-        """Iterate over rows of a plan with members that are not done, and these."""
+        """Iterate over the rows of a plan with open tasks, and their open members."""
         pk, prefix = partition(job.uid), _prefix("todo", job.run, job.plan)
         for page in rows_from(self._table, pk, prefix, first):
             keys = {row.sk: (pk, "done" + row.sk.removeprefix("todo")) for row in page}
@@ -130,9 +130,6 @@ class TaskLedger:
                 rest = row.members - (counterpart.members if counterpart else frozenset())
                 if rest:
                     yield row, rest
-
-    def _delete(self, rows: Sequence[Row]) -> None:
-        self._table.transact([Delete(row.pk, row.sk) for row in rows[:MAX_TRANSACTION]])
 
 
 def _prefix(kind: str, run: int, plan: str) -> str:

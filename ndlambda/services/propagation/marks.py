@@ -1,21 +1,21 @@
-"""Which supercuboids writers touched since they were last propagated.
+"""Marks of the supercuboids that were written since they were last propagated.
 
-A channel that was never propagated has no job and needs no marks: its first run lists all there is.
-Otherwise a writer marks what it is about to touch *before* it writes, and looks at the job again
-afterwards: if that has moved meanwhile, its mark may have been taken for done before the voxels
-came, or the run may have begun in between, so it marks once more. (A retried write that changes
-nothing marks, too: its first attempt may have died in between.)
+A channel that was never propagated has no job and needs no marks: its first run lists everything.
+Otherwise a writer marks what it will touch *before* it writes, and reads the job again afterwards.
+If the job has changed, the mark may have been processed before the voxels were stored, or a run may
+have begun in between, so the writer marks again. (A retried write that changes nothing marks, too:
+its first attempt may have died in between.)
 
-What no mark tells of: a writer that came past the check of the channel's state before a run began,
-put voxels behind the run's back, and died before its second look (in a first run it has no first
-mark, either). Nobody was told that such a write succeeded; written again, as it must be, it marks.
-Erasures and merges of labels lose nothing by it, since they go by the index of every level and are
-carried on by others. Voxels that somebody writes to a near-isotropic variant itself are not marked:
-it is made from the plain level, and the next full run, or one that comes by, replaces them.
+One case leaves no mark: a writer that passed the check of the channel's state before a run began,
+stored voxels that the run did not see, and died before its second read of the job. (In a first run
+it set no first mark, either.) Such a write was never acknowledged; its retry marks. Erasures and
+merges of labels are not affected, since they use the index of every level and are resumed by other
+workers. Voxels written directly to a near-isotropic variant are not marked: the variant is built
+from the plain level, and the next full run, or one that rebuilds the supercuboid, replaces them.
 
-A run *notes* marks with their versions when a round begins, and its job moves on before any voxel
-is read. At the end of the round a mark goes only if it still has the version noted, so one that was
-written again, even with the same members, makes another round.
+A run takes a *snapshot* of the marks with their versions when a round begins, and its job advances
+before any voxel is read. At the end of the round a mark is deleted only if it still has the version
+of the snapshot, so one that was written again, even with the same members, causes another round.
 """
 
 from collections.abc import Callable, Iterator
@@ -40,7 +40,7 @@ from ndlambda.services.volume.touched import Targets
 from ndlambda.stores.ports import Put, Row, Table
 
 _MARK = "mark#"
-_NOTES_AT_ONCE = 25
+_SNAPSHOT_BATCH = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +53,14 @@ class DirtyMark:
 
 
 class PropagationMarks:
-    """Marks as rows.
+    """The rows of marks.
 
     Parameters
     ----------
     table
-        Where they are.
+        The store of rows.
     executor
-        Threads for one request to the table each.
+        Threads, each for one request to the table.
     """
 
     def __init__(self, table: Table, executor: Executor) -> None:
@@ -68,10 +68,10 @@ class PropagationMarks:
         self._executor = executor
 
     @contextmanager
-    def writing(self, channel: Channel, targets: Targets) -> Iterator[None]:
-        """Mark what is written inside the context, before and, if need be, again behind it.
+    def track_write(self, channel: Channel, targets: Targets) -> Iterator[None]:
+        """Mark the targets of a write before the context and, if necessary, again after it.
 
-        Costs one request before and one after where the channel was never propagated.
+        Costs one request before and one after if the channel was never propagated.
         """
         before = self._table.get(*job_key(channel.uid))
         if before is not None:
@@ -89,7 +89,7 @@ class PropagationMarks:
         def additions() -> Iterator[Callable[[], int]]:
             for touched in targets():
                 if touched.resolution < channel.resolution:
-                    continue  # nothing is made from levels finer than the channel's own
+                    continue  # nothing is built from levels finer than the channel's own
                 for bucket, members in by_bucket(touched.codes).items():
                     tail = mark_tail(touched.resolution, touched.time_point, bucket)
                     yield partial(self._table.add_members, pk, _MARK + tail, members)
@@ -99,7 +99,7 @@ class PropagationMarks:
     # for the runs
 
     def count(self, uid: str) -> int:
-        """Return how many supercuboids are marked."""
+        """Return the number of marked supercuboids."""
         pages = rows_from(self._table, partition(uid), _MARK)
         return sum(len(row.members) for page in pages for row in page)
 
@@ -107,27 +107,27 @@ class PropagationMarks:
         """Return whether anything is marked."""
         return any(rows_from(self._table, partition(uid), _MARK))
 
-    def note(self, uid: str, run: int, notes: str) -> None:
-        """Note all marks, with the versions that they have now, under a name never used before."""
+    def snapshot(self, uid: str, run: int, snapshot_id: str) -> None:
+        """Store a snapshot of all marks with their versions under a new id."""
         pk = partition(uid)
         for page in rows_from(self._table, pk, _MARK):
             actions = [
                 Put(
                     Row(
                         pk,
-                        _note_prefix(run, notes) + row.sk.removeprefix(_MARK),
+                        _snapshot_prefix(run, snapshot_id) + row.sk.removeprefix(_MARK),
                         doc={"version": row.version},
                         members=row.members,
                     )
                 )
                 for row in page
             ]
-            for some in batched(actions, _NOTES_AT_ONCE):
-                self._table.transact(some)
+            for batch in batched(actions, _SNAPSHOT_BATCH):
+                self._table.transact(batch)
 
-    def noted(self, uid: str, run: int, notes: str) -> Iterator[DirtyMark]:
-        """Iterate over marks as they were noted."""
-        prefix = _note_prefix(run, notes)
+    def read_snapshot(self, uid: str, run: int, snapshot_id: str) -> Iterator[DirtyMark]:
+        """Iterate over the marks of a snapshot."""
+        prefix = _snapshot_prefix(run, snapshot_id)
         for page in rows_from(self._table, partition(uid), prefix):
             for row in page:
                 resolution, time_point, bucket = (
@@ -135,14 +135,14 @@ class PropagationMarks:
                 )
                 yield DirtyMark(resolution, time_point, codes_of(bucket, row.members))
 
-    def remove_noted(self, uid: str, run: int, notes: str) -> None:
-        """Remove marks that have not changed since they were noted."""
-        pk, prefix = partition(uid), _note_prefix(run, notes)
+    def remove_unchanged(self, uid: str, run: int, snapshot_id: str) -> None:
+        """Delete the marks that have not changed since a snapshot."""
+        pk, prefix = partition(uid), _snapshot_prefix(run, snapshot_id)
         for page in rows_from(self._table, pk, prefix):
             for row in page:
                 sk = _MARK + row.sk.removeprefix(prefix)
                 delete_if(self._table, Row(pk, sk, version=row.doc["version"]))
 
 
-def _note_prefix(run: int, notes: str) -> str:
-    return f"note#{run:08x}#{notes}#"
+def _snapshot_prefix(run: int, snapshot_id: str) -> str:
+    return f"note#{run:08x}#{snapshot_id}#"

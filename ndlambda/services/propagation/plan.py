@@ -1,9 +1,9 @@
-"""Which levels a round builds in which order, and from which roots.
+"""Plans the levels that a round builds, their order, and the roots of its tasks.
 
-A full round goes by bands of several levels: each task builds all below one root of the band's
-coarsest level, so that voxels are read once a band; what exists is found by listing. A round after
-marks goes level by level: from the marked supercuboids alone it is known what depends on them.
-Near-isotropic variants come from the plain level below each, after that is built.
+A full round proceeds by bands of several levels: each task builds all below one root of the band's
+coarsest level, so voxels are read once a band; roots are found by listing stored objects. A round
+after marks proceeds level by level: the marked supercuboids determine what depends on them.
+Near-isotropic variants are built from the plain level below each, after that level.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,18 +18,18 @@ from ndlambda.space.ancestry import Ancestry, has_neariso
 from ndlambda.space.grid import cell_count
 from ndlambda.stores.ports import ObjectStore
 
-MOST_LEAVES = 512
-"""Supercuboids that one task reads at most."""
+MAX_LEAVES = 512
+"""Maximum number of supercuboids that one task reads."""
 
-FEWEST_ROOTS = 8
-"""A band gives up levels for so many tasks, so that several workers have something to do."""
+MIN_ROOTS = 8
+"""A band gets fewer levels until it has so many tasks, to keep several workers busy."""
 
-_CODES_AT_ONCE = 10_000
+_CODES_A_BATCH = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Levels that tasks build from their roots: ``depth`` ones, ``resolution`` the coarsest."""
+    """The ``depth`` levels that a task builds below its root; ``resolution`` is the coarsest."""
 
     resolution: int
     depth: int = 1
@@ -42,7 +42,7 @@ class Layer:
 
 
 Band = tuple[Layer, ...]
-"""What is built at one time; all of it needs only what earlier bands built."""
+"""Layers that are built at one time; they depend only on earlier bands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Planner:
     Attributes
     ----------
     depth
-        The most levels that a band of a full round has.
+        Maximum number of levels of a band of a full round.
     """
 
     dataset: Dataset
@@ -65,7 +65,7 @@ class Planner:
         return Ancestry(self.dataset.pyramid, self.channel.cuboids_per_axis)
 
     def bands(self, *, full: bool) -> tuple[Band, ...]:
-        """Return the bands of a round, in order; none where the dataset has no coarser levels."""
+        """Return the bands of a round, in order; none if the dataset has no coarser levels."""
         base, levels = self.channel.resolution, self.dataset.scalinglevels
         neariso = {
             level.resolution: Layer(level.resolution, neariso=True)
@@ -85,17 +85,17 @@ class Planner:
         return (*bands, tuple(neariso.values())) if neariso else tuple(bands)
 
     def _band_depth(self, base: int) -> int:
-        """Return the most levels that leave tasks enough; if none does, there is little to do."""
-        deepest = self.ancestry.band_depth(base, self.depth, MOST_LEAVES)
+        """Return the greatest depth that leaves enough tasks, or the greatest allowed."""
+        deepest = self.ancestry.band_depth(base, self.depth, MAX_LEAVES)
         for depth in range(deepest, 0, -1):
             level = self.dataset.pyramid.level(base + depth)
             roots = cell_count(level.box, self.ancestry.supercuboid_xyz(level.resolution))
-            if roots >= FEWEST_ROOTS:
+            if roots >= MIN_ROOTS:
                 return depth
         return deepest
 
     def weights(self, *, full: bool) -> list[float]:
-        """Return how much there is to read for each band, against the whole of the first level."""
+        """Return the voxels that each band reads, relative to the channel's own level."""
         sizes = {level.resolution: level.box.voxels for level in self.dataset.pyramid.all_levels()}
         base = sizes[self.channel.resolution]
         return [
@@ -103,10 +103,10 @@ class Planner:
             for band in self.bands(full=full)
         ]
 
-    def listed(self, objects: ObjectStore, band: Band) -> Iterator[PyramidNode]:
-        """Iterate over the roots of a band by what is stored: its sources, and its targets.
+    def listed_roots(self, objects: ObjectStore, band: Band) -> Iterator[PyramidNode]:
+        """Iterate over the roots of a band above its stored sources and targets.
 
-        Targets may have lost all their sources since; they are built to zero.
+        A target whose sources were all deleted since becomes zero.
         """
         for layer in band:
             source = layer.resolution - layer.depth
@@ -114,11 +114,11 @@ class Planner:
             for target in layer.resolutions:
                 yield from self._roots(objects, layer, target)
 
-    def marked(self, marks: Iterable[DirtyMark], band: Band) -> Iterator[PyramidNode]:
-        """Iterate over what a band of single levels has that depends on marked supercuboids.
+    def marked_roots(self, marks: Iterable[DirtyMark], band: Band) -> Iterator[PyramidNode]:
+        """Iterate over the supercuboids of a band of single levels that depend on marked ones.
 
-        That includes those marked themselves: a coarser level is nothing but what the finer ones
-        make it, as after a full round.
+        Marked supercuboids of the band are included: as in a full round, a coarser level is built
+        from the finer one only.
         """
         for mark in marks:
             for layer in band:
@@ -131,9 +131,9 @@ class Planner:
                     yield PyramidNode(layer.resolution, mark.time_point, code, layer.neariso)
 
     def _roots(self, objects: ObjectStore, layer: Layer, resolution: int) -> Iterator[PyramidNode]:
-        """Iterate over the roots of a layer's stored supercuboids of one level.
+        """Iterate over the roots of a layer above its stored supercuboids of one level.
 
-        The coarsest level itself is that of the near-isotropic variant where that is built.
+        If the layer is a near-isotropic variant, its coarsest level is that of the variant.
         """
         is_variant = layer.neariso and resolution == layer.resolution
         for time_point, codes in self._stored(objects, f"{resolution}{'n' if is_variant else ''}"):
@@ -153,13 +153,13 @@ class Planner:
         return sorted(parent for parent in parents if parent is not None)
 
     def _stored(self, objects: ObjectStore, name: str) -> Iterator[tuple[int, list[int]]]:
-        """Iterate over time points and codes of the stored supercuboids of a level, in pieces."""
+        """Iterate over time points and codes of the stored supercuboids of a level, in batches."""
         channel = self.channel
         prefix = f"{channel.project}/{channel.name}/{channel.uid}/{name}/"
         time_point, codes = 0, list[int]()
         for info in objects.list(prefix):
             text, _, code = info.key.removeprefix(prefix).partition("/")
-            if codes and (int(text) != time_point or len(codes) == _CODES_AT_ONCE):
+            if codes and (int(text) != time_point or len(codes) == _CODES_A_BATCH):
                 yield time_point, codes
                 codes = []
             time_point = int(text)

@@ -1,20 +1,21 @@
-"""Where propagation's rows lie in the table.
+"""The keys of propagation's rows.
 
 =======================  =====================================  ====================================
 pk                       sk                                     row
 =======================  =====================================  ====================================
 ``propagation``          ``U``                                  the last job of a channel
-``propagation#running``  ``U``                                  empty: lists the jobs that run
-``propagation#U``        ``mark#RR#TTTTTTTT#BUCKET``            members: what writers touched
-``propagation#U``        ``note#RUN#ID#RR#TTTTTTTT#BUCKET``     a mark as of one of its versions
-``propagation#U``        ``todo#RUN#ID#LAYER#TTTTTTTT#BUCKET``  members: roots that tasks build from
-``propagation#U``        ``done#RUN#ID#LAYER#TTTTTTTT#BUCKET``  members: those that are built
+``propagation#running``  ``U``                                  empty: lists the running jobs
+``propagation#U``        ``mark#RR#TTTTTTTT#BUCKET``            members: written supercuboids
+``propagation#U``        ``note#RUN#ID#RR#TTTTTTTT#BUCKET``     a mark in a snapshot
+``propagation#U``        ``todo#RUN#ID#LAYER#TTTTTTTT#BUCKET``  members: roots of tasks
+``propagation#U``        ``done#RUN#ID#LAYER#TTTTTTTT#BUCKET``  members: roots that are built
+``propagation#U``        ``try#RUN#STEP#...``                   counter: repeated attempts at a step
 =======================  =====================================  ====================================
 
 U is the channel's uid, RR a resolution (2 digits), TTTTTTTT (8) a time point, RUN (8) the number of
 a run, all hexadecimal; LAYER is a resolution and ``p`` (plain) or ``n`` (near-isotropic), ID the
-name of one attempt at planning. A bucket (14) is the Morton code of a supercuboid without its low 9
-bits, which are the member, so a row ends at 512 members.
+id of a snapshot or plan. A bucket (14) is the Morton code of a supercuboid without its low 9 bits,
+which are the member, so a row has at most 512 members.
 """
 
 from collections import defaultdict
@@ -37,17 +38,17 @@ def job_key(uid: str) -> Key:
 
 
 def partition(uid: str) -> str:
-    """Return the partition of a channel's marks, notes and tasks."""
+    """Return the partition of a channel's marks, snapshots and tasks."""
     return f"propagation#{uid}"
 
 
 def mark_tail(resolution: int, time_point: int, bucket: int) -> str:
-    """Return what the keys of a mark and of the notes of it end with."""
+    """Return the end of the sort keys of a mark and its snapshots."""
     return f"{resolution:02x}#{time_point:08x}#{bucket:014x}"
 
 
 def by_bucket(codes: Iterable[int]) -> dict[int, set[int]]:
-    """Return the members of each bucket that Morton codes of supercuboids lie in."""
+    """Group the Morton codes of supercuboids into members by bucket."""
     found: dict[int, set[int]] = defaultdict(set)
     for code in codes:
         found[code >> _BITS].add(code & _LOW)
@@ -65,7 +66,7 @@ def rows_from(table: Table, pk: str, prefix: str, first: str = "") -> Iterator[S
 
 
 def delete_if(table: Table, row: Row) -> bool:
-    """Delete a row if it has not changed, and return whether it had not."""
+    """Delete a row if it has not changed; return whether it was deleted."""
     try:
         table.delete(row.pk, row.sk, expect=row.version)
     except PreconditionFailedError:

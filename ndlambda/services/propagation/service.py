@@ -1,8 +1,8 @@
-"""Pyramids of channels, built by queue workers: started, carried on, cancelled, looked at.
+"""Starts, resumes, cancels and reports the propagation of channels by queue workers.
 
-Messages only wake workers up. What is to be done and what is done are rows (``propagation_ledger``)
-under a job whose steps are conditional (``propagation_jobs``), so that messages may be lost, come
-twice or in any order, and workers may die anywhere: ``resend_pending`` finds what nobody does.
+Messages only wake workers. Tasks, open and done, are rows (``ledger``) of a job whose steps are
+conditional (``jobs``). So messages may be lost, duplicated or reordered, and workers may die at any
+point: ``resend_pending`` re-enqueues jobs that make no progress.
 """
 
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from ndlambda.services.propagation.marks import PropagationMarks
 from ndlambda.services.propagation.plan import Planner
 from ndlambda.services.propagation.status import NEVER, Status, pace_of, status_of
 from ndlambda.services.propagation.worker import (
-    RESENT_AT_ONCE,
+    MAX_REQUEUED,
     LevelBuilder,
     PropagationOptions,
     PropagationTables,
@@ -33,7 +33,7 @@ from ndlambda.voxels.downsample import Method
 
 @dataclass(frozen=True, slots=True)
 class PropagationStores:
-    """Where the rows, the voxels and the calls to the workers are."""
+    """The stores of rows, voxels and messages."""
 
     table: Table
     objects: ObjectStore
@@ -50,11 +50,11 @@ class PropagationService:
     catalog
         Holds the channels and their states.
     marks
-        What writers touched.
+        The marks of written supercuboids.
     builder
-        Carries out a task.
+        Runs the tasks.
     options
-        See there.
+        See ``PropagationOptions``.
     """
 
     def __init__(
@@ -70,9 +70,9 @@ class PropagationService:
         self._marks = marks
         self._ledger = TaskLedger(stores.table)
         self._jobs = PropagationJobs(stores.table, stores.queue, catalog, self._options.clock)
-        self._books = PropagationTables(self._jobs, self._ledger, marks)
+        self._tables = PropagationTables(self._jobs, self._ledger, marks)
         self._worker = PropagationWorker(
-            self._books, catalog, stores.objects, builder, self._options
+            self._tables, catalog, stores.objects, builder, self._options
         )
 
     # for callers
@@ -85,15 +85,15 @@ class PropagationService:
         method: Method | None = None,
         full: bool = False,
     ) -> PropagationJob:
-        """Begin to propagate a channel, or go on where it was cancelled or failed; give the job.
+        """Start propagating a channel, or resume a cancelled or failed job; return the job.
 
-        A propagated channel is brought up to date where it was written since; ``full``, or another
-        method than last time, rebuilds all.
+        A propagated channel is rebuilt only where it was written since; ``full``, or another
+        method than last time, rebuilds everything.
 
         Parameters
         ----------
         method
-            How images are reduced: ``MEAN`` or ``NEAREST``; None as last time, at first ``MEAN``.
+            How images are reduced: ``MEAN`` or ``NEAREST``; None: as last time, at first ``MEAN``.
 
         Raises
         ------
@@ -102,21 +102,21 @@ class PropagationService:
         InvalidStateError
             It is being propagated.
         InvalidArgumentError
-            Labels have no other method than theirs.
+            The method does not fit the channel.
         """
         check_startable(channel)
         if method is not None and (channel.is_annotation or method is Method.LABELS):
             raise InvalidArgumentError(
-                "The method mean or nearest is for images; labels are voted."
+                "The methods mean and nearest are for images; labels are always voted."
             )
 
         def plan(last: PropagationJob | None) -> PropagationJob:
-            return self._begun(dataset, channel, last, method=method, full=full)
+            return self._next_job(dataset, channel, last, method=method, full=full)
 
         return self._jobs.begin(channel.uid, channel.propagate, plan)
 
     def reset(self, channel: Channel) -> None:
-        """Set the state of a channel back to 0 (ndstore's ``setPropagate/0``); voxels stay.
+        """Set the state of a channel to 0 (ndstore's ``setPropagate/0``); voxels stay.
 
         Raises
         ------
@@ -135,7 +135,7 @@ class PropagationService:
             )
 
     def cancel(self, channel: Channel) -> None:
-        """Stop a propagation; started again, it goes on where it was.
+        """Cancel a propagation; ``start`` resumes it.
 
         Raises
         ------
@@ -148,12 +148,12 @@ class PropagationService:
         raise InvalidStateError(f"Channel {channel.name!r} is not being propagated.")
 
     def status(self, dataset: Dataset, channel: Channel) -> Status:
-        """Return how far a channel is; looks after its job on the way."""
+        """Return the state and progress of a channel's propagation; re-enqueue a stale job."""
         job, stale = self._jobs.find(channel.uid), self._marks.count(channel.uid)
         if job is None:
             return Status(channel.propagate, NEVER, stale)
         if job.state is JobState.RUNNING:
-            self._nudge(job)
+            self._requeue_if_stale(job)
         planner = Planner(dataset, channel, job.depth)
         done = self._ledger.count_done(job)
         bands = status_of(job, planner.bands(full=job.full), done)
@@ -176,27 +176,27 @@ class PropagationService:
             finished_at=job.finished_at or None,
         )
 
-    def look_after(self, channel: Channel) -> None:
-        """Call workers to a channel's job if they should have come to it."""
+    def requeue_if_stale(self, channel: Channel) -> None:
+        """Re-enqueue a channel's job if it makes no progress."""
         job = self._jobs.find(channel.uid)
         if job is not None and job.state is JobState.RUNNING:
-            self._nudge(job)
+            self._requeue_if_stale(job)
 
     def resend_pending(self) -> int:
-        """Call workers again to jobs that make no progress, and return how many.
+        """Re-enqueue jobs that make no progress; return their number.
 
-        To be done every minute or so: messages may be lost, and a process may end between storing
-        a step and calling for the next one.
+        To be called every minute or so: messages may be lost, and a process may die between
+        storing a step and enqueueing the next one.
         """
-        return sum(map(self._nudge, self._jobs.running()))
+        return sum(map(self._requeue_if_stale, self._jobs.running()))
 
     def run(self, body: str, receive_count: int = 1) -> None:
-        """Do what a message asks for; see ``PropagationWorker.run``."""
+        """Handle a message; see ``PropagationWorker.run``."""
         self._worker.run(body, receive_count)
 
     # inside
 
-    def _begun(
+    def _next_job(
         self,
         dataset: Dataset,
         channel: Channel,
@@ -237,8 +237,8 @@ class PropagationService:
             called_at=now,
         )
 
-    def _nudge(self, job: PropagationJob) -> bool:
-        """Call workers to a job that makes no progress; return whether that was so."""
+    def _requeue_if_stale(self, job: PropagationJob) -> bool:
+        """Re-enqueue a job if it makes no progress; return whether it did not."""
         now = self._options.clock()
         if now - job.called_at < self._options.overdue_s:
             return False
@@ -246,21 +246,20 @@ class PropagationService:
         if job.stage is Stage.BUILDING and done != job.seen:
             self._jobs.step(job, called_at=now, seen=done)
             return False
-        if job.stage is not Stage.BUILDING or not self._books.send_missing(
-            job, RESENT_AT_ONCE, again=True
+        if job.stage is not Stage.BUILDING or not self._tables.enqueue_missing(
+            job, MAX_REQUEUED, is_redelivery=True
         ):
-            self._jobs.call(job.uid, again=True)
+            self._jobs.enqueue(job.uid, is_redelivery=True)
         self._jobs.step(job, called_at=now, seen=done)
         return True
 
 
 def check_startable(channel: Channel) -> None:
-    """Make sure that a channel may be propagated now.
+    """Refuse to propagate a channel that is read-only or being propagated.
 
     Raises
     ------
     ReadOnlyChannelError, InvalidStateError
-        It is read-only, or being propagated.
     """
     if channel.readonly:
         raise ReadOnlyChannelError(f"Channel {channel.name!r} is read-only.", channel=channel.name)
@@ -271,12 +270,11 @@ def check_startable(channel: Channel) -> None:
 
 
 def check_resettable(channel: Channel) -> None:
-    """Make sure that a channel's state may be set to 0.
+    """Refuse to reset a channel that is being propagated, or is propagated and read-only.
 
     Raises
     ------
     ReadOnlyChannelError, InvalidStateError
-        It is propagated and read-only, or being propagated.
     """
     if channel.propagate != PropagateState.NOT_PROPAGATED:
         check_startable(channel)

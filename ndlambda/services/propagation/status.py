@@ -1,4 +1,4 @@
-"""How far a propagation is, for people who wait for it."""
+"""State, progress and pace of a propagation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ NEVER = "never"
 
 @dataclass(frozen=True, slots=True)
 class BandStatus:
-    """One band of the round under way.
+    """One band of the current round.
 
     Attributes
     ----------
@@ -21,7 +21,7 @@ class BandStatus:
     state
         ``waiting``, ``planning``, ``building`` or ``done``.
     tasks, done
-        How many there are, known once it is planned, and how many of them are done.
+        Number of tasks (0 until it is planned), and of those that are done.
     """
 
     resolutions: tuple[int, ...]
@@ -33,22 +33,22 @@ class BandStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What is known of a channel's propagation.
+    """The status of a channel's propagation.
 
     Attributes
     ----------
     propagate
-        The channel's state: 0 not, 1 under way, 2 done.
+        The channel's state: 0 not propagated, 1 under propagation, 2 propagated.
     state
-        ``never``, or that of the last job: ``running``, ``done``, ``failed``, ``cancelled``.
+        ``never``, or the state of the last job: ``running``, ``done``, ``failed``, ``cancelled``.
     stale
-        Marked supercuboids: those written since they were last propagated.
+        Number of supercuboids written since they were last propagated.
     method, full, round, bands, tasks, done
-        Of the job; tasks are those of the bands planned so far in this round.
+        Of the job; ``tasks`` counts the bands planned so far in this round.
     progress
-        How much of the round is done, from 0 to 1.
+        The fraction of the round that is done, from 0 to 1.
     tasks_per_s, eta_s
-        Of the band being built, and seconds to the end of the round; None where unknown.
+        Rate of the current band, and seconds to the end of the round; None: unknown.
     reason
         Why the job failed.
     started_at, finished_at
@@ -73,7 +73,7 @@ class Status:
 
 
 def status_of(job: PropagationJob, bands: Sequence[Band], done: int) -> tuple[BandStatus, ...]:
-    """Return the status of each band of a job's round; ``done`` tasks of the present one are."""
+    """Return the status of each band of a job's round; ``done`` counts tasks of the current one."""
     return tuple(_band_status(job, number, band, done) for number, band in enumerate(bands))
 
 
@@ -82,7 +82,7 @@ def _band_status(job: PropagationJob, number: int, band: Band, done: int) -> Ban
     tasks = job.tasks[number] if number < len(job.tasks) else 0
     if number < job.band:
         state, finished = "done", tasks
-    elif number > job.band or job.stage is Stage.NOTING:
+    elif number > job.band or job.stage is Stage.SNAPSHOT:
         state, finished = "waiting", 0
     else:
         state, finished = job.stage.value, done
@@ -97,7 +97,7 @@ def _band_status(job: PropagationJob, number: int, band: Band, done: int) -> Ban
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast a round goes; see ``Status``."""
+    """Progress and rate of a round; see ``Status``."""
 
     progress: float
     tasks_per_s: float | None = None
@@ -107,18 +107,18 @@ class Pace:
 def pace_of(
     job: PropagationJob, bands: Sequence[BandStatus], weights: Sequence[float], now: float
 ) -> Pace:
-    """Return how fast a job's round goes.
+    """Return the progress and rate of a job's round.
 
-    Later bands are guessed to take as long as their share of the voxels to be read.
+    Later bands are assumed to take time in proportion to the voxels that they read.
     """
     if job.band >= len(bands):
         return Pace(1.0)
     band, weight, later = bands[job.band], weights[job.band], sum(weights[job.band + 1 :])
     part = band.done / band.tasks if band.tasks else 0.0
     progress = (sum(weights[: job.band]) + weight * part) / sum(weights)
-    elapsed, fresh = now - job.since, band.done - job.base
-    if job.state is not JobState.RUNNING or elapsed <= 0 or fresh <= 0:
+    elapsed_s, recent = now - job.since, band.done - job.base
+    if job.state is not JobState.RUNNING or elapsed_s <= 0 or recent <= 0:
         return Pace(progress)
-    rate = fresh / elapsed
+    rate = recent / elapsed_s
     rest = band.tasks * (1 - part + later / weight)
     return Pace(progress, rate, rest / rate)

@@ -1,4 +1,4 @@
-"""Carries propagations on: what a queue worker does with a message."""
+"""Handles the queue messages of propagation."""
 
 import logging
 import secrets
@@ -24,21 +24,21 @@ from ndlambda.services.propagation.plan import Planner
 from ndlambda.stores.ports import ObjectStore
 from ndlambda.voxels.downsample import Method
 
-MOST_RECEIVES = 5
-"""Deliveries of a message after which its failure is the job's."""
-RESENT_AT_ONCE = 10_000
-"""Tasks that are called for again at once, at most; the rest when these are done."""
+MAX_RECEIVES = 5
+"""Deliveries of a message after which its failure fails the job."""
+MAX_REQUEUED = 10_000
+"""Maximum number of tasks that are re-enqueued at once; the rest follows when these are done."""
 
 _log = logging.getLogger("ndlambda.propagation")
 
 
 class LevelBuilder(Protocol):
-    """What builds (``pyramid_builder``)."""
+    """Builds supercuboids (``PyramidBuilder``)."""
 
     def build(
         self, dataset: Dataset, channel: Channel, root: PyramidNode, depth: int, method: Method
     ) -> Built:
-        """Build a supercuboid and what is below it."""
+        """Build a supercuboid and all below it."""
         ...
 
 
@@ -49,78 +49,77 @@ class PropagationOptions:
     Attributes
     ----------
     depth
-        Most levels that a task builds.
+        Maximum number of levels that a task builds.
     overdue_s
-        Seconds without any progress after which workers are called again.
-    most_tries
-        How often a step is tried again that ended its workers before they could say why. With
-        ``overdue_s`` between them, the first try is then older than a Lambda may become.
+        Seconds without progress after which a job is re-enqueued.
+    max_attempts
+        Repeated attempts at a step whose workers died without reporting a failure. With
+        ``overdue_s`` between them, the first attempt is then older than a Lambda can live.
     clock
         Unix seconds.
     new_id
-        Gives texts that never repeat.
+        Returns unique texts.
     """
 
     depth: int = 3
     overdue_s: float = 120.0
-    most_tries: int = 10
+    max_attempts: int = 10
     clock: Callable[[], float] = time.time
     new_id: Callable[[], str] = field(default=lambda: secrets.token_hex(4))
 
 
 @dataclass(frozen=True, slots=True)
 class PropagationTables:
-    """The rows of propagations: jobs, tasks, marks."""
+    """The rows of propagation: jobs, tasks, marks."""
 
     jobs: PropagationJobs
     ledger: TaskLedger
     marks: PropagationMarks
 
-    def send_missing(
-        self, job: PropagationJob, most: int | None = None, *, again: bool = False
+    def enqueue_missing(
+        self, job: PropagationJob, limit: int | None = None, *, is_redelivery: bool = False
     ) -> int:
-        """Call workers to tasks that are not done, and return how many."""
-        calls = self.ledger.missing(job, most)
-        self.jobs.send([replace(call, again=again) for call in calls])
-        return len(calls)
+        """Enqueue the tasks that are not done; return their number."""
+        tasks = self.ledger.missing(job, limit)
+        self.jobs.enqueue_tasks([replace(task, is_redelivery=is_redelivery) for task in tasks])
+        return len(tasks)
 
 
 class PropagationWorker:
-    """Does what messages ask for.
+    """Handles messages.
 
     Parameters
     ----------
-    books
-        What is to be done, and what is done.
+    tables
+        Jobs, tasks and marks.
     catalog, objects
         The channels, and their voxels.
     builder
-        Carries out a task.
+        Runs the tasks.
     options
-        See there.
+        See ``PropagationOptions``.
     """
 
     def __init__(
         self,
-        books: PropagationTables,
+        tables: PropagationTables,
         catalog: Catalog,
         objects: ObjectStore,
         builder: LevelBuilder,
         options: PropagationOptions,
     ) -> None:
-        self._books = books
-        self._jobs, self._ledger, self._marks = books.jobs, books.ledger, books.marks
+        self._tables = tables
+        self._jobs, self._ledger, self._marks = tables.jobs, tables.ledger, tables.marks
         self._catalog = catalog
         self._objects = objects
         self._builder = builder
         self._options = options
 
     def run(self, body: str, receive_count: int = 1) -> None:
-        """Do what a message asks for. Harmless when repeated, and where nothing is left of it.
+        """Handle a message. Idempotent; a stale message has no effect.
 
-        What cannot succeed later, has failed too often, or was begun too often by workers that
-        were never heard of again, parks the job as failed, with the reason; the channel's state is
-        then 0.
+        A permanent error, too many failures, or too many attempts without any report (the worker
+        was killed) fail the job with the reason; the channel's state is then 0.
 
         Parameters
         ----------
@@ -130,52 +129,56 @@ class PropagationWorker:
         Raises
         ------
         MalformedBodyError
-            The message is not ours.
+            The text is no message of propagation.
         NDLambdaError
-            Something that may succeed when the message is delivered again.
+            A failure that a redelivery may overcome.
         """
-        call = TaskMessage.from_body(body)
-        job = self._jobs.find(call.uid)
+        message = TaskMessage.from_body(body)
+        job = self._jobs.find(message.uid)
         if job is None or job.state is not JobState.RUNNING:
             return
+        is_redelivery = message.is_redelivery or receive_count > 1
         try:
-            self._answer(job, replace(call, again=call.again or receive_count > 1))
+            self._handle(job, replace(message, is_redelivery=is_redelivery))
         except Exception as error:
-            again = not isinstance(error, NDLambdaError) or error.retryable
-            if again and receive_count < MOST_RECEIVES:
+            is_retryable = not isinstance(error, NDLambdaError) or error.retryable
+            if is_retryable and receive_count < MAX_RECEIVES:
                 raise
             _log.exception("the propagation of channel %s/%s failed", job.project, job.channel)
-            self._fail(call.uid, error)
+            self._fail(message.uid, error)
 
-    def _answer(self, job: PropagationJob, call: TaskMessage) -> None:
+    def _handle(self, job: PropagationJob, message: TaskMessage) -> None:
         if job.stage is not Stage.BUILDING:
-            self._count_try(job, TaskMessage(call.uid, again=call.again))
+            step = TaskMessage(message.uid, is_redelivery=message.is_redelivery)
+            self._check_attempts(job, step)
             self._advance(job)
-        elif not call.plan:
-            self._books.send_missing(job, RESENT_AT_ONCE, again=call.again)
+        elif not message.plan:
+            self._tables.enqueue_missing(job, MAX_REQUEUED, is_redelivery=message.is_redelivery)
             self._advance(job)
-        elif call.plan == job.plan:
-            self._do_task(job, call)
+        elif message.plan == job.plan:
+            self._run_task(job, message)
 
-    def _count_try(self, job: PropagationJob, call: TaskMessage) -> None:
-        """Refuse what has ended its workers too often; they had no time to report a failure."""
-        if not call.again:
+    def _check_attempts(self, job: PropagationJob, message: TaskMessage) -> None:
+        """Refuse work whose workers died too often, which cannot report a failure themselves."""
+        if not message.is_redelivery:
             return
-        tries = self._ledger.count_try(job, call)
-        if tries > self._options.most_tries:
-            what = f"task {call.layer}/{call.time_point}/{call.code:x}" if call.plan else job.stage
+        attempts = self._ledger.count_attempt(job, message)
+        if attempts > self._options.max_attempts:
+            what: str = job.stage
+            if message.plan:
+                what = f"task {message.layer}/{message.time_point}/{message.code:x}"
             raise InvalidStateError(
-                f"Workers began {what} of band {job.band} {tries} times and came to no end; they "
-                "may need more memory or time."
+                f"Workers began {what} of band {job.band} {attempts} times and did not finish; "
+                "they may need more memory or time."
             )
 
-    def _do_task(self, job: PropagationJob, call: TaskMessage) -> None:
-        if self._ledger.is_done(job, call):
+    def _run_task(self, job: PropagationJob, task: TaskMessage) -> None:
+        if self._ledger.is_done(job, task):
             is_bucket_done = True
         else:
-            self._count_try(job, call)
+            self._check_attempts(job, task)
             planner = self._planner(job)
-            root = node_of(call)
+            root = node_of(task)
             layers = planner.bands(full=job.full)[job.band]
             (depth,) = {
                 layer.depth
@@ -184,23 +187,23 @@ class PropagationWorker:
             }
             method = Method(job.method) if job.method else Method.LABELS
             self._builder.build(planner.dataset, planner.channel, root, depth, method)
-            is_bucket_done = self._ledger.finish(job, call)
-        if is_bucket_done and self._ledger.is_complete(job, beside=call):
+            is_bucket_done = self._ledger.finish(job, task)
+        if is_bucket_done and self._ledger.is_complete(job, after=task):
             self._advance(job)
 
     def _planner(self, job: PropagationJob) -> Planner:
         channel = self._catalog.get_channel(job.project, job.channel)
         if channel.uid != job.uid:
-            raise InvalidStateError(f"Channel {job.channel!r} was made anew.")
+            raise InvalidStateError(f"Channel {job.channel!r} was deleted and created again.")
         return Planner(self._catalog.get_dataset(job.dataset), channel, job.depth)
 
     def _advance(self, begun: PropagationJob) -> None:
-        """Take a job as far as it comes without waiting for tasks, unless others do so."""
+        """Advance a job until it waits for tasks, or another worker has advanced it."""
         job: PropagationJob | None = begun
         while job is not None:
             match job.stage:
-                case Stage.NOTING:
-                    job = self._note(job)
+                case Stage.SNAPSHOT:
+                    job = self._snapshot(job)
                 case Stage.PLANNING:
                     job = self._plan(job)
                 case Stage.BUILDING:
@@ -210,12 +213,12 @@ class PropagationWorker:
                 case Stage.CLOSING:
                     job = self._close(job)
 
-    def _note(self, job: PropagationJob) -> PropagationJob | None:
-        # The step behind the notes makes writers who marked before them look again: see marks.
+    def _snapshot(self, job: PropagationJob) -> PropagationJob | None:
+        # The step after the snapshot makes writers that marked before it mark again: see marks.
         self._ledger.clear(job.uid, before=job.run)
-        notes = self._options.new_id()
-        self._marks.note(job.uid, job.run, notes)
-        return self._jobs.step(job, stage=Stage.PLANNING, notes=notes)
+        snapshot_id = self._options.new_id()
+        self._marks.snapshot(job.uid, job.run, snapshot_id)
+        return self._jobs.step(job, stage=Stage.PLANNING, notes=snapshot_id)
 
     def _plan(self, job: PropagationJob) -> PropagationJob | None:
         planner = self._planner(job)
@@ -224,9 +227,10 @@ class PropagationWorker:
             return self._jobs.step(job, stage=Stage.CLOSING)
         plan, band = self._options.new_id(), bands[job.band]
         if job.full:
-            roots = planner.listed(self._objects, band)
+            roots = planner.listed_roots(self._objects, band)
         else:
-            roots = planner.marked(self._marks.noted(job.uid, job.run, job.notes), band)
+            marks = self._marks.read_snapshot(job.uid, job.run, job.notes)
+            roots = planner.marked_roots(marks, band)
         tasks = self._ledger.add(job, plan, roots)
         now = self._options.clock()
         planned = self._jobs.step(
@@ -240,15 +244,15 @@ class PropagationWorker:
             seen=0,
         )
         if planned is not None:
-            self._books.send_missing(planned)
+            self._tables.enqueue_missing(planned)
         return planned
 
     def _close(self, job: PropagationJob) -> PropagationJob | None:
-        self._marks.remove_noted(job.uid, job.run, job.notes)
+        self._marks.remove_unchanged(job.uid, job.run, job.notes)
         if self._marks.exist(job.uid):
             return self._jobs.step(
                 job,
-                stage=Stage.NOTING,
+                stage=Stage.SNAPSHOT,
                 round=job.round + 1,
                 full=False,
                 band=0,

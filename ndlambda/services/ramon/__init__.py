@@ -1,1 +1,1 @@
-"""RAMON objects: their rows, queries and merges."""
+"""Stores, queries and merges RAMON objects."""

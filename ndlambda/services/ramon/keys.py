@@ -1,27 +1,27 @@
-"""Where RAMON objects lie in the table, and under which keys they are found.
+"""Defines the keys of RAMON objects and of their index.
 
 ==============================  =======================  ===========================================
 pk                              sk                       row
 ==============================  =======================  ===========================================
-``ramon#U#object#S``            ``ID``                   the object, or the mark that it is gone
+``ramon#U#object#S``            ``ID``                   the object, its tombstone or a claim
 ``ramon#U#field#S``             ``KEY#VALUE#ID``         empty: an object has this value of a field
 ``ramon#U#refer#T``             ``VALUE#KEY#ID``         empty: an object names another in a field
 ``ramon#U#pair#S``              ``KEY#VALUE#ID``         ``type``: an object has this pair
 ==============================  =======================  ===========================================
 
-``U`` is the channel's uid, so a channel that is made anew never sees old objects. ``S`` is the id
-mod 16 in hexadecimal: no value is one hot partition, and all partitions of a channel are known
-without a list of keys. Numbers are written so that text order is their order.
+``U`` is the channel's uid, so a channel that is deleted and created again never sees old objects.
+``S`` is the id mod 16 in hexadecimal: no value is one hot partition, and all partitions of a
+channel are known without a list of keys. Numbers are encoded so that text order is their order.
 
-``T`` is the id that is named, mod 16: whatever names one object lies together, so that the lists
-which are derived from it take one query. (Sharded like the rest, those of a segment took 64.)
+``T`` is the referenced id mod 16: all references to one object share a partition, so its derived
+lists take one query. (Sharded like the rest, those of a segment took 64.)
 
-The index holds at least what is true, so readers compare with the object. A field of one type is
-not in it while it has its default, nor are places and authors that are not given: those who ask
-for them look through the objects of the type.
+The index is a superset of the truth, so readers compare with the object. A type's own field is not
+indexed while it has its default, nor are places and missing authors: queries for these scan the
+objects of the type.
 
-Key-value pairs lie apart, so that counting their keys reads nothing else. Counters would say it
-sooner, but each creation would write the same few rows, and one that died half-way would leave
+Key-value pairs have partitions of their own, so that counting keys reads nothing else. Counters
+would be faster, but every creation would write the same few rows, and a crash half-way would leave
 them wrong.
 """
 
@@ -29,32 +29,31 @@ import hashlib
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from ndlambda.model.ramon import Annotation, Predicate, fields_of
 from ndlambda.model.ramon.fields import TYPE_KEY, fields_by_key
 from ndlambda.model.ramon.kinds import Form, Kind
 from ndlambda.model.ramon.objects import RamonType
+from ndlambda.services.support.paging import Key
 from ndlambda.stores.ports import Row
-
-Key: TypeAlias = tuple[str, str]
 
 SHARDS: Final = 16
 COMMON: Final = frozenset({TYPE_KEY, "ann_status", "ann_confidence"})
 """Keys that are in the index of every object, whatever their value."""
 
-_LONGEST_KEY: Final = 200
-_LONGEST_VALUE: Final = 700
-"""Bytes of a sort key's parts; DynamoDB takes 1024 in all."""
+_MAX_KEY_BYTES: Final = 200
+_MAX_VALUE_BYTES: Final = 700
+"""Of a sort key's parts; DynamoDB allows 1024 in total."""
 _ID_DIGITS: Final = 20
-_BEHIND_IDS: Final = "~"
+_AFTER_IDS: Final = "~"
 _PARTITIONS: Final = ("object", "field", "refer", "pair")
 
 
 @dataclass(frozen=True, slots=True)
 class KeyRange:
-    """Rows of an index between two sort keys, in all its partitions or in one (``shard``)."""
+    """A range of sort keys of an index, in all its partitions or in one (``shard``)."""
 
     index: str
     first: str
@@ -63,12 +62,12 @@ class KeyRange:
 
 
 def partitions(uid: str) -> list[str]:
-    """Return all partitions that rows of a channel can be in."""
+    """Return all partitions of a channel."""
     return [f"ramon#{uid}#{name}#{shard:x}" for name in _PARTITIONS for shard in range(SHARDS)]
 
 
 def shards(uid: str, index: str, shard: int | None = None) -> list[str]:
-    """Return the partitions of one index of a channel, or the one that is meant."""
+    """Return the partitions of one index of a channel, or the one of ``shard``."""
     return [
         f"ramon#{uid}#{index}#{each:x}" for each in (range(SHARDS) if shard is None else [shard])
     ]
@@ -80,28 +79,28 @@ def object_key(uid: str, annotation_id: int) -> Key:
 
 
 def referring_span(annotation_id: int, key: str = "") -> KeyRange:
-    """Return the rows of all objects that name one (in a field)."""
+    """Return the range of all references to an object (in one field)."""
     start = f"{_whole(annotation_id)}#" + (f"{key}#" if key else "")
-    return KeyRange("refer", start, start + _BEHIND_IDS, annotation_id % SHARDS)
+    return KeyRange("refer", start, start + _AFTER_IDS, annotation_id % SHARDS)
 
 
 def referring_key_of(row: Row) -> str:
-    """Return the key of the field in which an object names another."""
+    """Return the key of the field that holds a reference."""
     return row.sk.split("#")[1]
 
 
 def id_of(row: Row) -> int:
-    """Return the id that a row of any of these partitions ends with."""
+    """Return the id at the end of a row's sort key."""
     return int(row.sk[-_ID_DIGITS:])
 
 
 def key_of(row: Row) -> str:
-    """Return the key that a row of pairs is about."""
+    """Return the key of a pair's row."""
     return str(row.doc.get("key") or unquote(row.sk.partition("#")[0]))
 
 
 def index_rows(uid: str, ramon: Annotation) -> list[Row]:
-    """Return the rows under which an object is found; none doubly."""
+    """Return the distinct index rows of an object."""
     found: dict[Key, Row] = {}
     for key, other in _references(ramon):
         sk = f"{referring_span(other, key).first}{ramon.id:0{_ID_DIGITS}d}"
@@ -112,14 +111,14 @@ def index_rows(uid: str, ramon: Annotation) -> list[Row]:
         row_key = _partition(uid, index, ramon.id), sk
         doc = {}
         if index == "pair":
-            # So that the keys of one type are counted without reading the objects.
+            # The type allows counting the keys of one type without reading the objects.
             doc = {"type": int(ramon.ramon_type)} | ({"key": key} if _is_long(key) else {})
         found[row_key] = Row(*row_key, doc=doc)
     return list(found.values())
 
 
 def spans_of(predicate: Predicate) -> Sequence[KeyRange]:
-    """Return the parts of the index that hold every object for which a predicate holds."""
+    """Return the ranges of the index that contain every object for which a predicate holds."""
     key, value, kind = predicate.key, predicate.value, predicate.kind
     known = fields_by_key().get(key)
     if known is None and key != TYPE_KEY:
@@ -127,7 +126,7 @@ def spans_of(predicate: Predicate) -> Sequence[KeyRange]:
     if key not in COMMON and (kind.is_triple or (known and value == known[0].default)):
         every = _start(TYPE_KEY, "")[:-1]
         if len(predicate.owners) == len(RamonType):
-            return [KeyRange("field", every, every + _BEHIND_IDS)]
+            return [KeyRange("field", every, every + _AFTER_IDS)]
         return [_span("field", TYPE_KEY, _whole(number)) for number in sorted(predicate.owners)]
     if kind.refers:
         return [referring_span(value, key)]
@@ -136,7 +135,7 @@ def spans_of(predicate: Predicate) -> Sequence[KeyRange]:
         case "<":
             exact = replace(exact, first=every, last=exact.first)
         case ">":
-            exact = replace(exact, first=exact.last, last=every + _BEHIND_IDS)
+            exact = replace(exact, first=exact.last, last=every + _AFTER_IDS)
     return [exact]
 
 
@@ -168,17 +167,17 @@ def _partition(uid: str, index: str, annotation_id: int) -> str:
 
 def _span(index: str, key: str, value: str) -> KeyRange:
     start = _start(key, value)
-    return KeyRange(index, start, start + _BEHIND_IDS)
+    return KeyRange(index, start, start + _AFTER_IDS)
 
 
 def _start(key: str, value: str) -> str:
-    # Quoted, a key holds no "#", so that it ends where the first one is.
+    # A quoted key contains no "#", so the first one ends it.
     part = _digest(key) if _is_long(key) else quote(key, safe=" ")
     return f"{part}#{value}#"
 
 
 def _is_long(key: str) -> bool:
-    return len(quote(key, safe=" ")) > _LONGEST_KEY
+    return len(quote(key, safe=" ")) > _MAX_KEY_BYTES
 
 
 def _encoded(kind: Kind, value: Any) -> str:
@@ -191,20 +190,20 @@ def _encoded(kind: Kind, value: Any) -> str:
 
 
 def _whole(value: int) -> str:
-    """Return an integer from -2**63 to 2**64 - 1 as 20 digits, in its order."""
+    """Encode an integer from -2**63 to 2**64 - 1 as 20 digits whose text order is its order."""
     return f"{value + 2**63:020d}"
 
 
 def _real(value: float) -> str:
-    """Return a finite real as 16 hexadecimal digits, in its order."""
-    # Negative zero equals zero. A sign bit turned, and all bits of negative numbers turned,
-    # the bits of IEEE 754 compare like the numbers.
+    """Encode a finite real as 16 hexadecimal digits whose text order is its order."""
+    # Adding 0.0 turns negative zero into zero. With the sign bit inverted, and all bits of
+    # negative numbers, the bits of IEEE 754 compare like the numbers.
     bits = int.from_bytes(struct.pack(">d", value + 0.0), "big")
     return f"{bits ^ (2**64 - 1 if bits >> 63 else 2**63):016x}"
 
 
 def _text(value: str) -> str:
-    if len(value.encode()) <= _LONGEST_VALUE:
+    if len(value.encode()) <= _MAX_VALUE_BYTES:
         return value
     return _digest(value)
 

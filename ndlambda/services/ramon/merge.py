@@ -1,10 +1,11 @@
-"""Merging RAMON objects: what referred to the losers refers to the survivor; their fields go.
+"""Merges RAMON objects: references to the losers become references to the survivor.
 
-Voxels are relabelled behind this (``object_merge``). Where a loser went stays in its row.
+The losers' fields are lost; the tombstone of a loser names the survivor. Voxels are relabelled
+afterwards (``annotation.merging``).
 
 Seeds and neurons have no voxels of their own: ndstore refuses such voxels in uploads, and reads a
-neuron as all of its segments. So voxels given to one are nobody's; and what names a neuron would
-name, merged into something else, none. They merge only with their like.
+neuron as all of its segments. So voxels given to one would belong to no object, and a reference to
+a neuron that is merged into another type would be invalid. They merge only with their own type.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,14 +30,14 @@ WITHOUT_VOXELS: Final = frozenset({RamonType.SEED, RamonType.NEURON})
 
 
 class RamonMerge:
-    """Merges of objects; each may be repeated after a crash, by anybody, with the same ids.
+    """Merges objects; any process may repeat a merge with the same ids after a crash.
 
     Parameters
     ----------
     table
-        Where the objects are.
+        The store of rows.
     executor
-        Reads parts of the index side by side; None reads them one by one.
+        Reads parts of the index in parallel; None: one by one.
     """
 
     def __init__(self, table: Table, executor: Executor | None = None) -> None:
@@ -44,18 +45,18 @@ class RamonMerge:
         self._finder = ObjectFinder(table, executor)
 
     def check(self, channel: Channel, survivor: int, losers: Sequence[int]) -> None:
-        """Look whether ids can be merged, before their voxels are touched.
+        """Refuse ids that cannot be merged, before their voxels are touched.
 
         Raises
         ------
         NotFoundError
-            The survivor or a loser has no object. (A loser that went into this survivor before
-            may be named again: so a merge is completed.)
+            The survivor or a loser has no object. (A loser that was merged into this survivor
+            before is accepted: so a merge can be completed.)
         InvalidArgumentError
-            There are no losers, or the survivor is one; or ``check_types``.
+            There are no losers, or the survivor is one; or see ``check_types``.
         """
         if not losers or survivor in losers:
-            raise InvalidArgumentError("A merge names a survivor and others beside it.")
+            raise InvalidArgumentError("A merge needs a survivor and at least one other id.")
         states = self._rows.find_many(channel.uid, [survivor, *dict.fromkeys(losers)])
         kept = states.get(survivor)
         if not isinstance(kept, Annotation):
@@ -73,15 +74,15 @@ class RamonMerge:
         losers: Sequence[int],
         begin: Callable[[int], Action] | None = None,
     ) -> None:
-        """Let losers go into the survivor, whose own fields stay as they are.
+        """Merge losers into the survivor, whose own fields stay.
 
         Parameters
         ----------
         channel, survivor, losers
-            What is merged.
+            The objects.
         begin
-            Gives what stores the job of relabelling a loser's voxels, for the transaction that
-            retires it; None where it has none.
+            Returns the action that stores the job of relabelling a loser's voxels, for the
+            transaction that retires it; None: there is no such job.
 
         Raises
         ------
@@ -93,51 +94,54 @@ class RamonMerge:
         self.check(channel, survivor, losers)
         for loser in dict.fromkeys(losers):
             self._retire(channel.uid, survivor, loser, [] if begin is None else [begin(loser)])
-        # Not before: had the survivor gone meanwhile, they would refer to it, and not to the loser.
+        # Not earlier: if the survivor is deleted meanwhile, references must stay with the loser.
         self.complete(channel, losers)
 
     def descent(self, channel: Channel, loser: int) -> tuple[list[int], int | None]:
-        """Return what has become of an object that went into another.
+        """Follow the merges of an object.
 
         Returns
         -------
-        gone
-            The object, and one after the other those that it went into and that are gone, too.
-        heir
-            The object that is there now; None where the last of these was deleted.
+        retired
+            The object, and the objects that it was merged into one after the other and that are
+            retired, too.
+        successor
+            The existing object at the end; None: the last one was deleted.
         """
-        gone: list[int] = []
-        heir: int | None = loser
-        while heir is not None:
-            state = state_of(self._rows.find(channel.uid, heir))
+        retired: list[int] = []
+        successor: int | None = loser
+        while successor is not None:
+            state = state_of(self._rows.find(channel.uid, successor))
             if not isinstance(state, Tombstone):
                 break
-            gone.append(heir)
-            heir = state.merged_into
-        return gone, heir
+            retired.append(successor)
+            successor = state.merged_into
+        return retired, successor
 
     def complete(self, channel: Channel, losers: Sequence[int]) -> None:
-        """Let what refers to objects that went into one refer to whatever has become of that.
+        """Move references from objects that were merged into one to its current successor.
 
-        Harmless when repeated or broken off.
+        Idempotent, and may be interrupted.
         """
         first, *others = losers
         descent = self.descent(channel, first)
         while True:
-            gone, heir = descent
-            if heir is None:
-                return  # as what refers to any object that is deleted
-            self._move_references(channel.uid, heir, frozenset([*gone, *others]))
+            retired, successor = descent
+            if successor is None:
+                return  # references stay, as for any deleted object
+            self._move_references(channel.uid, successor, frozenset([*retired, *others]))
             descent = self.descent(channel, first)
-            if descent == (gone, heir):
+            if descent == (retired, successor):
                 return
 
     def _move_references(self, uid: str, survivor: int, losers: frozenset[int]) -> None:
         found = self._finder.referring(uid, sorted(losers)).values()
         for number in sorted({n for by_key in found for each in by_key.values() for n in each}):
-            self._turn(uid, number, losers, survivor)
+            self._move_references_of(uid, number, losers, survivor)
 
-    def _turn(self, uid: str, number: int, losers: frozenset[int], survivor: int) -> None:
+    def _move_references_of(
+        self, uid: str, number: int, losers: frozenset[int], survivor: int
+    ) -> None:
         for _ in optimistic(HOT_ROW_ATTEMPTS):
             row = self._rows.find_settled(uid, number)
             old = state_of(row)
@@ -164,7 +168,7 @@ class RamonMerge:
             kept = self._rows.find_settled(uid, survivor)
             if kept is None or not isinstance(state_of(kept), Annotation):
                 raise _not_found(survivor)
-            # The check keeps two merges of the same objects from losing both.
+            # The check keeps two opposite merges of the same objects from retiring both.
             also: list[Action] = [Check(kept.pk, kept.sk, kept.version), *begin]
             try:
                 self._rows.change(uid, loser, row, Tombstone(merged_into=survivor), also)
@@ -175,21 +179,21 @@ class RamonMerge:
 
 
 def check_types(ramons: Sequence[Annotation]) -> None:
-    """Make sure that objects are of types that merge.
+    """Refuse objects of types that do not merge.
 
     Raises
     ------
     InvalidArgumentError
-        A seed or neuron is among others.
+        A seed or neuron is to be merged with another type.
     """
     bare = [ramon for ramon in ramons if ramon.ramon_type in WITHOUT_VOXELS]
     if bare and any(ramon.ramon_type is not bare[0].ramon_type for ramon in ramons):
-        odd = bare[0]
-        name = odd.ramon_type.name.lower()
+        first = bare[0]
+        name = first.ramon_type.name.lower()
         raise InvalidArgumentError(
-            f"Object {odd.id} is a {name} and has no voxels of its own; a {name} merges only with "
-            "its like.",
-            id=odd.id,
+            f"Object {first.id} is a {name} and has no voxels of its own; a {name} merges only "
+            f"with another {name}.",
+            id=first.id,
         )
 
 
@@ -202,6 +206,4 @@ def _not_found(number: int) -> NotFoundError:
 
 
 def _contended(number: int) -> WriteContentionError:
-    return WriteContentionError(
-        f"Object {number} keeps being changed by others; try again.", id=number
-    )
+    return WriteContentionError(f"Others keep changing object {number}; try again.", id=number)

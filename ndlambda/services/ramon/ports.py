@@ -1,4 +1,4 @@
-"""What objects need of the voxels below them: that those of deleted objects are erased."""
+"""The port through which deleted objects have their voxels erased."""
 
 from typing import Protocol
 
@@ -7,23 +7,23 @@ from ndlambda.stores.ports import Action
 
 
 class VoxelEraser(Protocol):
-    """Takes objects out of the voxels."""
+    """Erases objects from the voxels."""
 
     def begin_action(self, channel: Channel, annotation_id: int) -> Action:
-        """Return what stores the job of erasing an object, for the transaction that deletes it.
+        """Return the action that stores an erasing job, for the transaction that deletes an object.
 
-        Whoever dies behind that has left a job, to which a worker is called before long; when it
-        is done it calls ``Ramon.finish_deletion``.
+        If the process dies after that, a worker is enqueued for the job, and calls
+        ``Ramon.finish_deletion`` when it is done.
         """
         ...
 
     def erase(self, channel: Channel, annotation_id: int) -> bool:
-        """Erase an object at all resolutions; harmless when repeated.
+        """Erase an object at all resolutions; idempotent.
 
-        False: there is much to do, so that the job is stored and the worker called to it.
+        Return False if the object is large; the job is then stored and enqueued.
         """
         ...
 
     def end_action(self, channel: Channel, annotation_id: int) -> Action:
-        """Return what ends the job, if any, for the transaction that notes that it is done."""
+        """Return the action that ends the job, for the transaction that records its completion."""
         ...

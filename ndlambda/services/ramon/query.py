@@ -1,4 +1,4 @@
-"""Finding RAMON objects: candidates from the index, compared with the objects themselves."""
+"""Finds RAMON objects: reads candidates from the index and compares them with the objects."""
 
 import heapq
 from collections import Counter
@@ -16,23 +16,23 @@ from ndlambda.services.ramon.rows import ObjectRows, State, state_of
 from ndlambda.services.support.paging import rows_in
 from ndlambda.stores.ports import Table
 
-_READ_AT_ONCE = 100
+_READ_BATCH = 100
 _FEW = 1000
-"""Candidates that are sooner read than sieved by another predicate."""
+"""So many candidates are read faster than filtered by another predicate."""
 
 _S = TypeVar("_S")
 _T = TypeVar("_T")
 
 
 class ObjectFinder:
-    """Questions over the objects of a channel.
+    """Queries the objects of a channel.
 
     Parameters
     ----------
     table
-        Where the objects are.
+        The store of rows.
     executor
-        Reads partitions of an index side by side; None reads them one by one.
+        Reads partitions of an index in parallel; None: one by one.
     """
 
     def __init__(self, table: Table, executor: Executor | None = None) -> None:
@@ -50,7 +50,7 @@ class ObjectFinder:
         uid
             Of the channel.
         query
-            Predicates and the most ids to give; without predicates every object is given.
+            Predicates and the limit; without predicates every object matches.
         within
             Only these ids, such as the labels in a region.
         """
@@ -60,14 +60,14 @@ class ObjectFinder:
     def objects(
         self, uid: str, query: ObjectQuery, within: AbstractSet[int] | None = None
     ) -> Iterator[Annotation]:
-        """Iterate over such objects themselves, by ascending id and without the limit."""
+        """Iterate over the matching objects, by ascending id and without the limit."""
         if not query.predicates and within is None:
             yield from self._all(uid)
             return
         candidates = sorted(self._candidates(uid, query, within))
-        for some in batched(candidates, _READ_AT_ONCE):
-            states = self._objects.find_many(uid, some)
-            for number in some:
+        for batch in batched(candidates, _READ_BATCH):
+            states = self._objects.find_many(uid, batch)
+            for number in batch:
                 ramon = states.get(number)
                 if isinstance(ramon, Annotation) and query.holds(ramon):
                     yield ramon
@@ -75,14 +75,14 @@ class ObjectFinder:
     def top_keys(
         self, uid: str, count: int, ramon_type: RamonType | None = None
     ) -> list[tuple[str, int]]:
-        """Return the most frequent keys of key-value pairs and how many objects have them.
+        """Return the most frequent keys of key-value pairs and the numbers of objects with them.
 
         Parameters
         ----------
         uid
             Of the channel.
         count
-            Most keys to give; equally frequent ones come in the order of their names.
+            Maximum number of keys; equally frequent ones are ordered by name.
         ramon_type
             Count only objects of this type.
         """
@@ -100,9 +100,9 @@ class ObjectFinder:
         return sorted(total.items(), key=lambda item: (-item[1], item[0]))[:count]
 
     def referring(self, uid: str, ids: Sequence[int]) -> dict[int, dict[str, list[int]]]:
-        """Return which objects name others, by those others' ids and the key that they do it under.
+        """Return the ids of objects that reference others, by the other's id and the key.
 
-        Ids are ascending, each once; a key under which nobody names an object is not there.
+        Ids are ascending, each once; keys without references are omitted.
         """
 
         def candidates(number: int) -> list[tuple[str, int]]:
@@ -143,7 +143,7 @@ class ObjectFinder:
         return set().union(*self._map(read, keys.shards(uid, span.index, span.shard)))
 
     def _states(self, uid: str, ids: AbstractSet[int]) -> dict[int, State]:
-        batches = list(batched(sorted(ids), _READ_AT_ONCE))
+        batches = list(batched(sorted(ids), _READ_BATCH))
         found: dict[int, State] = {}
         for states in self._map(lambda some: self._objects.find_many(uid, some), batches):
             found |= states
@@ -164,7 +164,7 @@ class ObjectFinder:
 
 
 def _breadth(predicate: Predicate) -> int:
-    """Order predicates so that those which hold for few objects, as a rule, come first."""
+    """Return a sort key that puts predicates first which usually hold for few objects."""
     if predicate.key == TYPE_KEY:
         return 2
     return int(predicate.key in keys.COMMON)

@@ -1,18 +1,18 @@
-"""One RAMON object's row and the index rows that follow it.
+"""Changes the row of a RAMON object together with its index rows.
 
-Most changes are one transaction. One with more rows than a transaction takes goes in steps that
-anybody can complete, since the object's row says what is under way:
+Most changes are one transaction. One with more rows than a transaction allows proceeds in steps
+that any process can complete, since the object's row records the state:
 
-1. ``{"now": OLD, "next": NEW}``: what NEW is found under is added;
-2. ``{"now": NEW, "last": OLD}``: what only OLD was found under is removed;
+1. ``{"now": OLD, "next": NEW}``: the index rows of NEW are added;
+2. ``{"now": NEW, "last": OLD}``: the index rows of OLD only are removed;
 3. ``{"now": NEW}``.
 
-Each step checks the row's version, and whoever wants to change the object completes the steps
-first. So the index holds at least what ``now`` says at any time, nothing is left in it in the end,
-and a process that was overtaken cannot remove what a later change has added.
+Each step checks the row's version, and every further change completes the steps first. So the index
+always contains the rows of ``now``, no stale row remains in the end, and a superseded process
+cannot remove what a later change has added.
 
-While the voxels of a new object are painted, a claim (``{"now": {"claim": DIGEST}}``) has its place
-(``annotation_claims``).
+While the voxels of a new object are painted, a claim (``{"now": {"claim": DIGEST}}``) is stored in
+its place (``annotation.claims``).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,14 +40,14 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """What stays of an object that was deleted: its id is never given again.
+    """The state of a deleted object, which keeps its id from being issued again.
 
     Attributes
     ----------
     merged_into
-        The object that its voxels went to; None where they were erased.
+        The object that received its voxels; None: they are erased.
     erasing
-        Its voxels may not all be erased yet.
+        Whether voxels may not be erased yet.
     """
 
     merged_into: int | None = None
@@ -56,43 +56,43 @@ class Tombstone:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What stands for an object while its voxels are painted; the row vanishes by itself.
+    """The state of an object while its voxels are painted; the row expires.
 
     Attributes
     ----------
     digest
-        Names what is uploaded.
+        Identifies the upload.
     """
 
     digest: str
 
 
 State: TypeAlias = Annotation | Tombstone | Claim | None
-"""What an id stands for; None: it was never stored."""
+"""The state of an id; None: it was never stored."""
 
 
 def state_of(row: Row | None) -> State:
-    """Return what a row says that its id stands for now."""
+    """Return the current state of a row."""
     return None if row is None else _state(keys.id_of(row), row.doc["now"])
 
 
 class ObjectRows:
-    """Rows of objects in a table."""
+    """The rows of objects in a table."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
     def find(self, uid: str, annotation_id: int) -> Row | None:
-        """Return an object's row as it is."""
+        """Return an object's row, even if a change is incomplete."""
         return self._table.get(*keys.object_key(uid, annotation_id))
 
     def find_many(self, uid: str, ids: Sequence[int]) -> dict[int, State]:
-        """Return what ids stand for; those never stored are not in the answer."""
+        """Return the states of ids; those never stored are omitted."""
         found = self._table.batch_get([keys.object_key(uid, number) for number in ids])
         return {keys.id_of(row): state_of(row) for row in found.values()}
 
     def find_all_settled(self, uid: str, ids: Sequence[int]) -> dict[int, Row]:
-        """Return objects' rows (``MAX_TRANSACTION`` at most) after completing what is under way."""
+        """Return the rows of at most ``MAX_TRANSACTION`` objects after completing their changes."""
         found = self._table.batch_get([keys.object_key(uid, number) for number in ids])
         settled: dict[int, Row] = {}
         for row in found.values():
@@ -103,18 +103,18 @@ class ObjectRows:
         return settled
 
     def claim(
-        self, uid: str, claims: Mapping[int, Claim], rows: Mapping[int, Row], to: int
+        self, uid: str, claims: Mapping[int, Claim], rows: Mapping[int, Row], expires: int
     ) -> None:
-        """Put claims in the place of objects, in one transaction.
+        """Store claims in the place of objects, in one transaction.
 
         Parameters
         ----------
         uid, claims
             By id; ``MAX_TRANSACTION`` at most.
         rows
-            Those of the ids that have one, as they were read.
-        to
-            Unix seconds at which the claims vanish.
+            The rows of the ids, as they were read.
+        expires
+            Unix seconds at which the claims expire.
 
         Raises
         ------
@@ -124,7 +124,7 @@ class ObjectRows:
         self._table.transact(
             [
                 Put(
-                    Row(*keys.object_key(uid, number), doc=_doc(now=claim), expires=to),
+                    Row(*keys.object_key(uid, number), doc=_doc(now=claim), expires=expires),
                     _unchanged(rows.get(number)),
                 )
                 for number, claim in claims.items()
@@ -132,20 +132,20 @@ class ObjectRows:
         )
 
     def release(self, rows: Sequence[Row]) -> None:
-        """Remove rows of claims, ``MAX_TRANSACTION`` at most, in one transaction.
+        """Delete rows of claims, ``MAX_TRANSACTION`` at most, in one transaction.
 
         Raises
         ------
         PreconditionFailedError
-            One of them has changed; all stay.
+            One of them has changed; none is deleted.
         """
         self._table.transact([Delete(row.pk, row.sk, row.version) for row in rows])
 
     def find_settled(self, uid: str, annotation_id: int) -> Row | None:
-        """Return an object's row after completing the change that is under way, if any."""
+        """Return an object's row after completing an incomplete change."""
         row = self.find(uid, annotation_id)
         while row is not None and _is_under_way(row):
-            # Where it fails, somebody else completes it, too, and is ahead.
+            # If it fails, another process is completing the change, too.
             with suppress(PreconditionFailedError):
                 self._step(uid, row)
             row = self.find(uid, annotation_id)
@@ -159,26 +159,26 @@ class ObjectRows:
         new: Annotation | Tombstone,
         also: Sequence[Action] = (),
     ) -> None:
-        """Make an id stand for something new, if its settled row still is ``row``.
+        """Change the state of an id if its settled row is still ``row``.
 
         Parameters
         ----------
         uid, annotation_id
-            Which object.
+            The object.
         row
-            As ``find_settled`` gave it.
+            As returned by ``find_settled``.
         new
-            What it is to stand for.
+            The new state.
         also
-            Actions that belong to the same transaction.
+            Further actions of the same transaction.
 
         Raises
         ------
         PreconditionFailedError
-            Others changed the object meanwhile, or an action's expectation does not hold.
+            The object has changed concurrently, or an action's expectation does not hold.
         PayloadTooLargeError
-            The object does not fit in a row, or, with more rows of its index than one
-            transaction takes, not beside what it was before.
+            The object is too large for a row or, if its index rows exceed one transaction, for a
+            row beside its old state.
         """
         old = state_of(row)
         key = keys.object_key(uid, annotation_id)
@@ -193,29 +193,29 @@ class ObjectRows:
             self._table.transact([Put(Row(*key, doc=_doc(now=old, next=new)), expect), *also])
         except PayloadTooLargeError as error:
             raise PayloadTooLargeError(
-                f"Object {annotation_id} has more or longer values than are kept of one.",
+                f"Object {annotation_id} has too many or too long values to be stored.",
                 **error.details,
             ) from error
-        # From here on the change will be made, by us or by whoever comes next.
+        # From here on the change will be completed, here or by the next process.
         self.find_settled(uid, annotation_id)
 
     def add_many(
         self, uid: str, ramons: Sequence[Annotation], claims: Mapping[int, Row] | None = None
     ) -> None:
-        """Store new objects, as many a transaction as fit.
+        """Store new objects, as many per transaction as fit.
 
         Parameters
         ----------
         uid, ramons
             The objects.
         claims
-            Settled rows that they take the place of; where none is given there must be none.
+            Settled rows that they replace; an id without one must have no row.
 
         Raises
         ------
         PreconditionFailedError
-            One of the ids was stored before, or its row has changed; objects in front of it may be
-            stored now.
+            One of the ids was stored before, or its row has changed; objects before it may be
+            stored.
         PayloadTooLargeError
             As ``change``.
         """
@@ -234,7 +234,7 @@ class ObjectRows:
         self._table.transact(batch)
 
     def _step(self, uid: str, row: Row) -> None:
-        """Complete the step that a row is in."""
+        """Complete the current step of a row."""
         number = keys.id_of(row)
         now = state_of(row)
         if "next" in row.doc:
@@ -249,8 +249,8 @@ class ObjectRows:
 
     def _in_batches(self, row: Row, actions: Sequence[Action]) -> None:
         unchanged = Check(row.pk, row.sk, row.version)
-        for some in batched(actions, MAX_TRANSACTION - 1):
-            self._table.transact([unchanged, *some])
+        for batch in batched(actions, MAX_TRANSACTION - 1):
+            self._table.transact([unchanged, *batch])
 
 
 def _is_under_way(row: Row) -> bool:
@@ -264,7 +264,7 @@ def _unchanged(row: Row | None) -> Expectation:
 def _difference(uid: str, old: State, new: State) -> tuple[list[Row], list[Row]]:
     """Return the index rows to add and to remove."""
     before, after = ({(row.pk, row.sk): row for row in _index(uid, state)} for state in (old, new))
-    # Put anew where the row's contents differ, too.
+    # Rows with different contents are written again, too.
     added = [row for key, row in after.items() if before.get(key) != row]
     return added, [row for key, row in before.items() if key not in after]
 

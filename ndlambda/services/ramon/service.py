@@ -1,7 +1,6 @@
-"""RAMON objects of annotation channels: made, read, changed, found, merged and deleted.
+"""Creates, reads, changes, finds and deletes RAMON objects of annotation channels.
 
-It knows neither permissions nor voxels: ids come with the objects, and voxels are erased by whoever
-paints, given as a small protocol (``ramon_ports``).
+Permissions, ids and voxels belong to other services; voxels are erased through a port (``ports``).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,28 +32,28 @@ from ndlambda.services.ramon.rows import Claim, ObjectRows, Tombstone, state_of
 from ndlambda.services.support.retry import HOT_ROW_ATTEMPTS, optimistic
 from ndlambda.stores.ports import Row, Table
 
-_READ_AT_ONCE = 100
+_READ_BATCH = 100
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRamon:
-    """An object as it was read, and the version that an update may insist on."""
+    """An object as it was read, with the version for a conditional update."""
 
     ramon: Annotation
     version: int
 
 
 class Ramon:
-    """RAMON objects.
+    """The RAMON objects of all channels.
 
     Parameters
     ----------
     table
-        Where they are (``services/ramon_keys.py`` says which rows).
+        The store of rows (see ``keys``).
     eraser
-        Erases voxels of objects that are deleted.
+        Erases the voxels of deleted objects.
     executor
-        Reads parts of the index side by side; None reads them one by one.
+        Reads parts of the index in parallel; None: one by one.
     """
 
     def __init__(
@@ -68,7 +67,7 @@ class Ramon:
         self._rows = ObjectRows(table)
         self._finder = ObjectFinder(table, executor)
 
-    # making and reading
+    # creating and reading
 
     def create_reserved(
         self,
@@ -76,19 +75,19 @@ class Ramon:
         ramons: Sequence[Annotation],
         claims: Mapping[int, Row] | None = None,
     ) -> None:
-        """Store new objects whose ids were reserved or claimed for them, several a transaction.
+        """Store new objects whose ids were reserved or claimed, several per transaction.
 
-        After a failure some may be stored; whoever tries again reserves other ids. Claims are given
-        as the rows of their ids.
+        After a failure some may be stored; a retry reserves other ids. ``claims`` are the rows of
+        claimed ids.
 
         Raises
         ------
         AlreadyExistsError
-            An id was given to an object before, even if that is deleted.
+            An id was used before, even if its object is deleted.
         ValidationError, PayloadTooLargeError
-            A value is refused, or all of one object are too long together.
+            A value is invalid, or the values of one object are too large.
         InvalidArgumentError
-            It is no annotation channel.
+            The channel is not an annotation channel.
         """
         uid = _uid(channel)
         for ramon in ramons:
@@ -96,7 +95,7 @@ class Ramon:
         try:
             self._rows.add_many(uid, ramons, claims)
         except PreconditionFailedError as error:
-            raise AlreadyExistsError("An id that should be new is used already.") from error
+            raise AlreadyExistsError("The id of a new object is already used.") from error
 
     def get(self, channel: Channel, annotation_id: int) -> StoredRamon:
         """Return an object.
@@ -104,24 +103,24 @@ class Ramon:
         Raises
         ------
         NotFoundError
-            There is none of this id.
+            The id has no object.
         """
         row = self._rows.find(_uid(channel), annotation_id)
         return StoredRamon(*_living(row, annotation_id))
 
     def get_many(self, channel: Channel, ids: Sequence[int]) -> list[Annotation]:
-        """Return objects in the order of their ids; one that is not there fails all, as in ndstore.
+        """Return objects in the order of their ids; a missing one fails the call, as in ndstore.
 
         Raises
         ------
         NotFoundError
-            There is no object of one of the ids.
+            One of the ids has no object.
         """
         uid = _uid(channel)
         found: dict[int, Annotation] = {}
         wanted = list(dict.fromkeys(ids))
-        for some in batched(wanted, _READ_AT_ONCE):
-            states = self._rows.find_many(uid, some)
+        for batch in batched(wanted, _READ_BATCH):
+            states = self._rows.find_many(uid, batch)
             found |= {n: state for n, state in states.items() if isinstance(state, Annotation)}
         missing = [number for number in wanted if number not in found]
         if missing:
@@ -131,40 +130,40 @@ class Ramon:
     # changing
 
     def update(self, channel: Channel, ramon: Annotation, *, if_version: int | None = None) -> None:
-        """Put an object in the place of the one that has its id, wholly: nothing is merged.
+        """Replace the object of an id as a whole.
 
         Parameters
         ----------
         channel, ramon
-            The object; its type may be another than before.
+            The new object; its type may differ.
         if_version
-            Do so only if the object is still as it was read.
+            Replace only an object of this version.
 
         Raises
         ------
         NotFoundError
-            There is none of this id.
+            The id has no object.
         PreconditionFailedError
-            It has another version.
+            The object has another version.
         ValidationError, PayloadTooLargeError
-            A value is refused, or all together are too long.
+            A value is invalid, or the values are too large.
         """
         check(ramon)
         self._change(channel, ramon.id, lambda _: ramon, if_version)
 
     def set_field(self, channel: Channel, annotation_id: int, name: str, word: str) -> Annotation:
-        """Set a field, or a key-value pair, to what a word spells, and return the object.
+        """Set a field or a key-value pair from its text; return the object.
 
-        Of concurrent calls none is lost.
+        Concurrent calls are not lost.
 
         Raises
         ------
         NotFoundError
-            There is no object of this id.
+            The id has no object.
         InvalidArgumentError
             The field cannot be set.
         ValidationError, PayloadTooLargeError
-            The value is refused, or the object becomes too long.
+            The value is invalid, or the object becomes too large.
         """
         return self._change(channel, annotation_id, lambda old: with_field(old, name, word))
 
@@ -184,7 +183,7 @@ class Ramon:
     # finding
 
     def derived(self, channel: Channel, ramon: Annotation, name: str) -> list[int]:
-        """Return a list that is not stored: the ids of the objects that refer to one, ascending.
+        """Return a derived list: the ids of the objects that reference an object, ascending.
 
         Raises
         ------
@@ -198,9 +197,9 @@ class Ramon:
     def derived_lists(
         self, channel: Channel, ramons: Sequence[Annotation]
     ) -> list[dict[str, list[int]]]:
-        """Return all such lists of some objects by name, in the order of the objects."""
-        kept = [ramon.id for ramon in ramons if ramon.ramon_type in DERIVED]
-        referring = self._finder.referring(_uid(channel), kept)
+        """Return the derived lists of objects by name, in the order of the objects."""
+        ids = [ramon.id for ramon in ramons if ramon.ramon_type in DERIVED]
+        referring = self._finder.referring(_uid(channel), ids)
         found: list[dict[str, list[int]]] = []
         for ramon in ramons:
             by_key = referring.get(ramon.id, {})
@@ -220,37 +219,37 @@ class Ramon:
         Parameters
         ----------
         channel, query
-            What is asked; :func:`ndlambda.model.ramon.parse_query` reads it.
+            The query; :func:`ndlambda.model.ramon.parse_query` parses one.
         within
-            Only objects of these ids, such as the labels found in a region.
+            Only objects of these ids, such as the labels in a region.
         """
         return self._finder.find(_uid(channel), query, within)
 
     def find_objects(
         self, channel: Channel, query: ObjectQuery, within: AbstractSet[int] | None = None
     ) -> Iterator[Annotation]:
-        """Iterate over such objects themselves, by ascending id; the query's limit is not kept."""
+        """Iterate over the matching objects, by ascending id; the query's limit is ignored."""
         return self._finder.objects(_uid(channel), query, within)
 
     def top_keys(
         self, channel: Channel, count: int = 10, ramon_type: RamonType | None = None
     ) -> list[tuple[str, int]]:
-        """Return the most frequent keys of key-value pairs with counts, most frequent first."""
+        """Return the most frequent keys of key-value pairs with counts, in descending order."""
         return self._finder.top_keys(_uid(channel), count, ramon_type)
 
     # deleting
 
     def delete(self, channel: Channel, ids: Sequence[int]) -> list[int]:
-        """Delete objects with their voxels; repeated, or of ids without object, it is success.
+        """Delete objects with their voxels; idempotent, also for ids without an object.
 
-        An object is not found from here on, and is in no answer to a query. Its id stays used. A
-        call that breaks off behind that has left a job to a worker, which erases the voxels;
-        labels without an object, which nothing is known of, are erased by a repetition.
+        A deleted object is not found by any query; its id stays used. If the call is interrupted
+        after that, a worker erases the voxels by the stored job. Labels without an object have no
+        job; a repetition of the call erases them.
 
         Returns
         -------
         list of int
-            Those whose voxels a job is still erasing.
+            Ids whose voxels a job is still erasing.
         """
         unfinished: list[int] = []
         for annotation_id in dict.fromkeys(ids):
@@ -262,9 +261,9 @@ class Ramon:
         return unfinished
 
     def finish_deletion(self, channel: Channel, annotation_id: int) -> None:
-        """Note that all voxels of a deleted object are erased, which ends the job of doing so.
+        """Record that all voxels of a deleted object are erased, and end the erasing job.
 
-        Harmless when repeated. Of an id without a deleted object nothing is noted.
+        Idempotent; an id without a deleted object is ignored.
         """
         uid = _uid(channel)
         end = self._eraser.end_action(channel, annotation_id)
@@ -310,7 +309,7 @@ class Ramon:
         begin = self._eraser.begin_action(channel, annotation_id)
         for _ in optimistic(HOT_ROW_ATTEMPTS):
             row = self._rows.find_settled(uid, annotation_id)
-            # In the place of a claim, too: whoever is painting under it stores no object then.
+            # A tombstone replaces a claim, too: its upload can then store no object.
             if not isinstance(state_of(row), Annotation | Claim):
                 return
             try:
@@ -324,7 +323,7 @@ class Ramon:
 def _uid(channel: Channel) -> str:
     if not channel.is_annotation:
         raise InvalidArgumentError(
-            f"Channel {channel.name!r} has no objects: it is no annotation channel.",
+            f"Channel {channel.name!r} has no objects: it is not an annotation channel.",
             channel=channel.name,
         )
     return channel.uid
@@ -343,5 +342,5 @@ def _not_found(annotation_id: int) -> NotFoundError:
 
 def _contended(annotation_id: int) -> WriteContentionError:
     return WriteContentionError(
-        f"Object {annotation_id} keeps being changed by others; try again.", id=annotation_id
+        f"Others keep changing object {annotation_id}; try again.", id=annotation_id
     )

@@ -1,4 +1,4 @@
-"""A bound on the bytes that all running requests of a process hold at once."""
+"""Bounds the memory that all running requests of a process hold at once."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -13,14 +13,14 @@ class ByteBudget:
     Parameters
     ----------
     limit_bytes
-        The bound; one piece of work over it is refused outright.
-    patience_s
+        The bound; one piece of work over it is refused immediately.
+    max_wait_s
         How long work waits for others to finish before it is refused.
     """
 
-    def __init__(self, limit_bytes: int, patience_s: float = 30.0) -> None:
+    def __init__(self, limit_bytes: int, max_wait_s: float = 30.0) -> None:
         self._limit = limit_bytes
-        self._patience_s = patience_s
+        self._max_wait_s = max_wait_s
         self._held = 0
         self._freed = threading.Condition()
 
@@ -31,9 +31,9 @@ class ByteBudget:
         Raises
         ------
         PayloadTooLargeError
-            Asked for more than the whole budget.
+            More than the whole budget is requested.
         QuotaExceededError
-            The budget stayed taken for ``patience_s``.
+            The budget stayed exhausted for ``max_wait_s``.
         """
         with self.hold_growing() as take:
             take(size_bytes)
@@ -41,9 +41,9 @@ class ByteBudget:
 
     @contextmanager
     def hold_growing(self) -> Iterator[Callable[[int], None]]:
-        """Return what takes more bytes, for work whose size shows on its way; they go with its end.
+        """Yield a function that takes more bytes, for work of unknown size; free all at the end.
 
-        Two such pieces of work may wait for one another, but not longer than their patience. Taking
+        Two such pieces of work may wait for one another, but at most ``max_wait_s``. The function
         raises as ``hold`` does.
         """
         held = 0
@@ -60,17 +60,17 @@ class ByteBudget:
                 self._held -= held
                 self._freed.notify_all()
 
-    def _take(self, size_bytes: int, in_all: int) -> None:
-        if in_all > self._limit:  # it would wait for itself
+    def _take(self, size_bytes: int, total_bytes: int) -> None:
+        if total_bytes > self._limit:  # it would wait for itself
             raise PayloadTooLargeError(
-                f"This needs {in_all} bytes of memory, over the server's {self._limit}; "
-                "ask in smaller boxes.",
+                f"This needs {total_bytes} bytes of memory, more than the server's {self._limit}; "
+                "ask for smaller boxes.",
                 limit=self._limit,
-                asked=in_all,
+                asked=total_bytes,
             )
         with self._freed:
             if not self._freed.wait_for(
-                lambda: self._held + size_bytes <= self._limit, self._patience_s
+                lambda: self._held + size_bytes <= self._limit, self._max_wait_s
             ):
                 raise QuotaExceededError(
                     "The server is busy with other large requests; wait and ask again.",

@@ -1,4 +1,4 @@
-"""A small memory of look-ups, for seconds."""
+"""A small cache whose entries expire after seconds."""
 
 import threading
 from collections import OrderedDict
@@ -10,9 +10,9 @@ V = TypeVar("V")
 
 
 class TimedCache(Generic[K, V]):
-    """Remembers what ``load`` gave for a key, at most ``seconds`` after the load began.
+    """Caches the results of ``load`` by key, at most ``seconds`` after the load began.
 
-    The least recently used entry leaves when there are more than ``size``. Safe for threads.
+    The least recently used entry is evicted when there are more than ``size``. Thread-safe.
     """
 
     def __init__(self, seconds: float, size: int, clock: Callable[[], float]) -> None:
@@ -24,9 +24,9 @@ class TimedCache(Generic[K, V]):
         self._generation = 0
 
     def get(self, key: K, load: Callable[[], V], *, fresh: bool = False) -> V:
-        """Return the remembered value, or load and remember it. What ``load`` raises passes.
+        """Return the cached value, or load and cache it; errors of ``load`` propagate.
 
-        With ``fresh`` it is loaded in any case.
+        With ``fresh`` it is always loaded.
         """
         now = self._clock()
         with self._lock:
@@ -38,7 +38,7 @@ class TimedCache(Generic[K, V]):
             generation = self._generation
         value = load()
         with self._lock:
-            # A load that began before a change of ours may have read what was before it.
+            # A load that began before a ``clear`` may have read outdated data.
             if generation == self._generation:
                 self._entries[key] = (now, value)
                 self._entries.move_to_end(key)
@@ -46,8 +46,8 @@ class TimedCache(Generic[K, V]):
                     self._entries.popitem(last=False)
         return value
 
-    def forget(self) -> None:
-        """Drop everything, and whatever is being loaded now."""
+    def clear(self) -> None:
+        """Drop all entries, and the results of loads in progress."""
         with self._lock:
             self._generation += 1
             self._entries.clear()

@@ -1,4 +1,4 @@
-"""Tasks of one call in the threads that all calls share."""
+"""Runs the tasks of one call in a thread pool that all calls share."""
 
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -6,18 +6,18 @@ from concurrent.futures import Executor, Future, wait
 from itertools import chain, islice
 from typing import TypeVar
 
-MOST_IN_FLIGHT = 64
-"""Tasks that one call has in the pool's queue, so that a small call is not behind all of a large
-one, and a call of very many tasks does not hold them all."""
+MAX_IN_FLIGHT = 64
+"""Maximum number of tasks of one call in the pool's queue, so that a small call need not wait for
+all of a large one, and very many tasks are not held in memory at once."""
 
 _Result = TypeVar("_Result")
 
 
 def run_all(executor: Executor, tasks: Iterable[Callable[[], _Result]]) -> list[_Result]:
-    """Do tasks and return their results in order; one that is alone is done by the caller itself.
+    """Run tasks and return their results in order; a single task runs in the calling thread.
 
-    The first error is raised as soon as it is met; by then no task runs any more, and those not
-    begun never will. Not to be called from a thread of the pool: it could wait for itself.
+    The first error is raised after running tasks have ended; tasks not begun are cancelled. Must
+    not be called from a thread of the pool: it could wait for itself.
     """
     tasks = iter(tasks)
     first = tuple(islice(tasks, 2))
@@ -27,7 +27,7 @@ def run_all(executor: Executor, tasks: Iterable[Callable[[], _Result]]) -> list[
     pending: deque[Future[_Result]] = deque()
     try:
         for task in chain(first, tasks):
-            if len(pending) == MOST_IN_FLIGHT:
+            if len(pending) == MAX_IN_FLIGHT:
                 done.append(pending.popleft().result())
             pending.append(executor.submit(task))
         while pending:

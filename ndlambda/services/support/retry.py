@@ -1,4 +1,4 @@
-"""Attempts at a change that others may come between."""
+"""Retries optimistic changes with back-off."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -26,10 +26,10 @@ def optimistic(
     sleep: Callable[[float], None] = time.sleep,
     random: Callable[[], float] = draw,
 ) -> Iterator[int]:
-    """Count attempts (from 0) at an optimistic change, with a growing jittered pause between.
+    """Count attempts (from 0) at an optimistic change, with a growing jittered pause in between.
 
-    An attempt reads, changes what it read and writes that if it is unchanged. One that succeeds
-    leaves the loop; what follows the loop is for the case that none does::
+    An attempt reads a value, changes it, and writes it conditionally on the version read. A
+    successful one leaves the loop; the code after the loop handles the failure of all::
 
         for _ in optimistic():
             row = table.get(*key)
@@ -43,13 +43,13 @@ def optimistic(
     Parameters
     ----------
     attempts
-        How many there are at least, and at most unless ``lasting_s`` is longer.
+        Minimum number, and the maximum unless ``lasting_s`` takes longer.
     lasting_s
         Further attempts are made until this time has passed.
     clock
-        Seconds from any start.
+        Seconds since an arbitrary start.
     sleep, random
-        Waits, and draws from [0, 1).
+        Wait, and draw from [0, 1).
     """
     deadline_s = clock() + lasting_s
     for attempt in count():

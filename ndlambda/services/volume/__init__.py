@@ -1,1 +1,1 @@
-"""Boxes of voxels read from and written to supercuboids."""
+"""Reads and writes boxes of voxels in supercuboids."""

@@ -1,4 +1,4 @@
-"""Which cuboids of a stored supercuboid change, and into what."""
+"""Computes the changed cuboids of a stored supercuboid."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +21,7 @@ def plan_paste(
     Parameters
     ----------
     existing
-        All bytes of the supercuboid; None where it is not stored.
+        All bytes of the supercuboid; None: it is not stored.
     values
         Of the cell's part, (z, y, x); zeros never erase.
 
@@ -37,7 +37,7 @@ def plan_paste(
         if is_zero(fresh):
             continue
         if existing is None and fresh.shape == layout.cuboid_shape_zyx and fresh.dtype.kind != "f":
-            changed[piece.slot] = fresh  # a float -0.0 is a zero, and must not be stored as it is
+            changed[piece.slot] = fresh  # not for floats: a -0.0 is a zero and must not be stored
             continue
         cuboid = np.zeros(layout.cuboid_shape_zyx, layout.dtype)
         if existing is not None:
@@ -57,7 +57,7 @@ def plan_clear(
     existing
         All bytes of the supercuboid.
     where
-        Which voxels of the cell's part, (z, y, x).
+        The voxels to clear, in the cell's part, (z, y, x).
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Which supercuboids are stored: a listing, in Morton order, is the index of what exists."""
+"""Lists the stored supercuboids: a listing of keys, in Morton order, is their index."""
 
 from collections.abc import Iterator
 
@@ -22,15 +22,15 @@ def stored_codes(
     Parameters
     ----------
     objects
-        Where they lie.
+        The store of supercuboids.
     channel
-        Whose they are.
+        Their channel.
     region
-        Names the level, and whether its near-isotropic variant is meant; its box does not count.
+        Gives the level or its near-isotropic variant; the box is ignored.
     time_point
         Their time point.
     codes
-        Only these; None is all. As few pages are listed as hold them.
+        Only these; None: all. Only the pages that contain them are listed.
     """
     prefix = object_prefix(channel, region, time_point)
     if codes is None:
@@ -38,7 +38,7 @@ def stored_codes(
         return
     digits_apart = -(-(codes.first ^ codes.last).bit_length() // 4)
     shared = f"{codes.first:016x}"[: _DIGITS - digits_apart]
-    # Keys behind ``after`` are listed, so it is the code before the first.
+    # Keys after ``after`` are listed, so it is the code before the first.
     after = f"{prefix}{codes.first - 1:016x}" if codes.first else ""
     for info in objects.list(prefix + shared, after):
         code = _code(info.key)

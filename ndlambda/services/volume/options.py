@@ -1,4 +1,4 @@
-"""Limits and patience of what reads and writes supercuboids."""
+"""Size and retry limits of reading and writing supercuboids."""
 
 import random
 import secrets
@@ -10,24 +10,24 @@ from ndlambda.errors import PayloadTooLargeError, WriteContentionError
 from ndlambda.services.support.retry import optimistic
 from ndlambda.services.volume.place import OnChange, ignore_change
 
-_FEWEST = 4
-"""Attempts that are made however long they take: one may build all that is below a supercuboid."""
+_MIN_ATTEMPTS = 4
+"""Attempts made regardless of time: one may build all levels below a supercuboid."""
 
 
 @dataclass(frozen=True, slots=True)
 class VolumeOptions:
-    """Limits and patience of the volume service.
+    """Size and retry limits, and injected time and randomness.
 
     Attributes
     ----------
     cutout_voxels
-        Most voxels (all channels and times together) that one call reads or writes.
+        Maximum number of voxels (all channels and times together) of one call.
     paint_supercuboids
-        Most supercuboids that objects of one upload, or a merge in a box, may change.
+        Maximum number of supercuboids changed by one upload of objects, or by a merge in a box.
     contention_s
-        How long one supercuboid is tried again against other writers.
+        How long a write of one supercuboid is retried against other writers.
     on_change
-        Told of every supercuboid that was replaced.
+        Called for every supercuboid that was replaced.
     """
 
     cutout_voxels: int = 1 << 28
@@ -40,7 +40,7 @@ class VolumeOptions:
     on_change: OnChange = ignore_change
 
     def check_painted(self, supercuboids: int) -> None:
-        """Refuse more supercuboids than objects of one call may change, each by several requests.
+        """Refuse to change too many supercuboids in one call; each takes several requests.
 
         Raises
         ------
@@ -49,27 +49,27 @@ class VolumeOptions:
         limit = self.paint_supercuboids
         if supercuboids > limit:
             raise PayloadTooLargeError(
-                f"The voxels lie in {supercuboids} supercuboids; {limit} may be changed at once. "
-                "Send them in parts, each of voxels that lie near one another.",
+                f"The voxels are in {supercuboids} supercuboids; {limit} may be changed at once. "
+                "Send them in parts, each of voxels that are near one another.",
                 limit=limit,
                 asked=supercuboids,
             )
 
     def attempts(self, key: str) -> Iterator[int]:
-        """Count attempts (from 0) to change a supercuboid, with a growing jittered pause between.
+        """Count attempts (from 0) at changing a supercuboid; see ``retry.optimistic``.
 
         Raises
         ------
         WriteContentionError
-            Another attempt is asked for after ``contention_s`` and at least four attempts.
+            All attempts failed, for ``contention_s`` and at least four times.
         """
         yield from optimistic(
-            _FEWEST,
+            _MIN_ATTEMPTS,
             lasting_s=self.contention_s,
             clock=self.clock,
             sleep=self.pause,
             random=self.jitter,
         )
         raise WriteContentionError(
-            "Other writers kept changing the same supercuboid; send the request again.", key=key
+            "Other writers keep changing the same supercuboid; send the request again.", key=key
         )

@@ -1,4 +1,4 @@
-"""What a request names, and where its supercuboids lie."""
+"""The region of a request, and the keys and layout of its supercuboids."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from ndlambda.space.pyramid import Level
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """What a request names: a box of one resolution at some time points.
+    """A box of one resolution at some time points.
 
     Attributes
     ----------
@@ -23,7 +23,7 @@ class Region:
     times
         Half-open range of time points.
     neariso
-        Whether the near-isotropic variant of the level is meant.
+        Whether the box is in the near-isotropic variant of the level.
     """
 
     level: Level
@@ -40,26 +40,25 @@ class Region:
 
     @property
     def shape_tzyx(self) -> tuple[int, int, int, int]:
-        """Shape of the array that the region holds."""
+        """The shape of the region's array."""
         return (self.times[1] - self.times[0], *self.box.shape_zyx)
 
     @property
     def voxels(self) -> int:
-        """Voxels of one channel."""
+        """The number of voxels of one channel."""
         return (self.times[1] - self.times[0]) * self.box.voxels
 
     @property
     def cuboids(self) -> int:
-        """Cuboids of one channel that the region touches."""
+        """The number of cuboids of one channel that intersect the region."""
         return (self.times[1] - self.times[0]) * cell_count(self.box, self.level.cuboid_xyz)
 
     def check(self) -> None:
-        """Make sure that the region lies in the volume.
+        """Refuse a region that exceeds the volume.
 
         Raises
         ------
         OutOfBoundsError
-            It does not.
         """
         if not self.box.within(self.bounds) or not 0 <= self.times[0] < self.times[1]:
             offset = self.level.offset_xyz
@@ -75,12 +74,12 @@ class Region:
 
 
 def layout_of(channel: Channel, level: Level) -> CuboidLayout:
-    """Return how a channel's voxels of one level are laid out in supercuboids."""
+    """Return the layout of a channel's supercuboids of one level."""
     return CuboidLayout(channel.dtype, level.cuboid_xyz, channel.cuboids_per_axis, channel.codec)
 
 
 def object_prefix(channel: Channel, region: Region, time_point: int) -> str:
-    """Return what the keys of all supercuboids of one level at one time point start with."""
+    """Return the key prefix of all supercuboids of one level at one time point."""
     variant = "n" if region.neariso else ""
     return (
         f"{channel.project}/{channel.name}/{channel.uid}/{region.level.resolution}{variant}"

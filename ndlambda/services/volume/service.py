@@ -1,7 +1,7 @@
-"""Voxels of a channel, in and out, through supercuboids.
+"""Reads and writes voxels of a channel in supercuboids.
 
 Arrays are (t, z, y, x), C-ordered, of the channel's little-endian dtype. Boxes are zero-based
-voxels of one resolution (dataset offset already taken away).
+voxels of one resolution (dataset offset already subtracted).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -39,12 +39,10 @@ from ndlambda.space.pyramid import Level
 from ndlambda.stores.ports import ObjectStore
 from ndlambda.voxels.zoom import source_axes, source_box, take_zyx
 
-__all__ = ["VolumeOptions", "VolumeService"]
-
 _MAX_SOURCE_FACTOR = 64
 _ALONE = 4
 _SHARED_FROM_BYTES = 4 << 20
-_MOST_CUBOIDS = 1 << 18
+_MAX_CUBOIDS = 1 << 18
 
 _Task = Callable[[], None]
 
@@ -55,15 +53,15 @@ class VolumeService:
     Parameters
     ----------
     objects
-        Where supercuboids lie.
+        The store of supercuboids.
     executor
-        Threads that get, decode, encode and put; its size bounds the bytes in flight.
+        Threads that read, decode, encode and write; its size bounds the bytes in flight.
     budget
-        Bound on the arrays that all running calls hold.
+        Bound on the memory of all running calls.
     options
-        Limits; patience with other writers.
+        Size and retry limits.
     marks
-        What writes to voxels go through; by default nothing is marked.
+        Tracks writes for propagation; by default nothing is tracked.
     """
 
     def __init__(
@@ -89,23 +87,24 @@ class VolumeService:
         Raises
         ------
         OutOfBoundsError
-            The region leaves the volume.
+            The region exceeds the volume.
         PayloadTooLargeError
-            It holds more voxels, or touches more cuboids, than one call may.
+            It has more voxels, or intersects more cuboids, than one call may.
         """
         region.check()
         self.check_voxels(region.voxels * channels)
         touched = region.cuboids * channels
-        if touched > _MOST_CUBOIDS:  # a voxel at each of very many time points is work, too
+        if touched > _MAX_CUBOIDS:  # one voxel at each of very many time points is work, too
             raise PayloadTooLargeError(
-                f"The request touches {touched} cuboids; {_MOST_CUBOIDS} may be. Ask in parts.",
-                limit=_MOST_CUBOIDS,
+                f"The request touches {touched} cuboids, over the limit of {_MAX_CUBOIDS}; "
+                "ask in parts.",
+                limit=_MAX_CUBOIDS,
                 asked=touched,
             )
 
     @property
-    def most_voxels(self) -> int:
-        """The most voxels that one call may read or write."""
+    def max_voxels(self) -> int:
+        """Maximum number of voxels that one call may read or write."""
         return self._options.cutout_voxels
 
     def check_voxels(self, voxels: int) -> None:
@@ -118,16 +117,16 @@ class VolumeService:
         limit = self._options.cutout_voxels
         if voxels > limit:
             raise PayloadTooLargeError(
-                f"{voxels} voxels are over the limit of {limit}; ask in smaller boxes.",
+                f"{voxels} voxels exceed the limit of {limit}; ask for smaller boxes.",
                 limit=limit,
                 asked=voxels,
             )
 
     def read(self, dataset: Dataset, channel: Channel, region: Region) -> NDArray[Any]:
-        """Read a region: a new (t, z, y, x) array that the caller owns; missing data is zero.
+        """Read a region into a new (t, z, y, x) array; missing data is zero.
 
-        Supercuboids that nobody stored are shown by nearest neighbour from the channel's own
-        resolution: at finer levels always, at coarser ones until the channel's propagation begins.
+        Missing supercuboids are zoomed by nearest neighbour from the channel's own resolution: at
+        finer levels always, at coarser ones until the channel's propagation begins.
 
         Raises
         ------
@@ -148,7 +147,7 @@ class VolumeService:
             self.check_zoom(region, base)
 
         cells = tuple(cover(region.box, layout.supercuboid_xyz))
-        # Handing a cuboid over to another thread costs a quarter of decoding a small one.
+        # Passing a cuboid to another thread costs a quarter of decoding a small one.
         few = len(cells) * (region.times[1] - region.times[0]) < _ALONE
         shared = few and out.nbytes >= _SHARED_FROM_BYTES
 
@@ -175,9 +174,9 @@ class VolumeService:
     def _read_object(
         self, place: SupercuboidPlace, layout: CuboidLayout, cell: Cell, target: NDArray[Any]
     ) -> Sequence[_Task] | None:
-        """Get a cell's part and return what fills target with it; None where there is no object.
+        """Read a cell's part and return tasks that decode it into target; None if not stored.
 
-        There is a task for each cuboid: a box of few supercuboids would leave threads idle
+        There is a task for each cuboid, as a box of few supercuboids would leave threads idle
         otherwise.
         """
         x, y, z = cell.box.start_xyz
@@ -194,7 +193,7 @@ class VolumeService:
         ]
 
     def check_zoom(self, region: Region, base: Level) -> None:
-        """Refuse a region that would be shown from too many voxels of another level.
+        """Refuse a region that needs too many voxels of another level.
 
         Raises
         ------
@@ -213,7 +212,7 @@ class VolumeService:
     def _read_zoomed(
         self, channel: Channel, base: Level, asked: Region, target: NDArray[Any]
     ) -> None:
-        """Fill target (z, y, x) from the channel's own level; one source cell in memory at once."""
+        """Fill target (z, y, x) from the channel's own level, one source cell at a time."""
         source = Region(base, source_box(asked.box, asked.level, base), asked.times)
         layout = layout_of(channel, base)
         axes = source_axes(asked.box, asked.level, base, centre=not channel.is_annotation)
@@ -249,15 +248,15 @@ class VolumeService:
             )
         if channel.propagate == PropagateState.UNDER_PROPAGATION:
             raise InvalidStateError(
-                f"Channel {channel.name!r} is being propagated; write when that has ended.",
+                f"Channel {channel.name!r} is being propagated; write again when it has finished.",
                 channel=channel.name,
             )
 
     def write(self, channel: Channel, region: Region, array: NDArray[Any]) -> None:
         """Write the non-zero voxels of a (t, z, y, x) array; zeros never erase (ndstore's rule).
 
-        Every supercuboid changes by one conditional replacement, so concurrent writers of
-        overlapping boxes lose nothing; a call that fails half-way may be repeated as it is.
+        Every supercuboid is replaced by one conditional write, so concurrent writers of overlapping
+        boxes lose nothing. Idempotent: a call that fails half-way may be repeated.
 
         Raises
         ------
@@ -266,7 +265,7 @@ class VolumeService:
         OutOfBoundsError, PayloadTooLargeError
             See ``check_size``.
         WriteContentionError
-            Other writers kept winning one supercuboid for ``contention_s``.
+            The conditional write of a supercuboid kept failing for ``contention_s``.
         """
         self.check_writable(channel)
         self.check_size(region)
@@ -282,10 +281,10 @@ class VolumeService:
         self._change_cells(channel, region, write_cell)
 
     def clear(self, channel: Channel, region: Region, array: NDArray[Any]) -> None:
-        """Set the voxels to zero that are zero in a (t, z, y, x) array; others stay.
+        """Clear the voxels that are zero in a (t, z, y, x) array; others stay.
 
-        With a ``write`` of the same array this is replacement. Safe under concurrent writers, and
-        may be repeated; raises as ``write``.
+        Together with a ``write`` of the same array this replaces the region. Safe under concurrent
+        writers, and idempotent; raises as ``write``.
         """
         self.check_writable(channel)
         self.check_size(region)
@@ -303,7 +302,9 @@ class VolumeService:
         self, channel: Channel, region: Region, change: Callable[[int, Cell], None]
     ) -> None:
         cells = tuple(cover(region.box, layout_of(channel, region.level).supercuboid_xyz))
-        with self.marks.writing(channel, partial(TouchedSupercuboids.by_region, channel, region)):
+        with self.marks.track_write(
+            channel, partial(TouchedSupercuboids.by_region, channel, region)
+        ):
             run_all(
                 self._executor,
                 (partial(change, t, cell) for t in range(*region.times) for cell in cells),
@@ -325,10 +326,10 @@ class VolumeService:
     def _write_cell(
         self, place: SupercuboidPlace, cell: Cell, values: NDArray[Any], bounds: Box
     ) -> None:
-        """Paste values over one supercuboid by conditional puts until one of them holds.
+        """Paste values over one supercuboid by conditional writes until one succeeds.
 
-        What is whole is tried unread, but never put over what it has not seen: a request that the
-        network delivers late once more would undo what others wrote since.
+        A whole supercuboid is first written unread, but never over an unread object: a request that
+        the network delivers twice would undo what others wrote since.
         """
         layout = layout_of(place.channel, place.level)
         whole = cell.box.intersection(bounds) == cell.part
@@ -346,7 +347,7 @@ def _place(channel: Channel, region: Region, time_point: int, cell: Cell) -> Sup
 
 
 def _do_all(tasks: Iterable[_Task]) -> Sequence[_Task]:
-    """Do tasks here and now; none is left."""
+    """Run tasks in this thread; return no remaining ones."""
     for task in tasks:
         task()
     return ()

@@ -1,4 +1,4 @@
-"""The supercuboids that a write touches, and the port that is told of them before they change."""
+"""Defines the supercuboids that a write touches, and the port that tracks writes."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -24,9 +24,9 @@ class TouchedSupercuboids:
 
     @classmethod
     def by_region(cls, channel: Channel, region: Region) -> Iterator[Self]:
-        """Iterate over all supercuboids of a region, whether or not anything in them will change.
+        """Iterate over all supercuboids of a region, whether or not they will change.
 
-        Near-isotropic levels are made from plain ones, which are marked; they are not.
+        Near-isotropic levels are not tracked: they are built from plain ones, which are.
         """
         if region.neariso:
             return
@@ -39,27 +39,27 @@ class TouchedSupercuboids:
     def by_points(
         cls, channel: Channel, level: Level, time_point: int, points_xyz: NDArray[np.integer]
     ) -> Iterator[Self]:
-        """Iterate over the supercuboids of voxels of a level: (n, 3), columns x, y, z."""
+        """Iterate over the supercuboids that contain voxels: (n, 3), columns x, y, z."""
         edges = np.array(layout_of(channel, level).supercuboid_xyz)
         codes = np.unique(morton.encode_indices(points_xyz.astype(np.int64, copy=False) // edges))
         yield cls(level.resolution, time_point, tuple(codes.tolist()))
 
 
 Targets: TypeAlias = Callable[[], Iterable[TouchedSupercuboids]]
-"""Returns what a write may touch; called only where marks are kept."""
+"""Returns the supercuboids that a write may touch; called only if writes are tracked."""
 
 
 class Marks(Protocol):
-    """The port that every write of voxels goes through."""
+    """The port that tracks every write of voxels."""
 
-    def writing(self, channel: Channel, targets: Targets) -> AbstractContextManager[None]:
-        """Return the context in which a channel's voxels are written."""
+    def track_write(self, channel: Channel, targets: Targets) -> AbstractContextManager[None]:
+        """Return the context in which voxels of a channel are written."""
         ...
 
 
 class NoMarks:
-    """Marks nothing, for services without a table."""
+    """Tracks nothing, for services without a table."""
 
-    def writing(self, channel: Channel, targets: Targets) -> AbstractContextManager[None]:  # noqa: ARG002 - it looks at nothing
+    def track_write(self, channel: Channel, targets: Targets) -> AbstractContextManager[None]:  # noqa: ARG002 - tracks nothing
         """Return a context that does nothing."""
         return nullcontext()

@@ -1,8 +1,8 @@
-"""Bodies that come ahead of their request, past a server that could not carry them.
+"""Stores bodies that are uploaded before their request, as they are too large for the server.
 
-An object ``uploads/{id}`` holds the body, and a row among those of its owner says what it is for.
-Both go when the body has been used; what is never used expires after a day (``expires`` of the row;
-a rule of the bucket or, on files, the sweeper for the object).
+An object ``uploads/{id}`` holds the body, and a row of its owner describes it. Both are deleted
+when the body has been used; unused ones expire after a day (the row by its ``expires``, the object
+by a rule of the bucket or, on files, by the sweeper).
 """
 
 import re
@@ -20,8 +20,8 @@ from ndlambda.stores.ports import ObjectStore, Overwrite, Range, Row, Table
 PREFIX: Final = "uploads/"
 EXPIRES_S: Final = 24 * 3600
 ADDRESS_EXPIRES_S: Final = 3600
-MOST_UNUSED: Final = 4096
-"""Uploads of one user that wait to be used; a few more where many are announced at once."""
+MAX_UNUSED: Final = 4096
+"""Maximum number of unused uploads of one user; slightly exceeded by concurrent announcements."""
 
 _RETRY_AFTER_S: Final = 30
 
@@ -31,7 +31,7 @@ _ID: Final = re.compile(r"[A-Za-z0-9_-]{43}")  # what base64 makes of 32 bytes
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A body that was announced: whose it is, its media type and exact size."""
+    """An announced body: its owner, media type and exact size."""
 
     id: str
     owner_id: int
@@ -49,11 +49,11 @@ class Uploads:
     Parameters
     ----------
     table, objects
-        Where rows and bodies are.
+        The stores of rows and bodies.
     clock
         Unix seconds.
     new_id
-        Gives unguessable ids.
+        Returns unguessable ids.
     """
 
     def __init__(
@@ -70,18 +70,18 @@ class Uploads:
         self._new_id = new_id
 
     def announce(self, owner_id: int, channel: Channel, media_type: str, size_bytes: int) -> Upload:
-        """Return a new upload, of which nothing is there yet.
+        """Return a new upload without a body.
 
         Raises
         ------
         QuotaExceededError
-            Too many of the owner's uploads were not used yet.
+            The owner has too many unused uploads.
         """
-        if len(children(self._table, _partition(owner_id))) >= MOST_UNUSED:
+        if len(children(self._table, _partition(owner_id))) >= MAX_UNUSED:
             raise QuotaExceededError(
-                f"{MOST_UNUSED} of your uploads were not used yet; use them, or wait for a day.",
+                f"You have {MAX_UNUSED} unused uploads; use them, or wait for a day.",
                 retry_after_s=_RETRY_AFTER_S,
-                limit=MOST_UNUSED,
+                limit=MAX_UNUSED,
             )
         upload = Upload(self._new_id(), owner_id, media_type, size_bytes)
         doc = {
@@ -95,7 +95,7 @@ class Uploads:
         return upload
 
     def address(self, upload: Upload) -> str | None:
-        """Return the URL to which the body is put, with its exact length; None: there is none."""
+        """Return the URL for uploading the body with its exact length; None: there is none."""
         return self._objects.presign(
             "put", _object_key(upload.id), ADDRESS_EXPIRES_S, upload.size_bytes
         )
@@ -106,46 +106,46 @@ class Uploads:
         Raises
         ------
         UploadNotFoundError
-            There is none, it was used, it expired, or it is another user's or channel's.
+            There is none, it was used, it expired, or it belongs to another user or channel.
         """
         known = _ID.fullmatch(upload_id) is not None
         row = self._table.get(_partition(owner_id), upload_id) if known else None
         if row is None or row.doc["channel"] != channel.uid:
             raise UploadNotFoundError(
-                "There is no such upload here; it may have been used or have expired. Upload anew."
+                "There is no such upload; it may have been used or have expired. Upload again."
             )
         return Upload(upload_id, owner_id, row.doc["media_type"], row.doc["bytes"])
 
     def put(self, upload: Upload, body: bytes | memoryview) -> None:
-        """Store a body that came through the server; again has no effect.
+        """Store a body that was sent to the server itself; idempotent.
 
         Raises
         ------
         MalformedBodyError
-            It has another length than was announced.
+            Its length differs from the announced one.
         """
         _check_size(upload, len(body))
         self._objects.put(_object_key(upload.id), body, Overwrite())
 
     def read(self, upload: Upload) -> memoryview:
-        """Return the body, read-only; on files it is mapped.
+        """Return the body, read-only; on files it is memory-mapped.
 
         Raises
         ------
         UploadNotFoundError
-            It was not put yet.
+            It was not uploaded yet.
         MalformedBodyError
-            It has another length than was announced.
+            Its length differs from the announced one.
         """
-        # No more than was announced, since a store may have overlooked the length that was signed.
+        # Not more than announced, since a store may ignore the signed length.
         stored = self._objects.get(_object_key(upload.id), Range(0, upload.size_bytes))
         if stored is None:
-            raise UploadNotFoundError("The upload was announced, but nothing was put there.")
+            raise UploadNotFoundError("The upload was announced, but its body was not sent.")
         _check_size(upload, stored.size)
         return stored.data
 
     def discard(self, upload: Upload) -> None:
-        """Delete an upload that was used."""
+        """Delete a used upload."""
         self._table.delete(*_row_key(upload))
         self._objects.delete(_object_key(upload.id))
 
@@ -153,7 +153,7 @@ class Uploads:
 def _check_size(upload: Upload, size_bytes: int) -> None:
     if size_bytes != upload.size_bytes:
         raise MalformedBodyError(
-            f"{upload.size_bytes} bytes were announced, and {size_bytes} came.",
+            f"{upload.size_bytes} bytes were announced, but {size_bytes} received.",
             expected=upload.size_bytes,
             found=size_bytes,
         )

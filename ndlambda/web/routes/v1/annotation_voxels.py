@@ -33,7 +33,6 @@ from ndlambda.web.annotation.label_channel import (
     read_id,
     read_region,
 )
-from ndlambda.web.annotation.object_cuboids import cuboid_codes, loose_box
 from ndlambda.web.request.body import UPLOAD, open_intake, open_voxels
 from ndlambda.web.request.query import (
     BOX,
@@ -139,7 +138,8 @@ def get_box(context: Context, token: str, channel: str, annotation: str) -> Resp
     if read_switch(context.request.args, "loose"):
         known = _known(context, opened, annotation)
         level = opened.dataset.pyramid.level(resolution)
-        around = loose_box(context, opened, known, level)
+        reader = context.runtime.annotation.objects.reader
+        around = reader.loose_box(opened.dataset, opened.channel, known, level)
         if around is not None:
             corner, size = around.start_xyz, around.shape_xyz
     else:
@@ -154,7 +154,7 @@ def get_cuboids(context: Context, token: str, channel: str, annotation: str) -> 
     opened = open_labels(context, token, channel, (RESOLUTION,))
     known = _known(context, opened, annotation)
     level = opened.dataset.pyramid.level(_resolution(context))
-    codes = cuboid_codes(context, opened, known, level)
+    codes = context.runtime.annotation.objects.reader.cuboids_of(opened.channel, known, level)
     corners = decode_codes(codes) * np.array(level.cuboid_xyz) + np.array(level.offset_xyz)
     document = {
         "resolution": level.resolution,

@@ -59,7 +59,7 @@ def test_the_memory_of_a_block_does_not_grow_with_its_depth() -> None:
 
 
 def test_the_memory_of_a_list_does_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paintings, "_POINTS_AT_ONCE", 4)
+    monkeypatch.setattr(paintings, "_POINTS_A_PIECE", 4)
     voxels = np.arange(33, dtype="<u4").reshape(11, 3)
     long, short = PointPainting(VOLUME, voxels), PointPainting(VOLUME, voxels[:4])
     assert long.nbytes == short.nbytes

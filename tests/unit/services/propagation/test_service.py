@@ -46,9 +46,9 @@ def planner(dataset: Dataset = SLICES, depth: int = 3, **changes: Any) -> Planne
     "call",
     [
         TaskMessage("u"),
-        TaskMessage("u", again=True),
+        TaskMessage("u", is_redelivery=True),
         TaskMessage("u", "a1", "03p", 7, 0x1FF),
-        TaskMessage("u", "x", "10n", again=True),
+        TaskMessage("u", "x", "10n", is_redelivery=True),
     ],
 )
 def test_messages_say_what_was_meant(call: TaskMessage):
@@ -70,7 +70,7 @@ def test_what_is_no_message_of_ours_is_refused(poison: str):
 
 
 def test_only_what_says_that_it_was_sent_again_was():
-    assert not TaskMessage.from_body('{"v": 1, "uid": "u", "again": 1}').again
+    assert not TaskMessage.from_body('{"v": 1, "uid": "u", "again": 1}').is_redelivery
 
 
 def test_a_later_version_of_a_message_may_say_more():
@@ -100,8 +100,8 @@ def test_every_step_has_a_position_of_its_own():
         replace(JOB, notes="n"),
         replace(JOB, plan="p"),
     ]
-    assert len({step.position for step in steps}) == len(steps)
-    assert replace(JOB, called_at=7.0, seen=3).position == JOB.position
+    assert len({step.fencing_token for step in steps}) == len(steps)
+    assert replace(JOB, called_at=7.0, seen=3).fencing_token == JOB.fencing_token
 
 
 # --- bands -------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ def test_roots_come_from_what_is_stored_at_any_level_of_the_band():
     (layer,) = planner().bands(full=True)[0]
     code = 0b11_010_001 << 6  # x, y and z interleaved; three levels halve x and y only
     objects = Listing(f"0/0/{code:016x}", f"0/5/{0:016x}", f"2/0/{1 << 30:016x}", f"4/0/{9:016x}")
-    roots = set(planner().listed(objects, (layer,)))
+    roots = set(planner().listed_roots(objects, (layer,)))
     ancestry = planner().ancestry
     assert roots == {
         PyramidNode(3, 0, ancestry.root(0, code, 3)),
@@ -166,13 +166,15 @@ def test_roots_come_from_what_is_stored_at_any_level_of_the_band():
 def test_variants_come_from_the_plain_level_below_and_from_old_variants():
     layer = Layer(4, neariso=True)
     objects = Listing(f"3/0/{0:016x}", f"4n/0/{1 << 12:016x}", f"4/0/{8:016x}")
-    roots = set(planner().listed(objects, (layer,)))
+    roots = set(planner().listed_roots(objects, (layer,)))
     assert roots == {PyramidNode(4, 0, 0, neariso=True), PyramidNode(4, 0, 1 << 12, neariso=True)}
 
 
 def test_marks_reach_up_to_every_level_and_stand_for_themselves():
     marks = [DirtyMark(0, 0, [0, 5]), DirtyMark(2, 1, [1 << 9])]
-    found = [set(planner(CUBES).marked(marks, band)) for band in planner(CUBES).bands(full=False)]
+    found = [
+        set(planner(CUBES).marked_roots(marks, band)) for band in planner(CUBES).bands(full=False)
+    ]
     assert found[0] == {PyramidNode(1, 0, 0)}
     assert found[1] == {PyramidNode(2, 0, 0), PyramidNode(2, 1, 1 << 9)}
     assert found[2] == {PyramidNode(3, 0, 0), PyramidNode(3, 1, 1 << 6)}
@@ -180,8 +182,10 @@ def test_marks_reach_up_to_every_level_and_stand_for_themselves():
 
 def test_marks_reach_variants_of_the_levels_above_them():
     band = planner().bands(full=False)[3]
-    assert set(planner().marked([DirtyMark(4, 0, [3])], band)) == {PyramidNode(4, 0, 3)}
-    assert PyramidNode(4, 0, 0, neariso=True) in set(planner().marked([DirtyMark(0, 0, [0])], band))
+    assert set(planner().marked_roots([DirtyMark(4, 0, [3])], band)) == {PyramidNode(4, 0, 3)}
+    assert PyramidNode(4, 0, 0, neariso=True) in set(
+        planner().marked_roots([DirtyMark(0, 0, [0])], band)
+    )
 
 
 # --- pace --------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ def test_work_over_the_whole_budget_is_refused():
 
 
 def test_work_waits_until_bytes_are_freed():
-    budget = ByteBudget(10, patience_s=30)
+    budget = ByteBudget(10, max_wait_s=30)
     held, order = threading.Event(), []
 
     def first():
@@ -30,13 +30,13 @@ def test_work_waits_until_bytes_are_freed():
 
 
 def test_impatience_is_told_as_quota():
-    budget = ByteBudget(10, patience_s=0)
+    budget = ByteBudget(10, max_wait_s=0)
     with budget.hold(8), pytest.raises(QuotaExceededError), budget.hold(5):
         pass
 
 
 def test_work_that_grows_gives_all_back_at_its_end():
-    budget = ByteBudget(10, patience_s=0)
+    budget = ByteBudget(10, max_wait_s=0)
     with budget.hold_growing() as take:
         take(4)
         take(5)
@@ -47,7 +47,7 @@ def test_work_that_grows_gives_all_back_at_its_end():
 
 
 def test_work_that_outgrows_the_budget_is_refused_and_does_not_wait_for_itself():
-    with ByteBudget(10, patience_s=60).hold_growing() as take:
+    with ByteBudget(10, max_wait_s=60).hold_growing() as take:
         take(8)
         with pytest.raises(PayloadTooLargeError):
             take(3)

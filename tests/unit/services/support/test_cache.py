@@ -52,7 +52,7 @@ def test_what_is_forgotten_during_a_load_is_not_remembered():
     cache: TimedCache[str, int] = TimedCache(5, 10, Clock())
 
     def overtaken() -> int:
-        cache.forget()
+        cache.clear()
         return -1
 
     assert cache.get("a", overtaken) == -1

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from ndlambda.services.support.pool import MOST_IN_FLIGHT, run_all
+from ndlambda.services.support.pool import MAX_IN_FLIGHT, run_all
 
 
 class Counting(ThreadPoolExecutor):
@@ -45,7 +45,7 @@ def test_results_come_in_the_order_of_the_tasks(pool: Counting):
 def test_a_call_of_many_tasks_queues_few_at_a_time(pool: Counting):
     """Seen to fail when all are submitted at once: 500 are queued before any call that follows."""
     run_all(pool, (partial(int, number) for number in range(500)))
-    assert (pool.submitted, pool.most <= MOST_IN_FLIGHT) == (500, True)
+    assert (pool.submitted, pool.most <= MAX_IN_FLIGHT) == (500, True)
 
 
 def test_an_error_ends_the_call_when_no_task_runs_any_more(pool: Counting):

@@ -187,7 +187,7 @@ def test_damage_is_an_error_with_a_remembered_index_too(volume, objects):
 
 def test_of_many_objects_the_ones_read_last_are_remembered(store, objects, monkeypatch):
     """Seen to fail without the bound."""
-    monkeypatch.setattr(frames, "_MOST_ENTRIES", 16)
+    monkeypatch.setattr(frames, "_MAX_ENTRIES", 16)
     store_anew(objects, voxels(1), b"1" * 16)
     keys = [f"p/c/u/0/0/{number:016x}" for number in range(3)]
     for key in keys[1:]:

@@ -17,8 +17,9 @@ from ndlambda.errors import (
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.services.volume.region import Region
-from ndlambda.services.volume.service import VolumeOptions, VolumeService
+from ndlambda.services.volume.service import VolumeService
 from ndlambda.space.box import Box
 from ndlambda.space.pyramid import Scaling
 from ndlambda.stores.disk import DiskObjectStore

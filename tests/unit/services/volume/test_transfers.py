@@ -46,7 +46,7 @@ def test_a_user_has_so_many_unused_uploads(
     service: Uploads, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those used, expired or of other users do not count. Seen to fail without the bound."""
-    monkeypatch.setattr(transfers, "MOST_UNUSED", 3)
+    monkeypatch.setattr(transfers, "MAX_UNUSED", 3)
     first, *_ = [service.announce(1, CHANNEL, RAW, 9) for _ in range(3)]
     with pytest.raises(QuotaExceededError):
         service.announce(1, CHANNEL, RAW, 9)
