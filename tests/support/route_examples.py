@@ -244,6 +244,7 @@ def error_of(answer: TestResponse) -> str:
     document = answer.get_json(force=True)
     error = str(document["type"]).removeprefix("urn:ndlambda:error:")
     assert_problem(answer, answer.status_code, error)
+    assert ("WWW-Authenticate" in answer.headers) == (answer.status_code == 401)
     return error
 
 
