@@ -415,3 +415,24 @@ class Queue(Protocol):
     def redrive(self) -> int:
         """Send all dead letters back to the queue and give how many."""
         ...
+
+
+# --- all three -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The stores of one process.
+
+    Attributes
+    ----------
+    dropped
+        Files under the drop folder; may be the same store as ``objects``.
+    open_queue
+        Returns the queue of a name.
+    """
+
+    objects: ObjectStore
+    dropped: ObjectStore
+    table: Table
+    open_queue: Callable[[str], Queue]
