@@ -1,6 +1,6 @@
 """The three ports that everything above stands on: ObjectStore, Table, Queue.
 
-Each has a contract suite in ``tests/contract`` that every adapter runs. Adapters translate the
+Each has a contract suite in ``ndlambda.testing`` that every adapter runs. Adapters translate the
 errors of their home into ours: a lost condition is ``PreconditionFailedError``, throttling
 ``UpstreamThrottledError``, a time-out ``UpstreamTimeoutError``, anything else ``UpstreamError``.
 """
