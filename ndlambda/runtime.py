@@ -59,7 +59,7 @@ from ndlambda.services.users import Users
 from ndlambda.services.volume import VolumeService
 from ndlambda.services.volume_options import VolumeOptions
 from ndlambda.settings import Settings
-from ndlambda.stores.ports import ObjectStore, Queue, Table
+from ndlambda.stores.ports import ObjectStore, Ports, Queue, Table
 
 ADMIN = "admin"
 
@@ -115,8 +115,13 @@ def install(runtime: Runtime) -> None:
     _built[:] = [runtime]
 
 
-def build(settings: Settings) -> Runtime:
+def build(settings: Settings, ports: Ports | None = None) -> Runtime:
     """Build a runtime.
+
+    Parameters
+    ----------
+    ports
+        Stores to use instead of those that the settings name.
 
     Raises
     ------
@@ -124,7 +129,8 @@ def build(settings: Settings) -> Runtime:
         The settings name no store, or AWS stores without a secret, or no way to trace.
     """
     trace.configure(settings.trace)
-    objects, drop_store, table, open_queue = _stores(settings)
+    ports = ports or open_ports(settings)
+    objects, table, open_queue = ports.objects, ports.table, ports.open_queue
     queue = open_queue(settings.erase_queue)
     propagate_queue = open_queue(settings.propagate_queue)
     secret = _secret(settings)
@@ -143,7 +149,7 @@ def build(settings: Settings) -> Runtime:
     merges = ObjectMerge(index, labels, RamonMerge(table, row_executor), jobs)
     do_object = ObjectWorker(finder, labels, ramon, merges, jobs).run
     erasure = Erasure(table, objects, jobs, do_object, grace_s=settings.erase_grace_s)
-    erasure.add_last(IngestErasure(table, objects, drop_store).sweep)
+    erasure.add_last(IngestErasure(table, objects, ports.dropped).sweep)
     catalog = Catalog(table, erasure, cache_s=settings.cache_s)
     builder = PyramidBuilder(objects, LabelPainter(objects, index, executor, options), options)
     propagation = Propagation(
@@ -157,7 +163,7 @@ def build(settings: Settings) -> Runtime:
     ingest_queue = open_queue(settings.ingest_queue)
     ingest = Ingest(
         Ledger(table),
-        Stores(drop_store, objects, ingest_queue),
+        Stores(ports.dropped, objects, ingest_queue),
         catalog,
         VoxelWriter(volume, labels, min(settings.cutout_voxels, settings.ingest_strip_bytes)),
         partial(_propagate, catalog, propagation),
@@ -226,16 +232,20 @@ def _propagate(catalog: Catalog, propagation: Propagation, job: Job) -> None:
             propagation.start(catalog.get_dataset(job.dataset), channel)
 
 
-def _stores(
-    settings: Settings,
-) -> tuple[ObjectStore, ObjectStore, Table, Callable[[str], Queue]]:
-    """Give the stores of objects and of dropped files, the table, and what opens a queue."""
+def open_ports(settings: Settings) -> Ports:
+    """Open the stores that the settings name.
+
+    Raises
+    ------
+    InvalidArgumentError
+        They name none.
+    """
     if settings.store == "disk":
         from ndlambda.stores import disk
 
         # Private volumes and hashes of passwords are nobody's business on this machine either.
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return (
+        return Ports(
             disk.DiskObjectStore(settings.data / "objects", fsync=settings.fsync),
             # People copy files in, and over each other: DATA/drop/TOKEN/CHANNEL/0001.png.
             disk.DroppedFiles(settings.data, UPLOADS, DONE, fsync=settings.fsync),
@@ -247,7 +257,7 @@ def _stores(
 
         config = aws.AwsConfig(endpoint_url=settings.aws_endpoint or None)
         objects = aws.S3ObjectStore(config, settings.bucket)
-        return (
+        return Ports(
             objects,
             objects,
             aws.DynamoTable(config, settings.table),

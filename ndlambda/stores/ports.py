@@ -1,6 +1,6 @@
 """The three ports that everything above stands on: ObjectStore, Table, Queue.
 
-Each has a contract suite in ``tests/contract`` that every adapter runs. Adapters translate the
+Each has a contract suite in ``ndlambda.testing`` that every adapter runs. Adapters translate the
 errors of their home into ours: a lost condition is ``PreconditionFailedError``, throttling
 ``UpstreamThrottledError``, a time-out ``UpstreamTimeoutError``, anything else ``UpstreamError``.
 """
@@ -415,3 +415,24 @@ class Queue(Protocol):
     def redrive(self) -> int:
         """Send all dead letters back to the queue and give how many."""
         ...
+
+
+# --- all three -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The stores of one process.
+
+    Attributes
+    ----------
+    dropped
+        Files under the drop folder; may be the same store as ``objects``.
+    open_queue
+        Returns the queue of a name.
+    """
+
+    objects: ObjectStore
+    dropped: ObjectStore
+    table: Table
+    open_queue: Callable[[str], Queue]

@@ -20,9 +20,9 @@ from ndlambda.stores.aws import (
     create_table,
 )
 from ndlambda.stores.ports import Check, Create, ObjectStore, Overwrite, Put, Queue, Row
-from tests.contract.object_store_contract import WEIRD_KEYS, ObjectStoreContract
-from tests.contract.queue_contract import QueueContract
-from tests.contract.table_contract import TableContract
+from ndlambda.testing.object_store_contract import WEIRD_KEYS, ObjectStoreContract
+from ndlambda.testing.queue_contract import QueueContract
+from ndlambda.testing.table_contract import TableContract
 
 
 @pytest.fixture(scope="module")

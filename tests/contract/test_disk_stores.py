@@ -7,9 +7,9 @@ import pytest
 
 from ndlambda.stores.disk import DiskObjectStore, SqliteQueue, SqliteTable
 from ndlambda.stores.ports import ObjectStore, Queue, Table
-from tests.contract.object_store_contract import ObjectStoreContract
-from tests.contract.queue_contract import QueueContract
-from tests.contract.table_contract import TableContract
+from ndlambda.testing.object_store_contract import ObjectStoreContract
+from ndlambda.testing.queue_contract import QueueContract
+from ndlambda.testing.table_contract import TableContract
 
 
 class TestDiskObjectStore(ObjectStoreContract):

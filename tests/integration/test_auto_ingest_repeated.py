@@ -1,6 +1,7 @@
 """autoIngest asked for again: after a crash anywhere, at the same time, after a failing store."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,16 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def plan(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultPlan]:
+def plan(server: Server) -> Iterator[FaultPlan]:
     """Let the server's stores be used under a plan, by which nothing dies yet."""
-    plan, stores = FaultPlan(None), runtime._stores
-
-    def faulty(settings: Any) -> Any:
-        objects, drop, table, open_queue = stores(settings)
-        return objects, drop, Faulty(table, plan), lambda name: Faulty(open_queue(name), plan)
-
-    monkeypatch.setattr(runtime, "_stores", faulty)
-    living = server.runtime
-    server.runtime = runtime.build(server.settings)
+    plan, living = FaultPlan(None), server.runtime
+    ports = runtime.open_ports(server.settings)
+    faulty: Any = replace(
+        ports,
+        table=Faulty(ports.table, plan),
+        open_queue=lambda name: Faulty(ports.open_queue(name), plan),
+    )
+    server.runtime = runtime.build(server.settings, faulty)
     server.app = App(server.runtime)
     yield plan
     server.runtime.close()
@@ -126,9 +126,7 @@ def test_where_a_store_fails_the_same_request_finishes_it(
 
 def test_a_refused_request_is_forgotten_with_what_it_made(tmp_path: Path):
     with serving(tmp_path / "data", ingest_user_jobs=1) as server:
-        before = server.stored()
         assert post(server, volume(1)).status_code == 429
         with pytest.raises(DatasetNotFoundError):
             server.runtime.catalog.get_dataset("ds1")
-        begun = [row for row in server.stored()["rows"] if "ingest#auto" in row]
-        assert begun == [row for row in before["rows"] if "ingest#auto" in row] == []
+        assert not server.runtime.table.query("ingest#auto").rows

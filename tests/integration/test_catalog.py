@@ -22,7 +22,7 @@ from ndlambda.model.principal import ANONYMOUS, Principal
 from ndlambda.services.access import Access
 from ndlambda.services.catalog import Catalog
 from ndlambda.stores.ports import Put, Row
-from tests.contract.threads import run_together
+from ndlambda.testing.threads import run_together
 from tests.support.catalog_world import (
     GRACE_S,
     OWNER,

@@ -33,7 +33,7 @@ from ndlambda.services.ramon_keys import index_rows
 from ndlambda.services.ramon_rows import Gone, ObjectRows
 from ndlambda.stores.aws import AwsConfig, DynamoTable, create_table
 from ndlambda.stores.disk import DiskObjectStore
-from tests.contract.threads import run_together
+from ndlambda.testing.threads import run_together
 from tests.support.ramon_world import CHANNEL, RamonWorld, disk_world
 
 LONG = tuple(range(1000, 1250))

@@ -4,9 +4,8 @@ The dataset ``brain`` and its project ``pr`` are alice's and private. ``pr`` is 
 token ``open`` and the private one ``closed``; its channels are those of ``CHANNELS``.
 """
 
-import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,8 @@ from ndlambda.model.catalog import Channel, Dataset, Project, Token
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.runtime import Runtime
 from ndlambda.settings import Settings
+from ndlambda.testing.counting import CountingStores
 from ndlambda.web.app import App
-from tests.support.counting import Counters, build_counted
 
 BRAIN = Dataset(
     "brain",
@@ -57,14 +56,15 @@ class Server:
     """A runtime with users, and the application on it."""
 
     settings: Settings
+    stores: CountingStores = field(default_factory=CountingStores)
     runtime: Runtime = field(init=False)
-    counters: Counters = field(init=False)
     app: App = field(init=False)
     keys: dict[str, str] = field(init=False)
     owner: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.runtime, self.counters = build_counted(self.settings)
+        ports = runtime.open_ports(self.settings)
+        self.runtime = runtime.build(self.settings, self.stores.wrap_ports(ports))
         self.app = App(self.runtime)
         self.keys = {}
         for name in ("admin", "alice", "bob"):
@@ -117,41 +117,9 @@ class Server:
         for channel in channels:
             catalog.create_channel(replace(channel, project=name))
 
-    def stored(self) -> dict[str, Any]:
-        """Give all that lies in the stores: objects by ETag, rows by version."""
-        if self.settings.store == "aws":
-            return _stored_on_aws(self.settings)
-        objects = self.runtime.objects
-        found = {info.key: objects.get(info.key) for info in objects.list("")}
-        connection = sqlite3.connect(self.settings.data / "table.sqlite")
-        try:
-            rows = connection.execute("SELECT * FROM rows ORDER BY pk, sk").fetchall()
-        finally:
-            connection.close()
-        return {"objects": {key: one and one.etag for key, one in found.items()}, "rows": rows}
-
-    @contextmanager
-    def unchanged(self) -> Iterator[None]:
-        """Make sure that no store is asked to change anything inside the block."""
-        before = self.counters.writes
-        yield
-        assert self.counters.writes - before == 0
-
-
-def _stored_on_aws(settings: Settings) -> dict[str, Any]:
-    import boto3
-
-    s3, dynamodb = (
-        boto3.client(service, endpoint_url=settings.aws_endpoint) for service in ("s3", "dynamodb")
-    )
-    listings = s3.get_paginator("list_objects_v2").paginate(Bucket=settings.bucket)
-    scans = dynamodb.get_paginator("scan").paginate(TableName=settings.table)
-    return {
-        "objects": {
-            one["Key"]: one["ETag"] for page in listings for one in page.get("Contents", ())
-        },
-        "rows": sorted((item for page in scans for item in page["Items"]), key=repr),
-    }
+    def unchanged(self) -> AbstractContextManager[None]:
+        """Assert that nothing is written inside the block."""
+        return self.stores.no_writes()
 
 
 @contextmanager

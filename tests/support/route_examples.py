@@ -18,16 +18,17 @@ from urllib.parse import urlencode
 import numpy as np
 from werkzeug.test import TestResponse
 
+from ndlambda import runtime
 from ndlambda.model.catalog import Channel
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.model.ramon import Segment, Skeleton
 from ndlambda.stores.ports import Create
+from ndlambda.testing.counting import CountingStores
 from ndlambda.web.app import App
 from ndlambda.web.routing import Route
 from tests.support import bodies
 from tests.support.app import BOX, BRAIN, SHAPE, Server, assert_problem, serving
 from tests.support.bodies import noise
-from tests.support.counting import build_counted
 from tests.support.ingest_world import png
 from tests.support.ramon_files import ramon_file, region_file
 from tests.support.stored_objects import store
@@ -280,10 +281,10 @@ class RouteWorld:
 
     def outcome(self, example: Example, user: str | None = None, **more: Any) -> Outcome:
         """Send an example, and give what became of it."""
-        before = self.server.counters.writes
+        before = self.server.stores.writes
         answer = self.ask(example, user, **more)
         return Outcome(
-            answer.status_code, error_of(answer), self.server.counters.writes - before, answer.data
+            answer.status_code, error_of(answer), self.server.stores.writes - before, answer.data
         )
 
     @contextmanager
@@ -292,7 +293,9 @@ class RouteWorld:
         shutil.copytree(self.server.settings.data, folder)
         server = copy(self.server)
         server.settings = replace(self.server.settings, data=folder)
-        server.runtime, server.counters = build_counted(server.settings)
+        server.stores = CountingStores()
+        ports = runtime.open_ports(server.settings)
+        server.runtime = runtime.build(server.settings, server.stores.wrap_ports(ports))
         server.app = App(server.runtime, self.server.app.routes)
         try:
             yield RouteWorld(server, self.ids)
@@ -306,7 +309,7 @@ def serving_routes(folder: Path) -> Iterator[RouteWorld]:
     image = Channel("", "em", ChannelType.IMAGE, DataType.UINT8, default=True)
     labels = Channel("", "labels", ChannelType.ANNOTATION, DataType.UINT32)
     with serving(folder) as server:
-        runtime = server.runtime
+        services = server.runtime
         channels = (
             image,
             replace(image, name="em2", default=False),
@@ -319,14 +322,14 @@ def serving_routes(folder: Path) -> Iterator[RouteWorld]:
         )
         for name in ("hidden", "shown"):
             server.add_volume(replace(BRAIN, name=name), *channels, public=name == "shown")
-            stored_in = runtime.catalog.get_channel(name, "labels")
-            store(runtime, stored_in, Segment(1), Skeleton(2), Segment(3))
+            stored_in = services.catalog.get_channel(name, "labels")
+            store(services, stored_in, Segment(1), Skeleton(2), Segment(3))
             server.write(f"/sd/{name}/labels/npz/{BOX}", bodies.npz(np.full((1, *SHAPE), 3, "u4")))
-        runtime.propagation.start(
-            runtime.catalog.get_dataset("hidden"), runtime.catalog.get_channel("hidden", "em2")
+        services.propagation.start(
+            services.catalog.get_dataset("hidden"), services.catalog.get_channel("hidden", "em2")
         )
-        runtime.objects.put(f"results/{RESULT}", b"a result", Create())
-        runtime.drop.waiting.note("drop/hidden/none/", "hidden has no channel none")
+        services.objects.put(f"results/{RESULT}", b"a result", Create())
+        services.drop.waiting.note("drop/hidden/none/", "hidden has no channel none")
         yield RouteWorld(server, _make_jobs(server))
 
 

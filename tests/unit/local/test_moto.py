@@ -13,7 +13,7 @@ from ndlambda.errors import PreconditionFailedError
 from ndlambda.local.moto import one_at_a_time
 from ndlambda.stores.aws import AwsConfig, DynamoTable, create_table
 from ndlambda.stores.ports import Check, Put, Row
-from tests.contract.threads import run_together
+from ndlambda.testing.threads import run_together
 
 
 def test_the_application_answers_one_request_at_a_time() -> None:

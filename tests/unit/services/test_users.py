@@ -15,7 +15,7 @@ from ndlambda.errors import (
 from ndlambda.model.principal import Principal
 from ndlambda.services.users import Users
 from ndlambda.stores.disk import SqliteTable
-from tests.contract.threads import run_together
+from ndlambda.testing.threads import run_together
 from tests.support.catalog_world import Clock
 
 SECRET = b"server secret"

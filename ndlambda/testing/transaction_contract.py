@@ -1,4 +1,4 @@
-"""The part of Table's contract about many rows and many writers at once."""
+"""The part of ``Table``'s contract about transactions and concurrent writers."""
 
 import uuid
 
@@ -6,11 +6,11 @@ import pytest
 
 from ndlambda.errors import InvalidArgumentError, PreconditionFailedError, WriteContentionError
 from ndlambda.stores.ports import MAX_TRANSACTION, Check, Delete, Expectation, Put, Row, Table
-from tests.contract.threads import run_together
+from ndlambda.testing.threads import run_together
 
 
 class TransactionContract:
-    """A base of ``TableContract``; ``threads`` and ``rounds`` size concurrent writing."""
+    """A base of ``TableContract``."""
 
     threads = 8
     rounds = 25
@@ -21,7 +21,7 @@ class TransactionContract:
 
     @pytest.fixture
     def pk(self) -> str:
-        """A partition of the test's own, so that one table can serve many tests."""
+        """Return a partition of the test's own, so that one table can serve many tests."""
         return f"contract#{uuid.uuid4().hex}"
 
     # transactions
@@ -39,10 +39,9 @@ class TransactionContract:
                 Check(pk, "nowhere", expect="absent"),
             ]
         )
-        new = table.get(pk, "new")
-        assert new is not None
+        new = row_of(table, pk, "new")
         assert (new.doc, new.members) == ({"n": 1}, {2**63})
-        assert doc_of(table, f"{pk}-other", "any") == {"n": 2}
+        assert row_of(table, f"{pk}-other", "any").doc == {"n": 2}
         assert table.get(pk, "gone") is None
         assert table.get(pk, "nowhere") is None
         assert table.get(pk, "kept") == Row(pk, "kept", doc={"x": 1}, version=kept)
@@ -68,34 +67,27 @@ class TransactionContract:
         assert table.get(pk, "moved on") is not None
         assert table.get(pk, "there") == Row(pk, "there", doc={"x": 1}, version=there)
 
-    @pytest.mark.parametrize("expect", ["absent", 1])
-    def test_each_action_can_fail_the_transaction(
-        self, table: Table, pk: str, expect: Expectation
-    ) -> None:
-        if expect == "absent":
-            table.put(Row(pk, "a", doc={"x": 1}))
-        else:
-            expect = table.put(Row(pk, "a"))
-            table.put(Row(pk, "a", doc={"x": 1}))
-        for action in (
-            Put(Row(pk, "a", doc={"x": 2}), expect),
-            Delete(pk, "a", expect),
-            Check(pk, "a", expect),
-        ):
-            with pytest.raises(PreconditionFailedError) as failure:
-                table.transact([Put(Row(pk, "b")), action])
-            assert list(failure.value.details["failed"]) == [1]
-            assert doc_of(table, pk, "a") == {"x": 1}
-            assert table.get(pk, "b") is None
+    def test_each_action_can_fail_the_transaction(self, table: Table, pk: str) -> None:
+        outdated = table.put(Row(pk, "a"))
+        table.put(Row(pk, "a", doc={"x": 1}))
+        expectations: tuple[Expectation, ...] = ("absent", outdated)
+        for expect in expectations:
+            put = Put(Row(pk, "a", doc={"x": 2}), expect)
+            for action in (put, Delete(pk, "a", expect), Check(pk, "a", expect)):
+                with pytest.raises(PreconditionFailedError) as failure:
+                    table.transact([Put(Row(pk, "b")), action])
+                assert list(failure.value.details["failed"]) == [1]
+                assert row_of(table, pk, "a").doc == {"x": 1}
+                assert table.get(pk, "b") is None
 
     def test_a_transaction_has_up_to_a_hundred_actions(self, table: Table, pk: str) -> None:
         table.transact([])
         puts = [Put(Row(pk, f"{n:03d}", doc={"n": n}), "absent") for n in range(MAX_TRANSACTION)]
         table.transact(puts)
-        assert len(query_all(table, pk, "", None, None)) == MAX_TRANSACTION
+        assert len(query_all(table, pk)) == MAX_TRANSACTION
         with pytest.raises(InvalidArgumentError):
             table.transact([Put(Row(pk, f"x{n:03d}")) for n in range(MAX_TRANSACTION + 1)])
-        assert len(query_all(table, pk, "", None, None)) == MAX_TRANSACTION
+        assert len(query_all(table, pk)) == MAX_TRANSACTION
 
     def test_a_transaction_names_each_row_once(self, table: Table, pk: str) -> None:
         with pytest.raises(InvalidArgumentError):
@@ -117,8 +109,7 @@ class TransactionContract:
             return [table.add_members(pk, "a", {start + n}) for n in range(self.rounds)]
 
         versions = [version for each in run_together(self.threads, add) for version in each]
-        row = table.get(pk, "a")
-        assert row is not None
+        row = row_of(table, pk, "a")
         assert row.members == set(range(self.threads * self.rounds))
         assert len(set(versions)) == len(versions)
 
@@ -142,8 +133,7 @@ class TransactionContract:
         def count_up(index: int) -> None:
             done = 0
             while done < self.rounds:
-                row = table.get(pk, "a")
-                assert row is not None
+                row = row_of(table, pk, "a")
                 try:
                     table.put(Row(pk, "a", doc={"n": row.doc["n"] + 1}), expect=row.version)
                 except (PreconditionFailedError, WriteContentionError):
@@ -151,7 +141,7 @@ class TransactionContract:
                 done += 1
 
         run_together(self.threads, count_up)
-        assert doc_of(table, pk, "a") == {"n": self.threads * self.rounds}
+        assert row_of(table, pk, "a").doc == {"n": self.threads * self.rounds}
 
     def test_one_of_many_transactions_wins(self, table: Table, pk: str) -> None:
         def claim(index: int) -> bool:
@@ -165,27 +155,23 @@ class TransactionContract:
 
         won = run_together(8, claim)
         assert won.count(True) == 1
-        assert query_all(table, pk, "", None, None) == [f"i{won.index(True)}", "name"]
-        assert doc_of(table, pk, "name") == {"by": won.index(True)}
+        assert query_all(table, pk) == [f"i{won.index(True)}", "name"]
+        assert row_of(table, pk, "name").doc == {"by": won.index(True)}
 
 
-def doc_of(table: Table, pk: str, sk: str) -> dict[str, object]:
+def row_of(table: Table, pk: str, sk: str) -> Row:
+    """Return a row that must exist."""
     row = table.get(pk, sk)
     assert row is not None
-    return dict(row.doc)
+    return row
 
 
-def version_of(table: Table, pk: str, sk: str) -> int:
-    row = table.get(pk, sk)
-    assert row is not None
-    return row.version
-
-
-def query_all(table: Table, pk: str, first: str, last: str | None, limit: int | None) -> list[str]:
-    """The sort keys of all pages."""
-    found: list[str] = []
+def query_all(
+    table: Table, pk: str, *, first: str = "", last: str | None = None, limit: int | None = None
+) -> list[str]:
+    """Return the sort keys of all pages."""
     page = table.query(pk, first=first, last=last, limit=limit)
-    found += [row.sk for row in page.rows]
+    found = [row.sk for row in page.rows]
     while page.cursor is not None:
         page = table.query(pk, first=first, last=last, limit=limit, cursor=page.cursor)
         found += [row.sk for row in page.rows]

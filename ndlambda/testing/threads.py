@@ -9,9 +9,9 @@ T = TypeVar("T")
 
 
 def run_together(count: int, work: Callable[[int], T]) -> list[T]:
-    """Call ``work(0) ... work(count - 1)`` each in a thread, all released at once.
+    """Call ``work(0)`` to ``work(count - 1)``, each in a thread, all released at once.
 
-    Gives the results in order; the first exception of a thread is raised here.
+    Returns the results in order; the first exception of a thread is raised here.
     """
     barrier = Barrier(count, timeout=30)
 

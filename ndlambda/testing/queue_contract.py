@@ -1,4 +1,4 @@
-"""The contract of Queue."""
+"""The contract of ``Queue``; subclassed like ``ObjectStoreContract``."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,11 +6,11 @@ import pytest
 
 from ndlambda.errors import PayloadTooLargeError
 from ndlambda.stores.ports import MAX_MESSAGE_BYTES, Message, Queue
-from tests.contract.threads import run_together
+from ndlambda.testing.threads import run_together
 
 
 class QueueContract:
-    """Subclass per adapter and override ``queue`` and, if time can be moved, ``advance``.
+    """Override ``queue`` and, if its clock can be moved, ``advance`` (else ``can_move_time``).
 
     ``queue`` is empty, of the test's own, and gives up after ``max_receives`` deliveries.
     """
@@ -24,9 +24,9 @@ class QueueContract:
 
     @pytest.fixture
     def advance(self) -> Callable[[float], None]:
-        """Move the queue's time on by seconds."""
+        """Return what moves the queue's clock forward by seconds."""
         if not self.can_move_time:
-            pytest.skip("the time of this store cannot be moved")
+            pytest.skip("the clock of this queue cannot be moved")
         raise NotImplementedError
 
     def test_an_empty_queue_gives_nothing(self, queue: Queue) -> None:
@@ -150,7 +150,7 @@ class QueueContract:
         assert sorted(message.body for message in queue.dead_letters()) == ["a", "b", "c"]
         assert len(queue.dead_letters(limit=2)) <= 2
 
-    def test_redriven_messages_start_anew(self, queue: Queue) -> None:
+    def test_redriven_messages_start_again(self, queue: Queue) -> None:
         self._fail_for_good(queue, ["a", "b"])
         assert queue.redrive() == 2
         assert not queue.dead_letters()
@@ -175,7 +175,7 @@ class QueueContract:
         assert sorted(taken) == [f"body-{number:02d}" for number in range(60)]
 
     def _fail_for_good(self, queue: Queue, bodies: Sequence[str]) -> None:
-        """Deliver messages as often as the queue does and once more in vain."""
+        """Let messages fail as often as the queue delivers them."""
         queue.send(bodies)
         for attempt in range(self.max_receives):
             messages = _drain(queue)
@@ -187,7 +187,7 @@ class QueueContract:
 
 
 def _drain(queue: Queue) -> list[Message]:
-    """All visible messages, held for ten minutes."""
+    """Receive all visible messages and hide them for ten minutes."""
     messages: list[Message] = []
     while received := queue.receive(visibility_s=600):
         messages += received

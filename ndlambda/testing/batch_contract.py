@@ -1,4 +1,4 @@
-"""The part of Table's contract about sets of many rows, and how large they may grow."""
+"""The part of ``Table``'s contract about sets of many rows, and the size of a row."""
 
 import random
 from contextlib import suppress
@@ -7,12 +7,12 @@ import pytest
 
 from ndlambda.errors import PayloadTooLargeError
 from ndlambda.stores.ports import MAX_ROW_BYTES, Row, Table
-from tests.contract.threads import run_together
-from tests.contract.transaction_contract import TransactionContract
+from ndlambda.testing.threads import run_together
+from ndlambda.testing.transaction_contract import TransactionContract, row_of
 
 
 class BatchContract(TransactionContract):
-    """A base of ``TableContract``; ``batch_rows`` is more than an adapter handles at once."""
+    """A base of ``TableContract``."""
 
     batch_rows = 300
 
@@ -32,7 +32,7 @@ class BatchContract(TransactionContract):
         assert second.counters == {"n": 3}
 
     def test_a_batch_gives_every_row_another_version(self, table: Table, pk: str) -> None:
-        """Also a row that had the member: a painter's removal must not pass behind it."""
+        """Also a row that had the member: a concurrent removal must notice the addition."""
         keys = [(pk, sk) for sk in "abc"]
         table.batch_add_members({key: {1} for key in keys})
         before = {key: row.version for key, row in table.batch_get(keys).items()}
@@ -93,8 +93,10 @@ class BatchContract(TransactionContract):
     # how large rows grow
 
     def test_a_set_does_not_outgrow_its_row(self, table: Table, pk: str) -> None:
-        """Seen to fail in both adapters when what the row holds was not looked at: moto, which
-        knows no limit here, took all. DynamoDB's own limit is 400 KB."""
+        """Seen to fail when an adapter ignored what the row already holds.
+
+        DynamoDB's own limit is 400 KB; moto has none here.
+        """
         generator = random.Random(5)
         numbers = [generator.getrandbits(64) for _ in range(10_000)]
         added = 0
@@ -104,8 +106,7 @@ class BatchContract(TransactionContract):
                 added += 1000
         assert added >= 4000
         assert len(pk) + 1 + len("{}") + 8 * added <= MAX_ROW_BYTES
-        row = table.get(pk, "a")
-        assert row is not None
+        row = row_of(table, pk, "a")
         assert row.members == set(numbers[:added])
         with pytest.raises(PayloadTooLargeError):
             table.batch_add_members({(pk, "a"): set(numbers[-1000:]), (pk, "b"): {1}})
@@ -125,6 +126,4 @@ class BatchContract(TransactionContract):
         table.put(Row(pk, "a", doc={"x": "x" * 60_000}))
         with pytest.raises(PayloadTooLargeError):
             table.add_members(pk, "a", frozenset(range(1000)))
-        row = table.get(pk, "a")
-        assert row is not None
-        assert not row.members
+        assert not row_of(table, pk, "a").members
