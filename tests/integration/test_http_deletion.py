@@ -16,13 +16,13 @@ from tests.support.twins import CHANNEL, RESOURCE, V1, Twin, make_all
 DELETABLE = ("dataset", "project", "channel")
 
 
-@pytest.fixture(params=["disk", "moto"])
+@pytest.fixture
 def erasing(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Server]:
     """A server whose erasures end with their first pass, also known to ``functions``."""
     endpoint = None
-    if request.param == "moto":
+    if getattr(request, "param", "disk") == "moto":
         moto: MotoServer = request.getfixturevalue("moto_server")
         endpoint = moto.endpoint
     with serving(tmp_path, endpoint, erase_grace_s=0) as server:
