@@ -186,31 +186,6 @@ def test_names_are_taken_across_owners_and_parents(server: Server, twin: Twin) -
 
 
 @TWINS
-def test_missing_things_and_missing_parents(server: Server, twin: Twin) -> None:
-    dataset, project = make_all(server, twin, f"miss_{twin.project}")[:2]
-    absent = {
-        f"{twin.base}/nope": 404,
-        f"{dataset}/{twin.project}/nope": 404,
-        f"{project}/{twin.channel}/nope": 404,
-        f"{project}/{twin.token}/nope": 404,
-        f"{twin.base}/nope/{twin.project}/miss_{twin.project}_p": twin.missing_parent,
-        f"{dataset}/{twin.project}/nope/{twin.channel}/ch": twin.missing_parent,
-        f"{dataset}/{twin.project}/nope/{twin.token}/miss_{twin.project}_t": twin.missing_parent,
-    }
-    gone = 400 if twin.is_legacy else 404
-    with server.unchanged():
-        for path, status in absent.items():
-            assert server.get(path, "alice").status_code == status, path
-            assert server.call("DELETE", path, "alice").status_code == gone, path
-        for path, fields in (
-            (f"{twin.base}/nope/{twin.project}/new", {}),
-            (f"{dataset}/{twin.project}/nope/{twin.channel}/new", CHANNEL),
-            (f"{dataset}/{twin.project}/nope/{twin.token}/new", {}),
-        ):
-            assert server.post(path, "alice", json=fields).status_code == gone, path
-
-
-@TWINS
 def test_what_lies_elsewhere_is_not_found_here(server: Server, twin: Twin) -> None:
     one = make_all(server, twin, f"one_{twin.project}")
     two = make_all(server, twin, f"two_{twin.project}")
@@ -232,22 +207,6 @@ def test_each_thing_can_be_deleted_and_made_again(server: Server, twin: Twin) ->
         assert (answer.status_code, answer.data) == (204, b"")
         assert server.get(path, "alice").status_code == 404
     make_all(server, twin, f"del_{twin.project}")
-
-
-@TWINS
-def test_put_and_patch_are_not_allowed_and_say_what_is(server: Server, twin: Twin) -> None:
-    with server.unchanged():
-        for path in twin.paths("brain", "pr", "em", "open"):
-            for method in ("PUT", "PATCH"):
-                answer = server.call(method, path, "alice", json={})
-                assert_problem(answer, 405, "MethodNotAllowedError")
-                assert answer.headers["Allow"] == "DELETE, GET, HEAD, POST"
-
-
-def test_ndstore_has_no_lists_of_channels_and_tokens(server: Server) -> None:
-    for path in ("channel", "token"):
-        answer = server.get(f"/resource/dataset/brain/project/pr/{path}/", "alice")
-        assert_problem(answer, 404, "RouteNotFoundError")
 
 
 def test_lists_show_what_is_public_and_what_is_the_callers(tmp_path: Path) -> None:
