@@ -18,15 +18,15 @@ NUMBERS = count()
 
 
 @pytest.fixture(scope="module")
-def server(endpoint: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("data"), endpoint) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving(tmp_path_factory.mktemp("files")) as server:
         yield server
+
+
+@pytest.fixture(params=["files", "aws_server"])
+def server(request: pytest.FixtureRequest) -> Server:
+    made: Server = request.getfixturevalue(request.param)
+    return made
 
 
 def new_token(server: Server, *channels: Channel) -> str:

@@ -125,24 +125,25 @@ def test_of_several_channels_all_are_checked_before_one_is_started(disk: Server)
 # --- v1 ----------------------------------------------------------------------------------------
 
 
-def test_a_propagation_is_started_watched_and_done(tmp_path: Path, endpoint: str | None):
-    with serving(tmp_path, endpoint) as server:
-        write(server)
-        answer = server.post(EM, "alice", json={"method": "nearest"})
-        assert answer.status_code == 202
-        started = answer.get_json()
-        assert (started["state"], started["propagate"]) == ("running", 1)
-        assert started["method"] == "nearest"
-        work(server)
-        done = server.get(EM).get_json()
-        assert (done["state"], done["propagate"], done["progress"]) == ("done", 2, 1.0)
-        assert done["stale"] == 0
-        write(server)
-        assert server.get(EM).get_json()["stale"] == 1
-        server.post(EM, "alice")
-        work(server)
-        again = server.get(EM).get_json()
-        assert (again["full"], again["method"], again["stale"]) == (False, "nearest", 0)
+@pytest.mark.parametrize("store", ["disk", "aws_server"])
+def test_a_propagation_is_started_watched_and_done(request: pytest.FixtureRequest, store: str):
+    server: Server = request.getfixturevalue(store)
+    write(server)
+    answer = server.post(EM, "alice", json={"method": "nearest"})
+    assert answer.status_code == 202
+    started = answer.get_json()
+    assert (started["state"], started["propagate"]) == ("running", 1)
+    assert started["method"] == "nearest"
+    work(server)
+    done = server.get(EM).get_json()
+    assert (done["state"], done["propagate"], done["progress"]) == ("done", 2, 1.0)
+    assert done["stale"] == 0
+    write(server)
+    assert server.get(EM).get_json()["stale"] == 1
+    server.post(EM, "alice")
+    work(server)
+    again = server.get(EM).get_json()
+    assert (again["full"], again["method"], again["stale"]) == (False, "nearest", 0)
 
 
 def test_labels_are_propagated_too(disk: Server):

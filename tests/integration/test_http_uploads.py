@@ -2,7 +2,6 @@
 
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -38,24 +37,26 @@ CHANNELS = (
 )
 
 
-@contextmanager
-def taking_uploads(folder: Path, endpoint: str | None = None) -> Iterator[Server]:
-    with serving(folder, endpoint, lambda_limits=True, body_bytes=BODY_BYTES) as server:
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """It takes bodies itself."""
+    folder = tmp_path_factory.mktemp("uploads")
+    with serving(folder, lambda_limits=True, body_bytes=BODY_BYTES) as server:
         server.add_volume(WIDE, *CHANNELS)
         yield server
 
 
 @pytest.fixture(scope="module")
-def server(endpoint: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """On files, where it takes bodies itself, and on S3, where the store does."""
-    with taking_uploads(tmp_path_factory.mktemp("uploads"), endpoint) as server:
-        yield server
+def moto(aws_server: Server) -> Server:
+    """Its store takes bodies."""
+    aws_server.add_volume(WIDE, *CHANNELS)
+    return aws_server
 
 
-@pytest.fixture(scope="module")
-def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with taking_uploads(tmp_path_factory.mktemp("disk")) as server:
-        yield server
+@pytest.fixture(params=["disk", "moto"])
+def server(request: pytest.FixtureRequest) -> Server:
+    made: Server = request.getfixturevalue(request.param)
+    return made
 
 
 def announce(server: Server, size: int, media_type: str = RAW, path: str = UPLOADS) -> Any:
