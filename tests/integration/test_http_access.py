@@ -135,48 +135,57 @@ def test_a_token_that_is_deleted_closes_at_once(tmp_path: Any) -> None:
         assert_problem(server.get(READS["npz"]("open")), 403, "AuthenticationError")
 
 
-def test_ndauth_gives_the_key_of_those_who_know_their_password(tmp_path: Any) -> None:
-    with serving(tmp_path, ndauth_secret="shared") as server:
+@pytest.fixture(scope="module")
+def ndauth(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with a shared secret and a user ``carol`` with a password."""
+    with serving(tmp_path_factory.mktemp("ndauth"), ndauth_secret="shared") as server:
         made = server.post("/v1/users", "admin", json={"name": "carol", "password": "pass1"})
         assert made.status_code == 201
-        good = {"user": "carol", "password": "pass1", "secret": "shared"}
-        for method in ("GET", "POST"):
-            answer = server.call(method, "/nd/ndauth/validate/", json={"properties": good})
-            assert answer.status_code == 200
-            headers = {"Authorization": f"Token {answer.text}"}
-            assert server.get("/v1/server", headers=headers).get_json()["user"] == "carol"
-        bad: list[Any] = [
-            {"properties": good | {"password": "pass2"}},
-            {"properties": good | {"secret": "other"}},
-            {"properties": good | {"user": "nobody"}},
-            {"properties": good | {"user": "carol' OR 1"}},
-            {"properties": good | {"password": 5}},
-            {"properties": {"user": "carol"}},
-            {"properties": []},
-            [],
-        ]
-        for body in bad:
-            with server.unchanged():
-                answer = server.post("/ndauth/validate/", json=body)
-                assert answer.status_code == 403
-                assert answer.content_type == "application/problem+json"
+        yield server
 
 
-def test_a_new_password_takes_the_place_of_the_old_one(tmp_path: Any) -> None:
-    with serving(tmp_path, ndauth_secret="shared") as server:
-        server.post("/v1/users", "admin", json={"name": "carol", "password": "pass1"})
-        path = "/v1/users/carol/password"
-        assert server.call("PUT", path, "admin", json={"password": "pass2"}).status_code == 204
-        properties = {"user": "carol", "secret": "shared"}
-        statuses = {
-            password: server.post(
-                "/ndauth/validate/", json={"properties": properties | {"password": password}}
-            ).status_code
-            for password in ("pass1", "pass2")
-        }
-        assert statuses == {"pass1": 403, "pass2": 200}
-        for refused in ({"password": 7}, {}, {"password": "x", "superuser": True}):
-            answer = server.call("PUT", path, "admin", json=refused)
-            assert_problem(answer, 422, "ValidationError")
-        answer = server.call("PUT", path, "admin", json={"password": "with space"})
-        assert_problem(answer, 400, "InvalidArgumentError")
+GOOD = {"user": "carol", "password": "pass1", "secret": "shared"}
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_ndauth_gives_the_key_of_those_who_know_their_password(ndauth: Server, method: str) -> None:
+    answer = ndauth.call(method, "/nd/ndauth/validate/", json={"properties": GOOD})
+    assert answer.status_code == 200
+    headers = {"Authorization": f"Token {answer.text}"}
+    assert ndauth.get("/v1/server", headers=headers).get_json()["user"] == "carol"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(
+            {"properties": GOOD | wrong}
+            for wrong in (
+                {"password": "pass2"},
+                {"secret": "other"},
+                {"user": "nobody"},
+                {"user": "carol' OR 1"},
+                {"password": 5},
+            )
+        ),
+        {"properties": {"user": "carol"}},
+        {"properties": []},
+    ],
+)
+def test_ndauth_refuses_everything_else(ndauth: Server, body: Any) -> None:
+    with ndauth.unchanged():
+        answer = ndauth.post("/ndauth/validate/", json=body)
+    assert_problem(answer, 403, "PermissionDeniedError")
+
+
+def test_a_new_password_takes_the_place_of_the_old_one(ndauth: Server) -> None:
+    path = "/v1/users/carol/password"
+    for refused in ({"password": 7}, {}, {"password": "x", "superuser": True}):
+        answer = ndauth.call("PUT", path, "admin", json=refused)
+        assert_problem(answer, 422, "ValidationError")
+    answer = ndauth.call("PUT", path, "admin", json={"password": "with space"})
+    assert_problem(answer, 400, "InvalidArgumentError")
+    assert ndauth.call("PUT", path, "admin", json={"password": "pass2"}).status_code == 204
+    for password, status in (("pass1", 403), ("pass2", 200)):
+        body = {"properties": GOOD | {"password": password}}
+        assert ndauth.post("/ndauth/validate/", json=body).status_code == status

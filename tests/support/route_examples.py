@@ -1,7 +1,7 @@
-"""A request of every route that is right, made from its rule, and a world in which it succeeds.
+"""A valid request for every route, made from its rule, and a world in which it succeeds.
 
-``EXAMPLE_OF`` has a value of every argument that rules have, and ``BODIES`` a body of every rule
-that takes one: a route with an argument or a body that is not here has no example, and fails.
+``EXAMPLE_OF`` has a value for every argument of a rule, and ``BODIES`` a body for every rule that
+takes one. A route with an argument or a body that is missing here fails its tests.
 """
 
 import json
@@ -37,7 +37,7 @@ CLOSED_CHANNELS: dict[str, dict[str, Any]] = {
     "readonly": {"readonly": True},
     "busy": {"propagate": 1},
 }
-"""Channels that take no writes are named ``em_busy`` and so on."""
+"""Channels that take no writes: ``em_readonly``, ``labels_busy`` and so on."""
 
 Key = tuple[str, str]
 """Method and rule, which name a route."""
@@ -76,7 +76,7 @@ EXAMPLE_OF: dict[str, str] = {
     "wanted": "graphml/10,74/20,52/5,9",
     **PLACE,
 }
-"""Of every argument, what names something private that exists."""
+"""For every argument, the name of something private that exists."""
 
 _SIZES = {f"{axis}imagesize": size for axis, size in zip("xyz", BRAIN.imagesize_xyz, strict=True)}
 _CHANNEL = {"channel_type": "image", "channel_datatype": "uint8"}
@@ -143,14 +143,14 @@ BODIES: dict[Key, Any] = {
     ("GET", "ndauth/validate"): {"properties": {}},
     ("POST", "ndauth/validate"): {"properties": {}},
 }
-"""Bodies by method and end of the rule, the longest counts; what is no bytes is JSON."""
+"""Bodies by method and end of the rule (the longest wins); values that are not bytes are JSON."""
 
 QUERIES: dict[Key, dict[str, str]] = {
     ("POST", "<name:channel>/cutout"): {**BOX_QUERY, "format": "npy"},
     ("POST", "annotations/<segment:annotation>/cutout"): BOX_QUERY,
     ("GET", "ids/at"): PLACE,
 }
-"""Parameters that a rule does not do without."""
+"""Parameters that an example needs."""
 
 OVERRIDES: dict[Key, dict[str, str]] = {
     ("POST", "merge/<ids:ids>/global"): {"ids": "1,3"},
@@ -171,7 +171,7 @@ OVERRIDES: dict[Key, dict[str, str]] = {
     ("POST", "retry"): {"job": "{failed}"},
     ("GET", "verify"): {"job": "{built}"},
 }
-"""Other values of arguments where the usual ones do not do, by method and end of the rule."""
+"""Other values of arguments, by method and end of the rule; in braces, ids of the world."""
 
 _ARGUMENT = re.compile(r"<(?:\w+(?:\([^)]*\))?:)?(\w+)>")
 _READING_POSTS = ("query", "query/<path:predicates>", "ndauth/validate")
@@ -184,14 +184,14 @@ def _ends_with(rule: str, end: str) -> bool:
 
 
 def by_rule(table: Mapping[Key, _Value], route: Route, default: _Value) -> _Value:
-    """Give what a table has for a route's method and the longest end of its rule."""
+    """Return the entry of a table for a route's method and the longest end of its rule."""
     ends = [end for method, end in table if method == route.method and _ends_with(route.rule, end)]
     return table[route.method, max(ends, key=len)] if ends else default
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A request that its route carries out for somebody who may have it."""
+    """A request that its route carries out for its owner."""
 
     route: Route
     arguments: Mapping[str, str]
@@ -200,7 +200,7 @@ class Example:
 
     @property
     def key(self) -> Key:
-        """The name of the route."""
+        """Method and rule of the route."""
         return self.route.method, self.route.rule
 
     @property
@@ -217,19 +217,19 @@ class Example:
         return f"{path}?{urlencode(self.query, doseq=True)}" if self.query else path
 
     def naming(self, **arguments: str) -> Self:
-        """Give the request with other values of some arguments."""
+        """Return the request with other values of some arguments."""
         return replace(self, arguments={**self.arguments, **arguments})
 
     def asking(self, **query: Any) -> Self:
-        """Give the request with other parameters beside its own."""
+        """Return the request with more parameters."""
         return replace(self, query={**self.query, **query})
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a request: its status, the error class that is named, and the writes.
+    """The result of a request: its status, the name of its error class, and its writes.
 
-    The error is empty where the answer is no problem document.
+    The error is empty where the response is no problem document.
     """
 
     status: int
@@ -239,7 +239,7 @@ class Outcome:
 
 
 def error_of(answer: TestResponse) -> str:
-    """Give the error class that a whole problem document names, else nothing."""
+    """Return the error class of a complete problem document, empty for other responses."""
     if answer.content_type != "application/problem+json":
         return ""
     document = answer.get_json(force=True)
@@ -250,9 +250,9 @@ def error_of(answer: TestResponse) -> str:
 
 
 def example_of(route: Route, ids: Mapping[str, str]) -> Example:
-    """Give the example of a route; ``ids`` are those that the world chose."""
+    """Return the example of a route; ``ids`` are those that the world generated."""
     names = _ARGUMENT.findall(route.rule)
-    values = EXAMPLE_OF | ids | by_rule(OVERRIDES, route, {})
+    values = {**EXAMPLE_OF, **ids, **by_rule(OVERRIDES, route, {})}
     body = by_rule(BODIES, route, None)
     assert (body not in (None, b"")) == bool(route.body), f"what is the body of {route.rule}?"
     return Example(
@@ -275,12 +275,12 @@ class RouteWorld:
         self.examples = [example_of(route, self.ids) for route in self.server.app.routes]
 
     def ask(self, example: Example, user: str | None = None, **more: Any) -> TestResponse:
-        """Send an example as one of the users, or as nobody."""
+        """Send an example as one of the users, or without a key."""
         sent = {"data": example.body} | more
         return self.server.call(example.route.method, example.path, user, **sent)
 
     def outcome(self, example: Example, user: str | None = None, **more: Any) -> Outcome:
-        """Send an example, and give what became of it."""
+        """Send an example and return its outcome."""
         before = self.server.stores.writes
         answer = self.ask(example, user, **more)
         return Outcome(
@@ -289,7 +289,7 @@ class RouteWorld:
 
     @contextmanager
     def copied(self, folder: Path) -> Iterator["RouteWorld"]:
-        """Give a copy of the world, to change it."""
+        """Yield a copy of the world that may be changed."""
         shutil.copytree(self.server.settings.data, folder)
         server = copy(self.server)
         server.settings = replace(self.server.settings, data=folder)
@@ -305,7 +305,7 @@ class RouteWorld:
 
 @contextmanager
 def serving_routes(folder: Path) -> Iterator[RouteWorld]:
-    """Give the world: all of ``hidden`` is private, token ``shown`` opens its like to readers."""
+    """Yield the world: ``hidden`` is private, ``shown`` is the same with a public token."""
     image = Channel("", "em", ChannelType.IMAGE, DataType.UINT8, default=True)
     labels = Channel("", "labels", ChannelType.ANNOTATION, DataType.UINT32)
     with serving(folder) as server:
@@ -334,7 +334,7 @@ def serving_routes(folder: Path) -> Iterator[RouteWorld]:
 
 
 def _make_jobs(server: Server) -> dict[str, str]:
-    """Make ingest jobs, one open, one complete and one failed, and announce an upload."""
+    """Create an open, a complete and a failed ingest job, and announce an upload."""
     config = {"token": "hidden", "channel": "em", "extent": {"z": [1, 2]}}
 
     def made(path: str, document: Mapping[str, Any]) -> str:
