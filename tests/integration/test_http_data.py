@@ -125,24 +125,6 @@ def test_a_time_range_keeps_the_time_axis_and_none_drops_it(files: Server) -> No
     assert files.read(f"{path}/raw/{BOX}4,5/") == voxels[0, 2].tobytes()
 
 
-def test_zeros_never_erase(files: Server) -> None:
-    token = new_token(files, channel())
-    path = f"/sd/{token}/em/npz/{BOX}"
-    first, second = noise((1, *SHAPE)), noise((1, *SHAPE), seed=1)
-    second[:, :, ::2] = 0
-    files.write(path, bodies.npz(first))
-    files.write(path, bodies.npz(second))
-    np.testing.assert_array_equal(from_npz(files.read(path)), np.where(second != 0, second, first))
-    with files.unchanged():
-        files.write(path, bodies.npz(np.zeros((1, *SHAPE), "u1")))
-
-
-def test_zeros_alone_store_nothing(files: Server) -> None:
-    token = new_token(files, channel())
-    with files.unchanged():
-        files.write(f"/sd/{token}/em/npz/{BOX}", bodies.npz(np.zeros((1, *SHAPE), "u1")))
-
-
 def test_unaligned_boxes_join_across_supercuboids(server: Server) -> None:
     """Two boxes over the eight cuboids at a corner where supercuboids of 256 x 256 x 32 meet."""
     token = new_token(server, channel())

@@ -125,11 +125,10 @@ class Runs:
         return os.system, (f"touch {self.evidence}",)
 
 
-@pytest.mark.parametrize("protocol", range(6))
-def test_a_command_in_a_blosc_body_is_not_run(tmp_path: Path, protocol: int) -> None:
+def test_a_command_in_a_blosc_body_is_not_run(tmp_path: Path) -> None:
     """Seen to fail with ``blosc.unpack_array`` in the decoder: the file appears."""
     with pytest.raises(MalformedBodyError):
-        decode("ndstore", "blosc", packed(pickle.dumps(Runs(tmp_path / "evidence"), protocol)))
+        decode("ndstore", "blosc", packed(pickle.dumps(Runs(tmp_path / "evidence"))))
     assert not (tmp_path / "evidence").exists()
 
 
