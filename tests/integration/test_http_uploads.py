@@ -2,6 +2,7 @@
 
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -217,14 +218,15 @@ def test_the_client_uploads_what_the_server_does_not_take(server: Server) -> Non
     """A block of noise goes through the store in one piece; one that shrinks does not."""
     retry = RetryPolicy(sleep=lambda _: None)
     key = server.keys["alice"]
-    transport = StoreTransport(server.app)
-    volume = connect("http://nd.test", key, transport=transport, retry=retry).volume("wide", "em")
     voxels = noise((20, 512, 512))
-    volume[30:50, :512, :512] = voxels
-    assert transport.methods == ["GET", "GET", "POST", "PUT", "POST"]
-    volume[30:50, 512:, 512:] = np.full((20, 512, 512), 7, np.uint8)
-    assert transport.methods[5:] == ["POST"]
-    assert np.array_equal(volume[30:50, :512, :512], voxels)
+    with closing(StoreTransport(server.app)) as transport:
+        client = connect("http://nd.test", key, transport=transport, retry=retry)
+        volume = client.volume("wide", "em")
+        volume[30:50, :512, :512] = voxels
+        assert transport.methods == ["GET", "GET", "POST", "PUT", "POST"]
+        volume[30:50, 512:, 512:] = np.full((20, 512, 512), 7, np.uint8)
+        assert transport.methods[5:] == ["POST"]
+        assert np.array_equal(volume[30:50, :512, :512], voxels)
 
 
 class StoreTransport(WsgiTransport):
@@ -239,6 +241,9 @@ class StoreTransport(WsgiTransport):
         self.methods.append(request.method)
         inside = request.url.startswith("http://nd.test/")
         return super().send(request) if inside else self._outside.send(request)
+
+    def close(self) -> None:
+        self._outside.close()
 
 
 def test_a_length_that_was_not_announced_is_refused_on_use(tmp_path: Path) -> None:
