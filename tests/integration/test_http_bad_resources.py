@@ -27,21 +27,16 @@ KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
 BAD_NAMES = {
     "a dot": "a.b",
     "only dots": "..",
-    "a hyphen": "a-b",
-    "a space": "a b",
     "a comma": "a,b",
-    "a hash": "a#b",
     "unicode letters": "größe",
     "unicode digits": "a١",
-    "an emoji": "🧠",
-    "256 characters": "n" * 256,
     "3000 characters": "n" * 3000,
     "a NUL": "a\0b",
     "a line feed": "a\nb",
     "a percent": "100%",
-    "a quote": "a'b",
     "a tag": "<b>",
 }
+"""As URLs carry them; which names are bad is a test of ``model.fields``."""
 
 
 @pytest.fixture(scope="module")
@@ -104,25 +99,11 @@ def test_bad_names_of_users_are_refused(server: Server, name: str) -> None:
 BAD_FIELDS: dict[str, list[tuple[dict[str, Any], str]]] = {
     "dataset": [
         ({"colour": "red"}, "colour"),
-        ({"dataset_name": "other"}, "dataset_name"),
         ({"dataset_name": None}, "dataset_name"),
-        ({"ximagesize": 0}, "ximagesize"),
-        ({"yimagesize": -5}, "yimagesize"),
         ({"zimagesize": 1.5}, "zimagesize"),
-        ({"ximagesize": "30"}, "ximagesize"),
-        ({"ximagesize": True}, "ximagesize"),
-        ({"ximagesize": 2**40}, "ximagesize"),
         ({"ximagesize": None}, "ximagesize"),
-        ({"xoffset": -1}, "xoffset"),
-        ({"xvoxelres": 0}, "xvoxelres"),
         ({"yvoxelres": float("nan")}, "yvoxelres"),
-        ({"zvoxelres": float("inf")}, "zvoxelres"),
-        ({"scalingoption": 2}, "scalingoption"),
-        ({"scalinglevels": -1}, "scalinglevels"),
-        ({"scalinglevels": 99}, "scalinglevels"),
-        ({"dataset_description": "x" * 4097}, "dataset_description"),
         ({"dataset_description": "\ud800"}, "dataset_description"),
-        ({"public": 2}, "public"),
     ],
     "project": [
         ({"unknown": 1}, "unknown"),
@@ -135,20 +116,9 @@ BAD_FIELDS: dict[str, list[tuple[dict[str, Any], str]]] = {
     "channel": [
         ({"unknown": 1}, "unknown"),
         ({"channel_name": "other"}, "channel_name"),
-        ({"project": "other"}, "project"),
-        ({"channel_type": "film"}, "channel_type"),
-        ({"channel_datatype": "float64"}, "channel_datatype"),
         ({"channel_type": "annotation"}, "channel_datatype"),
         ({"resolution": 4}, "resolution"),
-        ({"resolution": -1}, "resolution"),
-        ({"propagate": 1}, "propagate"),
-        ({"propagate": 3}, "propagate"),
-        ({"readonly": 5}, "readonly"),
-        ({"starttime": 5, "endtime": 2}, "endtime"),
         ({"startwindow": 5, "endwindow": 2}, "endwindow"),
-        ({"header": "h" * 8193}, "header"),
-        ({"default": "no"}, "default"),
-        ({"uid": "mine"}, "uid"),
     ],
     "token": [
         ({"unknown": 1}, "unknown"),
@@ -158,6 +128,7 @@ BAD_FIELDS: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"token_description": 5}, "token_description"),
     ],
 }
+"""A few of every kind, and what the tests of ``model.fields`` do not hold."""
 
 
 @pytest.mark.parametrize("kind", BAD_FIELDS)

@@ -6,6 +6,16 @@ from typing import Any
 
 import pytest
 
+from ndlambda.model.fields import (
+    channel_fields,
+    channel_from_fields,
+    dataset_fields,
+    dataset_from_fields,
+    project_fields,
+    project_from_fields,
+    token_fields,
+    token_from_fields,
+)
 from tests.support.app import BOX, SHAPE, Server, assert_problem, serving
 from tests.support.bodies import noise, npz
 from tests.support.twins import CHANNEL, RESOURCE, SIZES, V1, Twin, make_all
@@ -20,58 +30,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @TWINS
-def test_defaults_are_those_of_ndstore_and_every_field_is_shown(server: Server, twin: Twin) -> None:
+def test_what_is_not_given_has_the_default_of_the_model(server: Server, twin: Twin) -> None:
     name = f"defaults_{twin.project}"
+    project, owner = f"{name}_p", server.owner
     shown = [server.get(path, "alice").get_json() for path in make_all(server, twin, name)]
-    assert shown[0] == {
-        "dataset_name": name,
-        "dataset_description": "",
-        "user": server.owner,
-        "public": 0,
-        **SIZES,
-        **{f"{axis}offset": 0 for axis in "xyz"},
-        **{f"{axis}voxelres": 1.0 for axis in "xyz"},
-        "scalingoption": 0,
-        "scalinglevels": 0,
-    }
-    assert shown[1] == {
-        "project_name": f"{name}_p",
-        "project_description": "",
-        "user": server.owner,
-        "public": 0,
-        "dataset": name,
-        "host": "localhost",
-        "kvengine": "MySQL",
-        "kvserver": "localhost",
-        "mdengine": "MySQL",
-        "s3backend": 1,
-        "nd_version": "1.2.0",
-        "schema_version": "1.1.0",
-    }
-    assert isinstance(shown[2].pop("id"), int)
-    assert shown[2] == {
-        "project": f"{name}_p",
-        "channel_name": "ch",
-        "channel_description": "",
-        **CHANNEL,
-        "resolution": 0,
-        "propagate": 0,
-        "readonly": 0,
-        "exceptions": 0,
-        "starttime": 0,
-        "endtime": 1,
-        "startwindow": 0,
-        "endwindow": 0,
-        "default": False,
-        "header": "",
-    }
-    assert shown[3] == {
-        "token_name": f"{name}_t",
-        "token_description": "",
-        "user": server.owner,
-        "project": f"{name}_p",
-        "public": 0,
-    }
+    assert isinstance(shown[2]["id"], int)
+    channel = channel_fields(channel_from_fields(CHANNEL, name="ch", project=project))
+    assert shown == [
+        dataset_fields(dataset_from_fields(SIZES, name=name, user_id=owner)),
+        project_fields(project_from_fields({}, name=project, dataset=name, user_id=owner)),
+        channel | {"id": shown[2]["id"]},
+        token_fields(token_from_fields({}, name=f"{name}_t", project=project, user_id=owner)),
+    ]
 
 
 @TWINS

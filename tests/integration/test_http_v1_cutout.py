@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.support import bodies
-from tests.support.app import QUERY, SHAPE, Server, assert_problem, serving, v1_cutout
+from tests.support.app import SHAPE, Server, assert_problem, serving, v1_cutout
 from tests.support.bodies import Array, from_hdf5, from_npy, from_npz, noise
 from tests.support.uploads import ENCODERS
 
@@ -171,19 +171,3 @@ def test_a_digest_tells_of_zeros_and_of_a_change(server: Server, em: Array) -> N
     assert server.get(DIGEST).get_json() != before
     server.write(f"{EM}&format=raw", em.tobytes())
     assert server.get(DIGEST).get_json() == before
-
-
-@pytest.mark.parametrize(
-    ("query", "status", "error"),
-    [
-        ("x=5:5", 400, "EmptyBoxError"),
-        ("x=0:9", 400, "OutOfBoundsError"),
-        ("resolution=9", 404, "ResolutionNotFoundError"),
-        (f"{QUERY}&t=0:100000000", 413, "PayloadTooLargeError"),
-    ],
-)
-def test_digests_of_wrong_boxes_are_refused(
-    server: Server, query: str, status: int, error: str
-) -> None:
-    path = v1_cutout("open", "em", query).replace("/cutout", "/digest")
-    assert_problem(server.get(path), status, error)

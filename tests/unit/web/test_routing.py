@@ -114,18 +114,6 @@ def test_a_problem_names_its_class_and_keeps_its_own_members():
     }
 
 
-def test_busy_answers_say_when_to_come_back():
-    assert (
-        problem_response(errors.QuotaExceededError("busy", retry_after_s=7), "r").headers[
-            "Retry-After"
-        ]
-        == "7"
-    )
-    assert (
-        problem_response(errors.UpstreamThrottledError("busy"), "r").headers["Retry-After"] == "2"
-    )
-
-
 def test_every_route_module_is_discovered_and_no_path_has_two_views():
     seen = {}
     for route in discover("ndlambda.web.routes"):

@@ -100,14 +100,15 @@ def peak_of(call: Callable[[], None]) -> int:
     return peak
 
 
-def test_a_shape_unlike_the_request_is_refused_before_its_elements_are_inflated() -> None:
-    bomb = zlib.compress(header(declared(shape="(1, 16, 1000, 1000)")) + bytes(16_000_000))
-    assert peak_of(lambda: decode("ndstore", "npz", bomb)) < 1 << 20
-
-
-def test_elements_beyond_the_shape_are_not_inflated() -> None:
-    bomb = zlib.compress(header(declared()) + bytes(16_000_000))
-    assert peak_of(lambda: decode("ndstore", "npz", bomb)) < 1 << 20
+@pytest.mark.parametrize(
+    "start",
+    [b"", header(declared()), header(declared(shape="(1, 16, 1000, 1000)"))],
+    ids=["no header", "more than the header says", "a shape unlike the request"],
+)
+def test_a_zlib_bomb_is_not_inflated(start: bytes) -> None:
+    bomb = zlib.compress(start + bytes(16_000_000))
+    for dialect in ("ndstore", "v1"):
+        assert peak_of(lambda dialect=dialect: decode(dialect, "npz", bomb)) < 1 << 20
 
 
 def packed(pickled: bytes) -> bytes:
