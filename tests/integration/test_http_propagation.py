@@ -18,7 +18,7 @@ from ndlambda.cli.propagate import propagate as propagate_command
 from ndlambda.client import connect
 from ndlambda.errors import InvalidStateError
 from ndlambda.local.pump import pump_once
-from tests.support.app import QUERY, SHAPE, V1, Server, assert_problem, serving, v1_cutout
+from tests.support.app import SHAPE, V1, Server, assert_problem, serving, v1_cutout
 from tests.support.fake_server import WsgiTransport
 
 EM = f"{V1}/open/channels/em/propagation"
@@ -146,41 +146,12 @@ def test_a_propagation_is_started_watched_and_done(request: pytest.FixtureReques
     assert (again["full"], again["method"], again["stale"]) == (False, "nearest", 0)
 
 
-def test_labels_are_propagated_too(disk: Server):
-    labels = f"{V1}/open/channels/labels"
-    body = np.full(SHAPE, 7, "<u4").tobytes()
-    disk.write(f"{labels}/cutout?{QUERY}&format=raw", body)
-    assert disk.post(f"{labels}/propagation", "alice").status_code == 202
-    work(disk)
-    coarse = disk.read(f"{labels}/cutout?resolution=1&format=raw")
-    assert set(np.frombuffer(coarse, "<u4").tolist()) == {0, 7}
-
-
-def test_a_cancelled_one_goes_on_where_it_was(disk: Server):
-    write(disk)
-    disk.post(EM, "alice")
-    answer = disk.call("DELETE", EM, "alice")
-    assert (answer.status_code, answer.get_json()["state"]) == (200, "cancelled")
-    assert states(disk) == "0"
-    assert_problem(disk.call("DELETE", EM, "alice"), 409, "InvalidStateError")
-    assert disk.post(EM, "alice", json={}).status_code == 202
-    work(disk)
-    assert states(disk) == "2"
-
-
 @pytest.mark.parametrize(
     "body", [{"full": 1}, {"full": "yes"}, {"method": "median"}, {"method": 3}, {"ful": True}]
 )
 def test_wishes_that_are_not_understood_are_refused(still: Server, body: dict[str, Any]):
     with still.unchanged():
         assert_problem(still.post(EM, "alice", json=body), 422, "ValidationError")
-
-
-def test_labels_have_no_method(still: Server):
-    labels = f"{V1}/open/channels/labels/propagation"
-    with still.unchanged():
-        answer = still.post(labels, "alice", json={"method": "mean"})
-    assert_problem(answer, 400, "InvalidArgumentError")
 
 
 def test_a_channel_that_was_never_propagated_says_so(still: Server):
