@@ -168,6 +168,7 @@ OVERRIDES: dict[Key, dict[str, str]] = {
     ("PUT", "uploads/<segment:upload>"): {"channel": "em"},
     ("DELETE", "<name:channel>/propagation"): {"channel": "em2"},
     ("PUT", "parts/<number:chunk>/<segment:name>"): {"name": "0002.png"},
+    ("GET", "v1/ingest/<segment:job>"): {"job": "{built}"},
     ("POST", "retry"): {"job": "{failed}"},
     ("GET", "verify"): {"job": "{built}"},
 }
