@@ -34,10 +34,10 @@ from numpy.typing import NDArray
 from ndlambda.model.catalog import LABEL_CODEC, Channel, Dataset
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services.budget import ByteBudget
-from ndlambda.services.labels import LabelService
-from ndlambda.services.region import Region
-from ndlambda.services.volume import VolumeOptions, VolumeService
+from ndlambda.services.labels.service import LabelService
+from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.volume.region import Region
+from ndlambda.services.volume.service import VolumeOptions, VolumeService
 from ndlambda.space.box import XYZ, Box
 from ndlambda.space.grid import cover
 from ndlambda.space.pyramid import Scaling
@@ -87,7 +87,7 @@ class Counting:
 
 @contextmanager
 def our_painter(folder: Path, labels: Labels, fsync: bool) -> Iterator[Painter]:
-    """Give the label service on files and SQLite."""
+    """Return the label service on files and SQLite."""
     depth, height, width = labels.shape
     dataset = Dataset("bench", (width, height, depth), (8, 8, 8), scaling=Scaling.ISOTROPIC)
     channel = Channel("bench", "labels", ChannelType.ANNOTATION, DataType.UINT32, uid="u")
@@ -118,7 +118,7 @@ def our_painter(folder: Path, labels: Labels, fsync: bool) -> Iterator[Painter]:
 def tensorstore_painter(
     folder: Path, labels: Labels, fsync: bool, *, sharded: bool
 ) -> Iterator[Painter]:
-    """Give a Zarr v3 array on files, changed by a transaction for each block."""
+    """Return a Zarr v3 array on files, changed by a transaction for each block."""
     codecs: list[dict] = [
         {"name": "bytes"},
         {
@@ -182,7 +182,7 @@ PAINTERS: dict[str, Open] = {
 
 
 def volume_of_labels() -> tuple[str, Labels]:
-    """Give a name and labels (z, y, x)."""
+    """Return a name and labels (z, y, x)."""
     if TRUTH.is_file():
         with np.load(TRUTH) as file:
             return "FIB-25 ground truth", file["labels"]
@@ -226,7 +226,7 @@ def run_round(
 
 
 def measure(labels: Labels, rounds: int, folder: Path) -> list[dict]:
-    """Give one row a case and painter: medians over the rounds."""
+    """Return one row a case and painter: medians over the rounds."""
     rows = []
     for fsync in (True, False):
         results = []
@@ -245,7 +245,7 @@ def measure(labels: Labels, rounds: int, folder: Path) -> list[dict]:
 
 
 def markdown(rows: list[dict], facts: dict) -> str:
-    """Give the result as a page."""
+    """Return the result as a page."""
     titles = {"first": "first painting", "over": f"painted over, moved by {SHIFT} voxels"}
     lines = [
         "# Painting labels on a disk",

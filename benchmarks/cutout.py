@@ -37,9 +37,9 @@ from obstore.store import S3Store
 from ndlambda.local.synthetic import em_stack
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services.budget import ByteBudget
-from ndlambda.services.region import Region
-from ndlambda.services.volume import VolumeOptions, VolumeService
+from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.volume.region import Region
+from ndlambda.services.volume.service import VolumeOptions, VolumeService
 from ndlambda.space.box import XYZ, Box
 from ndlambda.space.grid import cover
 from ndlambda.stores.aws import AwsConfig, S3ObjectStore, create_bucket
@@ -76,14 +76,14 @@ CASES = (
 
 
 def make_volume(depth: int) -> NDArray[np.uint8]:
-    """Give (z, y, x) voxels, 2048 x 2048 by depth, of EM-like tiles."""
+    """Return (z, y, x) voxels, 2048 x 2048 by depth, of EM-like tiles."""
     tile = em_stack((depth, 512, 512))
     return np.tile(tile, (1, 4, 4))
 
 
 @contextmanager
 def our_readers(config: AwsConfig, voxels: NDArray[np.uint8]) -> Iterator[dict[str, Reader]]:
-    """Store the volume as supercuboids and give the volume service's readers."""
+    """Store the volume as supercuboids and return the volume service's readers."""
     depth, height, width = voxels.shape
     dataset = Dataset("bench", (width, height, depth), voxelres_xyz=(4, 4, 40))
     channel = Channel("bench", "em", ChannelType.IMAGE, DataType.UINT8, uid="u")
@@ -105,7 +105,7 @@ def our_readers(config: AwsConfig, voxels: NDArray[np.uint8]) -> Iterator[dict[s
 
 
 def write_zarr(server: Seaweed, voxels: NDArray[np.uint8]) -> tensorstore.TensorStore:
-    """Store the volume as a Zarr v3 array of one cuboid a chunk and give it, opened."""
+    """Store the volume as a Zarr v3 array of one cuboid a chunk and return it, opened."""
     x, y, z = CUBOID
     array = tensorstore.open(
         {
@@ -149,7 +149,7 @@ def write_zarr(server: Seaweed, voxels: NDArray[np.uint8]) -> tensorstore.Tensor
 
 
 def zarr_reader(server: Seaweed) -> Reader:
-    """Give zarr-python's reader through obstore."""
+    """Return zarr-python's reader through obstore."""
     store = S3Store(
         BUCKET,
         prefix=ZARR,
@@ -165,7 +165,7 @@ def zarr_reader(server: Seaweed) -> Reader:
 
 
 def boto3_reader(server: Seaweed) -> Reader:
-    """Give the loop that somebody writes in an afternoon: boto3, blosc, eight threads."""
+    """Return the loop that somebody writes in an afternoon: boto3, blosc, eight threads."""
     client = boto3.client(
         "s3",
         endpoint_url=server.endpoint_url,
@@ -193,7 +193,7 @@ def boto3_reader(server: Seaweed) -> Reader:
 
 
 def positions(case: Case, bounds: XYZ, count: int) -> list[Box]:
-    """Give boxes of a case inside the volume, the same at every run."""
+    """Return boxes of a case inside the volume, the same at every run."""
     random = np.random.default_rng(len(case.name))
     boxes = []
     for _ in range(count):
@@ -254,7 +254,7 @@ def _line(row: dict) -> str:
 
 
 def geometric_means(rows: list[dict], key: str) -> dict[str, float]:
-    """Give the geometric mean over all cases of a ratio, by reader."""
+    """Return the geometric mean over all cases of a ratio, by reader."""
     return {
         name: round(statistics.geometric_mean([row[key][name] for row in rows]), 2)
         for name in rows[0][key]
@@ -262,7 +262,7 @@ def geometric_means(rows: list[dict], key: str) -> dict[str, float]:
 
 
 def markdown(rows: list[dict], facts: dict) -> str:
-    """Give the result as a page."""
+    """Return the result as a page."""
     names = list(rows[0]["mb_per_s"])
     lines = [
         "# Cutouts from S3",

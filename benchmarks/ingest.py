@@ -86,7 +86,7 @@ def server(data: Path, usage: dict[str, float]) -> Iterator[str]:
 
 
 def ended(process: "subprocess.Popen[Any]") -> dict[str, float]:
-    """Wait for a process and give what it took."""
+    """Wait for a process and return what it took."""
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     cpu_s = used.ru_utime + used.ru_stime
@@ -211,7 +211,7 @@ def measure_cloudvolume(planes: NDArray[np.uint8], work: Path, depth: int) -> di
 
 
 def timed(write: Any, voxels: int) -> dict[str, Any]:
-    """Give MB/s and CPU seconds of a call in this process."""
+    """Return MB/s and CPU seconds of a call in this process."""
     wall, cpu = time.perf_counter(), time.process_time()
     write()
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu

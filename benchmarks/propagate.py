@@ -31,12 +31,12 @@ from benchmarks.timing import Taken, taken
 from ndlambda.local.synthetic import em_stack
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services.budget import ByteBudget
-from ndlambda.services.label_index import LabelIndex
-from ndlambda.services.label_painter import LabelPainter
-from ndlambda.services.pyramid_builder import Built, Node, PyramidBuilder
-from ndlambda.services.region import Region
-from ndlambda.services.volume import VolumeOptions, VolumeService
+from ndlambda.services.labels.index import LabelIndex
+from ndlambda.services.labels.painter import LabelPainter
+from ndlambda.services.propagation.builder import Built, PyramidBuilder, PyramidNode
+from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.volume.region import Region
+from ndlambda.services.volume.service import VolumeOptions, VolumeService
 from ndlambda.space.ancestry import Ancestry
 from ndlambda.space.box import XYZ
 from ndlambda.space.morton import encode
@@ -53,7 +53,7 @@ Halve = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 def halvers(factors: XYZ, method: Method) -> dict[str, Halve]:
-    """Give who halves a block (z, y, x), by name."""
+    """Return who halves a block (z, y, x), by name."""
     slices = factors[2]
     found: dict[str, Halve] = {"ndlambda": lambda block: downsample(block, factors, method)}
     if method is Method.MEAN:
@@ -77,7 +77,7 @@ def halvers(factors: XYZ, method: Method) -> dict[str, Halve]:
 
 
 def measure_arithmetic(rounds: int) -> list[dict[str, Any]]:
-    """Give a row for each kind of block, with source voxels a second by name."""
+    """Return a row for each kind of block, with source voxels a second by name."""
     if find_spec("tinybrain") is None:
         print("tinybrain is not installed and left out: pip install 'ndlambda[bench]' (GPL-3).")
     image = em_stack((128, 256, 256))
@@ -114,7 +114,7 @@ def measure_arithmetic(rounds: int) -> list[dict[str, Any]]:
 
 
 def zarr_level(folder: Path, level: int, shape_zyx: tuple[int, ...]) -> tensorstore.TensorStore:
-    """Give a new Zarr v3 array with a cuboid as chunk and our codec."""
+    """Return a new Zarr v3 array with a cuboid as chunk and our codec."""
     blosc = {
         "cname": "zstd", "clevel": 1, "shuffle": "noshuffle", "typesize": 1, "blocksize": 0,
     }  # fmt: skip
@@ -172,7 +172,7 @@ def build_by_ndlambda(
         edges = Ancestry(dataset.pyramid, channel.cuboids_per_axis).supercuboid_xyz(LEVELS)
         size = dataset.pyramid.level(LEVELS).imagesize_xyz
         counts = [-(-length // edge) for length, edge in zip(size, edges, strict=True)]
-        roots = [Node(LEVELS, 0, encode(x, y, z)) for x, y, z in np.ndindex(*counts)]
+        roots = [PyramidNode(LEVELS, 0, encode(x, y, z)) for x, y, z in np.ndindex(*counts)]
         with taken() as time_taken:
             built = list(
                 pool.map(
@@ -228,7 +228,7 @@ def measure_band(edge: int, threads: int) -> dict[str, Any]:
 def markdown(
     rows: list[dict[str, Any]], band: dict[str, Any], jobs: dict[str, Any], facts: dict[str, Any]
 ) -> str:
-    """Give the result as a page."""
+    """Return the result as a page."""
     names = list(dict.fromkeys(name for row in rows for name in row["mvoxels_per_s"]))
     lines = [
         "# Pyramids",

@@ -18,13 +18,14 @@ from ndlambda.local.synthetic import em_stack
 from ndlambda.model.catalog import Channel, Dataset, Project
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services.label_index import LabelIndex
-from ndlambda.services.label_painter import LabelPainter
-from ndlambda.services.propagation import Propagation, PropagationStores
-from ndlambda.services.propagation_marks import PropagationMarks
-from ndlambda.services.pyramid_builder import Built, Node, PyramidBuilder
-from ndlambda.services.region import Region
-from ndlambda.services.volume import UNDER_PROPAGATION, VolumeOptions
+from ndlambda.model.propagation import PropagateState
+from ndlambda.services.labels.index import LabelIndex
+from ndlambda.services.labels.painter import LabelPainter
+from ndlambda.services.propagation.builder import Built, PyramidBuilder, PyramidNode
+from ndlambda.services.propagation.marks import PropagationMarks
+from ndlambda.services.propagation.service import PropagationService, PropagationStores
+from ndlambda.services.volume.region import Region
+from ndlambda.services.volume.service import VolumeOptions
 from ndlambda.settings import Settings
 from ndlambda.space.box import XYZ
 from ndlambda.space.pyramid import Scaling
@@ -43,7 +44,7 @@ class Counting:
         self.read, self.written, self.voxels = 0, 0, Counter[int]()
 
     def build(
-        self, dataset: Dataset, channel: Channel, root: Node, depth: int, method: Method
+        self, dataset: Dataset, channel: Channel, root: PyramidNode, depth: int, method: Method
     ) -> Built:
         built = self._builder.build(dataset, channel, root, depth, method)
         with self._lock:
@@ -54,7 +55,7 @@ class Counting:
 
 
 def real_volumes(fib25: Path) -> tuple[str, NDArray[np.uint8], NDArray[np.uint32]]:
-    """Give a name, and an image and labels (z, y, x)."""
+    """Return a name, and an image and labels (z, y, x)."""
     slices = sorted((fib25 / "grayscale").glob("*.png"))
     if not slices:
         image = em_stack((250, 250, 250))
@@ -93,33 +94,35 @@ def run_job(folder: Path, voxels: NDArray[Any], threads: int) -> dict[str, Any]:
     if is_image:
         built.volume.write(channel, whole, voxels[None])
     else:
-        built.labels.paint(channel, whole, voxels[None], Discipline.OVERWRITE)
+        built.annotation.labels.paint(channel, whole, voxels[None], Discipline.OVERWRITE)
     options = VolumeOptions()
-    index = LabelIndex(built.table)
-    painter = LabelPainter(built.objects, index, built.executor, options)
-    counting = Counting(PyramidBuilder(built.objects, painter, options))
-    propagation = Propagation(
-        PropagationStores(built.table, built.objects, built.propagate_queue),
+    index = LabelIndex(built.resources.table)
+    painter = LabelPainter(built.resources.objects, index, built.resources.executor, options)
+    counting = Counting(PyramidBuilder(built.resources.objects, painter, options))
+    propagation = PropagationService(
+        PropagationStores(
+            built.resources.table, built.resources.objects, built.resources.queues.propagate
+        ),
         built.catalog,
-        PropagationMarks(built.table, built.row_executor),
+        PropagationMarks(built.resources.table, built.resources.row_executor),
         counting,
     )
 
     def work() -> None:
-        while built.catalog.get_channel("bench", "c").propagate == UNDER_PROPAGATION:
-            messages = built.propagate_queue.receive(1)
+        while built.catalog.get_channel("bench", "c").propagate == PropagateState.UNDER_PROPAGATION:
+            messages = built.resources.queues.propagate.receive(1)
             if not messages:
                 time.sleep(0.02)
             for message in messages:
                 propagation.run(message.body, message.receive_count)
-                built.propagate_queue.ack([message.receipt])
+                built.resources.queues.propagate.ack([message.receipt])
 
     with ThreadPoolExecutor(threads) as workers, taken() as time_taken:
         propagation.start(dataset, channel)
         for worker in [workers.submit(work) for _ in range(threads)]:
             worker.result()
-    stored = sum(1 for _ in built.objects.list(f"bench/c/{channel.uid}/"))
-    sources = sum(1 for _ in built.objects.list(f"bench/c/{channel.uid}/0/"))
+    stored = sum(1 for _ in built.resources.objects.list(f"bench/c/{channel.uid}/"))
+    sources = sum(1 for _ in built.resources.objects.list(f"bench/c/{channel.uid}/0/"))
     built.close()
     return {
         "voxels": voxels.size,
@@ -134,7 +137,7 @@ def run_job(folder: Path, voxels: NDArray[Any], threads: int) -> dict[str, Any]:
 
 
 def job_lines(jobs: dict[str, Any]) -> list[str]:
-    """Give what the page says of whole jobs."""
+    """Return what the page says of whole jobs."""
     x, y, z = jobs["copies"]
     return [
         (

@@ -14,7 +14,7 @@ logger = logging.getLogger("ndlambda.worker")
 
 
 def receive_count(record: Mapping[str, Any]) -> int:
-    """Give the number of this delivery of a message, from 1."""
+    """Return the number of this delivery of a message, from 1."""
     return int(record.get("attributes", {}).get("ApproximateReceiveCount", 1))
 
 
@@ -26,7 +26,7 @@ def answer(event: Mapping[str, Any], handle: Callable[[str], None]) -> dict[str,
 def answer_records(
     event: Mapping[str, Any], handle: Callable[[Mapping[str, Any]], None]
 ) -> dict[str, Any]:
-    """Handle every record and give the failed ones to SQS.
+    """Handle every record and return the failed ones to SQS.
 
     A retryable error comes back by itself; an unknown one comes back, too, and ends among the
     dead letters. Any other error of ours would only happen again: it is logged and the message

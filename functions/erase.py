@@ -5,10 +5,10 @@ from typing import Any
 
 from functions.batch import answer
 from ndlambda import runtime
-from ndlambda.services.erase_jobs import job_id_of
+from ndlambda.services.catalog.deletion_jobs import job_id_of
 
 
 def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
     """Run the job of every message; the answer lists those to be delivered again."""
-    erasure = runtime.current().erasure
+    erasure = runtime.current().deletion
     return answer(event, lambda body: erasure.run(job_id_of(body)))

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from functions.batch import answer_records, receive_count
-from ingest_queue.fetch import FetchCall
-from ingest_queue.job import read_message
+from ingest_queue.fetch.worker import FetchCall
+from ingest_queue.jobs.job import read_message
 from ndlambda import runtime
 from ndlambda.errors import MalformedBodyError
 
@@ -19,10 +19,10 @@ def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
         value = _value(record["body"])
         call = FetchCall.find(value)
         if call is not None:
-            built.fetcher.run(call, receive_count(record))
+            built.ingest.fetcher.run(call, receive_count(record))
             return
         job, generation, chunk, attempt = read_message(value)
-        built.ingest.build(job, generation, chunk, max(attempt, receive_count(record)))
+        built.ingest.jobs.build(job, generation, chunk, max(attempt, receive_count(record)))
 
     return answer_records(event, handle)
 

@@ -16,11 +16,11 @@ def handler(event: Mapping[str, Any], context: object = None) -> dict[str, int]:
     """
     built = runtime.current()
     kinds = {
-        "erasures": built.erasure.resend_pending,
+        "erasures": built.deletion.resend_pending,
         "propagations": built.propagation.resend_pending,
-        "waiting folders": built.drop.sweep,
-        "fetched ingests": built.fetcher.sweep,
-        "ingests": built.ingest.sweeper.sweep_all,
+        "waiting folders": built.ingest.drop.sweep,
+        "fetched ingests": built.ingest.fetcher.sweep,
+        "ingests": built.ingest.jobs.sweeper.sweep_all,
     }
     counts: dict[str, int] = {}
     errors: list[Exception] = []

@@ -14,7 +14,7 @@ _TEST = "s3:TestEvent"
 
 def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
     """Notice every object that was made; the answer lists the messages to be delivered again."""
-    notice = runtime.current().drop.notice
+    notice = runtime.current().ingest.drop.notice
     if any("s3" in record for record in event.get("Records", ())):
         for key in keys_of(event):  # without a queue between, AWS repeats an event that fails
             notice(key)

@@ -3,10 +3,10 @@
 from contextlib import suppress
 from itertools import islice
 
-from ingest_queue.digests import digests_folder
-from ingest_queue.job import ENDED, JOBS, RUNNING, Job, channel_key, fetch_partition, list_key
-from ingest_queue.keys import job_folder
-from ingest_queue.ledger import FOLDERS
+from ingest_queue.jobs.digests import digests_folder
+from ingest_queue.jobs.job import ENDED, JOBS, RUNNING, Job, channel_key, fetch_partition, list_key
+from ingest_queue.jobs.keys import job_folder
+from ingest_queue.jobs.ledger import FOLDERS
 from ndlambda.errors import PreconditionFailedError
 from ndlambda.stores.ports import MAX_TRANSACTION, Delete, ObjectStore, Table
 

@@ -10,7 +10,7 @@ class JsonFormatter(logging.Formatter):
     """Formats a record as one JSON object; ``extra={"fields": {...}}`` adds to it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Give the line of a record, times in ISO 8601 UTC."""
+        """Return the line of a record, times in ISO 8601 UTC."""
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),

@@ -9,19 +9,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ingest_queue.auto_creation import AutoCreation
-from ingest_queue.build import BuildOptions, Stores
-from ingest_queue.drop import Drop
-from ingest_queue.engine import Ingest, IngestOptions
+from ingest_queue.assembly import IngestOutlets, IngestServices, build_ingest
+from ingest_queue.build.builder import BuildOptions
 from ingest_queue.erasure import IngestErasure
-from ingest_queue.fetch import Fetcher
-from ingest_queue.job import Job
-from ingest_queue.keys import DONE, DROP, UPLOADS
-from ingest_queue.ledger import Ledger
-from ingest_queue.outbound import HttpReader, OwnBucket
-from ingest_queue.remote import S3_URL, RemoteFiles
-from ingest_queue.target import VoxelWriter
-from ingest_queue.waiting import WaitingFolders
+from ingest_queue.fetch.http_reader import HttpReader, OwnBucket
+from ingest_queue.fetch.remote import S3_URL, RemoteFiles
+from ingest_queue.jobs.job import Job
+from ingest_queue.jobs.keys import DONE, DROP, UPLOADS
+from ingest_queue.jobs.target import VoxelWriter
+from ingest_queue.service import IngestOptions
 from ndlambda import trace
 from ndlambda.errors import (
     InvalidArgumentError,
@@ -29,82 +25,54 @@ from ndlambda.errors import (
     NotFoundError,
     PermissionDeniedError,
 )
-from ndlambda.services.access import Access
-from ndlambda.services.annotation_merger import AnnotationMerger
-from ndlambda.services.annotation_reader import AnnotationReader
-from ndlambda.services.annotation_writer import AnnotationWriter
-from ndlambda.services.annotations import Annotations
-from ndlambda.services.budget import ByteBudget
-from ndlambda.services.catalog import Catalog
-from ndlambda.services.erase_jobs import EraseJobs
-from ndlambda.services.erasure import Erasure
-from ndlambda.services.finder import Finder
-from ndlambda.services.graph import SynapseGraphs
-from ndlambda.services.label_index import LabelIndex
-from ndlambda.services.label_painter import LabelPainter
-from ndlambda.services.labels import LabelService
-from ndlambda.services.object_erasure import ObjectErasure
-from ndlambda.services.object_merge import ObjectMerge
-from ndlambda.services.object_worker import ObjectWorker
-from ndlambda.services.propagation import Propagation, PropagationStores
-from ndlambda.services.propagation_marks import PropagationMarks
-from ndlambda.services.propagation_worker import PropagationOptions
-from ndlambda.services.pyramid_builder import PyramidBuilder
-from ndlambda.services.ramon import Ramon
-from ndlambda.services.ramon_merge import RamonMerge
-from ndlambda.services.ramon_rows import ObjectRows
-from ndlambda.services.skeletons import Skeletons
-from ndlambda.services.uploads import Uploads
-from ndlambda.services.users import Users
-from ndlambda.services.volume import VolumeService
-from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.services.access.service import Access
+from ndlambda.services.access.users import UserService
+from ndlambda.services.annotation.build import AnnotationServices, build_annotation
+from ndlambda.services.catalog.build import build_catalog
+from ndlambda.services.catalog.service import Catalog
+from ndlambda.services.deletion.build import build_deletion
+from ndlambda.services.deletion.worker import Erasure
+from ndlambda.services.propagation.build import build_propagation
+from ndlambda.services.propagation.marks import PropagationMarks
+from ndlambda.services.propagation.service import PropagationService
+from ndlambda.services.propagation.worker import PropagationOptions
+from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.support.resources import Queues, Resources
+from ndlambda.services.volume.options import VolumeOptions
+from ndlambda.services.volume.service import VolumeService
+from ndlambda.services.volume.transfers import Uploads
 from ndlambda.settings import Settings
-from ndlambda.stores.ports import ObjectStore, Ports, Queue, Table
+from ndlambda.stores.ports import Ports
 
 ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Everything that a host, a route or a worker needs, built once a process."""
+    """What hosts, routes and workers need, built once a process: one field a room."""
 
     settings: Settings
-    objects: ObjectStore
-    table: Table
-    erase_queue: Queue
-    propagate_queue: Queue
-    drop_queue: Queue
-    ingest_queue: Queue
-    users: Users
+    resources: Resources
+    users: UserService
     catalog: Catalog
-    erasure: Erasure
     access: Access
     uploads: Uploads
     volume: VolumeService
-    labels: LabelService
-    propagation: Propagation
-    ingest: Ingest
-    drop: Drop
-    fetcher: Fetcher
-    auto_creation: AutoCreation
-    ramon: Ramon
-    annotations: Annotations
-    skeletons: Skeletons
-    graphs: SynapseGraphs
-    executor: ThreadPoolExecutor
-    row_executor: ThreadPoolExecutor
+    annotation: AnnotationServices
+    propagation: PropagationService
+    deletion: Erasure
+    ingest: IngestServices
 
     def close(self) -> None:
-        """End the threads, when nothing is asked any more."""
-        self.executor.shutdown()
-        self.row_executor.shutdown()
+        """End the threads when no request is running any more."""
+        self.resources.close()
 
 
 _built: list[Runtime] = []
 
 
 def current() -> Runtime:
-    """Give this process's runtime, built from the environment at the first call."""
+    """Return this process's runtime, built from the environment at the first call."""
     if not _built:
         _built.append(build(Settings.from_environment()))
     return _built[0]
@@ -129,89 +97,68 @@ def build(settings: Settings, ports: Ports | None = None) -> Runtime:
         The settings name no store, or AWS stores without a secret, or no way to trace.
     """
     trace.configure(settings.trace)
-    ports = ports or open_ports(settings)
-    objects, table, open_queue = ports.objects, ports.table, ports.open_queue
-    queue = open_queue(settings.erase_queue)
-    propagate_queue = open_queue(settings.propagate_queue)
-    secret = _secret(settings)
-    users = Users(table, secret, cache_s=settings.cache_s)
-    executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="volume")
-    row_executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="rows")
-    options = VolumeOptions(settings.cutout_voxels, settings.paint_supercuboids)
-    budget = ByteBudget(settings.memory_bytes)
-    marks = PropagationMarks(table, row_executor)
-    volume = VolumeService(objects, executor, budget, options, marks)
-    labels = LabelService(objects, table, volume, executor, options)
-    finder, jobs = Finder(table), EraseJobs(table, queue)
-    index = LabelIndex(table)
-    eraser = ObjectErasure(finder, index, labels, jobs)
-    ramon = Ramon(table, eraser, executor=row_executor)
-    merges = ObjectMerge(index, labels, RamonMerge(table, row_executor), jobs)
-    do_object = ObjectWorker(finder, labels, ramon, merges, jobs).run
-    erasure = Erasure(table, objects, jobs, do_object, grace_s=settings.erase_grace_s)
-    erasure.add_last(IngestErasure(table, objects, ports.dropped).sweep)
-    catalog = Catalog(table, erasure, cache_s=settings.cache_s)
-    builder = PyramidBuilder(objects, LabelPainter(objects, index, executor, options), options)
-    propagation = Propagation(
-        PropagationStores(table, objects, propagate_queue),
-        catalog,
-        marks,
-        builder,
-        PropagationOptions(depth=settings.propagate_levels),
-    )
-    reader = AnnotationReader(labels, ramon, volume)
-    ingest_queue = open_queue(settings.ingest_queue)
-    ingest = Ingest(
-        Ledger(table),
-        Stores(ports.dropped, objects, ingest_queue),
-        catalog,
-        VoxelWriter(volume, labels, min(settings.cutout_voxels, settings.ingest_strip_bytes)),
-        partial(_propagate, catalog, propagation),
-        IngestOptions(
-            settings.ingest_user_jobs,
-            settings.ingest_job_bytes,
-            BuildOptions(settings.ingest_strip_bytes, settings.ingest_keep_input),
-        ),
-    )
-    drop_owner = partial(users.get_user, settings.drop_owner)
-    drop = Drop(ingest, catalog, WaitingFolders(table), lambda: drop_owner().id)
+    resources = _resources(settings, ports or open_ports(settings))
+    table, objects = resources.table, resources.objects
+    users = UserService(table, _secret(settings), cache_s=settings.cache_s)
+    catalog = build_catalog(resources, cache_s=settings.cache_s)
     access = Access(catalog, anonymous_write=settings.anonymous_write)
-    fetcher = Fetcher(ingest, table, _remote_files(settings))
+    options = VolumeOptions(settings.cutout_voxels, settings.paint_supercuboids)
+    marks = PropagationMarks(table, resources.row_executor)
+    budget = ByteBudget(settings.memory_bytes)
+    volume = VolumeService(objects, resources.executor, budget, options, marks)
+    annotation = build_annotation(resources, volume, options)
+    deletion = build_deletion(resources, annotation, grace_s=settings.erase_grace_s)
+    deletion.add_last(IngestErasure(table, objects, resources.dropped).sweep)
+    propagation = build_propagation(
+        resources, catalog, marks, options, PropagationOptions(depth=settings.propagate_levels)
+    )
+    strip_bytes = settings.ingest_strip_bytes
+    outlets = IngestOutlets(
+        VoxelWriter(volume, annotation.labels, min(settings.cutout_voxels, strip_bytes)),
+        partial(_propagate, catalog, propagation),
+        lambda: users.get_user(settings.drop_owner).id,
+    )
+    ingest_options = IngestOptions(
+        settings.ingest_user_jobs,
+        settings.ingest_job_bytes,
+        BuildOptions(strip_bytes, settings.ingest_keep_input),
+    )
+    remote = _remote_files(settings)
     return Runtime(
         settings=settings,
-        objects=objects,
-        table=table,
-        erase_queue=queue,
-        propagate_queue=propagate_queue,
-        drop_queue=open_queue(settings.drop_queue),
-        ingest_queue=ingest_queue,
+        resources=resources,
         users=users,
         catalog=catalog,
-        erasure=erasure,
         access=access,
         uploads=Uploads(table, objects),
         volume=volume,
-        labels=labels,
+        annotation=annotation,
         propagation=propagation,
-        ingest=ingest,
-        drop=drop,
-        fetcher=fetcher,
-        auto_creation=AutoCreation(catalog, access, ingest, fetcher, table),
-        ramon=ramon,
-        annotations=Annotations(
-            AnnotationWriter(labels, ramon, ObjectRows(table), volume),
-            reader,
-            AnnotationMerger(labels, ramon, merges, volume),
-        ),
-        skeletons=Skeletons(ramon, labels.ids, volume, row_executor),
-        graphs=SynapseGraphs(ramon, reader),
-        executor=executor,
-        row_executor=row_executor,
+        deletion=deletion,
+        ingest=build_ingest(resources, access, catalog, outlets, remote, ingest_options),
+    )
+
+
+def _resources(settings: Settings, ports: Ports) -> Resources:
+    """Open the queues and start the threads that the settings ask for."""
+    names = (
+        settings.erase_queue,
+        settings.propagate_queue,
+        settings.drop_queue,
+        settings.ingest_queue,
+    )
+    return Resources(
+        objects=ports.objects,
+        dropped=ports.dropped,
+        table=ports.table,
+        queues=Queues(*(ports.open_queue(name) for name in names)),
+        executor=ThreadPoolExecutor(settings.threads, thread_name_prefix="volume"),
+        row_executor=ThreadPoolExecutor(settings.threads, thread_name_prefix="rows"),
     )
 
 
 def _remote_files(settings: Settings) -> RemoteFiles:
-    """Give what autoIngest reads from; buckets of a look-alike of S3 are behind its address."""
+    """Return what autoIngest reads from; buckets of a look-alike of S3 are behind its address."""
     roots = [Path(folder) for folder in settings.ingest_file_roots.split(os.pathsep) if folder]
     endpoint = settings.aws_endpoint.rstrip("/")
     s3_url = f"{endpoint}/{{bucket}}/{{key}}" if endpoint else S3_URL
@@ -220,7 +167,7 @@ def _remote_files(settings: Settings) -> RemoteFiles:
     return RemoteFiles(http, roots, s3_url)
 
 
-def _propagate(catalog: Catalog, propagation: Propagation, job: Job) -> None:
+def _propagate(catalog: Catalog, propagation: PropagationService, job: Job) -> None:
     """Start the propagation that a completed ingest job asks for.
 
     One that runs began after the last write, since nothing is written to a channel meanwhile; a
@@ -308,7 +255,7 @@ def _secret(settings: Settings) -> bytes:
 
 
 def keep_file(path: Path, make: Callable[[], str]) -> str:
-    """Give the text of a private file (mode 600), making it first where it is missing.
+    """Return the text of a private file (mode 600), making it first where it is missing.
 
     Several processes that start at once agree on one text: the file appears complete or not at
     all, and the first wins.

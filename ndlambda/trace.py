@@ -26,7 +26,7 @@ _open: Callable[[str, dict[str, Any]], _Span] | None = None
 
 
 def span(name: str, **annotations: object) -> _Span:
-    """Give a context whose duration is recorded if tracing is on.
+    """Return a context whose duration is recorded if tracing is on.
 
     Parameters
     ----------

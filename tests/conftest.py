@@ -5,10 +5,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from ndlambda.local.moto import MotoServer, serialise_moto, start_moto
 from ndlambda.stores.aws import AwsConfig
 from tests.support.seaweed import Seaweed, find_weed, shared_seaweed
+
+# How hard hypothesis searches where a test does not say it: the same examples on every CI run. A
+# busy machine may stall any single example, so no example has a deadline.
+settings.register_profile("ndlambda", deadline=None, max_examples=40)
+settings.register_profile("ndlambda-ci", settings.get_profile("ndlambda"), derandomize=True)
+settings.load_profile("ndlambda-ci" if os.environ.get("CI") else "ndlambda")
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

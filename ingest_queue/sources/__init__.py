@@ -1,12 +1,11 @@
 """What image data is read from: one file an input format, found by discovery of this folder.
 
 A module of this folder is a source if it has ``SUFFIXES`` (for messages), ``matches(place)`` and
-``open_source(place, options)``; ``FALLBACK = True`` asks it after all others. Sources are opened by
-their headers only; voxels are read slab by slab.
+``open_source(place, options)``; ``FALLBACK = True`` asks it after all others. Modules without
+``matches`` serve the sources. Sources are opened by their headers only; voxels are read slab by
+slab.
 """
 
-import importlib
-import pkgutil
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -17,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndlambda.errors import NotFoundError, UnknownNameError
+from ndlambda.wire.discovery import modules
 
 
-class Gaps(StrEnum):
+class MissingSlices(StrEnum):
     """What a missing slice, tile or cube is: an error, zeros, or closed up."""
 
     ERROR = "error"
@@ -50,7 +50,7 @@ class Options:
 
     channel: int | None = None
     level: int = 0
-    gaps: Gaps = Gaps.ERROR
+    gaps: MissingSlices = MissingSlices.ERROR
     axes: str | None = None
     size_xyz: tuple[int, int, int] | None = None
     defer_faults: bool = False
@@ -145,10 +145,9 @@ class _Format(Protocol):
 
 @cache
 def _formats() -> tuple[_Format, ...]:
-    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
-    modules.sort(key=lambda module: getattr(module, "FALLBACK", False))
-    return tuple(cast(_Format, module) for module in modules)
+    found = [module for module in modules(__name__) if hasattr(module, "matches")]
+    found.sort(key=lambda module: getattr(module, "FALLBACK", False))
+    return tuple(cast(_Format, module) for module in found)
 
 
 def find_place(location: str | Path) -> Place:

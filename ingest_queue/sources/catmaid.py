@@ -17,11 +17,11 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_queue.images import SUFFIXES as IMAGE_SUFFIXES
-from ingest_queue.images import Header, open_image, read_image
-from ingest_queue.sources import Gaps, Options, Place, Source
-from ndlambda.client.http import PooledTransport
-from ndlambda.client.session import Session
+from ingest_queue.images.decoder import SUFFIXES as IMAGE_SUFFIXES
+from ingest_queue.images.decoder import Header, open_image, read_image
+from ingest_queue.sources import MissingSlices, Options, Place, Source
+from ndlambda.client.transport.http import PooledTransport
+from ndlambda.client.transport.session import Session
 from ndlambda.errors import (
     DataTypeMismatchError,
     InvalidArgumentError,
@@ -62,7 +62,7 @@ class TileSource:
     shape_tzyx: tuple[int, int, int, int]
     dtype: np.dtype
     labels_allowed: bool
-    gaps: Gaps
+    gaps: MissingSlices
     voxelres_xyz: None = None
 
     def read(self, t: int, z0: int, z1: int) -> NDArray[np.generic]:
@@ -98,7 +98,7 @@ class TileSource:
         name = self._name(z, row, col)
         body = self.fetch(name)
         if body is None:
-            if self.gaps is Gaps.ZERO:
+            if self.gaps is MissingSlices.ZERO:
                 return None
             raise NotFoundError(
                 f"{name} is missing; let missing tiles be zeros (gaps: zero) if that is meant."
@@ -117,7 +117,7 @@ def _tile_name(pattern: str, z: int, row: int, col: int, level: int) -> str:
 
 
 def matches(place: Place) -> bool:
-    """Tell by the braces of a pattern, or the names in the folder of one plane."""
+    """Return by the braces of a pattern, or the names in the folder of one plane."""
     if place.path is None:
         return "{z}" in place.text
     folder = place.folder
@@ -184,7 +184,7 @@ def _first_tile(fetch: Fetch, pattern: str, z: int, level: int) -> tuple[Header,
 
 
 def _plane_shape(fetch: Fetch, pattern: str, z: int, level: int, tile: Header) -> tuple[int, int]:
-    """Give the size (y, x) of the first plane: whole tiles, and the last one as it is."""
+    """Return the size (y, x) of the first plane: whole tiles, and the last one as it is."""
     sample = Path(_tile_name(pattern, z, 0, 0, level))
     ending = f"_{level}" if "{row}_{col}_{res}" in pattern else ""
     found = [

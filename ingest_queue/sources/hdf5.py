@@ -4,10 +4,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from ingest_queue.arrays import open_array, plan_layout
-from ingest_queue.damage import reading
-from ingest_queue.lengths import voxel_size
+from ingest_queue.images.damage import reading
 from ingest_queue.sources import Options, Place, Source
+from ingest_queue.sources.arrays import open_array, plan_layout
+from ingest_queue.sources.checks import voxel_size
 from ndlambda.errors import InvalidArgumentError, NotFoundError
 
 SUFFIXES = (".h5", ".hdf5", ".hdf", ".ims")
@@ -17,7 +17,7 @@ _MOST_LISTED: Final = 10
 
 
 def matches(place: Place) -> bool:
-    """Tell by the suffix."""
+    """Return by the suffix."""
     return place.is_file(*SUFFIXES)
 
 

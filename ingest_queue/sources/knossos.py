@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_queue.damage import reading
-from ingest_queue.sources import Gaps, Options, Place, Source
+from ingest_queue.images.damage import reading
+from ingest_queue.sources import MissingSlices, Options, Place, Source
 from ndlambda.errors import InvalidArgumentError, MalformedBodyError, NotFoundError
 
 SUFFIXES = ("folder of KNOSSOS cubes",)
@@ -37,7 +37,7 @@ class KnossosSource:
     name: str
     shape_tzyx: tuple[int, int, int, int]
     voxelres_xyz: tuple[float, float, float] | None
-    gaps: Gaps
+    gaps: MissingSlices
     labels_allowed: bool = True
 
     @property
@@ -69,7 +69,7 @@ class KnossosSource:
         name = f"{self.name}_x{x:04}_y{y:04}_z{z:04}.raw"
         file = self.folder / f"x{x:04}" / f"y{y:04}" / f"z{z:04}" / name
         if not file.is_file():
-            if self.gaps is Gaps.ZERO:
+            if self.gaps is MissingSlices.ZERO:
                 return None
             raise NotFoundError(
                 f"{file} is missing; let missing cubes be zeros (gaps: zero) if that is meant.",
@@ -82,7 +82,7 @@ class KnossosSource:
 
 
 def matches(place: Place) -> bool:
-    """Tell by the configuration file, in the folder or in that of a magnification."""
+    """Return by the configuration file, in the folder or in that of a magnification."""
     return _find_configuration(place) is not None
 
 

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any, Final
 
-from ingest_queue.arrays import open_array, plan_layout
-from ingest_queue.damage import reading
-from ingest_queue.lengths import voxel_size
+from ingest_queue.images.damage import reading
 from ingest_queue.sources import Options, Place, Source
-from ingest_queue.tensors import open_tensor, read_json
+from ingest_queue.sources.arrays import open_array, plan_layout
+from ingest_queue.sources.checks import voxel_size
+from ingest_queue.sources.tensors import open_tensor, read_json
 from ndlambda.errors import InvalidArgumentError
 
 SUFFIXES = (".n5",)
@@ -17,7 +17,7 @@ _AXES: Final = {2: "xy", 3: "xyz"}
 
 
 def matches(place: Place) -> bool:
-    """Tell by the metadata file of the folder, or its name."""
+    """Return by the metadata file of the folder, or its name."""
     folder = place.folder
     named = place.path is not None and place.path.name.lower().endswith(SUFFIXES)
     return folder is not None and (named or (folder / _MARK).is_file())

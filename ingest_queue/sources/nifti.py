@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from ingest_queue.arrays import ArraySource, plan_layout
-from ingest_queue.damage import needing, reading
+from ingest_queue.images.damage import needing, reading
 from ingest_queue.sources import Options, Place, Source
+from ingest_queue.sources.arrays import ArraySource, plan_layout
 from ndlambda.errors import InvalidArgumentError, MalformedBodyError
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -20,7 +20,7 @@ _NANOMETRES: Final = {"meter": 1e9, "mm": 1e6, "micron": 1e3, "unknown": 1e6}
 
 
 def matches(place: Place) -> bool:
-    """Tell by the suffix."""
+    """Return by the suffix."""
     return place.is_file(*SUFFIXES)
 
 

@@ -4,9 +4,9 @@ from typing import Final
 
 import numpy as np
 
-from ingest_queue.arrays import open_array, plan_layout
-from ingest_queue.damage import reading
+from ingest_queue.images.damage import reading
 from ingest_queue.sources import Options, Place, Source
+from ingest_queue.sources.arrays import open_array, plan_layout
 
 SUFFIXES = (".npy",)
 
@@ -14,7 +14,7 @@ _AXES: Final = {2: "yx", 3: "zyx", 4: "tzyx"}
 
 
 def matches(place: Place) -> bool:
-    """Tell by the suffix."""
+    """Return by the suffix."""
     return place.is_file(*SUFFIXES)
 
 

@@ -14,10 +14,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_queue.arrays import open_array, plan_layout
-from ingest_queue.damage import needing, reading
-from ingest_queue.lengths import voxel_size
+from ingest_queue.images.damage import needing, reading
 from ingest_queue.sources import Options, Place, Source
+from ingest_queue.sources.arrays import open_array, plan_layout
+from ingest_queue.sources.checks import voxel_size
 from ndlambda.errors import InvalidArgumentError, MalformedBodyError
 
 SUFFIXES = (".nrrd", ".nhdr")
@@ -109,7 +109,7 @@ class _Inflated:
 
 
 def matches(place: Place) -> bool:
-    """Tell by the suffix."""
+    """Return by the suffix."""
     return place.is_file(*SUFFIXES)
 
 

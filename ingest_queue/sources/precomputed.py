@@ -1,10 +1,10 @@
 """Neuroglancer's precomputed volumes by tensorstore: every encoding, sharded or not."""
 
-from ingest_queue.arrays import open_array, plan_layout
-from ingest_queue.damage import reading
-from ingest_queue.lengths import voxel_size
+from ingest_queue.images.damage import reading
 from ingest_queue.sources import Options, Place, Source
-from ingest_queue.tensors import open_tensor, read_json
+from ingest_queue.sources.arrays import open_array, plan_layout
+from ingest_queue.sources.checks import voxel_size
+from ingest_queue.sources.tensors import open_tensor, read_json
 from ndlambda.errors import InvalidArgumentError
 
 SUFFIXES = ("folder of Neuroglancer precomputed",)
@@ -13,7 +13,7 @@ _LOSSY = frozenset({"jpeg"})
 
 
 def matches(place: Place) -> bool:
-    """Tell by the ``info`` file of the folder."""
+    """Return by the ``info`` file of the folder."""
     folder = place.folder
     return folder is not None and (folder / "info").is_file()
 

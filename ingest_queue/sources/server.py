@@ -12,10 +12,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_queue.damage import reading
+from ingest_queue.images.damage import reading
 from ingest_queue.sources import Options, Place, Source
-from ndlambda.client.http import PooledTransport
-from ndlambda.client.session import Session
+from ndlambda.client.transport.http import PooledTransport
+from ndlambda.client.transport.session import Session
 from ndlambda.errors import InvalidArgumentError, UnknownNameError
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.wire.volume import Expected, get_format
@@ -85,7 +85,7 @@ def _spans(length: int, step: int) -> Iterator[tuple[int, int]]:
 
 
 def matches(place: Place) -> bool:
-    """Tell by the URL."""
+    """Return by the URL."""
     return _ADDRESS.fullmatch(place.text) is not None
 
 

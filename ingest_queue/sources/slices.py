@@ -14,9 +14,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_queue.images import SUFFIXES as IMAGE_SUFFIXES
-from ingest_queue.images import Header, open_image, read_plane
-from ingest_queue.sources import Gaps, Options, Place, Source
+from ingest_queue.images.decoder import SUFFIXES as IMAGE_SUFFIXES
+from ingest_queue.images.decoder import Header, open_image, read_plane
+from ingest_queue.sources import MissingSlices, Options, Place, Source
 from ndlambda.errors import (
     DataTypeMismatchError,
     InvalidArgumentError,
@@ -52,7 +52,7 @@ class SliceSource:
         return [file.stat().st_size for file in self.files if file is not None and file.is_file()]
 
     def zero_file(self) -> bytes:
-        """Give the file (TIFF) of a plane of zeros, as those that are missing count."""
+        """Return the file (TIFF) of a plane of zeros, as those that are missing count."""
         import tifffile
 
         file = io.BytesIO()
@@ -155,7 +155,7 @@ def _check_alike(file: Path, header: Header, first_file: Path, first: Header) ->
         )
 
 
-def _with_gaps(folder: Path, files: list[Path], gaps: Gaps) -> tuple[Path | None, ...]:
+def _with_gaps(folder: Path, files: list[Path], gaps: MissingSlices) -> tuple[Path | None, ...]:
     numbers = _plane_numbers(files)
     if numbers is None:
         return tuple(files)
@@ -164,9 +164,9 @@ def _with_gaps(folder: Path, files: list[Path], gaps: Gaps) -> tuple[Path | None
         raise InvalidArgumentError(f"{folder} has two slices of the number {min(twice)}.")
     span = numbers[-1] - numbers[0] + 1
     missing = span - len(numbers)
-    if missing == 0 or gaps is Gaps.SKIP:
+    if missing == 0 or gaps is MissingSlices.SKIP:
         return tuple(files)
-    if gaps is Gaps.ERROR or missing > _MOST_GAPS:
+    if gaps is MissingSlices.ERROR or missing > _MOST_GAPS:
         known = set(numbers)
         named = [n for n in range(numbers[0], numbers[0] + len(numbers) + 1) if n not in known][:5]
         listed = ", ".join(map(str, named)) + (", ..." if missing > len(named) else "")
@@ -180,7 +180,7 @@ def _with_gaps(folder: Path, files: list[Path], gaps: Gaps) -> tuple[Path | None
 
 
 def _plane_numbers(files: list[Path]) -> list[int] | None:
-    """Give the one number in which all names differ, ascending; None where there is no such."""
+    """Return the one number in which all names differ, ascending; None where there is no such."""
     parts = [re.split(r"(\d+)", file.stem.lower()) for file in files]
     if len({tuple(words[::2]) for words in parts}) != 1:
         return None

@@ -12,11 +12,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_queue import tiff_pages
-from ingest_queue.arrays import Layout, open_array, plan_layout
-from ingest_queue.damage import needing, reading
-from ingest_queue.lengths import voxel_size
+from ingest_queue.images import tiff
+from ingest_queue.images.damage import needing, reading
 from ingest_queue.sources import Options, Place, Source
+from ingest_queue.sources.arrays import AxisLayout, open_array, plan_layout
+from ingest_queue.sources.checks import voxel_size
 from ndlambda.errors import InvalidArgumentError
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
@@ -40,7 +40,7 @@ class PagedSource:
     """
 
     pages: tuple[Page, ...]
-    layout: Layout
+    layout: AxisLayout
     dtype: np.dtype
     voxelres_xyz: tuple[float, float, float] | None
     labels_allowed: bool
@@ -67,7 +67,7 @@ class PagedSource:
 
 
 def matches(place: Place) -> bool:
-    """Tell by the suffix."""
+    """Return by the suffix."""
     return place.is_file(*SUFFIXES)
 
 
@@ -89,19 +89,19 @@ def open_source(place: Place, options: Options) -> Source:
             mapped = np.memmap(place.file, stored, "r", series.dataoffset, tuple(series.shape))
             shaped = mapped.reshape(layout.shape)
             return open_array(where, shaped, layout, voxelres)
-        facts = tiff_pages.describe(series.keyframe, where)
+        facts = tiff.describe(series.keyframe, where)
         pages = _list_pages(where, series, layout)
     return PagedSource(pages, layout, facts.dtype, voxelres, labels_allowed=not facts.lossy)
 
 
-def _layout(where: str, series: Any, options: Options) -> Layout:
+def _layout(where: str, series: Any, options: Options) -> AxisLayout:
     named = zip(series.axes, series.shape, strict=True)
     kept = [(axis, size) for axis, size in named if axis in _LETTERS or size != 1]
     axes = options.axes or "".join(_LETTERS.get(axis, axis) for axis, _ in kept)
     return plan_layout(where, axes, tuple(size for _, size in kept), options.channel)
 
 
-def _list_pages(where: str, series: Any, layout: Layout) -> tuple[Page, ...]:
+def _list_pages(where: str, series: Any, layout: AxisLayout) -> tuple[Page, ...]:
     pages = [
         None if page is None else (Path(page.parent.filehandle.path), int(page.offset))
         for page in series.pages
@@ -155,7 +155,7 @@ def _decode(file: Path, wanted: list[tuple[int, int]], planes: NDArray[np.generi
         for offset, plane in wanted:
             # Not by number: that walks over all headers before, and levels have no numbers.
             opened.filehandle.seek(offset)
-            decoded = tiff_pages.decode(tifffile.TiffPage(opened, 0), str(file))
+            decoded = tiff.decode(tifffile.TiffPage(opened, 0), str(file))
             if decoded.shape != planes.shape[1:] or decoded.dtype != planes.dtype.newbyteorder("="):
                 message = (
                     f"the page at {offset} is {decoded.shape} of {decoded.dtype}, others are not"

@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from ingest_queue.arrays import open_array, plan_layout
-from ingest_queue.damage import reading
-from ingest_queue.lengths import voxel_size
+from ingest_queue.images.damage import reading
 from ingest_queue.sources import Options, Place, Source
-from ingest_queue.tensors import open_tensor, read_json
+from ingest_queue.sources.arrays import open_array, plan_layout
+from ingest_queue.sources.checks import voxel_size
+from ingest_queue.sources.tensors import open_tensor, read_json
 from ndlambda.errors import InvalidArgumentError
 
 SUFFIXES = (".zarr",)
@@ -28,7 +28,7 @@ class _Image:
 
 
 def matches(place: Place) -> bool:
-    """Tell by the metadata files of the folder."""
+    """Return by the metadata files of the folder."""
     folder = place.folder
     return folder is not None and any((folder / mark).is_file() for mark in _MARKS)
 
@@ -89,7 +89,7 @@ _OVERALL: Final = "coordinateTransformations"
 
 
 def _dimension_names(folder: Path) -> str:
-    """Give the axes that an array names by single letters, as xarray and Zarr v3 do; else none."""
+    """Return the axes that an array names by single letters, as xarray and Zarr v3 do."""
     names = read_json(folder / "zarr.json").get("dimension_names")
     names = names or read_json(folder / ".zattrs").get("_ARRAY_DIMENSIONS") or []
     letters = [str(name).lower() for name in names]

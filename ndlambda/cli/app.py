@@ -6,24 +6,11 @@ from typing import Any
 import click
 
 from ndlambda import __version__, errors
-from ndlambda.cli import (
-    annotation,
-    channel,
-    connection,
-    dataset,
-    doctor,
-    get,
-    graph,
-    info,
-    ingest,
-    project,
-    propagate,
-    put,
-    serve,
-    skeleton,
-    token,
-    user,
-)
+from ndlambda.cli import connection
+from ndlambda.cli.catalog import channel, dataset, project, token, user
+from ndlambda.cli.data import annotation, get, graph, info, propagate, put, skeleton
+from ndlambda.cli.ingest import command
+from ndlambda.cli.server import doctor, serve
 
 _EXIT_CODES: dict[type[errors.NDLambdaError], int] = {
     errors.InvalidArgumentError: 2,
@@ -42,7 +29,7 @@ _ADVICE: dict[type[errors.NDLambdaError], str] = {
 
 
 def exit_code(error: errors.NDLambdaError) -> int:
-    """Give 2 for bad arguments, 3 not found, 4 not allowed, 5 conflict, 1 for all else."""
+    """Return 2 for bad arguments, 3 not found, 4 not allowed, 5 conflict, 1 for all else."""
     found = (code for kind, code in _EXIT_CODES.items() if isinstance(error, kind))
     return next(found, 1)
 
@@ -95,13 +82,13 @@ def main(ctx: click.Context, url: str, key: str | None, data: Path | None) -> No
 
     Exit codes: 0 done, 2 wrong arguments, 3 not found, 4 not allowed, 5 conflict, 1 other failures.
     """
-    ctx.obj = connection.Connection(url, key, data, transport=ctx.obj)
+    ctx.obj = connection.ServerOptions(url, key, data, transport=ctx.obj)
 
 
 for _command in (
     serve.serve,
     put.put,
-    ingest.ingest,
+    command.ingest,
     get.get,
     info.info,
     propagate.propagate,

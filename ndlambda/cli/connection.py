@@ -10,7 +10,7 @@ from ndlambda.errors import AuthenticationError
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class ServerOptions:
     """The global options.
 
     Attributes
@@ -25,7 +25,7 @@ class Connection:
     transport: Transport | None = None
 
     def find_key(self) -> str | None:
-        """Give ``--key``, else the admin key that ``serve`` left in the data folder, else None.
+        """Return ``--key``, else the admin key that ``serve`` left in the data folder, else None.
 
         Raises
         ------
@@ -44,8 +44,8 @@ class Connection:
             ) from error
 
     def client(self, retry: RetryPolicy | None = None) -> Client:
-        """Give a client; nothing is sent yet."""
+        """Return a client; nothing is sent yet."""
         return connect(self.url, self.find_key(), transport=self.transport, retry=retry)
 
 
-pass_connection = click.make_pass_decorator(Connection)
+pass_connection = click.make_pass_decorator(ServerOptions)

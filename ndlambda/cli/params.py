@@ -64,7 +64,7 @@ def read_pair(value: str) -> tuple[str, str]:
 
 
 def path_argument(*kinds: str, required: bool = True) -> Decorator:
-    """Give the argument ``path`` of names from the dataset down, as in ``DATASET/PROJECT``."""
+    """Return the argument ``path`` of names from the dataset down, as in ``DATASET/PROJECT``."""
     form = "/".join(kinds).upper()
 
     def read_path(value: str) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ def path_argument(*kinds: str, required: bool = True) -> Decorator:
 
 
 def box_option(help_text: str) -> Decorator:
-    """Give the option ``--box``."""
+    """Return the option ``--box``."""
     return click.option("--box", type=read_box, metavar=_BOX_METAVAR, help=help_text)
 
 

@@ -8,18 +8,18 @@
 >>> synapses = client.annotations("demo", "synapses").query(type="synapse")  # doctest: +SKIP
 """
 
-from ndlambda.client.annotation import Annotations
-from ndlambda.client.annotation_bodies import LabelledVoxels, Mask
-from ndlambda.client.blocks import Block
+from ndlambda.client.annotation.annotation import Annotations
+from ndlambda.client.annotation.bodies import LabelledVoxels, Mask
+from ndlambda.client.annotation.graph import SynapseGraphs
+from ndlambda.client.annotation.skeleton import Skeletons
 from ndlambda.client.client import Client, connect
-from ndlambda.client.graph import SynapseGraphs
-from ndlambda.client.http import Answer, Request, Transport
 from ndlambda.client.ingest import Ingests
 from ndlambda.client.propagation import Propagation
-from ndlambda.client.session import RetryPolicy
-from ndlambda.client.skeleton import Skeletons
-from ndlambda.client.transfer import Piece, WriteReport
-from ndlambda.client.volume import Volume
+from ndlambda.client.transport.blocks import Block
+from ndlambda.client.transport.http import Answer, Request, Transport
+from ndlambda.client.transport.session import RetryPolicy
+from ndlambda.client.volume.transfer import Piece, WriteReport
+from ndlambda.client.volume.volume import Volume
 
 __all__ = [
     "Annotations",

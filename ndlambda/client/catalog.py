@@ -3,7 +3,7 @@
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from ndlambda.client.session import Session
+from ndlambda.client.transport.session import Session
 from ndlambda.errors import NotFoundError
 
 Document: TypeAlias = dict[str, Any]
@@ -24,12 +24,12 @@ class Collection:
         self._path = "/v1/" + "/".join(quote(part, safe="") for part in path)
 
     def list(self) -> list[Document]:
-        """Give all that the caller may see."""
+        """Return all that the caller may see."""
         found: list[Document] = self._session.json("GET", self._path)
         return found
 
     def get(self, name: str) -> Document:
-        """Give one.
+        """Return one.
 
         Raises
         ------
@@ -40,14 +40,14 @@ class Collection:
         return found
 
     def find(self, name: str) -> Document | None:
-        """Give one, or None where there is none."""
+        """Return one, or None where there is none."""
         try:
             return self.get(name)
         except NotFoundError:
             return None
 
     def create(self, name: str, **fields: Any) -> Document:
-        """Make one and give it with all its fields; no error where an identical one exists.
+        """Make one and return it with all its fields; no error where an identical one exists.
 
         Raises
         ------
@@ -74,12 +74,12 @@ class Users:
         self._session = session
 
     def list(self) -> list[Document]:
-        """Give all users: name, id, superuser, revocations (how often all keys were)."""
+        """Return all users: name, id, superuser, revocations (how often all keys were)."""
         found: list[Document] = self._session.json("GET", "/v1/users")
         return found
 
     def add(self, name: str, *, superuser: bool = False, password: str | None = None) -> Document:
-        """Make a user and give it with its ``key``, which is shown this once and kept nowhere.
+        """Make a user and return it with its ``key``, which is shown this once and kept nowhere.
 
         Raises
         ------
@@ -93,7 +93,7 @@ class Users:
         return made
 
     def new_key(self, name: str) -> str:
-        """Give a user one more key and tell it, this once; those before go on to work.
+        """Return a user one more key and tell it, this once; those before go on to work.
 
         Raises
         ------

@@ -4,15 +4,15 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from ndlambda.client.annotation import Annotations
+from ndlambda.client.annotation.annotation import Annotations
+from ndlambda.client.annotation.graph import SynapseGraphs
+from ndlambda.client.annotation.skeleton import Skeletons
 from ndlambda.client.catalog import Collection, Document, Users
-from ndlambda.client.graph import SynapseGraphs
-from ndlambda.client.http import PooledTransport, Transport
 from ndlambda.client.ingest import Ingests
 from ndlambda.client.propagation import Propagation
-from ndlambda.client.session import RetryPolicy, Session
-from ndlambda.client.skeleton import Skeletons
-from ndlambda.client.volume import Source, Volume
+from ndlambda.client.transport.http import PooledTransport, Transport
+from ndlambda.client.transport.session import RetryPolicy, Session
+from ndlambda.client.volume.volume import Volume, VoxelSource
 from ndlambda.errors import InvalidArgumentError
 
 
@@ -45,7 +45,7 @@ class Client:
         return found
 
     def info(self, token: str) -> Document:
-        """Give the info document of a token: dataset, project and channels.
+        """Return the info document of a token: dataset, project and channels.
 
         Raises
         ------
@@ -66,7 +66,7 @@ class Client:
             The project has no such channel, or its dataset no such resolution.
         """
         limit: Any = self.server.get("limits", {}).get("body_bytes")
-        source = Source(self._session, token, self.info(token), limit)
+        source = VoxelSource(self._session, token, self.info(token), limit)
         return Volume(source, channel, resolution)
 
     def annotations(self, token: str, channel: str) -> Annotations:
@@ -113,7 +113,7 @@ class Client:
         return Collection(self._session, ("datasets", dataset, "projects", project, "tokens"))
 
     def list_tokens(self) -> list[Document]:
-        """Give every token that the key may use: token_name, project, dataset, public."""
+        """Return every token that the key may use: token_name, project, dataset, public."""
         found: list[Document] = self._session.json("GET", "/v1/tokens")
         return found
 
@@ -125,7 +125,7 @@ def connect(
     transport: Transport | None = None,
     retry: RetryPolicy | None = None,
 ) -> Client:
-    """Give a client of a server. Nothing is sent yet.
+    """Return a client of a server. Nothing is sent yet.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
-from ndlambda.client.session import Session
+from ndlambda.client.transport.session import Session
 from ndlambda.errors import NotFoundError
 
 Document: TypeAlias = dict[str, Any]
@@ -41,7 +41,7 @@ class Ingests:
         self._session = session
 
     def create(self, token: str, channel: str, **wishes: Any) -> Document:
-        """Make a job and give it.
+        """Make a job and return it.
 
         Parameters
         ----------
@@ -69,12 +69,12 @@ class Ingests:
         return made
 
     def list(self) -> Sequence[Document]:
-        """Give the caller's jobs."""
+        """Return the caller's jobs."""
         found: Sequence[Document] = self._session.json("GET", _PATH)["jobs"]
         return found
 
     def waiting(self) -> Sequence[Document]:
-        """Give folders of dropped files that are no jobs yet: folder, why, since.
+        """Return folders of dropped files that are no jobs yet: folder, why, since.
 
         Only a superuser and the user to whom what is dropped belongs see some.
         """
@@ -82,7 +82,7 @@ class Ingests:
         return found
 
     def get(self, job_id: str) -> Document:
-        """Give a job and how far it is.
+        """Return a job and how far it is.
 
         Raises
         ------
@@ -93,7 +93,7 @@ class Ingests:
         return found
 
     def find(self, job_id: str) -> Document | None:
-        """Give a job, or None where there is none."""
+        """Return a job, or None where there is none."""
         try:
             return self.get(job_id)
         except NotFoundError:
@@ -142,7 +142,7 @@ class Ingests:
         self._session.request("PUT", path, body=body)
 
     def addresses(self, job_id: str, after: int, suffix: str, limit: int = 100) -> Document:
-        """Give addresses to which parts that did not come can be sent past the server.
+        """Return addresses to which parts that did not come can be sent past the server.
 
         Parameters
         ----------
@@ -181,7 +181,7 @@ class Ingests:
             after = page["next"]
 
     def errors(self, job_id: str) -> Sequence[Document]:
-        """Give what is wrong with a job's input: chunk, t, part, key, error, first_seen, count.
+        """Return what is wrong with a job's input: chunk, t, part, key, error, first_seen, count.
 
         What belongs to no chunk has the chunk None. The part is the dataset z of a slice, or of a
         plane that could not be read; None for a whole box of voxels.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal, TypeAlias
 from urllib.parse import quote
 
-from ndlambda.client.session import Session
+from ndlambda.client.transport.session import Session
 
 Document: TypeAlias = dict[str, Any]
 
@@ -34,7 +34,7 @@ class Propagation:
         )
 
     def status(self) -> Document:
-        """Give how far it is."""
+        """Return how far it is."""
         found: Document = self._session.json("GET", self._path)
         return found
 
@@ -67,7 +67,7 @@ class Propagation:
         return found
 
     def cancel(self) -> Document:
-        """Stop it and give the status; what is built stays.
+        """Stop it and return the status; what is built stays.
 
         Raises
         ------

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndlambda.cuboids.codec import is_zero
-from ndlambda.cuboids.layout import Layout
+from ndlambda.cuboids.layout import CuboidLayout
 from ndlambda.space import morton
 from ndlambda.space.box import XYZ, Box
 from ndlambda.voxels.downsample import Method, downsample
@@ -31,8 +31,8 @@ class Halving:
         is for labels, whose absence is 0 inside and outside.
     """
 
-    fine: Layout
-    coarse: Layout
+    fine: CuboidLayout
+    coarse: CuboidLayout
     factors_xyz: XYZ
     method: Method
     bounds: Box | None

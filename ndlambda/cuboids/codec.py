@@ -1,68 +1,42 @@
-"""One cuboid as a blosc frame with its checksum: encode it, decode it or a part of it.
+"""One cuboid as a frame: its voxels, compressed by the channel's codec, and a checksum.
 
-A stored frame is one plain blosc (version 1) chunk of the C-ordered (z, y, x) little-endian voxels,
-followed by the crc32c of the chunk. To Zarr this is the codec chain ``bytes, blosc, crc32c``. Blosc
-has no checksum of its own: of 5000 single-bit flips in a frame of FIB-25 microscopy, 4994 decoded
-to wrong voxels without a complaint (``docs/adr/0003-crc32c-on-every-frame.md``).
-
-A chunk is cut in blocks of 64 KiB that decode on their own. That is a whole number of planes of
-our cuboids up to 4 bytes a voxel, so a thin slab costs only its blocks. On FIB-25 (images zstd 1,
-labels zstd 5, MB per CPU-second of voxels, decode measured with the whole cuboid):
-
-=======  ====================================  =====================================
-block    image 128x128x16 uint8                labels 64x64x64 uint64
-=======  ====================================  =====================================
-16 KiB   ratio 1.14, encode 408, decode 869    ratio 81.3, encode 116, decode 2739
-32 KiB   ratio 1.15, encode 559, decode 949    ratio 92.5, encode 310, decode 3276
-64 KiB   ratio 1.15, encode 619, decode 975    ratio 105.3, encode 313, decode 3971
-128 KiB  ratio 1.15, encode 681, decode 986    ratio 113.7, encode 341, decode 4635
-256 KiB  ratio 1.15, encode 691, decode 995    ratio 115.9, encode 292, decode 4893
-=======  ====================================  =====================================
-
-Half the block would halve the price of a single image plane and cost labels an eighth of their
-ratio; twice the block the reverse.
+A stored frame is what the codec makes of the C-ordered (z, y, x) little-endian voxels, opaque bytes
+to everything else, followed by their crc32c. To Zarr this is the codec chain ``bytes``, the codec,
+``crc32c``. Blosc, for one, has no checksum of its own: of 5000 single-bit flips in a frame of
+FIB-25 microscopy, 4994 decoded to wrong voxels without a complaint
+(``docs/adr/0003-crc32c-on-every-frame.md``).
 """
 
 import struct
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Final
 
-import blosc
 import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from ndlambda.cuboids.layout import CHECKSUM_BYTES, Layout
-from ndlambda.cuboids.libblosc2 import Decoder, thread_decoder
-from ndlambda.errors import CuboidDecodeError, DataTypeMismatchError, ShapeMismatchError
+from ndlambda.cuboids.blosc_codec import COMPRESSORS, BloscCodec
+from ndlambda.cuboids.blosc_header import HEADER_BYTES
+from ndlambda.cuboids.frame_codec import FrameCodec, damaged_frame
+from ndlambda.cuboids.layout import CHECKSUM_BYTES, CuboidLayout
+from ndlambda.errors import DataTypeMismatchError, ShapeMismatchError, UnknownNameError
 from ndlambda.model.catalog import CodecSpec
-from ndlambda.space.box import XYZ, Box, SlicesZYX
+from ndlambda.space.box import Box
 
-BLOCK_BYTES = 65536
-_BLOSC1_FORMAT = 2
-_HEADER = struct.Struct("<BBBBIII")
+FRAME_CODECS: Final[Mapping[str, FrameCodec]] = dict.fromkeys(COMPRESSORS, BloscCodec())
+"""By ``CodecSpec.cname``, which the channel's record holds. A new codec is one more entry."""
+
 _CHECKSUM = struct.Struct("<I")
-# A set reserved bit, or both shuffles at once, is how libblosc2 knows frames of its own format,
-# which have features (values never stored, lazy blocks, user codecs) that ours must not have.
-_RESERVED_FLAG = 0x08
-_BOTH_SHUFFLES = 0x05
-
-# Threads are ours: one cuboid a thread, and the GIL given up meanwhile (which also makes
-# python-blosc take the calls without global state).
-blosc.set_nthreads(1)
-blosc.set_releasegil(True)
-blosc.set_blocksize(BLOCK_BYTES)
 
 
 def checksum(data: memoryview) -> bytes:
-    """Give the crc32c of bytes, 4 bytes little endian."""
+    """Return the crc32c of bytes, 4 bytes little endian."""
     # The extension takes no memoryview, but any array, without a copy.
     return _CHECKSUM.pack(google_crc32c.value(np.frombuffer(data, np.uint8)))
 
 
 def is_zero(array: NDArray[np.generic]) -> bool:
-    """Tell whether all voxels are zero: -0.0 is, NaN is not."""
+    """Return whether all voxels are zero: -0.0 is, NaN is not."""
     # numpy warns of a signalling NaN, which damaged or odd data may hold.
     with np.errstate(invalid="ignore"):
         # What is not zero mostly shows it at once, and numpy would look at all of it.
@@ -70,7 +44,7 @@ def is_zero(array: NDArray[np.generic]) -> bool:
 
 
 def encode_frame(array: NDArray[np.generic], codec: CodecSpec) -> bytes:
-    """Give a cuboid as a stored frame: a blosc chunk and its crc32c.
+    """Return a cuboid as a stored frame: a chunk of its codec and the chunk's crc32c.
 
     Parameters
     ----------
@@ -80,21 +54,14 @@ def encode_frame(array: NDArray[np.generic], codec: CodecSpec) -> bytes:
         Compressor, level and shuffle.
     """
     voxels = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    chunk: bytes = blosc.compress_ptr(
-        _address(voxels),
-        voxels.size,
-        typesize=voxels.itemsize,
-        clevel=codec.clevel,
-        shuffle=codec.shuffle,
-        cname=codec.cname,
-    )
+    chunk = frame_codec(codec).compress(voxels, codec)
     return chunk + checksum(memoryview(chunk))
 
 
 def decode_frame(
-    frame: memoryview, layout: Layout, out: NDArray[np.generic], part: Box | None = None
+    frame: memoryview, layout: CuboidLayout, out: NDArray[np.generic], part: Box | None = None
 ) -> None:
-    """Decode a stored frame, or only the blocks of it that hold a part, into an array.
+    """Decode a stored frame, or only what a part of it needs, into an array.
 
     Parameters
     ----------
@@ -115,121 +82,35 @@ def decode_frame(
     ShapeMismatchError, DataTypeMismatchError
         ``out`` does not fit the part.
     """
-    selection = _select(layout.cuboid_xyz, part)
-    _check_target(out, selection, layout)
+    _check_target(out, part, layout)
     chunk = _checked_chunk(frame)
-    block_bytes = _checked_block_bytes(frame, layout)
-    itemsize = layout.dtype.itemsize
-    source = _Source(thread_decoder(), _address(chunk), chunk.size, itemsize, block_bytes)
-    if selection.is_run and out.flags.c_contiguous:
-        source.read(selection, _address(out))
-        return
-    planes = selection.planes
-    plane_items = selection.plane_items
-    scratch = source.decoder.scratch(planes * plane_items * itemsize)
-    target = _address(scratch)
-    skipped_bytes = (plane_items - selection.plane_run_items) * itemsize
-    if skipped_bytes >= block_bytes:
-        for plane in range(planes):
-            first = selection.first_item + plane * plane_items
-            at = target + (plane * plane_items + selection.lead_items) * itemsize
-            source.read_items(first, selection.plane_run_items, at)
-    else:
-        source.read(selection, target + selection.lead_items * itemsize)
-    decoded = scratch.view(layout.dtype).reshape(planes, *selection.plane_shape_yx)
-    out[...] = decoded[selection.inside]
+    frame_codec(layout.codec).decompress(chunk, layout, out, part)
 
 
-@dataclass(frozen=True, slots=True)
-class _Selection:
-    """Which voxels of a cuboid a part needs, in items of its C order.
+def frame_codec(codec: CodecSpec) -> FrameCodec:
+    """Return the codec that a channel's record names.
 
-    ``is_run``: nothing but the part lies between its first and its last voxel. Otherwise whole
-    rows are read, from the first needed row to the last one, and ``inside`` cuts the part out of
-    the planes that they were read into, ``lead_items`` behind the start of the first.
+    Raises
+    ------
+    UnknownNameError
+        There is no such codec.
     """
-
-    shape_zyx: tuple[int, int, int]
-    first_item: int
-    items: int
-    is_run: bool
-    is_whole: bool
-    planes: int
-    plane_shape_yx: tuple[int, int]
-    plane_items: int
-    plane_run_items: int
-    lead_items: int
-    inside: SlicesZYX
+    try:
+        return FRAME_CODECS[codec.cname]
+    except KeyError:
+        raise UnknownNameError("codec", codec.cname, sorted(FRAME_CODECS)) from None
 
 
-@lru_cache(maxsize=4096)
-def _select(cuboid_xyz: XYZ, part: Box | None) -> _Selection:
-    cuboid = Box((0, 0, 0), cuboid_xyz)
+def _check_target(out: NDArray[np.generic], part: Box | None, layout: CuboidLayout) -> None:
+    # Decoding writes through a pointer: a target that does not fit would be memory corruption.
+    cuboid = Box((0, 0, 0), layout.cuboid_xyz)
     box = part or cuboid
     if not box.within(cuboid):
-        raise ShapeMismatchError(f"{box} leaves its cuboid of {cuboid_xyz} voxels (x, y, z).")
-    (x0, y0, z0), (x1, y1, z1), (width, height, _) = box.start_xyz, box.stop_xyz, cuboid_xyz
-    plane_items = width * height
-    full_rows = x1 - x0 == width
-    full_planes = full_rows and y1 - y0 == height
-    one_plane, one_row = z1 - z0 == 1, y1 - y0 == 1
-    is_run = full_planes or (one_plane and (full_rows or one_row))
-    lead = y0 * width + (x0 if is_run else 0)
-    rows_to_end = (z1 - 1 - z0) * plane_items + (y1 - y0) * width
-    return _Selection(
-        shape_zyx=box.shape_zyx,
-        first_item=z0 * plane_items + lead,
-        items=box.voxels if is_run else rows_to_end,
-        is_run=is_run,
-        is_whole=box == cuboid,
-        planes=z1 - z0,
-        plane_shape_yx=(height, width),
-        plane_items=plane_items,
-        plane_run_items=box.voxels // (z1 - z0) if is_run else (y1 - y0) * width,
-        lead_items=lead,
-        inside=(slice(None), slice(y0, y1), slice(x0, x1)),
-    )
-
-
-class _Source(NamedTuple):
-    decoder: Decoder
-    address: int
-    size_bytes: int
-    itemsize: int
-    block_bytes: int
-
-    def read(self, selection: _Selection, target: int) -> None:
-        if not selection.is_whole:
-            self.read_items(selection.first_item, selection.items, target)
-            return
-        wanted = selection.items * self.itemsize
-        decoder = self.decoder
-        code = decoder.whole(decoder.context, self.address, self.size_bytes, target, wanted)
-        if code != wanted:
-            raise _damaged("libblosc2 could not decode it", code=code)
-
-    def read_items(self, first: int, items: int, target: int) -> None:
-        wanted = items * self.itemsize
-        before_block_end = -first * self.itemsize % self.block_bytes
-        if before_block_end and wanted == self.block_bytes:
-            # libblosc2 (seen in 3.3.5) takes any run as long as a block for that whole block and
-            # gives its voxels, wherever the run starts.
-            head = before_block_end // self.itemsize
-            self.read_items(first, head, target)
-            self.read_items(first + head, items - head, target + before_block_end)
-            return
-        decoder = self.decoder
-        code = decoder.items(
-            decoder.context, self.address, self.size_bytes, first, items, target, wanted
+        raise ShapeMismatchError(
+            f"{box} leaves its cuboid of {layout.cuboid_xyz} voxels (x, y, z)."
         )
-        if code != wanted:
-            raise _damaged("libblosc2 could not decode a part of it", code=code)
-
-
-def _check_target(out: NDArray[np.generic], selection: _Selection, layout: Layout) -> None:
-    # Decoding writes through a pointer: a target that does not fit would be memory corruption.
-    if out.shape != selection.shape_zyx:
-        raise ShapeMismatchError(f"The target is {out.shape}, the part {selection.shape_zyx}.")
+    if out.shape != box.shape_zyx:
+        raise ShapeMismatchError(f"The target is {out.shape}, the part {box.shape_zyx}.")
     if out.dtype != layout.dtype:
         raise DataTypeMismatchError(f"The target is {out.dtype}, the cuboid {layout.dtype}.")
     if not out.flags.writeable:
@@ -238,31 +119,9 @@ def _check_target(out: NDArray[np.generic], selection: _Selection, layout: Layou
 
 def _checked_chunk(frame: memoryview) -> NDArray[np.uint8]:
     size = len(frame) - CHECKSUM_BYTES
-    if size < _HEADER.size:
-        raise _damaged("it is too short", size_bytes=len(frame))
+    if size < HEADER_BYTES:
+        raise damaged_frame("it is too short", size_bytes=len(frame))
     chunk = np.frombuffer(frame, np.uint8, size)
     if google_crc32c.value(chunk) != _CHECKSUM.unpack_from(frame, size)[0]:
-        raise _damaged("its checksum does not match")
+        raise damaged_frame("its checksum does not match")
     return chunk
-
-
-def _checked_block_bytes(frame: memoryview, layout: Layout) -> int:
-    version, _, flags, typesize, nbytes, block_bytes, cbytes = _HEADER.unpack_from(frame)
-    if version != _BLOSC1_FORMAT or flags & _RESERVED_FLAG:
-        raise _damaged("it is not a blosc 1 chunk", version=version, flags=flags)
-    if flags & _BOTH_SHUFFLES == _BOTH_SHUFFLES:
-        raise _damaged("it is not a blosc 1 chunk", version=version, flags=flags)
-    if cbytes != len(frame) - CHECKSUM_BYTES or nbytes != layout.cuboid_bytes:
-        raise _damaged("it has another length than its header says", nbytes=nbytes, cbytes=cbytes)
-    if typesize != layout.dtype.itemsize or not 0 < block_bytes <= nbytes:
-        raise _damaged("its items do not fit", typesize=typesize, block_bytes=block_bytes)
-    return int(block_bytes)
-
-
-def _damaged(reason: str, **details: int) -> CuboidDecodeError:
-    return CuboidDecodeError(f"A stored frame is damaged: {reason}.", **details)
-
-
-def _address(array: NDArray[np.generic]) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address

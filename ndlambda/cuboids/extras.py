@@ -31,7 +31,7 @@ _RUN = np.dtype([("first", "<u4"), ("length", "<u4")])
 
 
 def encode_extras(extra: ExtraLabels) -> bytes:
-    """Give the bytes of extra labels.
+    """Return the bytes of extra labels.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def encode_extras(extra: ExtraLabels) -> bytes:
 
 
 def decode_extras(data: memoryview, voxels: int) -> ExtraLabels:
-    """Give the extra labels of an extras section.
+    """Return the extra labels of an extras section.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ndlambda.cuboids import supercuboid
 from ndlambda.cuboids.extras import decode_extras, encode_extras
-from ndlambda.cuboids.layout import Layout, cuboid_box
+from ndlambda.cuboids.layout import CuboidLayout, cuboid_box
 from ndlambda.model.discipline import Discipline
 from ndlambda.space.box import Box
 from ndlambda.voxels.extra_labels import ExtraLabels
@@ -58,7 +58,7 @@ class LabelBlock:
         The object's.
     """
 
-    def __init__(self, data: memoryview | None, layout: Layout) -> None:
+    def __init__(self, data: memoryview | None, layout: CuboidLayout) -> None:
         self._data = data
         self._layout = layout
         self._cuboid_voxels = math.prod(layout.cuboid_xyz)
@@ -69,7 +69,7 @@ class LabelBlock:
         return self._data is not None
 
     def cuboid(self, slot: int) -> NDArray[Any]:
-        """Give the labels of a cuboid (z, y, x), a new array; zeros where none is stored.
+        """Return the labels of a cuboid (z, y, x), a new array; zeros where none is stored.
 
         Raises
         ------
@@ -96,25 +96,25 @@ class LabelBlock:
         return decode_extras(supercuboid.extras(self._data), voxels)
 
     def extra_of(self, slot: int) -> ExtraLabels:
-        """Give the extra labels of a cuboid; a voxel is its C-order index in the cuboid."""
+        """Return the extra labels of a cuboid; a voxel is its C-order index in the cuboid."""
         return self.extra.between(*self._range(slot))
 
     def labels(self, slot: int) -> frozenset[int]:
-        """Give the labels of a cuboid, own and extra."""
+        """Return the labels of a cuboid, own and extra."""
         return distinct(self.cuboid(slot)) | self.extra_of(slot).distinct()
 
     def has_label(self, slot: int, label: int) -> NDArray[np.bool_]:
-        """Give where (z, y, x) a cuboid has a label, own or extra."""
+        """Return where (z, y, x) a cuboid has a label, own or extra."""
         return self.has_any(slot, np.array([label], np.uint64))
 
     def has_any(self, slot: int, labels: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Give where (z, y, x) a cuboid has one of some labels, own or extra."""
+        """Return where (z, y, x) a cuboid has one of some labels, own or extra."""
         found = is_any(self.cuboid(slot), labels)
         found.reshape(-1)[self.extra_of(slot).among(labels).at] = True
         return found
 
     def painted(self, strokes: Mapping[int, Sequence[Stroke]], discipline: Discipline) -> Change:
-        """Give what strokes change; they are by slot, in the order in which they are made."""
+        """Return what strokes change; they are by slot, in the order in which they are made."""
         return self._change(
             (slot, partial(paint, strokes=each, discipline=discipline))
             for slot, each in sorted(strokes.items())
@@ -122,14 +122,14 @@ class LabelBlock:
         )
 
     def erased(self, label: int) -> Change:
-        """Give what changes when a label goes from all voxels, own and extra."""
+        """Return what changes when a label goes from all voxels, own and extra."""
         strokes = {slot: [self._all_of(slot, label)] for slot in range(self._layout.slots)}
         return self.painted(strokes, Discipline.REDUCE)
 
     def relabelled(
         self, losers: NDArray[np.uint64], survivor: int, box: Box | None = None
     ) -> Change:
-        """Give what changes when one label takes the place of others, own and extra.
+        """Return what changes when one label takes the place of others, own and extra.
 
         Parameters
         ----------
@@ -144,7 +144,7 @@ class LabelBlock:
         )
 
     def replaced(self, cuboids: Mapping[int, NDArray[Any]]) -> Change:
-        """Give the change after which nothing of what is stored is left; never a change of nothing.
+        """Return the change that erases all that is stored; never an empty change.
 
         Parameters
         ----------
@@ -170,7 +170,7 @@ class LabelBlock:
         return Change(whole, ExtraLabels.none(), appeared, vanished)
 
     def rewritten(self, change: Change, write_id: bytes) -> bytes:
-        """Give the object after a change (also one of nothing), with the write-id of this write.
+        """Return the object after a change (also one of nothing), with the write-id of this write.
 
         Raises
         ------
@@ -187,7 +187,7 @@ class LabelBlock:
         return Stroke(at, np.full(at.size, label, self._layout.dtype))
 
     def _parts(self, box: Box | None) -> Iterator[tuple[int, Box | None]]:
-        """Give the cuboids that a box of the supercuboid meets and where; None: wholly."""
+        """Yield the cuboids that a box of the supercuboid meets and where; None: wholly."""
         for slot in range(self._layout.slots):
             cuboid = cuboid_box(self._layout, slot)
             part = cuboid if box is None else cuboid.intersection(box)

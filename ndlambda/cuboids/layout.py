@@ -23,7 +23,7 @@ INDEX_ENTRY_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class CuboidLayout:
     """The shape of a channel's supercuboids at one resolution.
 
     Parameters
@@ -116,8 +116,8 @@ class SlotPart:
     where: SlicesZYX
 
 
-def needed_slots(layout: Layout, part: Box) -> tuple[SlotPart, ...]:
-    """Give the cuboids that a part of a supercuboid touches, in Morton order.
+def needed_slots(layout: CuboidLayout, part: Box) -> tuple[SlotPart, ...]:
+    """Return the cuboids that a part of a supercuboid touches, in Morton order.
 
     Parameters
     ----------
@@ -157,8 +157,8 @@ def _needed_slots(cuboid_xyz: XYZ, cuboids_per_axis: int, part: Box) -> tuple[Sl
 
 
 @lru_cache(maxsize=256)
-def cuboid_box(layout: Layout, slot: int) -> Box:
-    """Give a cuboid in voxels from its supercuboid's corner."""
+def cuboid_box(layout: CuboidLayout, slot: int) -> Box:
+    """Return a cuboid in voxels from its supercuboid's corner."""
     (ix, iy, iz), (cx, cy, cz) = morton.decode(slot), layout.cuboid_xyz
     return Box.at((ix * cx, iy * cy, iz * cz), layout.cuboid_xyz)
 
@@ -169,7 +169,7 @@ def _minus(a: XYZ, b: XYZ) -> XYZ:
 
 @lru_cache(maxsize=len(CUBOIDS_PER_AXIS))
 def index_entries(cuboids_per_axis: int) -> tuple[int, ...]:
-    """Give the place in the shard index of every slot.
+    """Return the place in the shard index of every slot.
 
     Frames lie in Morton order, but Zarr orders the entries of the index as a C-ordered array of
     the inner chunk grid (z, y, x). The two differ from 4 cuboids an axis on.

@@ -102,7 +102,7 @@ class Decoder:
         self._scratch = np.empty(0, np.uint8)
 
     def scratch(self, size_bytes: int) -> NDArray[np.uint8]:
-        """Give this thread's scratch memory, valid until the thread asks again."""
+        """Return this thread's scratch memory, valid until the thread asks again."""
         if self._scratch.size < size_bytes:
             self._scratch = np.empty(size_bytes, np.uint8)
         return self._scratch[:size_bytes]
@@ -116,7 +116,7 @@ _PER_THREAD = _PerThread()
 
 
 def thread_decoder() -> Decoder:
-    """Give the calling thread's decoder, made at its first use and freed with the thread.
+    """Return the calling thread's decoder, made at its first use and freed with the thread.
 
     Raises
     ------

@@ -23,7 +23,7 @@ from ndlambda.cuboids.layout import (
     HEADER_BYTES,
     INDEX_ENTRY_BYTES,
     MAX_EXTRAS_BYTES,
-    Layout,
+    CuboidLayout,
     index_entries,
 )
 from ndlambda.errors import CuboidDecodeError, InvalidArgumentError, PayloadTooLargeError
@@ -34,7 +34,7 @@ _MISSING = 2**64 - 1
 _MISSING_BYTE = b"\xff"
 
 
-class Span(NamedTuple):
+class FrameSpan(NamedTuple):
     """Bytes ``start <= i < stop`` of an object."""
 
     start: int
@@ -51,7 +51,7 @@ class ShardIndex:
         By slot; None where the cuboid is all zero and therefore not stored.
     """
 
-    spans: tuple[Span | None, ...]
+    spans: tuple[FrameSpan | None, ...]
 
     @property
     def is_empty(self) -> bool:
@@ -59,11 +59,11 @@ class ShardIndex:
         return not any(self.spans)
 
     def present(self, slot: int) -> bool:
-        """Tell whether the cuboid of a slot is stored."""
+        """Return whether the cuboid of a slot is stored."""
         return self.spans[slot] is not None
 
-    def span(self, slot: int) -> Span:
-        """Give the bytes of a stored cuboid's frame, its checksum included.
+    def span(self, slot: int) -> FrameSpan:
+        """Return the bytes of a stored cuboid's frame, its checksum included.
 
         Raises
         ------
@@ -81,7 +81,7 @@ def _entries(slots: int) -> struct.Struct:
     return struct.Struct(f"<{2 * slots}Q")
 
 
-def read_index(tail: memoryview, layout: Layout, size: int) -> ShardIndex:
+def read_index(tail: memoryview, layout: CuboidLayout, size: int) -> ShardIndex:
     """Read the shard index from the end of an object.
 
     Parameters
@@ -118,18 +118,18 @@ def read_index(tail: memoryview, layout: Layout, size: int) -> ShardIndex:
     return ShardIndex(spans)
 
 
-def _checked_span(offset: int, length: int, end: int, longest: int) -> Span | None:
+def _checked_span(offset: int, length: int, end: int, longest: int) -> FrameSpan | None:
     if offset == length == _MISSING:
         return None
     if offset < HEADER_BYTES + CHECKSUM_BYTES or offset + length > end:
         raise _damaged("a frame lies outside of it", offset=offset, length=length)
     if not 0 < length <= longest:
         raise _damaged("a frame has an impossible length", offset=offset, length=length)
-    return Span(offset, offset + length)
+    return FrameSpan(offset, offset + length)
 
 
-def pack_index(spans: Sequence[Span | None], layout: Layout) -> bytes:
-    """Give the bytes of a shard index, its checksum included; spans are by slot."""
+def pack_index(spans: Sequence[FrameSpan | None], layout: CuboidLayout) -> bytes:
+    """Return the bytes of a shard index, its checksum included; spans are by slot."""
     values = [_MISSING] * (2 * layout.slots)
     for span, entry in zip(spans, index_entries(layout.cuboids_per_axis), strict=True):
         if span is not None:
@@ -139,7 +139,7 @@ def pack_index(spans: Sequence[Span | None], layout: Layout) -> bytes:
 
 
 def pack_header(write_id: bytes, extras: bytes | memoryview) -> bytes:
-    """Give the bytes of an object before its frames.
+    """Return the bytes of an object before its frames.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def pack_header(write_id: bytes, extras: bytes | memoryview) -> bytes:
 
 
 def write_id(data: memoryview) -> bytes:
-    """Give the 16 bytes by which a writer knows its own write again.
+    """Return the 16 bytes by which a writer knows its own write again.
 
     Raises
     ------
@@ -173,7 +173,7 @@ def write_id(data: memoryview) -> bytes:
 
 
 def extras(data: memoryview) -> memoryview:
-    """Give the extras section of an object, a view of it.
+    """Return the extras section of an object, a view of it.
 
     Raises
     ------
@@ -194,7 +194,7 @@ def _header_end(data: memoryview) -> int:
 
 
 def is_empty(shard: memoryview | ShardIndex) -> bool:
-    """Tell whether an object (or its index) holds no cuboid, so that it reads as zeros.
+    """Return whether an object (or its index) holds no cuboid, so that it reads as zeros.
 
     Raises
     ------

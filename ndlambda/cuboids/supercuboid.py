@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndlambda.cuboids.codec import decode_frame, encode_frame, is_zero
-from ndlambda.cuboids.layout import Layout, SlotPart, cuboid_box, needed_slots
+from ndlambda.cuboids.layout import CuboidLayout, SlotPart, cuboid_box, needed_slots
 from ndlambda.cuboids.shard import (
+    FrameSpan,
     ShardIndex,
-    Span,
     extras,
     is_empty,
     pack_header,
@@ -36,9 +36,9 @@ from ndlambda.errors import (
 from ndlambda.space.box import Box
 
 __all__ = [
+    "FrameSpan",
     "RangePlan",
     "ShardIndex",
-    "Span",
     "decode_box",
     "decode_part",
     "extras",
@@ -64,11 +64,11 @@ A GET over loopback takes client and server about 0.8 ms of CPU before the bytes
 class RangePlan:
     """One range of an object to fetch, and what to decode from it, in Morton order."""
 
-    span: Span
+    span: FrameSpan
     parts: tuple[SlotPart, ...]
 
 
-def decode_box(data: memoryview, layout: Layout, part: Box, out: NDArray[np.generic]) -> None:
+def decode_box(data: memoryview, layout: CuboidLayout, part: Box, out: NDArray[np.generic]) -> None:
     """Read a box of a supercuboid from its whole object.
 
     Parameters
@@ -102,7 +102,7 @@ def decode_box(data: memoryview, layout: Layout, part: Box, out: NDArray[np.gene
 
 
 def decode_part(
-    frame: memoryview | None, layout: Layout, piece: SlotPart, out: NDArray[np.generic]
+    frame: memoryview | None, layout: CuboidLayout, piece: SlotPart, out: NDArray[np.generic]
 ) -> None:
     """Read from its frame what one cuboid holds of a box.
 
@@ -130,7 +130,9 @@ def decode_part(
         decode_frame(frame, layout, out[piece.where], piece.box)
 
 
-def present_cuboids(data: memoryview, layout: Layout) -> Iterator[tuple[int, NDArray[np.generic]]]:
+def present_cuboids(
+    data: memoryview, layout: CuboidLayout
+) -> Iterator[tuple[int, NDArray[np.generic]]]:
     """Iterate over the cuboids that an object holds, in Morton order; the others are zero.
 
     Parameters
@@ -158,7 +160,7 @@ def present_cuboids(data: memoryview, layout: Layout) -> Iterator[tuple[int, NDA
 
 
 def plan_ranges(index: ShardIndex, parts: Sequence[SlotPart]) -> tuple[RangePlan, ...]:
-    """Give the fewest ranges that hold the needed frames without large gaps; absent ones need none.
+    """Return the fewest ranges that hold the needed frames without large gaps.
 
     Parameters
     ----------
@@ -174,16 +176,16 @@ def plan_ranges(index: ShardIndex, parts: Sequence[SlotPart]) -> tuple[RangePlan
         start, stop = index.span(piece.slot)
         last = plans[-1] if plans else None
         if last is not None and 0 <= start - last.span.stop <= MAX_GAP_BYTES:
-            plans[-1] = RangePlan(Span(last.span.start, stop), (*last.parts, piece))
+            plans[-1] = RangePlan(FrameSpan(last.span.start, stop), (*last.parts, piece))
         else:
-            plans.append(RangePlan(Span(start, stop), (piece,)))
+            plans.append(RangePlan(FrameSpan(start, stop), (piece,)))
     return tuple(plans)
 
 
 def fetch_frames(
     index: ShardIndex, plans: Sequence[RangePlan], fetch: Callable[[int, int], memoryview]
 ) -> dict[int, memoryview]:
-    """Fetch planned ranges and give the stored frames in them, by slot.
+    """Fetch planned ranges and return the stored frames in them, by slot.
 
     Parameters
     ----------
@@ -217,12 +219,12 @@ def fetch_frames(
 
 def splice(
     existing: memoryview | None,
-    layout: Layout,
+    layout: CuboidLayout,
     replaced: Mapping[int, NDArray[np.generic] | None],
     write_id: bytes,
     extras: bytes | None = None,
 ) -> bytes:
-    """Give an object anew with some of its cuboids replaced.
+    """Return an object anew with some of its cuboids replaced.
 
     Frames of other cuboids are copied with their checksums, unread: one damaged cuboid neither
     hides behind a fresh checksum nor stops work on its neighbours, and replacing it mends the
@@ -262,13 +264,13 @@ def splice(
     kept_extras = _kept_extras(existing)
     header = pack_header(write_id, kept_extras if extras is None else extras)
     pieces: list[bytes | memoryview] = [header]
-    spans: list[Span | None] = []
+    spans: list[FrameSpan | None] = []
     position = len(header)
     for frame in _frames(existing, layout, replaced):
         if frame is None:
             spans.append(None)
             continue
-        spans.append(Span(position, position + len(frame)))
+        spans.append(FrameSpan(position, position + len(frame)))
         pieces.append(frame)
         position += len(frame)
     pieces.append(pack_index(spans, layout))
@@ -281,10 +283,10 @@ def _kept_extras(existing: memoryview | None) -> bytes | memoryview:
 
 def _frames(
     existing: memoryview | None,
-    layout: Layout,
+    layout: CuboidLayout,
     replaced: Mapping[int, NDArray[np.generic] | None],
 ) -> Iterator[bytes | memoryview | None]:
-    kept: tuple[Span | None, ...] = (None,) * layout.slots
+    kept: tuple[FrameSpan | None, ...] = (None,) * layout.slots
     if existing is not None:
         kept = read_index(existing[-layout.index_bytes :], layout, len(existing)).spans
     for slot, span in enumerate(kept):
@@ -300,7 +302,7 @@ def _frames(
             yield None
 
 
-def _check_cuboid(slot: int, cuboid: NDArray[np.generic] | None, layout: Layout) -> None:
+def _check_cuboid(slot: int, cuboid: NDArray[np.generic] | None, layout: CuboidLayout) -> None:
     if not 0 <= slot < layout.slots:
         raise OutOfBoundsError(f"Slot {slot} is not one of {layout.slots}.", slot=slot)
     if cuboid is None:
@@ -315,7 +317,7 @@ def _check_cuboid(slot: int, cuboid: NDArray[np.generic] | None, layout: Layout)
         )
 
 
-def _check_target(out: NDArray[np.generic], part: Box, layout: Layout) -> None:
+def _check_target(out: NDArray[np.generic], part: Box, layout: CuboidLayout) -> None:
     if out.shape != part.shape_zyx:
         raise ShapeMismatchError(f"The target is {out.shape}, the part {part.shape_zyx}.")
     if out.dtype != layout.dtype:

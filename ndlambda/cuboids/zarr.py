@@ -2,15 +2,13 @@
 
 from typing import Any
 
-from ndlambda.cuboids.codec import BLOCK_BYTES
-from ndlambda.cuboids.layout import Layout
+from ndlambda.cuboids.codec import frame_codec
+from ndlambda.cuboids.layout import CuboidLayout
 from ndlambda.space.box import XYZ
 
-_SHUFFLES = ("noshuffle", "shuffle", "bitshuffle")
 
-
-def array_metadata(layout: Layout, imagesize_xyz: XYZ) -> dict[str, Any]:
-    """Give the ``zarr.json`` of one time point of a channel at one resolution.
+def array_metadata(layout: CuboidLayout, imagesize_xyz: XYZ) -> dict[str, Any]:
+    """Return the ``zarr.json`` of one time point of a channel at one resolution.
 
     The array is (z, y, x). Its chunk ``c/{z}/{y}/{x}`` is the object of the supercuboid of that
     index, byte for byte, and its inner chunks are the cuboids. It is for reading: a Zarr writer
@@ -26,6 +24,7 @@ def array_metadata(layout: Layout, imagesize_xyz: XYZ) -> dict[str, Any]:
     z, y, x = layout.cuboid_shape_zyx
     n = layout.cuboids_per_axis
     width, height, depth = imagesize_xyz
+    codec = frame_codec(layout.codec).zarr_codec(layout)
     return {
         "zarr_format": 3,
         "node_type": "array",
@@ -42,7 +41,7 @@ def array_metadata(layout: Layout, imagesize_xyz: XYZ) -> dict[str, Any]:
                 "name": "sharding_indexed",
                 "configuration": {
                     "chunk_shape": [z, y, x],
-                    "codecs": [_little_endian(), _blosc(layout), {"name": "crc32c"}],
+                    "codecs": [_little_endian(), codec, {"name": "crc32c"}],
                     "index_codecs": [_little_endian(), {"name": "crc32c"}],
                     "index_location": "end",
                 },
@@ -55,16 +54,3 @@ def array_metadata(layout: Layout, imagesize_xyz: XYZ) -> dict[str, Any]:
 
 def _little_endian() -> dict[str, Any]:
     return {"name": "bytes", "configuration": {"endian": "little"}}
-
-
-def _blosc(layout: Layout) -> dict[str, Any]:
-    return {
-        "name": "blosc",
-        "configuration": {
-            "cname": layout.codec.cname,
-            "clevel": layout.codec.clevel,
-            "shuffle": _SHUFFLES[layout.codec.shuffle],
-            "typesize": layout.dtype.itemsize,
-            "blocksize": BLOCK_BYTES,
-        },
-    }

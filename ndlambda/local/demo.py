@@ -32,11 +32,11 @@ from rich.table import Table
 from ingest_queue.sources import open_source
 from ingest_queue.sources.slices import SliceSource
 from ndlambda.client import Client, connect
+from ndlambda.local.png_slices import write_png_slices
 from ndlambda.local.synthetic import em_stack
-from ndlambda.services.propagation_jobs import PROPAGATED
+from ndlambda.model.propagation import PropagateState
 from ndlambda.space.pyramid import useful_levels
 from ndlambda.voxels.downsample import Method, downsample
-from ndlambda.wire.png_slices import write_png_slices
 from ndlambda.wire.volume import Expected, formats
 
 _STACK_SHAPE_ZYX = (64, 512, 512)
@@ -104,7 +104,7 @@ def main() -> None:
 
 
 def mri() -> Stack:
-    """Give the 4-D functional MRI that nibabel ships for its own tests."""
+    """Return the 4-D functional MRI that nibabel ships for its own tests."""
     package = find_spec("nibabel")
     if package is None or package.origin is None:
         sys.exit("nibabel is missing: install ndlambda[local].")
@@ -120,7 +120,7 @@ def mri() -> Stack:
 
 
 def synthetic(data: Path) -> Stack:
-    """Give an EM-like stack as PNG slices, drawn once."""
+    """Return an EM-like stack as PNG slices, drawn once."""
     folder = data / "em-slices"
     if not folder.exists():
         with _console.status("drawing 64 slices of synthetic electron microscopy"):
@@ -131,7 +131,7 @@ def synthetic(data: Path) -> Stack:
 
 
 def chosen(folder: Path) -> Stack:
-    """Give a user's folder of slices."""
+    """Return a user's folder of slices."""
     name = re.sub(r"\W+", "_", folder.resolve().name) or "stack"
     edges = open_source(folder).shape_tzyx[2:]
     token = f"stack_{name}"
@@ -145,7 +145,7 @@ def chosen(folder: Path) -> Stack:
 
 @contextmanager
 def serving(data: Path, port: int) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    """Run ``ndlambda serve`` and give its address; the log goes to ``serve.log`` in data."""
+    """Run ``ndlambda serve`` and return its address; the log goes to ``serve.log`` in data."""
     data.mkdir(parents=True, exist_ok=True)
     command = ["serve", "--data", str(data), "--port", str(port)]
     _console.print(f"[bold]$ ndlambda {' '.join(command)}")
@@ -263,7 +263,7 @@ def wait_until_served(client: Client, stack: Stack) -> None:
                 )
         if jobs and all(job["state"] == "COMPLETE" for job in jobs):
             status = client.propagation(stack.token, stack.channel).status()
-            if not stack.levels or status["propagate"] == PROPAGATED:
+            if not stack.levels or status["propagate"] == PropagateState.PROPAGATED:
                 return
     sys.exit("The slices were not stored in time; serve.log says why.")
 
@@ -282,7 +282,7 @@ def compare_level(client: Client, stack: Stack, expected: NDArray[Any]) -> bool:
 
 
 def stored_bytes(data: Path, stack: Stack) -> tuple[int, int]:
-    """Give how many objects a channel has at resolution 0 and how long they are together."""
+    """Return how many objects a channel has at resolution 0 and how long they are together."""
     folder = data / "objects" / stack.token / stack.channel
     sizes = [path.stat().st_size for path in folder.glob("*/0/*/*")]
     return len(sizes), sum(sizes) or 1
@@ -325,7 +325,7 @@ def compare_formats(url: str, client: Client, stack: Stack, expected: NDArray[An
 
 
 def cutout_of(shape_zyx: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Give corner and shape of an unaligned box that covers most of a volume."""
+    """Return corner and shape of an unaligned box that covers most of a volume."""
     corner = tuple(min(7, edge // 4) for edge in shape_zyx)
     return corner, tuple(
         max(1, edge - c - edge // 9) for edge, c in zip(shape_zyx, corner, strict=True)

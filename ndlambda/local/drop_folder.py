@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote_plus
 
-from ingest_queue.keys import Kind, parse
+from ingest_queue.jobs.keys import DroppedKind, parse
 from ndlambda.stores.ports import Queue
 
 _SETTLED_S: Final = 1.0
@@ -72,7 +72,7 @@ class DropFolder:
         return self._pause_s
 
     def look(self) -> int:
-        """Look once, and give how many files were told of."""
+        """Look once, and return how many files were told of."""
         begun = self._clock()
         told = 0
         if self._moves or begun - self._whole_at >= _WHOLE_S or self._folders_changed():
@@ -102,7 +102,7 @@ class DropFolder:
         return len(ready)
 
     def _folders_changed(self) -> bool:
-        """Tell whether a file came, went or got another name in any folder since it was read."""
+        """Return whether a file came, went or got another name in any folder since it was read."""
         return any(_changed_at(self._data / name) != at for name, at in self._folders.items())
 
     def _files(self) -> Iterator[tuple[str, _Shape]]:
@@ -147,11 +147,11 @@ def _folder(key: str) -> str:
 
 def _is_done(key: str) -> bool:
     dropped = parse(key)
-    return dropped is not None and dropped.kind is Kind.DONE
+    return dropped is not None and dropped.kind is DroppedKind.DONE
 
 
 def notification(key: str) -> dict[str, object]:
-    """Give what S3 sends when an object is made."""
+    """Return what S3 sends when an object is made."""
     record = {
         "eventSource": "aws:s3",
         "eventName": "ObjectCreated:Put",

@@ -7,9 +7,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from ndlambda.services import uploads
+from ndlambda.services.volume import transfers
 from ndlambda.stores.ports import ObjectStore
-from ndlambda.web.delivery import RESULTS_PREFIX
+from ndlambda.web.response.delivery import RESULTS_PREFIX
 
 EXPIRES_S: Final = 24 * 3600
 _AT_ONCE: Final = 1000
@@ -36,7 +36,7 @@ class Expiry:
         self._clock = clock
 
     def sweep(self) -> int:
-        """Delete a number of files, and give how many; 0: none is left that has expired."""
+        """Delete a number of files, and return how many; 0: none is left that has expired."""
         expired = list(islice(self._expired(), _AT_ONCE))
         for key in expired:
             self._objects.delete(key)
@@ -44,7 +44,7 @@ class Expiry:
 
     def _expired(self) -> Iterator[str]:
         before = self._clock() - EXPIRES_S
-        for prefix in (RESULTS_PREFIX, uploads.PREFIX):
+        for prefix in (RESULTS_PREFIX, transfers.PREFIX):
             try:
                 entries = os.scandir(self._folder / prefix)
             except FileNotFoundError:
@@ -56,7 +56,7 @@ class Expiry:
 
 
 def _is_older(entry: os.DirEntry[str], before: float) -> bool:
-    """Tell whether a file was written before a time; a folder is no result of ours."""
+    """Return whether a file was written before a time; a folder is no result of ours."""
     try:
         return entry.is_file(follow_symlinks=False) and entry.stat().st_mtime < before
     except FileNotFoundError:  # used and deleted since it was listed

@@ -18,7 +18,7 @@ _TURN_S: Final = 0.25
 _DRAIN_TURN_S: Final = 0.05
 
 
-class Host:
+class WsgiServer:
     """A listening server.
 
     Parameters

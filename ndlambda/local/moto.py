@@ -87,7 +87,7 @@ def start_moto(port: int = 0) -> MotoServer:
 
 
 def one_at_a_time(app: WsgiApp) -> WsgiApp:
-    """Give a WSGI application that answers one request after the other."""
+    """Return a WSGI application that answers one request after the other."""
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         with _LOCK:

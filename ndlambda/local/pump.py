@@ -25,7 +25,7 @@ _Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 
 def sqs_event(messages: list[Message]) -> dict[str, Any]:
-    """Give messages in the shape in which Lambda hands SQS messages to a function."""
+    """Return messages in the shape in which Lambda hands SQS messages to a function."""
     return {
         "Records": [
             {
@@ -67,15 +67,19 @@ class Pump:
         self._stopping = threading.Event()
         self._turn = threading.Condition()
         self._batches = 0
-        erasing = partial(pump_once, runtime.erase_queue, erase.handler)
+        erasing = partial(pump_once, runtime.resources.queues.erase, erase.handler)
         building = partial(
-            pump_once, runtime.propagate_queue, propagate.handler, 1, _BUILD_VISIBILITY_S
+            pump_once, runtime.resources.queues.propagate, propagate.handler, 1, _BUILD_VISIBILITY_S
         )
         ingesting = partial(
-            pump_once, runtime.ingest_queue, Merged(ingest_build.handler), 1, _BUILD_VISIBILITY_S
+            pump_once,
+            runtime.resources.queues.ingest,
+            Merged(ingest_build.handler),
+            1,
+            _BUILD_VISIBILITY_S,
         )
-        dropping = partial(pump_once, runtime.drop_queue, s3_drop.handler)
-        self._drop_folder = DropFolder(runtime.settings.data, runtime.drop_queue)
+        dropping = partial(pump_once, runtime.resources.queues.drop, s3_drop.handler)
+        self._drop_folder = DropFolder(runtime.settings.data, runtime.resources.queues.drop)
         self._threads = [
             threading.Thread(target=self._resend, name="pump-resend", daemon=True),
             self._thread("erase", erasing),
@@ -83,7 +87,7 @@ class Pump:
         ]
         if runtime.settings.store == "disk":
             watching = threading.Thread(target=self._watch, name="pump-drop-folder", daemon=True)
-            expiry = Expiry(runtime.settings.data / "objects", runtime.objects)
+            expiry = Expiry(runtime.settings.data / "objects", runtime.resources.objects)
             expiring = threading.Thread(
                 target=self._expire, args=(expiry,), name="pump-expire", daemon=True
             )
@@ -136,11 +140,11 @@ class Pump:
     def _resend(self) -> None:
         built = self._runtime
         resends = (
-            built.erasure.resend_pending,
+            built.deletion.resend_pending,
             built.propagation.resend_pending,
-            built.drop.sweep,
-            built.fetcher.sweep,
-            built.ingest.sweeper.sweep_all,
+            built.ingest.drop.sweep,
+            built.ingest.fetcher.sweep,
+            built.ingest.jobs.sweeper.sweep_all,
         )
         while not self._stopping.is_set():
             for resend in resends:

@@ -11,7 +11,7 @@ from typing import TextIO
 
 from ndlambda import log, runtime
 from ndlambda.errors import AlreadyExistsError
-from ndlambda.local.host import Host
+from ndlambda.local.host import WsgiServer
 from ndlambda.local.presence import presence
 from ndlambda.local.pump import Pump
 from ndlambda.runtime import ADMIN, Runtime
@@ -121,7 +121,7 @@ def _register(built: Runtime, key: str, *, again: bool) -> None:
 def _serve(options: ServeOptions, built: Runtime, out: TextIO) -> None:
     address = options.host, options.port
     try:
-        host = Host(
+        host = WsgiServer(
             App(built),
             address,
             threads=options.threads,

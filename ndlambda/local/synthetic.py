@@ -10,7 +10,7 @@ _NOISE = 11.0
 
 
 def em_stack(shape_zyx: tuple[int, int, int], seed: int = 0) -> NDArray[np.uint8]:
-    """Give a stack of cell-like regions with dark membranes, vesicles and noise.
+    """Return a stack of cell-like regions with dark membranes, vesicles and noise.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def em_stack(shape_zyx: tuple[int, int, int], seed: int = 0) -> NDArray[np.uint8
 def _smooth_field(
     random: np.random.Generator, shape_zyx: tuple[int, int, int], scale: float
 ) -> NDArray[np.float32]:
-    """Give Gaussian noise smoothed over ``scale`` voxels, mean 0 and deviation 1."""
+    """Return Gaussian noise smoothed over ``scale`` voxels, mean 0 and deviation 1."""
     spectrum = np.fft.rfftn(random.standard_normal(shape_zyx, np.float32))
     frequencies = [np.fft.fftfreq(n) for n in shape_zyx[:2]] + [np.fft.rfftfreq(shape_zyx[2])]
     for axis, frequency in enumerate(frequencies):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ndlambda.model.dtypes import ChannelType, DataType
+from ndlambda.model.propagation import PropagateState
 from ndlambda.space.box import XYZ
 from ndlambda.space.pyramid import Pyramid, Scaling
 
@@ -111,7 +112,7 @@ class Channel:
     uid: str = ""
     description: str = ""
     resolution: int = 0
-    propagate: int = 0
+    propagate: PropagateState = PropagateState.NOT_PROPAGATED
     readonly: bool = False
     exceptions: bool = False
     starttime: int = 0

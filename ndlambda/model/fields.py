@@ -23,6 +23,7 @@ from ndlambda.model.catalog import (
     Token,
 )
 from ndlambda.model.dtypes import COMBINATIONS, ChannelType, DataType
+from ndlambda.model.propagation import PropagateState
 from ndlambda.model.readers import (
     Reader,
     Refusal,
@@ -85,7 +86,7 @@ _CHANNEL: _Spec = {
     "channel_type": (choice(ChannelType), _REQUIRED),
     "channel_datatype": (choice(DataType), _REQUIRED),
     "resolution": (integer(0, MAX_LEVELS), 0),
-    "propagate": (one_of((0, 1, 2)), 0),
+    "propagate": (one_of(tuple(PropagateState)), 0),
     "readonly": (flag, False),
     "exceptions": (flag, False),
     "starttime": (integer(0, _MAX_TIME), 0),
@@ -111,7 +112,7 @@ _ASSIGNED = frozenset({"id", "user"})
 
 
 def check_name(name: str, kind: str) -> str:
-    """Give the name back if it may name a ``kind`` (dataset, project, channel, token, user).
+    """Return the name back if it may name a ``kind`` (dataset, project, channel, token, user).
 
     Raises
     ------
@@ -170,11 +171,11 @@ class _Reading:
             self.problems.setdefault(name, reason)
 
     def has(self, *names: str) -> bool:
-        """Tell whether the fields could be read, so that they can be compared."""
+        """Return whether the fields could be read, so that they can be compared."""
         return all(name in self.values for name in names)
 
     def checked(self) -> dict[str, Any]:
-        """Give the values, or raise ValidationError with every problem."""
+        """Return the values, or raise ValidationError with every problem."""
         if self.problems:
             raise ValidationError(self.problems)
         return self.values
@@ -235,7 +236,7 @@ def channel_from_fields(fields: object, *, name: str, project: str) -> Channel:
         reading.require("endwindow", holds, "must not be below startwindow")
     reading.require(
         "propagate",
-        values.get("propagate") != 1,
+        values.get("propagate") != PropagateState.UNDER_PROPAGATION,
         "must be 0 or 2: a channel is not born under propagation",
     )
     values = reading.checked()
@@ -246,7 +247,7 @@ def channel_from_fields(fields: object, *, name: str, project: str) -> Channel:
 
 
 def dataset_fields(dataset: Dataset) -> dict[str, Any]:
-    """Give all fields of a dataset under ndstore's names."""
+    """Return all fields of a dataset under ndstore's names."""
     return {
         "dataset_name": dataset.name,
         "dataset_description": dataset.description,
@@ -261,7 +262,7 @@ def dataset_fields(dataset: Dataset) -> dict[str, Any]:
 
 
 def project_fields(project: Project) -> dict[str, Any]:
-    """Give all fields of a project under ndstore's names."""
+    """Return all fields of a project under ndstore's names."""
     return {
         "project_name": project.name,
         "project_description": project.description,
@@ -279,7 +280,7 @@ def project_fields(project: Project) -> dict[str, Any]:
 
 
 def token_fields(token: Token) -> dict[str, Any]:
-    """Give all fields of a token under ndstore's names."""
+    """Return all fields of a token under ndstore's names."""
     return {
         "token_name": token.name,
         "token_description": token.description,
@@ -290,7 +291,7 @@ def token_fields(token: Token) -> dict[str, Any]:
 
 
 def channel_fields(channel: Channel) -> dict[str, Any]:
-    """Give all fields of a channel under ndstore's names (``default`` is a boolean there)."""
+    """Return all fields of a channel under ndstore's names (``default`` is a boolean there)."""
     return {
         "id": channel.id,
         "project": channel.project,
@@ -299,7 +300,7 @@ def channel_fields(channel: Channel) -> dict[str, Any]:
         "channel_type": channel.channel_type.value,
         "channel_datatype": channel.datatype.value,
         "resolution": channel.resolution,
-        "propagate": channel.propagate,
+        "propagate": int(channel.propagate),
         "readonly": int(channel.readonly),
         "exceptions": int(channel.exceptions),
         "starttime": channel.starttime,
@@ -312,7 +313,7 @@ def channel_fields(channel: Channel) -> dict[str, Any]:
 
 
 def channel_doc(channel: Channel) -> dict[str, Any]:
-    """Give a channel as it is stored: its fields and what clients are not shown."""
+    """Return a channel as it is stored: its fields and what clients are not shown."""
     codec = channel.codec
     return {
         **channel_fields(channel),
@@ -323,22 +324,22 @@ def channel_doc(channel: Channel) -> dict[str, Any]:
 
 
 def dataset_from_doc(doc: Mapping[str, Any]) -> Dataset:
-    """Give the dataset of ``dataset_fields``."""
+    """Return the dataset of ``dataset_fields``."""
     return _dataset(doc, doc["dataset_name"], doc["user"])
 
 
 def project_from_doc(doc: Mapping[str, Any]) -> Project:
-    """Give the project of ``project_fields``."""
+    """Return the project of ``project_fields``."""
     return _project(doc, doc["project_name"], doc["dataset"], doc["user"])
 
 
 def token_from_doc(doc: Mapping[str, Any]) -> Token:
-    """Give the token of ``token_fields``."""
+    """Return the token of ``token_fields``."""
     return _token(doc, doc["token_name"], doc["project"], doc["user"])
 
 
 def channel_from_doc(doc: Mapping[str, Any]) -> Channel:
-    """Give the channel of ``channel_doc``."""
+    """Return the channel of ``channel_doc``."""
     return _channel(doc, doc["channel_name"], doc["project"], CodecSpec(**doc["codec"]))
 
 
@@ -380,7 +381,7 @@ def _token(values: Mapping[str, Any], name: str, project: str, user_id: int) -> 
 
 
 def _channel(values: Mapping[str, Any], name: str, project: str, codec: CodecSpec) -> Channel:
-    plain = ("resolution", "propagate", "starttime", "endtime", "startwindow", "endwindow")
+    plain = ("resolution", "starttime", "endtime", "startwindow", "endwindow")
     return Channel(
         project=project,
         name=name,
@@ -389,6 +390,7 @@ def _channel(values: Mapping[str, Any], name: str, project: str, codec: CodecSpe
         id=values.get("id", 0),
         uid=values.get("uid", ""),
         description=values["channel_description"],
+        propagate=PropagateState(values["propagate"]),
         readonly=bool(values["readonly"]),
         exceptions=bool(values["exceptions"]),
         default=values["default"],

@@ -14,7 +14,7 @@ class Refusal(ValueError):  # noqa: N818  it says why, and never leaves ndlambda
 
 
 def text(longest: int) -> Reader:
-    """Give a reader of strings of at most ``longest`` characters."""
+    """Return a reader of strings of at most ``longest`` characters."""
 
     def read(value: object) -> str:
         if not isinstance(value, str):
@@ -33,7 +33,7 @@ def text(longest: int) -> Reader:
 
 
 def integer(low: int, high: int) -> Reader:
-    """Give a reader of integers ``low <= i <= high``; true and false are not integers here."""
+    """Return a reader of integers ``low <= i <= high``; true and false are not integers here."""
 
     def read(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
@@ -46,7 +46,7 @@ def integer(low: int, high: int) -> Reader:
 
 
 def number(low: float, high: float) -> Reader:
-    """Give a reader of finite integers or floats ``low <= v <= high``, given as they came."""
+    """Return a reader of finite integers or floats ``low <= v <= high``, given as they came."""
 
     def read(value: object) -> int | float:
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -61,7 +61,7 @@ def number(low: float, high: float) -> Reader:
 
 
 def size(low: float, high: float) -> Reader:
-    """Give a reader of numbers ``low <= v <= high``, given as float."""
+    """Return a reader of numbers ``low <= v <= high``, given as float."""
     bounded = number(low, high)
     return lambda value: float(bounded(value))
 
@@ -76,7 +76,7 @@ def flag(value: object) -> bool:
 
 
 def choice(kind: type[_Choice]) -> Reader:
-    """Give a reader of the values of an enumeration of strings."""
+    """Return a reader of the values of an enumeration of strings."""
     known = {member.value: member for member in kind}
 
     def read(value: object) -> _Choice:
@@ -88,7 +88,7 @@ def choice(kind: type[_Choice]) -> Reader:
 
 
 def one_of(allowed: Collection[int | str]) -> Reader:
-    """Give a reader of a few listed integers or strings."""
+    """Return a reader of a few listed integers or strings."""
     listed = ", ".join(map(str, allowed))
 
     def read(value: object) -> int | str:
@@ -100,7 +100,7 @@ def one_of(allowed: Collection[int | str]) -> Reader:
 
 
 def record(parts: Mapping[str, Reader]) -> Reader:
-    """Give a reader of JSON objects that have exactly the named parts."""
+    """Return a reader of JSON objects that have exactly the named parts."""
 
     def read(value: object) -> dict[str, Any]:
         if not isinstance(value, Mapping) or set(value) != set(parts):

@@ -65,7 +65,7 @@ class Ancestry:
     cuboids_per_axis: int
 
     def supercuboid_xyz(self, resolution: int) -> XYZ:
-        """Give the edges of a supercuboid in voxels; the near-isotropic variant has the same.
+        """Return the edges of a supercuboid in voxels; the near-isotropic variant has the same.
 
         Raises
         ------
@@ -77,7 +77,7 @@ class Ancestry:
         return x * n, y * n, z * n
 
     def step(self, resolution: int, *, neariso: bool = False) -> Step:
-        """Give how a level from 1 on is made from level ``resolution - 1``.
+        """Return how a level from 1 on is made from level ``resolution - 1``.
 
         Parameters
         ----------
@@ -90,23 +90,23 @@ class Ancestry:
         return _step(self, resolution, neariso)
 
     def parent(self, resolution: int, code: int) -> Morton:
-        """Give the supercuboid of level ``resolution + 1`` that a supercuboid is a part of."""
+        """Return the supercuboid of level ``resolution + 1`` that a supercuboid is a part of."""
         return self.root(resolution, code, 1)
 
     def root(self, resolution: int, code: int, depth: int) -> Morton:
-        """Give the ancestor of a supercuboid ``depth`` levels up; 0 gives itself."""
+        """Return the ancestor of a supercuboid ``depth`` levels up; 0 gives itself."""
         (x, y, z), (mx, my, mz) = morton.decode(code), self._spread(resolution + depth, depth)
         return morton.encode(x // mx, y // my, z // mz)
 
     def roots(
         self, resolution: int, codes: NDArray[np.uint64], depth: int = 1
     ) -> NDArray[np.uint64]:
-        """Give the distinct ancestors of many supercuboids, ascending; as ``root``."""
+        """Return the distinct ancestors of many supercuboids, ascending; as ``root``."""
         spread = np.array(self._spread(resolution + depth, depth), np.int64)
         return np.unique(morton.encode_indices(morton.decode_codes(codes) // spread))
 
     def neariso_parent(self, resolution: int, code: int) -> Morton | None:
-        """Give the supercuboid of the near-isotropic level above that one is a part of.
+        """Return the supercuboid of the near-isotropic level above that one is a part of.
 
         None where level ``resolution + 1`` has no such variant, or where the variant ends before:
         it holds fewer slices than a halved z has.
@@ -122,18 +122,18 @@ class Ancestry:
         return morton.encode(x // mx, y // my, z // mz)
 
     def children(self, resolution: int, code: int, *, neariso: bool = False) -> tuple[Morton, ...]:
-        """Give the supercuboids of level ``resolution - 1`` that make one, in Morton order."""
+        """Return the supercuboids of level ``resolution - 1`` that make one, in Morton order."""
         spread = self.step(resolution, neariso=neariso).children_xyz
         box = _descendants(code, spread)
         codes = np.sort(morton.plan(box.start_xyz, box.stop_xyz), axis=None)
         return tuple(Morton(each) for each in codes.tolist())
 
     def descendants(self, resolution: int, code: int, depth: int) -> Box:
-        """Give the box of indices of the supercuboids ``depth`` levels down that make one."""
+        """Return the box of indices of the supercuboids ``depth`` levels down that make one."""
         return _descendants(code, self._spread(resolution, depth))
 
     def descendant_codes(self, resolution: int, code: int, depth: int) -> CodeRange:
-        """Give the Morton range that the supercuboids ``depth`` levels down lie in.
+        """Return the Morton range that the supercuboids ``depth`` levels down lie in.
 
         Where all axes shrink alike it holds nothing else. Between slices others lie among them, all
         in the same aligned cube: ask ``root`` which ones are meant.
@@ -143,12 +143,12 @@ class Ancestry:
         return CodeRange(morton.encode(*box.start_xyz), morton.encode(x - 1, y - 1, z - 1))
 
     def leaves(self, resolution: int, depth: int) -> int:
-        """Give how many supercuboids ``depth`` levels down make one of a level."""
+        """Return how many supercuboids ``depth`` levels down make one of a level."""
         x, y, z = self._spread(resolution, depth)
         return x * y * z
 
     def band_depth(self, source: int, deepest: int, most_leaves: int) -> int:
-        """Give how many levels above a source level one root should span: at least 1.
+        """Return how many levels above a source level one root should span: at least 1.
 
         Parameters
         ----------
@@ -165,7 +165,7 @@ class Ancestry:
         return max(depth, 1)
 
     def _spread(self, resolution: int, depth: int) -> XYZ:
-        """Give how many supercuboids ``depth`` levels below a level make one of it, an axis."""
+        """Return how many supercuboids ``depth`` levels below a level make one of it, an axis."""
         x, y, z = 1, 1, 1
         for each in range(resolution - depth + 1, resolution + 1):
             mx, my, mz = self.step(each).children_xyz
@@ -174,7 +174,7 @@ class Ancestry:
 
 
 def has_neariso(level: Level) -> bool:
-    """Tell whether a level has a near-isotropic variant of its own (level 0 has nothing below)."""
+    """Return whether a level has a near-isotropic variant of its own (level 0 has none)."""
     return level.resolution > 0 and level.neariso_scaledown > 1
 
 

@@ -34,7 +34,7 @@ class Box:
 
     @classmethod
     def at(cls, corner_xyz: XYZ, shape_xyz: XYZ) -> Self:
-        """Give the box of a shape at a corner."""
+        """Return the box of a shape at a corner."""
         x, y, z = corner_xyz
         return cls(corner_xyz, (x + shape_xyz[0], y + shape_xyz[1], z + shape_xyz[2]))
 
@@ -57,18 +57,18 @@ class Box:
         return x * y * z
 
     def shifted(self, by_xyz: XYZ) -> "Box":
-        """Give the box moved by a vector."""
+        """Return the box moved by a vector."""
         (x0, y0, z0), (x1, y1, z1), (dx, dy, dz) = self.start_xyz, self.stop_xyz, by_xyz
         return Box((x0 + dx, y0 + dy, z0 + dz), (x1 + dx, y1 + dy, z1 + dz))
 
     def within(self, other: "Box") -> bool:
-        """Tell whether no voxel of this box is outside the other."""
+        """Return whether no voxel of this box is outside the other."""
         return all(a >= b for a, b in zip(self.start_xyz, other.start_xyz, strict=True)) and all(
             a <= b for a, b in zip(self.stop_xyz, other.stop_xyz, strict=True)
         )
 
     def intersection(self, other: "Box") -> "Box | None":
-        """Give the common box, or None where they do not meet."""
+        """Return the common box, or None where they do not meet."""
         (ax, ay, az), (bx, by, bz) = self.start_xyz, other.start_xyz
         (cx, cy, cz), (dx, dy, dz) = self.stop_xyz, other.stop_xyz
         start = (max(ax, bx), max(ay, by), max(az, bz))
@@ -78,6 +78,6 @@ class Box:
         return Box(start, stop)
 
     def slices_zyx(self, origin_xyz: XYZ = (0, 0, 0)) -> SlicesZYX:
-        """Give the numpy slices of this box in a (z, y, x) array whose first voxel is origin."""
+        """Return the numpy slices of this box in a (z, y, x) array whose first voxel is origin."""
         (x0, y0, z0), (x1, y1, z1), (ox, oy, oz) = self.start_xyz, self.stop_xyz, origin_xyz
         return slice(z0 - oz, z1 - oz), slice(y0 - oy, y1 - oy), slice(x0 - ox, x1 - ox)

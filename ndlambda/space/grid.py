@@ -28,7 +28,7 @@ class Cell:
 
 
 def cell_range(box: Box, cell_xyz: XYZ) -> Box:
-    """Give the half-open box of cell indices that a box of voxels touches."""
+    """Return the half-open box of cell indices that a box of voxels touches."""
     (x0, y0, z0), (x1, y1, z1), (cx, cy, cz) = box.start_xyz, box.stop_xyz, cell_xyz
     return Box(
         (x0 // cx, y0 // cy, z0 // cz),
@@ -65,5 +65,5 @@ def cover(box: Box, cell_xyz: XYZ) -> Iterator[Cell]:
 
 
 def cell_count(box: Box, cell_xyz: XYZ) -> int:
-    """Give how many cells a box touches, without listing them."""
+    """Return how many cells a box touches, without listing them."""
     return cell_range(box, cell_xyz).voxels

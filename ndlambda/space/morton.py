@@ -42,7 +42,7 @@ def _check_axis(first: int, last: int) -> None:
 
 
 def encode(x: int, y: int, z: int) -> Morton:
-    """Give the code of one index.
+    """Return the code of one index.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def encode(x: int, y: int, z: int) -> Morton:
 
 
 def plan(start_xyz: tuple[int, int, int], stop_xyz: tuple[int, int, int]) -> NDArray[np.uint64]:
-    """Give the codes of every index of a half-open box of cells.
+    """Return the codes of every index of a half-open box of cells.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def plan(start_xyz: tuple[int, int, int], stop_xyz: tuple[int, int, int]) -> NDA
 
 
 def encode_indices(index_xyz: NDArray[np.integer]) -> NDArray[np.uint64]:
-    """Give the codes of many indices, shape (n, 3) with columns x, y, z.
+    """Return the codes of many indices, shape (n, 3) with columns x, y, z.
 
     Raises
     ------
@@ -110,12 +110,12 @@ def _compact(codes: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 
 def decode_codes(codes: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Give the indices of many codes: int64, shape (n, 3), columns x, y, z."""
+    """Return the indices of many codes: int64, shape (n, 3), columns x, y, z."""
     return np.stack([_compact(codes >> np.uint64(shift)) for shift in range(3)], axis=-1)
 
 
 def decode(code: int) -> tuple[int, int, int]:
-    """Give the index (x, y, z) of one code.
+    """Return the index (x, y, z) of one code.
 
     Raises
     ------

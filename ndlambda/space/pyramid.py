@@ -81,7 +81,7 @@ class Pyramid:
     levels: int
 
     def level(self, resolution: int) -> Level:
-        """Give one resolution, 0 (finest) to ``levels`` inclusive.
+        """Return one resolution, 0 (finest) to ``levels`` inclusive.
 
         Raises
         ------
@@ -110,7 +110,7 @@ class Pyramid:
         )
 
     def all_levels(self) -> tuple[Level, ...]:
-        """Give every resolution, finest first."""
+        """Return every resolution, finest first."""
         return tuple(self.level(resolution) for resolution in range(self.levels + 1))
 
     def _cuboid_xyz(self, z_over_x: float) -> XYZ:
@@ -127,7 +127,7 @@ class Pyramid:
 
 
 def useful_levels(edge: int) -> int:
-    """Give how many coarser resolutions bring an edge of so many voxels down to 512 or less."""
+    """Return how many coarser resolutions bring an edge of so many voxels down to 512 or less."""
     levels = 0
     while edge > _COARSEST_EDGE and levels < _MOST_LEVELS:
         edge, levels = -(-edge // 2), levels + 1

@@ -6,12 +6,12 @@ from ndlambda.errors import InvalidArgumentError
 
 
 def encode_cursor(sk: str) -> str:
-    """Give the cursor of the sort key at which (disk) or behind which (AWS) a page starts."""
+    """Return the cursor of the sort key at which (disk) or behind which (AWS) a page starts."""
     return base64.urlsafe_b64encode(sk.encode()).decode()
 
 
 def decode_cursor(cursor: str) -> str:
-    """Give the sort key of a cursor.
+    """Return the sort key of a cursor.
 
     Raises
     ------

@@ -132,7 +132,7 @@ class ObjectStore(Protocol):
         ...
 
     def put(self, key: str, data: bytes | memoryview, mode: PutMode) -> str:
-        """Write an object atomically and durably and give its ETag.
+        """Write an object atomically and durably and return its ETag.
 
         Raises
         ------
@@ -156,7 +156,7 @@ class ObjectStore(Protocol):
         expires_s: int,
         size_bytes: int | None = None,
     ) -> str | None:
-        """Give a URL that reads or writes the object without credentials.
+        """Return a URL that reads or writes the object without credentials.
 
         None where the store cannot be reached by URL (files).
 
@@ -273,7 +273,7 @@ class Table(Protocol):
         ...
 
     def put(self, row: Row, expect: Expectation = "any") -> int:
-        """Write doc, members and expires and give the new version.
+        """Write doc, members and expires and return the new version.
 
         ``row.version`` and ``row.counters`` are not looked at.
 
@@ -328,11 +328,11 @@ class Table(Protocol):
         ...
 
     def increment(self, pk: str, sk: str, field: str, by: int = 1) -> int:
-        """Add to one of the row's counters (0 if absent), atomically, and give the new value."""
+        """Add to one of the row's counters (0 if absent), atomically, and return the new value."""
         ...
 
     def raise_counter(self, pk: str, sk: str, field: str, at_least: int) -> int:
-        """Set one of the row's counters to a value if it is smaller, and give what it then is.
+        """Set one of the row's counters to a value if it is smaller, and return what it then is.
 
         Atomic, and harmless when repeated. A row whose counter is large enough does not change.
         """
@@ -413,7 +413,7 @@ class Queue(Protocol):
         ...
 
     def redrive(self) -> int:
-        """Send all dead letters back to the queue and give how many."""
+        """Send all dead letters back to the queue and return how many."""
         ...
 
 

@@ -364,18 +364,27 @@ class CountingStores(Counts):
         )
 
     def wrap(self, world: World) -> World:
-        """Return a dataclass made again with all its fields that are ports counted here."""
-        fields: Any = dataclasses.fields(cast("Any", world))
-        values = {field.name: getattr(world, field.name) for field in fields if field.init}
-        counted = {name: self._counted(value) for name, value in values.items()}
-        return dataclasses.replace(cast("Any", world), **counted)  # type: ignore[no-any-return]
+        """Return a dataclass with all its stores counted here, made again with ``replace``.
+
+        Stores are found in its fields, and in those of dataclasses that are its fields.
+        """
+        counted = {}
+        for field in dataclasses.fields(cast("Any", world)):
+            value = getattr(world, field.name)
+            if field.init and (found := self._counted(value)) is not value:
+                counted[field.name] = found
+        return (
+            cast("World", dataclasses.replace(cast("Any", world), **counted)) if counted else world
+        )
 
     def _counted(self, value: Any) -> Any:
-        """Return the value, counted here if it is a store."""
+        """Return the value, counted here if it is a store or has some."""
+        if isinstance(value, type):
+            return value
         if hasattr(value, "presign"):
             return self.objects(value)
         if hasattr(value, "transact"):
             return self.table(value)
         if hasattr(value, "redrive"):
             return self.queue(value)
-        return value
+        return self.wrap(value) if dataclasses.is_dataclass(value) else value

@@ -64,7 +64,7 @@ class ObjectStoreContract:
     """Override ``store``. ``threads`` and ``rounds`` size the test of concurrent replacement."""
 
     threads = 8
-    rounds = 25
+    rounds = 12
 
     @pytest.fixture
     def store(self) -> ObjectStore:
@@ -226,7 +226,7 @@ class ObjectStoreContract:
         store.put(key, b"0" * size, Create())
 
         def write_or_read(index: int) -> bool:
-            for _ in range(10):
+            for _ in range(6):
                 if index < 2:
                     store.put(key, b"%d" % index * size, Overwrite())
                     continue

@@ -161,18 +161,18 @@ class QueueContract:
         assert queue.redrive() == 0
 
     def test_threads_never_hold_the_same_message(self, queue: Queue) -> None:
-        queue.send([f"body-{number:02d}" for number in range(60)])
+        queue.send([f"body-{number:02d}" for number in range(30)])
 
         def take(index: int) -> list[str]:
             taken: list[str] = []
-            for _ in range(8):
+            for _ in range(5):
                 received = queue.receive(limit=3, visibility_s=600)
                 taken += [message.body for message in received]
             return taken
 
-        taken = [body for bodies in run_together(8, take) for body in bodies]
+        taken = [body for bodies in run_together(6, take) for body in bodies]
         taken += [message.body for message in _drain(queue)]
-        assert sorted(taken) == [f"body-{number:02d}" for number in range(60)]
+        assert sorted(taken) == [f"body-{number:02d}" for number in range(30)]
 
     def _fail_for_good(self, queue: Queue, bodies: Sequence[str]) -> None:
         """Let messages fail as often as the queue delivers them."""

@@ -186,7 +186,7 @@ class TableContract(BatchContract):
 
     def test_versions_do_not_come_back_after_delete(self, table: Table, pk: str) -> None:
         seen: set[int] = set()
-        for _ in range(5):
+        for _ in range(3):
             for version in (
                 table.put(Row(pk, "a"), expect="absent"),
                 table.put(Row(pk, "a")),
@@ -301,9 +301,9 @@ class TableContract(BatchContract):
         assert found == {(pk, "a"): Row(pk, "a", version=version)}
 
     def test_a_query_is_in_byte_order_of_one_partition(self, table: Table, pk: str) -> None:
-        for sk in random.Random(3).sample(SORT_KEYS, len(SORT_KEYS)):
-            table.put(Row(pk, sk, doc={"sk": sk}))
-            table.put(Row(f"{pk}-other", sk))
+        shuffled = random.Random(3).sample(SORT_KEYS, len(SORT_KEYS))
+        table.transact([Put(Row(pk, sk, doc={"sk": sk})) for sk in shuffled])
+        table.transact([Put(Row(f"{pk}-other", sk)) for sk in shuffled])
         page = table.query(pk)
         assert [row.sk for row in page.rows] == SORT_KEYS
         assert all(row.pk == pk and row.doc == {"sk": row.sk} for row in page.rows)
@@ -314,16 +314,14 @@ class TableContract(BatchContract):
         assert table.query(pk).cursor is None
 
     def test_a_query_range_includes_both_ends(self, table: Table, pk: str) -> None:
-        for sk in SORT_KEYS:
-            table.put(Row(pk, sk))
+        table.transact([Put(Row(pk, sk)) for sk in SORT_KEYS])
         for first, last in SORT_KEY_RANGES:
             expected = [sk for sk in SORT_KEYS if first <= sk and (last is None or sk <= last)]
             assert query_all(table, pk, first=first, last=last) == expected
             assert query_all(table, pk, first=first, last=last, limit=2) == expected
 
     def test_pages_follow_each_other(self, table: Table, pk: str) -> None:
-        for sk in SORT_KEYS:
-            table.put(Row(pk, sk))
+        table.transact([Put(Row(pk, sk)) for sk in SORT_KEYS])
         for limit in (1, 3, 4, 12, 100):
             assert len(table.query(pk, limit=limit).rows) == min(limit, len(SORT_KEYS))
             assert query_all(table, pk, limit=limit) == SORT_KEYS
@@ -337,9 +335,9 @@ class TableContract(BatchContract):
         assert [row.sk for row in rest.rows] == ["c", "d"]
 
     def test_large_rows_come_in_pages_that_lose_none(self, table: Table, pk: str) -> None:
-        for number in range(30):
+        for number in range(24):
             table.put(Row(pk, f"{number:02d}", doc={"x": "x" * 50_000}))
-        assert query_all(table, pk) == [f"{number:02d}" for number in range(30)]
+        assert query_all(table, pk) == [f"{number:02d}" for number in range(24)]
 
     # expiry
 

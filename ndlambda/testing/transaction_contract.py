@@ -13,7 +13,7 @@ class TransactionContract:
     """A base of ``TableContract``."""
 
     threads = 8
-    rounds = 25
+    rounds = 12
 
     @pytest.fixture
     def table(self) -> Table:

@@ -52,7 +52,7 @@ class Method(StrEnum):
 
 
 def downsample(block: NDArray[Any], factors_xyz: XYZ, method: Method) -> NDArray[Any]:
-    """Give a block halved in x and y, and in z where the factor says so.
+    """Return a block halved in x and y, and in z where the factor says so.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def downsample(block: NDArray[Any], factors_xyz: XYZ, method: Method) -> NDArray
 
 
 def _even(block: NDArray[Any], slices: int, *, edge: bool) -> NDArray[Any]:
-    """Give the block with even lengths: its last voxels doubled, or zeros behind them.
+    """Return the block with even lengths: its last voxels doubled, or zeros behind them.
 
     A mean of doubled voxels is the mean of what is there.
     """
@@ -116,7 +116,7 @@ def _slab_maker(method: Method, dtype: np.dtype) -> Callable[[_Slab], NDArray[An
 
 
 def _mean_of_integers(slab: _Slab) -> NDArray[Any]:
-    """Give the mean of integers of up to 32 bits.
+    """Return the mean of integers of up to 32 bits.
 
     Two neighbours in x are read as one integer of twice the width, whose halves are added: that
     keeps to contiguous memory. Signed integers take part as unsigned ones with the sign bit
@@ -137,7 +137,7 @@ def _mean_of_integers(slab: _Slab) -> NDArray[Any]:
 
 
 def _mean_of_long_integers(slab: _Slab) -> NDArray[Any]:
-    """Give the mean of integers of 64 bits from the sums of their quotients and remainders."""
+    """Return the mean of integers of 64 bits from the sums of their quotients and remainders."""
     values, shift = _as_unsigned(slab), _shift(slab)
     low = np.uint64((1 << shift) - 1)
     rest = _over_rows_and_slices(_over_pairs(values & low))
@@ -150,7 +150,7 @@ def _mean_of_long_integers(slab: _Slab) -> NDArray[Any]:
 
 
 def _mean_of_colours(slab: _Slab) -> NDArray[Any]:
-    """Give the mean of each byte; two bytes at a time, in lanes of 16 bits."""
+    """Return the mean of each byte; two bytes at a time, in lanes of 16 bits."""
     even = _mean_of_lanes(slab & _EVEN_BYTES, _shift(slab))
     odd = _mean_of_lanes((slab >> 8) & _EVEN_BYTES, _shift(slab))
     colours: NDArray[Any] = even | (odd << 8)
@@ -177,7 +177,7 @@ def _mean_of_floats(slab: _Slab) -> NDArray[Any]:
 
 
 def _shift(slab: _Slab) -> int:
-    """Give the binary logarithm of the number of voxels that make one."""
+    """Return the binary logarithm of the number of voxels that make one."""
     return 3 if slab.shape[1] == 2 else 2
 
 

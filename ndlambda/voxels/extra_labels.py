@@ -23,12 +23,12 @@ class ExtraLabels:
 
     @classmethod
     def none(cls) -> "ExtraLabels":
-        """Give the empty set."""
+        """Return the empty set."""
         return cls(np.empty(0, np.int64), np.empty(0, np.uint64))
 
     @classmethod
     def of(cls, at: NDArray[np.integer], labels: NDArray[np.integer]) -> "ExtraLabels":
-        """Give the set of some pairs, in any order and with repetitions."""
+        """Return the set of some pairs, in any order and with repetitions."""
         order = np.lexsort((labels, at))
         pairs = cls(at[order].astype(np.int64), labels[order].astype(np.uint64))
         fresh = np.ones(len(pairs), np.bool_)
@@ -39,7 +39,7 @@ class ExtraLabels:
         return int(self.at.size)
 
     def union(self, other: "ExtraLabels") -> "ExtraLabels":
-        """Give the pairs of either set."""
+        """Return the pairs of either set."""
         if not len(other):
             return self
         return ExtraLabels.of(
@@ -47,21 +47,21 @@ class ExtraLabels:
         )
 
     def where(self, kept: NDArray[np.bool_]) -> "ExtraLabels":
-        """Give the pairs that a mask of shape (n,) selects."""
+        """Return the pairs that a mask of shape (n,) selects."""
         return ExtraLabels(self.at[kept], self.labels[kept])
 
     def among(self, labels: NDArray[np.uint64]) -> "ExtraLabels":
-        """Give the pairs of some labels."""
+        """Return the pairs of some labels."""
         wanted = np.isin(self.labels, labels)
         return ExtraLabels(self.at[wanted], self.labels[wanted])
 
     def between(self, start: int, stop: int) -> "ExtraLabels":
-        """Give the pairs of the voxels ``start <= i < stop``, voxels counted from start."""
+        """Return the pairs of the voxels ``start <= i < stop``, voxels counted from start."""
         first, last = np.searchsorted(self.at, (start, stop))
         return ExtraLabels(self.at[first:last] - start, self.labels[first:last])
 
     def replaced(self, start: int, stop: int, by: "ExtraLabels") -> "ExtraLabels":
-        """Give the set with the pairs of ``start <= i < stop`` changed for others.
+        """Return the set with the pairs of ``start <= i < stop`` changed for others.
 
         ``by`` counts voxels from start, as ``between`` gives them.
         """
@@ -72,5 +72,5 @@ class ExtraLabels:
         )
 
     def distinct(self) -> frozenset[int]:
-        """Give the labels that occur."""
+        """Return the labels that occur."""
         return frozenset(np.unique(self.labels).tolist())

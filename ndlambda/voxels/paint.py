@@ -49,7 +49,7 @@ class Stroke:
 
     @classmethod
     def dense(cls, labels: NDArray[Any], part: Box, shape_zyx: tuple[int, int, int]) -> "Stroke":
-        """Give the stroke of the non-zero voxels of an array.
+        """Return the stroke of the non-zero voxels of an array.
 
         Parameters
         ----------
@@ -71,7 +71,7 @@ class Stroke:
     def points(
         cls, points_xyz: NDArray[np.integer], labels: NDArray[Any], shape_zyx: tuple[int, int, int]
     ) -> "list[Stroke]":
-        """Give strokes that paint voxels of a block one by one, if they are made in order.
+        """Return strokes that paint voxels of a block one by one, if they are made in order.
 
         No voxel matters to another, so the first stroke has the first label of each voxel, the
         next the second of those that have a second one, and so on.
@@ -123,7 +123,7 @@ class Painted:
 def paint(
     base: NDArray[Any], extra: ExtraLabels, strokes: Sequence[Stroke], discipline: Discipline
 ) -> Painted:
-    """Give a block of labels after strokes, made in order; nothing is changed in place.
+    """Return a block of labels after strokes, made in order; nothing is changed in place.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def paint(
 def _after(
     base: NDArray[Any], extra: ExtraLabels, stroke: Stroke, discipline: Discipline
 ) -> tuple[NDArray[Any], ExtraLabels]:
-    """Give labels and extra labels after one stroke, the very ones given where they stay."""
+    """Return labels and extra labels after one stroke, the very ones given where they stay."""
     held = base.reshape(-1)[stroke.at]
     added = ExtraLabels.none()
     kept = extra
@@ -177,7 +177,7 @@ def _after(
 
 
 def distinct(labels: NDArray[Any]) -> frozenset[int]:
-    """Give the labels of an array of any shape; 0 is none."""
+    """Return the labels of an array of any shape; 0 is none."""
     flat = labels.reshape(-1)
     if not flat.size:
         return frozenset()
@@ -188,7 +188,7 @@ def distinct(labels: NDArray[Any]) -> frozenset[int]:
 
 
 def _without(extra: ExtraLabels, stroke: Stroke) -> ExtraLabels:
-    """Give the pairs that are not in a stroke."""
+    """Return the pairs that are not in a stroke."""
     if not len(extra) or not len(stroke):
         return extra
     place = np.minimum(np.searchsorted(stroke.at, extra.at), len(stroke) - 1)

@@ -15,7 +15,7 @@ from ndlambda.voxels.paint import Painted, distinct
 
 
 def is_any(array: NDArray[Any], labels: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Give where an array of unsigned integers of any shape has one of some labels."""
+    """Return where an array of unsigned integers of any shape has one of some labels."""
     fitting = labels[labels <= np.iinfo(array.dtype).max].astype(array.dtype)
     if fitting.size == 1:  # some ten times as fast as the general way
         found: NDArray[np.bool_] = array == fitting[0]
@@ -30,7 +30,7 @@ def relabel(
     survivor: int,
     part: Box | None = None,
 ) -> Painted:
-    """Give a block in which one label has taken the place of others; nothing changes in place.
+    """Return a block in which one label has taken the place of others; nothing changes in place.
 
     Parameters
     ----------

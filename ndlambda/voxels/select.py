@@ -33,7 +33,7 @@ def window(array: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
 
 
 def keep_ids(labels: NDArray[Any], ids: Collection[int]) -> NDArray[Any]:
-    """Give a copy of labels in which every label outside ids is 0. Any shape, integer dtype."""
+    """Return a copy of labels in which every label outside ids is 0. Any shape, integer dtype."""
     limit = np.iinfo(labels.dtype).max
     wanted = np.array([i for i in ids if i <= limit], dtype=labels.dtype)
     return _in_pieces(

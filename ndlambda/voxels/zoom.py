@@ -12,7 +12,7 @@ from ndlambda.space.pyramid import Level
 def source_indices(
     start: int, stop: int, size: int, shift: int, *, centre: bool
 ) -> NDArray[np.intp]:
-    """Give the source index of each voxel of a range along one axis.
+    """Return the source index of each voxel of a range along one axis.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def source_indices(
 def take_zyx(
     block: NDArray[Any], indices_zyx: tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
 ) -> NDArray[Any]:
-    """Give ``block[z][:, y][:, :, x]`` for three index vectors: axes (z, y, x), a copy."""
+    """Return ``block[z][:, y][:, :, x]`` for three index vectors: axes (z, y, x), a copy."""
     taken: NDArray[Any] = block[np.ix_(*indices_zyx)]
     return taken
 
@@ -47,7 +47,7 @@ def take_zyx(
 def source_axes(
     box: Box, level: Level, base: Level, *, centre: bool
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """Give the source index of each voxel of a box along x, y and z.
+    """Return the source index of each voxel of a box along x, y and z.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def source_axes(
 
 
 def source_box(box: Box, level: Level, base: Level) -> Box:
-    """Give the box of a level that holds every source voxel of an asked box."""
+    """Return the box of a level that holds every source voxel of an asked box."""
     axes = source_axes(box, level, base, centre=True)
     firsts = source_axes(box, level, base, centre=False)
     start: XYZ = (int(firsts[0][0]), int(firsts[1][0]), int(firsts[2][0]))
@@ -78,7 +78,7 @@ def source_box(box: Box, level: Level, base: Level) -> Box:
 
 
 def shown_box(box: Box, level: Level, base: Level) -> Box | None:
-    """Give the voxels of a level that show a box of another one, taken as labels are.
+    """Return the voxels of a level that show a box of another one, taken as labels are.
 
     These are the voxels of the image whose ``source_axes`` without ``centre`` lie in the box; None
     where there is none of them.
@@ -92,7 +92,7 @@ def shown_box(box: Box, level: Level, base: Level) -> Box | None:
 
 
 def _first_shown(source: int, shift: int) -> int:
-    """Give the first voxel whose source is not before one."""
+    """Return the first voxel whose source is not before one."""
     return -(-source >> shift) if shift > 0 else source << -shift
 
 

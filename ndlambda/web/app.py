@@ -1,6 +1,5 @@
 """The WSGI application: one way in for waitress, Lambda and tests."""
 
-import json
 import logging
 import secrets
 import time
@@ -26,7 +25,6 @@ from ndlambda.errors import (
 from ndlambda.model.principal import ANONYMOUS, Principal
 from ndlambda.trace import span
 from ndlambda.web.auth import principal_of
-from ndlambda.web.openapi import openapi_document
 from ndlambda.web.problem import Dialect, problem_document, problem_response
 from ndlambda.web.routing import Context, Route, build_map, discover, normalise
 
@@ -59,7 +57,6 @@ class App:
         self._runtime = runtime
         self.routes = tuple(discover("ndlambda.web.routes") if routes is None else routes)
         self._map = build_map(self.routes)
-        self.openapi = json.dumps(openapi_document(self.routes))
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
@@ -105,7 +102,7 @@ class App:
             dialect = route.dialect
             self._check_body(request, route)
             principal = principal_of(request, self._runtime.users, dialect)
-            context = Context(request, self._runtime, principal, request_id, path, self)
+            context = Context(request, self._runtime, principal, request_id, path, self.routes)
             return principal, route.view(context, **arguments)
         except NDLambdaError as error:
             response = problem_response(error, request_id, dialect)

@@ -4,14 +4,14 @@ from werkzeug.wrappers import Request
 
 from ndlambda.errors import AuthenticationError, MalformedCredentialsError
 from ndlambda.model.principal import ANONYMOUS, Principal
-from ndlambda.services.users import Users
+from ndlambda.services.access.users import UserService
 from ndlambda.web.problem import Dialect
 
 _SCHEMES = frozenset({"token", "bearer"})
 
 
-def principal_of(request: Request, users: Users, dialect: Dialect) -> Principal:
-    """Give the holder of the request's key.
+def principal_of(request: Request, users: UserService, dialect: Dialect) -> Principal:
+    """Return the holder of the request's key.
 
     No header, another scheme, or the scheme alone is the anonymous principal. On ndstore's routes
     an unknown key is anonymous too (ndio always sends one, by default ``placeholder``).

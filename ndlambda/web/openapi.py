@@ -11,7 +11,7 @@ _ARGUMENT = re.compile(r"<(?:(?P<converter>\w+)(?:\([^)]*\))?:)?(?P<name>\w+)>")
 
 
 def openapi_document(routes: Sequence[Route]) -> dict[str, Any]:
-    """Give the document of a route table."""
+    """Return the document of a route table."""
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         path = _ARGUMENT.sub(lambda match: f"{{{match['name']}}}", route.rule)

@@ -101,7 +101,7 @@ _RETRY_AFTER_S = {
 
 
 def status_of(error_class: type[errors.NDLambdaError], dialect: Dialect = Dialect.V1) -> int:
-    """Give the HTTP status of an error class: the nearest class that a table names wins."""
+    """Return the HTTP status of an error class: the nearest class that a table names wins."""
     overrides = OVERRIDES[dialect]
     for cls in error_class.__mro__:
         if cls in overrides:
@@ -114,7 +114,7 @@ def status_of(error_class: type[errors.NDLambdaError], dialect: Dialect = Dialec
 def problem_response(
     error: errors.NDLambdaError, request_id: str, dialect: Dialect = Dialect.V1
 ) -> Response:
-    """Give the answer that tells a caller about an error."""
+    """Return the answer that tells a caller about an error."""
     status = status_of(type(error), dialect)
     return problem_document(
         name=type(error).__name__,
@@ -135,7 +135,7 @@ def problem_document(
     details: dict[str, object] | None = None,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    """Give a problem document; ``details`` become extension members and never replace ours."""
+    """Return a problem document; ``details`` become extension members and never replace ours."""
     ours = {
         "type": f"urn:ndlambda:error:{name}",
         "title": _title(name),

@@ -1,28 +1,26 @@
 """The route table: what a route is, how paths are normalised, and how tables are discovered."""
 
-import importlib
-import pkgutil
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from werkzeug.routing import BaseConverter, Map, Rule
 from werkzeug.wrappers import Request, Response
 
 from ndlambda.model.principal import Principal
 from ndlambda.web.problem import Dialect
+from ndlambda.wire.discovery import modules
 
 if TYPE_CHECKING:
     from ndlambda.runtime import Runtime
-    from ndlambda.web.app import App
 
 _PREFIXES = frozenset({"nd", "ocp"})
 _SAME = {"ca": "sd", "ocpca": "sd", "tilecache": "catmaid"}
 
 
 def normalise(path: str) -> str:
-    """Give the one path of the many that ndstore's clients send for it.
+    """Return the one path of the many that ndstore's clients send for it.
 
     Repeated slashes collapse, leading ``nd`` and ``ocp`` segments drop, ``ca`` is ``sd`` and
     ``tilecache`` is ``catmaid`` (ndstore mounted its tree twice behind a rewriting proxy).
@@ -42,8 +40,8 @@ class Context:
     ----------
     path
         The normalised path, final slash kept (options of legacy cutouts depend on it).
-    app
-        The application that answers, for views that describe it.
+    routes
+        The route table, for views that describe it.
     """
 
     request: Request
@@ -51,14 +49,14 @@ class Context:
     principal: Principal
     request_id: str
     path: str
-    app: "App"
+    routes: "Sequence[Route]"
 
 
 View = Callable[..., Response]
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class QueryParameter:
     """A query parameter, for the OpenAPI document."""
 
     name: str
@@ -95,7 +93,7 @@ class Route:
     view: View
     summary: str
     dialect: Dialect = Dialect.V1
-    query: Sequence[Query] = ()
+    query: Sequence[QueryParameter] = ()
     body: str = ""
     changes: bool = False
     carries_uploads: bool = False
@@ -108,9 +106,13 @@ class NameConverter(BaseConverter):
 
 
 class NamesConverter(BaseConverter):
-    """One or several channel names joined by commas."""
+    """One or several channel names joined by commas; tried before words that rules list there.
+
+    ``/sd/TOKEN/npz/raw/…`` is the channel ``npz``, whatever the order of the rules.
+    """
 
     regex = r"[\w,]+"
+    weight = 90
 
 
 class SegmentConverter(BaseConverter):
@@ -137,7 +139,7 @@ class NumberConverter(BaseConverter):
     regex = r"[0-9]{1,20}"
 
     def to_python(self, value: str) -> int:
-        """Give the number."""
+        """Return the number."""
         return int(value)
 
 
@@ -190,7 +192,7 @@ def _build_nothing(*_: object) -> tuple[str, str]:
 
 
 def build_map(routes: Sequence[Route]) -> Map:
-    """Give the werkzeug map of a route table; endpoints are ``Route`` objects.
+    """Return the werkzeug map of a route table; endpoints are ``Route`` objects.
 
     Paths are matched without their final slash. In rules, ``<root:token>`` is a token that stands
     where other rules have their first word, and ``<channel:channel>`` a channel that stands where
@@ -217,9 +219,10 @@ def build_map(routes: Sequence[Route]) -> Map:
     )
 
 
-def discover(package: str) -> Iterator[Route]:
-    """Iterate over the ``ROUTES`` of every module of a package, in order of module name."""
-    parent: Any = importlib.import_module(package)
-    for info in sorted(pkgutil.iter_modules(parent.__path__), key=lambda item: item.name):
-        module: Any = importlib.import_module(f"{package}.{info.name}")
-        yield from module.ROUTES
+def discover(package: str) -> list[Route]:
+    """Return the ``ROUTES`` of every module of a package and of its sub-packages.
+
+    They are sorted by rule and method, so that nothing depends on where a route is defined.
+    """
+    routes = [route for module in modules(package) for route in module.ROUTES]
+    return sorted(routes, key=lambda route: (route.rule, route.method))

@@ -20,9 +20,16 @@ Format = TypeVar("Format", bound=_Named)
 
 
 def modules(package: str) -> Iterator[ModuleType]:
-    """Iterate over the modules of a package, imported."""
-    for found in pkgutil.iter_modules(import_module(package).__path__, f"{package}."):
-        yield import_module(found.name)
+    """Iterate over the modules of a package and of its sub-packages, imported, by name.
+
+    Packages themselves are left out: their ``__init__`` describes the others.
+    """
+    found = pkgutil.iter_modules(import_module(package).__path__, f"{package}.")
+    for info in sorted(found, key=lambda each: each.name):
+        if info.ispkg:
+            yield from modules(info.name)
+        else:
+            yield import_module(info.name)
 
 
 def offered(package: str) -> Iterator[Any]:
@@ -35,7 +42,7 @@ def offered(package: str) -> Iterator[Any]:
 
 
 def by_name(what: str, formats: Iterable[Format]) -> Mapping[str, Format]:
-    """Give formats by name, read-only.
+    """Return formats by name, read-only.
 
     Raises
     ------
@@ -52,7 +59,7 @@ def by_name(what: str, formats: Iterable[Format]) -> Mapping[str, Format]:
 
 
 def choose(what: str, name: str, known: Mapping[str, Format]) -> Format:
-    """Give the format of a name.
+    """Return the format of a name.
 
     Raises
     ------

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def _rows(page: str) -> list[list[str]]:
-    """Give the cells of every table row of a page of the documentation."""
+    """Return the cells of every table row of a page of the documentation."""
     lines = (ROOT / "docs" / page).read_text().splitlines()
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line[:1] == "|"]
 

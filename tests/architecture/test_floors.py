@@ -25,6 +25,7 @@ SLOW = {
     "networkx",
     "nibabel",
     "pynamodb",
+    "pytest",
     "rich",
     "tifffile",
 }
@@ -68,7 +69,11 @@ def test_every_package_of_the_project_is_under_contract():
 
 
 def test_every_room_has_its_floor():
-    (floors,) = [c["layers"] for c in CONFIG["contracts"] if c["type"] == "layers"]
+    (floors,) = [
+        contract["layers"]
+        for contract in CONFIG["contracts"]
+        if contract["type"] == "layers" and "containers" not in contract
+    ]
     placed = {name.strip(" ()") for floor in floors for name in floor.replace("|", ":").split(":")}
     rooms = {
         f"ndlambda.{path.stem}"
@@ -82,6 +87,45 @@ def test_every_room_has_its_floor():
     } - {"ndlambda.stores.__init__"}
     assert rooms - {"ndlambda.stores"} <= placed
     assert stores <= placed
+
+
+ALONE = {
+    "ndlambda.web": {"app", "auth", "openapi", "problem", "routing"},
+    "ingest_queue": {"assembly", "erasure", "service"},
+    "ndlambda.client": {"catalog", "client", "ingest", "propagation"},
+    "ndlambda.cli": {"__main__", "app", "connection", "interrupts", "output", "params"},
+    "ndlambda.wire": {"discovery"},
+    "ndlambda.services": set(),
+}
+"""Modules that need no room, because all rooms beside them use them or they use all of these."""
+
+
+def test_every_module_lies_in_a_room():
+    for house, alone in ALONE.items():
+        folder = ROOT.joinpath(*house.split("."))
+        assert {path.stem for path in folder.glob("*.py")} - {"__init__"} == alone
+
+
+def test_every_room_has_its_place_among_the_rooms_beside_it():
+    """``exhaustive`` makes the linter refuse a room that no layer names."""
+    contracts = {
+        house: contract
+        for contract in CONFIG["contracts"]
+        for house in contract.get("containers", ())
+    }
+    assert contracts.keys() == ALONE.keys()
+    assert all(contract["exhaustive"] for contract in contracts.values())
+
+
+def test_no_class_name_means_two_things():
+    named: dict[str, list[str]] = {}
+    for path in _sources():
+        if path.relative_to(ROOT).parts[0] == "benchmarks":
+            continue
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                named.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: paths for name, paths in named.items() if len(paths) > 1} == {}
 
 
 def test_chalice_app_only_binds_functions():

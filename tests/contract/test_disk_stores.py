@@ -21,7 +21,7 @@ class TestDiskObjectStore(ObjectStoreContract):
 class TestFilesThatPeopleCopyIn(ObjectStoreContract):
     @pytest.fixture
     def store(self, tmp_path: Path) -> ObjectStore:
-        return DiskObjectStore(tmp_path / "objects", mapped=False)
+        return DiskObjectStore(tmp_path / "objects", fsync=False, mapped=False)
 
     def test_a_file_cut_short_after_it_was_read_is_still_whole(self, tmp_path: Path):
         """Seen to fail with a mapped file: the process ends by SIGBUS."""
@@ -36,7 +36,7 @@ class TestFilesThatPeopleCopyIn(ObjectStoreContract):
 class TestSqliteTable(TableContract):
     @pytest.fixture
     def table(self, tmp_path: Path) -> Iterator[Table]:
-        table = SqliteTable(tmp_path / "tables.sqlite")
+        table = SqliteTable(tmp_path / "tables.sqlite", fsync=False)
         yield table
         table.close()
 

@@ -22,7 +22,7 @@ CELLS = (EM // 16).astype(np.uint16) * 1000
 
 
 def schema(required: list[str], **kinds: str) -> str:
-    """Give a schema as ndstore's documentation has them; NDIngest evaluates them as Python."""
+    """Return a schema as ndstore's documentation has them; NDIngest evaluates them as Python."""
     names = {name: {"type": kind} for name, kind in kinds.items()}
     return json.dumps({"type": "object", "properties": names, "required": required})
 

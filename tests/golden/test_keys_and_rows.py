@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ndlambda.model.catalog import Channel, Dataset, Project, Token
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services import rows
-from ndlambda.services.region import Region, object_key
+from ndlambda.services.catalog import keys
+from ndlambda.services.volume.region import Region, object_key
 from ndlambda.space.box import Box
 from ndlambda.space.pyramid import Pyramid, Scaling
 from ndlambda.stores.ports import Row
@@ -50,10 +50,10 @@ def as_json(row: Row) -> dict:
 
 def written() -> dict[str, dict]:
     return {
-        "dataset": as_json(rows.dataset_row(DATASET, "u1")),
-        "project": as_json(rows.project_row(PROJECT, "u2")),
-        "token": as_json(rows.token_row(TOKEN)),
-        "channel": as_json(rows.channel_row(CHANNEL)),
+        "dataset": as_json(keys.dataset_row(DATASET, "u1")),
+        "project": as_json(keys.project_row(PROJECT, "u2")),
+        "token": as_json(keys.token_row(TOKEN)),
+        "channel": as_json(keys.channel_row(CHANNEL)),
     }
 
 
@@ -62,10 +62,10 @@ def frozen(kind: str) -> Row:
 
 
 def test_rows_that_were_written_before_are_read() -> None:
-    assert rows.to_dataset(frozen("dataset")) == DATASET
-    assert rows.to_project(frozen("project")) == PROJECT
-    assert rows.to_token(frozen("token")) == TOKEN
-    assert rows.to_channel(frozen("channel")) == CHANNEL
+    assert keys.to_dataset(frozen("dataset")) == DATASET
+    assert keys.to_project(frozen("project")) == PROJECT
+    assert keys.to_token(frozen("token")) == TOKEN
+    assert keys.to_channel(frozen("channel")) == CHANNEL
 
 
 def test_rows_are_written_as_before() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ndlambda.cuboids.layout import Layout
+from ndlambda.cuboids.layout import CuboidLayout
 from ndlambda.cuboids.supercuboid import decode_box, extras, read_index, splice, write_id
 from ndlambda.model.catalog import IMAGE_CODEC, LABEL_CODEC
 from ndlambda.space import morton
@@ -44,12 +44,14 @@ class Golden:
         return FOLDER / f"{self.name}.bin"
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> CuboidLayout:
         codec = LABEL_CODEC if self.dtype in {"uint32", "uint64"} else IMAGE_CODEC
-        return Layout(np.dtype(self.dtype).newbyteorder("<"), self.cuboid_xyz, self.edge, codec)
+        return CuboidLayout(
+            np.dtype(self.dtype).newbyteorder("<"), self.cuboid_xyz, self.edge, codec
+        )
 
     def voxels(self) -> NDArray[np.generic]:
-        """Give the formula that made the file: steps in x, y and z, with the top bits in use."""
+        """Return the formula that made the file: steps in x, y and z, with the top bits in use."""
         width, height, depth = self.layout.supercuboid_xyz
         z, y, x = np.ogrid[:depth, :height, :width]
         steps = 1 + 8 * x // width + 9 * (8 * y // height) + 60 * (4 * z // depth)
@@ -93,8 +95,8 @@ GOLDEN = [
 every_golden = pytest.mark.parametrize("golden", GOLDEN, ids=lambda golden: golden.name)
 
 
-def structure(data: bytes, layout: Layout) -> tuple[bytes, list[bool]]:
-    """Give the header bytes and which index entries are present, checking all in between.
+def structure(data: bytes, layout: CuboidLayout) -> tuple[bytes, list[bool]]:
+    """Return the header bytes and which index entries are present, checking all in between.
 
     Written from the description of the format, not with the package.
     """

@@ -16,9 +16,9 @@ from ndlambda.errors import AlreadyExistsError, PayloadTooLargeError
 from ndlambda.model.catalog import Channel
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.ramon import Annotation, Segment
-from ndlambda.services import annotation_batches
-from ndlambda.services.annotation_claims import LEASE_S
-from ndlambda.services.annotation_options import WriteMode
+from ndlambda.services.annotation import batches
+from ndlambda.services.annotation.claims import LEASE_S
+from ndlambda.services.annotation.options import WriteMode
 from ndlambda.space.box import Box
 from ndlambda.wire.ramon.contract import RamonItem
 from tests.support.annotation_world import (
@@ -57,7 +57,7 @@ def world(tmp_path: Path, pools: Any) -> AnnotationWorld:
 
 @pytest.fixture
 def other(tmp_path: Path, world: AnnotationWorld, other_pools: Any) -> Process:
-    """Give another process on the same stores."""
+    """Return another process on the same stores."""
     del world
     return disk_world(tmp_path, other_pools).own
 
@@ -67,7 +67,7 @@ def voxels(world: AnnotationWorld, channel: Channel, label: int) -> int:
 
 
 def upload(process: Process, channel: Channel, *items: RamonItem) -> list[int] | None:
-    """Give the ids, None where one is used already."""
+    """Return the ids, None where one is used already."""
     try:
         return process.writer.upload(DATASET, channel, items, NEW)
     except AlreadyExistsError:
@@ -142,7 +142,7 @@ def test_an_upload_that_takes_long_keeps_its_claims(
     world: AnnotationWorld, other: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seen to fail with the claims taken once, in front of the first batch."""
-    monkeypatch.setattr(annotation_batches, "TOGETHER", 1)
+    monkeypatch.setattr(batches, "TOGETHER", 1)
     channel = world.channel()
     process, theirs = world.process(), []
     paint_voxels = process.labels.paint_voxels

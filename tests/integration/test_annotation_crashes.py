@@ -15,10 +15,10 @@ from ndlambda.errors import AlreadyExistsError
 from ndlambda.model.catalog import Channel
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.ramon import Annotation, Segment, Synapse
-from ndlambda.services import object_erasure
-from ndlambda.services.annotation_options import WriteMode
-from ndlambda.services.label_volume import LabelVolume
-from ndlambda.services.ramon_rows import Gone, ObjectRows
+from ndlambda.services.annotation import erasing as object_erasure
+from ndlambda.services.annotation.options import WriteMode
+from ndlambda.services.labels.layer import LabelVolume
+from ndlambda.services.ramon.rows import ObjectRows, Tombstone
 from ndlambda.space.box import Box
 from ndlambda.wire.ramon.contract import RamonItem
 from tests.support.annotation_world import (
@@ -107,7 +107,7 @@ def copied(folder: Path, name: str, pools: Any) -> AnnotationWorld:
 
 
 def seen(world: AnnotationWorld, channel: Channel) -> tuple[Any, ...]:
-    """Give everything that anybody sees, and the jobs that are left."""
+    """Return everything that anybody sees, and the jobs that are left."""
     volume = LabelVolume(channel, DATASET.pyramid.level(0), 0)
     voxels = {n: sorted(points_of(world.own.labels, volume, n).tolist()) for n in LABELS}
     states = ObjectRows(world.table).find_many(channel.uid, LABELS)
@@ -174,7 +174,7 @@ def test_a_worker_that_dies_anywhere_is_followed_by_one_that_ends_the_job(
         world.let_all_work_end()
         assert set(np.unique(world.image(channel)).tolist()) == {0, 2}, plan.log
         states = ObjectRows(world.table).find_many(channel.uid, [1])
-        assert states == {1: Gone(erasing=False)}, plan.log
+        assert states == {1: Tombstone(erasing=False)}, plan.log
         assert not world.jobs, plan.log
         world.close()
         if not plan.fired:
@@ -225,7 +225,7 @@ def test_a_deletion_that_nobody_repeats_is_completed_by_the_worker(
         assert not world.jobs, plan.log
         states = ObjectRows(world.table).find_many(channel.uid, [1, 2])
         kept = {n for n, state in states.items() if state == before[n]}
-        gone = {n for n, state in states.items() if state == Gone(erasing=False)}
+        gone = {n for n, state in states.items() if state == Tombstone(erasing=False)}
         assert kept | gone == {1, 2}, plan.log
         assert set(np.unique(world.image(channel)).tolist()) - {0} == kept, plan.log
         world.close()

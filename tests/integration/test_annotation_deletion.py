@@ -8,14 +8,14 @@ import pytest
 from ndlambda.errors import NotFoundError, WriteContentionError
 from ndlambda.model.catalog import Channel
 from ndlambda.model.discipline import Discipline
-from ndlambda.model.ramon import Annotation, Query, Segment
-from ndlambda.services import object_erasure
-from ndlambda.services.annotation_options import WriteMode
-from ndlambda.services.label_ids import counter_key
-from ndlambda.services.label_index import SHARDS, partition
-from ndlambda.services.ramon_keys import partitions
-from ndlambda.services.ramon_rows import Gone, ObjectRows
-from ndlambda.services.volume import UNDER_PROPAGATION
+from ndlambda.model.propagation import PropagateState
+from ndlambda.model.ramon import Annotation, ObjectQuery, Segment
+from ndlambda.services.annotation import erasing as object_erasure
+from ndlambda.services.annotation.options import WriteMode
+from ndlambda.services.labels.ids import counter_key
+from ndlambda.services.labels.index import SHARDS, partition
+from ndlambda.services.ramon.keys import partitions
+from ndlambda.services.ramon.rows import ObjectRows, Tombstone
 from ndlambda.space.box import Box
 from tests.support.annotation_world import DATASET, AnnotationWorld, block, points
 from tests.support.catalog_world import GRACE_S
@@ -42,7 +42,7 @@ def world(request: pytest.FixtureRequest) -> AnnotationWorld:
 
 
 def filled(world: AnnotationWorld, name: str = "labels") -> Channel:
-    """Give a channel with a large object 5 and, over it, a small one 6."""
+    """Return a channel with a large object 5 and, over it, a small one 6."""
     channel = world.channel(name)
     items = [block(Segment(5), LARGE), points(Annotation(6), [[1, 1, 1]])]
     world.own.writer.upload(DATASET, channel, items, NEW)
@@ -61,7 +61,7 @@ def test_a_small_object_goes_at_once(world: AnnotationWorld) -> None:
     channel = filled(world)
     assert world.own.writer.delete(channel, [6]) == []
     assert labels_of(world, channel) == {5}
-    assert state(world, channel, 6) == Gone(erasing=False)
+    assert state(world, channel, 6) == Tombstone(erasing=False)
     assert not world.jobs
     with pytest.raises(NotFoundError):
         world.own.ramon.get(channel, 6)
@@ -72,13 +72,13 @@ def test_a_large_object_is_gone_at_once_and_its_voxels_by_the_worker(
 ) -> None:
     channel = filled(world)
     assert world.own.writer.delete(channel, [5, 6]) == [5]
-    assert world.own.ramon.query(channel, Query(())) == []
+    assert world.own.ramon.query(channel, ObjectQuery(())) == []
     assert labels_of(world, channel) == {5}
-    assert state(world, channel, 5) == Gone(erasing=True)
+    assert state(world, channel, 5) == Tombstone(erasing=True)
     assert world.jobs == [f"{channel.uid}#5"]
     assert world.pump() == 1
     assert labels_of(world, channel) == set()
-    assert state(world, channel, 5) == Gone(erasing=False)
+    assert state(world, channel, 5) == Tombstone(erasing=False)
     assert not world.jobs
 
 
@@ -111,7 +111,7 @@ def test_all_resolutions_and_extra_labels_go(disk: AnnotationWorld) -> None:
     disk.let_all_work_end()
     for resolution in (0, 1):
         assert 7 not in np.unique(disk.image(channel, resolution))
-    assert state(disk, channel, 7) == Gone(erasing=False)
+    assert state(disk, channel, 7) == Tombstone(erasing=False)
 
 
 def test_what_others_keep_painting_is_left_to_the_worker(
@@ -132,7 +132,9 @@ def test_what_others_keep_painting_is_left_to_the_worker(
     assert not disk.jobs
 
 
-@pytest.mark.parametrize("change", [{"propagate": UNDER_PROPAGATION}, {"readonly": True}])
+@pytest.mark.parametrize(
+    "change", [{"propagate": PropagateState.UNDER_PROPAGATION}, {"readonly": True}]
+)
 def test_the_worker_waits_until_the_channel_takes_writes(
     disk: AnnotationWorld, change: dict[str, Any]
 ) -> None:
@@ -208,7 +210,7 @@ def test_a_job_ends_with_its_channel(disk: AnnotationWorld, what: str) -> None:
 
 
 def test_a_deleted_channel_leaves_no_row_of_its_objects(world: AnnotationWorld) -> None:
-    """Seen to fail without ``erase_channel`` in ``LabelErasure.sweep``."""
+    """Seen to fail without ``erase_channel`` in ``Erasure``."""
     channel, kept = filled(world), filled(world, "kept")
     world.own.catalog.delete_channel("pr", "labels")
     world.clock.advance(GRACE_S)

@@ -12,11 +12,11 @@ import pytest
 
 from ndlambda.errors import NotFoundError
 from ndlambda.model.catalog import Channel
+from ndlambda.model.propagation import PropagateState
 from ndlambda.model.ramon import Annotation, Segment, Synapse
-from ndlambda.services import object_erasure
-from ndlambda.services.annotation_options import WriteMode
-from ndlambda.services.ramon_rows import Gone, ObjectRows
-from ndlambda.services.volume import UNDER_PROPAGATION
+from ndlambda.services.annotation import erasing
+from ndlambda.services.annotation.options import WriteMode
+from ndlambda.services.ramon.rows import ObjectRows, Tombstone
 from ndlambda.space.box import Box
 from ndlambda.wire.ramon.contract import RamonItem
 from tests.support.annotation_world import DATASET, AnnotationWorld, block, disk_world, points
@@ -37,7 +37,7 @@ def pools() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
 
 @pytest.fixture(autouse=True)
 def one_supercuboid_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(object_erasure, "LARGE_SUPERCUBOIDS", 1)
+    monkeypatch.setattr(erasing, "LARGE_SUPERCUBOIDS", 1)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def world(tmp_path: Path, pools: Any) -> AnnotationWorld:
 
 
 def filled(world: AnnotationWorld) -> Channel:
-    """Give a channel with a large object 5 and a small one 6, which others refer to, and 7."""
+    """Return a channel with a large object 5 and a small one 6, which others refer to, and 7."""
     channel = world.channel()
     items = [
         block(Segment(5), LARGE),
@@ -111,7 +111,7 @@ def test_deleting_what_is_being_merged_erases_nothing_of_the_survivor(
     """Seen to fail without ``is_merging`` in ``ObjectErasure.erase``."""
     channel = filled(world)
     merge(world, channel, 6, 5)
-    monkeypatch.setattr(object_erasure, "LARGE_SUPERCUBOIDS", 64)
+    monkeypatch.setattr(erasing, "LARGE_SUPERCUBOIDS", 64)
     assert world.own.writer.delete(channel, [5]) == [5]
     world.let_all_work_end()
     assert counts(world, channel) == {6: LARGE.voxels + SMALL.voxels, 7: 1}
@@ -232,7 +232,7 @@ def test_a_merge_that_nobody_repeats_is_completed_by_the_worker(
         world.let_all_work_end()
         assert not world.jobs, plan.log
         states = ObjectRows(world.table).find_many(channel.uid, [5, 6])
-        gone = {number for number, state in states.items() if state == Gone(merged_into=7)}
+        gone = {number for number, state in states.items() if state == Tombstone(merged_into=7)}
         found, sizes = counts(world, channel), {5: LARGE.voxels, 6: SMALL.voxels}
         assert set(found) - {7} == {5, 6} - gone, plan.log
         assert found[7] == 1 + sum(sizes[number] for number in gone), plan.log
@@ -263,7 +263,9 @@ def test_what_refers_to_a_loser_when_the_worker_ends_refers_to_the_survivor(
     assert world.own.ramon.get(channel, 9).ramon == Synapse(9, segments=(6,))
 
 
-@pytest.mark.parametrize("change", [{"propagate": UNDER_PROPAGATION}, {"readonly": True}])
+@pytest.mark.parametrize(
+    "change", [{"propagate": PropagateState.UNDER_PROPAGATION}, {"readonly": True}]
+)
 def test_the_worker_waits_until_the_channel_takes_writes(
     world: AnnotationWorld, change: dict[str, Any]
 ) -> None:

@@ -26,12 +26,12 @@ from ndlambda.errors import (
 )
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import ChannelType, DataType
+from ndlambda.model.propagation import PropagateState
 from ndlambda.model.ramon import Neuron, Seed, Segment, Synapse, parse_query
-from ndlambda.services.annotation_options import Voxels
-from ndlambda.services.label_volume import LabelVolume
-from ndlambda.services.ramon_rows import Gone, ObjectRows
-from ndlambda.services.volume import UNDER_PROPAGATION
-from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.services.annotation.options import Voxels
+from ndlambda.services.labels.layer import LabelVolume
+from ndlambda.services.ramon.rows import ObjectRows, Tombstone
+from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.space.box import Box
 from tests.support.faults import Crash, FaultPlan
 from tests.support.label_world import (
@@ -132,7 +132,7 @@ def test_losers_go_into_the_survivor_everywhere(world: ObjectWorld) -> None:
             Neuron(6),
         ]
         states = ObjectRows(world.table).find_many(CHANNEL.uid, [2, 3])
-        assert states == dict.fromkeys((2, 3), Gone(merged_into=1))
+        assert states == dict.fromkeys((2, 3), Tombstone(merged_into=1))
         rows = [row for n in range(16) for row in world.table.query(f"label#u1#{n:02x}").rows]
         assert {int(row.sk[:16], 16) for row in rows} == {1, 4}
     with pytest.raises(NotFoundError):
@@ -255,7 +255,7 @@ def test_an_id_without_object_leaves_all_as_it_is(world: ObjectWorld) -> None:
     ("changes", "error"),
     [
         ({"readonly": True}, ReadOnlyChannelError),
-        ({"propagate": UNDER_PROPAGATION}, InvalidStateError),
+        ({"propagate": PropagateState.UNDER_PROPAGATION}, InvalidStateError),
         ({"channel_type": ChannelType.IMAGE, "datatype": DataType.UINT8}, InvalidArgumentError),
     ],
 )
@@ -335,7 +335,7 @@ def small(process: Process) -> list[Model]:
 
 
 def stored(world: ObjectWorld) -> dict[tuple[str, int], Any]:
-    """Give the labels, own and extra, of all cuboids that have any."""
+    """Return the labels, own and extra, of all cuboids that have any."""
     found = {}
     for time_point, resolution in ((0, 0), (1, 1)):
         volume = LabelVolume(CHANNEL, DATASET.pyramid.level(resolution), time_point)

@@ -20,8 +20,8 @@ from ndlambda.model.catalog import Dataset
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.model.ramon import Annotation, Neuron, Organelle, Seed, Segment, parse_query
-from ndlambda.services import annotation_reader, label_shapes
-from ndlambda.services.annotation_options import (
+from ndlambda.services.annotation import reader as annotation_reader
+from ndlambda.services.annotation.options import (
     Cuboids,
     NoData,
     RegionCutout,
@@ -29,9 +29,10 @@ from ndlambda.services.annotation_options import (
     TightCutout,
     Voxels,
 )
-from ndlambda.services.label_volume import LabelVolume
-from ndlambda.services.region import Region
-from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.services.labels import shapes
+from ndlambda.services.labels.layer import LabelVolume
+from ndlambda.services.volume.options import VolumeOptions
+from ndlambda.services.volume.region import Region
 from ndlambda.space.box import Box
 from ndlambda.space.pyramid import Scaling
 from ndlambda.voxels.select import keep_ids
@@ -401,7 +402,7 @@ def test_what_would_be_magnified_without_measure_is_refused(
     process, model = world.process(), Model(CUBES, channel(resolution=2))
     model.paint(process.labels, 2, Box((0, 0, 0), (20, 20, 10)), 1)
     store(process, model.channel, Segment(1))
-    monkeypatch.setattr(label_shapes, "_MOST_SHOWN", 1000)
+    monkeypatch.setattr(shapes, "_MOST_SHOWN", 1000)
     with pytest.raises(PayloadTooLargeError):
         process.reader.read(CUBES, model.channel, [1], Voxels(0))
     found = read_one(process, model, 1, TightBox(0)).box
@@ -414,6 +415,6 @@ def test_an_object_of_many_cuboids_is_read_in_several_goes(
     process, model = world.process(), Model(SLABS, channel(cuboids_per_axis=1))
     model.paint(process.labels, 0, Box((0, 126, 14), (270, 130, 34)), 1)
     store(process, model.channel, Segment(1))
-    monkeypatch.setattr(label_shapes, "_CUBOIDS_AT_ONCE", 5)
+    monkeypatch.setattr(shapes, "_CUBOIDS_AT_ONCE", 5)
     for resolution in (0, 1):
         check_forms(process, model, 1, resolution, model.shown(world, resolution, [1]))

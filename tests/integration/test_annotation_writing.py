@@ -23,12 +23,12 @@ from ndlambda.errors import (
 )
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import ChannelType, DataType
+from ndlambda.model.propagation import PropagateState
 from ndlambda.model.ramon import Annotation, Neuron, Seed, Segment, Synapse
-from ndlambda.services import annotation_batches, annotation_paintings
-from ndlambda.services.annotation_options import WriteMode
-from ndlambda.services.label_volume import LabelVolume
-from ndlambda.services.volume import UNDER_PROPAGATION
-from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.services.annotation import batches, paintings
+from ndlambda.services.annotation.options import WriteMode
+from ndlambda.services.labels.layer import LabelVolume
+from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.space.box import Box
 from ndlambda.space.morton import AXIS_LIMIT
 from ndlambda.stores.ports import MAX_TRANSACTION
@@ -62,7 +62,7 @@ def world(request: pytest.FixtureRequest) -> AnnotationWorld:
 
 
 def everything(world: AnnotationWorld) -> Any:
-    """Give all that is stored on disk."""
+    """Return all that is stored on disk."""
     table: Any = world.table
     with table._database.reading() as connection:
         rows = connection.execute("SELECT * FROM rows ORDER BY pk, sk").fetchall()
@@ -186,7 +186,7 @@ def test_voxels_of_a_list_may_lie_outside_the_image(disk: AnnotationWorld) -> No
 def test_a_long_list_is_painted_in_parts(
     disk: AnnotationWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(annotation_paintings, "_POINTS_AT_ONCE", 4)
+    monkeypatch.setattr(paintings, "_POINTS_AT_ONCE", 4)
     channel = disk.channel()
     line = [[x, 0, 0] for x in range(11)]
     disk.own.writer.upload(DATASET, channel, [points(Segment(8), line)], NEW)
@@ -328,7 +328,7 @@ def test_supercuboids_of_all_objects_of_a_body_are_counted(
     writer = disk.process(options=VolumeOptions(paint_supercuboids=4)).writer
     spots = [points(Segment(), [[n, 0, 0], [n + 256, 0, 0]]) for n in range(3)]
     assert writer.upload(DATASET, channel, [*spots, block(Segment(), BOX)], NEW) == [1, 2, 3, 4]
-    monkeypatch.setattr(annotation_batches, "TOGETHER", 1)
+    monkeypatch.setattr(batches, "TOGETHER", 1)
     before = everything(disk)
     with pytest.raises(PayloadTooLargeError, match="6 supercuboids"):
         writer.upload(DATASET, channel, spots, NEW)
@@ -352,7 +352,7 @@ def test_an_upload_that_needs_more_memory_than_there_is_leaves_everything_as_it_
     ("changes", "error"),
     [
         ({"readonly": True}, ReadOnlyChannelError),
-        ({"propagate": UNDER_PROPAGATION}, InvalidStateError),
+        ({"propagate": PropagateState.UNDER_PROPAGATION}, InvalidStateError),
     ],
 )
 def test_a_channel_that_takes_no_writes_refuses_all(

@@ -41,7 +41,7 @@ def plan(server: Server) -> Iterator[FaultPlan]:
 
 
 def volume(number: int) -> dict[str, Any]:
-    """Give a request for a volume of its own, with two channels."""
+    """Return a request for a volume of its own, with two channels."""
     names = {"project_name": f"pj{number}", "token_name": f"tk{number}"}
     doc = request(URL, dataset={"dataset_name": f"ds{number}"}, project=names)
     doc["channels"]["more"] = channel(URL, channel_name="more", propagate=1)
@@ -49,19 +49,19 @@ def volume(number: int) -> dict[str, Any]:
 
 
 def jobs_of(server: Server, number: int) -> list[str]:
-    """Give the channels of jobs that are fetched, one for each job."""
+    """Return the channels of jobs that are fetched, one for each job."""
     listed = server.get("/v1/ingest?limit=1000", "alice").get_json()["jobs"]
     return sorted(
         job["channel"]
         for job in listed
         if job["token"] == f"tk{number}"
         and job["state"] == "CREATED"
-        and server.runtime.fetcher.find(job["id"]) is not None
+        and server.runtime.ingest.fetcher.find(job["id"]) is not None
     )
 
 
 def writes(server: Server, plan: FaultPlan) -> list[int]:
-    """Give which operations of a request change something."""
+    """Return which operations of a request change something."""
     for number in (1001, 1002):  # the first one reads more than those that follow
         plan.log.clear()
         assert text(post(server, volume(number)), 200) == SUCCESS
@@ -109,7 +109,7 @@ def test_where_a_store_fails_the_same_request_finishes_it(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ):
     """Taking back what was made would fail of the same store."""
-    create = server.runtime.ingest.create
+    create = server.runtime.ingest.jobs.create
 
     def fail(view: Any, owner_id: int, spec: Any) -> Any:
         if spec.channel == "more":
@@ -117,7 +117,7 @@ def test_where_a_store_fails_the_same_request_finishes_it(
             raise UpstreamError(message)
         return create(view, owner_id, spec)
 
-    monkeypatch.setattr(server.runtime.ingest, "create", fail)
+    monkeypatch.setattr(server.runtime.ingest.jobs, "create", fail)
     assert post(server, volume(1)).status_code == 502
     monkeypatch.undo()
     assert text(post(server, volume(1)), 200) == SUCCESS
@@ -129,4 +129,4 @@ def test_a_refused_request_is_forgotten_with_what_it_made(tmp_path: Path):
         assert post(server, volume(1)).status_code == 429
         with pytest.raises(DatasetNotFoundError):
             server.runtime.catalog.get_dataset("ds1")
-        assert not server.runtime.table.query("ingest#auto").rows
+        assert not server.runtime.resources.table.query("ingest#auto").rows

@@ -19,8 +19,8 @@ from ndlambda.errors import (
     ValidationError,
 )
 from ndlambda.model.principal import ANONYMOUS, Principal
-from ndlambda.services.access import Access
-from ndlambda.services.catalog import Catalog
+from ndlambda.services.access.service import Access
+from ndlambda.services.catalog.service import Catalog
 from ndlambda.stores.ports import Put, Row
 from ndlambda.testing.threads import run_together
 from tests.support.catalog_world import (

@@ -16,8 +16,8 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from ndlambda.services.label_volume import LabelVolume
-from ndlambda.services.region import Region
+from ndlambda.services.labels.layer import LabelVolume
+from ndlambda.services.volume.region import Region
 from ndlambda.stores.aws import AwsConfig, create_bucket, create_table
 from tests.support.label_painter import CHANNEL, LABELS, REGION, open_stores
 from tests.support.label_world import CUBES, LabelWorld, drawn, missing, own_labels
@@ -36,7 +36,7 @@ def pools() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
 
 
 def paint_together(stores: dict, folder: Path, operations: int) -> list[dict[str, np.ndarray]]:
-    """Run the processes and give what each says it did last to every voxel."""
+    """Run the processes and return what each says it did last to every voxel."""
     processes = []
     for worker in range(WORKERS):
         spec = {

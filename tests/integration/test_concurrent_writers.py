@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import numpy as np
 
-from ndlambda.services.budget import ByteBudget
-from ndlambda.services.region import Region
-from ndlambda.services.volume import VolumeService
+from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.volume.region import Region
+from ndlambda.services.volume.service import VolumeService
 from ndlambda.stores.aws import create_bucket
 from tests.support.volume_writer import CHANNEL, DATASET, open_store
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def paint_together(store: dict, folder: Path, writes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Run the writers and give what is stored and what each of them says it wrote last."""
+    """Run the writers and return what is stored and what each of them says it wrote last."""
     processes = []
     for writer in range(WRITERS):
         spec = {

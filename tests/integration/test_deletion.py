@@ -14,7 +14,8 @@ from ndlambda.errors import (
     ProjectNotFoundError,
     TokenNotFoundError,
 )
-from ndlambda.services.catalog import Catalog
+from ndlambda.services.catalog.service import Catalog
+from ndlambda.services.deletion import worker as erasure
 from ndlambda.stores.ports import Overwrite
 from tests.support.catalog_world import (
     GRACE_S,
@@ -51,7 +52,7 @@ def world(tmp_path: Path) -> World:
 
 
 def _undisturbed(folder: Path, delete: Deletion) -> tuple[list[Any], list[str]]:
-    """Give the rows and objects that are left when nothing goes wrong (without random uids)."""
+    """Return the rows and objects that are left when nothing goes wrong (without random uids)."""
     world = disk_world(folder)
     populate(world)
     delete(world.catalog)
@@ -306,8 +307,8 @@ def test_a_waiting_job_is_not_called_again_and_again(world: World) -> None:
 def test_more_objects_than_one_run_deletes_are_deleted_over_several(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ndlambda.services.erasure._LISTED_AT_ONCE", 2)
-    monkeypatch.setattr("ndlambda.services.erasure._LISTINGS_A_RUN", 2)
+    monkeypatch.setattr(erasure, "_LISTED_AT_ONCE", 2)
+    monkeypatch.setattr(erasure, "_LISTINGS_A_RUN", 2)
     stored = populate(world)[0]
     world.write(stored, count=11)
     world.catalog.delete_channel("pr", "ch")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ndlambda.services.label_volume import LabelVolume
-from ndlambda.services.label_zoom import Shown
-from ndlambda.services.labels import LabelService
+from ndlambda.services.labels.layer import LabelVolume
+from ndlambda.services.labels.service import LabelService
+from ndlambda.services.labels.zoom import LabelView
 from ndlambda.space.box import Box
 from ndlambda.space.morton import encode_indices
 from tests.support.label_world import LabelWorld, disk_stores, drawn, labels_in, points_of, region
@@ -45,7 +45,7 @@ def painted(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def bodies_of(truth: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-    """Give the bodies, ascending, and for every voxel its body's place among them (0: none)."""
+    """Return the bodies, ascending, and for every voxel its body's place among them (0: none)."""
     bodies = np.unique(truth)
     places = np.zeros(int(bodies[-1]) + 1, np.int64)
     places[bodies] = np.arange(len(bodies))
@@ -75,7 +75,7 @@ def test_index_box_and_size_of_every_body_are_the_truth(painted: Painted) -> Non
         codes = np.sort(encode_indices(np.argwhere(grid[number])[:, ::-1]))
         np.testing.assert_array_equal(read.cuboids_of(volume, body), codes)
         corners = [tuple(int(ends[side][number]) for ends in spans) for side in (0, 1)]
-        assert read.shapes.bounding_box(Shown(volume), [body]) == Box(*corners)
+        assert read.shapes.bounding_box(LabelView(volume), [body]) == Box(*corners)
         assert len(points_of(painted.service, volume, body)) == sizes[number]
 
 

@@ -57,7 +57,7 @@ MakeWorld = Callable[[Voxels], tuple[PropagationWorld, Voxels]]
 
 @pytest.fixture(params=["disk", "moto", "seaweed"])
 def world_for(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeWorld]:
-    """Give what makes a world for as much of some voxels as its store bears."""
+    """Yield what makes a world for as much of some voxels as its store bears."""
     made: list[PropagationWorld] = []
     open_stores: Callable[[], World] | None = None
     if request.param == "moto":

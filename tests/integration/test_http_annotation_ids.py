@@ -216,7 +216,7 @@ def three(server: Server) -> Server:
 
 
 def labels_at(server: Server) -> tuple[list[str], list[str]]:
-    """Give the labels of the three voxels, at resolution 0 and at 1."""
+    """Return the labels of the three voxels, at resolution 0 and at 1."""
     fine = [text(server, f"{LABELS}/id/0/{x}/50/10") for x in (40, 41, 42)]
     return fine, [text(server, f"{LABELS}/id/1/{x}/25/10") for x in (20, 21, 22)]
 

@@ -46,7 +46,7 @@ def post(server: Server, path: str, name: str, words: str, **values: Any) -> str
 
 
 def dense(server: Server, path: str) -> Array:
-    """Give the labels at the block (z, y, x), as a plain cutout shows them."""
+    """Return the labels at the block (z, y, x), as a plain cutout shows them."""
     return bodies.from_npz(server.read(f"{path}/npz/{REGION}"))[0]
 
 
@@ -56,7 +56,7 @@ def points_of(server: Server, path: str, number: int) -> set[tuple[int, ...]]:
 
 
 def fill(server: Server, path: str, number: int) -> Array:
-    """Give an object to half of the block and what the block then holds."""
+    """Return an object to half of the block and what the block then holds."""
     half = np.zeros(MASK.shape, np.uint32)
     half[:, :4] = 1
     put(server, path, str(number), **cutout(CORNER, half))
@@ -187,7 +187,7 @@ def test_a_body_that_needs_more_memory_than_most_is_read_with_more(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seen to fail (413) when what is held at first was all that a body could have."""
-    monkeypatch.setattr("ndlambda.web.ramon_body._AT_FIRST_BYTES", MASK.nbytes - 1)
+    monkeypatch.setattr("ndlambda.web.annotation.ramon_body._AT_FIRST_BYTES", MASK.nbytes - 1)
     put(server, LABELS, "7", **WAYS["cutout"])
     np.testing.assert_array_equal(dense(server, LABELS), np.where(MASK, 7, 0))
 
@@ -330,7 +330,9 @@ def test_files_are_answered_as_hdf5_and_large_ones_by_redirect(
         put(server, LABELS, "7", **WAYS["voxels"])
         answer = server.get(f"{LABELS}/7/voxels/0/", "alice")
         assert (answer.status_code, answer.content_type) == (200, "product/hdf5")
-        monkeypatch.setattr("ndlambda.web.delivery.LAMBDA_BODY_BYTES", len(answer.data) - 1)
+        monkeypatch.setattr(
+            "ndlambda.web.response.delivery.LAMBDA_BODY_BYTES", len(answer.data) - 1
+        )
         answer = server.get(f"{LABELS}/7/voxels/0/", "alice")
         assert answer.status_code == 303
         assert len(read_file(server.read(answer.headers["Location"]))["7"]["VOXELS"]) == len(POINTS)

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from functions import ingest_build, resend
-from ingest_queue.fetch import FetchCall
-from ingest_queue.outbound import HttpReader
-from ingest_queue.remote import RemoteFiles
+from ingest_queue.fetch.http_reader import HttpReader
+from ingest_queue.fetch.remote import RemoteFiles
+from ingest_queue.fetch.worker import FetchCall
+from ingest_queue.images.tiles import encode_png
 from ndlambda import runtime
 from ndlambda.local.pump import pump_once
-from ndlambda.wire.png_slices import encode_png
 from tests.support.app import Server, serving
 from tests.support.auto_ingest import (
     DEPTH,
@@ -139,7 +139,7 @@ def test_a_folder_that_the_operator_opened_is_read(tmp_path: Path, web: Web):
 def test_a_bucket_is_read_as_everybody_may_read_it(server: Server, web: Web):
     web.slices(under="lab-data/stacks/tk/em")
     files = RemoteFiles(HttpReader([web.host]), s3_url=f"{web.url}/{{bucket}}/{{key}}")
-    server.runtime.fetcher.files = files
+    server.runtime.ingest.fetcher.files = files
     begin(server, request("s3://lab-data/stacks"))
     fetch(server)
     assert np.array_equal(stored(server), STACK)
@@ -204,7 +204,7 @@ def test_a_missing_tile_is_a_missing_slice(server: Server, web: Web):
 def test_a_server_that_fails_is_asked_again_later(
     server: Server, web: Web, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("ingest_queue.fetch._DELAY_S", 0)
+    monkeypatch.setattr("ingest_queue.fetch.worker._DELAY_S", 0)
     web.slices()
     web.failing = {"/tk/em/0005.png": 3}
     job = begin(server, request(web.url))
@@ -217,7 +217,7 @@ def test_a_server_that_fails_is_asked_again_later(
 def test_a_server_that_keeps_failing_is_a_fault(
     server: Server, web: Web, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("ingest_queue.fetch._DELAY_S", 0)
+    monkeypatch.setattr("ingest_queue.fetch.worker._DELAY_S", 0)
     web.slices()
     web.failing = {"/tk/em/0005.png": 99}
     job = begin(server, request(web.url))
@@ -235,7 +235,7 @@ def test_a_slow_server_holds_no_worker_beyond_its_time(
     Seen to fail when it is one: after five of them the job has failed. And when only the attempts
     go on: each wait is then twice as long as the last.
     """
-    queue, tries = server.runtime.ingest_queue, set[int]()
+    queue, tries = server.runtime.resources.queues.ingest, set[int]()
     send = queue.send
 
     def note(bodies: Sequence[str], delay_s: int = 0) -> None:
@@ -245,11 +245,13 @@ def test_a_slow_server_holds_no_worker_beyond_its_time(
     monkeypatch.setattr(queue, "send", note)
     # A worker's time is over with every fourth slice, of whichever slab: so one works at a time.
     monkeypatch.setattr("functions.batch._THREADS", 1)
-    monkeypatch.setattr(server.runtime.fetcher, "_clock", lambda: 1000.0 * (len(web.asked) // 4))
+    monkeypatch.setattr(
+        server.runtime.ingest.fetcher, "_clock", lambda: 1000.0 * (len(web.asked) // 4)
+    )
     web.slices()
     job = begin(server, request(web.url))
     runtime.install(server.runtime)
-    pump_once(server.runtime.ingest_queue, ingest_build.handler)
+    pump_once(server.runtime.resources.queues.ingest, ingest_build.handler)
     assert 0 < len(web.asked) < DEPTH
     fetch(server)
     assert (state(server, job), errors(server, job)) == ("COMPLETE", [])
@@ -261,9 +263,9 @@ def test_a_server_that_is_only_slow_is_given_up(
     server: Server, web: Web, monkeypatch: pytest.MonkeyPatch
 ):
     """Nothing came in five times the time that a worker has."""
-    monkeypatch.setattr("ingest_queue.fetch._DELAY_S", 0)
+    monkeypatch.setattr("ingest_queue.fetch.worker._DELAY_S", 0)
     ticks = count()
-    monkeypatch.setattr(server.runtime.fetcher, "_clock", lambda: 1000.0 * next(ticks))
+    monkeypatch.setattr(server.runtime.ingest.fetcher, "_clock", lambda: 1000.0 * next(ticks))
     web.slices()
     job = begin(server, request(web.url))
     fetch(server)
@@ -279,7 +281,7 @@ def test_slices_over_which_every_worker_dies_are_a_fault_in_the_end(
     are called for without end."""
     web.slices()
     job = begin(server, request(web.url))
-    read = server.runtime.fetcher.files.read
+    read = server.runtime.ingest.fetcher.files.read
     deaths = count(1)
 
     def die(url: str, limit_bytes: int) -> bytes:
@@ -288,14 +290,14 @@ def test_slices_over_which_every_worker_dies_are_a_fault_in_the_end(
             raise Crash if harm == "killed" else RecursionError
         return read(url, limit_bytes)
 
-    monkeypatch.setattr(server.runtime.fetcher.files, "read", die)
+    monkeypatch.setattr(server.runtime.ingest.fetcher.files, "read", die)
     minutes = count(1)
-    monkeypatch.setattr(server.runtime.ingest.ledger, "_clock", lambda: 60.0 * next(minutes))
+    monkeypatch.setattr(server.runtime.ingest.jobs.ledger, "_clock", lambda: 60.0 * next(minutes))
     call = FetchCall(job, 1, 0)
     for _ in range(5):
         for delivery in (1, 2, 3, 4, 5):
             with suppress(Crash, RecursionError):
-                server.runtime.fetcher.run(call, delivery)
+                server.runtime.ingest.fetcher.run(call, delivery)
     assert next(deaths) - 1 == {"killed": 13, "stumbles": 7}[harm]
     assert state(server, job) == "FAILED"
     (fault,) = errors(server, job)
@@ -322,8 +324,8 @@ def test_lost_calls_are_made_again_by_the_schedule(server: Server, web: Web):
     """Seen to fail when the sweep of fetched jobs is left out of ``functions/resend``."""
     web.slices()
     job = begin(server, request(web.url))
-    while messages := server.runtime.ingest_queue.receive():
-        server.runtime.ingest_queue.ack([message.receipt for message in messages])
+    while messages := server.runtime.resources.queues.ingest.receive():
+        server.runtime.resources.queues.ingest.ack([message.receipt for message in messages])
     runtime.install(server.runtime)
     for _ in range(2):  # at first it is only noted that nothing has come
         assert resend.handler({})["fetched ingests"] == 1
@@ -334,7 +336,7 @@ def test_lost_calls_are_made_again_by_the_schedule(server: Server, web: Web):
 def test_slabs_are_called_for_a_window_at_a_time(
     server: Server, web: Web, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("ingest_queue.fetch._WINDOW", 1)
+    monkeypatch.setattr("ingest_queue.fetch.worker._WINDOW", 1)
     web.slices()
     job = begin(server, request(web.url))
     fetch(server)
@@ -345,12 +347,12 @@ def test_a_job_whose_last_worker_died_is_closed_by_the_schedule(server: Server, 
     web.slices()
     (web.folder / "tk/em/0007.png").unlink()
     job = begin(server, request(web.url, on_bad="zero"))
-    close = server.runtime.ingest.intake.close
-    server.runtime.ingest.intake.close = lambda job: None
+    close = server.runtime.ingest.jobs.intake.close
+    server.runtime.ingest.jobs.intake.close = lambda job: None
     fetch(server)
     assert state(server, job) == "INGESTING"
-    server.runtime.ingest.intake.close = close
-    server.runtime.fetcher.sweep()
+    server.runtime.ingest.jobs.intake.close = close
+    server.runtime.ingest.fetcher.sweep()
     fetch(server)
     assert state(server, job) == "COMPLETE_WITH_ERRORS"
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ingest_queue.outbound import HttpReader
-from ingest_queue.remote import RemoteFiles
+from ingest_queue.fetch.http_reader import HttpReader
+from ingest_queue.fetch.remote import RemoteFiles
 from ndlambda.errors import (
     DatasetNotFoundError,
     PermissionDeniedError,

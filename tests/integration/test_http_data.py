@@ -30,7 +30,7 @@ def server(request: pytest.FixtureRequest) -> Server:
 
 
 def new_token(server: Server, *channels: Channel) -> str:
-    """Give a token of channels that nobody wrote to."""
+    """Return a token of channels that nobody wrote to."""
     name = f"v{next(NUMBERS)}"
     server.add_volume(Dataset(name, (300, 200, 40), offset_xyz=(8, 4, 1)), *channels)
     return name

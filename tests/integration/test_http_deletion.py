@@ -31,7 +31,7 @@ def erasing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 def work(server: Server) -> int:
     """Do what the erase queue asks for, as Lambda would, and give how many messages there were."""
-    queue, done = server.runtime.erase_queue, 0
+    queue, done = server.runtime.resources.queues.erase, 0
     while messages := list(queue.receive()):
         answer = erase.handler(sqs_event(messages), None)
         assert answer == {"batchItemFailures": []}
@@ -41,7 +41,7 @@ def work(server: Server) -> int:
 
 
 def stored_keys(server: Server) -> set[str]:
-    return {info.key for info in server.runtime.objects.list("")}
+    return {info.key for info in server.runtime.resources.objects.list("")}
 
 
 DELETIONS = [("disk", twin, what) for twin in (RESOURCE, V1) for what in DELETABLE]

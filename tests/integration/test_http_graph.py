@@ -13,7 +13,7 @@ from ndlambda.cli import main
 from ndlambda.client import Client, RetryPolicy, connect
 from ndlambda.errors import OutOfBoundsError, UnknownNameError
 from ndlambda.model.ramon import Segment, Synapse
-from ndlambda.services import graph as module
+from ndlambda.services.annotation import graph as module
 from ndlambda.space.box import Box
 from ndlambda.wire.graph import formats
 from tests.support import bodies
@@ -52,7 +52,7 @@ def client(server: Server) -> Client:
 
 
 def edges(body: bytes) -> list[tuple[int, int, int]]:
-    """Give source, target and synapse of each edge of GraphML, sorted by synapse."""
+    """Return source, target and synapse of each edge of GraphML, sorted by synapse."""
     network = nx.read_graphml(BytesIO(body), node_type=int, force_multigraph=True)
     found = [(u, v, d["synapse"]) for u, v, d in network.edges(data=True)]
     if not network.is_directed():

@@ -66,8 +66,8 @@ def work(server: Server) -> None:
     """Deliver notifications and calls until there are none."""
     runtime.install(server.runtime)
     queues = (
-        (server.runtime.drop_queue, s3_drop.handler),
-        (server.runtime.ingest_queue, ingest_build.handler),
+        (server.runtime.resources.queues.drop, s3_drop.handler),
+        (server.runtime.resources.queues.ingest, ingest_build.handler),
     )
     while any(pump_once(queue, handler) for queue, handler in queues):
         pass
@@ -75,7 +75,7 @@ def work(server: Server) -> None:
 
 def sweep(server: Server) -> None:
     """Do what the schedule does each minute: calls of chunks went by while their job had failed."""
-    server.runtime.ingest.sweeper.sweep_all()
+    server.runtime.ingest.jobs.sweeper.sweep_all()
     work(server)
 
 
@@ -116,8 +116,8 @@ def test_a_job_is_made_fed_with_slices_and_served(disk: Server):
 def test_the_addresses_that_are_given_take_what_is_missing(server: Server):
     """On AWS they are of the bucket, which tells the queue; on a laptop of the server itself."""
     job = make(server, SLICES | {"mode": "chunks"})["id"]
-    target = server.runtime.ingest.target(server.runtime.ingest.ledger.get(job))
-    grid = target.grid(server.runtime.ingest.ledger.get(job))
+    target = server.runtime.ingest.jobs.target(server.runtime.ingest.jobs.ledger.get(job))
+    grid = target.grid(server.runtime.ingest.jobs.ledger.get(job))
     answer = server.get(f"{JOBS}/{job}/credentials?suffix=npy", "alice").get_json()
     assert (len(answer["uploads"]), answer["next"]) == (grid.count, None)
     for upload in answer["uploads"]:
@@ -212,7 +212,7 @@ def test_the_list_has_the_callers_jobs_newest_first(disk: Server):
 
 def test_folders_that_are_no_jobs_are_shown_to_the_owner_of_what_is_dropped(disk: Server):
     """The owner is ``admin`` where nothing else is set."""
-    disk.runtime.drop.waiting.note("drop/tk/em/", "It has no slices.")
+    disk.runtime.ingest.drop.waiting.note("drop/tk/em/", "It has no slices.")
     (waiting,) = disk.get("/v1/drop", "admin").get_json()["waiting"]
     assert (waiting["folder"], waiting["why"]) == ("drop/tk/em/", "It has no slices.")
     assert disk.get("/v1/drop", "alice").get_json() == {"waiting": []}
@@ -332,7 +332,7 @@ def test_a_retry_looks_again(disk: Server):
     job = make(disk)["id"]
     for z in range(FIRST, FIRST + DEPTH):
         put_slice(disk, job, z)
-    objects = disk.runtime.ingest.stores.drop
+    objects = disk.runtime.ingest.jobs.stores.drop
     key = f"drop/j/{job}/{0:012x}/000005.png"
     good = objects.get(key)
     assert good is not None

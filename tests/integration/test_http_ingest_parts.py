@@ -11,7 +11,7 @@ import pytest
 import urllib3
 
 from functions import ingest_build, s3_drop
-from ingest_queue.chunk_state import Fault
+from ingest_queue.jobs.chunk_state import Fault
 from ndlambda import runtime
 from ndlambda.local.pump import pump_once
 from ndlambda.stores.ports import Overwrite
@@ -45,8 +45,8 @@ def work(server: Server) -> None:
     """Deliver notifications and calls until there are none."""
     runtime.install(server.runtime)
     queues = (
-        (server.runtime.drop_queue, s3_drop.handler),
-        (server.runtime.ingest_queue, ingest_build.handler),
+        (server.runtime.resources.queues.drop, s3_drop.handler),
+        (server.runtime.resources.queues.ingest, ingest_build.handler),
     )
     while any(pump_once(queue, handler) for queue, handler in queues):
         pass
@@ -188,7 +188,7 @@ def test_what_went_past_the_server_is_measured_before_it_is_read(
     """
     job = make(disk, extent={"z": [1, 2]})["id"]
     limit = 2 * SLICE.nbytes + (4 << 20)
-    drop, asked = disk.runtime.ingest.stores.drop, []
+    drop, asked = disk.runtime.ingest.jobs.stores.drop, []
     key = f"drop/j/{job}/{0:012x}/000001.png"
     drop.put(key, png(SLICE) + bytes(limit), Overwrite())
     get = type(drop).get
@@ -198,14 +198,14 @@ def test_what_went_past_the_server_is_measured_before_it_is_read(
         return get(self, key, byte_range, **more)
 
     monkeypatch.setattr(type(drop), "get", read)
-    disk.runtime.drop.notice(key)
+    disk.runtime.ingest.drop.notice(key)
     work(disk)
     shown = disk.get(f"{JOBS}/{job}", "alice").get_json()
     assert (shown["state"], shown["faults"]) == ("FAILED", 1)
     assert "more than any file of this size" in shown["reason"]
     assert None not in asked
     assert put(disk, job, 0, "0001.png", png(SLICE)).status_code == 201
-    disk.runtime.ingest.sweeper.sweep_all()
+    disk.runtime.ingest.jobs.sweeper.sweep_all()
     work(disk)
     assert disk.get(f"{JOBS}/{job}", "alice").get_json()["state"] == "COMPLETE"
 
@@ -216,9 +216,9 @@ def test_what_went_past_the_server_is_measured_before_it_is_read(
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
 def test_no_cell_of_the_list_of_faults_is_a_formula(disk: Server, start: str):
     """Names of files are other people's. Seen to fail when cells are written as they are."""
-    job = disk.runtime.ingest.ledger.get(make(disk)["id"])
+    job = disk.runtime.ingest.jobs.ledger.get(make(disk)["id"])
     formula = f'{start}HYPERLINK("http://evil.example","x")'
-    disk.runtime.ingest.ledger.add_fault(job, Fault(0, 1, formula, formula))
+    disk.runtime.ingest.jobs.ledger.add_fault(job, Fault(0, 1, formula, formula))
     text = disk.get(f"{JOBS}/{job.id}/errors", "alice").data.decode()
     (row,) = csv.DictReader(io.StringIO(text, newline=""))
     assert (row["key"], row["error"]) == (f"'{formula}", f"'{formula}")

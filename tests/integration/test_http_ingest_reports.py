@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ndlambda.client import bodies
+from ndlambda.client.volume import bodies
 from tests.integration.test_http_ingest import STACK, make, put, put_slice, show, stored, work
 from tests.support.app import Server, assert_problem, serving
 
@@ -33,7 +33,7 @@ def faults_of(server: Server, job: str) -> Any:
 
 
 def put_boxes(server: Server, job: str, voxels: np.ndarray) -> int:
-    """Send what is missing, and give how much that was."""
+    """Send what is missing, and return how much that was."""
     missing = server.get(f"/v1/ingest/{job}/missing", "alice").get_json()["chunks"]
     for chunk in missing:
         (z0, z1), (y0, y1), (x0, x1) = (chunk[axis] for axis in "zyx")
@@ -78,7 +78,7 @@ def test_what_came_before_a_retry_is_not_stored_in_place_of_what_is_to_come(disk
         put(disk, job, chunk["chunk"], "data.blosc", bodies.encode_array(box))
     disk.post(f"/v1/ingest/{job}/retry", "alice")
     work(disk)
-    disk.runtime.ingest.sweeper.sweep_all()
+    disk.runtime.ingest.jobs.sweeper.sweep_all()
     work(disk)
     assert show(disk, job)["state"] == "INGESTING"
     assert put_boxes(disk, job, STACK) == len(missing)

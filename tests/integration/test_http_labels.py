@@ -7,9 +7,9 @@ import pytest
 
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services.label_volume import LabelVolume
-from ndlambda.services.label_zoom import Shown
-from ndlambda.services.region import Region
+from ndlambda.services.labels.layer import LabelVolume
+from ndlambda.services.labels.zoom import LabelView
+from ndlambda.services.volume.region import Region
 from ndlambda.space.pyramid import Scaling
 from tests.support import bodies
 from tests.support.app import Server, assert_problem, serving, v1_cutout
@@ -62,10 +62,10 @@ def test_an_upload_of_labels_enters_them_in_the_index(server: Server, way: str) 
     else:
         server.write(f"/sd/labelled/bodies/hdf5/{LEGACY}", bodies.hdf5({"bodies": filled(big)}))
     channel, region = whole(server, "bodies")
-    shown = Shown(LabelVolume(channel, region.level, 0))
-    found = server.runtime.labels.read.shapes.bounding_box(shown, [big])
+    shown = LabelView(LabelVolume(channel, region.level, 0))
+    found = server.runtime.annotation.labels.read.shapes.bounding_box(shown, [big])
     assert (found.start_xyz, found.stop_xyz) == ((60, 60, 61), (65, 64, 64))
-    assert server.runtime.labels.ids.room(channel).last == big
+    assert server.runtime.annotation.labels.ids.room(channel).last == big
 
 
 def test_preserve_paints_only_what_was_empty(server: Server) -> None:
@@ -91,7 +91,7 @@ def test_exception_keeps_the_label_that_was_there_and_the_new_one_beside_it(
     server.write(route("layered", "exception"), bodies.npy(filled(9, "uint32")))
     assert (stored(server, "layered") == 3).all()
     channel, region = whole(server, "layered")
-    assert labels_in(server.runtime.labels, channel, region) == [3, 9]
+    assert labels_in(server.runtime.annotation.labels, channel, region) == [3, 9]
 
 
 def test_exception_is_refused_where_the_channel_keeps_none(server: Server) -> None:

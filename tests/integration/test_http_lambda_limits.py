@@ -33,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def follow(server: Server, answer: TestResponse) -> bytes:
-    """Give what lies where a 303 points, without a key."""
+    """Return what lies where a 303 points, without a key."""
     assert (answer.status_code, answer.data) == (303, b"")
     assert answer.headers["Cache-Control"] == "no-store"
     location = answer.headers["Location"]

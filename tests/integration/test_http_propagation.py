@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from functions import propagate
 from ndlambda import runtime
 from ndlambda.cli import main
-from ndlambda.cli.propagate import propagate as propagate_command
+from ndlambda.cli.data.propagate import propagate as propagate_command
 from ndlambda.client import connect
 from ndlambda.errors import InvalidStateError
 from ndlambda.local.pump import pump_once
@@ -52,7 +52,7 @@ def write(server: Server, channel: str = "em", user: str = "alice") -> None:
 
 def work(server: Server) -> None:
     runtime.install(server.runtime)
-    while pump_once(server.runtime.propagate_queue, propagate.handler, 1):
+    while pump_once(server.runtime.resources.queues.propagate, propagate.handler, 1):
         pass
 
 
@@ -204,7 +204,7 @@ def test_the_command_cancels_and_refuses_what_does_not_go_together(disk: Server)
 
 def test_a_failed_propagation_is_a_failed_command(working: Server):
     write(working)
-    (key,) = [info.key for info in working.runtime.objects.list("pr/em/")]
+    (key,) = [info.key for info in working.runtime.resources.objects.list("pr/em/")]
     path = next((working.settings.data / "objects").rglob(key.rpartition("/")[2] + "*"))
     path.write_bytes(path.read_bytes()[:40])
     failed = command(working, "propagate open em --watch")

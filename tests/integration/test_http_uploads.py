@@ -12,10 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from ndlambda.client import RetryPolicy, connect
-from ndlambda.client.http import Answer, PooledTransport, Request
+from ndlambda.client.transport.http import Answer, PooledTransport, Request
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services.uploads import PREFIX
+from ndlambda.services.volume.transfers import PREFIX
 from ndlambda.settings import LAMBDA_BODY_BYTES
 from ndlambda.stores.aws import AwsConfig, S3ObjectStore, create_bucket
 from tests.support.app import QUERY, SHAPE, Server, assert_problem, serving, v1_cutout
@@ -88,7 +88,7 @@ def upload(server: Server, body: bytes, media_type: str = RAW, path: str = UPLOA
 
 
 def kept(server: Server) -> list[str]:
-    return [info.key for info in server.runtime.objects.list(PREFIX)]
+    return [info.key for info in server.runtime.resources.objects.list(PREFIX)]
 
 
 def test_a_body_over_the_limit_arrives_through_the_store(server: Server) -> None:

@@ -239,7 +239,7 @@ def test_a_change_in_part_is_made_again_on_what_another_has_changed(
 ) -> None:
     """Seen to fail (the author was lost) when the version that was read was not insisted on."""
     (number,) = made(server, SYNAPSE)
-    ramon = server.runtime.ramon
+    ramon = server.runtime.annotation.ramon
     update, overtaken = type(ramon).update, []
 
     def overtake(self, channel, value, *, if_version=None):
@@ -269,7 +269,7 @@ def test_a_deletion_that_a_worker_completes_is_answered_202(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (number,) = made(server, SYNAPSE)
-    eraser = type(server.runtime.ramon._eraser)
+    eraser = type(server.runtime.annotation.ramon._eraser)
     monkeypatch.setattr(eraser, "erase", lambda self, channel, annotation_id: False)
     answer = server.call("DELETE", f"{OBJECTS}/{number}", "alice")
     assert (answer.status_code, answer.get_json()) == (202, {"pending": [number]})

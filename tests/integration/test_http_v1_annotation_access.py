@@ -15,8 +15,8 @@ from tests.support.app import V1, Server, assert_problem, serving
 
 ROUTES = [
     route
-    for module in ("v1_annotation", "v1_annotation_voxels")
-    for route in import_module(f"ndlambda.web.routes.{module}").ROUTES
+    for module in ("annotation", "annotation_voxels")
+    for route in import_module(f"ndlambda.web.routes.v1.{module}").ROUTES
 ]
 
 

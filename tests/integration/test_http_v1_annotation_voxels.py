@@ -11,8 +11,8 @@ from werkzeug.test import TestResponse
 
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services import object_erasure
-from ndlambda.services.erase_jobs import job_id_of
+from ndlambda.services.annotation import erasing
+from ndlambda.services.catalog.deletion_jobs import job_id_of
 from ndlambda.space.pyramid import Scaling
 from tests.support.app import V1, Server, assert_problem, serving
 from tests.support.bodies import Array, from_npy, npy
@@ -28,7 +28,7 @@ MASK = np.random.default_rng(5).random(SHAPE) < 0.5
 
 @contextmanager
 def labelled(folder: Path) -> Iterator[Server]:
-    """Give a server with segments 1 and 2 of the neuron 3, and the seed 4. None has voxels."""
+    """Return a server with segments 1 and 2 of the neuron 3, and the seed 4. None has voxels."""
     cells = Channel("", "cells", ChannelType.ANNOTATION, DataType.UINT64)
     layered = Channel("", "layered", ChannelType.ANNOTATION, DataType.UINT32, exceptions=True)
     with serving(folder) as server:
@@ -239,13 +239,13 @@ def test_a_merge_in_a_box_relabels_there_only_and_keeps_the_objects(server: Serv
 def test_a_large_merge_is_202_until_a_worker_has_relabelled_it(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(object_erasure, "LARGE_SUPERCUBOIDS", 0)
+    monkeypatch.setattr(erasing, "LARGE_SUPERCUBOIDS", 0)
     painted(server, "2/voxels", np.array([[10, 20, 5], [100, 100, 50]]))
     for _ in range(2):
         answer = server.post(f"{BASE}/merge", "alice", json={"ids": [1, 2]})
         assert (answer.status_code, answer.json) == (202, {"id": 1, "pending": [2]})
-    for message in server.runtime.erase_queue.receive():
-        server.runtime.erasure.run(job_id_of(message.body))
+    for message in server.runtime.resources.queues.erase.receive():
+        server.runtime.deletion.run(job_id_of(message.body))
     answer = server.post(f"{BASE}/merge", "alice", json={"ids": [1, 2]})
     assert (answer.status_code, answer.json) == (200, {"id": 1})
     assert len(get(server, "annotations/1/voxels")) == 2

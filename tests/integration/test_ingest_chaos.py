@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest_queue.job import State
+from ingest_queue.jobs.job import State
 from ndlambda.model.dtypes import ChannelType
 from tests.support import catalog_world
 from tests.support.faults import Crash, FaultPlan

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from functions import ingest_build, s3_drop
-from ingest_queue.job import State
+from ingest_queue.jobs.job import State
 from ndlambda import runtime
 from ndlambda.errors import QuotaExceededError
 from ndlambda.local.moto import MotoServer
 from ndlambda.local.pump import pump_once
 from ndlambda.model.dtypes import ChannelType
 from ndlambda.runtime import Runtime
-from ndlambda.services.region import Region
+from ndlambda.services.volume.region import Region
 from ndlambda.settings import Settings
 from ndlambda.stores.ports import ObjectInfo, ObjectStore, Overwrite
 from tests.support import catalog_world

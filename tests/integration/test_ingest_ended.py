@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ingest_queue.ended import GRACE_S, EndedJobs
-from ingest_queue.job import ENDED, Job, Policy, State
-from ingest_queue.keys import part_key
+from ingest_queue.build.ended import GRACE_S, EndedJobs
+from ingest_queue.jobs.job import ENDED, Job, Policy, State
+from ingest_queue.jobs.keys import part_key
 from tests.support.faults import Crash, FaultPlan
 from tests.support.ingest_world import FOLDER, OFFSET, IngestWorld, disk_ingest_world, png, stack
 

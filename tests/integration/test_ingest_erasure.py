@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from ingest_queue.erasure import IngestErasure
-from ingest_queue.job import Mode, State
-from ingest_queue.keys import part_key
+from ingest_queue.jobs.job import Mode, State
+from ingest_queue.jobs.keys import part_key
 from ndlambda.stores.ports import Overwrite
 from tests.support.faults import Crash, FaultPlan, Faulty
 from tests.support.ingest_world import FOLDER, IngestWorld, disk_ingest_world, stack

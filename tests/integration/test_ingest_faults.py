@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ingest_queue.build import BuildOptions
-from ingest_queue.digests import ChunkDigests, digests_key
-from ingest_queue.job import Job, Policy, State
+from ingest_queue.build.builder import BuildOptions
+from ingest_queue.jobs.digests import ChunkDigests, digests_key
+from ingest_queue.jobs.job import Job, Policy, State
 from ndlambda.errors import InvalidStateError, QuotaExceededError
 from tests.support import catalog_world
 from tests.support.faults import Interrupted
@@ -37,7 +37,7 @@ def world(tmp_path: Path) -> Iterator[IngestWorld]:
 
 
 def thin_world(folder: Path) -> IngestWorld:
-    """Give a world with a channel of one chunk."""
+    """Return a world with a channel of one chunk."""
     size = (20, 14, THIN)
     dataset = catalog_world.dataset(imagesize_xyz=size, offset_xyz=(0, 0, OFFSET))
     made = disk_ingest_world(folder, dataset=dataset)

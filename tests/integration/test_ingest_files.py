@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest_queue.job import Policy, State
-from ingest_queue.keys import DONE, UPLOADS
+from ingest_queue.jobs.job import Policy, State
+from ingest_queue.jobs.keys import DONE, UPLOADS
 from ndlambda.errors import MalformedBodyError, UpstreamError
 from ndlambda.stores.disk import DroppedFiles, content, objects
 from ndlambda.stores.ports import Overwrite
@@ -178,7 +178,7 @@ def test_only_what_waiting_does_not_mend_is_a_fault_of_the_file(
 
 
 def aged(tmp_path: Path) -> Callable[[float], list[str]]:
-    """Give what lists keys so many seconds after the file was written."""
+    """Return what lists keys so many seconds after the file was written."""
     now = (tmp_path / "drop" / "tk" / "em" / "1.png").stat().st_ctime
 
     def listed(age_s: float) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest_queue.job import State, read_message
+from ingest_queue.jobs.job import State, read_message
 from ndlambda.errors import UpstreamError
 from ndlambda.stores.disk import DiskObjectStore
 from ndlambda.stores.ports import Overwrite

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ingest_queue.build import BuildOptions
-from ingest_queue.intake import etag_of
-from ingest_queue.job import State
+from ingest_queue.build.builder import BuildOptions
+from ingest_queue.jobs.job import State
+from ingest_queue.jobs.keys import etag_of
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services.region import Region
+from ndlambda.services.volume.region import Region
 from ndlambda.stores.ports import ObjectInfo, ObjectStore
 from tests.support import catalog_world
 from tests.support.faults import Crash, Interrupted
@@ -61,7 +61,7 @@ def world(tmp_path: Path) -> Iterator[IngestWorld]:
 
 
 def with_zeros(voxels: NDArray[Any]) -> NDArray[Any]:
-    """Give a stack whose slice ``Z`` is zero in its lower half."""
+    """Return a stack whose slice ``Z`` is zero in its lower half."""
     other = voxels.copy()
     other[Z - OFFSET, 7:] = 0
     return other

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from functions import ingest_build
-from ingest_queue.job import Policy, State
-from ingest_queue.sweep import OVERDUE_S
-from ingest_queue.tries import MOST_TRIES, SPAN_S
+from ingest_queue.build.sweep import OVERDUE_S
+from ingest_queue.jobs.attempts import MOST_TRIES, SPAN_S
+from ingest_queue.jobs.job import Policy, State
 from ndlambda import runtime
 from ndlambda.errors import UpstreamError
 from ndlambda.local.pump import sqs_event
-from ndlambda.services.region import Region, object_key
+from ndlambda.services.volume.region import Region, object_key
 from ndlambda.stores.ports import Overwrite, Range
 from tests.support.faults import Crash, Interrupted
 from tests.support.ingest_world import OFFSET, IngestWorld, Process, disk_ingest_world, png, stack

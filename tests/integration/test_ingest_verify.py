@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 
 from functions import ingest_build
-from ingest_queue.digests import digests_key
-from ingest_queue.grid import ChunkGrid
-from ingest_queue.job import Job, Mode, Policy, State
-from ingest_queue.verify import Difference, Link, Verifier
+from ingest_queue.build.verify import Difference, Link, Verifier
+from ingest_queue.jobs.digests import digests_key
+from ingest_queue.jobs.grid import ChunkGrid
+from ingest_queue.jobs.job import Job, Mode, Policy, State
 from ndlambda import runtime
-from ndlambda.client import bodies, connect
+from ndlambda.client import connect
+from ndlambda.client.volume import bodies
 from ndlambda.errors import InvalidStateError, NotFoundError
 from ndlambda.local.pump import pump_once
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services.region import Region, layout_of, object_key
+from ndlambda.services.volume.region import Region, layout_of, object_key
 from ndlambda.space.box import Box
 from ndlambda.space.grid import cover
 from ndlambda.stores.ports import Overwrite
@@ -48,7 +49,7 @@ def voxels() -> np.ndarray:
 
 
 def ingested(world: IngestWorld, voxels: np.ndarray) -> Job:
-    """Give a complete job of slices."""
+    """Return a complete job of slices."""
     world.notice(world.put_stack(voxels[None]))
     world.pump()
     job = world.job()
@@ -116,7 +117,7 @@ def test_a_supercuboid_that_is_gone_or_damaged_is_named(world, voxels):
 
 
 def named(found: list[Difference]) -> list[tuple[int, int, int]]:
-    """Give the corners of the supercuboids that are named."""
+    """Return the corners of the supercuboids that are named."""
     return [each.box.start_xyz for each in found if each.link is Link.SUPERCUBOID]
 
 
@@ -253,7 +254,7 @@ def ingest_over_http(server: Server, voxels: np.ndarray, **wishes: object) -> st
     for chunk in ChunkGrid(whole, (0, 1), (cx, cy, cz), None).chunks():
         body = bodies.encode_array(voxels[chunk.box.slices_zyx()])
         client.ingest.upload_part(job["id"], chunk.number, "data.blosc", body)
-    while pump_once(server.runtime.ingest_queue, ingest_build.handler):
+    while pump_once(server.runtime.resources.queues.ingest, ingest_build.handler):
         pass
     assert client.ingest.get(job["id"])["state"] == "COMPLETE"
     return str(job["id"])

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ingest_queue.job import State
-from ingest_queue.keys import part_key
+from ingest_queue.jobs.job import State
+from ingest_queue.jobs.keys import part_key
 from ndlambda.errors import UpstreamError
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.space.box import Box

@@ -13,9 +13,9 @@ import pytest
 
 from ndlambda.errors import PreconditionFailedError
 from ndlambda.model.discipline import Discipline
-from ndlambda.services.label_volume import LabelVolume
-from ndlambda.services.labels import LabelService
-from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.services.labels.layer import LabelVolume
+from ndlambda.services.labels.service import LabelService
+from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.space.box import Box
 from tests.support.faults import Crash, FaultPlan
 from tests.support.label_world import (
@@ -75,7 +75,7 @@ def copied(folder: Path, name: str, pools: Any) -> LabelWorld:
 
 
 def seen(world: LabelWorld) -> tuple[Any, ...]:
-    """Give everything that readers see."""
+    """Return everything that readers see."""
     everywhere = region(DATASET, VOLUME.level.box)
     own = own_labels(world.objects, world.executor, DATASET, CHANNEL, everywhere)
     extra = world.service().read.exceptions_in(CHANNEL, everywhere)

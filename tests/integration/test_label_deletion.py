@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services import label_erasure
-from ndlambda.services.label_ids import counter_key
-from ndlambda.services.label_index import Scope, entry_key
+from ndlambda.services.deletion import label_rows as label_erasure
+from ndlambda.services.labels.ids import counter_key
+from ndlambda.services.labels.index import LabelLayer, entry_key
 from tests.support.catalog_world import (
     GRACE_S,
     World,
@@ -22,7 +22,7 @@ from tests.support.faults import Crash, FaultPlan
 
 
 def painted(folder: Path, labels: int = 40) -> World:
-    """Give a world with two channels and rows for their labels; the first has been deleted."""
+    """Return a world with two channels and rows for their labels; the first has been deleted."""
     world = disk_world(folder)
     world.catalog.create_dataset(dataset())
     world.catalog.create_project(project())
@@ -32,13 +32,13 @@ def painted(folder: Path, labels: int = 40) -> World:
         world.write(made, 1)
         world.table.raise_counter(*counter_key(made.uid), "last", labels)
         for label in range(1, labels + 1):
-            world.table.add_members(*entry_key(Scope(made.uid, 0, 0), label, 0), {label})
+            world.table.add_members(*entry_key(LabelLayer(made.uid, 0, 0), label, 0), {label})
     world.catalog.delete_channel("pr", "ch")
     return world
 
 
 def label_rows(world: World) -> set[str]:
-    """Give the uids of channels that have rows for labels."""
+    """Return the uids of channels that have rows for labels."""
     return {pk.split("#")[1] for pk, _ in world.row_keys() if pk.startswith("label#")}
 
 
@@ -58,7 +58,7 @@ def test_entries_of_a_painter_that_was_still_at_work_go_too(tmp_path: Path) -> N
     world = painted(tmp_path)
     [gone] = {row.sk for row in world.table.query("erase").rows}
     world.pump()
-    world.table.add_members(*entry_key(Scope(gone, 0, 0), 7, 0), {0})
+    world.table.add_members(*entry_key(LabelLayer(gone, 0, 0), 7, 0), {0})
     world.let_all_work_end()
     assert gone not in label_rows(world)
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from ndlambda.errors import InvalidStateError
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import DataType
-from ndlambda.services.label_ids import LabelIds, Room
-from ndlambda.services.label_volume import LabelVolume
+from ndlambda.services.labels.ids import FreeIds, LabelIds
+from ndlambda.services.labels.layer import LabelVolume
 from ndlambda.space.box import Box
 from ndlambda.stores.disk import SqliteTable
 from tests.support.label_world import DATASET, LabelWorld, channel, disk_stores, region
@@ -41,7 +41,7 @@ def test_the_largest_label_leaves_the_ids_below_it(table: SqliteTable, target: A
     assert ids.reserve(target, 2) == 8
     ids.claim(target, int(largest) - 2)
     assert ids.reserve(target, 1) == 10
-    assert ids.room(target) == Room(10, int(largest) - 2)
+    assert ids.room(target) == FreeIds(10, int(largest) - 2)
 
 
 def test_ids_are_above_chosen_ones_as_long_as_a_sixteenth_is_left(table: SqliteTable) -> None:
@@ -72,7 +72,7 @@ def test_ids_that_were_all_given_are_not_given_again(table: SqliteTable) -> None
     for label in (LARGEST - LEAST, LARGEST):
         ids.claim(NARROW, label)
     room = ids.room(NARROW)
-    assert room == Room(LARGEST - LEAST, LARGEST)
+    assert room == FreeIds(LARGEST - LEAST, LARGEST)
     with pytest.raises(InvalidStateError):
         ids.reserve(NARROW, room.end - room.last)
     assert ids.reserve(NARROW, room.end - room.last - 1) == room.last + 1
@@ -83,13 +83,15 @@ def test_ids_that_were_all_given_are_not_given_again(table: SqliteTable) -> None
 @pytest.mark.parametrize(
     ("room", "labels", "left"),
     [
-        pytest.param(Room(0, 256), [200, 250], Room(200, 250), id="uppermost-that-is-wide-enough"),
-        pytest.param(Room(0, 256), [250, 255, 3], Room(3, 250), id="not-between-high-ones"),
-        pytest.param(Room(0, 20), [4, 18], Room(4, 18), id="else-the-widest"),
+        pytest.param(
+            FreeIds(0, 256), [200, 250], FreeIds(200, 250), id="uppermost-that-is-wide-enough"
+        ),
+        pytest.param(FreeIds(0, 256), [250, 255, 3], FreeIds(3, 250), id="not-between-high-ones"),
+        pytest.param(FreeIds(0, 20), [4, 18], FreeIds(4, 18), id="else-the-widest"),
     ],
 )
 def test_of_the_stretches_between_labels_one_is_left(
-    room: Room, labels: list[int], left: Room
+    room: FreeIds, labels: list[int], left: FreeIds
 ) -> None:
     """Seen to fail where the widest is left always, or the uppermost."""
     assert room.without(np.array(labels, "u1"), 15) == left
@@ -133,7 +135,7 @@ def test_a_label_painted_while_ids_are_counted_up_is_not_given(table: SqliteTabl
 )
 def test_what_was_painted_or_given_is_outside_of_the_room(steps: list[Any]) -> None:
     """Rooms alone, of the 255 ids of one byte: numbers reserve, lists paint."""
-    room, used = Room(0, 256), set[int]()
+    room, used = FreeIds(0, 256), set[int]()
     for step in steps:
         if isinstance(step, list):
             left = room.without(np.array(step, "u1"), 15)
@@ -141,7 +143,7 @@ def test_what_was_painted_or_given_is_outside_of_the_room(steps: list[Any]) -> N
         else:
             if room.last + step >= room.end:
                 continue
-            left = Room(room.last + step, room.end)
+            left = FreeIds(room.last + step, room.end)
             given_now = set(range(room.last + 1, left.last + 1))
             assert not given_now & used
             used |= given_now

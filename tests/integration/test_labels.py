@@ -18,16 +18,17 @@ from ndlambda.errors import (
 from ndlambda.model.catalog import Channel
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services.label_box import cuboids_box
-from ndlambda.services.label_ids import counter_key
-from ndlambda.services.label_index import Entry, LabelIndex, Scope, entry_key
-from ndlambda.services.label_volume import LabelVolume
-from ndlambda.services.label_zoom import Shown
-from ndlambda.services.labels import LabelService
-from ndlambda.services.region import Region
-from ndlambda.services.volume import UNDER_PROPAGATION
+from ndlambda.model.propagation import PropagateState
+from ndlambda.services.labels.bounding_box import cuboids_box
+from ndlambda.services.labels.ids import counter_key
+from ndlambda.services.labels.index import IndexRow, LabelIndex, LabelLayer, entry_key
+from ndlambda.services.labels.layer import LabelVolume
+from ndlambda.services.labels.service import LabelService
+from ndlambda.services.labels.zoom import LabelView
+from ndlambda.services.volume.region import Region
 from ndlambda.space.box import Box
 from ndlambda.stores.ports import Row
+from ndlambda.testing.counting import CountingStores
 from tests.support.label_world import (
     CUBES,
     DATASET,
@@ -70,7 +71,7 @@ def volume(target: Channel, time_point: int = 0) -> LabelVolume:
 
 
 def box_of(labels: LabelService, target: Channel, label: int) -> Box | None:
-    return labels.read.shapes.bounding_box(Shown(volume(target)), [label])
+    return labels.read.shapes.bounding_box(LabelView(volume(target)), [label])
 
 
 def test_what_is_painted_is_found_in_every_way(world: LabelWorld) -> None:
@@ -209,10 +210,10 @@ def test_a_label_in_every_cuboid_of_a_bucket_keeps_its_row_small(disk: LabelWorl
 
 def test_keys_of_index_rows_are_frozen() -> None:
     """What is stored must stay readable, and sort by label, resolution, time, Morton code."""
-    key = entry_key(Scope("c0ffee", 3, 70000), BIG, 2**40 + 5)
+    key = entry_key(LabelLayer("c0ffee", 3, 70000), BIG, 2**40 + 5)
     assert key == ("label#c0ffee#0f", "ffffffffffffffff#03#00011170#00010000000005")
-    assert Entry.from_row(Row(*key, members={4, 2}, version=6)) == Entry(
-        Scope("c0ffee", 3, 70000), BIG, 2**40 + 5, {2, 4}, 6
+    assert IndexRow.from_row(Row(*key, members={4, 2}, version=6)) == IndexRow(
+        LabelLayer("c0ffee", 3, 70000), BIG, 2**40 + 5, {2, 4}, 6
     )
     assert counter_key("c0ffee") == ("label#c0ffee", "ids")
 
@@ -252,18 +253,20 @@ def test_voxels_outside_the_image_are_painted_and_found(disk: LabelWorld) -> Non
     ],
 )
 def test_lists_that_are_no_voxels_are_refused(disk: LabelWorld, points, error) -> None:
+    stores = CountingStores()
     with pytest.raises(error):
-        disk.service().paint_voxels(volume(channel()), points, 1, Discipline.OVERWRITE)
-    assert list(disk.objects.list("")) == []
+        stores.wrap(disk).service().paint_voxels(volume(channel()), points, 1, Discipline.OVERWRITE)
+    assert stores.writes == 0
 
 
 @pytest.mark.parametrize("label", [0, -1, 2**32])
 def test_labels_that_do_not_fit_are_refused(disk: LabelWorld, label: int) -> None:
-    target = channel(datatype=DataType.UINT32)
+    target, stores = channel(datatype=DataType.UINT32), CountingStores()
     with pytest.raises(InvalidArgumentError):
-        disk.service().paint_voxels(
+        stores.wrap(disk).service().paint_voxels(
             volume(target), np.zeros((1, 3), int), label, Discipline.OVERWRITE
         )
+    assert stores.writes == 0
 
 
 BOX = Box((0, 0, 0), (4, 4, 4))
@@ -273,7 +276,13 @@ BOX = Box((0, 0, 0), (4, 4, 4))
     ("changes", "box", "array", "discipline", "error"),
     [
         ({"readonly": True}, BOX, filled(BOX, 1), "overwrite", ReadOnlyChannelError),
-        ({"propagate": UNDER_PROPAGATION}, BOX, filled(BOX, 1), "reduce", InvalidStateError),
+        (
+            {"propagate": PropagateState.UNDER_PROPAGATION},
+            BOX,
+            filled(BOX, 1),
+            "reduce",
+            InvalidStateError,
+        ),
         ({"exceptions": False}, BOX, filled(BOX, 1), "exception", InvalidArgumentError),
         ({"channel_type": ChannelType.IMAGE}, BOX, filled(BOX, 1), "update", InvalidArgumentError),
         ({}, BOX, filled(BOX, 1, "<u4"), "overwrite", DataTypeMismatchError),
@@ -284,12 +293,12 @@ BOX = Box((0, 0, 0), (4, 4, 4))
 def test_what_cannot_be_painted_is_refused_whole(
     disk: LabelWorld, changes, box, array, discipline, error
 ) -> None:
+    stores = CountingStores()
     with pytest.raises(error):
-        disk.service().paint(
+        stores.wrap(disk).service().paint(
             channel(**changes), region(DATASET, box), array, Discipline(discipline)
         )
-    assert list(disk.objects.list("")) == []
-    assert disk.table.get("label#u1", "ids") is None
+    assert stores.writes == 0
 
 
 def test_labels_of_a_near_isotropic_level_are_refused(disk: LabelWorld) -> None:

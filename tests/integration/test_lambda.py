@@ -125,7 +125,7 @@ def test_a_body_over_lambdas_limit_is_answered_by_a_redirect_to_the_result(answe
     assert reply["statusCode"] == 303
     assert len(body_of(reply)) == 0
     name = headers_of(reply)["location"].removeprefix("/v1/results/")
-    assert len(built.objects.get(f"results/{name}").data) == 2048 * 2048 * 2
+    assert len(built.resources.objects.get(f"results/{name}").data) == 2048 * 2048 * 2
 
 
 def test_an_upload_over_lambdas_limit_is_refused_with_the_limit(answer):

@@ -17,8 +17,8 @@ from ndlambda.errors import (
 )
 from ndlambda.model.catalog import Dataset
 from ndlambda.model.discipline import Discipline
-from ndlambda.services.label_volume import LabelVolume
-from ndlambda.services.propagation_worker import MOST_RECEIVES
+from ndlambda.services.labels.layer import LabelVolume
+from ndlambda.services.propagation.worker import MOST_RECEIVES
 from ndlambda.space.box import Box
 from ndlambda.stores.ports import Overwrite
 from ndlambda.voxels.downsample import Method

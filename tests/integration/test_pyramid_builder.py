@@ -24,17 +24,18 @@ from ndlambda.errors import (
 from ndlambda.model.catalog import Channel, CodecSpec, Dataset
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services.label_index import LabelIndex
-from ndlambda.services.label_painter import LabelPainter
-from ndlambda.services.label_volume import LabelVolume
-from ndlambda.services.occupancy import stored_codes
-from ndlambda.services.pyramid_builder import Built, Node, PyramidBuilder
-from ndlambda.services.region import Region, layout_of, object_key
-from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.services.labels.index import LabelIndex
+from ndlambda.services.labels.layer import LabelVolume
+from ndlambda.services.labels.painter import LabelPainter
+from ndlambda.services.propagation.builder import Built, PyramidBuilder, PyramidNode
+from ndlambda.services.volume.occupancy import stored_codes
+from ndlambda.services.volume.options import VolumeOptions
+from ndlambda.services.volume.region import Region, layout_of, object_key
 from ndlambda.space.ancestry import CodeRange
 from ndlambda.space.box import Box
 from ndlambda.space.pyramid import Scaling
 from ndlambda.stores.ports import Overwrite
+from ndlambda.testing.counting import CountingStores
 from ndlambda.voxels.downsample import Method
 from tests.support.faults import Crash, FaultPlan, Faulty
 from tests.support.label_world import LabelWorld, disk_stores, missing
@@ -46,7 +47,7 @@ IMAGE = Channel(
     codec=CodecSpec("lz4", 1),
 )  # fmt: skip
 LABELS = replace(IMAGE, channel_type=ChannelType.ANNOTATION, datatype=DataType.UINT32, uid="l1")
-TREE = Node(2, 0, 0)
+TREE = PyramidNode(2, 0, 0)
 """Two levels above three leaves side by side; the third one has another parent."""
 
 
@@ -240,9 +241,9 @@ def test_empty_regions_cost_one_request_for_each_source_of_a_parent_that_is_ther
 
 
 def test_where_nothing_is_nothing_is_stored(world):
-    built = builder_of(world).build(DATASET, IMAGE, TREE, 2, Method.MEAN)
-    assert built == Built()
-    assert list(world.objects.list("")) == []
+    stores = CountingStores()
+    built = builder_of(stores.wrap(world)).build(DATASET, IMAGE, TREE, 2, Method.MEAN)
+    assert (built, stores.writes) == (Built(), 0)
 
 
 @pytest.mark.parametrize("channel", [IMAGE, LABELS], ids=["image", "labels"])

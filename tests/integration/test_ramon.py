@@ -27,10 +27,10 @@ from ndlambda.model.ramon import (
     Synapse,
     parse_query,
 )
-from ndlambda.services.ramon import Ramon
-from ndlambda.services.ramon_erasure import erase_channel
-from ndlambda.services.ramon_keys import index_rows
-from ndlambda.services.ramon_rows import Gone, ObjectRows
+from ndlambda.services.deletion.ramon_rows import erase_channel
+from ndlambda.services.ramon.keys import index_rows
+from ndlambda.services.ramon.rows import ObjectRows, Tombstone
+from ndlambda.services.ramon.service import Ramon
 from ndlambda.stores.aws import AwsConfig, DynamoTable, create_table
 from ndlambda.stores.disk import DiskObjectStore
 from ndlambda.testing.threads import run_together
@@ -41,7 +41,7 @@ LONG = tuple(range(1000, 1250))
 
 
 def moto_world(config: AwsConfig, folder: Path) -> RamonWorld:
-    """Give objects on DynamoDB; their voxels, of which these tests have none, were on files."""
+    """Return objects on DynamoDB; their voxels, of which these tests have none, were on files."""
     name = f"ramon-{uuid.uuid4().hex}"
     create_table(config, name)
     return RamonWorld(DynamoTable(config, name), DiskObjectStore(folder, fsync=False))
@@ -253,7 +253,7 @@ def test_a_merge_rewrites_references_and_keeps_where_objects_went(disk: RamonWor
         assert ramon.get(CHANNEL, 4).ramon == synapse
         assert ramon.get_field(CHANNEL, 1, "organelles") == "6"
         states = ObjectRows(disk.table).find_many(CHANNEL.uid, [2, 3])
-        assert states == dict.fromkeys((2, 3), Gone(merged_into=1))
+        assert states == dict.fromkeys((2, 3), Tombstone(merged_into=1))
         assert ask(ramon, "syn_segments/2") == []
     with pytest.raises(NotFoundError):
         merges.merge(CHANNEL, 4, [2])

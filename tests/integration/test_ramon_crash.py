@@ -18,8 +18,8 @@ import pytest
 
 from ndlambda.errors import AlreadyExistsError
 from ndlambda.model.ramon import Annotation, Segment, Synapse, parse_query
-from ndlambda.services.ramon_keys import index_rows
-from ndlambda.services.ramon_rows import Gone, ObjectRows
+from ndlambda.services.ramon.keys import index_rows
+from ndlambda.services.ramon.rows import ObjectRows, Tombstone
 from ndlambda.wire.ramon.contract import AnnotationVoxels, RamonItem
 from tests.support.faults import Crash, FaultPlan
 from tests.support.ramon_world import CHANNEL, RamonWorld, disk_world
@@ -40,7 +40,7 @@ class Case:
 
 
 def upload(ramon: Annotation, voxels: AnnotationVoxels | None = None) -> Act:
-    """Give the upload of an object; one with voxels claims its id before it paints them."""
+    """Return the upload of an object; one with voxels claims its id before it paints them."""
 
     def act(world: RamonWorld, plan: FaultPlan | None) -> None:
         # What its dead predecessor may have done is found, not done again.
@@ -132,12 +132,12 @@ def test_a_retry_ends_as_if_it_was_done_once(
             assert not [row for row in world.rows() if (row.doc.get("now") or {}).get("erasing")]
         if name == "merge":
             states = ObjectRows(world.table).find_many(CHANNEL.uid, [2])
-            assert states == {2: Gone(merged_into=1)}
+            assert states == {2: Tombstone(merged_into=1)}
     assert step > 1
 
 
 def _writes_of(case: Case, folder: Path, plan: FaultPlan) -> list[int]:
-    """Give the numbers of the operations of an undisturbed run that change something."""
+    """Return the numbers of the operations of an undisturbed run that change something."""
     world = disk_world(folder)
     world.upload(*case.before)
     case.act(world, plan)

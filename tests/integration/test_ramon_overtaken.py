@@ -11,7 +11,7 @@ import pytest
 
 from ndlambda.errors import AlreadyExistsError, NotFoundError
 from ndlambda.model.ramon import Annotation, Segment, Synapse, parse_query
-from ndlambda.services.ramon_keys import index_rows
+from ndlambda.services.ramon.keys import index_rows
 from tests.support.ramon_world import CHANNEL, RamonWorld, disk_world
 
 
@@ -31,7 +31,7 @@ class Overtaken:
 
 
 def long(first: int) -> Synapse:
-    """Give a synapse of more index rows than a transaction takes."""
+    """Return a synapse of more index rows than a transaction takes."""
     return Synapse(1, segments=tuple(range(first, first + 130)))
 
 

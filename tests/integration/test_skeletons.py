@@ -21,7 +21,7 @@ from ndlambda.errors import (
 )
 from ndlambda.model.dtypes import ChannelType
 from ndlambda.model.ramon import Node, Segment, Skeleton, parse_query
-from ndlambda.services import skeletons as module
+from ndlambda.services.annotation import skeletons as module
 from ndlambda.wire.skeleton.swc import Swc, SwcNode, read_swc
 from tests.support.faults import Crash, FaultPlan
 from tests.support.ramon_world import CHANNEL
@@ -45,7 +45,7 @@ def world(tmp_path: Path) -> SkeletonWorld:
 
 
 def chains(*lengths: int, comments: int = 0) -> Swc:
-    """Give trees that are chains of nodes."""
+    """Return trees that are chains of nodes."""
     nodes = []
     number = count()
     for length in lengths:

@@ -12,7 +12,7 @@ import tensorstore
 import zarr
 from numpy.typing import NDArray
 
-from ndlambda.cuboids.layout import Layout
+from ndlambda.cuboids.layout import CuboidLayout
 from ndlambda.cuboids.supercuboid import read_index, splice
 from ndlambda.cuboids.zarr import array_metadata
 from ndlambda.model.catalog import IMAGE_CODEC, LABEL_CODEC, CodecSpec
@@ -47,7 +47,7 @@ class Volume:
     """A volume in a folder: what was stored, and where the object of a chunk is."""
 
     folder: Path
-    layout: Layout
+    layout: CuboidLayout
     voxels: NDArray[np.generic]
 
     def objects(self) -> Iterator[Path]:
@@ -58,8 +58,8 @@ class Volume:
         return Box((0, 0, 0), IMAGESIZE_XYZ)
 
 
-def some_voxels(layout: Layout, kind: str) -> NDArray[np.generic]:
-    """Give (z, y, x): full, zeros from the middle on, or few voxels of which one is the last."""
+def some_voxels(layout: CuboidLayout, kind: str) -> NDArray[np.generic]:
+    """Return (z, y, x): full, zeros from the middle on, or few voxels of which one is the last."""
     rng = np.random.default_rng(4)
     shape_zyx = IMAGESIZE_XYZ[::-1]
     count = int(np.prod(shape_zyx))
@@ -76,7 +76,7 @@ def some_voxels(layout: Layout, kind: str) -> NDArray[np.generic]:
     return voxels
 
 
-def store(folder: Path, layout: Layout, voxels: NDArray[np.generic]) -> Volume:
+def store(folder: Path, layout: CuboidLayout, voxels: NDArray[np.generic]) -> Volume:
     """Write a volume as the service does: supercuboids with a header, extras and a write-id."""
     folder.mkdir(exist_ok=True)
     (folder / "zarr.json").write_text(json.dumps(array_metadata(layout, IMAGESIZE_XYZ)))
@@ -103,7 +103,7 @@ def store(folder: Path, layout: Layout, voxels: NDArray[np.generic]) -> Volume:
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "uint64", "float32", "int16"])
 def test_every_voxel_is_read_equal(tmp_path: Path, read: Reader, kind: str, dtype: str) -> None:
     codec = LABEL_CODEC if dtype in {"uint32", "uint64"} else IMAGE_CODEC
-    layout = Layout(np.dtype(dtype).newbyteorder("<"), CUBOID_XYZ, 2, codec)
+    layout = CuboidLayout(np.dtype(dtype).newbyteorder("<"), CUBOID_XYZ, 2, codec)
     volume = store(tmp_path, layout, some_voxels(layout, kind))
     read_voxels = read(volume.folder, volume.box)
     assert read_voxels.dtype == layout.dtype
@@ -116,7 +116,7 @@ def test_every_voxel_is_read_equal(tmp_path: Path, read: Reader, kind: str, dtyp
 def test_boxes_are_read_equal_whatever_the_edge_and_codec(
     tmp_path: Path, read: Reader, edge: int, codec: CodecSpec
 ) -> None:
-    layout = Layout(np.dtype("<u2"), (16, 16, 4), edge, codec)
+    layout = CuboidLayout(np.dtype("<u2"), (16, 16, 4), edge, codec)
     volume = store(tmp_path, layout, some_voxels(layout, "edge"))
     rng = random.Random(2)
     for _ in range(10):
@@ -127,7 +127,7 @@ def test_boxes_are_read_equal_whatever_the_edge_and_codec(
 
 @pytest.mark.parametrize("read", READERS)
 def test_an_emptied_object_is_read_as_zeros(tmp_path: Path, read: Reader) -> None:
-    layout = Layout(np.dtype("<u4"), CUBOID_XYZ, 2, LABEL_CODEC)
+    layout = CuboidLayout(np.dtype("<u4"), CUBOID_XYZ, 2, LABEL_CODEC)
     volume = store(tmp_path, layout, some_voxels(layout, "full"))
     for path in volume.objects():
         nothing = dict.fromkeys(range(layout.slots))
@@ -137,7 +137,7 @@ def test_an_emptied_object_is_read_as_zeros(tmp_path: Path, read: Reader) -> Non
 
 @pytest.mark.parametrize("read", READERS)
 def test_other_readers_find_a_flipped_bit_of_a_frame_too(tmp_path: Path, read: Reader) -> None:
-    layout = Layout(np.dtype("u1"), CUBOID_XYZ, 2, IMAGE_CODEC)
+    layout = CuboidLayout(np.dtype("u1"), CUBOID_XYZ, 2, IMAGE_CODEC)
     volume = store(tmp_path, layout, some_voxels(layout, "full"))
     path = volume.folder / "c" / "0" / "0" / "0"
     data = bytearray(path.read_bytes())

@@ -32,8 +32,8 @@ from ndlambda.model.ramon import (
     Segment,
     parse_query,
 )
-from ndlambda.services import object_erasure
-from ndlambda.services.annotation_options import (
+from ndlambda.services.annotation import erasing
+from ndlambda.services.annotation.options import (
     Cuboids,
     NoData,
     RegionCutout,
@@ -42,8 +42,8 @@ from ndlambda.services.annotation_options import (
     Voxels,
     WriteMode,
 )
-from ndlambda.services.label_index import LabelIndex, Scope
-from ndlambda.services.region import Region
+from ndlambda.services.labels.index import LabelIndex, LabelLayer
+from ndlambda.services.volume.region import Region
 from ndlambda.space.box import Box
 from ndlambda.wire.ramon.contract import RamonItem
 from tests.support.annotation_model import LEVELS, AnnotationModel, assigned
@@ -202,7 +202,7 @@ class AnnotationMachine(RuleBasedStateMachine):
         self.model.merge(survivor, losers, [0, 1] if where is None else [where])
 
     def _is_mixed(self, ids: list[int]) -> bool:
-        """Tell whether a seed or neuron is among others."""
+        """Return whether a seed or neuron is among others."""
         types = {type(self.model.objects[n]) for n in ids if n in self.model.objects}
         return len(types) > 1 and bool(types & {Seed, Neuron})
 
@@ -253,7 +253,7 @@ class AnnotationMachine(RuleBasedStateMachine):
     )
     def die_before_painting(self, label: int, at: tuple[int, int], cuboids: set[int]) -> None:
         """Leave entries of the index behind that no voxel bears out."""
-        scope = Scope(self.channel.uid, at[1], at[0])
+        scope = LabelLayer(self.channel.uid, at[1], at[0])
         LabelIndex(self.world.table).add(scope, 0, {label: cuboids})
 
     @rule()
@@ -399,8 +399,8 @@ class AnnotationMachine(RuleBasedStateMachine):
 def test_annotations_are_what_arrays_and_a_dictionary_would_hold(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(object_erasure, "LARGE_SUPERCUBOIDS", 1)
+    monkeypatch.setattr(erasing, "LARGE_SUPERCUBOIDS", 1)
     run_state_machine_as_test(
         AnnotationMachine,
-        settings=settings(max_examples=12, stateful_step_count=25),
+        settings=settings(max_examples=10, stateful_step_count=25),
     )

@@ -18,9 +18,9 @@ from hypothesis.stateful import (
 from ndlambda.model.catalog import Dataset
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import DataType
-from ndlambda.services.label_box import cuboids_box
-from ndlambda.services.label_volume import LabelVolume
-from ndlambda.services.label_zoom import Shown
+from ndlambda.services.labels.bounding_box import cuboids_box
+from ndlambda.services.labels.layer import LabelVolume
+from ndlambda.services.labels.zoom import LabelView
 from ndlambda.space.box import Box
 from ndlambda.space.pyramid import Scaling
 from tests.support.label_world import (
@@ -157,7 +157,7 @@ class LabelMachine(RuleBasedStateMachine):
         where = np.argwhere(mask)
         points = points_of(self.labels, volume, label)
         assert sorted(points.tolist()) == sorted(where[:, ::-1].tolist())
-        tight = read.shapes.bounding_box(Shown(volume), [label])
+        tight = read.shapes.bounding_box(LabelView(volume), [label])
         if not where.size:
             assert tight is None
             return
@@ -190,5 +190,5 @@ class LabelMachine(RuleBasedStateMachine):
 
 def test_labels_are_what_numpy_and_sets_would_hold() -> None:
     run_state_machine_as_test(
-        LabelMachine, settings=settings(max_examples=12, stateful_step_count=12)
+        LabelMachine, settings=settings(max_examples=10, stateful_step_count=12)
     )

@@ -114,7 +114,7 @@ def writer(
 
 
 def members(number: int, cuboids: Cuboids, other: Cuboids) -> Members:
-    """Give what is in cuboids and not in the other ones, by label."""
+    """Return what is in cuboids and not in the other ones, by label."""
     found: Members = {}
     for slot, (label, there) in enumerate(zip(cuboids, other, strict=True)):
         if label and label != there:
@@ -123,7 +123,7 @@ def members(number: int, cuboids: Cuboids, other: Cuboids) -> Members:
 
 
 def draw_edit(rng: random.Random) -> Callable[[Cuboids], Cuboids]:
-    """Give a stroke, an erasure, or a whole replacement as propagation makes it."""
+    """Return a stroke, an erasure, or a whole replacement as propagation makes it."""
     label, at = rng.choice(LABELS), rng.randrange(SLOTS)
     whole = tuple(rng.choice((0, *LABELS)) for _ in range(SLOTS))
     return rng.choice(
@@ -136,7 +136,7 @@ def draw_edit(rng: random.Random) -> Callable[[Cuboids], Cuboids]:
 
 
 def run(seed: int, order: Order, writers: int, dying: float) -> tuple[int, int]:
-    """Give how many entries are lost, and how many too many, after one interleaving."""
+    """Return how many entries are lost, and how many too many, after one interleaving."""
     rng, store = random.Random(seed), Store()
     for number in range(OBJECTS):
         cuboids = tuple(rng.choice((0, *LABELS)) for _ in range(SLOTS))
@@ -151,13 +151,14 @@ def run(seed: int, order: Order, writers: int, dying: float) -> tuple[int, int]:
     return len(store.truth() - store.indexed()), len(store.indexed() - store.truth())
 
 
-def lost(order: Order, runs: int = 6000) -> int:
-    return sum(run(seed, order, writers=6, dying=0.03)[0] > 0 for seed in range(runs))
+def loses(order: Order) -> bool:
+    """Return whether any of 4000 interleavings loses an entry; weaker orders do within 1000."""
+    return any(run(seed, order, writers=6, dying=0.03)[0] for seed in range(4000))
 
 
 @pytest.mark.parametrize("enter_before_read", [True, False])
 def test_no_interleaving_loses_an_entry(enter_before_read: bool) -> None:
-    assert lost(Order(enter_before_read=enter_before_read)) == 0
+    assert not loses(Order(enter_before_read=enter_before_read))
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,7 @@ def test_no_interleaving_loses_an_entry(enter_before_read: bool) -> None:
     ids=["removes whatever is there", "reads versions behind its put", "enters behind its put"],
 )
 def test_the_model_finds_what_weaker_orders_lose(weaker: Order) -> None:
-    assert lost(weaker) > 0
+    assert loses(weaker)
 
 
 def test_a_writer_alone_leaves_no_entry_too_many() -> None:

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from ndlambda.model.catalog import Channel, CodecSpec, Dataset
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services.label_index import LabelIndex
-from ndlambda.services.label_painter import LabelPainter
-from ndlambda.services.pyramid_builder import PyramidBuilder
-from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.services.labels.index import LabelIndex
+from ndlambda.services.labels.painter import LabelPainter
+from ndlambda.services.propagation.builder import PyramidBuilder
+from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.space.pyramid import Scaling
 from ndlambda.voxels.downsample import Method
 from tests.support.label_world import Holders, LabelWorld, disk_stores, missing
@@ -87,7 +87,7 @@ def coarse(holders: Holders) -> Holders:
     return {key: codes for key, codes in holders.items() if key[0].resolution > 0}
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     dataset=isotropic | slices,
     dtype=st.sampled_from(list(DataType)),
@@ -114,7 +114,7 @@ def test_levels_of_an_image_are_those_of_the_whole_array(
         np.testing.assert_array_equal(got, wanted, err_msg=str(region))
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(
     dataset=isotropic | slices,
     dtype=st.sampled_from([DataType.UINT32, DataType.UINT64]),
@@ -149,7 +149,7 @@ def test_levels_of_labels_are_those_of_the_whole_array_and_indexed(
         assert coarse(truth) == coarse(indexed)
 
 
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(dataset=isotropic | slices, per_axis=st.sampled_from([1, 2]))
 def test_a_constant_volume_is_constant_on_every_level(world, dataset, per_axis):
     channel = Channel(

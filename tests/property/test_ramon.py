@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ndlambda.model.ramon import (
     CLASSES,
     Annotation,
-    Query,
+    ObjectQuery,
     RamonType,
     build,
     fields_of,
@@ -18,7 +18,7 @@ from ndlambda.model.ramon import (
     to_flat,
 )
 from ndlambda.model.ramon.kinds import Form
-from ndlambda.services.ramon_keys import _real, _whole, index_rows
+from ndlambda.services.ramon.keys import _real, _whole, index_rows
 from tests.support.ramon_world import CHANNEL, disk_world
 
 _SMALL = st.integers(0, 3)
@@ -88,7 +88,7 @@ def _by_hand(ramon: Annotation, words: list[str]) -> bool:
     return True
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20)
 @given(st.data())
 def test_queries_give_what_a_loop_over_all_objects_gives(data: st.DataObject) -> None:
     model: dict[int, Annotation] = {}
@@ -98,7 +98,7 @@ def test_queries_give_what_a_loop_over_all_objects_gives(data: st.DataObject) ->
         for _ in range(data.draw(st.integers(1, 12))):
             number = data.draw(st.integers(1, 20))
             if number not in model:
-                if world.ramon().query(CHANNEL, Query(), within={number}):
+                if world.ramon().query(CHANNEL, ObjectQuery(), within={number}):
                     raise AssertionError
                 made = data.draw(objects(number))
                 world.upload(made)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndlambda.services.skeletons import Skeletons
+from ndlambda.services.annotation.skeletons import SkeletonService
 from ndlambda.wire.skeleton.swc import ROOT, Swc, SwcNode, read_swc, write_swc
 from tests.support.ramon_world import CHANNEL
 from tests.support.skeleton_world import SkeletonWorld, skeleton_world
@@ -21,7 +21,7 @@ _comments = st.lists(
 
 @st.composite
 def forests(draw: Any) -> Swc:
-    """Give a forest whose nodes have any numbers, each behind its parent."""
+    """Return a forest whose nodes have any numbers, each behind its parent."""
     count = draw(st.integers(1, 25))
     numbers = draw(st.lists(st.integers(0, 10**17), min_size=count, max_size=count, unique=True))
     nodes = []
@@ -40,14 +40,16 @@ def forests(draw: Any) -> Swc:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SkeletonWorld, Skeletons]]:
+def world(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[SkeletonWorld, SkeletonService]]:
     world = skeleton_world(tmp_path_factory.mktemp("skeletons"))
     with ThreadPoolExecutor(2) as executor:
         yield world, world.skeletons(executor)
 
 
 def shape(swc: Swc) -> list[tuple[object, ...]]:
-    """Give what does not depend on the numbers, or order, of nodes: each one's way to its root."""
+    """Return what depends on no number or order of nodes: each one's way to its root."""
     by_number = {node.number: node for node in swc.nodes}
     ways = []
     for node in swc.nodes:
@@ -80,7 +82,9 @@ def test_lines_of_a_file_may_come_in_any_order(swc: Swc, dice: Any) -> None:
 
 
 @given(forests())
-def test_what_is_stored_is_read_again(world: tuple[SkeletonWorld, Skeletons], swc: Swc) -> None:
+def test_what_is_stored_is_read_again(
+    world: tuple[SkeletonWorld, SkeletonService], swc: Swc
+) -> None:
     _, skeletons = world
     ids = skeletons.upload(CHANNEL, swc)
     assert len(ids) == sum(node.parent == ROOT for node in swc.nodes)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ndlambda.cuboids.codec import is_zero
-from ndlambda.cuboids.layout import Layout
+from ndlambda.cuboids.layout import CuboidLayout
 from ndlambda.cuboids.supercuboid import (
     decode_box,
     decode_part,
@@ -35,9 +35,9 @@ codecs = st.builds(
 
 
 @st.composite
-def layouts(draw: st.DrawFn) -> Layout:
+def layouts(draw: st.DrawFn) -> CuboidLayout:
     edge = st.integers(1, 9)
-    return Layout(
+    return CuboidLayout(
         draw(st.sampled_from(DataType)).numpy,
         draw(st.tuples(edge, edge, edge)),
         draw(st.sampled_from([1, 2, 4])),
@@ -46,7 +46,7 @@ def layouts(draw: st.DrawFn) -> Layout:
 
 
 @st.composite
-def boxes(draw: st.DrawFn, layout: Layout) -> Box:
+def boxes(draw: st.DrawFn, layout: CuboidLayout) -> Box:
     ranges = [
         sorted(draw(st.lists(st.integers(0, n), min_size=2, max_size=2, unique=True)))
         for n in layout.supercuboid_xyz
@@ -56,14 +56,14 @@ def boxes(draw: st.DrawFn, layout: Layout) -> Box:
 
 
 @st.composite
-def cuboids(draw: st.DrawFn, layout: Layout) -> Cuboids:
+def cuboids(draw: st.DrawFn, layout: CuboidLayout) -> Cuboids:
     slots = draw(st.sets(st.integers(0, layout.slots - 1), max_size=8))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     return {slot: _cuboid(rng, layout) for slot in slots}
 
 
-def _cuboid(rng: np.random.Generator, layout: Layout) -> NDArray[np.generic] | None:
-    """Give None, zeros, few labels, or noise of all bits (NaN among the floats)."""
+def _cuboid(rng: np.random.Generator, layout: CuboidLayout) -> NDArray[np.generic] | None:
+    """Return None, zeros, few labels, or noise of all bits (NaN among the floats)."""
     shape_zyx = layout.cuboid_shape_zyx
     match int(rng.integers(4)):
         case 0:
@@ -76,7 +76,7 @@ def _cuboid(rng: np.random.Generator, layout: Layout) -> NDArray[np.generic] | N
             return np.frombuffer(rng.bytes(layout.cuboid_bytes), layout.dtype).reshape(shape_zyx)
 
 
-def paste(model: NDArray[np.generic], layout: Layout, written: Cuboids) -> None:
+def paste(model: NDArray[np.generic], layout: CuboidLayout, written: Cuboids) -> None:
     for slot, cuboid in written.items():
         ix, iy, iz = morton.decode(slot)
         x, y, z = layout.cuboid_xyz
@@ -84,17 +84,17 @@ def paste(model: NDArray[np.generic], layout: Layout, written: Cuboids) -> None:
         model[where] = 0 if cuboid is None else cuboid
 
 
-def empty_model(layout: Layout) -> NDArray[np.generic]:
+def empty_model(layout: CuboidLayout) -> NDArray[np.generic]:
     return np.zeros(layout.supercuboid_xyz[::-1], layout.dtype)
 
 
-def read_whole(data: memoryview, layout: Layout, box: Box) -> NDArray[np.generic]:
+def read_whole(data: memoryview, layout: CuboidLayout, box: Box) -> NDArray[np.generic]:
     out = np.full(box.shape_zyx, 1, layout.dtype)
     decode_box(data, layout, box, out)
     return out
 
 
-def read_ranged(data: memoryview, layout: Layout, box: Box) -> NDArray[np.generic]:
+def read_ranged(data: memoryview, layout: CuboidLayout, box: Box) -> NDArray[np.generic]:
     index = read_index(data[-layout.index_bytes :], layout, len(data))
     out = np.full(box.shape_zyx, 1, layout.dtype)
     parts = needed_slots(layout, box)

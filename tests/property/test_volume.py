@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services.budget import ByteBudget
-from ndlambda.services.region import Region
-from ndlambda.services.volume import VolumeService
+from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.volume.region import Region
+from ndlambda.services.volume.service import VolumeService
 from ndlambda.space.box import Box
 from ndlambda.space.pyramid import Scaling
 from ndlambda.stores.disk import DiskObjectStore

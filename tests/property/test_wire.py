@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ndlambda.errors import InvalidArgumentError
 from ndlambda.model.dtypes import DataType
-from ndlambda.wire.inflate import deflate
-from ndlambda.wire.safe_pickle import read_array
+from ndlambda.wire.codecs.inflate import deflate
+from ndlambda.wire.codecs.safe_pickle import read_array
 from ndlambda.wire.volume import ChannelData, Expected, VolumeFormat, formats
 
 ENTRIES = [

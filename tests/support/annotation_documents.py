@@ -23,14 +23,14 @@ SYNAPSE: dict[str, Any] = {
 
 @contextmanager
 def serving_objects(folder: Path) -> Iterator[Server]:
-    """Give a server with segments 1 and 2 and synapse 3, for tests that change none of them."""
+    """Return a server with segments 1 and 2 and synapse 3, for tests that change none of them."""
     with serving(folder) as server:
         made(server, {"type": "segment"}, {"type": "segment"}, SYNAPSE)
         yield server
 
 
 def made(server: Server, *documents: dict[str, Any]) -> list[int]:
-    """Make objects and give their ids."""
+    """Make objects and return their ids."""
     answer = server.post(OBJECTS, "alice", json=list(documents))
     assert answer.status_code == 201, answer.text
     ids: list[int] = answer.get_json()["ids"]
@@ -38,7 +38,7 @@ def made(server: Server, *documents: dict[str, Any]) -> list[int]:
 
 
 def shown(server: Server, number: int) -> dict[str, Any]:
-    """Give an object that must be there."""
+    """Return an object that must be there."""
     answer = server.get(f"{OBJECTS}/{number}")
     assert answer.status_code == 200, answer.text
     document: dict[str, Any] = answer.get_json()

@@ -19,7 +19,7 @@ from ndlambda.model.ramon import (
     Synapse,
     with_references_moved,
 )
-from ndlambda.services.annotation_options import WriteMode
+from ndlambda.services.annotation.options import WriteMode
 from ndlambda.space.box import Box
 from ndlambda.voxels.paint import distinct
 from ndlambda.wire.ramon.contract import RamonItem
@@ -119,18 +119,18 @@ class AnnotationModel:
         return sorted(found)
 
     def labels_of(self, number: int) -> list[int]:
-        """Give the labels of an object's voxels."""
+        """Return the labels of an object's voxels."""
         if isinstance(self.objects[number], Neuron):
             return self.derived(number)["segments"]
         return [number]
 
     def labels_in(self, world, time: int, resolution: int, box: Box) -> list[int]:
-        """Give the labels that are shown in a box."""
+        """Return the labels that are shown in a box."""
         volume, where = self.times[time], box.slices_zyx()
         return [n for n in self.labels if volume.shown(world, resolution, [n])[where].any()]
 
     def exceptions_in(self, time: int, resolution: int, box: Box) -> dict[tuple, list[int]]:
-        """Give own label and extra ones by voxel (x, y, z)."""
+        """Return own label and extra ones by voxel (x, y, z)."""
         volume, where = self.times[time], box.slices_zyx()
         found: dict[tuple, list[int]] = {}
         for label, mask in sorted(volume.extra[resolution].items()):
@@ -141,7 +141,7 @@ class AnnotationModel:
         return found
 
     def derived(self, number: int) -> dict[str, list[int]]:
-        """Give the lists of an object that others refer to."""
+        """Return the lists of an object that others refer to."""
 
         def referring(kind: type, name: str) -> list[int]:
             return [
@@ -164,7 +164,7 @@ class AnnotationModel:
 
 
 def assigned(items: Sequence[RamonItem], last: int) -> list[Annotation]:
-    """Give the objects of a body with their ids; ``last`` is the largest that was used before."""
+    """Return the objects of a body with their ids; ``last`` is the largest that was used before."""
     last = max([last, *(item.ramon.id for item in items)])
     found = []
     for item in items:

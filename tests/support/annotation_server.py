@@ -45,20 +45,20 @@ CHANNELS = (
 
 @contextmanager
 def annotating(folder: Path, **settings: Any) -> Iterator[Server]:
-    """Give the server; ``anno`` is public and alice's."""
+    """Return the server; ``anno`` is public and alice's."""
     with serving(folder, **settings) as server:
         server.add_volume(VOLUME, *CHANNELS)
         yield server
 
 
 def put(server: Server, path: str, name: str = "0", **values: Any) -> int:
-    """Upload one object and give its id."""
+    """Upload one object and return its id."""
     answer = server.post(f"{path}/", "alice", data=ramon_file({name: values}))
     assert answer.status_code == 200, answer.text
     return int(answer.text)
 
 
 def one(server: Server, path: str) -> dict[str, Any]:
-    """Read a file of one object and give its group, ``METADATA`` in it."""
+    """Read a file of one object and return its group, ``METADATA`` in it."""
     (group,) = read_file(server.read(path)).values()
     return group

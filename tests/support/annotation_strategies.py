@@ -50,7 +50,7 @@ def boxes(draw: st.DrawFn, resolution: int, longest: int = 24) -> Box:
 
 @st.composite
 def items(draw: st.DrawFn) -> tuple[RamonItem, list[tuple[int, np.ndarray]]]:
-    """Give an object with voxels, and what it paints, as masks of whole resolutions."""
+    """Return an object with voxels, and what it paints, as masks of whole resolutions."""
     ramon = draw(ramons())
     kinds = draw(st.sampled_from(["", "list", "block", "list and block"]))
     if not kinds:
@@ -76,7 +76,7 @@ def items(draw: st.DrawFn) -> tuple[RamonItem, list[tuple[int, np.ndarray]]]:
 
 
 def predicate(kind: str, value: int) -> tuple[list[str], Callable[[Any], bool]]:
-    """Give the words of a predicate, and whether it holds for an object."""
+    """Return the words of a predicate, and whether it holds for an object."""
     letter, share = "ab"[value % 2], value / 8
     predicates: dict[str, tuple[list[str], Callable[[Any], bool]]] = {
         "": ([], lambda ramon: True),

@@ -9,27 +9,28 @@ import numpy as np
 
 from ndlambda.model.catalog import Channel, CodecSpec, Dataset, Project
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.model.ramon import Annotation, Query
-from ndlambda.services.annotation_merger import AnnotationMerger
-from ndlambda.services.annotation_reader import AnnotationReader
-from ndlambda.services.annotation_writer import AnnotationWriter
-from ndlambda.services.annotations import Annotations
-from ndlambda.services.budget import ByteBudget
-from ndlambda.services.catalog import Catalog
-from ndlambda.services.erase_jobs import EraseJobs, job_id_of
-from ndlambda.services.erasure import Erasure
-from ndlambda.services.finder import Finder
-from ndlambda.services.label_index import LabelIndex
-from ndlambda.services.labels import LabelService
-from ndlambda.services.object_erasure import ObjectErasure
-from ndlambda.services.object_merge import ObjectMerge
-from ndlambda.services.object_worker import ObjectWorker
-from ndlambda.services.ramon import Ramon
-from ndlambda.services.ramon_merge import RamonMerge
-from ndlambda.services.ramon_rows import ObjectRows
-from ndlambda.services.region import Region
-from ndlambda.services.volume import VolumeService
-from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.model.ramon import Annotation, ObjectQuery
+from ndlambda.services.annotation.erasing import ObjectErasure
+from ndlambda.services.annotation.merger import AnnotationMerger
+from ndlambda.services.annotation.merging import ObjectMerge
+from ndlambda.services.annotation.reader import AnnotationReader
+from ndlambda.services.annotation.service import AnnotationService
+from ndlambda.services.annotation.writer import AnnotationWriter
+from ndlambda.services.catalog.cascade import Cascade
+from ndlambda.services.catalog.deletion_jobs import EraseJobs, job_id_of
+from ndlambda.services.catalog.rows import CatalogRows
+from ndlambda.services.catalog.service import Catalog
+from ndlambda.services.deletion.objects import ObjectWorker
+from ndlambda.services.deletion.worker import Erasure
+from ndlambda.services.labels.index import LabelIndex
+from ndlambda.services.labels.service import LabelService
+from ndlambda.services.ramon.merge import RamonMerge
+from ndlambda.services.ramon.rows import ObjectRows
+from ndlambda.services.ramon.service import Ramon
+from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.volume.options import VolumeOptions
+from ndlambda.services.volume.region import Region
+from ndlambda.services.volume.service import VolumeService
 from ndlambda.space.box import XYZ, Box
 from ndlambda.stores.aws import AwsConfig
 from ndlambda.stores.disk import DiskObjectStore, SqliteQueue, SqliteTable
@@ -53,7 +54,7 @@ class Process:
     labels: LabelService
     ramon: Ramon
     writer: AnnotationWriter
-    annotations: Annotations
+    annotations: AnnotationService
     erasure: Erasure
     catalog: Catalog
 
@@ -78,7 +79,7 @@ class AnnotationWorld:
         options: VolumeOptions | None = None,
         memory_bytes: int = 1 << 30,
     ) -> Process:
-        """Give the services of another process, which dies as planned."""
+        """Return the services of another process, which dies as planned."""
         stores: list[Any] = [self.objects, self.table, self.queue]
         if plan is not None:
             stores = [Faulty(store, plan) for store in stores]
@@ -87,7 +88,7 @@ class AnnotationWorld:
         options = options or VolumeOptions()
         volume = VolumeService(objects, executor, ByteBudget(memory_bytes), options)
         labels = LabelService(objects, table, volume, executor, options)
-        finder, jobs = Finder(table), EraseJobs(table, queue, self.clock)
+        finder, jobs = CatalogRows(table), EraseJobs(table, queue, self.clock)
         eraser = ObjectErasure(finder, LabelIndex(table), labels, jobs)
         ramon = Ramon(table, eraser, executor=row_executor)
         merges = ObjectMerge(LabelIndex(table), labels, RamonMerge(table, row_executor), jobs)
@@ -96,8 +97,8 @@ class AnnotationWorld:
         writer = AnnotationWriter(labels, ramon, ObjectRows(table), volume, self.clock)
         reader = AnnotationReader(labels, ramon, volume)
         merger = AnnotationMerger(labels, ramon, merges, volume)
-        annotations = Annotations(writer, reader, merger)
-        catalog = Catalog(table, erasure, clock=self.clock)
+        annotations = AnnotationService(writer, reader, merger)
+        catalog = Catalog(table, Cascade(table, jobs), clock=self.clock)
         return Process(labels, ramon, writer, annotations, erasure, catalog)
 
     def populate(self) -> None:
@@ -146,15 +147,15 @@ class AnnotationWorld:
         return [row.sk for row in self.table.query("erase").rows]
 
     def image(self, channel: Channel, resolution: int = 0) -> np.ndarray:
-        """Give all own labels of a resolution (z, y, x)."""
+        """Return all own labels of a resolution (z, y, x)."""
         level = DATASET.pyramid.level(resolution)
         whole = Region(level, level.box, (0, 1))
         return own_labels(self.objects, self.pools[0], DATASET, channel, whole)
 
     def stored(self, channel: Channel) -> list[Annotation]:
-        """Give all objects, ascending."""
+        """Return all objects, ascending."""
         ramon = self.own.ramon
-        return ramon.get_many(channel, ramon.query(channel, Query(())))
+        return ramon.get_many(channel, ramon.query(channel, ObjectQuery(())))
 
 
 def disk_world(
@@ -179,7 +180,7 @@ def moto_world(
 
 
 def block(ramon: Annotation, box: Box, resolution: int = 0, **changes: Any) -> RamonItem:
-    """Give an object that fills a box, given zero-based and sent with the dataset's offset."""
+    """Return an object that fills a box, given zero-based and sent with the dataset's offset."""
     offset = np.array(DATASET.pyramid.level(resolution).offset_xyz)
     x, y, z = (np.array(box.start_xyz) + offset).tolist()
     mask = np.ones(box.shape_zyx, "<u4")
@@ -188,6 +189,6 @@ def block(ramon: Annotation, box: Box, resolution: int = 0, **changes: Any) -> R
 
 
 def points(ramon: Annotation, voxels: Any, resolution: int = 0) -> RamonItem:
-    """Give an object of voxels, given zero-based and sent with the dataset's offset."""
+    """Return an object of voxels, given zero-based and sent with the dataset's offset."""
     offset = np.array(DATASET.pyramid.level(resolution).offset_xyz)
     return RamonItem(ramon, AnnotationVoxels(resolution, (np.array(voxels) + offset).astype("<u4")))

@@ -47,7 +47,7 @@ V1 = "/v1/projects"
 
 
 def v1_cutout(token: str, channel: str, query: str = QUERY) -> str:
-    """Give the path of a v1 cutout."""
+    """Return the path of a v1 cutout."""
     return f"{V1}/{token}/channels/{channel}/cutout?{query}"
 
 
@@ -124,7 +124,7 @@ class Server:
 
 @contextmanager
 def serving(folder: Path, endpoint: str | None = None, **settings: Any) -> Iterator[Server]:
-    """Give a server with the volume, on files, or on the AWS look-alike at an endpoint."""
+    """Return a server with the volume, on files, or on the AWS look-alike at an endpoint."""
     chosen = Settings(data=folder, fsync=False, threads=4, **settings)
     if endpoint is not None:
         name = f"http-{folder.name}".replace("_", "-").lower()
@@ -160,7 +160,7 @@ def _populate(server: Server) -> None:
 
 
 def assert_problem(answer: TestResponse, status: int, error: str) -> dict[str, Any]:
-    """Make sure of a problem document (RFC 9457) that names an error class, and give it."""
+    """Make sure of a problem document (RFC 9457) that names an error class, and return it."""
     document: dict[str, Any] = answer.get_json(force=True)
     assert (answer.status_code, document.get("type")) == (status, f"urn:ndlambda:error:{error}"), (
         document

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from werkzeug.test import TestResponse
 
 from functions import ingest_build
+from ingest_queue.images.tiles import encode_png
 from ndlambda import runtime
 from ndlambda.local.pump import pump_once
-from ndlambda.wire.png_slices import encode_png
 from tests.support.app import Server
 
 DEPTH, HEIGHT, WIDTH, OFFSET = 35, 30, 50, 2
@@ -87,7 +87,7 @@ def channel(url: str, **changes: Any) -> dict[str, Any]:
 
 
 def request(url: str, **changes: Any) -> dict[str, Any]:
-    """Give a request; changes of the channel, but ``dataset`` and ``project``."""
+    """Return a request; changes of the channel, but ``dataset`` and ``project``."""
     dataset = {
         "dataset_name": "ds",
         "imagesize": [WIDTH, HEIGHT, DEPTH],
@@ -110,7 +110,7 @@ def post(
 
 
 def begin(server: Server, doc: Any) -> str:
-    """Start an ingest and give the job of its channel."""
+    """Start an ingest and return the job of its channel."""
     answer = post(server, doc, path="/v1/auto-ingest")
     assert answer.status_code == 201, answer.text
     job: str = answer.get_json()["jobs"]["em"]["id"]
@@ -121,7 +121,7 @@ def fetch(server: Server, times: int = 1) -> None:
     """Deliver all calls; repeated, as if delays had passed."""
     runtime.install(server.runtime)
     for _ in range(times):
-        while pump_once(server.runtime.ingest_queue, ingest_build.handler):
+        while pump_once(server.runtime.resources.queues.ingest, ingest_build.handler):
             pass
 
 

@@ -14,7 +14,7 @@ Array = NDArray[Any]
 
 
 def noise(shape: tuple[int, ...], dtype: str = "uint8", seed: int = 0) -> Array:
-    """Give voxels of which none is zero, spread over what the dtype holds."""
+    """Return voxels of which none is zero, spread over what the dtype holds."""
     random = np.random.default_rng(seed)
     if np.dtype(dtype).kind == "f":
         values: Array = random.standard_normal(shape).astype(dtype)
@@ -31,7 +31,7 @@ def npy(array: Array) -> bytes:
 
 
 def npz(array: Array) -> bytes:
-    """Give ndstore's npz, which is a zlib stream of an .npy file."""
+    """Return ndstore's npz, which is a zlib stream of an .npy file."""
     return zlib.compress(npy(array))
 
 
@@ -43,7 +43,7 @@ def hdf5_file(write: Callable[[h5py.File], object]) -> bytes:
 
 
 def hdf5(channels: Mapping[str, Array]) -> bytes:
-    """Give the file that ndio uploads: a group a channel."""
+    """Return the file that ndio uploads: a group a channel."""
 
     def write(file: h5py.File) -> None:
         for name, array in channels.items():

@@ -9,10 +9,11 @@ from uuid import uuid4
 
 from ndlambda.model.catalog import Channel, Dataset, Project, Token
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services.access import Access
-from ndlambda.services.catalog import Catalog
-from ndlambda.services.erase_jobs import EraseJob, EraseJobs, job_id_of
-from ndlambda.services.erasure import Erasure
+from ndlambda.services.access.service import Access
+from ndlambda.services.catalog.cascade import Cascade
+from ndlambda.services.catalog.deletion_jobs import EraseJob, EraseJobs, job_id_of
+from ndlambda.services.catalog.service import Catalog
+from ndlambda.services.deletion.worker import Erasure
 from ndlambda.stores import aws
 from ndlambda.stores.aws import AwsConfig
 from ndlambda.stores.disk import DiskObjectStore, SqliteQueue, SqliteTable
@@ -49,15 +50,19 @@ class World:
     def __post_init__(self) -> None:
         self.erasure, self.catalog = self.services()
 
+    @property
+    def cascade(self) -> Cascade:
+        return Cascade(self.table, EraseJobs(self.table, self.queue, self.clock))
+
     def services(self, plan: FaultPlan | None = None) -> tuple[Erasure, Catalog]:
-        """Give the services of another process, which dies as planned."""
+        """Return the services of another process, which dies as planned."""
         ports: list[Any] = [self.table, self.objects, self.queue]
         if plan is not None:
             ports = [Faulty(port, plan) for port in ports]
         table, objects, queue = ports
         jobs = EraseJobs(table, queue, self.clock)
         erasure = Erasure(table, objects, jobs, no_objects, grace_s=GRACE_S, clock=self.clock)
-        return erasure, Catalog(ports[0], erasure, clock=self.clock)
+        return erasure, Catalog(table, Cascade(table, jobs), clock=self.clock)
 
     def access(self, *, anonymous_write: bool = False) -> Access:
         return Access(self.catalog, anonymous_write=anonymous_write)
@@ -93,7 +98,7 @@ class World:
         return [info.key for info in self.objects.list(prefix)]
 
     def row_keys(self) -> list[tuple[str, str]]:
-        """Give the keys of all rows but counters (SQLite only)."""
+        """Return the keys of all rows but counters (SQLite only)."""
         assert self.folder is not None
         connection = sqlite3.connect(self.folder / "table.sqlite")
         try:

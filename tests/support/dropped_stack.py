@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_queue.digests import ChunkDigests, root_digest, supercuboid_digests, voxel_digest
-from ingest_queue.keys import DONE, MANIFEST, token_folder
+from ingest_queue.jobs.digests import ChunkDigests, root_digest, supercuboid_digests, voxel_digest
+from ingest_queue.jobs.keys import DONE, MANIFEST, token_folder
 from ndlambda.client import Client
 from ndlambda.client.ingest import Document
 from ndlambda.space.box import XYZ, Box
@@ -53,7 +53,7 @@ class DroppedStack:
         return token_folder(self.token, CHANNEL)
 
     def files(self, seed: int) -> list[tuple[str, bytes]]:
-        """Give key and content of slices and manifest in any order.
+        """Return key and content of slices and manifest in any order.
 
         Without a manifest the last is what says that nothing more will come.
         """
@@ -74,7 +74,7 @@ class DroppedStack:
             put(key, body)
 
     def root(self, supercuboid_xyz: XYZ) -> str:
-        """Give the job root that these slices must have, worked out from them alone."""
+        """Return the job root that these slices must have, worked out from them alone."""
         depth, height, width = self.voxels.shape
         digests = []
         for start in range(0, depth, supercuboid_xyz[2]):
@@ -99,7 +99,7 @@ class DroppedStack:
             assert not client.ingest.verify(job["id"], chunk)["differences"]
 
     def follow(self, client: Client) -> Document:
-        """Wait for the end of the one job of the folder, and give it."""
+        """Wait for the end of the one job of the folder, and return it."""
         for _ in until("a job of the folder"):
             jobs = self.jobs(client)
             if jobs:
@@ -117,7 +117,7 @@ class DroppedStack:
         return x * _CUBOIDS_PER_AXIS, y * _CUBOIDS_PER_AXIS, z * _CUBOIDS_PER_AXIS
 
     def jobs(self, client: Client) -> Sequence[Document]:
-        """Give the jobs of the folder."""
+        """Return the jobs of the folder."""
         return [job for job in client.ingest.list() if job["token"] == self.token]
 
 

@@ -79,7 +79,7 @@ class Call:
 
 
 def refuse(status: int, retry_after: str | None = None) -> Fault:
-    """Give a fault that answers a bare status, as gateways do."""
+    """Return a fault that answers a bare status, as gateways do."""
     headers = {} if retry_after is None else {"Retry-After": retry_after}
     return lambda _: Response("<html>busy</html>", status=status, headers=headers)
 
@@ -90,7 +90,7 @@ def drop(_: Request) -> Response:
 
 
 def when(condition: Callable[[Request], bool], fault: Fault) -> Fault:
-    """Give a fault that strikes only some requests."""
+    """Return a fault that strikes only some requests."""
     return lambda request: fault(request) if condition(request) else None
 
 
@@ -155,7 +155,7 @@ class FakeServer:
         return self.array(token, channel)
 
     def array(self, token: str, channel: str, resolution: int = 0) -> NDArray[Any]:
-        """Give the stored voxels of a level: (t, z, y, x)."""
+        """Return the stored voxels of a level: (t, z, y, x)."""
         info = self._info(token)
         if channel not in info["channels"]:
             raise errors.ChannelNotFoundError("no channel")
@@ -166,7 +166,7 @@ class FakeServer:
         return self.voxels.setdefault((token, channel, resolution), np.zeros(shape, dtype))
 
     def transport(self) -> "WsgiTransport":
-        """Give the way to this server."""
+        """Return the way to this server."""
         return WsgiTransport(self)
 
     def client(self, key: str | None = KEY, **retry: Any) -> nd.Client:
@@ -175,7 +175,7 @@ class FakeServer:
         return nd.connect(URL, key, transport=self.transport(), retry=policy)
 
     def count(self, method: str, ending: str) -> int:
-        """Give how many requests of a method arrived at paths of an ending."""
+        """Return how many requests of a method arrived at paths of an ending."""
         return sum(c.method == method and c.path.endswith(ending) for c in self.calls)
 
     # --- HTTP ----------------------------------------------------------------------------

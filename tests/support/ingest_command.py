@@ -46,7 +46,7 @@ class Way:
     def build(self) -> None:
         """Let the server build what has come."""
         runtime.install(self.server.runtime)
-        while pump_once(self.server.runtime.ingest_queue, ingest_build.handler):
+        while pump_once(self.server.runtime.resources.queues.ingest, ingest_build.handler):
             pass
 
     def puts(self) -> int:

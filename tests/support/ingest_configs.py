@@ -30,7 +30,7 @@ SOURCES = {
 def client_config(
     version: str = "1", source: str = "z-index stack", words: str = "boss", **job: Any
 ) -> dict[str, Any]:
-    """Give a configuration for the volume of ``tests.support.app``; ``job`` changes it."""
+    """Return a configuration for the volume of ``tests.support.app``; ``job`` changes it."""
     path, path_params, tile, tile_params = SOURCES[source]
     collection, experiment = {"boss": ("collection", "experiment"), "nd": ("dataset", "project")}[
         words
@@ -53,7 +53,7 @@ def client_config(
 
 
 def volumetric_config(**job: Any) -> dict[str, Any]:
-    """Give a configuration of version 0.2 as that of CloudVolume sources."""
+    """Return a configuration of version 0.2 as that of CloudVolume sources."""
     found = client_config(
         "2", ingest_type="volumetric", chunk_size={"x": 1024, "y": 1024, "z": 64}, **job
     )

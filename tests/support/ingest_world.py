@@ -12,21 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ingest_queue.build import BuildOptions, Stores
-from ingest_queue.drop import Drop
-from ingest_queue.engine import Ingest, IngestOptions, JobSpec
-from ingest_queue.job import Job, read_message
-from ingest_queue.keys import token_folder
-from ingest_queue.ledger import Ledger
-from ingest_queue.target import VoxelWriter
-from ingest_queue.waiting import WaitingFolders
+from ingest_queue.build.builder import BuildOptions, Stores
+from ingest_queue.drop.watcher import Drop
+from ingest_queue.jobs.job import Job, read_message
+from ingest_queue.jobs.job_spec import JobSpec
+from ingest_queue.jobs.keys import token_folder
+from ingest_queue.jobs.ledger import Ledger
+from ingest_queue.jobs.target import VoxelWriter
+from ingest_queue.jobs.waiting import WaitingFolders
+from ingest_queue.service import IngestOptions, IngestService
 from ndlambda.model.catalog import Channel, Dataset
-from ndlambda.services.budget import ByteBudget
-from ndlambda.services.catalog import Catalog
-from ndlambda.services.labels import LabelService
-from ndlambda.services.region import Region
-from ndlambda.services.volume import VolumeService
-from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.services.catalog.service import Catalog
+from ndlambda.services.labels.service import LabelService
+from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.volume.options import VolumeOptions
+from ndlambda.services.volume.region import Region
+from ndlambda.services.volume.service import VolumeService
 from ndlambda.space.box import Box
 from ndlambda.stores.ports import Action, ObjectStore, Overwrite, Put, Queue, Table
 from tests.support import catalog_world
@@ -63,7 +64,7 @@ class Process:
     """The services of one process."""
 
     catalog: Catalog
-    ingest: Ingest
+    ingest: IngestService
     drop: Drop
     volume: VolumeService
     labels: LabelService
@@ -111,7 +112,7 @@ class IngestWorld:
         plan: FaultPlan | None = None,
         wrap: Callable[[str, Any], Any] = lambda name, port: port,
     ) -> Process:
-        """Give the services of a new process, which dies as planned."""
+        """Return the services of a new process, which dies as planned."""
         names = ("table", "objects", "drop", "builds")
         ports: list[Any] = [self.table, self.base.objects, self.drop_store, self.builds]
         ports = [wrap(name, port) for name, port in zip(names, ports, strict=True)]
@@ -119,10 +120,10 @@ class IngestWorld:
             ports = [Faulty(port, plan) for port in ports]
         table, objects, drop_store, builds = ports
         options = VolumeOptions()
-        catalog = Catalog(table, self.base.erasure, clock=self.base.clock, cache_s=0)
+        catalog = Catalog(table, self.base.cascade, clock=self.base.clock, cache_s=0)
         volume = VolumeService(objects, self.pool, ByteBudget(1 << 30), options)
         labels = LabelService(objects, table, volume, self.pool, options)
-        ingest = Ingest(
+        ingest = IngestService(
             Ledger(table, self.base.clock),
             Stores(drop_store, objects, builds),
             catalog,
@@ -143,7 +144,7 @@ class IngestWorld:
         return folder + name
 
     def put_stack(self, voxels: NDArray[Any], *, times: bool = False) -> list[str]:
-        """Put slices (t, z, y, x) and give their keys."""
+        """Put slices (t, z, y, x) and return their keys."""
         return [
             self.put(f"time{t:04d}/{z:04d}.png" if times else f"{z:04d}.png", png(plane))
             for t, stack in enumerate(voxels)
@@ -186,7 +187,7 @@ class IngestWorld:
         return self.process().ingest.create(view, OWNER, JobSpec("em", **spec))
 
     def stored(self, channel: str = "em", time_point: int = 0) -> NDArray[Any]:
-        """Give the voxels (z, y, x) of the whole volume."""
+        """Return the voxels (z, y, x) of the whole volume."""
         found = self.base.catalog.get_channel("pr", channel)
         level = self.dataset.pyramid.level(0)
         region = Region(level, Box((0, 0, 0), level.imagesize_xyz), (time_point, time_point + 1))
@@ -194,7 +195,7 @@ class IngestWorld:
 
 
 def disk_ingest_world(folder: Any, **options: Any) -> IngestWorld:
-    """Give a world on disk."""
+    """Return a world on disk."""
     from ndlambda.stores.disk import DiskObjectStore, SqliteQueue
 
     base = catalog_world.disk_world(folder)
@@ -207,14 +208,14 @@ def disk_ingest_world(folder: Any, **options: Any) -> IngestWorld:
 
 
 def png(plane: NDArray[Any]) -> bytes:
-    """Give an image file of a plane (y, x) of uint8 or uint16."""
+    """Return an image file of a plane (y, x) of uint8 or uint16."""
     out = io.BytesIO()
     Image.fromarray(plane).save(out, "png")
     return out.getvalue()
 
 
 def stack(seed: int, times: int = 1, z: int = 43, dtype: Any = np.uint8) -> NDArray[Any]:
-    """Give non-zero voxels (t, z, 14, 20)."""
+    """Return non-zero voxels (t, z, 14, 20)."""
     return np.random.default_rng(seed).integers(1, 255, (times, z, 14, 20)).astype(dtype)
 
 
@@ -262,7 +263,7 @@ class Chaos:
             work = [item for item in again if self._random.random() >= 0.1]
 
     def _one(self, item: tuple[str, str], chance: float | bool) -> bool:
-        """Do one thing in a process of its own; tell whether it died."""
+        """Do one thing in a process of its own; return whether it died."""
         kind, text = item
         plan = None
         if self._random.random() < chance:

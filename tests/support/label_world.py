@@ -12,14 +12,14 @@ import numpy as np
 from ndlambda.cuboids.label_block import LabelBlock
 from ndlambda.model.catalog import Channel, CodecSpec, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services.budget import ByteBudget
-from ndlambda.services.label_index import LabelIndex, Scope
-from ndlambda.services.label_volume import LabelVolume
-from ndlambda.services.label_zoom import Shown
-from ndlambda.services.labels import LabelService
-from ndlambda.services.region import Region
-from ndlambda.services.volume import VolumeService
-from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.services.labels.index import LabelIndex, LabelLayer
+from ndlambda.services.labels.layer import LabelVolume
+from ndlambda.services.labels.service import LabelService
+from ndlambda.services.labels.zoom import LabelView
+from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.volume.options import VolumeOptions
+from ndlambda.services.volume.region import Region
+from ndlambda.services.volume.service import VolumeService
 from ndlambda.space.box import Box
 from ndlambda.space.pyramid import Scaling
 from ndlambda.stores.disk import DiskObjectStore, SqliteTable
@@ -30,7 +30,7 @@ DATASET = Dataset("brain", (200, 150, 40), voxelres_xyz=(4, 4, 40), scalinglevel
 CUBES = Dataset("cubes", (150, 140, 130), scaling=Scaling.ISOTROPIC, scalinglevels=1)
 MAX_INDEX_ROW_BYTES = 4096
 
-Holders = dict[tuple[Scope, int], set[int]]
+Holders = dict[tuple[LabelLayer, int], set[int]]
 """Scope and label to Morton codes of cuboids."""
 
 
@@ -66,7 +66,7 @@ class LabelWorld:
     def service(
         self, plan: FaultPlan | None = None, options: VolumeOptions | None = None
     ) -> LabelService:
-        """Give the service of a process, which dies as planned."""
+        """Return the service of a process, which dies as planned."""
         objects: Any = self.objects if plan is None else Faulty(self.objects, plan)
         table: Any = self.table if plan is None else Faulty(self.table, plan)
         options = options or VolumeOptions()
@@ -74,7 +74,7 @@ class LabelWorld:
         return LabelService(objects, table, volume, self.executor, options)
 
     def truth(self, dataset: Dataset, target: Channel) -> Holders:
-        """Give where labels are, from all objects of a channel."""
+        """Return where labels are, from all objects of a channel."""
         found: Holders = {}
         prefix = f"{target.project}/{target.name}/{target.uid}/"
         for info in self.objects.list(prefix):
@@ -93,7 +93,7 @@ class LabelWorld:
         return found
 
     def indexed(self, target: Channel) -> Holders:
-        """Give where the index says that labels are; rows are checked for their size."""
+        """Return where the index says that labels are; rows are checked for their size."""
         found: Holders = {}
         for page in LabelIndex(self.table).entries(target.uid):
             for entry in page:
@@ -105,13 +105,13 @@ class LabelWorld:
 
 
 def index_row_bytes(key: tuple[str, str], members: Any) -> int:
-    """Give the size of a row of the index as DynamoDB counts: 1 byte for 2 digits, and 1."""
+    """Return the size of a row of the index as DynamoDB counts: 1 byte for 2 digits, and 1."""
     digits = sum(math.ceil(len(str(member)) / 2) + 1 for member in members)
     return len("".join(["pk", "sk", "members", "version", *key])) + digits + 12
 
 
 def missing(truth: Holders, indexed: Holders) -> Holders:
-    """Give what the index does not say though it is so; must be empty at any time."""
+    """Return what the index does not say though it is so; must be empty at any time."""
     gaps = {key: codes - indexed.get(key, set()) for key, codes in truth.items()}
     return {key: codes for key, codes in gaps.items() if codes}
 
@@ -123,7 +123,7 @@ def region(dataset: Dataset, box: Box, time_point: int = 0, resolution: int = 0)
 def own_labels(
     objects: ObjectStore, executor: Executor, dataset: Dataset, target: Channel, place: Region
 ) -> np.ndarray:
-    """Give the own labels (z, y, x) at one time point, as they are stored there: none zoomed."""
+    """Return the own labels (z, y, x) at one time point, as they are stored there: none zoomed."""
     volume = VolumeService(objects, executor, ByteBudget(1 << 30), VolumeOptions())
     as_stored = replace(target, resolution=place.level.resolution)
     found: np.ndarray = volume.read(dataset, as_stored, place)[0]
@@ -131,28 +131,28 @@ def own_labels(
 
 
 def labels_in(labels: LabelService, target: Channel, place: Region) -> list[int]:
-    """Give the stored labels of a region at one time point, own and extra, ascending."""
-    shown = Shown(LabelVolume(target, place.level, place.times[0]))
+    """Return the stored labels of a region at one time point, own and extra, ascending."""
+    shown = LabelView(LabelVolume(target, place.level, place.times[0]))
     return sorted(labels.read.shapes.labels_in(shown, place.box))
 
 
 def points_of(labels: LabelService, volume: LabelVolume, label: int) -> np.ndarray:
-    """Give the stored voxels that have a label, own or extra, all of which were announced."""
+    """Return the stored voxels that have a label, own or extra, all of which were announced."""
     announced: list[int] = []
-    found = labels.read.shapes.voxels(Shown(volume), [label], announced.append)
+    found = labels.read.shapes.voxels(LabelView(volume), [label], announced.append)
     assert found.dtype == np.uint32
     assert found.shape == (sum(announced), 3)
     return found
 
 
 def drawn(labels: LabelService, volume: LabelVolume, wanted: Collection[int]) -> np.ndarray:
-    """Give the stored voxels (bool z, y, x) of the image that have one of some labels."""
+    """Return the stored voxels (bool z, y, x) of the image that have one of some labels."""
     box = volume.level.box
     mask = np.zeros(box.shape_zyx, np.bool_)
-    labels.read.shapes.draw(Shown(volume), wanted, box, 1, mask)
+    labels.read.shapes.draw(LabelView(volume), wanted, box, 1, mask)
     return mask
 
 
 def filled(box: Box, label: int, dtype: Any = "<u8") -> np.ndarray:
-    """Give labels (t, z, y, x) of a box that is one object."""
+    """Return labels (t, z, y, x) of a box that is one object."""
     return np.full((1, *box.shape_zyx), label, dtype)

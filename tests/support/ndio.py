@@ -9,7 +9,7 @@ VENV = Path(__file__).resolve().parents[2] / ".venv-ndio"
 
 
 def find_python() -> Path:
-    """Give the interpreter; skip the test (on CI: fail it) where there is none."""
+    """Return the interpreter; skip the test (on CI: fail it) where there is none."""
     python = VENV / "bin" / "python"
     if not (python.is_file() and (VENV / "ndio-1.1.6").is_dir()):
         message = "ndio is not installed: make .venv-ndio/.installed"
@@ -20,5 +20,5 @@ def find_python() -> Path:
 
 
 def environment(version: str) -> dict[str, str]:
-    """Give the environment in which a release is the one that is imported."""
+    """Return the environment in which a release is the one that is imported."""
     return {**os.environ, "PYTHONPATH": str(VENV / f"ndio-{version}")}

@@ -10,17 +10,17 @@ import numpy as np
 
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.discipline import Discipline
-from ndlambda.services.annotation_merger import AnnotationMerger
-from ndlambda.services.annotation_reader import AnnotationReader
-from ndlambda.services.budget import ByteBudget
-from ndlambda.services.erase_jobs import EraseJobs
-from ndlambda.services.label_index import LabelIndex
-from ndlambda.services.labels import LabelService
-from ndlambda.services.object_merge import ObjectMerge
-from ndlambda.services.ramon import Ramon
-from ndlambda.services.ramon_merge import RamonMerge
-from ndlambda.services.volume import VolumeService
-from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.services.annotation.merger import AnnotationMerger
+from ndlambda.services.annotation.merging import ObjectMerge
+from ndlambda.services.annotation.reader import AnnotationReader
+from ndlambda.services.catalog.deletion_jobs import EraseJobs
+from ndlambda.services.labels.index import LabelIndex
+from ndlambda.services.labels.service import LabelService
+from ndlambda.services.ramon.merge import RamonMerge
+from ndlambda.services.ramon.service import Ramon
+from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.volume.options import VolumeOptions
+from ndlambda.services.volume.service import VolumeService
 from ndlambda.space.box import Box
 from ndlambda.stores.ports import Queue
 from tests.support.faults import FaultPlan, Faulty
@@ -54,7 +54,7 @@ class ObjectWorld(LabelWorld):
         options: VolumeOptions | None = None,
         memory_bytes: int = 1 << 30,
     ) -> Process:
-        """Give the services of a process, which dies as planned."""
+        """Return the services of a process, which dies as planned."""
         objects: Any = self.objects if plan is None else Faulty(self.objects, plan)
         table: Any = self.table if plan is None else Faulty(self.table, plan)
         options = options or VolumeOptions()
@@ -124,26 +124,26 @@ class Model:
         kept &= own != survivor
 
     def mask(self, resolution: int, labels: list[int]) -> np.ndarray:
-        """Give the voxels that are stored with one of some labels."""
+        """Return the voxels that are stored with one of some labels."""
         found = np.isin(self.own[resolution], np.array(labels, self.channel.dtype))
         for label in labels:
             found |= self.extra[resolution].get(label, np.False_)
         return found
 
     def shown(self, world: LabelWorld, resolution: int, labels: list[int]) -> np.ndarray:
-        """Give the voxels that are shown with one of some labels."""
+        """Return the voxels that are shown with one of some labels."""
         base = self.mask(self.channel.resolution, labels)
         return self._zoomed(world, resolution, self.mask(resolution, labels), base)
 
     def shown_own(self, world: LabelWorld, resolution: int) -> np.ndarray:
-        """Give the labels that a plain cutout of a whole resolution shows."""
+        """Return the labels that a plain cutout of a whole resolution shows."""
         base = self.own[self.channel.resolution]
         return self._zoomed(world, resolution, self.own[resolution], base)
 
     def _zoomed(
         self, world: LabelWorld, resolution: int, found: np.ndarray, source: np.ndarray
     ) -> np.ndarray:
-        """Give what a resolution shows of what it and the channel's own resolution hold."""
+        """Return what a resolution shows of what it and the channel's own resolution hold."""
         base = self.channel.resolution
         finer = resolution < base
         if not (finer or (resolution > base and self.channel.propagate == 0)):

@@ -17,18 +17,19 @@ from numpy.typing import NDArray
 
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services.budget import ByteBudget
-from ndlambda.services.catalog import Catalog
-from ndlambda.services.label_index import LabelIndex
-from ndlambda.services.label_painter import LabelPainter
-from ndlambda.services.labels import LabelService
-from ndlambda.services.propagation import Propagation, PropagationStores
-from ndlambda.services.propagation_marks import PropagationMarks
-from ndlambda.services.propagation_worker import MOST_RECEIVES, Builder, PropagationOptions
-from ndlambda.services.pyramid_builder import PyramidBuilder
-from ndlambda.services.region import Region
-from ndlambda.services.volume import UNDER_PROPAGATION, VolumeService
-from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.model.propagation import PropagateState
+from ndlambda.services.catalog.service import Catalog
+from ndlambda.services.labels.index import LabelIndex
+from ndlambda.services.labels.painter import LabelPainter
+from ndlambda.services.labels.service import LabelService
+from ndlambda.services.propagation.builder import PyramidBuilder
+from ndlambda.services.propagation.marks import PropagationMarks
+from ndlambda.services.propagation.service import PropagationService, PropagationStores
+from ndlambda.services.propagation.worker import MOST_RECEIVES, LevelBuilder, PropagationOptions
+from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.volume.options import VolumeOptions
+from ndlambda.services.volume.region import Region
+from ndlambda.services.volume.service import VolumeService
 from ndlambda.space.ancestry import Ancestry
 from ndlambda.space.box import Box
 from ndlambda.space.pyramid import Scaling
@@ -88,7 +89,7 @@ class Watched:
 class Noting:
     """A builder that notes what it builds, and what may happen in between."""
 
-    def __init__(self, builder: Builder, before: Callable[[Any], None] | None = None) -> None:
+    def __init__(self, builder: LevelBuilder, before: Callable[[Any], None] | None = None) -> None:
         self._builder = builder
         self._before = before or (lambda root: None)
         self.roots: list[Any] = []
@@ -107,7 +108,7 @@ class Process:
     volume: VolumeService
     labels: LabelService
     marks: PropagationMarks
-    propagation: Propagation
+    propagation: PropagationService
     builder: Noting
 
 
@@ -148,20 +149,20 @@ class PropagationWorld:
     def process(
         self, plan: FaultPlan | None = None, before_build: Callable[[Any], None] | None = None
     ) -> Process:
-        """Give the services of a new process, which dies as planned."""
+        """Return the services of a new process, which dies as planned."""
         ports: list[Any] = [self.table, self.base.objects, self.queue]
         if plan is not None:
             ports = [Faulty(port, plan) for port in ports]
         table, objects, queue = ports
         executor, row_executor = self.pools
         options = VolumeOptions()
-        catalog = Catalog(table, self.base.erasure, clock=self.clock)
+        catalog = Catalog(table, self.base.cascade, clock=self.clock)
         marks = PropagationMarks(table, row_executor)
         volume = VolumeService(objects, executor, ByteBudget(1 << 30), options, marks)
         index = LabelIndex(table)
         painter = LabelPainter(objects, index, executor, options)
         builder = Noting(PyramidBuilder(objects, painter, options), before_build)
-        propagation = Propagation(
+        propagation = PropagationService(
             PropagationStores(table, objects, queue),
             catalog,
             marks,
@@ -178,11 +179,11 @@ class PropagationWorld:
         )
 
     def channel(self, name: str = "em") -> Channel:
-        """Give a channel as it is now."""
+        """Return a channel as it is now."""
         return self.base.catalog.get_channel("pr", name)
 
     def region(self, resolution: int = 0, *, neariso: bool = False, time_point: int = 0) -> Region:
-        """Give a whole level."""
+        """Return a whole level."""
         level = self.dataset.pyramid.level(resolution)
         size = level.neariso_imagesize_xyz if neariso else level.imagesize_xyz
         return Region(level, Box((0, 0, 0), size), (time_point, time_point + 1), neariso)
@@ -203,7 +204,7 @@ class PropagationWorld:
         return delivered
 
     def propagate(self, channel: Channel, **how: Any) -> Process:
-        """Start and carry through in one process, and give it."""
+        """Start and carry through in one process, and return it."""
         process = self.process()
         process.propagation.start(self.dataset, channel, **how)
         self.pump(process)
@@ -216,7 +217,7 @@ class PropagationWorld:
     def stored_level(
         self, channel: Channel, resolution: int, *, neariso: bool = False, time_point: int = 0
     ) -> NDArray[Any]:
-        """Give a level as it is stored, (z, y, x), with no zooming in place of what is not."""
+        """Return a level as it is stored, (z, y, x), with no zooming in place of what is not."""
         region = self.region(resolution, neariso=neariso, time_point=time_point)
         stored = replace(channel, propagate=2)
         return self.process().volume.read(self.dataset, stored, region)[0]
@@ -242,7 +243,7 @@ class PropagationWorld:
 
 
 def voxels(region: Region, seed: int, dtype: Any = "u1", top: int = 255) -> NDArray[Any]:
-    """Give random non-zero voxels of a region (t, z, y, x)."""
+    """Return random non-zero voxels of a region (t, z, y, x)."""
     return np.random.default_rng(seed).integers(1, top, region.shape_tzyx).astype(dtype)
 
 
@@ -276,7 +277,7 @@ class Chaos:
         return self.random.random() < self.chances[what]
 
     def process(self) -> Process:
-        """Give a new process, which may die."""
+        """Return a new process, which may die."""
         if not self.happens("crash"):
             return self.world.process()
         when: Literal["before", "after"] = self.random.choice(["before", "after"])
@@ -284,7 +285,7 @@ class Chaos:
         return self.world.process(FaultPlan(at, when))
 
     def survives(self, work: Callable[[], object]) -> bool:
-        """Do something in a process, and tell whether it came to the end."""
+        """Do something in a process, and return whether it came to the end."""
         self.processes += 1
         with suppress(Crash):
             work()
@@ -294,7 +295,7 @@ class Chaos:
 
     def start(self, channel: Channel, **how: Any) -> None:
         """Start as somebody does who asks again where there was no answer."""
-        while self.world.channel(channel.name).propagate != UNDER_PROPAGATION:
+        while self.world.channel(channel.name).propagate != PropagateState.UNDER_PROPAGATION:
             start = self.process().propagation.start
             self.survives(partial(start, self.world.dataset, channel, **how))
 
@@ -325,7 +326,7 @@ class Chaos:
 
     def until_ended(self, name: str, turns: int = 400) -> None:
         for _ in range(turns):
-            if self.world.channel(name).propagate != UNDER_PROPAGATION:
+            if self.world.channel(name).propagate != PropagateState.UNDER_PROPAGATION:
                 return
             self.turn()
         raise AssertionError(f"seed {self.seed}: not ended after {turns} turns")

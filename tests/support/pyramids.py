@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from ndlambda.model.catalog import Channel, Dataset
-from ndlambda.services.occupancy import stored_codes
-from ndlambda.services.pyramid_builder import Built, Node, PyramidBuilder
-from ndlambda.services.region import Region
+from ndlambda.services.propagation.builder import Built, PyramidBuilder, PyramidNode
+from ndlambda.services.volume.occupancy import stored_codes
+from ndlambda.services.volume.region import Region
 from ndlambda.space.ancestry import Ancestry, has_neariso
 from ndlambda.space.pyramid import Scaling
 from ndlambda.stores.ports import ObjectStore
@@ -17,7 +17,7 @@ from ndlambda.voxels.downsample import Method
 
 
 def halved(whole: np.ndarray, *, z: bool, method: Method, colours: bool = False) -> np.ndarray:
-    """Give a whole level (z, y, x) from the one below it."""
+    """Return a whole level (z, y, x) from the one below it."""
     if method is Method.LABELS:
         return _voted(whole, z=z)
     if colours:
@@ -79,7 +79,7 @@ def _merged(planes: np.ndarray, *, colours: bool) -> np.ndarray:
 
 
 def vote(v00: int, v01: int, v10: int, v11: int) -> int:
-    """Give the label of four as the contract words it, with its faulty case mended."""
+    """Return the label of four as the contract words it, with its faulty case mended."""
     v = v00 or v01
     if v10 and (v == 0 or v10 in (v00, v01)):
         v = v10
@@ -106,7 +106,7 @@ def _voted(whole: np.ndarray, *, z: bool) -> np.ndarray:
 def expected_levels(
     dataset: Dataset, channel: Channel, base: np.ndarray, method: Method
 ) -> Iterator[tuple[Region, np.ndarray]]:
-    """Give each level above the base (z, y, x), and its near-isotropic variant where it has one."""
+    """Yield each level above the base (z, y, x), and its near-isotropic variant if any."""
     isotropic = dataset.scaling is Scaling.ISOTROPIC
     colours = channel.dtype == np.dtype("<u4") and not channel.is_annotation
     below = base
@@ -150,8 +150,8 @@ def build_all(
 
 def plan(
     objects: ObjectStore, dataset: Dataset, channel: Channel, depth: int
-) -> Iterator[tuple[Node, int]]:
-    """Give the roots, and how deep each is built, from what is stored when their turn comes."""
+) -> Iterator[tuple[PyramidNode, int]]:
+    """Yield the roots, and how deep each is built, from what is stored when their turn comes."""
     ancestry = Ancestry(dataset.pyramid, channel.cuboids_per_axis)
     source = channel.resolution
     while source < dataset.scalinglevels:
@@ -163,18 +163,18 @@ def plan(
             codes = np.fromiter(stored_codes(objects, channel, region, 0), np.uint64)
             roots.update(ancestry.roots(resolution, codes, below).tolist())
         source += deep
-        yield from ((Node(source, 0, code), deep) for code in sorted(roots))
+        yield from ((PyramidNode(source, 0, code), deep) for code in sorted(roots))
     for resolution in range(channel.resolution + 1, dataset.scalinglevels + 1):
         yield from _neariso_nodes(objects, dataset, channel, resolution)
 
 
 def _neariso_nodes(
     objects: ObjectStore, dataset: Dataset, channel: Channel, resolution: int
-) -> Iterable[tuple[Node, int]]:
+) -> Iterable[tuple[PyramidNode, int]]:
     ancestry = Ancestry(dataset.pyramid, channel.cuboids_per_axis)
     if not has_neariso(dataset.pyramid.level(resolution)):
         return []
     below = stored_codes(objects, channel, region_of(dataset, resolution - 1), 0)
     there = stored_codes(objects, channel, region_of(dataset, resolution, neariso=True), 0)
     parents = {ancestry.neariso_parent(resolution - 1, code) for code in below} | set(there)
-    return [(Node(resolution, 0, code, True), 1) for code in sorted(parents - {None})]
+    return [(PyramidNode(resolution, 0, code, True), 1) for code in sorted(parents - {None})]

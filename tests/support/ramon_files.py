@@ -11,7 +11,7 @@ Values = Mapping[str, Any]
 
 
 def ramon_file(objects: Mapping[str, Values]) -> bytes:
-    """Give a file with a group for each name.
+    """Return a file with a group for each name.
 
     Values of an object are datasets of its group; ``METADATA`` is a mapping of those of the inner
     group. Integers, floats and strings become datasets of one element, as ndstore's clients have
@@ -43,12 +43,12 @@ def _fill(group: h5py.Group, values: Values) -> None:
 
 
 def voxels(points: Any, resolution: int = 0) -> dict[str, Any]:
-    """Give the datasets of an object that is a list of voxels."""
+    """Return the datasets of an object that is a list of voxels."""
     return {"RESOLUTION": resolution, "VOXELS": np.array(points, np.uint32)}
 
 
 def cutout(corner_xyz: tuple[int, int, int], mask_zyx: Any, resolution: int = 0) -> dict[str, Any]:
-    """Give the datasets of an object that is a block."""
+    """Return the datasets of an object that is a block."""
     mask = np.asarray(mask_zyx, np.uint32)
     return {"RESOLUTION": resolution, "XYZOFFSET": corner_xyz, "CUTOUT": mask}
 
@@ -56,7 +56,7 @@ def cutout(corner_xyz: tuple[int, int, int], mask_zyx: Any, resolution: int = 0)
 def region_file(
     corner_xyz: tuple[int, int, int], size_xyz: tuple[int, int, int], resolution: int = 0
 ) -> bytes:
-    """Give the body of a query for the objects in a region."""
+    """Return the body of a query for the objects in a region."""
     out = BytesIO()
     with h5py.File(out, "w") as file:
         _fill(file, {"RESOLUTION": resolution, "XYZOFFSET": corner_xyz, "CUTOUTSIZE": size_xyz})
@@ -64,7 +64,7 @@ def region_file(
 
 
 def read_file(body: bytes) -> dict[str, Any]:
-    """Give all that is in a file: groups as dicts, strings as str, the rest as arrays."""
+    """Return all that is in a file: groups as dicts, strings as str, the rest as arrays."""
     with h5py.File(BytesIO(body), "r") as file:
         return _read(file)
 
@@ -82,6 +82,6 @@ def _read(group: h5py.Group) -> dict[str, Any]:
 
 
 def read_ids(body: bytes) -> list[int] | None:
-    """Give the ids that answer a query, None where the file has no list."""
+    """Return the ids that answer a query, None where the file has no list."""
     found = read_file(body).get("ANNOIDS")
     return None if found is None else found.tolist()

@@ -8,15 +8,15 @@ from typing import Any
 from ndlambda.model.catalog import Channel
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.model.ramon import Annotation
-from ndlambda.services.annotation_options import WriteMode
-from ndlambda.services.annotation_writer import AnnotationWriter
-from ndlambda.services.budget import ByteBudget
-from ndlambda.services.labels import LabelService
-from ndlambda.services.ramon import Ramon
-from ndlambda.services.ramon_merge import RamonMerge
-from ndlambda.services.ramon_rows import ObjectRows
-from ndlambda.services.volume import VolumeService
-from ndlambda.services.volume_options import VolumeOptions
+from ndlambda.services.annotation.options import WriteMode
+from ndlambda.services.annotation.writer import AnnotationWriter
+from ndlambda.services.labels.service import LabelService
+from ndlambda.services.ramon.merge import RamonMerge
+from ndlambda.services.ramon.rows import ObjectRows
+from ndlambda.services.ramon.service import Ramon
+from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.volume.options import VolumeOptions
+from ndlambda.services.volume.service import VolumeService
 from ndlambda.stores.disk import DiskObjectStore, SqliteTable
 from ndlambda.stores.ports import Delete, ObjectStore, Put, Row, Table
 from ndlambda.wire.ramon.contract import RamonItem
@@ -53,7 +53,7 @@ class RamonWorld:
     eraser: Eraser = field(default_factory=Eraser)
 
     def ramon(self, plan: FaultPlan | None = None) -> Ramon:
-        """Give the service of another process, which dies as planned."""
+        """Return the service of another process, which dies as planned."""
         table, _, eraser = self._ports(plan)
         return Ramon(table, eraser)
 
@@ -66,7 +66,7 @@ class RamonWorld:
         channel: Channel = CHANNEL,
         plan: FaultPlan | None = None,
     ) -> list[int]:
-        """Upload new objects in another process, which dies as planned, and give their ids."""
+        """Upload new objects in another process, which dies as planned, and return their ids."""
         table, objects, eraser = self._ports(plan)
         executor, options = ThreadPoolExecutor(1), VolumeOptions()
         volume = VolumeService(objects, executor, ByteBudget(1 << 30), options)
@@ -77,17 +77,17 @@ class RamonWorld:
             return writer.upload(DATASET, channel, items, WriteMode())
 
     def rows(self, uid: str = CHANNEL.uid) -> list[Row]:
-        """Give all rows of a channel's objects."""
-        from ndlambda.services.ramon_keys import partitions
+        """Return all rows of a channel's objects."""
+        from ndlambda.services.ramon.keys import partitions
 
         return [row for pk in partitions(uid) for row in self.table.query(pk).rows]
 
     def jobs(self) -> list[str]:
-        """Give the ids whose voxels are still to be erased."""
+        """Return the ids whose voxels are still to be erased."""
         return [row.sk for row in self.table.query(JOBS).rows]
 
     def index(self, uid: str = CHANNEL.uid) -> set[tuple[str, str]]:
-        """Give the keys of the index rows."""
+        """Return the keys of the index rows."""
         keys = {(row.pk, row.sk) for row in self.rows(uid)}
         kinds = ("#field#", "#refer#", "#pair#")
         return {key for key in keys if any(kind in key[0] for kind in kinds)}

@@ -324,13 +324,13 @@ def serving_routes(folder: Path) -> Iterator[RouteWorld]:
         for name in ("hidden", "shown"):
             server.add_volume(replace(BRAIN, name=name), *channels, public=name == "shown")
             stored_in = services.catalog.get_channel(name, "labels")
-            store(services, stored_in, Segment(1), Skeleton(2), Segment(3))
+            store(services.annotation, stored_in, Segment(1), Skeleton(2), Segment(3))
             server.write(f"/sd/{name}/labels/npz/{BOX}", bodies.npz(np.full((1, *SHAPE), 3, "u4")))
         services.propagation.start(
             services.catalog.get_dataset("hidden"), services.catalog.get_channel("hidden", "em2")
         )
-        services.objects.put(f"results/{RESULT}", b"a result", Create())
-        services.drop.waiting.note("drop/hidden/none/", "hidden has no channel none")
+        services.resources.objects.put(f"results/{RESULT}", b"a result", Create())
+        services.ingest.drop.waiting.note("drop/hidden/none/", "hidden has no channel none")
         yield RouteWorld(server, _make_jobs(server))
 
 
@@ -346,7 +346,7 @@ def _make_jobs(server: Server) -> dict[str, str]:
     built = made("/v1/ingest", config)
     sent = server.call("PUT", f"/v1/ingest/{built}/parts/0/0001.png", "alice", data=_PNG)
     assert sent.status_code == 201
-    server.runtime.ingest.build(built, 1, 0)
+    server.runtime.ingest.jobs.build(built, 1, 0)
     failed = made("/v1/ingest", config | {"on_bad": "fail"})
     torn = {"errors": [{"slice": 1, "error": "torn"}]}
     assert server.post(f"/v1/ingest/{failed}/errors", "alice", json=torn).status_code == 204

@@ -36,7 +36,7 @@ class Seaweed:
 
 
 def find_weed() -> str | None:
-    """Give the path of the server's program; None where it is not installed."""
+    """Return the path of the server's program; None where it is not installed."""
     beside_python = Path(sys.executable).with_name("weed")
     return str(beside_python) if beside_python.is_file() else shutil.which("weed")
 

@@ -38,12 +38,12 @@ class Lines:
         return lines
 
     def so_far(self, found: Callable[[str], bool]) -> list[str]:
-        """Give the lines until now that are what is looked for."""
+        """Return the lines until now that are what is looked for."""
         with self._changed:
             return self._matching(found)
 
     def all(self) -> list[str]:
-        """Give every line, once the process has ended."""
+        """Return every line, once the process has ended."""
         self._thread.join(_PATIENCE_S)
         return list(self._lines)
 

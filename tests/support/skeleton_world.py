@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from ndlambda.model.catalog import Channel
-from ndlambda.services.label_ids import LabelIds
-from ndlambda.services.skeletons import Skeletons
-from ndlambda.services.volume import VolumeService
+from ndlambda.services.annotation.skeletons import SkeletonService
+from ndlambda.services.labels.ids import LabelIds
+from ndlambda.services.volume.service import VolumeService
 from tests.support.faults import FaultPlan, Faulty
 from tests.support.ramon_world import RamonWorld, disk_world
 
@@ -24,11 +24,11 @@ class Writable:
 class SkeletonWorld:
     ramon: RamonWorld
 
-    def skeletons(self, executor: Executor, plan: FaultPlan | None = None) -> Skeletons:
-        """Give the service of another process, which dies as planned."""
+    def skeletons(self, executor: Executor, plan: FaultPlan | None = None) -> SkeletonService:
+        """Return the service of another process, which dies as planned."""
         table: Any = self.ramon.table if plan is None else Faulty(self.ramon.table, plan)
         volume = cast(VolumeService, Writable())
-        return Skeletons(self.ramon.ramon(plan), LabelIds(table), volume, executor)
+        return SkeletonService(self.ramon.ramon(plan), LabelIds(table), volume, executor)
 
 
 def skeleton_world(folder: Path) -> SkeletonWorld:

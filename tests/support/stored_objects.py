@@ -6,8 +6,8 @@ import numpy as np
 
 from ndlambda.model.catalog import Channel
 from ndlambda.model.ramon import Annotation
-from ndlambda.services.labels import LabelService
-from ndlambda.services.ramon import Ramon
+from ndlambda.services.labels.service import LabelService
+from ndlambda.services.ramon.service import Ramon
 
 
 class Services(Protocol):

@@ -21,26 +21,26 @@ BLOCK: XYZ = (100, 90, 70)
 
 
 def read_truth(path: Path) -> NDArray[np.uint32]:
-    """Give the labels (z, y, x) of an ``.npz``."""
+    """Return the labels (z, y, x) of an ``.npz``."""
     with np.load(path) as file:
         labels: NDArray[np.uint32] = file["labels"]
     return labels
 
 
 def dataset_of(labels: NDArray[np.uint32]) -> Dataset:
-    """Give an isotropic dataset of the size of labels."""
+    """Return an isotropic dataset of the size of labels."""
     depth, height, width = labels.shape
     size = (width, height, depth)
     return Dataset("fib25", size, (8.0, 8.0, 8.0), scaling=Scaling.ISOTROPIC, scalinglevels=0)
 
 
 def blocks_of(labels: NDArray[np.uint32]) -> list[Box]:
-    """Give blocks that together are all voxels."""
+    """Return blocks that together are all voxels."""
     return [cell.part for cell in cover(Box((0, 0, 0), labels.shape[::-1]), BLOCK)]
 
 
 def paint_share(path: Path, stores: Path, worker: int, workers: int) -> int:
-    """Paint every ``workers``-th block, and give the id of this process."""
+    """Paint every ``workers``-th block, and return the id of this process."""
     labels = read_truth(path)
     dataset = dataset_of(labels)
     with ThreadPoolExecutor(2) as pool, ThreadPoolExecutor(2) as rows:
@@ -52,7 +52,7 @@ def paint_share(path: Path, stores: Path, worker: int, workers: int) -> int:
 
 
 def paint_all(path: Path, stores: Path, workers: int) -> int:
-    """Paint all blocks by several processes, and give how many there were."""
+    """Paint all blocks by several processes, and return how many there were."""
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         tasks = [pool.submit(paint_share, path, stores, n, workers) for n in range(workers)]
         return len({task.result() for task in tasks})

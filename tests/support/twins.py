@@ -36,7 +36,7 @@ V1 = Twin("/v1/datasets", "projects", "channels", "tokens", 409, 422, 404)
 
 
 def make_all(server: Server, twin: Twin, name: str, user: str = "alice") -> list[str]:
-    """Make a dataset, project, channel and token, and give their paths."""
+    """Make a dataset, project, channel and token, and return their paths."""
     paths = twin.paths(name, f"{name}_p", tk=f"{name}_t")
     for path, fields in zip(paths, (SIZES, {}, CHANNEL, {}), strict=True):
         answer = server.post(path, user, json=fields)

@@ -36,17 +36,17 @@ ENCODERS: dict[tuple[str, str], Encode] = {
 
 
 def shape_of(family: str, name: str) -> tuple[int, ...]:
-    """Give the shape of a good array: only ndstore's stacked formats have a channel axis."""
+    """Return the shape of a good array: only ndstore's stacked formats have a channel axis."""
     return SHAPE if family == "v1" or name == "hdf5" else STACK
 
 
 def good(family: str, name: str) -> bytes:
-    """Give a body that is taken."""
+    """Return a body that is taken."""
     return ENCODERS[family, name](noise(shape_of(family, name)))
 
 
 def path_of(family: str, name: str, channel: str = "em") -> str:
-    """Give where a body in a format goes."""
+    """Return where a body in a format goes."""
     if family == "sd":
         return f"/sd/open/{channel}/{name}/{BOX}"
     return v1_cutout("open", channel) + f"&format={name}"

@@ -14,9 +14,9 @@ import numpy as np
 
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services.budget import ByteBudget
-from ndlambda.services.region import Region
-from ndlambda.services.volume import VolumeService
+from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.volume.region import Region
+from ndlambda.services.volume.service import VolumeService
 from ndlambda.space.box import Box
 from ndlambda.space.pyramid import Scaling
 from ndlambda.stores.ports import ObjectStore
@@ -36,7 +36,7 @@ def open_store(spec: dict) -> ObjectStore:
 
 
 def owned(writer: int, writers: int) -> np.ndarray:
-    """Give a mask (z, y, x) of the voxels that only this writer paints."""
+    """Return a mask (z, y, x) of the voxels that only this writer paints."""
     z, y, x = np.indices(DATASET.pyramid.level(0).box.shape_zyx)
     return (x + 3 * y + 5 * z) % writers == writer
 

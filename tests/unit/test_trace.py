@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,13 @@ from tests.support.bodies import noise, npz
 def _off() -> Iterator[None]:
     yield
     trace.configure("off")
+
+
+@pytest.fixture(scope="module")
+def core() -> Iterator[Any]:
+    found = pytest.importorskip("aws_xray_sdk.core")
+    yield found
+    found.xray_recorder.emitter._socket.close()  # which the SDK opens when it is imported
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, object]]:
@@ -62,8 +70,9 @@ def test_a_request_is_seen_from_end_to_end(tmp_path, caplog) -> None:
     assert read >= {"request", "encode", "object.get"}
 
 
-def test_x_ray_gets_a_subsegment_with_its_annotations(monkeypatch: pytest.MonkeyPatch) -> None:
-    core = pytest.importorskip("aws_xray_sdk.core")
+def test_x_ray_gets_a_subsegment_with_its_annotations(
+    core: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trace.configure("xray")
     recorder = core.xray_recorder
     monkeypatch.setattr(recorder.emitter, "send_entity", lambda entity: None)
@@ -77,9 +86,8 @@ def test_x_ray_gets_a_subsegment_with_its_annotations(monkeypatch: pytest.Monkey
     assert (made.name, made.annotations) == ("object.get", {"key": "a/b", "bytes": 3})
 
 
-def test_x_ray_without_a_segment_does_no_harm(caplog: pytest.LogCaptureFixture) -> None:
+def test_x_ray_without_a_segment_does_no_harm(core: Any, caplog: pytest.LogCaptureFixture) -> None:
     """Seen to fail at the SDK's own level of logging: it warned of every span."""
-    pytest.importorskip("aws_xray_sdk.core")
     trace.configure("xray")
     with span("object.get", key="a"):
         pass

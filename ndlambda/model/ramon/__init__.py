@@ -28,7 +28,7 @@ from ndlambda.model.ramon.objects import (
     Skeleton,
     Synapse,
 )
-from ndlambda.model.ramon.query import Predicate, Query, parse_query
+from ndlambda.model.ramon.query import ObjectQuery, Predicate, parse_query
 
 __all__ = [
     "CLASSES",
@@ -37,9 +37,9 @@ __all__ = [
     "Annotation",
     "Neuron",
     "Node",
+    "ObjectQuery",
     "Organelle",
     "Predicate",
-    "Query",
     "RamonType",
     "RegionOfInterest",
     "Seed",

@@ -8,7 +8,7 @@ from ndlambda.model.ramon.objects import CLASSES, Annotation, RamonType
 
 
 def to_document(ramon: Annotation) -> dict[str, Any]:
-    """Give the JSON object of an object, without its id."""
+    """Return the JSON object of an object, without its id."""
     values: dict[str, Any] = {}
     for name, declared in fields_of(ramon.ramon_type).items():
         value = getattr(ramon, name)
@@ -19,7 +19,7 @@ def to_document(ramon: Annotation) -> dict[str, Any]:
 
 
 def from_document(annotation_id: int, document: Mapping[str, Any]) -> Annotation:
-    """Give the object of ``to_document``, which is trusted."""
+    """Return the object of ``to_document``, which is trusted."""
     ramon_type = RamonType(document["type"])
     known = fields_of(ramon_type)
     values: dict[str, Any] = {

@@ -48,7 +48,7 @@ class Field:
 
 @cache
 def fields_of(ramon_type: RamonType) -> Mapping[str, Field]:
-    """Give the settable fields of a type by name, in the order of ndstore's tables."""
+    """Return the settable fields of a type by name, in the order of ndstore's tables."""
     kind = CLASSES[ramon_type]
     hints = get_type_hints(kind, include_extras=True)
     found: dict[str, Field] = {}
@@ -63,7 +63,7 @@ def fields_of(ramon_type: RamonType) -> Mapping[str, Field]:
 
 @cache
 def fields_by_key() -> Mapping[str, tuple[Field, frozenset[RamonType]]]:
-    """Give every field of every type by its key, with the types that have it."""
+    """Return every field of every type by its key, with the types that have it."""
     found: dict[str, tuple[Field, frozenset[RamonType]]] = {}
     for ramon_type in RamonType:
         for declared in fields_of(ramon_type).values():
@@ -74,7 +74,7 @@ def fields_by_key() -> Mapping[str, tuple[Field, frozenset[RamonType]]]:
 
 @cache
 def reserved_keys(ramon_type: RamonType) -> frozenset[str]:
-    """Give the names that no key-value pair of an object of this type may have.
+    """Return the names that no key-value pair of an object of this type may have.
 
     In ndstore such a pair overwrote the field, or could never be read by getField. They are the
     keys of all types, what boundingbox adds to the JSON, and the names of this type's own fields.
@@ -89,7 +89,7 @@ def build(
     values: Mapping[str, object],
     kvpairs: Mapping[str, object],
 ) -> Annotation:
-    """Give an object of checked values; fields that are not given have their defaults.
+    """Return an object of checked values; fields that are not given have their defaults.
 
     Parameters
     ----------
@@ -130,13 +130,13 @@ def build(
 
 
 def check(ramon: Annotation) -> Annotation:
-    """Give an object back if all its values are allowed. Raises as ``build``."""
+    """Return an object back if all its values are allowed. Raises as ``build``."""
     values = {name: getattr(ramon, name) for name in fields_of(ramon.ramon_type)}
     return build(ramon.ramon_type, ramon.id, values, ramon.kvpairs)
 
 
 def get_field(ramon: Annotation, name: str) -> str:
-    """Give the text of a field or of a key-value pair: what getField answers.
+    """Return the text of a field or of a key-value pair: what getField answers.
 
     Lists are joined with ``,``. Derived lists have to be asked of whoever knows the other objects.
 
@@ -156,7 +156,7 @@ def get_field(ramon: Annotation, name: str) -> str:
 
 
 def with_field(ramon: Annotation, name: str, word: str) -> Annotation:
-    """Give the object with a field set to what a word spells; other names become pairs.
+    """Return the object with a field set to what a word spells; other names become pairs.
 
     Raises
     ------
@@ -182,7 +182,7 @@ def with_field(ramon: Annotation, name: str, word: str) -> Annotation:
 
 
 def with_references_moved(ramon: Annotation, losers: frozenset[int], survivor: int) -> Annotation:
-    """Give the object with references to losers of a merge turned to the survivor.
+    """Return the object with references to losers of a merge turned to the survivor.
 
     A list names the survivor once. The survivor does not come to refer to itself: such a
     reference goes back to its default, or leaves its list.

@@ -11,7 +11,7 @@ from ndlambda.model.ramon.objects import Annotation, RamonType
 
 
 def to_flat(ramon: Annotation) -> dict[str, Any]:
-    """Give the object under ndstore's keys: id, type, fields, then key-value pairs.
+    """Return the object under ndstore's keys: id, type, fields, then key-value pairs.
 
     Empty lists are left out, and places are JSON text inside, as ndstore has them.
     """
@@ -52,7 +52,7 @@ def from_flat(flat: object) -> Annotation:
 
 
 def read_type(number: object, name: str) -> RamonType:
-    """Give the type of a number.
+    """Return the type of a number.
 
     Raises
     ------

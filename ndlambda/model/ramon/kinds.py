@@ -68,7 +68,7 @@ class Kind:
         return self.form in {Form.POSITION, Form.LOCATION}
 
     def parse(self, word: str) -> Any:
-        """Give the value that a word of a path spells.
+        """Return the value that a word of a path spells.
 
         Raises
         ------
@@ -84,7 +84,7 @@ class Kind:
         return self.read([_parse_number(part, whole=whole) for part in parts])
 
     def show(self, value: Any) -> str:
-        """Give the text of a value, lists joined with commas: what getField answers."""
+        """Return the text of a value, lists joined with commas: what getField answers."""
         return ",".join(map(str, value)) if self.is_list else str(value)
 
 
@@ -103,7 +103,7 @@ def _real(value: object) -> float:
 
 
 def _listed(value: object) -> list[object]:
-    """Give the elements; a list of one may come as its element, as ndstore stores it."""
+    """Return the elements; a list of one may come as its element, as ndstore stores it."""
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         return [value]
     return list(value)

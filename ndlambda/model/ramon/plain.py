@@ -31,7 +31,7 @@ _read_id = integer(0, LARGEST_ID)
 def to_plain(
     ramon: Annotation, derived: Mapping[str, Sequence[int]], version: int
 ) -> dict[str, Any]:
-    """Give the JSON object of an object, all fields in it.
+    """Return the JSON object of an object, all fields in it.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def from_plain(document: object, annotation_id: int | None = None) -> Annotation
 
 
 def patched(ramon: Annotation, changes: object) -> Annotation:
-    """Give an object with some fields changed, as a JSON merge patch does (RFC 7396).
+    """Return an object with some fields changed, as a JSON merge patch does (RFC 7396).
 
     A null puts a field back to its default, or removes a pair. The id and the type stay.
 
@@ -106,7 +106,7 @@ def patched(ramon: Annotation, changes: object) -> Annotation:
 
 
 def read_type_word(word: object) -> RamonType:
-    """Give the type of a word, or of its number.
+    """Return the type of a word, or of its number.
 
     Raises
     ------

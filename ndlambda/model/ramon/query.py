@@ -62,7 +62,7 @@ class Predicate:
         return frozenset(RamonType) if known is None else known[1]
 
     def holds(self, ramon: Annotation) -> bool:
-        """Tell whether it holds for an object."""
+        """Return whether it holds for an object."""
         if self.key == TYPE_KEY:
             return bool(ramon.ramon_type == self.value)
         known = fields_by_key().get(self.key)
@@ -78,7 +78,7 @@ class Predicate:
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class ObjectQuery:
     """Predicates that must all hold, and the most ids to give (None: all).
 
     Raises
@@ -98,7 +98,7 @@ class Query:
             )
 
     def holds(self, ramon: Annotation) -> bool:
-        """Tell whether all predicates hold for an object."""
+        """Return whether all predicates hold for an object."""
         return all(predicate.holds(ramon) for predicate in self.predicates)
 
 
@@ -110,7 +110,7 @@ def _kind_of(key: str) -> Kind:
 
 
 def equals(key: str, word: str) -> Predicate:
-    """Give the predicate that a key has the value that a word spells.
+    """Return the predicate that a key has the value that a word spells.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def equals(key: str, word: str) -> Predicate:
     return Predicate(key, "=", value)
 
 
-def parse_query(words: Sequence[str]) -> Query:
+def parse_query(words: Sequence[str]) -> ObjectQuery:
     """Read the words of a query's path: ``type/4/confidence/lt/0.5/mykey/myvalue/limit/10``.
 
     Keys are those of the flat JSON (``seg_neuron``), or ``type``, ``status``, ``confidence``,
@@ -155,7 +155,7 @@ def parse_query(words: Sequence[str]) -> Query:
             predicates.append(_confidence(given))
         else:
             predicates.append(equals(_SHORT.get(word, word), _next(given, word)))
-    return Query(tuple(predicates), limit)
+    return ObjectQuery(tuple(predicates), limit)
 
 
 def _next(given: Iterator[str], behind: str) -> str:

@@ -6,16 +6,16 @@ Importing this imports pynamodb, botocore and obstore, so ``runtime`` does only 
 from ndlambda.stores.aws.notifications import notify_queue
 from ndlambda.stores.aws.objects import S3ObjectStore, create_bucket
 from ndlambda.stores.aws.queue import SqsQueue, create_queue
-from ndlambda.stores.aws.retry import RetryPolicy
+from ndlambda.stores.aws.retry import StoreRetryPolicy
 from ndlambda.stores.aws.session import AwsConfig
 from ndlambda.stores.aws.table import DynamoTable, create_table
 
 __all__ = [
     "AwsConfig",
     "DynamoTable",
-    "RetryPolicy",
     "S3ObjectStore",
     "SqsQueue",
+    "StoreRetryPolicy",
     "create_bucket",
     "create_queue",
     "create_table",

@@ -9,6 +9,7 @@ from pynamodb.connection import Connection
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action as Change
 
+from ndlambda.batches import batched
 from ndlambda.errors import PreconditionFailedError, UpstreamThrottledError
 from ndlambda.stores.aws import items
 from ndlambda.stores.aws.errors import rows_in_the_way
@@ -106,7 +107,7 @@ class DynamoRequests:
         changes: Sequence[Change] | None = None,
         condition: Condition | None = None,
     ) -> dict[str, Any]:
-        """Give the arguments of a write of one item, alone or in a transaction."""
+        """Return the arguments of a write of one item, alone or in a transaction."""
         items.check_key(pk, sk)
         arguments: dict[str, Any] = self._connection.get_operation_kwargs(
             self._name,
@@ -140,13 +141,12 @@ class DynamoRequests:
                 self._bury(item["pk"]["S"], item["sk"]["S"], now_s)
 
     def run_together(self, tasks: Sequence[Callable[[], _Result]]) -> list[_Result]:
-        """Do tasks of one request each, many at a time, and give their results in order.
+        """Do tasks of one request each, many at a time, and return their results in order.
 
         The first error is raised; by then no task runs any more, and those not begun never will.
         """
         done: list[_Result] = []
-        for start in range(0, len(tasks), _TASKS_IN_QUEUE):
-            batch = tasks[start : start + _TASKS_IN_QUEUE]
+        for batch in batched(tasks, _TASKS_IN_QUEUE):
             pending = [self._threads.submit(task) for task in batch]
             try:
                 wait(pending, return_when=FIRST_EXCEPTION)

@@ -119,7 +119,7 @@ class Failure:
 
 
 def translate(error: Exception, operation: str) -> Failure:
-    """Give what to raise for one of ``AWS_ERRORS``, naming the operation that met it.
+    """Return what to raise for one of ``AWS_ERRORS``, naming the operation that met it.
 
     A cancelled transaction becomes ``PreconditionFailedError`` with the indexes of the actions
     whose condition did not hold in ``details["failed"]``.
@@ -158,7 +158,7 @@ def error_code(error: Exception) -> str:
 
 
 def http_status(error: Exception) -> str:
-    """Give the HTTP status of the answer behind one of ``AWS_ERRORS``; empty if there is none."""
+    """Return the HTTP status of the answer behind one of ``AWS_ERRORS``; empty if there is none."""
     error = _cause(error)
     if isinstance(error, botocore.exceptions.ClientError):
         return str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
@@ -167,13 +167,13 @@ def http_status(error: Exception) -> str:
 
 
 def cancellation_codes(error: Exception) -> Sequence[str]:
-    """Give the code of each action of a cancelled transaction, empty for an innocent one."""
+    """Return the code of each action of a cancelled transaction, empty for an innocent one."""
     reasons = getattr(_cause(error), "cancellation_reasons", ())
     return [reason.code if reason else "" for reason in reasons]
 
 
 def rows_in_the_way(lost: PreconditionFailedError) -> Sequence[Mapping[str, Any]]:
-    """Give the DynamoDB items whose conditions did not hold, as far as AWS showed them."""
+    """Return the DynamoDB items whose conditions did not hold, as far as AWS showed them."""
     error = lost.__cause__
     items = [
         reason.raw_item

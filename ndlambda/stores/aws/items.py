@@ -32,7 +32,7 @@ _DOC, _MEMBERS, _VERSION, _EXPIRES = map(Path, ("doc", "members", "version", "ex
 
 
 def table_schema(name: str) -> dict[str, Any]:
-    """Give keys and name of a table, as DynamoDB writes them down."""
+    """Return keys and name of a table, as DynamoDB writes them down."""
     return {
         "TableName": name,
         "KeySchema": [
@@ -47,7 +47,7 @@ def table_schema(name: str) -> dict[str, Any]:
 
 
 def meta_table(name: str) -> MetaTable:
-    """Give what pynamodb would ask DescribeTable for at every cold start."""
+    """Return what pynamodb would ask DescribeTable for at every cold start."""
     return MetaTable(table_schema(name))
 
 
@@ -73,7 +73,7 @@ def row_of(item: Mapping[str, Mapping[str, Any]]) -> Row:
 
 
 def is_expired(item: Mapping[str, Mapping[str, Any]], now_s: int) -> bool:
-    """Tell whether the row counts as absent; DynamoDB removes it within days."""
+    """Return whether the row counts as absent; DynamoDB removes it within days."""
     return "expires" in item and int(item["expires"]["N"]) <= now_s
 
 
@@ -81,7 +81,7 @@ def is_expired(item: Mapping[str, Mapping[str, Any]], now_s: int) -> bool:
 
 
 def check_key(pk: str, sk: str) -> dict[str, dict[str, str]]:
-    """Give the key of an item.
+    """Return the key of an item.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def check_key(pk: str, sk: str) -> dict[str, dict[str, str]]:
 
 
 def check_size(row: Row) -> int:
-    """Give the size of what a put writes, in bytes.
+    """Return the size of what a put writes, in bytes.
 
     Raises
     ------

@@ -84,7 +84,7 @@ class S3ObjectStore:
         return StoredObject(data=data, etag=meta["e_tag"] or "", size=meta["size"])
 
     def put(self, key: str, data: bytes | memoryview, mode: PutMode) -> str:
-        """Write an object in one request and give its ETag.
+        """Write an object in one request and return its ETag.
 
         When an answer is lost the request is sent again, so a conditional PUT that succeeded may
         say that it lost; what it wrote tells (the write-id of a supercuboid).
@@ -133,7 +133,7 @@ class S3ObjectStore:
         expires_s: int,
         size_bytes: int | None = None,
     ) -> str | None:
-        """Give a URL that reads or writes the object for so many seconds; the length is signed."""
+        """Return a URL that reads or writes the object for some seconds; the length is signed."""
         params: dict[str, Any] = {"Bucket": self._bucket, "Key": _checked(key)}
         if size_bytes is not None:
             params["ContentLength"] = size_bytes
@@ -180,7 +180,7 @@ def create_bucket(config: AwsConfig, name: str) -> None:
 
 
 def _checked(key: str) -> str:
-    """Give the key back if obstore sends it as it is.
+    """Return the key back if obstore sends it as it is.
 
     obstore drops a slash at either end silently and refuses the other cases.
     """
@@ -205,7 +205,7 @@ def _obstore_mode(mode: PutMode) -> "ObstorePutMode":
 
 
 def _bytes_in(byte_range: ByteRange, size: int) -> int:
-    """Give how many bytes of an object of this size are in the range."""
+    """Return how many bytes of an object of this size are in the range."""
     if isinstance(byte_range, Range):
         return min(byte_range.stop, size) - byte_range.start
     return min(byte_range.length, size)

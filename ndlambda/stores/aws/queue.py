@@ -99,7 +99,7 @@ class SqsQueue:
         return found
 
     def redrive(self) -> int:
-        """Send all dead letters back and give how many; a crash may leave ten in both queues."""
+        """Send all dead letters back and return how many; a crash may leave ten in both queues."""
         count = 0
         while found := self._take_dead_letters(BATCH):
             self.send([message.body for message in found])
@@ -195,7 +195,7 @@ class SqsQueue:
 
 
 def dead_letter_name(queue: str) -> str:
-    """Give the name (or URL) of the dead-letter queue that belongs to a queue."""
+    """Return the name (or URL) of the dead-letter queue that belongs to a queue."""
     return f"{queue}-dead"
 
 
@@ -215,7 +215,7 @@ def create_queue(config: AwsConfig, name: str, max_receives: int = 5) -> None:
 
 
 def _counts(failed: Mapping[str, Any]) -> bool:
-    """Tell whether an entry that SQS did not take has to be sent again.
+    """Return whether an entry that SQS did not take has to be sent again.
 
     Raises
     ------

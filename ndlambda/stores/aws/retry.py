@@ -1,11 +1,12 @@
 """Repeating requests that AWS was too busy for."""
 
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from random import random as draw
 from typing import TypeVar
 
+from ndlambda.backoff import pause_s
 from ndlambda.stores.aws.errors import AWS_ERRORS, translate
 from ndlambda.trace import span
 
@@ -13,7 +14,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class StoreRetryPolicy:
     """Exponential backoff with full jitter, the same for every service.
 
     botocore's own waits start at up to a second and cannot be set, so its retries are off and
@@ -25,18 +26,18 @@ class RetryPolicy:
         How often a request is sent at most.
     base_s, cap_s
         The n-th pause is drawn from 0 to ``base_s * 2**n``, at most ``cap_s``.
-    sleep, uniform
-        What waits and what draws.
+    sleep, random
+        Waits, and draws from [0, 1).
     """
 
     attempts: int = 8
     base_s: float = 0.05
     cap_s: float = 5.0
     sleep: Callable[[float], None] = time.sleep
-    uniform: Callable[[float, float], float] = random.uniform
+    random: Callable[[], float] = draw
 
     def run(self, operation: str, request: Callable[[], T]) -> T:
-        """Give what the request gives, repeating it while that can help.
+        """Return what the request gives, repeating it while that can help.
 
         Raises
         ------
@@ -57,4 +58,4 @@ class RetryPolicy:
 
     def pause(self, attempt: int) -> None:
         """Wait before sending a request again that failed ``attempt`` times."""
-        self.sleep(self.uniform(0.0, min(self.cap_s, self.base_s * 2**attempt)))
+        self.sleep(pause_s(attempt, self.base_s, self.cap_s, self.random))

@@ -3,10 +3,11 @@
 import os
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ndlambda.errors import InvalidArgumentError
-from ndlambda.stores.aws.retry import RetryPolicy
+from ndlambda.stores.aws.retry import StoreRetryPolicy
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Credential, S3Store
@@ -59,7 +60,7 @@ class AwsConfig:
     connect_timeout_s: float = 5.0
     read_timeout_s: float = 20.0
     max_connections: int = 64
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    retry: StoreRetryPolicy = field(default_factory=StoreRetryPolicy)
 
     def __post_init__(self) -> None:
         if (self.access_key_id is None) != (self.secret_access_key is None):
@@ -83,6 +84,8 @@ def make_client(config: AwsConfig, service: str) -> Any:
     core = botocore.session.get_session()
     # Two thirds of the CPU of a listing went into dates that nobody looks at.
     core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
+    loader = _data_loader()
+    core.register_component("data_loader", loader)
     session = boto3.session.Session(
         botocore_session=core,
         aws_access_key_id=config.access_key_id,
@@ -90,6 +93,7 @@ def make_client(config: AwsConfig, service: str) -> Any:
         aws_session_token=config.session_token,
         region_name=config.region,
     )
+    loader.search_paths[:] = dict.fromkeys(loader.search_paths)  # each session appends boto3's
     return session.client(
         service,
         endpoint_url=config.endpoint_url,
@@ -104,6 +108,17 @@ def make_client(config: AwsConfig, service: str) -> Any:
             response_checksum_validation="when_required",
         ),
     )
+
+
+@cache
+def _data_loader() -> Any:
+    """Return botocore's loader of service descriptions, shared so that each is parsed once.
+
+    To parse them takes most of the time of making a client.
+    """
+    import botocore.session
+
+    return botocore.session.get_session().get_component("data_loader")
 
 
 def make_connection(config: AwsConfig, table_name: str) -> "Connection":
@@ -127,6 +142,7 @@ def make_connection(config: AwsConfig, table_name: str) -> "Connection":
         aws_session_token=config.session_token,
     )
     connection.add_meta_table(meta_table(table_name))
+    connection.session.register_component("data_loader", _data_loader())
     # Made here and now, or each of the threads that come first would make one of its own.
     _ = connection.client
     return connection
@@ -171,7 +187,7 @@ def make_s3_store(config: AwsConfig, bucket: str) -> "S3Store":
 
 
 def _credential_provider(config: AwsConfig) -> Any:
-    """Give what obstore asks for keys; None leaves them to its own reading of the environment.
+    """Return what obstore asks for keys; None leaves them to its own reading of the environment.
 
     obstore mixes keys that are passed with a session token of the environment, so even fixed
     keys are given by a function. It does not read profiles; boto3 does.

@@ -32,7 +32,7 @@ TRANSACTION_BYTES: Final = 4 * 1024 * 1024
 
 
 def time_seed() -> int:
-    """Give the microseconds since 1970: where the versions of a new row start.
+    """Return the microseconds since 1970: where the versions of a new row start.
 
     A row made again starts far ahead of the versions it had before, since no row changes once a
     microsecond. Where clocks differ, a version could come back only if they differ by the row's
@@ -106,7 +106,7 @@ class DynamoTable:
     # writing
 
     def put(self, row: Row, expect: Expectation = "any") -> int:
-        """Write doc, members and expires and give the new version."""
+        """Write doc, members and expires and return the new version."""
         items.check_size(row)
         written = self._update(row.pk, row.sk, items.put_changes(row, self._seed()), expect)
         return int(written["version"]["N"])
@@ -176,7 +176,7 @@ class DynamoTable:
         return sum(self._requests.run_together(tasks))
 
     def increment(self, pk: str, sk: str, field: str, by: int = 1) -> int:
-        """Add to one of the row's counters and give the new value.
+        """Add to one of the row's counters and return the new value.
 
         When an answer is lost the request is sent again and may count twice.
         """
@@ -184,7 +184,7 @@ class DynamoTable:
         return int(written[items.COUNTER_PREFIX + field]["N"])
 
     def raise_counter(self, pk: str, sk: str, field: str, at_least: int) -> int:
-        """Set one of the row's counters to a value if it is smaller, and give what it then is."""
+        """Set one of the row's counters to a value if it is smaller, and return what it then is."""
         changes = items.raise_changes(field, at_least, self._seed())
         below = items.counter_below(field, at_least)
         while True:
@@ -220,7 +220,7 @@ class DynamoTable:
         expect: Expectation = "any",
         also: Condition | None = None,
     ) -> Item:
-        """Change one row and give the attributes that changed, as they are now."""
+        """Change one row and return the attributes that changed, as they are now."""
 
         def make_request() -> dict[str, Any]:
             condition = items.expectation(expect, self._now_s())

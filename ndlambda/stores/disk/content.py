@@ -20,7 +20,7 @@ _LARGE_BYTES = 1 << 30
 
 
 def read_content(path: Path, *, mapped: bool = True) -> memoryview | None:
-    """Give a file's bytes, read-only; None where there is no file.
+    """Return a file's bytes, read-only; None where there is no file.
 
     Small files are read, which is faster and holds no descriptor; larger ones are mapped, so that
     only what is looked at is read. Valid as a snapshot because files are never changed in place.
@@ -43,7 +43,7 @@ def read_content(path: Path, *, mapped: bool = True) -> memoryview | None:
 
 
 def open_file(path: Path) -> int | None:
-    """Give a descriptor of a regular file, None where there is none; a pipe is not waited for."""
+    """Return a descriptor of a regular file, None where there is none; a pipe is not waited for."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
@@ -88,7 +88,7 @@ def _read_through(file: BinaryIO, wanted: Range) -> StoredObject:
 
 
 def content_etag(content: memoryview) -> str:
-    """Give the ETag of an object: BLAKE2 of its first 4096 bytes and length, CRC-32C of it all.
+    """Return the ETag of an object: BLAKE2 of its first 4096 bytes and length, CRC-32C of it all.
 
     A supercuboid starts with 16 random bytes, so the first part alone tells any two apart; the
     checksum does for other objects at the speed of memory.

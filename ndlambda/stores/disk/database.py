@@ -4,15 +4,19 @@ import os
 import random
 import sqlite3
 import time
+import weakref
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ndlambda.backoff import pause_s
 from ndlambda.errors import InvalidArgumentError, UpstreamError, WriteContentionError
 from ndlambda.trace import span
 
 _ATTEMPTS = 5
+_BASE_S = 0.01
+_CAP_S = 1.0
 
 
 class Database:
@@ -43,6 +47,7 @@ class Database:
         self._synchronous = "FULL" if fsync else "NORMAL"
         self._busy_timeout_s = busy_timeout_s
         self._idle: dict[int, deque[sqlite3.Connection]] = {}
+        weakref.finalize(self, _close_idle, self._idle)
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._connection() as connection:
             _retry_busy(connection, "PRAGMA journal_mode = WAL")
@@ -56,7 +61,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Give a connection that sees one snapshot of the file.
+        """Return a connection that sees one snapshot of the file.
 
         Raises
         ------
@@ -72,7 +77,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """Give a connection that holds the write lock; commit at the end, roll back on an error.
+        """Return a connection that holds the write lock; commit at the end, roll back on an error.
 
         Raises
         ------
@@ -91,9 +96,7 @@ class Database:
 
     def close(self) -> None:
         """Close this process's idle connections; the next use opens new ones."""
-        idle = self._idle.get(os.getpid(), deque())
-        while idle:
-            idle.pop().close()
+        _close_idle(self._idle)
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -119,6 +122,12 @@ class Database:
         return connection
 
 
+def _close_idle(idle: dict[int, deque[sqlite3.Connection]]) -> None:
+    own = idle.get(os.getpid(), deque())
+    while own:
+        own.pop().close()
+
+
 def _retry_busy(connection: sqlite3.Connection, statement: str) -> None:
     for attempt in range(_ATTEMPTS):
         try:
@@ -126,7 +135,7 @@ def _retry_busy(connection: sqlite3.Connection, statement: str) -> None:
         except sqlite3.OperationalError as error:
             if not _is_busy(error) or attempt == _ATTEMPTS - 1:
                 raise
-            time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - spreads writers
+            time.sleep(pause_s(attempt, _BASE_S, _CAP_S, random.random))
         else:
             return
 

@@ -20,7 +20,7 @@ _DEEPEST = 8
 
 
 def check_key(key: str) -> str:
-    """Give the key back if it can be a path of its own inside a folder.
+    """Return the key back if it can be a path of its own inside a folder.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def _entries(root: Path, folder: str, foreign: bool) -> list[tuple[str, "os.DirE
 
 
 def _size(entry: "os.DirEntry[str]", foreign: bool) -> int | None:
-    """Give the length of a regular file."""
+    """Return the length of a regular file."""
     try:
         status = entry.stat()
     except FileNotFoundError:

@@ -99,7 +99,7 @@ class DiskObjectStore:
         return StoredObject(data, if_match or (lambda: content_etag(whole)), size)
 
     def put(self, key: str, data: bytes | memoryview, mode: PutMode) -> str:
-        """Write an object atomically and durably and give its ETag.
+        """Write an object atomically and durably and return its ETag.
 
         Raises
         ------
@@ -145,7 +145,7 @@ class DiskObjectStore:
         expires_s: int,
         size_bytes: int | None = None,
     ) -> str | None:
-        """Give None: files have no URL."""
+        """Return None: files have no URL."""
         del verb, key, expires_s, size_bytes
         return None
 
@@ -195,7 +195,7 @@ def _check_unchanged(path: Path, key: str, etag: str) -> None:
 
 
 def _place(temporary: Path, path: Path, key: str, *, exclusive: bool) -> bool:
-    """Give a file its name; say whether its folder had to be made."""
+    """Return a file its name; say whether its folder had to be made."""
     folder_is_new = False
     for _ in range(_PLACE_ATTEMPTS):
         try:

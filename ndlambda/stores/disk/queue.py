@@ -169,6 +169,6 @@ class SqliteQueue:
         return [Message(message_id, "", body, count) for message_id, body, count in found]
 
     def redrive(self) -> int:
-        """Send all dead letters back to the queue and give how many."""
+        """Send all dead letters back to the queue and return how many."""
         with self._database.writing() as connection:
             return connection.execute(_REDRIVE, (self._clock(), self._name)).rowcount

@@ -10,7 +10,7 @@ from ndlambda.stores.ports import MAX_ROW_BYTES, Row
 
 
 def encode_row(row: Row) -> tuple[str, str, str, bytes, str, int | None]:
-    """Give ``(pk, sk, doc, members, counters, expires)``: JSON texts, members packed as uint64.
+    """Return ``(pk, sk, doc, members, counters, expires)``: JSON texts, members packed as uint64.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def encode_row(row: Row) -> tuple[str, str, str, bytes, str, int | None]:
 
 
 def decode_row(columns: tuple[Any, ...]) -> Row:
-    """Give the row of ``(pk, sk, doc, members, counters, version, expires)``."""
+    """Return the row of ``(pk, sk, doc, members, counters, version, expires)``."""
     pk, sk, doc, members, counters, version, expires = columns
     return Row(
         pk=pk,

@@ -2,13 +2,13 @@
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
+from ndlambda.batches import batched
 from ndlambda.errors import InvalidArgumentError, PreconditionFailedError
 from ndlambda.stores.cursors import decode_cursor, encode_cursor
 from ndlambda.stores.disk.database import Database
@@ -134,7 +134,7 @@ class SqliteTable:
         return Page(rows, encode_cursor(rows[-1].sk + "\0") if len(found) > size else None)
 
     def put(self, row: Row, expect: Expectation = "any") -> int:
-        """Write doc, members and expires and give the new version.
+        """Write doc, members and expires and return the new version.
 
         Raises
         ------
@@ -176,7 +176,7 @@ class SqliteTable:
         PayloadTooLargeError
             A row would be over ``MAX_ROW_BYTES``; only rows of earlier transactions have changed.
         """
-        for keys in _batches(sets):
+        for keys in batched(sets, _BATCH_ROWS):
             with self._writing(len(keys)) as connection:
                 for key in keys:
                     self._unite(connection, *key, sets[key])
@@ -192,7 +192,7 @@ class SqliteTable:
     ) -> int:
         """Do as ``remove_members`` for many rows by their keys; give how many had their version."""
         removed = 0
-        for keys in _batches(sets):
+        for keys in batched(sets, _BATCH_ROWS):
             with self._writing(len(keys)) as connection:
                 for key in keys:
                     row = self._read(connection, *key)
@@ -210,7 +210,7 @@ class SqliteTable:
             return value
 
     def raise_counter(self, pk: str, sk: str, field: str, at_least: int) -> int:
-        """Set one of the row's counters to a value if it is smaller, and give what it then is."""
+        """Set one of the row's counters to a value if it is smaller, and return what it then is."""
         with self._writing() as connection:
             row = self._read(connection, pk, sk) or Row(pk, sk)
             value = row.counters.get(field)
@@ -268,7 +268,7 @@ class SqliteTable:
 
     @contextmanager
     def _writing(self, rows: int = 1) -> Iterator[sqlite3.Connection]:
-        """Give a connection that holds the write lock; more expired rows go than are written."""
+        """Return a connection that holds the write lock; more expired rows go than are written."""
         with self._database.writing() as connection:
             connection.execute(_DELETE_EXPIRED, (int(self._clock()), _EXPIRED_PER_WRITE * rows))
             yield connection
@@ -287,12 +287,6 @@ class SqliteTable:
         version = connection.execute(_INSERT, encode_row(row)).lastrowid
         assert version is not None
         return version
-
-
-def _batches(keys: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
-    rest = iter(keys)
-    while batch := list(islice(rest, _BATCH_ROWS)):
-        yield batch
 
 
 def _target(action: Action) -> tuple[str, str]:

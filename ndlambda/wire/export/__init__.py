@@ -37,25 +37,25 @@ class Cutout:
     voxelres_xyz: tuple[float, float, float]
 
 
-class _Format(Protocol):
+class _ExportFormat(Protocol):
     SUFFIXES: tuple[str, ...]
 
     def write(self, path: Path, cutout: Cutout) -> None: ...
 
 
 @cache
-def _formats() -> dict[str, _Format]:
-    formats = [cast(_Format, module) for module in modules(__name__)]
+def _formats() -> dict[str, _ExportFormat]:
+    formats = [cast(_ExportFormat, module) for module in modules(__name__)]
     return {suffix: form for form in formats for suffix in form.SUFFIXES}
 
 
 def known_suffixes() -> list[str]:
-    """Give the suffixes of all formats, sorted."""
+    """Return the suffixes of all formats, sorted."""
     return sorted(_formats())
 
 
 def suffix_of(path: Path) -> str:
-    """Give the suffix that names a path's format (``.nii.gz`` as a whole).
+    """Return the suffix that names a path's format (``.nii.gz`` as a whole).
 
     Raises
     ------

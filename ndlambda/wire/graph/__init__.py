@@ -15,12 +15,12 @@ __all__ = ["Connection", "GraphFormat", "SynapseGraph", "formats", "get_format"]
 
 @cache
 def formats() -> Mapping[str, GraphFormat]:
-    """Give all formats by name, read-only."""
+    """Return all formats by name, read-only."""
     return by_name("graph format", offered(__name__))
 
 
 def get_format(name: str) -> GraphFormat:
-    """Give a format.
+    """Return a format.
 
     Raises
     ------

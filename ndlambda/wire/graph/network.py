@@ -12,7 +12,7 @@ SKIPPED = "skipped"
 
 
 def to_network(graph: SynapseGraph) -> "nx.MultiGraph[int]":
-    """Give a ``MultiGraph`` (``MultiDiGraph`` where directed) whose nodes are ids of segments.
+    """Return a ``MultiGraph`` (``MultiDiGraph`` where directed) whose nodes are ids of segments.
 
     Keys of edges are texts that occur once in the graph, so that formats in which an edge has an
     id of its own are valid.

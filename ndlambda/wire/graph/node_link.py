@@ -14,7 +14,7 @@ NAME = "json"
 
 
 def encode_node_link(graph: SynapseGraph) -> bytes:
-    """Give node-link JSON with the edges under ``edges``."""
+    """Return node-link JSON with the edges under ``edges``."""
     import networkx as nx
 
     return json.dumps(nx.node_link_data(to_network(graph), edges="edges")).encode()

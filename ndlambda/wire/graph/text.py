@@ -7,14 +7,14 @@ from ndlambda.wire.graph.network import SKIPPED, to_network
 
 
 def encode_gml(graph: SynapseGraph) -> bytes:
-    """Give GML; the labels of nodes, and numbers over 31 bits, are texts there."""
+    """Return GML; the labels of nodes, and numbers over 31 bits, are texts there."""
     import networkx as nx
 
     return _text(nx.generate_gml(to_network(graph)))
 
 
 def encode_pajek(graph: SynapseGraph) -> bytes:
-    """Give Pajek; beside the weight its attributes are texts. Synapses that are no edge miss."""
+    """Return Pajek; beside the weight its attributes are texts. Synapses that are no edge miss."""
     import networkx as nx
 
     network = to_network(graph)
@@ -25,21 +25,21 @@ def encode_pajek(graph: SynapseGraph) -> bytes:
 
 
 def encode_adjlist(graph: SynapseGraph) -> bytes:
-    """Give a line a segment: itself and those behind it. There are no attributes."""
+    """Return a line a segment: itself and those behind it. There are no attributes."""
     import networkx as nx
 
     return _text(nx.generate_adjlist(to_network(graph)), graph)
 
 
 def encode_edgelist(graph: SynapseGraph) -> bytes:
-    """Give a line a connection: two segments and the attributes."""
+    """Return a line a connection: two segments and the attributes."""
     import networkx as nx
 
     return _text(nx.generate_edgelist(to_network(graph)), graph)
 
 
 def _text(lines: Iterable[str], graph: SynapseGraph | None = None) -> bytes:
-    """Give lines as a body, with a comment in front for what the format has no word for."""
+    """Return lines as a body, with a comment in front for what the format has no word for."""
     told = [] if graph is None or not graph.skipped else [f"# {SKIPPED} {_ids(graph.skipped)}"]
     return "".join(f"{line}\n" for line in (*told, *lines)).encode()
 

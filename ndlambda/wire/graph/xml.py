@@ -7,7 +7,7 @@ from ndlambda.wire.graph.network import to_network
 
 
 def encode_graphml(graph: SynapseGraph) -> bytes:
-    """Give GraphML; nodes read back as texts unless the reader is told ``node_type=int``."""
+    """Return GraphML; nodes read back as texts unless the reader is told ``node_type=int``."""
     import networkx as nx
 
     body = BytesIO()
@@ -17,7 +17,7 @@ def encode_graphml(graph: SynapseGraph) -> bytes:
 
 
 def encode_gexf(graph: SynapseGraph) -> bytes:
-    """Give GEXF 1.2; it has no place for synapses that are no edge."""
+    """Return GEXF 1.2; it has no place for synapses that are no edge."""
     import networkx as nx
 
     body = BytesIO()

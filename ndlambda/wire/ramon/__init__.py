@@ -12,18 +12,18 @@ from ndlambda.wire.ramon.contract import (
     AnnotationVoxels,
     BoundingBox,
     CuboidPart,
-    Limits,
     RamonFormat,
     RamonItem,
+    RamonLimits,
 )
 
 __all__ = [
     "AnnotationVoxels",
     "BoundingBox",
     "CuboidPart",
-    "Limits",
     "RamonFormat",
     "RamonItem",
+    "RamonLimits",
     "formats",
     "get_format",
 ]
@@ -31,12 +31,12 @@ __all__ = [
 
 @cache
 def formats() -> Mapping[str, RamonFormat]:
-    """Give all formats by name, read-only."""
+    """Return all formats by name, read-only."""
     return by_name("RAMON format", offered(__name__))
 
 
 def get_format(name: str) -> RamonFormat:
-    """Give a format.
+    """Return a format.
 
     Raises
     ------

@@ -87,7 +87,7 @@ class RamonItem:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RamonLimits:
     """What a body may make us hold.
 
     Parameters
@@ -103,7 +103,7 @@ class Limits:
 
 
 Encode = Callable[[Sequence[RamonItem]], bytes | memoryview]
-Decode = Callable[[bytes | memoryview, Limits], list[RamonItem]]
+Decode = Callable[[bytes | memoryview, RamonLimits], list[RamonItem]]
 
 
 @dataclass(frozen=True, slots=True)

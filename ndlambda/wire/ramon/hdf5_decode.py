@@ -25,11 +25,17 @@ from ndlambda.model.ramon import LARGEST_ID, Annotation, RamonType, build, field
 from ndlambda.model.ramon.flat import read_type
 from ndlambda.model.ramon.kinds import Form, Kind
 from ndlambda.space.box import XYZ
-from ndlambda.wire.hdf5_reader import find_group, find_numbers, find_text, open_bytes, read_dataset
-from ndlambda.wire.ramon.contract import AnnotationVoxels, CuboidPart, Limits, RamonItem
+from ndlambda.wire.codecs.hdf5_reader import (
+    find_group,
+    find_numbers,
+    find_text,
+    open_bytes,
+    read_dataset,
+)
+from ndlambda.wire.codecs.promise import Promise
+from ndlambda.wire.ramon.contract import AnnotationVoxels, CuboidPart, RamonItem, RamonLimits
 from ndlambda.wire.ramon.hdf5_encode import METADATA
 from ndlambda.wire.ramon.pairs import read_pairs
-from ndlambda.wire.volume.block import Promise
 
 if TYPE_CHECKING:
     import h5py
@@ -54,7 +60,7 @@ class _Source:
             )
 
 
-def decode(body: bytes | memoryview, limits: Limits) -> list[RamonItem]:
+def decode(body: bytes | memoryview, limits: RamonLimits) -> list[RamonItem]:
     """Read all objects of a file, in the order of their names in HDF5's index.
 
     A group whose name is no number asks for a new id, as 0 does.
@@ -83,7 +89,7 @@ def decode(body: bytes | memoryview, limits: Limits) -> list[RamonItem]:
 
 
 def decode_region(body: bytes | memoryview) -> tuple[int, XYZ, XYZ]:
-    """Give resolution, absolute corner and size (x, y, z) of the region of a posted query.
+    """Return resolution, absolute corner and size (x, y, z) of the region of a posted query.
 
     Raises
     ------
@@ -256,7 +262,7 @@ def _read_integers(group: "h5py.Group", name: str, source: _Source) -> list[int]
 
 
 def _read_array(group: "h5py.Group", name: str, source: _Source) -> NDArray[Any] | None:
-    """Give a dataset of numbers of any shape, if there is room for it."""
+    """Return a dataset of numbers of any shape, if there is room for it."""
     found = find_numbers(group, name)
     if found is None:
         return None

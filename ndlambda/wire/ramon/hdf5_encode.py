@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from ndlambda.model.ramon import Annotation, RamonType, fields_of
 from ndlambda.model.ramon.kinds import PARENT, Form
-from ndlambda.wire.inflate import LEVEL
+from ndlambda.wire.codecs.inflate import LEVEL
 from ndlambda.wire.ramon.contract import AnnotationVoxels, BoundingBox, RamonItem
 from ndlambda.wire.ramon.pairs import pairs_text
 
@@ -33,7 +33,7 @@ DERIVED_NAMES: Final[Mapping[RamonType, Mapping[str, str]]] = {
 
 
 def encode(items: Sequence[RamonItem]) -> memoryview:
-    """Give a file with a group for each object, named by its id."""
+    """Return a file with a group for each object, named by its id."""
     import h5py
 
     out = BytesIO()
@@ -54,7 +54,7 @@ def encode(items: Sequence[RamonItem]) -> memoryview:
 
 
 def encode_ids(ids: Sequence[int]) -> memoryview:
-    """Give the file that answers a query: ANNOIDS, which is absent when there are none."""
+    """Return the file that answers a query: ANNOIDS, which is absent when there are none."""
     import h5py
 
     out = BytesIO()

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ndlambda.wire.inflate import LEVEL
+from ndlambda.wire.codecs.inflate import LEVEL
 
 EXCEPTIONS: Final = "exceptions"
 
@@ -14,7 +14,7 @@ EXCEPTIONS: Final = "exceptions"
 def encode_exceptions(
     points_xyz: NDArray[np.integer], labels: NDArray[np.unsignedinteger]
 ) -> memoryview:
-    """Give the file: one dataset with a row ``x, y, z, label, label, …`` a voxel.
+    """Return the file: one dataset with a row ``x, y, z, label, label, …`` a voxel.
 
     Numbers are uint32, as ndstore's clients expect, and uint64 where one does not fit. Where there
     are no such voxels the dataset is ndstore's sign of that: three zeros of uint8.

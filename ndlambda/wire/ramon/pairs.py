@@ -8,14 +8,14 @@ from ndlambda.errors import MalformedBodyError
 
 
 def pairs_text(pairs: Mapping[str, str]) -> str:
-    r"""Give one line ``key,value\r\n`` a pair, quoted where CSV needs it."""
+    r"""Return one line ``key,value\r\n`` a pair, quoted where CSV needs it."""
     out = StringIO(newline="")
     csv.writer(out).writerows(pairs.items())
     return out.getvalue()
 
 
 def read_pairs(text: str) -> dict[str, str]:
-    """Give the pairs of such lines; empty lines are none.
+    """Return the pairs of such lines; empty lines are none.
 
     Raises
     ------

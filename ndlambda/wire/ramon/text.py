@@ -18,17 +18,17 @@ from ndlambda.model.ramon import (
     from_flat,
     to_flat,
 )
-from ndlambda.wire.ramon.contract import Limits, RamonFormat, RamonItem
+from ndlambda.wire.ramon.contract import RamonFormat, RamonItem, RamonLimits
 from ndlambda.wire.ramon.hdf5_encode import DERIVED_NAMES
 from ndlambda.wire.ramon.pairs import pairs_text
 
 
 def encode_flat(items: Sequence[RamonItem]) -> bytes:
-    """Give ``{"21": {"ann_id": 21, ...}}``; a bounding box adds ``bbcorner`` and ``bbdim``."""
+    """Return ``{"21": {"ann_id": 21, ...}}``; a bounding box adds ``bbcorner`` and ``bbdim``."""
     return json.dumps({str(item.ramon.id): _flat(item) for item in items}).encode()
 
 
-def decode_flat(body: bytes | memoryview, limits: Limits) -> list[RamonItem]:
+def decode_flat(body: bytes | memoryview, limits: RamonLimits) -> list[RamonItem]:
     """Read such objects; the ``ann_id`` inside counts, not the key outside.
 
     Raises
@@ -44,17 +44,17 @@ def decode_flat(body: bytes | memoryview, limits: Limits) -> list[RamonItem]:
 
 
 def encode_old(items: Sequence[RamonItem]) -> bytes:
-    """Give the older form, with field names instead of keys."""
+    """Return the older form, with field names instead of keys."""
     return json.dumps({str(item.ramon.id): _old(item) for item in items}).encode()
 
 
-def decode_old(body: bytes | memoryview, limits: Limits) -> list[RamonItem]:
+def decode_old(body: bytes | memoryview, limits: RamonLimits) -> list[RamonItem]:
     """Read the older form; the key outside is the id, or asks for a new one. Raises as flat."""
     return [RamonItem(_from_old(name, value)) for name, value in _objects(body, limits).items()]
 
 
 def encode_csv(items: Sequence[RamonItem]) -> bytes:
-    """Give lines ``FIELD,value``: the datasets that an object has in HDF5, arrays as text."""
+    """Return lines ``FIELD,value``: the datasets that an object has in HDF5, arrays as text."""
     out = StringIO(newline="")
     lines = csv.writer(out)
     for item in items:
@@ -112,7 +112,7 @@ def _from_old(name: str, value: object) -> Annotation:
     return build(ramon_type, int(name) if is_number else 0, values, pairs)
 
 
-def _objects(body: bytes | memoryview, limits: Limits) -> Mapping[str, object]:
+def _objects(body: bytes | memoryview, limits: RamonLimits) -> Mapping[str, object]:
     try:
         value = json.loads(
             bytes(body), object_pairs_hook=_without_doubles, parse_constant=_refuse_constant

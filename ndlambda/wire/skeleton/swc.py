@@ -67,7 +67,7 @@ class Swc:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SwcLimits:
     """What a body may make us hold: nodes, and comments (as many lines, as many characters)."""
 
     nodes: int = 1 << 17
@@ -75,7 +75,7 @@ class Limits:
     comment_characters: int = 10_000
 
 
-def read_swc(body: bytes | memoryview, limits: Limits | None = None) -> Swc:
+def read_swc(body: bytes | memoryview, limits: SwcLimits | None = None) -> Swc:
     """Read a file; lines may come in any order, but must be trees.
 
     Parameters
@@ -94,7 +94,7 @@ def read_swc(body: bytes | memoryview, limits: Limits | None = None) -> Swc:
     PayloadTooLargeError
         There is more than the limits allow.
     """
-    limits = limits or Limits()
+    limits = limits or SwcLimits()
     comments: list[str] = []
     nodes: dict[int, SwcNode] = {}
     for place, line in _lines(body, limits):
@@ -120,7 +120,7 @@ def read_swc(body: bytes | memoryview, limits: Limits | None = None) -> Swc:
 
 
 def write_swc(swc: Swc, heading: Iterable[str] = ()) -> bytes:
-    """Give the text of a file: the heading's lines, the comments, a line a node, in their order.
+    """Return the text of a file: the heading's lines, the comments, a line a node, in their order.
 
     Reals are written so that reading them gives the same ones.
     """
@@ -134,7 +134,7 @@ def write_swc(swc: Swc, heading: Iterable[str] = ()) -> bytes:
 
 
 def order_nodes(nodes: Sequence[SwcNode]) -> tuple[list[SwcNode], list[SwcNode]]:
-    """Give nodes with every one behind its parent, tree by tree, and those that form cycles.
+    """Return nodes with every one behind its parent, tree by tree, and those that form cycles.
 
     Trees, and the children of a node, come in the order given. All parents are among the nodes.
     """
@@ -154,7 +154,7 @@ def order_nodes(nodes: Sequence[SwcNode]) -> tuple[list[SwcNode], list[SwcNode]]
     return ordered, [node for node in nodes if node.number not in reached]
 
 
-def _lines(body: bytes | memoryview, limits: Limits) -> Iterator[tuple[int, str]]:
+def _lines(body: bytes | memoryview, limits: SwcLimits) -> Iterator[tuple[int, str]]:
     """Iterate over the lines that say something, with their places counted from 1."""
     data = bytes(body)
     if data.count(b"\n") + data.count(b"\r") > _ENDS_A_LINE * (limits.nodes + limits.comments):
@@ -207,7 +207,7 @@ def _not(what: str, word: str, column: int, place: int) -> MalformedBodyError:
 
 
 def _parents_first(nodes: dict[int, SwcNode]) -> list[SwcNode]:
-    """Give nodes in the order of the file where it has that already, else tree by tree."""
+    """Return nodes in the order of the file where it has that already, else tree by tree."""
     seen = {ROOT}
     in_order = True
     for node in nodes.values():

@@ -15,13 +15,13 @@ __all__ = ["ChannelData", "Dialect", "Expected", "VolumeFormat", "formats", "get
 
 @cache
 def formats(dialect: Dialect) -> Mapping[str, VolumeFormat]:
-    """Give the formats of a dialect by name, read-only."""
+    """Return the formats of a dialect by name, read-only."""
     every = offered(__name__)
     return by_name(f"{dialect} volume format", (it for it in every if it.dialect == dialect))
 
 
 def get_format(dialect: Dialect, name: str) -> VolumeFormat:
-    """Give a format.
+    """Return a format.
 
     Raises
     ------

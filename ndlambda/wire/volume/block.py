@@ -1,6 +1,5 @@
 """Channels as one block of bytes, and what such a block must be on the way in."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,22 +7,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ndlambda.errors import DataTypeMismatchError, MalformedBodyError, ShapeMismatchError
+from ndlambda.errors import DataTypeMismatchError, ShapeMismatchError
+from ndlambda.wire.codecs.promise import Promise
 from ndlambda.wire.volume.contract import ChannelData, Expected
 
 
 def little_endian(array: NDArray[Any]) -> NDArray[Any]:
-    """Give the array C-contiguous and little-endian; itself where it is so already."""
+    """Return the array C-contiguous and little-endian; itself where it is so already."""
     return np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
 
 
 def view_bytes(array: NDArray[Any]) -> memoryview:
-    """Give the bytes of a C-contiguous array as they lie, sharing its memory."""
+    """Return the bytes of a C-contiguous array as they lie, sharing its memory."""
     return array.reshape(-1).view(np.uint8).data
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class VolumeBlock:
     """Channels of one dtype and shape, ready to be written one after another.
 
     Parameters
@@ -46,8 +46,8 @@ class Block:
         return sum(len(piece) for piece in self.pieces)
 
 
-def stack(channels: Sequence[ChannelData]) -> Block:
-    """Give channels as a block (channel, [time,] z, y, x); none is copied if contiguous.
+def stack(channels: Sequence[ChannelData]) -> VolumeBlock:
+    """Return channels as a block (channel, [time,] z, y, x); none is copied if contiguous.
 
     Raises
     ------
@@ -65,15 +65,15 @@ def stack(channels: Sequence[ChannelData]) -> Block:
     if len(shapes) != 1:
         message = "A body needs one or more channels, all of one shape."
         raise ShapeMismatchError(message, shapes=sorted(map(list, shapes)))
-    return Block(
+    return VolumeBlock(
         arrays[0].dtype,
         (len(arrays), *arrays[0].shape),
         tuple(view_bytes(array) for array in arrays),
     )
 
 
-def single(channels: Sequence[ChannelData]) -> Block:
-    """Give the one channel as a block ([time,] z, y, x).
+def single(channels: Sequence[ChannelData]) -> VolumeBlock:
+    """Return the one channel as a block ([time,] z, y, x).
 
     Raises
     ------
@@ -84,72 +84,11 @@ def single(channels: Sequence[ChannelData]) -> Block:
         message = f"This format holds one channel, not {len(channels)}."
         raise ShapeMismatchError(message, channels=len(channels))
     block = stack(channels)
-    return Block(block.dtype, block.shape[1:], block.pieces)
-
-
-@dataclass(frozen=True, slots=True)
-class Promise:
-    """The block that a body must hold.
-
-    Parameters
-    ----------
-    dtype
-        Little-endian.
-    shape
-        Of the whole block, with or without a channel axis.
-    """
-
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the block."""
-        return math.prod(self.shape) * self.dtype.itemsize
-
-    def check(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
-        """Compare with what a header declares; byte order does not matter, nothing is cast.
-
-        Raises
-        ------
-        DataTypeMismatchError, ShapeMismatchError
-            They differ.
-        """
-        if dtype.newbyteorder("<") != self.dtype:
-            message = f"The array is {dtype.name}, the channel is {self.dtype.name}."
-            raise DataTypeMismatchError(message, found=dtype.name, expected=self.dtype.name)
-        if shape != self.shape:
-            message = f"The array has shape {shape}, the request names {self.shape}."
-            raise ShapeMismatchError(message, found=list(shape), expected=list(self.shape))
-
-    def adopt(
-        self, buffer: bytes | memoryview, dtype: np.dtype[Any], *, fortran: bool = False
-    ) -> NDArray[Any]:
-        """Give the block in a buffer; a view of it unless order, alignment or bytes must change.
-
-        Parameters
-        ----------
-        buffer
-            The elements and nothing else.
-        dtype
-            As the header has it, of either byte order.
-        fortran
-            The first axis runs fastest.
-
-        Raises
-        ------
-        MalformedBodyError
-            The buffer has another length than the block.
-        """
-        if len(buffer) != self.nbytes:
-            message = f"The array has {len(buffer)} bytes where its shape needs {self.nbytes}."
-            raise MalformedBodyError(message, found=len(buffer), expected=self.nbytes)
-        array = np.frombuffer(buffer, dtype).reshape(self.shape, order="F" if fortran else "C")
-        return np.require(array, self.dtype, ["C", "A"])
+    return VolumeBlock(block.dtype, block.shape[1:], block.pieces)
 
 
 def promised_stack(expected: Expected) -> Promise:
-    """Give what a body with a channel axis must hold.
+    """Return what a body with a channel axis must hold.
 
     Raises
     ------
@@ -165,7 +104,7 @@ def promised_stack(expected: Expected) -> Promise:
 
 
 def promised_single(expected: Expected) -> Promise:
-    """Give what a body without a channel axis must hold.
+    """Return what a body without a channel axis must hold.
 
     Raises
     ------

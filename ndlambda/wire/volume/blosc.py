@@ -12,8 +12,8 @@ from typing import Any, Final
 from numpy.typing import NDArray
 
 from ndlambda.errors import MalformedBodyError
-from ndlambda.wire.blosc_frame import compress, decompress, read_size
-from ndlambda.wire.safe_pickle import SLACK, read_array, wrap_array
+from ndlambda.wire.codecs.blosc_frame import compress, decompress, read_size
+from ndlambda.wire.codecs.safe_pickle import SLACK, read_array, wrap_array
 from ndlambda.wire.volume.block import promised_single, promised_stack, single, stack
 from ndlambda.wire.volume.contract import Body, ChannelData, Expected, VolumeFormat
 

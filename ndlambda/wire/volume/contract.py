@@ -100,5 +100,5 @@ class VolumeFormat:
     voxel_copies: int = 1
 
     def held_bytes(self, body_bytes: int, voxel_bytes: int) -> int:
-        """Give how many bytes decoding holds at once, at most."""
+        """Return how many bytes decoding holds at once, at most."""
         return self.body_copies * body_bytes + self.voxel_copies * voxel_bytes

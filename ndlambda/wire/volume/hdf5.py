@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndlambda.errors import MalformedBodyError
-from ndlambda.wire.hdf5_reader import find_group, open_bytes, read_dataset
-from ndlambda.wire.inflate import LEVEL, deflate
-from ndlambda.wire.volume.block import Promise, little_endian, promised_single, single, view_bytes
+from ndlambda.wire.codecs.hdf5_reader import find_group, open_bytes, read_dataset
+from ndlambda.wire.codecs.inflate import LEVEL, deflate
+from ndlambda.wire.codecs.promise import Promise
+from ndlambda.wire.volume.block import little_endian, promised_single, single, view_bytes
 from ndlambda.wire.volume.contract import Body, ChannelData, Expected, VolumeFormat
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _CHUNK_ZYX: Final = (16, 128, 128)
 
 
 def encode(channels: Sequence[ChannelData]) -> Body:
-    """Give the file; channels may differ in dtype and shape, and one named twice is there once.
+    """Return the file; channels may differ in dtype and shape, and one named twice is there once.
 
     A file of one channel has its group under the name ``default`` too, by a hard link.
     """

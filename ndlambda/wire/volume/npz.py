@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ndlambda.wire.inflate import Inflater, deflate
-from ndlambda.wire.npy_header import read_header, write_header
+from ndlambda.wire.codecs.inflate import Inflater, deflate
+from ndlambda.wire.codecs.npy_header import read_header, write_header
+from ndlambda.wire.codecs.promise import Promise
 from ndlambda.wire.volume.block import (
-    Block,
-    Promise,
+    VolumeBlock,
     promised_single,
     promised_stack,
     single,
@@ -19,7 +19,7 @@ from ndlambda.wire.volume.block import (
 from ndlambda.wire.volume.contract import Body, ChannelData, Expected, VolumeFormat
 
 
-def _write(block: Block) -> bytes:
+def _write(block: VolumeBlock) -> bytes:
     return deflate(write_header(block.dtype, block.shape), *block.pieces)
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ndlambda.wire.volume.block import Block, promised_single, single, stack
+from ndlambda.wire.volume.block import VolumeBlock, promised_single, single, stack
 from ndlambda.wire.volume.contract import Body, ChannelData, Expected, VolumeFormat
 
 
-def _join(block: Block) -> Body:
+def _join(block: VolumeBlock) -> Body:
     return block.pieces[0] if len(block.pieces) == 1 else b"".join(block.pieces)
 
 

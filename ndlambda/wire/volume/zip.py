@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ndlambda.wire.inflate import deflate
+from ndlambda.wire.codecs.inflate import deflate
 from ndlambda.wire.volume.block import stack
 from ndlambda.wire.volume.contract import Body, ChannelData, VolumeFormat
 

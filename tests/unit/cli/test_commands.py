@@ -11,6 +11,7 @@ import tifffile
 from ndlambda import __version__, errors
 from ndlambda.cli import main
 from ndlambda.cli.app import exit_code
+from ndlambda.client import RetryPolicy
 from tests.support.fake_server import KEY, drop
 
 
@@ -83,8 +84,7 @@ def test_a_wrong_key_says_how_to_give_one(run):
 
 
 def test_a_server_that_is_away_is_exit_code_1(run, server, monkeypatch):
-    monkeypatch.setattr("time.sleep", lambda _: None)
-    monkeypatch.setattr("ndlambda.client.session.RetryPolicy.wait", lambda *_: None)
+    monkeypatch.setattr(RetryPolicy, "wait", lambda *_: None)
     server.faults = [drop] * 20
     done = run("dataset list")
     assert done.code == 1

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from ndlambda.cli.outage import Outage
+from ndlambda.cli.interrupts import Outage
 
 
 def test_an_outage_is_told_once_however_many_requests_meet_it(

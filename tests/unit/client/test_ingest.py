@@ -28,7 +28,7 @@ class Way:
 
 
 def client(**answers: Any) -> tuple[nd.Client, Way]:
-    """Give a client; answers are ``METHOD path``: document, or (status, document) or an error."""
+    """Return a client; answers are ``METHOD path``: document, or (status, document) or an error."""
     made = {}
     for asked, answer in answers.items():
         method, _, path = asked.partition(" ")

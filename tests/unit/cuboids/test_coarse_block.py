@@ -6,7 +6,7 @@ import pytest
 from ndlambda.cuboids import supercuboid
 from ndlambda.cuboids.coarse_block import CoarseBlock, Halving
 from ndlambda.cuboids.label_block import LabelBlock
-from ndlambda.cuboids.layout import Layout
+from ndlambda.cuboids.layout import CuboidLayout
 from ndlambda.errors import CuboidDecodeError
 from ndlambda.model.catalog import CodecSpec
 from ndlambda.space import morton
@@ -16,8 +16,8 @@ from ndlambda.voxels.downsample import Method
 WRITE_ID = bytes(16)
 
 
-def layout(dtype: str, cuboid_xyz=(8, 8, 4), per_axis: int = 2) -> Layout:
-    return Layout(np.dtype(dtype), cuboid_xyz, per_axis, CodecSpec("lz4", 1))
+def layout(dtype: str, cuboid_xyz=(8, 8, 4), per_axis: int = 2) -> CuboidLayout:
+    return CuboidLayout(np.dtype(dtype), cuboid_xyz, per_axis, CodecSpec("lz4", 1))
 
 
 def test_slabs_fill_their_place_in_a_cube():

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ndlambda.cuboids.codec import BLOCK_BYTES, checksum, decode_frame, encode_frame
-from ndlambda.cuboids.layout import Layout
+from ndlambda.cuboids.blosc_codec import BLOCK_BYTES
+from ndlambda.cuboids.codec import checksum, decode_frame, encode_frame
+from ndlambda.cuboids.layout import CuboidLayout
 from ndlambda.cuboids.libblosc2 import Decoder, thread_decoder
 from ndlambda.errors import CuboidDecodeError, DataTypeMismatchError, ShapeMismatchError
 from ndlambda.model.catalog import IMAGE_CODEC, LABEL_CODEC, CodecSpec
@@ -31,27 +32,29 @@ CODECS = [
 
 
 def steps(shape_zyx: tuple[int, int, int], dtype: str) -> NDArray[np.generic]:
-    """Give voxels that compress like labels: (z, y, x), no two blocks alike."""
+    """Return voxels that compress like labels: (z, y, x), no two blocks alike."""
     z, y, x = np.indices(shape_zyx)
     return (1 + x // 16 + 11 * (y // 8) + 101 * z).astype(dtype)
 
 
 def noise(shape_zyx: tuple[int, int, int], dtype: str) -> NDArray[np.generic]:
-    """Give voxels that blosc stores uncompressed: (z, y, x)."""
+    """Return voxels that blosc stores uncompressed: (z, y, x)."""
     count = int(np.prod(shape_zyx)) * np.dtype(dtype).itemsize
     return np.frombuffer(random.Random(7).randbytes(count), dtype).reshape(shape_zyx)
 
 
-def layout_of(array: NDArray[np.generic], codec: CodecSpec = IMAGE_CODEC) -> Layout:
+def layout_of(array: NDArray[np.generic], codec: CodecSpec = IMAGE_CODEC) -> CuboidLayout:
     z, y, x = array.shape
-    return Layout(array.dtype, (x, y, z), 2, codec)
+    return CuboidLayout(array.dtype, (x, y, z), 2, codec)
 
 
 def stored(array: NDArray[np.generic], codec: CodecSpec = IMAGE_CODEC) -> memoryview:
     return memoryview(encode_frame(array, codec))
 
 
-def decoded(frame: memoryview, layout: Layout, part: Box | None = None) -> NDArray[np.generic]:
+def decoded(
+    frame: memoryview, layout: CuboidLayout, part: Box | None = None
+) -> NDArray[np.generic]:
     shape_zyx = layout.cuboid_shape_zyx if part is None else part.shape_zyx
     out = np.full(shape_zyx, 77, layout.dtype)
     decode_frame(frame, layout, out, part)
@@ -64,35 +67,41 @@ def block_starts(frame: memoryview) -> tuple[int, ...]:
 
 
 def with_damaged_block(frame: memoryview, block: int) -> memoryview:
-    """Give the frame with one block made undecodable and a checksum that hides it."""
+    """Return the frame with one block made undecodable and a checksum that hides it."""
     chunk = bytearray(frame[:-4])
     start = block_starts(frame)[block]
     chunk[start + 4 : start + 12] = b"\xff" * 8
     return memoryview(bytes(chunk) + checksum(memoryview(bytes(chunk))))
 
 
-def some_boxes(layout: Layout) -> list[Box]:
+def some_boxes(layout: CuboidLayout) -> list[Box]:
     edges = [sorted({0, 1, size // 2, size - 1, size}) for size in layout.cuboid_xyz]
     ranges = [[(a, b) for a in axis for b in axis if a < b] for axis in edges]
     boxes = [Box((x[0], y[0], z[0]), (x[1], y[1], z[1])) for x, y, z in product(*ranges)]
-    return random.Random(3).sample(boxes, min(len(boxes), 150))
+    return random.Random(3).sample(boxes, min(len(boxes), 60))
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=str)
-@pytest.mark.parametrize("dtype", ["u1", "<u2", "<f4", "<u8"])
-def test_what_was_encoded_is_decoded(codec: CodecSpec, dtype: str) -> None:
-    for make in (steps, noise):
+def test_what_was_encoded_is_decoded(codec: CodecSpec) -> None:
+    for make, dtype in product((steps, noise), ("u1", "<u2", "<f4", "<u8")):
         array = make((4, 64, 64), dtype)
         whole = decoded(stored(array, codec), layout_of(array, codec))
         assert whole.tobytes() == array.tobytes()
 
 
 @pytest.mark.parametrize(
-    ("shape_zyx", "dtype"),
-    [((16, 128, 128), "u1"), ((64, 64, 64), "<u4"), ((4, 128, 128), "<u8"), ((3, 5, 7), "<i2")],
+    ("shape_zyx", "dtype", "make", "strided"),
+    [
+        ((16, 128, 128), "u1", steps, True),
+        ((16, 128, 128), "u1", noise, False),
+        ((64, 64, 64), "<u4", steps, False),
+        ((64, 64, 64), "<u4", noise, True),
+        ((4, 128, 128), "<u8", steps, True),
+        ((4, 128, 128), "<u8", noise, False),
+        ((3, 5, 7), "<i2", steps, False),
+        ((3, 5, 7), "<i2", noise, True),
+    ],
 )
-@pytest.mark.parametrize("make", [steps, noise])
-@pytest.mark.parametrize("strided", [False, True])
 def test_a_part_is_the_slice_of_the_whole(shape_zyx, dtype, make, strided) -> None:
     array = make(shape_zyx, dtype)
     layout, frame = layout_of(array), stored(array)
@@ -107,11 +116,18 @@ def test_a_part_is_the_slice_of_the_whole(shape_zyx, dtype, make, strided) -> No
             assert not room.any(), "wrote outside of the target"
 
 
-@pytest.mark.parametrize("dtype", ["<u1", "<u2", "<u4", "<u8"])
-@pytest.mark.parametrize("codec", [IMAGE_CODEC, CodecSpec("lz4", 1)])
+@pytest.mark.parametrize(
+    ("dtype", "codec"),
+    [
+        ("<u1", IMAGE_CODEC),
+        ("<u2", CodecSpec("lz4", 1)),
+        ("<u4", IMAGE_CODEC),
+        ("<u8", CodecSpec("lz4", 1)),
+    ],
+)
 def test_a_run_as_long_as_a_block_may_start_anywhere(dtype, codec) -> None:
     """libblosc2 gives the first whole block for such a run; seen to fail without our split."""
-    layout = Layout(np.dtype(dtype), (64, 64, 64), 2, codec)
+    layout = CuboidLayout(np.dtype(dtype), (64, 64, 64), 2, codec)
     voxels = np.random.default_rng(1).integers(1, 120, (64, 64, 64)).astype(dtype)
     frame = memoryview(encode_frame(voxels, codec))
     block_bytes = struct.unpack_from("<i", frame, 8)[0]
@@ -211,7 +227,7 @@ def test_a_frame_of_another_layout_is_refused() -> None:
     frame = stored(steps((4, 8, 16), "<u4"))
     for dtype, cuboid_xyz in [("<u4", (16, 8, 5)), ("<u2", (16, 8, 8)), ("<u8", (16, 8, 2))]:
         with pytest.raises(CuboidDecodeError):
-            decoded(frame, Layout(np.dtype(dtype), cuboid_xyz, 2, IMAGE_CODEC))
+            decoded(frame, CuboidLayout(np.dtype(dtype), cuboid_xyz, 2, IMAGE_CODEC))
 
 
 def test_every_single_bit_flip_of_a_frame_is_found() -> None:
@@ -240,7 +256,7 @@ def test_a_hostile_frame_with_a_right_checksum_stays_in_its_memory(codec: CodecS
     part = Box((0, 0, 1), (64, 64, 3))
     rng = random.Random(11)
     room = np.zeros((8, 64, 64), "<u4")
-    for _ in range(400):
+    for _ in range(200):
         chunk = bytearray(frame[:-4])
         for _ in range(rng.randint(1, 6)):
             chunk[rng.randrange(min(len(chunk), rng.choice([40, len(chunk)])))] = rng.randrange(256)

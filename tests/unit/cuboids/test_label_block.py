@@ -6,18 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ndlambda.cuboids.label_block import Change, LabelBlock
-from ndlambda.cuboids.layout import Layout, cuboid_box
+from ndlambda.cuboids.layout import CuboidLayout, cuboid_box
 from ndlambda.model.catalog import CodecSpec
 from ndlambda.space.box import Box
 from ndlambda.voxels.extra_labels import ExtraLabels
 
-LAYOUT = Layout(np.dtype("<u4"), (8, 8, 4), 2, CodecSpec("lz4", 1))
+LAYOUT = CuboidLayout(np.dtype("<u4"), (8, 8, 4), 2, CodecSpec("lz4", 1))
 WHOLE = Box((0, 0, 0), LAYOUT.supercuboid_xyz)
 WRITE_ID = bytes(range(16))
 
 
 def block_of(own: np.ndarray, extra: dict[int, np.ndarray]) -> LabelBlock:
-    """Give the supercuboid of whole arrays (z, y, x): own labels, and masks by extra label."""
+    """Return the supercuboid of whole arrays (z, y, x): own labels, and masks by extra label."""
     cuboids = {
         slot: np.ascontiguousarray(own[cuboid_box(LAYOUT, slot).slices_zyx()])
         for slot in range(LAYOUT.slots)
@@ -53,7 +53,7 @@ def boxes(draw) -> Box:
     return Box(tuple(a for a, _ in ends), tuple(max(a + 1, b) for a, b in ends))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**32 - 1),
     kinds=st.integers(2, 6),

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from ndlambda.cuboids.layout import Layout, index_entries, needed_slots
+from ndlambda.cuboids.layout import CuboidLayout, index_entries, needed_slots
 from ndlambda.errors import InvalidArgumentError, OutOfBoundsError
 from ndlambda.model.catalog import IMAGE_CODEC
 from ndlambda.space import morton
 from ndlambda.space.box import Box
 
-LAYOUT = Layout(np.dtype("<u2"), (32, 16, 8), 2, IMAGE_CODEC)
+LAYOUT = CuboidLayout(np.dtype("<u2"), (32, 16, 8), 2, IMAGE_CODEC)
 
 
 def test_sizes_follow_from_the_cuboid_and_the_edge() -> None:
@@ -21,13 +21,13 @@ def test_sizes_follow_from_the_cuboid_and_the_edge() -> None:
 @pytest.mark.parametrize("edge", [0, 3, 8])
 def test_other_edges_are_refused(edge: int) -> None:
     with pytest.raises(InvalidArgumentError, match="1, 2 or 4"):
-        Layout(np.dtype("u1"), (8, 8, 8), edge, IMAGE_CODEC)
+        CuboidLayout(np.dtype("u1"), (8, 8, 8), edge, IMAGE_CODEC)
 
 
 @pytest.mark.parametrize("dtype", [">u4", "S3", "O", "c8"])
 def test_other_dtypes_are_refused(dtype: str) -> None:
     with pytest.raises(InvalidArgumentError, match="little-endian"):
-        Layout(np.dtype(dtype), (8, 8, 8), 2, IMAGE_CODEC)
+        CuboidLayout(np.dtype(dtype), (8, 8, 8), 2, IMAGE_CODEC)
 
 
 def test_a_box_in_one_cuboid_needs_one_slot() -> None:
@@ -39,7 +39,7 @@ def test_a_box_in_one_cuboid_needs_one_slot() -> None:
 
 @pytest.mark.parametrize("edge", [1, 2, 4])
 def test_the_parts_of_a_whole_supercuboid_are_all_slots_in_morton_order(edge: int) -> None:
-    layout = Layout(np.dtype("u1"), (4, 4, 4), edge, IMAGE_CODEC)
+    layout = CuboidLayout(np.dtype("u1"), (4, 4, 4), edge, IMAGE_CODEC)
     parts = needed_slots(layout, Box((0, 0, 0), layout.supercuboid_xyz))
     assert [piece.slot for piece in parts] == list(range(edge**3))
 

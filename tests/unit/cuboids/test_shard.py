@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from ndlambda.cuboids.codec import checksum
-from ndlambda.cuboids.layout import MAX_EXTRAS_BYTES, Layout
+from ndlambda.cuboids.layout import MAX_EXTRAS_BYTES, CuboidLayout
 from ndlambda.cuboids.shard import (
+    FrameSpan,
     ShardIndex,
-    Span,
     extras,
     is_empty,
     pack_header,
@@ -19,25 +19,25 @@ from ndlambda.errors import CuboidDecodeError, InvalidArgumentError, PayloadTooL
 from ndlambda.model.catalog import IMAGE_CODEC
 from ndlambda.space import morton
 
-LAYOUT = Layout(np.dtype("u1"), (8, 8, 8), 2, IMAGE_CODEC)
-WIDE = Layout(np.dtype("u1"), (8, 8, 8), 4, IMAGE_CODEC)
+LAYOUT = CuboidLayout(np.dtype("u1"), (8, 8, 8), 2, IMAGE_CODEC)
+WIDE = CuboidLayout(np.dtype("u1"), (8, 8, 8), 4, IMAGE_CODEC)
 WRITE_ID = bytes(range(16))
 SIZE = 4000
 
 
-def spans_of(layout: Layout, **by_slot: tuple[int, int]) -> tuple[Span | None, ...]:
+def spans_of(layout: CuboidLayout, **by_slot: tuple[int, int]) -> tuple[FrameSpan | None, ...]:
     return tuple(
-        Span(*by_slot[f"s{slot}"]) if f"s{slot}" in by_slot else None
+        FrameSpan(*by_slot[f"s{slot}"]) if f"s{slot}" in by_slot else None
         for slot in range(layout.slots)
     )
 
 
-def read(layout: Layout, **by_slot: tuple[int, int]) -> ShardIndex:
+def read(layout: CuboidLayout, **by_slot: tuple[int, int]) -> ShardIndex:
     return read_index(memoryview(pack_index(spans_of(layout, **by_slot), layout)), layout, SIZE)
 
 
 @pytest.mark.parametrize("layout", [LAYOUT, WIDE])
-def test_an_index_is_read_as_it_was_packed(layout: Layout) -> None:
+def test_an_index_is_read_as_it_was_packed(layout: CuboidLayout) -> None:
     index = read(layout, s1=(24, 100), s6=(100, 300))
     assert [slot for slot in range(layout.slots) if index.present(slot)] == [1, 6]
     assert index.span(6) == (100, 300)
@@ -131,7 +131,7 @@ def test_a_header_is_not_packed_from_wrong_parts() -> None:
 def test_an_object_without_frames_is_empty_and_its_damage_is_found(
     edge: int, section: bytes
 ) -> None:
-    layout = Layout(np.dtype("u1"), (8, 8, 8), edge, IMAGE_CODEC)
+    layout = CuboidLayout(np.dtype("u1"), (8, 8, 8), edge, IMAGE_CODEC)
     data = pack_header(WRITE_ID, section) + pack_index(spans_of(layout), layout)
     assert is_empty(memoryview(data))
     for at in range(len(data)):

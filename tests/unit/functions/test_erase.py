@@ -1,8 +1,6 @@
 """The worker of deletions, called as AWS calls it."""
 
 import json
-import logging
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +9,7 @@ import pytest
 from functions import erase
 from ndlambda import runtime
 from ndlambda.errors import IntegrityError, UpstreamThrottledError
-from ndlambda.services.erase_jobs import job_id_of
+from ndlambda.services.catalog.deletion_jobs import job_id_of
 
 
 class Erasure:
@@ -25,14 +23,6 @@ class Erasure:
         self.ran.add(job_id)
         if job_id in self._failures:
             raise self._failures[job_id]
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    logger = logging.getLogger("ndlambda.worker")
-    logger.disabled = True
-    yield
-    logger.disabled = False
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, erasure: Erasure, *bodies: str) -> list[str]:

@@ -1,8 +1,6 @@
 """The workers of ingest, called as AWS calls them."""
 
 import json
-import logging
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,14 +9,6 @@ import pytest
 from functions import ingest_build, s3_drop
 from ndlambda import runtime
 from ndlambda.errors import UpstreamThrottledError
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    logger = logging.getLogger("ndlambda.worker")
-    logger.disabled = True
-    yield
-    logger.disabled = False
 
 
 @pytest.fixture

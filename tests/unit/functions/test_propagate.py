@@ -1,7 +1,5 @@
 """The worker of propagations and the schedule, called as AWS calls them."""
 
-import logging
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,14 +24,6 @@ class Propagation:
 
     def resend_pending(self) -> int:
         return 2
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    logger = logging.getLogger("ndlambda.worker")
-    logger.disabled = True
-    yield
-    logger.disabled = False
 
 
 def record(body: str, count: int | None = None) -> dict[str, Any]:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ingest_queue.chunk_state import Part
-from ingest_queue.grid import Chunk
-from ingest_queue.parts import PartReader
+from ingest_queue.build.parts import PartReader
+from ingest_queue.jobs.chunk_state import Part
+from ingest_queue.jobs.grid import Chunk
 from ndlambda.errors import DataTypeMismatchError
 from ndlambda.model.catalog import Channel
 from ndlambda.model.dtypes import ChannelType, DataType

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 from waitress.channel import HTTPChannel
 
-from ndlambda.local.host import Host
+from ndlambda.local.host import WsgiServer
 
 TIMEOUT_S = 30
 
@@ -41,7 +41,7 @@ class Blocking:
         return echo(environ, start_response)
 
 
-def connection_to(host: Host) -> http.client.HTTPConnection:
+def connection_to(host: WsgiServer) -> http.client.HTTPConnection:
     return http.client.HTTPConnection(urlsplit(host.url).netloc, timeout=TIMEOUT_S)
 
 
@@ -54,7 +54,7 @@ def stop() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def wait_until_refused(host: Host) -> None:
+def wait_until_refused(host: WsgiServer) -> None:
     parts = urlsplit(host.url)
     for _ in range(TIMEOUT_S * 100):
         with socket.socket() as attempt:
@@ -64,7 +64,7 @@ def wait_until_refused(host: Host) -> None:
     raise AssertionError("the server still takes connections")
 
 
-def run_beside(host: Host, client: Callable[[], bytes]) -> bytes:
+def run_beside(host: WsgiServer, client: Callable[[], bytes]) -> bytes:
     """Run the host in this thread, as signals demand, and a client in another."""
     with ThreadPoolExecutor(1) as pool:
         begun: list[Future[bytes]] = []
@@ -74,7 +74,7 @@ def run_beside(host: Host, client: Callable[[], bytes]) -> bytes:
 
 @pytest.fixture
 def make_host():
-    return lambda app: Host(app, ("127.0.0.1", 0), threads=2)
+    return lambda app: WsgiServer(app, ("127.0.0.1", 0), threads=2)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -190,7 +190,7 @@ def test_an_answer_that_is_read_slowly_is_sent_to_its_end(make_host):
 )
 def test_the_url_says_where_it_listens(name, start):
     try:
-        host = Host(echo, (name, 0))
+        host = WsgiServer(echo, (name, 0))
     except OSError:
         pytest.skip(f"This machine has no address {name}.")
     host.run(stop)

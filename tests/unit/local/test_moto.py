@@ -31,7 +31,7 @@ def test_the_application_answers_one_request_at_a_time() -> None:
 
 def _write_beside_failing_transactions(table: DynamoTable, pk: str) -> int:
     """Half of the threads make transactions that fail, the others write rows; count those kept."""
-    rounds = 20
+    rounds = 12
 
     def work(index: int) -> None:
         for number in range(rounds):

@@ -9,18 +9,18 @@ from pathlib import Path
 from ndlambda.local.presence import presence
 
 SERVER = """
-import sys, time
+import sys
 from pathlib import Path
 from ndlambda.local.presence import presence
 with presence(Path(sys.argv[1]), lambda: print("alone")):
     print("present", flush=True)
-    time.sleep(60)
+    sys.stdin.read()
 """
 
 
 def start(data: Path) -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", SERVER, str(data)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def is_alone(data: Path) -> bool:

@@ -1,4 +1,5 @@
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,6 +26,15 @@ class Queue:
 
     def ack(self, receipts):
         self.acknowledged += receipts
+
+
+@contextmanager
+def running(pump):
+    pump.start()
+    try:
+        yield
+    finally:
+        pump.stop()
 
 
 def world(**parts):
@@ -66,12 +76,9 @@ def test_the_pump_outlives_any_fault():
     pump = Pump(
         world(erasure=service, propagation=service, erase_queue=queue, propagate_queue=building)
     )
-    pump.start()
-    try:
+    with running(pump):
         assert queue.asked.wait(30)
         assert building.asked.wait(30)
-    finally:
-        pump.stop()
 
 
 def test_a_sweep_that_fails_does_not_keep_the_others():
@@ -92,11 +99,8 @@ def test_a_sweep_that_fails_does_not_keep_the_others():
             ingest=SimpleNamespace(sweeper=sweeper),
         )
     )
-    pump.start()
-    try:
+    with running(pump):
         assert swept.wait(30)
-    finally:
-        pump.stop()
 
 
 def test_who_has_worked_wakes_the_others(monkeypatch: pytest.MonkeyPatch):
@@ -127,11 +131,8 @@ def test_who_has_worked_wakes_the_others(monkeypatch: pytest.MonkeyPatch):
     pump = Pump(
         world(erasure=service, propagation=idle, drop_queue=drop, ingest_queue=ingest), builders=1
     )
-    pump.start()
-    try:
+    with running(pump):
         assert built.wait(30)
-    finally:
-        pump.stop()
 
 
 def test_what_comes_while_a_worker_looks_does_not_lie_until_its_time(
@@ -173,11 +174,8 @@ def test_what_comes_while_a_worker_looks_does_not_lie_until_its_time(
         world(erasure=service, propagation=service, drop_queue=drop, ingest_queue=ingest),
         builders=1,
     )
-    pump.start()
-    try:
+    with running(pump):
         assert built.wait(30)
-    finally:
-        pump.stop()
 
 
 def test_builders_take_one_message_each_and_hide_it_for_long():
@@ -195,11 +193,8 @@ def test_builders_take_one_message_each_and_hide_it_for_long():
         world(erasure=service, propagation=service, propagate_queue=building),
         builders=1,
     )
-    pump.start()
-    try:
+    with running(pump):
         assert building.asked.wait(30)
-    finally:
-        pump.stop()
     assert taken[0] == (1, 900)
 
 
@@ -218,8 +213,5 @@ def test_files_that_have_expired_are_deleted_while_the_pump_runs(tmp_path, monke
     idle = SimpleNamespace(resend_pending=lambda: 0)
     parts = {"settings": disk, "objects": None, "erasure": idle, "propagation": idle}
     pump = Pump(world(**parts), builders=1)
-    pump.start()
-    try:
+    with running(pump):
         assert swept.wait(10), "one that found something looks again at once"
-    finally:
-        pump.stop()

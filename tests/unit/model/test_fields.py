@@ -10,9 +10,9 @@ from ndlambda.errors import InvalidNameError, MalformedBodyError, ValidationErro
 from ndlambda.model import fields
 from ndlambda.model.catalog import IMAGE_CODEC, LABEL_CODEC, Channel, CodecSpec, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.services import uploads
+from ndlambda.services.volume import transfers
 from ndlambda.space.pyramid import Scaling
-from ndlambda.web.delivery import RESULTS_PREFIX
+from ndlambda.web.response.delivery import RESULTS_PREFIX
 
 DATASET = {"dataset_name": "ds", "ximagesize": 10, "yimagesize": 20, "zimagesize": 30}
 CHANNEL = {"channel_name": "ch", "channel_type": "image", "channel_datatype": "uint8"}
@@ -268,7 +268,7 @@ def test_a_project_is_not_named_like_the_folder_of_what_expires():
     with pytest.raises(InvalidNameError):
         fields.project_from_fields({}, name=RESULTS_PREFIX.rstrip("/"), dataset="ds")
     with pytest.raises(InvalidNameError):
-        fields.project_from_fields({}, name=uploads.PREFIX.rstrip("/"), dataset="ds")
+        fields.project_from_fields({}, name=transfers.PREFIX.rstrip("/"), dataset="ds")
     token = fields.token_from_fields({}, name="results", project="pr")
     assert token.name == "results"
 

@@ -20,8 +20,8 @@ from ndlambda.model.ramon import (
     Annotation,
     Neuron,
     Node,
+    ObjectQuery,
     Organelle,
-    Query,
     RamonType,
     RegionOfInterest,
     Seed,
@@ -251,8 +251,8 @@ def test_predicates_hold_as_the_contract_says() -> None:
 
 
 def test_an_empty_query_asks_for_everything() -> None:
-    assert parse_query([]) == Query()
-    assert parse_query(["limit", "3"]) == Query(limit=3)
+    assert parse_query([]) == ObjectQuery()
+    assert parse_query(["limit", "3"]) == ObjectQuery(limit=3)
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,6 @@ from ndlambda.space.box import Box
 SLAB = (128, 128, 16)
 
 
-def test_an_aligned_box_is_covered_by_whole_cells():
-    cells = list(grid.cover(Box((128, 256, 16), (384, 384, 48)), SLAB))
-    assert len(cells) == 4
-    assert all(cell.part == cell.box for cell in cells)
-
-
 def test_an_unaligned_box_is_cut_at_the_cell_faces():
     box = Box((100, 130, 15), (130, 140, 17))
     cells = {cell.code: cell for cell in grid.cover(box, SLAB)}
@@ -29,12 +23,6 @@ def test_an_unaligned_box_is_cut_at_the_cell_faces():
 def test_cells_come_x_fastest():
     codes = [cell.code for cell in grid.cover(Box((0, 0, 0), (256, 256, 32)), SLAB)]
     assert codes == [0, 1, 2, 3, 4, 5, 6, 7]
-
-
-def test_one_voxel_meets_one_cell():
-    (cell,) = grid.cover(Box((127, 128, 15), (128, 129, 16)), SLAB)
-    assert cell.code == morton.encode(0, 1, 0)
-    assert cell.part.voxels == 1
 
 
 def test_cells_are_counted_without_listing_them():

@@ -24,14 +24,6 @@ def test_codes_are_those_of_ndstore(index_xyz, code):
     assert morton.decode(code) == index_xyz
 
 
-@pytest.mark.parametrize("bit", range(morton.AXIS_BITS))
-def test_each_bit_of_each_axis_has_its_own_place(bit):
-    value = 1 << bit
-    assert morton.encode(value, 0, 0) == 1 << (3 * bit)
-    assert morton.encode(0, value, 0) == 1 << (3 * bit + 1)
-    assert morton.encode(0, 0, value) == 1 << (3 * bit + 2)
-
-
 def test_the_last_index_fills_63_bits():
     assert morton.encode(LAST, LAST, LAST) == (1 << 63) - 1
     assert morton.decode((1 << 63) - 1) == (LAST, LAST, LAST)
@@ -64,13 +56,6 @@ def test_a_plan_is_in_array_order():
     assert codes.shape == (2, 2, 2)
     assert codes[1, 1, 1] == 15835  # (x, y, z) = (23, 31, 12)
     assert codes[0, 0, 1] == morton.encode(23, 30, 11)
-
-
-def test_many_indices_are_encoded_and_decoded_at_once():
-    indices = np.array([index for index, _ in VECTORS])
-    codes = morton.encode_indices(indices)
-    assert codes.tolist() == [code for _, code in VECTORS]
-    assert np.array_equal(morton.decode_codes(codes), indices)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint32, np.uint64])

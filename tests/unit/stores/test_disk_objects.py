@@ -1,13 +1,17 @@
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from ndlambda.errors import InvalidArgumentError, UpstreamError
 from ndlambda.stores.disk import DiskObjectStore, content, objects
+from ndlambda.stores.disk.locks import LockFolder
 from ndlambda.stores.ports import Create, Overwrite, PutMode, Replace
+from ndlambda.testing.threads import run_together
 
 
 @pytest.fixture
@@ -15,35 +19,17 @@ def store(tmp_path: Path) -> DiskObjectStore:
     return DiskObjectStore(tmp_path / "objects", fsync=False)
 
 
-@pytest.mark.parametrize(
-    "key",
-    [
-        "",
-        "/",
-        "/a",
-        "a/",
-        "a//b",
-        ".",
-        "..",
-        "../a",
-        "a/../b",
-        "a/./b",
-        "a\0b",
-        "a\ud800",
-        ".locks/000",
-        ".temp/x",
-        ".temp",
-        "x" * 256,
-        "a/" * 600 + "a",
-    ],
-)
-def test_keys_that_escape_or_collide_are_refused(store: DiskObjectStore, key: str) -> None:
-    with pytest.raises(InvalidArgumentError):
-        store.put(key, b"x", Overwrite())
-    with pytest.raises(InvalidArgumentError):
-        store.get(key)
-    with pytest.raises(InvalidArgumentError):
-        store.delete(key)
+ODD_KEYS = [
+    *("", "/", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a/./b", "a\0b", "a\ud800"),
+    *(".locks/000", ".temp/x", ".temp", "x" * 256, "a/" * 600 + "a"),
+]
+
+
+def test_keys_that_escape_or_collide_are_refused(store: DiskObjectStore) -> None:
+    asks = [lambda key: store.put(key, b"x", Overwrite()), store.get, store.delete]
+    for key, ask in product(ODD_KEYS, asks):
+        with pytest.raises(InvalidArgumentError):
+            ask(key)
     assert not list(store.list(""))
 
 
@@ -90,20 +76,12 @@ def test_a_deleted_object_leaves_no_empty_folders(store: DiskObjectStore, tmp_pa
 def test_a_folder_that_a_delete_takes_away_is_made_again(store: DiskObjectStore) -> None:
     """Two threads put and delete in the same, else empty folder."""
 
-    def put_and_delete(name: str) -> None:
+    def put_and_delete(name: int) -> None:
         for _ in range(200):
             store.put(f"a/b/{name}", b"x", Create())
             store.delete(f"a/b/{name}")
 
-    failures: list[BaseException] = []
-    threads = [
-        threading.Thread(target=_record(put_and_delete, failures), args=(name,)) for name in "xy"
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
+    run_together(2, put_and_delete)
     assert not list(store.list(""))
 
 
@@ -118,20 +96,32 @@ def test_no_writer_slips_between_comparison_and_rename_of_a_replacement(
     """
     etag = store.put("key", b"first", Create())
 
+    hold, waits_or_is_done = LockFolder.hold, threading.Event()
+
     def interfere() -> None:
         if interfering == "overwrite":
             store.put("key", b"overwritten", Overwrite())
         else:
             store.delete("key")
+        waits_or_is_done.set()
 
     thread = threading.Thread(target=interfere)
 
+    @contextmanager
+    def announce_and_hold(locks: LockFolder, name: str) -> Iterator[None]:
+        if threading.current_thread() is thread:
+            waits_or_is_done.set()
+        with hold(locks, name):
+            yield
+
     def compare_slowly(data: memoryview) -> str:
-        monkeypatch.undo()
+        monkeypatch.setattr(objects, "content_etag", content.content_etag)
         found = content.content_etag(data)
         thread.start()
-        thread.join(timeout=0.3)  # done within, if nothing holds it back
+        waits_or_is_done.wait()
         return found
+
+    monkeypatch.setattr(LockFolder, "hold", announce_and_hold)
 
     monkeypatch.setattr(objects, "content_etag", compare_slowly)
     store.put("key", b"replaced", Replace(etag))
@@ -222,14 +212,3 @@ def test_a_failing_disk_is_an_upstream_error(tmp_path: Path) -> None:
     (tmp_path / "objects" / ".locks").write_bytes(b"")
     with pytest.raises(UpstreamError):
         DiskObjectStore(tmp_path / "objects")
-
-
-def _record(work: Callable[[str], None], failures: list[BaseException]) -> Callable[[str], None]:
-    def recorded(name: str) -> None:
-        try:
-            work(name)
-        except BaseException as failure:
-            failures.append(failure)
-            raise
-
-    return recorded

@@ -20,6 +20,7 @@ from ndlambda.testing.counting import (
     CountingTable,
 )
 from tests.support.catalog_world import World, disk_world
+from tests.support.ingest_world import disk_ingest_world
 
 
 @pytest.fixture
@@ -79,6 +80,16 @@ def test_a_write_is_told_by_its_verb(world: World, stores: CountingStores):
         world.table.put(Row("p", "s"))
 
 
+def test_stores_of_a_world_within_a_world_are_counted(tmp_path: Path, stores: CountingStores):
+    world = stores.wrap(disk_ingest_world(tmp_path))
+    world.populate()
+    assert stores.calls["table.transact"] > 0
+    stores.reset()
+    world.put("0005.png", b"x")
+    assert stores.calls == {"objects.put": 1}
+    world.close()
+
+
 def test_a_single_store_has_counts_of_its_own(tmp_path: Path):
     made = disk_world(tmp_path)
     table, queue = CountingTable(made.table), CountingQueue(made.queue)
@@ -99,7 +110,7 @@ def test_a_runtime_is_built_on_counting_stores(tmp_path: Path, stores: CountingS
     settings = Settings(data=tmp_path, fsync=False)
     built = runtime.build(settings, stores.wrap_ports(runtime.open_ports(settings)))
     built.users.create_user("alice")
-    built.drop_queue.send(["body"])
+    built.resources.queues.drop.send(["body"])
     built.close()
     assert stores.calls["queue.send"] == 1
     assert stores.writes > 1

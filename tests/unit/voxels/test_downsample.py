@@ -19,7 +19,7 @@ SHAPES = [(1, 1, 1), (2, 2, 2), (3, 5, 7), (1, 4, 3), (6, 2, 1), (5, 66, 131)]
 
 
 def noise(dtype: DataType, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-    """Give voxels of the whole range of a type, the ends and 0 often among them."""
+    """Return voxels of the whole range of a type, the ends and 0 often among them."""
     random = np.random.default_rng(seed)
     if dtype is DataType.FLOAT32:
         return (random.integers(-4000, 4000, shape) / 8).astype(dtype.numpy)
@@ -37,12 +37,8 @@ def exact_mean(block: np.ndarray, z: int, y: int, x: int, slices: int) -> int:
 
 
 @pytest.mark.parametrize("dtype", PLAIN)
-@pytest.mark.parametrize("factors", FACTORS_XYZ)
-@pytest.mark.parametrize("shape", SHAPES[:-1])
-def test_a_mean_of_integers_is_exact_over_the_whole_range_and_rounds_half_to_even(
-    dtype, factors, shape
-):
-    for seed in range(5):
+def test_a_mean_of_integers_is_exact_over_the_whole_range_and_rounds_half_to_even(dtype):
+    for factors, shape, seed in product(FACTORS_XYZ, SHAPES[:-1], range(3)):
         block = noise(dtype, shape, seed)
         got = downsample(block, factors, Method.MEAN)
         assert got.dtype == block.dtype
@@ -57,18 +53,17 @@ def test_halves_go_to_the_even_neighbour(dtype):
 
 
 @pytest.mark.parametrize("dtype", list(DataType))
-@pytest.mark.parametrize("factors", FACTORS_XYZ)
 @pytest.mark.parametrize("method", [Method.MEAN, Method.NEAREST])
-@pytest.mark.parametrize("shape", SHAPES)
-def test_images_are_halved_as_the_reference_says(dtype, factors, method, shape):
-    block = noise(dtype, shape)
-    if method is Method.MEAN and dtype.numpy.itemsize == 8:
-        block //= 2**14  # the reference sums as float64
-    got = downsample(block, factors, method)
+def test_images_are_halved_as_the_reference_says(dtype, method):
     colours = dtype is DataType.UINT32
-    wanted = halved(block, z=factors[2] == 2, method=method, colours=colours)
-    np.testing.assert_array_equal(got, wanted)
-    assert got.dtype == block.dtype
+    for factors, shape in product(FACTORS_XYZ, SHAPES):
+        block = noise(dtype, shape)
+        if method is Method.MEAN and dtype.numpy.itemsize == 8:
+            block //= 2**14  # the reference sums as float64
+        got = downsample(block, factors, method)
+        wanted = halved(block, z=factors[2] == 2, method=method, colours=colours)
+        np.testing.assert_array_equal(got, wanted)
+        assert got.dtype == block.dtype
 
 
 @pytest.mark.parametrize("slices", [1, 2])
@@ -137,30 +132,22 @@ def test_the_second_slice_votes_only_where_the_first_gives_nothing():
 
 
 @pytest.mark.parametrize("dtype", ["<u4", "<u8"])
-@pytest.mark.parametrize("factors", FACTORS_XYZ)
-@pytest.mark.parametrize("shape", SHAPES)
-def test_labels_are_halved_as_the_reference_says_and_none_is_invented(dtype, factors, shape):
-    random = np.random.default_rng(1)
-    block = random.integers(0, 4, shape).astype(dtype) * dtype_end(dtype)
-    got = downsample(block, factors, Method.LABELS)
-    np.testing.assert_array_equal(got, halved(block, z=factors[2] == 2, method=Method.LABELS))
-    assert set(got.flat) <= set(block.flat) | {0}
+def test_labels_are_halved_as_the_reference_says_and_none_is_invented(dtype):
+    large = np.dtype(dtype).type(np.iinfo(dtype).max // 3)
+    for factors, shape in product(FACTORS_XYZ, SHAPES):
+        block = np.random.default_rng(1).integers(0, 4, shape).astype(dtype) * large
+        got = downsample(block, factors, Method.LABELS)
+        np.testing.assert_array_equal(got, halved(block, z=factors[2] == 2, method=Method.LABELS))
+        assert set(got.flat) <= set(block.flat) | {0}
 
 
-def dtype_end(dtype: str):
-    """Give a number that makes small labels large ones."""
-    return np.dtype(dtype).type(np.iinfo(dtype).max // 3)
-
-
-@pytest.mark.parametrize(
-    ("dtype", "method"),
-    [*product(DataType, [Method.MEAN, Method.NEAREST]), *product(LABELS, [Method.LABELS])],
-)
-@pytest.mark.parametrize("factors", FACTORS_XYZ)
-def test_a_constant_stays_constant(dtype, factors, method):
+@pytest.mark.parametrize("dtype", list(DataType))
+def test_a_constant_stays_constant(dtype):
     value = 1.5 if dtype is DataType.FLOAT32 else np.iinfo(dtype.value).max
     block = np.full((5, 7, 9), value, dtype.numpy)
-    assert (downsample(block, factors, method) == value).all()
+    methods = [Method.MEAN, Method.NEAREST, *([Method.LABELS] if dtype in LABELS else [])]
+    for factors, method in product(FACTORS_XYZ, methods):
+        assert (downsample(block, factors, method) == value).all()
 
 
 def test_a_view_with_any_strides_is_halved_and_left_as_it_is():

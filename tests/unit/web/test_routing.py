@@ -185,3 +185,21 @@ def test_numbers_have_an_end():
     for count in ("9" * 21, "9" * 5000, "-1", "٥"):
         with pytest.raises(NotFound):
             _matched(f"/sd/tok/ch/reserve/{count}")
+
+
+@pytest.mark.parametrize(
+    ("path", "rule"),
+    [
+        ("/sd/tok/npz/raw/0/1,2/3,4/5,6", "/sd/<name:token>/<names:channels>/raw/<path:args>"),
+        ("/sd/tok/npz/0/1,2/3,4/5,6", "/sd/<name:token>/<any(npz,raw):service>/<path:args>"),
+    ],
+)
+@pytest.mark.parametrize("step", [1, -1])
+def test_the_order_of_rules_does_not_decide_what_a_path_means(path, rule, step):
+    """Seen to fail with names that weigh as much as listed words: npz was the service."""
+    rules = [
+        "/sd/<name:token>/<any(npz,raw):service>/<path:args>",
+        "/sd/<name:token>/<names:channels>/raw/<path:args>",
+    ]
+    found, _ = build_map([_route(each) for each in rules[::step]]).bind("", path_info=path).match()
+    assert found.rule == rule

@@ -25,6 +25,17 @@ def test_an_unknown_name_is_told_shortened_with_those_known() -> None:
     assert caught.value.details["name"] == "x" * 80
 
 
+def test_modules_of_sub_packages_are_found_in_order_of_their_names(tmp_path, monkeypatch) -> None:
+    for name in ("__init__", "zebra", "inner/__init__", "inner/b", "inner/a", "apple"):
+        path = tmp_path / "discovered" / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert [module.__name__ for module in modules("discovered")] == [
+        f"discovered.{name}" for name in ("apple", "inner.a", "inner.b", "zebra")
+    ]
+
+
 def test_every_module_of_a_folder_is_looked_at() -> None:
     names = {module.__name__ for module in modules("ndlambda.wire.graph")}
     assert "ndlambda.wire.graph.contract" in names  # it offers nothing, and does no harm

@@ -41,7 +41,7 @@ def read(name: str, graph: SynapseGraph) -> nx.Graph:
 
 
 def edges(network: nx.Graph, names: tuple[str, ...]) -> list[tuple[object, ...]]:
-    """Give ends and attributes of all edges as numbers, sorted; ends of undirected ones too."""
+    """Return ends and attributes of all edges as numbers, sorted; ends of undirected ones too."""
     found = []
     for u, v, attributes in network.edges(data=True):
         ends = (int(u), int(v)) if network.is_directed() else tuple(sorted((int(u), int(v))))

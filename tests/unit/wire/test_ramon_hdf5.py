@@ -33,15 +33,15 @@ from ndlambda.wire.ramon import (
     AnnotationVoxels,
     BoundingBox,
     CuboidPart,
-    Limits,
     RamonItem,
+    RamonLimits,
     formats,
     get_format,
 )
 from ndlambda.wire.ramon.hdf5_decode import decode, decode_region
 from ndlambda.wire.ramon.hdf5_encode import encode, encode_ids
 
-LIMITS = Limits(objects=100, array_bytes=1 << 20)
+LIMITS = RamonLimits(objects=100, array_bytes=1 << 20)
 
 FULL = [
     Annotation(1, 2, 0.5, "ann", {"k": "v", "comma,quote": 'a "b", \r\n c'}),
@@ -383,7 +383,7 @@ def test_several_arrays_share_one_limit() -> None:
 
     with pytest.raises(PayloadTooLargeError):
         decode(file_of(fill), LIMITS)
-    assert len(decode(file_of(fill), Limits())) == 3
+    assert len(decode(file_of(fill), RamonLimits())) == 3
 
 
 def test_datasets_that_lie_elsewhere_are_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from ndlambda.errors import MalformedBodyError, NDLambdaError, PayloadTooLargeError
 from ndlambda.model.ramon import Segment, Synapse
-from ndlambda.wire.ramon import BoundingBox, Limits, RamonItem, get_format
+from ndlambda.wire.ramon import BoundingBox, RamonItem, RamonLimits, get_format
 from ndlambda.wire.ramon.text import (
     decode_flat,
     decode_old,
@@ -17,7 +17,7 @@ from ndlambda.wire.ramon.text import (
     encode_old,
 )
 
-LIMITS = Limits(objects=2)
+LIMITS = RamonLimits(objects=2)
 SYNAPSE = Synapse(21, confidence=1.0, author="me", kvpairs={"mykey": "v"}, segments=(0,))
 
 

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from ndlambda.errors import MalformedBodyError, NDLambdaError, PayloadTooLargeError
-from ndlambda.wire.skeleton.swc import Limits, Swc, SwcNode, order_nodes, read_swc, write_swc
+from ndlambda.wire.skeleton.swc import Swc, SwcLimits, SwcNode, order_nodes, read_swc, write_swc
 
 CELL = b"""# A cell of layer 5
 #  micrometres, right-handed
@@ -123,7 +123,7 @@ def test_the_line_that_is_wrong_is_named() -> None:
 
 
 def test_more_than_the_limits_is_refused() -> None:
-    limits = Limits(nodes=3, comments=2, comment_characters=20)
+    limits = SwcLimits(nodes=3, comments=2, comment_characters=20)
     chain = "\n".join(f"{n} 1 0 0 0 1 {n - 1 or -1}" for n in range(1, 5))
     few = chain.rsplit("\n", 1)[0]
     assert len(read_swc(f"#a\n#b\n{few}".encode(), limits).nodes) == 3
@@ -135,7 +135,7 @@ def test_more_than_the_limits_is_refused() -> None:
 def test_too_many_lines_are_refused_before_one_is_looked_at() -> None:
     """Seen to fail without the count of line ends: the first line's fault was found instead."""
     with pytest.raises(PayloadTooLargeError):
-        read_swc(b"no node\n" + b"\n" * 100, Limits(nodes=3, comments=2))
+        read_swc(b"no node\n" + b"\n" * 100, SwcLimits(nodes=3, comments=2))
 
 
 def test_any_bytes_are_read_or_refused() -> None:

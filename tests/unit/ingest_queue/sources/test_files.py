@@ -1,6 +1,5 @@
 import gzip
-import importlib
-import pkgutil
+from importlib import resources
 
 import nibabel
 import numpy as np
@@ -8,7 +7,6 @@ import pytest
 import tifffile
 from PIL import Image
 
-from ingest_queue import sources
 from ingest_queue.sources import open_source
 from ndlambda.errors import (
     DataTypeMismatchError,
@@ -18,6 +16,7 @@ from ndlambda.errors import (
     ShapeMismatchError,
     UnknownNameError,
 )
+from ndlambda.wire.discovery import modules
 from tests.support.stacks import stack
 
 
@@ -176,7 +175,7 @@ def test_nifti_voxel_sizes_are_the_decimals_that_were_meant(tmp_path):
 
 
 def test_the_mri_that_nibabel_ships_is_read_as_nibabel_reads_it():
-    path = importlib.resources.files(nibabel) / "tests" / "data" / "example4d.nii.gz"
+    path = resources.files(nibabel) / "tests" / "data" / "example4d.nii.gz"
     source = open_source(path)
     assert source.shape_tzyx == (2, 24, 96, 128)
     assert np.array_equal(stack(source), np.asarray(nibabel.load(path).dataobj).T)
@@ -257,9 +256,10 @@ def test_unknown_suffixes_list_the_known_ones(tmp_path):
         open_source(tmp_path / "b.npy")
 
 
-def test_every_module_of_the_folder_is_a_source():
-    for module in pkgutil.iter_modules(sources.__path__):
-        found = importlib.import_module(f"ingest_queue.sources.{module.name}")
-        assert found.SUFFIXES
-        assert callable(found.matches)
-        assert callable(found.open_source)
+def test_every_module_that_matches_places_is_a_source():
+    found = [module for module in modules("ingest_queue.sources") if hasattr(module, "matches")]
+    assert len(found) > 10
+    for source in found:
+        assert source.SUFFIXES
+        assert callable(source.matches)
+        assert callable(source.open_source)

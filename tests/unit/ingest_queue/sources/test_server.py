@@ -16,7 +16,7 @@ from ndlambda.errors import (
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.settings import Settings
-from ndlambda.wire.npy_array import encode_npy
+from ndlambda.wire.codecs.npy_array import encode_npy
 from tests.support.app import Server, v1_cutout
 from tests.support.stacks import stack
 from tests.support.stub_server import Answer, stub_server

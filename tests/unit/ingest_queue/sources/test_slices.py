@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ingest_queue.sources import Gaps, Options, open_source
+from ingest_queue.sources import MissingSlices, Options, open_source
 from ndlambda.errors import InvalidArgumentError, ShapeMismatchError
 from tests.support.stacks import stack
 
@@ -45,10 +45,10 @@ def test_a_missing_number_is_named_unless_it_is_allowed(tmp_path, array):
     with pytest.raises(InvalidArgumentError, match="lacks 2 slices: 10, 11") as caught:
         open_source(folder)
     assert caught.value.details["missing"] == 2
-    zeros = stack(open_source(folder, Options(gaps=Gaps.ZERO)))[0]
+    zeros = stack(open_source(folder, Options(gaps=MissingSlices.ZERO)))[0]
     assert np.array_equal(zeros[[0, 1, 2, 5, 6]], array[:5])
     assert not zeros[[3, 4]].any()
-    closed = stack(open_source(folder, Options(gaps=Gaps.SKIP)))[0]
+    closed = stack(open_source(folder, Options(gaps=MissingSlices.SKIP)))[0]
     assert np.array_equal(closed, array[:5])
 
 
@@ -57,7 +57,7 @@ def test_long_gaps_are_named_by_their_first_numbers(tmp_path, array):
     with pytest.raises(InvalidArgumentError, match=r"lacks 999999999999 slices: 1, 2, \.\.\."):
         open_source(folder)
     with pytest.raises(InvalidArgumentError, match="lacks 999999999999"):
-        open_source(folder, Options(gaps=Gaps.ZERO))
+        open_source(folder, Options(gaps=MissingSlices.ZERO))
 
 
 def test_a_number_given_twice_is_refused(tmp_path, array):

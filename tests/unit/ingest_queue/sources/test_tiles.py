@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ingest_queue.sources import Gaps, Options, open_source
+from ingest_queue.sources import MissingSlices, Options, open_source
 from ndlambda.errors import (
     InvalidArgumentError,
     MalformedBodyError,
@@ -93,7 +93,7 @@ def test_a_missing_tile_is_named_unless_it_is_allowed(tmp_path, array):
     with pytest.raises(NotFoundError, match=r"1/2_0_0\.png is missing"):
         stack(open_source(tmp_path))
     array[1, 2 * EDGE :, :EDGE] = 0
-    assert np.array_equal(stack(open_source(tmp_path, Options(gaps=Gaps.ZERO)))[0], array)
+    assert np.array_equal(stack(open_source(tmp_path, Options(gaps=MissingSlices.ZERO)))[0], array)
 
 
 def test_damaged_and_short_tiles_are_named(tmp_path, array):
@@ -169,7 +169,7 @@ def test_missing_and_short_knossos_cubes_are_named(tmp_path):
     cube.unlink()
     with pytest.raises(NotFoundError, match=r"x0001_y0000_z0000\.raw is missing"):
         stack(open_source(tmp_path))
-    zeros = stack(open_source(tmp_path, Options(gaps=Gaps.ZERO)))[0]
+    zeros = stack(open_source(tmp_path, Options(gaps=MissingSlices.ZERO)))[0]
     assert zeros[..., :128].all()
     assert not zeros[..., 128:].any()
 

@@ -21,7 +21,7 @@ from ndlambda.errors import (
     UnknownNameError,
 )
 from ndlambda.model.dtypes import DataType
-from ndlambda.wire import blosc_frame
+from ndlambda.wire.codecs import blosc_frame
 from ndlambda.wire.volume import ChannelData, Dialect, Expected, VolumeFormat, formats, get_format
 
 ENTRIES = [*formats("ndstore").values(), *formats("v1").values()]

@@ -24,7 +24,7 @@ NOISE = np.random.default_rng(0).integers(128, 256, (4, 1024, 1024), np.uint8)
 
 
 def held(entry: VolumeFormat, body: bytes, array: np.ndarray[Any, Any]) -> int:
-    """Give the most memory that decoding held, beside the body."""
+    """Return the most memory that decoding held, beside the body."""
     assert entry.decode is not None
     wanted = Expected(("em",), (array.dtype,), array.shape)
     tracemalloc.start()

@@ -1,0 +1,1 @@
+"""Chunks built from parts, verified and swept."""

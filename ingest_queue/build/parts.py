@@ -1,0 +1,129 @@
+"""The parts of a chunk as voxels: read from the drop store, decoded, and checked."""
+
+import io
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest_queue.images.decoder import decode, open_image
+from ingest_queue.jobs.chunk_state import Part
+from ingest_queue.jobs.grid import Chunk
+from ndlambda.errors import (
+    ConflictError,
+    DataTypeMismatchError,
+    NotFoundError,
+    PayloadTooLargeError,
+    ShapeMismatchError,
+    UnknownNameError,
+)
+from ndlambda.model.catalog import Channel
+from ndlambda.stores.ports import ObjectStore, Range
+from ndlambda.wire.volume import Expected, get_format
+
+_FACTOR = 2
+_SLACK_BYTES = 4 << 20
+
+
+class PartGoneError(NotFoundError):
+    """The object of a part that came is not there any more."""
+
+
+class PartReplacedError(ConflictError):
+    """Under the key of a part that came lies another content.
+
+    Attributes
+    ----------
+    part
+        As it is now.
+    """
+
+    def __init__(self, part: Part) -> None:
+        super().__init__(f"{part.key} was replaced.", key=part.key)
+        self.part = part
+
+
+def most_bytes(voxel_bytes: int) -> int:
+    """Return the length that no file of so many bytes of voxels has: twice that, and a little."""
+    return _FACTOR * voxel_bytes + _SLACK_BYTES
+
+
+_BOX_FORMATS = {".npy": "npy", ".blosc": "blosc"}
+
+
+@dataclass(frozen=True, slots=True)
+class PartReader:
+    """Reads the parts of one chunk.
+
+    Attributes
+    ----------
+    drop
+        Where the objects are.
+    channel
+        Says the dtype; labels are widened to it, nothing else is converted.
+    chunk
+        Says the shape.
+    """
+
+    drop: ObjectStore
+    channel: Channel
+    chunk: Chunk
+
+    def plane(self, part: Part) -> NDArray[Any]:
+        """Return a slice (y, x) in the channel's dtype.
+
+        Raises
+        ------
+        PartGoneError, PartReplacedError
+            The object is gone, or is not the one that was entered.
+        UnknownNameError, InvalidArgumentError, PayloadTooLargeError
+            It is no image that can be read, or one of another size or dtype, which is seen before
+            anything is decoded.
+        """
+        _, height, width = self.chunk.box.shape_zyx
+        file, name = io.BytesIO(self._body(part, height * width)), PurePosixPath(part.key).name
+        image = open_image(file, name)
+        if self.channel.is_annotation and image.lossy:
+            raise DataTypeMismatchError(f"{name} is of a lossy format, which changes labels.")
+        found_height, found_width = image.header.shape_yx
+        if (found_height, found_width) != (height, width):
+            raise ShapeMismatchError(
+                f"{name} is {found_width}x{found_height}, not {width}x{height} (width x height)."
+            )
+        self._check_dtype(image.header.dtype, name)
+        return decode(image, name).astype(self.channel.dtype, copy=False)
+
+    def box(self, part: Part) -> NDArray[Any]:
+        """Return a box of voxels (z, y, x) in the channel's dtype; raises as ``plane``."""
+        suffix = PurePosixPath(part.key).suffix
+        if suffix not in _BOX_FORMATS:
+            raise UnknownNameError("format", suffix, tuple(_BOX_FORMATS))
+        read = get_format("v1", _BOX_FORMATS[suffix]).decode
+        assert read is not None, "npy and blosc can be read"
+        expected = Expected((self.channel.name,), (self.channel.dtype,), self.chunk.box.shape_zyx)
+        (array,) = read(self._body(part, self.chunk.box.voxels), expected)
+        return array
+
+    def _body(self, part: Part, voxels: int) -> memoryview:
+        """Read an object; who puts by an address is bounded by nobody else."""
+        limit = most_bytes(voxels * self.channel.dtype.itemsize)
+        stored = self.drop.get(part.key, Range(0, limit))
+        if stored is None:
+            raise PartGoneError(f"{part.key} is not there any more.", key=part.key)
+        if stored.etag != part.etag:
+            raise PartReplacedError(replace(part, etag=stored.etag))
+        if stored.size > limit:
+            raise PayloadTooLargeError(
+                f"{PurePosixPath(part.key).name} has {stored.size} bytes, more than any file of "
+                "this size in voxels.",
+                limit=limit,
+            )
+        return stored.data
+
+    def _check_dtype(self, found: np.dtype, name: str) -> None:
+        wanted = self.channel.dtype
+        widens = self.channel.is_annotation and np.can_cast(found, wanted, "safe")
+        if found != wanted and not widens:
+            raise DataTypeMismatchError(f"{name} is {found}, the channel {wanted}.")

@@ -1,0 +1,1 @@
+"""Folders of dropped files that become jobs."""

@@ -1,0 +1,188 @@
+"""What a folder of slices is made into: dataset, project, token and channel where missing.
+
+Names are those that ``ndlambda put --create`` gives: dataset and project are called like the token
+unless the manifest says otherwise. What the manifest does not say is taken from the slices.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from ingest_queue.images.decoder import image_header
+from ingest_queue.jobs.keys import Dropped, DroppedKind, why_stray
+from ingest_queue.requests.manifest import Manifest
+from ndlambda.errors import (
+    ChannelNotFoundError,
+    DatasetNotFoundError,
+    InvalidArgumentError,
+    NotFoundError,
+    ProjectNotFoundError,
+    TokenNotFoundError,
+)
+from ndlambda.model.dtypes import ChannelType
+from ndlambda.model.fields import (
+    channel_from_fields,
+    dataset_from_fields,
+    project_from_fields,
+    token_from_fields,
+)
+from ndlambda.services.catalog.project_view import ProjectView
+from ndlambda.services.catalog.service import Catalog
+from ndlambda.space.pyramid import useful_levels
+from ndlambda.stores.ports import ObjectStore, Range
+
+_LARGEST_SLICE = 1 << 32
+"""Bytes of a file that is read only to learn what the slices of a folder are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the slices of a folder say.
+
+    Attributes
+    ----------
+    dataset, channel
+        Fields under ndstore's names.
+    """
+
+    dataset: Mapping[str, Any]
+    channel: Mapping[str, Any]
+
+    @classmethod
+    def nothing(cls) -> "Found":
+        """Say nothing, while slices may still come."""
+        return cls({}, {})
+
+    @classmethod
+    def of(cls, slices: Iterable[Dropped], drop: ObjectStore) -> "Found":
+        """Look at the numbers of all slices, and at the first of them.
+
+        Raises
+        ------
+        InvalidArgumentError
+            There is no slice, or the first cannot be read.
+        """
+        found = list(slices)
+        ordered = sorted(
+            (item.time_point or 0, item.z, item.key)
+            for item in found
+            if item.kind is DroppedKind.SLICE and item.z is not None
+        )
+        if not ordered:
+            raise InvalidArgumentError(_without_slices(found))
+        key = ordered[0][2]
+        looked_at = drop.get(key, Range(0, 1))
+        if looked_at is not None and looked_at.size > _LARGEST_SLICE:
+            raise InvalidArgumentError(f"{key} has {looked_at.size} bytes, too many for a slice.")
+        stored = drop.get(key)
+        if stored is None:
+            raise NotFoundError(f"{key} is not there any more.", key=key)
+        first = image_header(stored.data, PurePosixPath(key).name)
+        numbers = [z for _, z, _ in ordered]
+        start, end = ordered[0][0], ordered[-1][0] + 1
+        height, width = first.shape_yx
+        kind = ChannelType.TIMESERIES if end - start > 1 else ChannelType.IMAGE
+        return cls(
+            dataset={
+                "ximagesize": width,
+                "yimagesize": height,
+                "zimagesize": max(numbers) - min(numbers) + 1,
+                "zoffset": min(numbers),
+                "scalinglevels": useful_levels(max(width, height)),
+            },
+            channel={
+                "channel_type": kind.value,
+                "channel_datatype": first.dtype.name,
+                "starttime": start,
+                "endtime": end,
+            },
+        )
+
+
+def _without_slices(found: Sequence[Dropped]) -> str:
+    """Say that there are none, and why the files that are there are none."""
+    strays = [item for item in found if item.kind is DroppedKind.STRAY]
+    text = "There is no slice like 0001.png in the folder"
+    if not strays:
+        return f"{text}."
+    name = strays[0].key.removeprefix(strays[0].folder)
+    return f"{text}: {name} is none, since {why_stray(strays[0])}."
+
+
+def make_missing(
+    catalog: Catalog, names: tuple[str, str], manifest: Manifest, found: Found, owner_id: int
+) -> ProjectView:
+    """Make what is missing between a token and its channel, and return what the token opens.
+
+    Parameters
+    ----------
+    names
+        Of the token and of the channel.
+    manifest, found
+        What is asked for, and what fills its gaps.
+    owner_id
+        To whom new things belong.
+
+    Raises
+    ------
+    InvalidNameError, ValidationError
+        What is asked for cannot be, or is not all said.
+    InvalidArgumentError
+        The token leads elsewhere than the manifest says.
+    """
+    token, channel = names
+    asked = dict(manifest.dataset), dict(manifest.project)
+    dataset = str(asked[0].pop("dataset_name", token))
+    project = str(asked[1].pop("project_name", token))
+    try:
+        known = catalog.project_view(token, fresh=True)
+    except TokenNotFoundError:
+        fields = {**found.channel, **manifest.channel}  # refused before anything is made
+        channel_from_fields(_plain(fields, manifest), name=channel, project=project)
+        shown = {"public": asked[1].get("public", False)}
+        made = token_from_fields(shown, name=token, project=project, user_id=owner_id)
+        try:
+            catalog.get_dataset(dataset)
+        except DatasetNotFoundError:
+            wanted = {**found.dataset, **asked[0]}
+            catalog.create_dataset(dataset_from_fields(wanted, name=dataset, user_id=owner_id))
+        try:
+            catalog.get_project(project)
+        except ProjectNotFoundError:
+            catalog.create_project(
+                project_from_fields(asked[1], name=project, dataset=dataset, user_id=owner_id)
+            )
+        catalog.create_token(made)
+        known = catalog.project_view(token, fresh=True)
+    check_leads(known, manifest)
+    try:
+        known.channel(channel)
+    except ChannelNotFoundError:
+        fields = _plain({**found.channel, **manifest.channel}, manifest)
+        catalog.create_channel(
+            channel_from_fields(fields, name=channel, project=known.project.name)
+        )
+        known = catalog.project_view(token, fresh=True)
+    return known
+
+
+def _plain(fields: Mapping[str, Any], manifest: Manifest) -> dict[str, Any]:
+    return {"resolution": manifest.resolution, **fields}
+
+
+def check_leads(view: ProjectView, manifest: Manifest) -> None:
+    """Make sure that a token leads to the dataset and project that a manifest names.
+
+    Raises
+    ------
+    InvalidArgumentError
+        It does not.
+    """
+    wanted = manifest.dataset.get("dataset_name"), manifest.project.get("project_name")
+    for name, actual in zip(wanted, (view.dataset.name, view.project.name), strict=True):
+        if name not in {None, actual}:
+            raise InvalidArgumentError(
+                f"Token {view.token.name} leads to {view.dataset.name}/{view.project.name}, "
+                f"not to {name}."
+            )

@@ -1,0 +1,1 @@
+"""Slices fetched from other servers (autoIngest)."""

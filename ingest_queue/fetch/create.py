@@ -1,0 +1,230 @@
+"""Making what autoIngest asks for: the catalogue's things, the jobs, and the calls to fetch.
+
+A request is written down before its first channel is made, and forgotten when its last job is.
+Whoever sends the same again after a crash in between goes on with the channels that are there;
+otherwise these have to be new.
+
+Row: pk ``ingest#auto``, sk a digest of the request; it expires.
+"""
+
+import logging
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from hashlib import blake2b
+
+from ingest_queue.fetch.request import AutoIngest, WantedChannel
+from ingest_queue.fetch.worker import Fetcher
+from ingest_queue.jobs.job import Job
+from ingest_queue.jobs.job_spec import JobSpec
+from ingest_queue.service import IngestService
+from ndlambda.errors import (
+    AlreadyExistsError,
+    NDLambdaError,
+    NotFoundError,
+    PreconditionFailedError,
+    UpstreamError,
+    WriteContentionError,
+)
+from ndlambda.model.catalog import Channel, Dataset, Project, Token
+from ndlambda.model.principal import Principal
+from ndlambda.services.access.service import Access
+from ndlambda.services.catalog.service import Catalog
+from ndlambda.stores.ports import Row, Table
+
+_BEGUN = "ingest#auto"
+_REPEATABLE_S = 24 * 3600
+"""How long after a crash a request may be sent again."""
+
+_log = logging.getLogger("ndlambda.ingest")
+
+
+class AutoCreation:
+    """Carries requests out: all of one, or nothing.
+
+    Parameters
+    ----------
+    catalog, access
+        What there is, and who may use it.
+    ingest, fetcher
+        What jobs are made with.
+    table
+        Where requests are written down.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        access: Access,
+        ingest: IngestService,
+        fetcher: Fetcher,
+        table: Table,
+    ) -> None:
+        self._catalog = catalog
+        self._access = access
+        self._ingest = ingest
+        self._fetcher = fetcher
+        self._table = table
+
+    def carry_out(self, request: AutoIngest, principal: Principal) -> list[Job]:
+        """Make what is not there, and the jobs that fill the channels, in the order of these.
+
+        A dataset of the same geometry and the caller's own project and token are used as they are;
+        channels must be new. What was made is removed again when something is refused; where a
+        store failed it stays, and the same request finishes it.
+
+        Raises
+        ------
+        AuthenticationError
+            Nobody may make things without a key here.
+        AlreadyExistsError
+            A name is taken by something else.
+        QuotaExceededError
+            See ``IngestService.create``.
+        UpstreamError, WriteContentionError
+            To be sent again.
+        """
+        owner_id = self._access.owner_id_of(principal)
+        with ExitStack() as undo:
+            try:
+                self._dataset(request.dataset, principal, undo)
+                self._project(request.project, principal, undo)
+                self._token(request.token, principal, undo)
+                begun, is_again = self._begin(request)
+                undo.callback(_attempt, partial(self._table.delete, _BEGUN, begun))
+                jobs = [
+                    self._channel(request.token.name, wanted, owner_id, (undo, is_again))
+                    for wanted in request.channels
+                ]
+            except (UpstreamError, WriteContentionError):
+                undo.pop_all()
+                raise
+            undo.pop_all()
+        for job in jobs:
+            self._fetcher.start(job)
+        self._table.delete(_BEGUN, begun)
+        return jobs
+
+    def _begin(self, request: AutoIngest) -> tuple[str, bool]:
+        """Write a request down; give its digest, and whether it was begun before.
+
+        Raises
+        ------
+        AlreadyExistsError
+            There is one of the channels, and not by this request.
+        """
+        digest = blake2b(repr(request).encode(), digest_size=16).hexdigest()
+        if self._table.get(_BEGUN, digest) is not None:
+            return digest, True
+        view = self._catalog.project_view(request.token.name, fresh=True)
+        known = {channel.name for channel in view.channels}
+        for wanted in request.channels:
+            if wanted.channel.name in known:
+                raise _taken(wanted.channel)
+        row = Row(_BEGUN, digest, expires=int(self._ingest.ledger.now()) + _REPEATABLE_S)
+        try:
+            self._table.put(row, "absent")
+        except PreconditionFailedError:  # sent twice at once
+            return digest, True
+        return digest, False
+
+    def _dataset(self, wanted: Dataset, principal: Principal, undo: ExitStack) -> None:
+        name = wanted.name
+        try:
+            known = self._catalog.get_dataset(name)
+        except NotFoundError:
+            self._catalog.create_dataset(wanted)
+            undo.callback(_attempt, partial(self._remove_dataset, name))
+            return
+        visible = known.public or self._access.may_manage(principal, known.user_id)
+        if not visible or known.pyramid != wanted.pyramid:
+            raise AlreadyExistsError(
+                f"Dataset {name} already exists and is different then the chosen dataset. Please "
+                "choose a different dataset name",
+                dataset=name,
+            )
+
+    def _remove_dataset(self, name: str) -> None:
+        """Remove a dataset that was made here, unless somebody has put a project on it."""
+        if not self._catalog.lists.owners_of_projects(name):
+            self._catalog.delete_dataset(name)
+
+    def _project(self, wanted: Project, principal: Principal, undo: ExitStack) -> None:
+        name = wanted.name
+        try:
+            known = self._catalog.get_project(name)
+        except NotFoundError:
+            self._catalog.create_project(wanted)
+            undo.callback(_attempt, partial(self._catalog.delete_project, name))
+            return
+        own = self._access.may_manage(principal, known.user_id)
+        if not own or known.dataset != wanted.dataset:
+            raise AlreadyExistsError(
+                f"Project {name} already exists. Please choose a different project name",
+                project=name,
+            )
+
+    def _token(self, wanted: Token, principal: Principal, undo: ExitStack) -> None:
+        name = wanted.name
+        try:
+            known = self._catalog.project_view(name, fresh=True).token
+        except NotFoundError:
+            self._catalog.create_token(wanted)
+            undo.callback(_attempt, partial(self._catalog.delete_token, name))
+            return
+        own = self._access.may_manage(principal, known.user_id)
+        if not own or known.project != wanted.project:
+            raise AlreadyExistsError(
+                f"Token {name} already exists. Please choose a different token name.", token=name
+            )
+
+    def _channel(
+        self, token: str, wanted: WantedChannel, owner_id: int, begun: tuple[ExitStack, bool]
+    ) -> Job:
+        undo, is_again = begun
+        view = self._catalog.project_view(token, fresh=True)
+        made = next((known for known in view.channels if known.name == wanted.channel.name), None)
+        if made is None:
+            made = self._catalog.create_channel(wanted.channel)
+            undo.callback(_attempt, partial(self._catalog.delete_channel, made.project, made.name))
+            view = self._catalog.project_view(token, fresh=True)
+        elif not is_again or not _is_same(made, wanted.channel):
+            raise _taken(wanted.channel)
+        # Two requests that met make one channel and so one job.
+        job_id = blake2b(made.uid.encode(), digest_size=8).hexdigest()
+        is_new = self._ingest.ledger.find(job_id) is None
+        self._fetcher.plan(job_id, wanted.plan)
+        if is_new:
+            undo.callback(_attempt, partial(self._fetcher.forget, job_id))
+        spec = JobSpec(
+            channel=made.name,
+            resolution=made.resolution,
+            on_bad=wanted.on_bad,
+            propagate=wanted.propagate,
+            job_id=job_id,
+        )
+        job = self._ingest.create(view, owner_id, spec)
+        if is_new:
+            undo.callback(_attempt, partial(self._ingest.cancel, job))
+        return job
+
+
+def _taken(channel: Channel) -> AlreadyExistsError:
+    return AlreadyExistsError(
+        f"Channel {channel.name} already exists. Please choose a different channel name.",
+        channel=channel.name,
+    )
+
+
+def _is_same(made: Channel, wanted: Channel) -> bool:
+    """Return whether a channel is one that was asked for, apart from what making it has set."""
+    return replace(made, id=wanted.id, uid=wanted.uid, propagate=wanted.propagate) == wanted
+
+
+def _attempt(action: Callable[[], object]) -> None:
+    """Take something back as far as that goes: what went wrong before is what is told."""
+    try:
+        action()
+    except NDLambdaError:
+        _log.exception("what a failed autoIngest made could not be removed")

@@ -1,0 +1,127 @@
+"""Where autoIngest may read from: web servers, public buckets of S3, folders of this machine."""
+
+import os
+import re
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from ingest_queue.fetch.http_reader import HttpReader
+from ndlambda.errors import (
+    InvalidArgumentError,
+    NotFoundError,
+    PayloadTooLargeError,
+    PermissionDeniedError,
+    UpstreamError,
+)
+
+S3_URL: Final = "https://{bucket}.s3.amazonaws.com/{key}"
+"""Where anybody reads objects of a public bucket."""
+
+_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+_LONGEST: Final = 2000
+
+
+class RemoteFiles:
+    """Files by URL.
+
+    Buckets are read as anybody may read them and never with this server's own credentials: by these
+    a user would read what is not theirs, this server's bucket included.
+
+    Parameters
+    ----------
+    http
+        Reads URLs.
+    file_roots
+        Folders under which ``file:`` URLs are read; by default none are.
+    s3_url
+        Address of an object, with ``{bucket}`` and ``{key}``.
+    """
+
+    def __init__(
+        self, http: HttpReader, file_roots: Sequence[Path] = (), s3_url: str = S3_URL
+    ) -> None:
+        self._http = http
+        self._file_roots = tuple(root.resolve() for root in file_roots)
+        self._s3_url = s3_url
+
+    def check(self, url: str) -> str:
+        """Return a URL of a folder without its final slashes, if it is of a kind that is read.
+
+        Nothing is sent, and no name is resolved.
+
+        Raises
+        ------
+        InvalidArgumentError, PermissionDeniedError
+            It is not.
+        """
+        bare = url.strip().rstrip("/")
+        if len(bare) > _LONGEST or "?" in bare or "#" in bare:
+            raise InvalidArgumentError(
+                f"A data_url has at most {_LONGEST} characters, and no question mark or hash."
+            )
+        if bare.startswith("file:"):
+            self._path(bare)
+        else:
+            self._http.check(self._http_url(bare))
+        return bare
+
+    def read(self, url: str, limit_bytes: int) -> bytes:
+        """Return the content of a file.
+
+        Raises
+        ------
+        NDLambdaError
+            See ``HttpReader.read``; retryable where it may be there later.
+        """
+        if url.startswith("file:"):
+            return self._read_file(self._path(url), limit_bytes)
+        return self._http.read(self._http_url(url), limit_bytes)
+
+    def _http_url(self, url: str) -> str:
+        if not url.startswith("s3:"):
+            return url
+        bucket, _, key = url.removeprefix("s3:").removeprefix("//").partition("/")
+        if not _BUCKET.fullmatch(bucket):  # a dot would be another host, and fits no certificate
+            raise InvalidArgumentError(
+                f"{bucket[:80]!r} is no bucket that can be read as s3://BUCKET/PREFIX; of others "
+                "give the https address."
+            )
+        return self._s3_url.format(bucket=bucket, key=key)
+
+    def _path(self, url: str) -> Path:
+        """Return the file or folder that a URL means, links followed, if it lies under a root."""
+        parts = urlsplit(url)
+        denied = PermissionDeniedError(
+            f"{url[:200]!r} is not in a folder of this server that the operator opened."
+        )
+        if parts.netloc not in {"", "localhost"} or not self._file_roots:
+            raise denied
+        try:
+            path = Path(unquote(parts.path)).resolve()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise denied from error
+        if not any(path.is_relative_to(root) for root in self._file_roots):
+            raise denied
+        return path
+
+    def _read_file(self, path: Path, limit_bytes: int) -> bytes:
+        """Read a regular file; a pipe or device would be waited for without end."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+            with os.fdopen(descriptor, "rb") as file:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise NotFoundError(f"{path} is no file.")
+                body = file.read(limit_bytes + 1)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise NotFoundError(f"{path} does not exist.") from error
+        except OSError as error:
+            raise UpstreamError(f"{path} cannot be read ({error.strerror}).") from error
+        if len(body) > limit_bytes:
+            raise PayloadTooLargeError(
+                f"{path} is longer than {limit_bytes} bytes, more than any image of this size.",
+                limit=limit_bytes,
+            )
+        return body

@@ -1,0 +1,1 @@
+"""Decoders of slices: PNG, TIFF, JPEG 2000, WebP and what Pillow reads."""

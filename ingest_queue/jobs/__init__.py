@@ -1,0 +1,1 @@
+"""What an ingest job is: its specification, its chunks, its rows."""

@@ -1,0 +1,30 @@
+"""What a call asks a new ingest job to do."""
+
+from dataclasses import dataclass
+
+from ingest_queue.jobs.job import Mode, Policy
+from ndlambda.space.box import Box
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """A job before it exists: the channel to fill, the extent and the policy.
+
+    Attributes
+    ----------
+    channel
+        Name of the channel to fill.
+    box, times
+        The extent: zero-based voxels of the resolution; None is all of the volume.
+    job_id
+        Chosen by the caller so that a repeated call makes one job; empty: a new id.
+    """
+
+    channel: str
+    resolution: int = 0
+    box: Box | None = None
+    times: tuple[int, int] | None = None
+    mode: Mode = Mode.SLICES
+    on_bad: Policy = Policy.FAIL
+    propagate: bool = False
+    job_id: str = ""

@@ -1,0 +1,388 @@
+"""The truth about ingest jobs, in rows; messages only wake those who look at them.
+
+====================  ========================  =================================================
+pk                    sk                        row
+====================  ========================  =================================================
+``ingest``            ``JOB``                   the job
+``ingest#running``    ``JOB``                   empty: lists the jobs that have not ended
+``ingest#ended``      ``JOB``                   empty: lists those whose uploads are to go
+``ingests#USER``      ``JOB``                   empty: lists the jobs of a user
+``ingest#channel#U``  ``JOB``                   empty: lists the jobs of the channel of uid U
+``ingest#folder``     ``FOLDER``                ``job``: the last job that a folder feeds
+``ingest#JOB``        ``chunk#CHUNK``           members: parts seen; doc: what was built of them
+``ingest#JOB``        ``part#CHUNK#PART``       where a part lies, and the ETag that came last
+``ingest#JOB``        ``done#LEVEL#GROUP``      members: chunks that are built (``set_tree``)
+``ingest#JOB``        ``came#GROUP``, ``odd#…`` members: see ``chunk_sets``
+``ingest#JOB``        ``try#GENERATION#CHUNK``  tells of tries that came to no end (``tries``)
+``ingest#JOB``        ``error#CHUNK#PART``      what is wrong with a part; outlives the job
+====================  ========================  =================================================
+
+CHUNK, PART and GROUP are hexadecimal (12 digits). Parts of a chunk are slices by dataset z.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from typing import Any
+
+from ingest_queue.jobs.attempts import Attempts
+from ingest_queue.jobs.chunk_sets import ChunkSets
+from ingest_queue.jobs.chunk_state import ChunkState, Fault, Part
+from ingest_queue.jobs.grid import Chunk
+from ingest_queue.jobs.job import (
+    ENDED,
+    JOBS,
+    LONGEST_REASON,
+    RUNNING,
+    Job,
+    Mode,
+    State,
+    channel_key,
+    list_key,
+)
+from ingest_queue.jobs.keys import Dropped
+from ingest_queue.jobs.set_tree import SetTree
+from ndlambda.errors import (
+    AlreadyExistsError,
+    NotFoundError,
+    PreconditionFailedError,
+    WriteContentionError,
+)
+from ndlambda.services.support.paging import pages, prefixed, rows_in
+from ndlambda.services.support.retry import HOT_ROW_ATTEMPTS, optimistic
+from ndlambda.stores.ports import Action, Delete, Put, Row, Table
+
+FOLDERS = "ingest#folder"
+
+_CHANGING = frozenset(
+    {
+        *("state", "generation", "created_at", "beat_at", "ended_at", "closed", "propagated"),
+        *("swept", "reason", "digest"),
+    }
+)
+"""What of a job is not what was asked for, but what became of it."""
+
+
+class Ledger:
+    """Jobs and their chunks.
+
+    Parameters
+    ----------
+    table
+        Where the rows are.
+    clock
+        Unix seconds.
+    """
+
+    def __init__(self, table: Table, clock: Callable[[], float] = time.time) -> None:
+        self._table = table
+        self._clock = clock
+
+    def now(self) -> float:
+        """Return the time, in Unix seconds."""
+        return self._clock()
+
+    # jobs
+
+    def create(self, job: Job, *, folder: str | None = None) -> Job:
+        """Store a job; one of the same id and content is success, too.
+
+        Parameters
+        ----------
+        job, folder
+            The folder of dropped files that feeds this job from now on, if it is such a one.
+
+        Raises
+        ------
+        AlreadyExistsError
+            The id is of another job.
+        """
+        now = self._clock()
+        job = replace(job, created_at=now, beat_at=now)
+        actions: list[Action] = [
+            Put(job.row, "absent"),
+            Put(Row(RUNNING, job.id)),
+            Put(Row(*list_key(job.owner_id, job.id))),
+            Put(Row(*channel_key(job.channel_uid, job.id))),
+        ]
+        if folder is not None:
+            actions.append(Put(Row(FOLDERS, folder, doc={"job": job.id}), self._free(folder)))
+        try:
+            self._table.transact(actions)
+        except PreconditionFailedError:
+            known = self.find(job.id)
+            if known is None or _asked(known) != _asked(job):
+                raise AlreadyExistsError(f"There is another job {job.id}.", job=job.id) from None
+            return known
+        return self.get(job.id)
+
+    def find(self, job_id: str) -> Job | None:
+        """Return a job, None where there is none."""
+        row = self._table.get(JOBS, job_id)
+        return None if row is None else Job.from_row(row)
+
+    def get(self, job_id: str) -> Job:
+        """Return a job.
+
+        Raises
+        ------
+        NotFoundError
+            There is none.
+        """
+        job = self.find(job_id)
+        if job is None:
+            raise NotFoundError(f"There is no ingest job {job_id[:80]!r}.", job=job_id[:80])
+        return job
+
+    def find_for(self, dropped: Dropped) -> Job | None:
+        """Return the job that a dropped object belongs to, None where there is none yet."""
+        if dropped.job is not None:
+            return self.find(dropped.job)
+        return self.of_folder(dropped.folder)
+
+    def of_folder(self, folder: str) -> Job | None:
+        """Return the job that a folder of dropped files feeds, or fed last."""
+        row = self._table.get(FOLDERS, folder)
+        return None if row is None else self.find(row.doc["job"])
+
+    def of_user(self, user_id: int) -> Iterator[Job]:
+        """Iterate over a user's jobs."""
+        listed = self._listed(list_key(user_id, "")[0])
+        return (job for _, job in listed if job is not None)
+
+    def running(self) -> Iterator[Job]:
+        """Iterate over the jobs that have not ended."""
+        return (job for _, job in self._listed(RUNNING) if job is not None)
+
+    def ended(self) -> Iterator[tuple[str, Job | None]]:
+        """Iterate over the ids of ended jobs whose uploads were not removed, and these jobs."""
+        return self._listed(ENDED)
+
+    def forget_ended(self, job_id: str) -> None:
+        """Note that nothing is left of what was uploaded to a job."""
+        self._table.delete(ENDED, job_id)
+
+    def change(self, job: Job, to: Callable[[Job], Job | None]) -> Job | None:
+        """Change a job, tried again where others changed it at the same time.
+
+        Parameters
+        ----------
+        job
+            As it was read.
+        to
+            What to make of it as it is now; None leaves it.
+
+        Returns
+        -------
+        Job or None
+            The job as stored; None where ``to`` left it: of many who ask for one transition, one
+            gets the job.
+        """
+        for attempt in optimistic(HOT_ROW_ATTEMPTS):
+            current = self.find(job.id) if attempt else job
+            new = None if current is None else to(current)
+            if current is None or new is None:
+                return None
+            # The sweeper has to see to a propagation, too.
+            owed = new.state.is_complete and new.propagate and not new.propagated
+            running = Row(RUNNING, job.id)
+            actions: list[Action] = [
+                Put(new.row, current.version),
+                Put(running) if new.state.takes_input or owed else Delete(running.pk, running.sk),
+            ]
+            if new.state.is_final:
+                actions.append(Put(Row(ENDED, job.id)))
+            try:
+                self._table.transact(actions)
+            except PreconditionFailedError:
+                continue
+            return self.get(job.id)
+        raise WriteContentionError(f"Ingest job {job.id} keeps being changed by others.")
+
+    def begin(self, job: Job) -> Job:
+        """Let a created job be ingesting, and note that something happened."""
+
+        def to(current: Job) -> Job | None:
+            if current.state is State.CREATED:
+                return current.with_state(State.INGESTING, self._clock())
+            return None
+
+        return self.change(job, to) or self.get(job.id)
+
+    # chunks
+
+    def see(self, job: Job, chunk: Chunk, part: Part) -> ChunkState:
+        """Enter a part of a chunk as come, and return what is then known of the chunk.
+
+        Both rows change in one transaction, half the commits of a large drop on a laptop; where
+        many parts of one chunk come at once, which it would make wait, one after the other.
+        """
+        entry = Row(
+            *_part_key(job, chunk.number, part.number), doc={"key": part.key, "etag": part.etag}
+        )
+        state = self.state(job, chunk.number)
+        if not state.seen:
+            self.sets(job).add_came(chunk.number)
+        key = _chunk_key(job, chunk.number)
+        whole = Row(*key, doc=state.doc, members=state.seen | {part.number})
+        try:
+            self._table.transact([Put(entry), Put(whole, state.version or "absent")])
+        except (PreconditionFailedError, WriteContentionError):
+            self._table.put(entry)
+            self._table.add_members(*key, {part.number})
+        return self.state(job, chunk.number)
+
+    def unsee(self, job: Job, number: int, parts: AbstractSet[int], state: ChunkState) -> None:
+        """Note that parts are gone again, unless the chunk has changed since ``state``."""
+        self.sets(job).add_odd(number)
+        self._table.remove_members(*_chunk_key(job, number), parts, state.version)
+
+    def parts(self, job: Job, number: int) -> dict[int, Part]:
+        """Return where the parts of a chunk lie, by number."""
+        rows = self._rows(job.partition, _parts(number))
+        return {part.number: part for _, part in map(_part, rows)}
+
+    def all_parts(self, job: Job) -> Iterator[tuple[int, Part]]:
+        """Iterate over where all parts of a job lie, with the numbers of their chunks."""
+        return map(_part, self._rows(job.partition, "part#"))
+
+    def part(self, job: Job, chunk: int, number: int) -> Part | None:
+        """Return where a part lies, None where it did not come."""
+        row = self._table.get(*_part_key(job, chunk, number))
+        return None if row is None else _part(row)[1]
+
+    def state(self, job: Job, number: int) -> ChunkState:
+        """Return what is known of a chunk."""
+        row = self._table.get(*_chunk_key(job, number))
+        return ChunkState() if row is None else ChunkState.from_row(row)
+
+    def states_of(self, job: Job, numbers: Sequence[int]) -> dict[int, ChunkState]:
+        """Return what is known of some chunks; those of which nothing is are left out."""
+        rows = self._table.batch_get([_chunk_key(job, number) for number in numbers])
+        return {
+            int(sk.removeprefix("chunk#"), 16): ChunkState.from_row(row)
+            for (_, sk), row in rows.items()
+        }
+
+    def states(self, job: Job, after: int = -1) -> Iterator[tuple[int, ChunkState]]:
+        """Iterate over the chunks > after of which anything is known, in order."""
+        for row in self._rows(job.partition, "chunk#", f"{after + 1:012x}"):
+            yield int(row.sk.removeprefix("chunk#"), 16), ChunkState.from_row(row)
+
+    def put_state(self, job: Job, number: int, state: ChunkState) -> bool:
+        """Store the state of a chunk unless that changed since; return whether it was stored."""
+        if state.reopened or (state.bad and job.mode is Mode.SLICES):
+            self.sets(job).add_odd(number)
+        row = Row(*_chunk_key(job, number), doc=state.doc, members=state.seen)
+        try:
+            self._table.put(row, state.version or "absent")
+        except PreconditionFailedError:
+            return False
+        return True
+
+    def reopen(self, job: Job, number: int, part: int) -> ChunkState:
+        """Let a chunk be built again, since one of its parts was replaced.
+
+        One that is being built changes, too, so that this is not taken for the end of it.
+        """
+        for _ in optimistic(HOT_ROW_ATTEMPTS):
+            state = self.state(job, number)
+            opened = replace(state, built=False, bad=state.bad - {part}, reopened=True)
+            if self.put_state(job, number, opened):
+                return self.state(job, number)
+        raise WriteContentionError(f"Chunk {number} of job {job.id} keeps changing.")
+
+    def built(self, job: Job, count: int) -> SetTree:
+        """Return the set of chunks that are built."""
+        return SetTree(self._table, job.partition, count)
+
+    def tries(self, job: Job) -> Attempts:
+        """Return how often chunks were begun by workers that were never heard of again."""
+        return Attempts(self._table, job.partition, job.generation, self._clock)
+
+    def sets(self, job: Job) -> ChunkSets:
+        """Return the sets by which chunks are counted."""
+        return ChunkSets(self._table, job.partition)
+
+    # faults
+
+    def add_fault(self, job: Job, fault: Fault) -> None:
+        """Record what is wrong with a part; the same again counts it."""
+        key = _fault_key(job, fault.chunk, fault.part)
+        old = self._table.get(*key)
+        first, count = self._clock(), 1
+        if old is not None and old.doc["etag"] == fault.etag:
+            first, count = old.doc["first_seen"], old.doc["count"] + 1
+        doc = {
+            "key": fault.key,
+            "error": fault.error[:LONGEST_REASON],
+            "etag": fault.etag,
+            "first_seen": first,
+            "count": count,
+        }
+        self._table.put(Row(*key, doc=doc))
+
+    def fault(self, job: Job, chunk: int, part: int) -> Fault | None:
+        """Return what is wrong with a part, None where nothing is."""
+        row = self._table.get(*_fault_key(job, chunk, part))
+        return None if row is None else Fault.from_row(row)
+
+    def clear_fault(self, job: Job, chunk: int, part: int) -> None:
+        """Forget what was wrong with a part that was mended."""
+        self._table.delete(*_fault_key(job, chunk, part))
+
+    def faults(self, job: Job, chunk: int | None = None) -> Iterator[Fault]:
+        """Iterate over what is wrong (with a chunk), by chunk and part."""
+        prefix = "error#" if chunk is None else _faults(chunk)
+        return map(Fault.from_row, self._rows(job.partition, prefix))
+
+    def _free(self, folder: str) -> Any:
+        """Return what the row of a folder must be for a new job to take it over."""
+        row = self._table.get(FOLDERS, folder)
+        if row is None:
+            return "absent"
+        last = self.find(row.doc["job"])
+        return "absent" if last is not None and last.state.takes_input else row.version
+
+    def _listed(self, pk: str) -> Iterator[tuple[str, Job | None]]:
+        """Iterate over the ids that a list holds, and their jobs, read a page at a time."""
+        for rows in pages(self._table, pk):
+            jobs = self._table.batch_get([(JOBS, row.sk) for row in rows])
+            for row in rows:
+                found = jobs.get((JOBS, row.sk))
+                yield row.sk, None if found is None else Job.from_row(found)
+
+    def _rows(self, pk: str, prefix: str, first: str = "") -> Iterator[Row]:
+        return rows_in(self._table, pk, *prefixed(prefix, prefix + first))
+
+
+def _asked(job: Job) -> Mapping[str, Any]:
+    doc = job.row.doc
+    return {name: doc[name] for name in doc if name not in _CHANGING}
+
+
+def _chunk_key(job: Job, number: int) -> tuple[str, str]:
+    return job.partition, f"chunk#{number:012x}"
+
+
+def _parts(number: int) -> str:
+    return f"part#{number:012x}#"
+
+
+def _part_key(job: Job, chunk: int, number: int) -> tuple[str, str]:
+    return job.partition, f"{_parts(chunk)}{number:012x}"
+
+
+def _part(row: Row) -> tuple[int, Part]:
+    """Return the number of a chunk, and a part of it."""
+    _, chunk, number = row.sk.split("#")
+    return int(chunk, 16), Part(int(number, 16), row.doc["key"], row.doc["etag"])
+
+
+def _fault_key(job: Job, chunk: int, part: int) -> tuple[str, str]:
+    return job.partition, f"{_faults(chunk)}{part:012x}"
+
+
+def _faults(chunk: int) -> str:
+    return f"error#{chunk:012x}#"

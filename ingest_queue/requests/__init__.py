@@ -1,0 +1,1 @@
+"""Manifests and job configurations, read from JSON."""

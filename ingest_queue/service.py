@@ -1,0 +1,279 @@
+"""Ingest: the way in for routes, workers and the command.
+
+Jobs are made by a call (``create``) or by what is dropped (``drop``); from then on objects come in
+(``taken``), chunks are built (``build``), and whoever finishes the last one completes the job.
+"""
+
+import heapq
+import json
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+
+from ingest_queue.build.builder import BuildOptions, ChunkBuilder, Propagate, Stores
+from ingest_queue.build.ended import EndedJobs
+from ingest_queue.build.parts_registry import PartRegistry
+from ingest_queue.build.sweep import Sweeper
+from ingest_queue.build.verify import Verifier
+from ingest_queue.jobs.chunk_state import Fault
+from ingest_queue.jobs.grid import PLANES, Chunk
+from ingest_queue.jobs.job import Job, Mode, State, message
+from ingest_queue.jobs.job_spec import JobSpec
+from ingest_queue.jobs.keys import job_folder
+from ingest_queue.jobs.ledger import Ledger
+from ingest_queue.jobs.tally import Progress, Tally
+from ingest_queue.jobs.target import Target, VoxelWriter
+from ndlambda.errors import InvalidStateError, OutOfBoundsError, QuotaExceededError
+from ndlambda.services.catalog.project_view import ProjectView
+from ndlambda.services.catalog.service import Catalog
+from ndlambda.services.volume.region import Region
+
+_MOST_CHUNKS = 1 << 40
+
+
+@dataclass(frozen=True, slots=True)
+class IngestOptions:
+    """Bounds of ingest; 0 is none.
+
+    Attributes
+    ----------
+    user_jobs
+        Jobs of one user that have not ended.
+    job_bytes
+        Voxels of one job, in bytes.
+    building
+        See there.
+    new_id
+        Gives ids of jobs: 16 hexadecimal digits.
+    """
+
+    user_jobs: int = 0
+    job_bytes: int = 0
+    building: BuildOptions = field(default_factory=BuildOptions)
+    new_id: Callable[[], str] = field(default=lambda: secrets.token_hex(8))
+
+
+class IngestService:
+    """Ingest jobs.
+
+    Parameters
+    ----------
+    ledger, stores, catalog, writer, propagate
+        See ``ChunkBuilder``.
+    options
+        Bounds.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        stores: Stores,
+        catalog: Catalog,
+        writer: VoxelWriter,
+        propagate: Propagate,
+        options: "IngestOptions | None" = None,
+    ) -> None:
+        options = options or IngestOptions()
+        self.ledger = ledger
+        self.stores = stores
+        self._catalog = catalog
+        self._options = options
+        self._writer = writer
+        self._builder = ChunkBuilder(ledger, stores, catalog, writer, propagate, options.building)
+        self.intake = PartRegistry(ledger, catalog, stores.drop, self._call)
+        ended = EndedJobs(ledger, stores.drop)
+        self.sweeper = Sweeper(ledger, catalog, self.intake, self._builder, self._call, ended)
+        self.verifier = Verifier(ledger, stores.objects, catalog, writer)
+
+    def create(self, view: ProjectView, owner_id: int, spec: JobSpec, folder: str = "") -> Job:
+        """Make a job; with the id of one that is there and asks the same, give that one.
+
+        Parameters
+        ----------
+        view, spec
+            Where the voxels go; permission to write is the caller's to check.
+        owner_id
+            Who makes it.
+        folder
+            The folder of dropped files that feeds it; one of its own where empty.
+
+        Raises
+        ------
+        ChannelNotFoundError, ResolutionNotFoundError, OutOfBoundsError
+            The channel, resolution or extent does not exist.
+        ReadOnlyChannelError, InvalidStateError
+            The channel takes no writes now.
+        QuotaExceededError
+            The user has too many jobs, or the job is too large.
+        AlreadyExistsError
+            The id is of another job.
+        """
+        channel = view.channel(spec.channel)
+        level = view.dataset.pyramid.level(spec.resolution)
+        region = Region(level, spec.box or level.box, spec.times or channel.times)
+        region.check()
+        if not channel.times[0] <= region.times[0] <= region.times[1] <= channel.times[1]:
+            raise OutOfBoundsError(
+                f"The channel has the time points {channel.times[0]} to {channel.times[1] - 1}."
+            )
+        job_id = spec.job_id or self._options.new_id()
+        if self.ledger.find(job_id) is None:
+            self._writer.check_writable(channel)
+            self._check_quota(owner_id, region.voxels * channel.dtype.itemsize)
+        job = Job(
+            id=job_id,
+            owner_id=owner_id,
+            token=view.token.name,
+            dataset=view.dataset.name,
+            project=view.project.name,
+            channel=channel.name,
+            channel_uid=channel.uid,
+            resolution=spec.resolution,
+            box=region.box,
+            times=region.times,
+            mode=spec.mode,
+            on_bad=spec.on_bad,
+            folder=folder or job_folder(job_id),
+            propagate=spec.propagate,
+        )
+        chunks = Target.of(job, self._catalog).grid(job).count
+        if chunks > _MOST_CHUNKS:
+            raise OutOfBoundsError(f"The job would have {chunks} chunks; make several jobs.")
+        return self.ledger.create(job, folder=folder or None)
+
+    def build(self, job_id: str, generation: int, chunk: int, attempt: int = 1) -> None:
+        """Build a chunk that a message names; see ``ChunkBuilder.build``."""
+        self._builder.build(job_id, generation, chunk, attempt)
+
+    def refuse(self, job: Job, fault: Fault) -> None:
+        """Record a part that cannot be had; see ``ChunkBuilder.refuse``."""
+        self._builder.refuse(job, fault)
+
+    def refuse_plane(self, job: Job, time_point: int, z: int, error: str) -> None:
+        """Record a plane (dataset z) that cannot be read where it comes from; as ``refuse``.
+
+        Raises
+        ------
+        OutOfBoundsError
+            The job has no such plane.
+        InvalidStateError
+            The channel was deleted.
+        """
+        target = self.target(job)
+        grid = target.grid(job)
+        if job.mode is Mode.SLICES:
+            self.refuse(job, Fault(grid.of_slice(time_point, z).number, z, "", error))
+            return
+        # One row tells of a plane, however many boxes it goes through.
+        inside = z - target.level.offset_xyz[2]
+        number = grid.of_plane(time_point, inside).start
+        self.refuse(job, Fault(number, PLANES + inside, "", error))
+
+    def target(self, job: Job) -> Target:
+        """Return the channel and level that a job writes.
+
+        Raises
+        ------
+        InvalidStateError
+            The channel was deleted.
+        """
+        return Target.of(job, self._catalog)
+
+    def cancel(self, job: Job) -> Job:
+        """Cancel a job: nothing is built any more, by whatever is under way either.
+
+        What was stored stays. Harmless when repeated.
+
+        Raises
+        ------
+        InvalidStateError
+            It is complete.
+        """
+
+        def to(current: Job) -> Job | None:
+            if current.state.is_complete:
+                raise InvalidStateError(f"Ingest job {job.id} is complete.", job=job.id)
+            if current.state is State.CANCELLED:
+                return None
+            ended = current.with_state(State.CANCELLED, self.ledger.now())
+            return replace(ended, generation=current.generation + 1)
+
+        return self.ledger.change(job, to) or self.ledger.get(job.id)
+
+    def progress(self, job: Job) -> Progress:
+        """Count what a job has done."""
+        target = self.target(job)
+        return self._tally(job, target).progress(target.channel.dtype.itemsize)
+
+    def missing(self, job: Job) -> Iterator[tuple[int, int]]:
+        """Iterate over parts that did not come: (time point, slice) or (time point, chunk)."""
+        for chunk, parts in self.lacking(job):
+            for part in parts:
+                yield chunk.time_point, part if job.mode is Mode.SLICES else chunk.number
+
+    def lacking(
+        self, job: Job, after: int = -1, shard: tuple[int, int] = (0, 1)
+    ) -> Iterator[tuple[Chunk, list[int]]]:
+        """Iterate over the chunks > after to which parts did not come, with these, in order.
+
+        Parameters
+        ----------
+        shard
+            ``(i, n)``: only the i-th (from 0) of n equal spans of chunks.
+        """
+        target = self.target(job)
+        return self._tally(job, target).lacking(_span(target.grid(job).count, after, shard))
+
+    def wanting(
+        self, job: Job, after: int = -1, shard: tuple[int, int] = (0, 1)
+    ) -> Iterator[tuple[Chunk, list[int]]]:
+        """Iterate as ``lacking``, but over parts that came and are no use, too."""
+        grid = self.target(job).grid(job)
+        span = _span(grid.count, after, shard)
+        useless = (
+            (grid.chunk(fault.chunk), [fault.part])
+            for fault in self.faults(job)
+            if fault.chunk in span and fault.part in grid.chunk(fault.chunk).parts
+        )
+        both = heapq.merge(self.lacking(job, after, shard), useless, key=_number)
+        for _, same in groupby(both, _number):
+            found = list(same)
+            yield found[0][0], sorted({part for _, parts in found for part in parts})
+
+    def faults(self, job: Job) -> Iterator[Fault]:
+        """Iterate over what is wrong with a job's input."""
+        return self.ledger.faults(job)
+
+    def _tally(self, job: Job, target: Target) -> Tally:
+        return Tally(self.ledger, job, target.grid(job))
+
+    def _call(self, job: Job, chunks: Sequence[int], attempt: int = 1) -> None:
+        self.stores.queue.send([json.dumps(message(job, chunk, attempt)) for chunk in chunks])
+
+    def _check_quota(self, owner_id: int, job_bytes: int) -> None:
+        limit = self._options.job_bytes
+        if 0 < limit < job_bytes:
+            raise QuotaExceededError(
+                f"The job has {job_bytes} bytes of voxels; {limit} are allowed. Ask the operator.",
+                limit=limit,
+            )
+        limit = self._options.user_jobs
+        if limit:
+            running = sum(job.state.takes_input for job in self.ledger.of_user(owner_id))
+            if running >= limit:
+                raise QuotaExceededError(
+                    f"You have {running} ingest jobs under way; {limit} are allowed. Wait for one "
+                    "to end, or cancel one.",
+                    limit=limit,
+                )
+
+
+def _span(count: int, after: int, shard: tuple[int, int]) -> range:
+    """Return the chunks > after of a shard, of so many."""
+    index, shards = shard
+    return range(max(count * index // shards, after + 1), count * (index + 1) // shards)
+
+
+def _number(found: tuple[Chunk, list[int]]) -> int:
+    return found[0].number

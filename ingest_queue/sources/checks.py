@@ -1,0 +1,60 @@
+"""Lengths of file formats in nanometres."""
+
+from typing import Final
+
+_FACTORS: Final = {
+    "å": 0.1,
+    "angstrom": 0.1,
+    "nm": 1.0,
+    "nanometer": 1.0,
+    "nanometre": 1.0,
+    "µm": 1e3,
+    "μm": 1e3,
+    "um": 1e3,
+    "micron": 1e3,
+    "micrometer": 1e3,
+    "micrometre": 1e3,
+    "mm": 1e6,
+    "millimeter": 1e6,
+    "millimetre": 1e6,
+    "cm": 1e7,
+    "centimeter": 1e7,
+    "inch": 2.54e7,
+    "m": 1e9,
+    "meter": 1e9,
+    "metre": 1e9,
+}
+
+
+def nanometres(unit: str) -> float | None:
+    """Return how many nanometres a unit has; None if it is no unit of length known here."""
+    word = unit.strip().lower().replace("\\u00b5", "µ")
+    return _FACTORS.get(word, _FACTORS.get(word.removesuffix("s")))
+
+
+def voxel_size(
+    sizes: dict[str, float], units: dict[str, str], default: str
+) -> tuple[float, float, float] | None:
+    """Return the voxel size (x, y, z) in nanometres.
+
+    Parameters
+    ----------
+    sizes, units
+        Axis letter -> its length and unit; a z that is not told is as x.
+    default
+        Unit of axes that name none.
+
+    Returns
+    -------
+    None where x or y is not told, nothing positive, or of an unknown unit.
+    """
+    found = []
+    for axis in "xyz":
+        told = axis if axis in sizes else "x"
+        factor = nanometres(units.get(told) or default)
+        if factor is None or not 0 < sizes.get(told, 0) < float("inf") or "y" not in sizes:
+            return None
+        # By way of text: 0.3 mm is meant as 300000 nm, not as 299999.99999999994.
+        found.append(float(f"{sizes[told] * factor:.12g}"))
+    x, y, z = found
+    return x, y, z

@@ -1,0 +1,1 @@
+"""Commands on datasets, projects, channels, tokens and users."""

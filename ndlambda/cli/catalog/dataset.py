@@ -1,0 +1,116 @@
+"""``ndlambda dataset``: the geometry that projects share."""
+
+import click
+
+from ndlambda.cli import params
+from ndlambda.cli.catalog import resources
+from ndlambda.cli.connection import ServerOptions, pass_connection
+from ndlambda.cli.output import json_option
+from ndlambda.space.pyramid import Scaling
+
+_COLUMNS = ("dataset_name", "ximagesize", "yimagesize", "zimagesize", "scalinglevels", "public")
+_path = params.path_argument("dataset")
+_Path = tuple[str, ...]
+
+
+@click.group()
+def dataset() -> None:
+    """Datasets: size, voxel size and resolutions that projects share."""
+
+
+@dataset.command("list")
+@json_option
+@pass_connection
+def list_(connection: ServerOptions, as_json: bool) -> None:
+    """List the datasets that you may see."""
+    resources.list_things(connection.client().datasets.list(), _COLUMNS, as_json=as_json)
+
+
+@dataset.command()
+@_path
+@click.option(
+    "--size",
+    type=params.read_xyz,
+    metavar=params.XYZ_METAVAR,
+    required=True,
+    help="Size in voxels.",
+)
+@click.option(
+    "--offset",
+    type=params.read_xyz,
+    metavar=params.XYZ_METAVAR,
+    default="0,0,0",
+    show_default=True,
+    help="Coordinates of the first voxel.",
+)
+@click.option(
+    "--voxelres",
+    type=params.read_voxelres,
+    metavar=params.XYZ_METAVAR,
+    default="1,1,1",
+    show_default=True,
+    help="Voxel size in nanometres.",
+)
+@click.option(
+    "--scaling",
+    type=click.Choice([scaling.name.lower() for scaling in Scaling]),
+    default="zslices",
+    show_default=True,
+    help="zslices halves x and y from one resolution to the next, isotropic z too.",
+)
+@click.option(
+    "--levels",
+    type=click.IntRange(0, 20),
+    default=0,
+    show_default=True,
+    help="Resolutions below the finest.",
+)
+@resources.public_option
+@resources.description_option
+@pass_connection
+def create(
+    connection: ServerOptions,
+    path: _Path,
+    *,
+    size: tuple[int, int, int],
+    offset: tuple[int, int, int],
+    voxelres: tuple[float, float, float],
+    scaling: str,
+    levels: int,
+    public: bool,
+    description: str,
+) -> None:
+    """Make a dataset; no error if an identical one exists.
+
+    \b
+    Example:
+      ndlambda dataset create kasthuri --size 10752,13312,1850 --voxelres 6,6,30 --levels 7
+    """
+    fields = dataset_fields(size, offset, voxelres)
+    fields |= {
+        "scalingoption": Scaling[scaling.upper()].value,
+        "scalinglevels": levels,
+        "public": int(public),
+        "dataset_description": description,
+    }
+    resources.create_thing(connection.client(), "dataset", path, fields)
+
+
+resources.add_show(dataset, "dataset", _path)
+resources.add_delete(
+    dataset, "dataset", _path, "with all its projects, channels, tokens and voxels"
+)
+
+
+def dataset_fields(
+    size: tuple[int, int, int],
+    offset: tuple[int, int, int],
+    voxelres: tuple[float, float, float],
+) -> dict[str, object]:
+    """Return the geometry, x first, under ndstore's field names."""
+    triples = {"imagesize": size, "offset": offset, "voxelres": voxelres}
+    return {
+        f"{axis}{name}": value
+        for name, triple in triples.items()
+        for axis, value in zip("xyz", triple, strict=True)
+    }

@@ -1,0 +1,96 @@
+"""``ndlambda user``: people and their API keys."""
+
+import click
+
+from ndlambda.cli.catalog.resources import list_things, yes_option
+from ndlambda.cli.connection import ServerOptions, pass_connection
+from ndlambda.cli.output import json_option, print_json
+
+_COLUMNS = ("name", "id", "superuser", "revocations")
+
+
+@click.group()
+def user() -> None:
+    """Users and their API keys (for superusers)."""
+
+
+@user.command("list")
+@json_option
+@pass_connection
+def list_(connection: ServerOptions, as_json: bool) -> None:
+    """List the users."""
+    list_things(connection.client().users.list(), _COLUMNS, as_json=as_json)
+
+
+@user.command()
+@click.argument("name")
+@click.option("--superuser", is_flag=True, help="May see and change everything.")
+@click.option("--ask-password", is_flag=True, help="Ask for a password for /ndauth/validate/.")
+@json_option
+@pass_connection
+def add(
+    connection: ServerOptions, name: str, superuser: bool, ask_password: bool, as_json: bool
+) -> None:
+    """Make a user and print the API key, which cannot be shown again.
+
+    \b
+    Example:
+      ndlambda --data nd-data user add alice
+    """
+    password = _ask_password() if ask_password else None
+    made = connection.client().users.add(name, superuser=superuser, password=password)
+    if as_json:
+        print_json(made)
+    else:
+        _tell_key(name, made["key"])
+
+
+@user.command()
+@click.argument("name")
+@pass_connection
+def key(connection: ServerOptions, name: str) -> None:
+    """Give a user one more key and print it, for one that was lost or revoked.
+
+    The other keys go on to work; revoke them first if they are in wrong hands.
+
+    \b
+    Example:
+      ndlambda --data nd-data user key alice
+    """
+    _tell_key(name, connection.client().users.new_key(name))
+
+
+def _tell_key(name: str, text: str) -> None:
+    click.echo(text)
+    click.echo(f"{name} uses this key with --key or NDLAMBDA_KEY; keep it.", err=True)
+
+
+@user.command()
+@click.argument("name")
+@pass_connection
+def passwd(connection: ServerOptions, name: str) -> None:
+    """Give a user another password, of letters and digits; the keys stay as they are.
+
+    \b
+    Example:
+      ndlambda --data nd-data user passwd alice
+    """
+    connection.client().users.set_password(name, _ask_password())
+    click.echo(f"{name} has a new password")
+
+
+def _ask_password() -> str:
+    answer: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    return answer
+
+
+@user.command()
+@click.argument("name")
+@yes_option
+@pass_connection
+def revoke(connection: ServerOptions, name: str, yes: bool) -> None:
+    """Make all keys of a user worthless at once."""
+    if not yes:
+        click.confirm(f"Revoke all keys of {name}?", abort=True)
+    connection.client().users.revoke(name)
+    click.echo(f"the keys of {name} are revoked")

@@ -1,0 +1,63 @@
+"""``ndlambda get``: a box of voxels into a file."""
+
+from pathlib import Path
+
+import click
+
+from ndlambda.cli import params
+from ndlambda.cli.connection import ServerOptions, pass_connection
+from ndlambda.space.box import Box
+from ndlambda.wire import export
+
+
+@click.command()
+@click.option("--token", required=True, help="Token of the project.")
+@click.option("--channel", required=True, help="Channel to read.")
+@params.resolution_option
+@params.box_option(
+    "Half-open ranges of dataset coordinates (offset included).  [default: everything]"
+)
+@click.option(
+    "--time",
+    "times",
+    type=params.read_range,
+    metavar=params.RANGE_METAVAR,
+    help="Half-open range of time points; makes a 4-D file.  [default: the first point]",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="File to write; its suffix (.npy .npz .h5 .tif .nii .nii.gz) is the format.",
+)
+@pass_connection
+def get(
+    connection: ServerOptions,
+    *,
+    token: str,
+    channel: str,
+    resolution: int,
+    box: Box | None,
+    times: tuple[int, int] | None,
+    output: Path,
+) -> None:
+    """Fetch a box of voxels into a file.
+
+    The box is held in memory. Arrays are (t,) z, y, x in .npy, .npz, .h5 and .tif; NIfTI files
+    have the axes x, y, z(, t) and the voxel size.
+
+    \b
+    Examples:
+      ndlambda get --token demo --channel em -o em.tif
+      ndlambda get --token demo --channel em --box 0:512,0:512,10:20 --resolution 1 -o part.npy
+    """
+    export.suffix_of(output)  # a wrong suffix is told before anything is fetched
+    volume = connection.client().volume(token, channel, resolution)
+    box = box or volume.box
+    array = volume.read(box, times=times, progress=True)
+    cutout = export.Cutout(
+        array, channel, volume.geometry.channel_type, box.start_xyz, volume.voxelres
+    )
+    export.write_cutout(output, cutout)
+    click.echo(f"{output}: {array.dtype.name}, shape {' x '.join(map(str, array.shape))}")

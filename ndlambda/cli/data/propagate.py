@@ -1,0 +1,109 @@
+"""``ndlambda propagate``: the building of a channel's coarser resolutions."""
+
+import sys
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+from ndlambda.cli.connection import ServerOptions, pass_connection
+from ndlambda.cli.output import json_option, print_json
+from ndlambda.errors import InvalidStateError
+
+_INTERVAL_S = 1.0
+
+
+@click.command()
+@click.argument("token")
+@click.argument("channel")
+@click.option("--watch", is_flag=True, help="Show the progress until the end, also of others' run.")
+@click.option("--full", is_flag=True, help="Rebuild all, not only what was written since.")
+@click.option(
+    "--method",
+    type=click.Choice(["mean", "nearest"]),
+    help="How images are reduced.  [default: as last time, at first mean]",
+)
+@click.option("--cancel", is_flag=True, help="Stop; a later start goes on there.")
+@click.option("--status", "only_status", is_flag=True, help="Only tell how far it is.")
+@json_option
+@pass_connection
+def propagate(
+    connection: ServerOptions,
+    token: str,
+    channel: str,
+    *,
+    watch: bool,
+    full: bool,
+    method: Any,
+    cancel: bool,
+    only_status: bool,
+    as_json: bool,
+) -> None:
+    """Build the coarser resolutions of a channel, or bring them up to date.
+
+    Only what was written since the last time is built again. The channel takes no writes meanwhile.
+    What was cancelled or has failed goes on where it was. Ctrl-C ends the watching, not the work.
+
+    \b
+    Examples:
+      ndlambda propagate kasthuri11 image --watch
+      ndlambda propagate kasthuri11 image --full --method nearest
+      ndlambda propagate kasthuri11 image --cancel
+    """
+    if cancel + only_status > 1 or ((cancel or only_status) and (full or method)):
+        raise click.UsageError("--cancel and --status go with no other wish.")
+    propagation = connection.client().propagation(token, channel)
+    if cancel:
+        status = propagation.cancel()
+    elif only_status:
+        status = propagation.status()
+    else:
+        try:
+            status = propagation.start(full=full, method=method)
+        except InvalidStateError:
+            if not watch or full or method:
+                raise
+            status = propagation.status()
+    if watch:
+        status = _watched(propagation.follow(_INTERVAL_S, time.sleep), f"{token}/{channel}")
+    if as_json:
+        print_json(status)
+    else:
+        click.echo(f"{token}/{channel}: {_summary(status)}")
+    if status["state"] == "failed":
+        click.get_current_context().exit(1)
+
+
+def _watched(statuses: Iterable[dict[str, Any]], title: str) -> dict[str, Any]:
+    """Draw a bar on a terminal and return the last status."""
+    from rich import progress as rich_progress
+    from rich.console import Console
+
+    columns = (
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.BarColumn(),
+        rich_progress.TaskProgressColumn(),
+        rich_progress.TextColumn("{task.fields[pace]}"),
+    )
+    last: dict[str, Any] = {}
+    console = Console(stderr=True)
+    with rich_progress.Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(title, total=1.0, pace="")
+        for last in statuses:
+            bar.update(task, completed=last["progress"], pace=_pace(last))
+    return last
+
+
+def _pace(status: dict[str, Any]) -> str:
+    rate, eta_s = status["tasks_per_s"], status["eta_s"]
+    return "" if rate is None else f"{rate:.1f} tasks/s, {eta_s:.0f} s left"
+
+
+def _summary(status: dict[str, Any]) -> str:
+    text = str(status["state"])
+    if status["bands"]:
+        text += f", {status['progress']:.0%}, {status['done']} of {status['tasks']} tasks"
+    if status["stale"]:
+        text += f", {status['stale']} supercuboids written since"
+    return f"{text}: {status['reason']}" if status["reason"] else text

@@ -1,0 +1,78 @@
+"""``ndlambda put``: an image stack from disk into a channel."""
+
+import time
+from typing import Any, Final
+
+import click
+
+from ingest_queue.sources import open_source
+from ndlambda.cli.connection import ServerOptions, pass_connection
+from ndlambda.cli.data.creation import create_missing
+from ndlambda.cli.data.stack_options import (
+    check_creation,
+    reading_options,
+    source_options,
+    target_of,
+    target_options,
+)
+from ndlambda.cli.data.upload import StackUpload
+from ndlambda.client import WriteReport
+
+_MB: Final = 1_000_000
+
+
+@click.command()
+@click.argument("location", metavar="FILE_OR_FOLDER_OR_URL")
+@target_options
+@source_options
+@click.option(
+    "--slab-mb",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Megabytes of planes read at once. 64 whole planes (256 of isotropic data) are fastest.",
+)
+@pass_connection
+def put(
+    connection: ServerOptions, /, location: str, *, create: bool, slab_mb: int, **options: Any
+) -> None:
+    """Store an image stack in a channel.
+
+    Reads a folder of slices (.png, .tif, .jpg, .webp, .jp2, in natural order), a multi-page .tif,
+    OME-TIFF, Zarr, OME-Zarr, N5, Neuroglancer precomputed, HDF5 (FILE.h5:/dataset), NWB, NIfTI,
+    NRRD, a .npy with the axes (t,) z, y, x, KNOSSOS cubes, CATMAID tiles, or a channel of another
+    server (http://host/sd/token/channel/). Everything is checked before the first voxel is sent.
+    Run it again after an interruption: what is stored already is not sent again. Zeros never
+    overwrite what is stored.
+
+    \b
+    Examples:
+      ndlambda put slices/ --token demo --channel em --create --voxelres 4,4,40
+      ndlambda put labels.npy --token demo --channel neurons --create --annotation
+      ndlambda put part.tif --token demo --channel em --offset 1024,0,16
+    """
+    check_creation(options, create=create)
+    source = open_source(location, reading_options(options))
+    wanted = target_of(options)
+    client = connection.client()
+    fresh = create and create_missing(client, source, wanted)
+    volume = client.volume(wanted.token, wanted.channel, wanted.resolution)
+    start_time = volume.times[0] if wanted.start_time is None else wanted.start_time
+    corner = wanted.corner_xyz or volume.box.start_xyz
+    upload = StackUpload(source, volume, corner, start_time, slab_mb * _MB)
+    begin = time.perf_counter()
+    report = volume.write_pieces(
+        upload.pieces(), upload.voxels, progress=True, skip_stored=not fresh
+    )
+    click.echo(_summary(upload, report, time.perf_counter() - begin))
+
+
+def _summary(upload: StackUpload, report: WriteReport, seconds: float) -> str:
+    megabytes = report.voxels * upload.volume.dtype.itemsize / _MB
+    x, y, z = upload.corner_xyz
+    return (
+        f"{upload.volume.token}/{upload.volume.channel} at {x},{y},{z}: {report.voxels} voxels, "
+        f"{megabytes:.1f} MB in {seconds:.1f} s, {megabytes / max(seconds, 1e-9):.1f} MB/s; "
+        f"blocks: {report.blocks_sent} sent, {report.blocks_stored} skipped (already stored), "
+        f"{report.blocks_zero} skipped (all zero)"
+    )

@@ -1,0 +1,127 @@
+"""Options of the commands that read a stack of images: what it is, and where it goes."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+import click
+
+from ingest_queue.sources import MissingSlices, Options
+from ndlambda.cli import params
+from ndlambda.cli.data.creation import Wanted
+from ndlambda.model.fields import MAX_LEVELS
+from ndlambda.space.pyramid import Scaling
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_CREATE_ONLY: Final = ("dataset", "project", "voxelres_xyz", "levels", "public", "annotation")
+
+_TARGET_OPTIONS: Final = (
+    click.option("--token", required=True, help="Token of the project."),
+    click.option("--channel", required=True, help="Channel to write."),
+    params.resolution_option,
+    click.option(
+        "--offset",
+        "corner_xyz",
+        type=params.read_xyz,
+        metavar=params.XYZ_METAVAR,
+        help="Dataset coordinates of the data's first voxel.  [default: the dataset's offset]",
+    ),
+    click.option(
+        "--time",
+        "start_time",
+        type=click.IntRange(min=0),
+        help="Time point of the data's first one.  [default: the channel's first]",
+    ),
+    click.option(
+        "--create", is_flag=True, help="Make what is missing from the data's shape and dtype."
+    ),
+    click.option("--dataset", help="With --create: dataset's name.  [default: the token's name]"),
+    click.option("--project", help="With --create: project's name.  [default: the token's name]"),
+    click.option(
+        "--voxelres",
+        "voxelres_xyz",
+        type=params.read_voxelres,
+        metavar=params.XYZ_METAVAR,
+        help="With --create: voxel size in nanometres.  [default: what the file says, else 1,1,1]",
+    ),
+    click.option(
+        "--scaling",
+        type=click.Choice([scaling.name.lower() for scaling in Scaling]),
+        default="zslices",
+        show_default=True,
+        help="With --create: zslices halves x and y from one resolution to the next, isotropic z "
+        "too.",
+    ),
+    click.option(
+        "--levels",
+        type=click.IntRange(0, MAX_LEVELS),
+        help="With --create: coarser resolutions.  [default: until the longer edge is under 512]",
+    ),
+    click.option("--public", is_flag=True, help="With --create: let everybody read without a key."),
+    click.option("--annotation", is_flag=True, help="With --create: the voxels are labels."),
+)
+
+
+_SOURCE_OPTIONS: Final = (
+    click.option(
+        "--gaps",
+        type=click.Choice([gaps.value for gaps in MissingSlices]),
+        default="error",
+        show_default=True,
+        help="What missing slices, tiles and cubes are: an error, zeros, or closed up (slices "
+        "only).",
+    ),
+    click.option("--from-channel", type=click.IntRange(min=0), help="Channel of the data, from 0."),
+    click.option(
+        "--from-level",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Resolution of the data; 0 is the finest.",
+    ),
+    click.option("--from-axes", metavar="AXES", help="Axes of the data as stored, as in tzyx."),
+    click.option(
+        "--from-size",
+        type=params.read_xyz,
+        metavar=params.XYZ_METAVAR,
+        help="Size in voxels of tiles behind a URL.",
+    ),
+)
+
+
+def target_options(command: Command) -> Command:
+    """Return a command the options of ``creation.Wanted`` (by the same names) and ``create``."""
+    for option in reversed(_TARGET_OPTIONS):
+        command = option(command)
+    return command
+
+
+def source_options(command: Command) -> Command:
+    """Return a command the options that ``reading_options`` takes."""
+    for option in reversed(_SOURCE_OPTIONS):
+        command = option(command)
+    return command
+
+
+def reading_options(options: dict[str, Any]) -> Options:
+    """Take out of a command's options those that are about the data."""
+    return Options(
+        channel=options.pop("from_channel"),
+        level=options.pop("from_level"),
+        gaps=MissingSlices(options.pop("gaps")),
+        axes=options.pop("from_axes"),
+        size_xyz=options.pop("from_size"),
+    )
+
+
+def target_of(options: Mapping[str, Any]) -> Wanted:
+    """Return what the options of ``target_options`` (``create`` taken out) say."""
+    return Wanted(**{**options, "scaling": Scaling[options["scaling"].upper()]})
+
+
+def check_creation(options: Mapping[str, Any], *, create: bool) -> None:
+    """Refuse options that say what is to be made where nothing is."""
+    useless = [name for name in _CREATE_ONLY if options[name] and not create]
+    if useless:
+        names = ", ".join(f"--{name.removesuffix('_xyz')}" for name in useless)
+        raise click.UsageError(f"{names}: only with --create.")

@@ -1,0 +1,100 @@
+"""From an opened source to a volume: bounds, dtype, slabs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ingest_queue.sources import Source
+from ndlambda.cli.data.creation import refuse_lossy_labels
+from ndlambda.client import Block, Piece, Volume
+from ndlambda.errors import DataTypeMismatchError, OutOfBoundsError
+from ndlambda.space.box import XYZ, Box
+
+
+@dataclass(frozen=True, slots=True)
+class StackUpload:
+    """A source with its place in a volume.
+
+    Attributes
+    ----------
+    corner_xyz
+        Dataset coordinates of the source's first voxel.
+    start_time
+        Time point of its first one.
+    slab_bytes
+        How much of the source is read at once, but at least one plane.
+
+    Raises
+    ------
+    OutOfBoundsError
+        Some of the source would lie outside the volume.
+    DataTypeMismatchError
+        The channel has another dtype. (Labels are widened: no value changes by that.) Or it has
+        labels, and the source is lossy.
+    """
+
+    source: Source
+    volume: Volume
+    corner_xyz: XYZ
+    start_time: int
+    slab_bytes: int
+
+    def __post_init__(self) -> None:
+        volume, box = self.volume.box, self.box
+        if not box.within(volume):
+            raise OutOfBoundsError(
+                f"The data would fill {box.start_xyz} to {box.stop_xyz} (x,y,z), but resolution "
+                f"{self.volume.resolution} of the dataset is {volume.start_xyz} to "
+                f"{volume.stop_xyz}; check --offset and --resolution."
+            )
+        stop_time, (first, last) = self.start_time + self.source.shape_tzyx[0], self.volume.times
+        if not first <= self.start_time < stop_time <= last:
+            raise OutOfBoundsError(
+                f"The data has the time points {self.start_time}:{stop_time}, the channel "
+                f"{first}:{last}; check --time."
+            )
+        labels = self.volume.geometry.channel_type == "annotation"
+        if labels:
+            refuse_lossy_labels(self.source)
+        given, wanted = self.source.dtype, self.volume.dtype
+        if given != wanted and not (labels and np.can_cast(given, wanted, "safe")):
+            raise DataTypeMismatchError(
+                f"The data is {given.name}, the channel {wanted.name}; convert the data or put it "
+                "into another channel.",
+                dtype=given.name,
+                expected=wanted.name,
+            )
+
+    @property
+    def box(self) -> Box:
+        """Where the data goes, in dataset coordinates."""
+        _, z, y, x = self.source.shape_tzyx
+        return Box.at(self.corner_xyz, (x, y, z))
+
+    @property
+    def voxels(self) -> int:
+        """Voxels over all time points."""
+        return self.box.voxels * self.source.shape_tzyx[0]
+
+    def pieces(self) -> Iterator[Piece]:
+        """Read slab after slab; slabs end where the server's units of storage do."""
+        (x0, y0, z0), (x1, y1, _) = self.box.start_xyz, self.box.stop_xyz
+        for t in range(self.source.shape_tzyx[0]):
+            time = self.start_time + t
+            for start, stop in self._slabs():
+                planes = self.source.read(t, start - z0, stop - z0)
+                array = planes.astype(self.volume.dtype, copy=False)[None]
+                yield Piece(Block(Box((x0, y0, start), (x1, y1, stop)), (time, time + 1)), array)
+
+    def _slabs(self) -> Iterator[tuple[int, int]]:
+        plane_bytes = self.box.shape_xyz[0] * self.box.shape_xyz[1] * self.volume.dtype.itemsize
+        depth = self.volume.geometry.supercuboid_xyz[2]
+        while depth > 1 and depth * plane_bytes > self.slab_bytes:
+            depth //= 2
+        origin = self.volume.box.start_xyz[2]
+        start, stop = self.box.start_xyz[2], self.box.stop_xyz[2]
+        while start < stop:
+            end = min(stop, origin + ((start - origin) // depth + 1) * depth)
+            yield start, end
+            start = end

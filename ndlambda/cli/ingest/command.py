@@ -1,0 +1,375 @@
+"""``ndlambda ingest``: a stack as a job that survives whatever interrupts it, and jobs later on."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import islice
+from typing import Any, Final
+
+import click
+
+from ingest_queue.sources import Source, open_source
+from ingest_queue.sources.slices import SliceSource
+from ndlambda.cli.connection import ServerOptions, pass_connection
+from ndlambda.cli.data.creation import Wanted, create_missing
+from ndlambda.cli.data.stack_options import (
+    check_creation,
+    reading_options,
+    source_options,
+    target_of,
+    target_options,
+)
+from ndlambda.cli.data.upload import StackUpload
+from ndlambda.cli.ingest.compare import compare_digests, compare_source
+from ndlambda.cli.ingest.files import send_files
+from ndlambda.cli.ingest.job import JobOptions, begin, grid_of
+from ndlambda.cli.ingest.plan import print_plan
+from ndlambda.cli.ingest.slabs import Memory
+from ndlambda.cli.ingest.transfer import Sent, Transfer
+from ndlambda.cli.interrupts import Outage, interruptible_sleep
+from ndlambda.cli.output import json_option, print_json, print_table
+from ndlambda.client import Client, RetryPolicy
+from ndlambda.client.ingest import COMPLETE, UNDER_WAY, Document
+from ndlambda.errors import (
+    AuthenticationError,
+    DataTypeMismatchError,
+    InvalidArgumentError,
+    OutOfBoundsError,
+    UpstreamError,
+)
+
+_MB: Final = 1_000_000
+_PATIENT: Final = RetryPolicy(attempts=14)
+"""About three minutes: a server that restarts is no reason to end an ingest of hours."""
+_SHOWN: Final = 50
+
+
+class _StartByDefault(click.Group):
+    """A group whose first word may be a source instead of a command."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and not {"-h", "--help"}.intersection(args[:1]):
+            args = ["start", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_StartByDefault)
+def ingest() -> None:
+    """Ingest a stack, and look after ingest jobs.
+
+    `ndlambda ingest SOURCE ...` is short for `ndlambda ingest start SOURCE ...`.
+
+    \b
+    Examples:
+      ndlambda ingest slices/ --token demo --channel em --create --plan
+      ndlambda ingest slices/ --token demo --channel em --create --propagate --verify
+      ndlambda ingest status 0123456789abcdef
+      ndlambda ingest verify 0123456789abcdef
+    """
+
+
+@ingest.command()
+@click.argument("source")
+@target_options
+@click.option(
+    "--on-bad",
+    type=click.Choice(["fail", "zero", "skip"]),
+    default="fail",
+    show_default=True,
+    help="What cannot be read: stop, count it as zeros, or leave it out.",
+)
+@click.option(
+    "--raw-slices",
+    is_flag=True,
+    help="Send slices as the files that they are; the server decodes them.",
+)
+@click.option("--propagate", is_flag=True, help="Build the coarser resolutions at the end.")
+@click.option("--verify", is_flag=True, help="At the end compare what is stored with the source.")
+@click.option("--plan", is_flag=True, help="Tell what it takes, and send nothing.")
+@click.option("--again", is_flag=True, help="Ingest again what was ingested already.")
+@click.option(
+    "--job",
+    "job_id",
+    help="Go on with this job, though the source was changed since; what was wrong is sent again.",
+)
+@click.option("--no-wait", is_flag=True, help="End when all is sent, not when all is stored.")
+@source_options
+@click.option(
+    "--memory-mb",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(min=16),
+    help="Megabytes to hold at once. What slabs have beyond that goes into a temporary file.",
+)
+@click.option(
+    "--uplink-mbit",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="With --plan: how fast the network is.",
+)
+@pass_connection
+def start(connection: ServerOptions, /, source: str, *, create: bool, **options: Any) -> None:
+    """Ingest a stack: any source that `ndlambda put` reads.
+
+    It is cut into chunks of whole units of storage, which are sent compressed, several at once.
+    After Ctrl-C, a crash or a lost network run the same command again: the server knows what has
+    come, and nothing is sent twice. What is damaged on its way is never stored, and --verify reads
+    all of it again, here and there.
+    """
+    check_creation(options, create=create)
+    how = {name: options.pop(name) for name in _HOW}
+    keep_going = how["on_bad"] != "fail"
+    opened = open_source(source, replace(reading_options(options), defer_faults=keep_going))
+    wanted = target_of(options)
+    files = _files_of(opened) if how["raw_slices"] else None
+    if how["plan"]:
+        print_plan(opened, wanted, how["uplink_mbit"], files)
+        return
+    try:
+        with interruptible_sleep() as sleep:
+            told = Outage(_PATIENT.longest_s)
+            client = connection.client(replace(_PATIENT, sleep=sleep, told=told))
+            if create:
+                create_missing(client, opened, wanted)
+            upload = _place(client, opened, wanted)
+            job = _find_job(client, source, upload, how)
+            _run(_transfer(client, upload, job, how), how)
+    except (AuthenticationError, UpstreamError):
+        click.echo("What was sent stays sent; run the same command again to go on.", err=True)
+        raise
+    except KeyboardInterrupt:
+        click.echo("Interrupted; run the same command again to go on.", err=True)
+        raise
+
+
+_HOW: Final = (
+    *("on_bad", "raw_slices", "propagate", "verify", "plan", "again", "job_id", "no_wait"),
+    *("memory_mb", "uplink_mbit"),
+)
+
+
+def _find_job(client: Client, source: str, upload: StackUpload, how: dict[str, Any]) -> Document:
+    """Return the job that was named, ready to be mended, or that of the source."""
+    if how["job_id"]:
+        job = client.ingest.get(how["job_id"])
+        _check_extent(job, upload)
+        return _to_mend(client, job)
+    mode = "slices" if how["raw_slices"] else "chunks"
+    wishes = JobOptions(how["on_bad"], how["propagate"], again=how["again"], mode=mode)
+    return begin(client, source, upload, wishes)
+
+
+def _transfer(client: Client, upload: StackUpload, job: Document, how: dict[str, Any]) -> Transfer:
+    return Transfer(
+        client,
+        upload,
+        job,
+        grid_of(job, upload.volume.box.start_xyz),
+        Memory(how["memory_mb"] * _MB),
+        keep_going=job["on_bad"] != "fail",
+        mends=bool(how["job_id"]),
+    )
+
+
+def _files_of(source: Source) -> SliceSource:
+    """Return a source that is a folder of slices.
+
+    Raises
+    ------
+    InvalidArgumentError
+        It is something else.
+    """
+    if not isinstance(source, SliceSource):
+        raise InvalidArgumentError("Only a folder of slices can be sent as the files that it has.")
+    return source
+
+
+def _to_mend(client: Client, job: Document) -> Document:
+    """Return a job that was named, in a state in which its bad parts can be sent again."""
+    faults = client.ingest.errors(job["id"]) if job["mode"] == "chunks" else ()
+    if job["state"] != "COMPLETE" and any(fault["part"] is not None for fault in faults):
+        return client.ingest.retry(job["id"])
+    return job
+
+
+def _send(transfer: Transfer) -> Sent:
+    if transfer.job["state"] not in UNDER_WAY and not (transfer.mends and _has_faults(transfer)):
+        return Sent()
+    if transfer.job["mode"] == "slices":
+        return send_files(transfer, _files_of(transfer.upload.source))
+    return transfer.send_boxes()
+
+
+def _has_faults(transfer: Transfer) -> bool:
+    return transfer.job["state"] in {"FAILED", "COMPLETE_WITH_ERRORS"}
+
+
+def _run(transfer: Transfer, how: dict[str, Any]) -> None:
+    """Send, wait and compare, and say so."""
+    job_id, begun = transfer.job_id, time.perf_counter()
+    click.echo(f"ingest job {job_id}", err=True)
+    sent = _send(transfer)
+    for text in sent.unreadable[:_SHOWN]:
+        click.echo(f"ndlambda: {text}", err=True)
+    told = f"{job_id}: {_sent(transfer.job, sent, time.perf_counter() - begun)}"
+    if how["no_wait"]:
+        click.echo(told)
+        return
+    job = transfer.wait()
+    told = f"{job_id}: {_sent(job, sent, time.perf_counter() - begun)}"
+    click.echo(f"{told}; {_summary(job)}")
+    if job["state"] not in COMPLETE:
+        if job["state"] == "FAILED":
+            click.echo(f"Mend it, and run the command again with --job {job_id}.", err=True)
+        click.get_current_context().exit(1)
+    if how["verify"]:
+        _tell(job, compare_source(transfer))
+
+
+@ingest.command()
+@click.argument("job_id", metavar="JOB")
+@json_option
+@pass_connection
+def status(connection: ServerOptions, job_id: str, *, as_json: bool) -> None:
+    """Show how far a job is."""
+    job = connection.client().ingest.get(job_id)
+    if as_json:
+        print_json(job)
+    else:
+        click.echo(f"{job_id}: {_summary(job)}")
+
+
+@ingest.command("list")
+@json_option
+@pass_connection
+def list_jobs(connection: ServerOptions, *, as_json: bool) -> None:
+    """Show your jobs, and dropped folders that are none yet."""
+    ingests = connection.client().ingest
+    jobs = ingests.list()
+    if as_json:
+        print_json(jobs)
+        return
+    columns = ("token", "channel", "resolution")
+    rows = [[job["id"], *(job[name] for name in columns), _summary(job)] for job in jobs]
+    print_table(["job", *columns, "state"], rows)
+    waiting = [[each["folder"], each["why"]] for each in ingests.waiting()]
+    if waiting:
+        print_table(["folder without a job", "why"], waiting)
+
+
+@ingest.command()
+@click.argument("job_id", metavar="JOB")
+@pass_connection
+def cancel(connection: ServerOptions, job_id: str) -> None:
+    """Cancel a job; what is stored stays."""
+    connection.client().ingest.cancel(job_id)
+    click.echo(f"{job_id}: CANCELLED")
+
+
+@ingest.command()
+@click.argument("job_id", metavar="JOB")
+@pass_connection
+def retry(connection: ServerOptions, job_id: str) -> None:
+    """Let a job that failed go on, when what it failed of is mended."""
+    click.echo(f"{job_id}: {_summary(connection.client().ingest.retry(job_id))}")
+
+
+@ingest.command()
+@click.argument("job_id", metavar="JOB")
+@json_option
+@pass_connection
+def errors(connection: ServerOptions, job_id: str, *, as_json: bool) -> None:
+    """Show what could not be used of a job's input, and why."""
+    found = connection.client().ingest.errors(job_id)
+    if as_json:
+        print_json(found)
+        return
+    columns = ("chunk", "t", "part", "key", "error")
+    rows = [["" if fault[name] is None else fault[name] for name in columns] for fault in found]
+    print_table(columns, rows)
+
+
+@ingest.command()
+@click.argument("job_id", metavar="JOB")
+@json_option
+@pass_connection
+def verify(connection: ServerOptions, job_id: str, *, as_json: bool) -> None:
+    """Read a complete job's voxels again and compare them with its digests.
+
+    Names every unit of storage that is not as the job left it. Exit code 1 where there is one.
+    """
+    client = connection.client()
+    job = client.ingest.get(job_id)
+    if not as_json:
+        _tell(job, compare_digests(client, job))
+        return
+    found = list(compare_digests(client, job))
+    print_json({"job": job_id, "digest": job["digest"], "differences": found})
+    click.get_current_context().exit(1 if found else 0)
+
+
+def _place(client: Client, source: Source, wanted: Wanted) -> StackUpload:
+    volume = client.volume(wanted.token, wanted.channel, wanted.resolution)
+    start_time = volume.times[0] if wanted.start_time is None else wanted.start_time
+    return StackUpload(source, volume, wanted.corner_xyz or volume.box.start_xyz, start_time, 0)
+
+
+def _check_extent(job: Document, upload: StackUpload) -> None:
+    """See that a job that was named is of this channel and has the size of the source."""
+    volume, extent = upload.volume, job["extent"]
+    target = volume.token, volume.channel, volume.resolution
+    if (job["token"], job["channel"], job["resolution"]) != target:
+        raise DataTypeMismatchError(
+            f"Ingest job {job['id']} fills {job['token']}/{job['channel']}, resolution "
+            f"{job['resolution']}."
+        )
+    corner = tuple(extent[axis][0] for axis in "xyz")
+    shape = tuple(extent[axis][1] - extent[axis][0] for axis in "xyz")
+    times = upload.start_time, upload.start_time + upload.source.shape_tzyx[0]
+    if (corner, shape) != (upload.corner_xyz, upload.box.shape_xyz) or tuple(extent["t"]) != times:
+        raise OutOfBoundsError(f"Ingest job {job['id']} is for {extent}, not for the data here.")
+
+
+def _tell(job: Document, differences: Iterable[Document]) -> None:
+    """Print differences as they are found, and end with code 1 if there are some."""
+    found = iter(differences)
+    shown = list(islice(found, _SHOWN))
+    if not shown:
+        click.echo(f"{job['id']}: verified, digest {job['digest']}")
+        return
+    rows = [
+        [each["link"], each["chunk"], each["time"], _box_text(each["box"]), each["reason"]]
+        for each in shown
+    ]
+    print_table(["what", "chunk", "time", "box", "why"], rows)
+    more = sum(1 for _ in found)
+    click.echo(f"{job['id']}: {len(shown) + more} differences" + (f", {more} more" if more else ""))
+    click.get_current_context().exit(1)
+
+
+def _box_text(box: Document) -> str:
+    return ",".join(f"{box[axis][0]}:{box[axis][1]}" for axis in "xyz")
+
+
+def _sent(job: Document, sent: Sent, seconds: float) -> str:
+    megabytes, uploaded = sent.voxel_bytes / _MB, sent.upload_bytes / _MB
+    others = f", {sent.others} by others meanwhile" if sent.others else ""
+    return (
+        f"{sent.parts} {job['mode']} sent{others}, {megabytes:.1f} MB as {uploaded:.1f} MB "
+        f"in {seconds:.1f} s, {megabytes / max(seconds, 1e-9):.1f} MB/s"
+    )
+
+
+def _summary(job: Document) -> str:
+    text = str(job["state"])
+    if "chunks" in job:  # else its channel was deleted
+        text += f", {job['chunks']['done']} of {job['chunks']['total']} chunks stored"
+    missing = job.get("first_missing")
+    if missing and job["state"] in UNDER_WAY:
+        what = "slice" if "slice" in missing else "chunk"
+        count = job["parts"]["expected"] - job["parts"]["seen"]
+        text += f", {count} {what}s to come from {what} {missing[what]} on"
+    if job.get("faults"):
+        text += f", errors: {job['faults']} (see `ndlambda ingest errors {job['id']}`)"
+    return f"{text}: {job['reason']}" if job["reason"] else text

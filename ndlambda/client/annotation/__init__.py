@@ -1,0 +1,1 @@
+"""Annotation channels: objects, skeletons, graphs."""

@@ -1,0 +1,404 @@
+"""Objects of an annotation channel: made, found, painted, read, merged.
+
+Objects are dicts with the names of their fields (see :class:`Annotations`), voxels and masks are
+numpy arrays. Coordinates are dataset coordinates: ``_xyz`` is x first, ``_zyx`` is z first.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias, Unpack
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ndlambda.client.annotation.bodies import (
+    LabelledVoxels,
+    Mask,
+    Where,
+    array_of,
+    box_query,
+    corner_of,
+    mask_blocks,
+)
+from ndlambda.client.transport.http import Answer
+from ndlambda.client.transport.session import Session
+from ndlambda.errors import ShapeMismatchError
+from ndlambda.space.box import XYZ, Box
+from ndlambda.wire.codecs.npy_array import CONTENT_TYPE, encode_npy
+
+Document: TypeAlias = dict[str, Any]
+"""One object: id, type, fields by their names, pairs, derived, version."""
+
+_POINTS_AT_ONCE: Final = 1 << 18
+"""Voxels of one request: 3 MiB, which every server takes."""
+
+
+class Annotations:
+    """The objects of one annotation channel; get it by :meth:`Client.annotations`.
+
+    An object is a dict: ``id``, ``type`` (annotation, synapse, seed, segment, neuron, organelle,
+    node, skeleton, roi), ``status``, ``confidence``, ``author``, the fields of its type, and
+    ``pairs``, which are anybody's. ``derived`` (lists of objects that refer to this one) and
+    ``version`` are the server's.
+
+    Examples
+    --------
+    >>> cells = client.annotations("kasthuri11", "cells")  # doctest: +SKIP
+    >>> number = cells.create(type="segment", neuron=3, pairs={"seen": "yes"})  # doctest: +SKIP
+    >>> cells.paint(number, (4000, 5000, 100), mask_zyx)  # doctest: +SKIP
+    >>> cells.query(type="segment", fields={"neuron": 3})  # doctest: +SKIP
+    [7]
+    >>> cells.update(number, status=2)["status"]  # doctest: +SKIP
+    2
+    """
+
+    def __init__(self, session: Session, token: str, channel: str) -> None:
+        self._session = session
+        self.token = token
+        self.channel = channel
+        self._root = f"/v1/projects/{quote(token, safe='')}/channels/{quote(channel, safe='')}"
+
+    def __repr__(self) -> str:
+        return f"<Annotations {self.token}/{self.channel}>"
+
+    # --- objects -------------------------------------------------------------------------
+
+    def create(self, **fields: Any) -> int:
+        """Store a new object and return its id: its own ``id``, or a new one.
+
+        Without ``type`` it is a plain annotation.
+
+        Raises
+        ------
+        AlreadyExistsError
+            The id was used before.
+        ValidationError
+            A field is refused.
+        """
+        made = self._json("POST", "annotations", {"type": "annotation", **fields}, repeatable=False)
+        return int(made["ids"][0])
+
+    def create_many(self, documents: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Store new objects, all checked before the first is stored, and return their ids.
+
+        It is not sent again when the answer is lost, since objects would be stored twice.
+        """
+        made = self._json("POST", "annotations", list(documents), repeatable=False)
+        return list(made["ids"])
+
+    def get(self, annotation_id: int) -> Document:
+        """Return an object.
+
+        Raises
+        ------
+        NotFoundError
+            There is none of this id.
+        """
+        found: Document = self._json("GET", f"annotations/{annotation_id}")
+        return found
+
+    def replace(self, document: Mapping[str, Any], *, if_version: int | None = None) -> Document:
+        """Put an object in the place of the one of its ``id``, wholly, and return it.
+
+        Fields that are left out go back to their defaults.
+
+        Parameters
+        ----------
+        document
+            As :meth:`get` gives it.
+        if_version
+            Do so only if the object still has this version.
+
+        Raises
+        ------
+        PreconditionFailedError
+            It has another.
+        NotFoundError, ValidationError
+            There is no such object, or a field is refused.
+        """
+        return self._change("PUT", document["id"], dict(document), if_version)
+
+    def update(
+        self, annotation_id: int, *, if_version: int | None = None, **fields: Any
+    ) -> Document:
+        """Change some fields and return the object.
+
+        None puts a field back to its default; ``pairs={"a": "b", "c": None}`` sets one pair and
+        removes another. Raises as :meth:`replace`.
+        """
+        return self._change("PATCH", annotation_id, fields, if_version)
+
+    def delete(self, annotation_id: int) -> bool:
+        """Delete an object with its voxels; no error if there is none.
+
+        Returns
+        -------
+        bool
+            False where a worker is still erasing its voxels.
+        """
+        answer = self._session.request("DELETE", self._path(f"annotations/{annotation_id}"))
+        return answer.status != 202
+
+    def query(self, *, limit: int | None = None, **where: Unpack[Where]) -> list[int]:
+        """Return the ids of objects for which everything that is asked holds, ascending.
+
+        Parameters
+        ----------
+        limit
+            The most ids to give.
+        **where
+            See :class:`Where`; nothing asks for every object.
+        """
+        query = {} if limit is None else {"limit": str(limit)}
+        for name, value in where.items():
+            match name, value:
+                case "box", Box():
+                    query |= box_query(value, where.get("resolution", 0))
+                case (("fields" | "pairs"), Mapping()):
+                    query |= {f"{name[:-1]}.{key}": str(item) for key, item in value.items()}
+                case "resolution", _:
+                    pass
+                case _:
+                    query[name] = str(value)
+        found: list[int] = self._json("GET", "annotations", query=query)["ids"]
+        return found
+
+    def top_keys(self, limit: int = 10, *, of_type: str | None = None) -> list[tuple[str, int]]:
+        """Return the most frequent keys of pairs and how many objects have them."""
+        query = {"limit": str(limit)} | ({} if of_type is None else {"type": of_type})
+        return [
+            (one["key"], one["count"]) for one in self._json("GET", "keys", query=query)["keys"]
+        ]
+
+    def reserve(self, count: int) -> range:
+        """Return ids in a row that nobody else gets."""
+        made = self._json("POST", "reserve", {"count": count}, repeatable=False)
+        return range(made["first"], made["first"] + made["count"])
+
+    def merge(
+        self, ids: Sequence[int], *, resolution: int | None = None, box: Box | None = None
+    ) -> int:
+        """Merge objects into the first of them, and return its id; may be repeated.
+
+        Voxels of large objects follow behind, unless a box is given.
+
+        Parameters
+        ----------
+        ids
+            The survivor and those that go into it.
+        resolution
+            Relabel voxels of this resolution only; None: of all.
+        box
+            Relabel voxels in a box (of ``resolution``, or 0) only, and keep the objects.
+
+        Raises
+        ------
+        NotFoundError
+            An id has no object.
+        InvalidArgumentError
+            A seed or neuron is merged with something else.
+        """
+        document: Document = {"ids": [int(number) for number in ids]}
+        if resolution is not None:
+            document["resolution"] = resolution
+        if box is not None:
+            ends = zip("xyz", box.start_xyz, box.stop_xyz, strict=True)
+            document["box"] = {axis: [start, stop] for axis, start, stop in ends}
+        survivor: int = self._json("POST", "merge", document)["id"]
+        return survivor
+
+    # --- voxels --------------------------------------------------------------------------
+
+    def voxels(self, annotation_id: int, resolution: int = 0) -> NDArray[np.uint32]:
+        """Return an object's voxels: uint32, (n, 3), columns x, y, z; those of a neuron's segments.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such object.
+        PayloadTooLargeError
+            There are too many; read boxes with :meth:`cutout`.
+        """
+        query = {"resolution": str(resolution)}
+        return array_of(self._get(f"annotations/{annotation_id}/voxels", query), 2).astype(
+            np.uint32
+        )
+
+    def paint_voxels(
+        self,
+        annotation_id: int,
+        voxels_xyz: ArrayLike,
+        *,
+        resolution: int = 0,
+        discipline: str = "overwrite",
+    ) -> None:
+        """Paint an object on a list of voxels; may be repeated.
+
+        Parameters
+        ----------
+        annotation_id
+            An object that exists.
+        voxels_xyz
+            Integers, (n, 3), columns x, y, z.
+        resolution
+            Of the coordinates.
+        discipline
+            How it meets labels that are there: overwrite, preserve, exception; reduce erases.
+
+        Raises
+        ------
+        ShapeMismatchError, DataTypeMismatchError, OutOfBoundsError
+            The list is not that.
+        """
+        points = np.asarray(voxels_xyz)
+        if points.ndim != 2 or points.shape[1] != 3:
+            raise ShapeMismatchError(f"Voxels have the shape (n, 3), not {points.shape}.")
+        query = {"resolution": str(resolution), "discipline": discipline}
+        for start in range(0, len(points), _POINTS_AT_ONCE):
+            part = points[start : start + _POINTS_AT_ONCE]
+            self._post(f"annotations/{annotation_id}/voxels", query, part)
+
+    def cutout(self, annotation_id: int, box: Box | None = None, *, resolution: int = 0) -> Mask:
+        """Return an object as a mask of a box; None: of the cuboids around it.
+
+        Raises
+        ------
+        OutOfBoundsError
+            The box leaves the volume.
+        PayloadTooLargeError
+            The object is too large for one mask; give boxes.
+        """
+        query = {"resolution": str(resolution)} if box is None else box_query(box, resolution)
+        answer = self._get(f"annotations/{annotation_id}/cutout", query)
+        array = array_of(answer, 3).astype(np.bool_)
+        if box is not None:
+            return Mask(array, box.start_xyz)
+        return Mask(array, corner_of(answer) if array.size else None)
+
+    def paint(
+        self,
+        annotation_id: int,
+        corner_xyz: XYZ,
+        mask_zyx: ArrayLike,
+        *,
+        resolution: int = 0,
+        discipline: str = "overwrite",
+    ) -> None:
+        """Paint an object where a mask is not 0; may be repeated. Large ones go in blocks.
+
+        Parameters
+        ----------
+        annotation_id
+            An object that exists.
+        corner_xyz
+            First voxel of the mask.
+        mask_zyx
+            bool or integers, (z, y, x).
+        resolution, discipline
+            As for :meth:`paint_voxels`.
+
+        Raises
+        ------
+        ShapeMismatchError, OutOfBoundsError
+            The mask has other than three axes, or leaves the volume.
+        """
+        mask = np.asarray(mask_zyx) != 0
+        if mask.ndim != 3:
+            raise ShapeMismatchError(f"A mask has the axes (z, y, x), not {mask.shape}.")
+        z, y, x = mask.shape
+        box = Box.at(corner_xyz, (x, y, z))
+        for part in mask_blocks(box):
+            values = mask[part.slices_zyx(box.start_xyz)]
+            if values.any():
+                query = {**box_query(part, resolution), "discipline": discipline}
+                self._post(f"annotations/{annotation_id}/cutout", query, values)
+
+    def box(self, annotation_id: int, resolution: int = 0, *, loose: bool = False) -> Box | None:
+        """Return the box around an object, None where it has no voxels.
+
+        With ``loose`` it is made of whole cuboids and comes from the index alone: sooner, never
+        too small, maybe too large.
+        """
+        query = {"resolution": str(resolution)} | ({"loose": "1"} if loose else {})
+        found = self._json("GET", f"annotations/{annotation_id}/box", query=query)
+        if found["corner"] is None:
+            return None
+        (x, y, z), (dx, dy, dz) = found["corner"], found["size"]
+        return Box.at((x, y, z), (dx, dy, dz))
+
+    def cuboids(self, annotation_id: int, resolution: int = 0) -> list[Box]:
+        """Return the cuboids that may hold an object in Morton order; they may leave the volume."""
+        query = {"resolution": str(resolution)}
+        found = self._json("GET", f"annotations/{annotation_id}/cuboids", query=query)
+        dx, dy, dz = found["size"]
+        return [Box.at((x, y, z), (dx, dy, dz)) for x, y, z in found["corners"]]
+
+    # --- labels --------------------------------------------------------------------------
+
+    def ids(self, box: Box | None = None, *, resolution: int = 0) -> NDArray[np.uint64]:
+        """Return the labels in a box (None: everywhere), own and extra, ascending, without 0."""
+        query = {"resolution": str(resolution)} if box is None else box_query(box, resolution)
+        return np.array(self._json("GET", "ids", query=query)["ids"], np.uint64)
+
+    def id_at(self, point_xyz: XYZ, *, resolution: int = 0) -> int:
+        """Return the label of a voxel; 0: it has none.
+
+        Raises
+        ------
+        OutOfBoundsError
+            It lies outside.
+        """
+        axes = {axis: str(at) for axis, at in zip("xyz", point_xyz, strict=True)}
+        found = self._json("GET", "ids/at", query={"resolution": str(resolution), **axes})
+        number: int = found["id"]
+        return number
+
+    def exceptions(self, box: Box | None = None, *, resolution: int = 0) -> LabelledVoxels:
+        """Return the voxels of a box (None: of all) that have several labels."""
+        query = {"resolution": str(resolution)} if box is None else box_query(box, resolution)
+        table = array_of(self._get("exceptions", query), 2).astype(np.uint64)
+        return LabelledVoxels(table[:, :3].astype(np.int64), table[:, 3:])
+
+    # --- inside --------------------------------------------------------------------------
+
+    def _path(self, resource: str) -> str:
+        return f"{self._root}/{resource}"
+
+    def _get(self, resource: str, query: Mapping[str, str]) -> Answer:
+        return self._session.request("GET", self._path(resource), query=query)
+
+    def _post(self, resource: str, query: Mapping[str, str], array: NDArray[Any]) -> None:
+        self._session.request(
+            "POST",
+            self._path(resource),
+            query=query,
+            body=encode_npy(array),
+            headers={"Content-Type": CONTENT_TYPE},
+        )
+
+    def _json(
+        self,
+        method: str,
+        resource: str,
+        document: Any = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        repeatable: bool = True,
+    ) -> Any:
+        return self._session.json(
+            method, self._path(resource), document, query=query, repeatable=repeatable
+        )
+
+    def _change(
+        self, method: str, annotation_id: int, document: Document, if_version: int | None
+    ) -> Document:
+        # A lost answer of a conditional change would come back as a conflict with itself.
+        headers = {} if if_version is None else {"If-Match": f'"{if_version}"'}
+        changed: Document = self._session.json(
+            method,
+            self._path(f"annotations/{annotation_id}"),
+            document,
+            headers=headers,
+            repeatable=if_version is None,
+        )
+        return changed

@@ -1,0 +1,1 @@
+"""HTTP as the client speaks it: sessions, retries, problems, parallel transfers."""

@@ -1,0 +1,47 @@
+"""Progress of a transfer: voxels done of voxels in all."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+
+Advance: TypeAlias = Callable[[int], None]
+"""Called with the voxels that a finished block had."""
+
+Progress: TypeAlias = bool | Callable[[int, int], None]
+"""True draws a bar on a terminal's standard error; a function is called with (done, total)."""
+
+
+@contextmanager
+def reporting(progress: Progress, total: int, title: str) -> Iterator[Advance]:
+    """Return the function that a transfer tells its blocks to."""
+    if callable(progress):
+        tell, done = progress, 0
+
+        def advance(voxels: int) -> None:
+            nonlocal done
+            done += voxels
+            tell(done, total)
+
+        yield advance
+    elif progress and sys.stderr.isatty():
+        with _bar(total, title) as advance_bar:
+            yield advance_bar
+    else:
+        yield lambda _: None
+
+
+@contextmanager
+def _bar(total: int, title: str) -> Iterator[Advance]:
+    from rich import progress as rich_progress
+    from rich.console import Console
+
+    columns = (
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.BarColumn(),
+        rich_progress.TaskProgressColumn(),
+        rich_progress.TimeRemainingColumn(),
+    )
+    with rich_progress.Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda voxels: bar.advance(task, voxels)

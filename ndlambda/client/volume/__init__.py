@@ -1,0 +1,1 @@
+"""Volumes, sliced like arrays."""

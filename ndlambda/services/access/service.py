@@ -1,0 +1,253 @@
+"""Who may do what. Unknown and forbidden things look alike.
+
+Two rules meet here. *Tokens* open data: a public one to every reader, every one to its owner and
+to superusers. *Resources* (the catalogue itself) belong to who made them. With
+``anonymous_write``, as on ndstore, everybody may write through public tokens and acts as user 0
+("neurodata") on resources.
+"""
+
+from ndlambda.errors import (
+    AuthenticationError,
+    DatasetNotFoundError,
+    InvalidStateError,
+    NDLambdaError,
+    PermissionDeniedError,
+    ProjectNotFoundError,
+    TokenNotFoundError,
+)
+from ndlambda.model.catalog import Channel, Dataset, Project, Token
+from ndlambda.model.principal import Principal
+from ndlambda.services.catalog.project_view import ProjectView
+from ndlambda.services.catalog.service import Catalog
+
+NEURODATA_ID = 0
+"""Owner of what is made without a key."""
+
+
+class Access:
+    """The catalogue as one principal may use it.
+
+    Parameters
+    ----------
+    catalog
+        What there is.
+    anonymous_write
+        Whether everybody may write to public tokens and make resources, as ndstore allowed.
+    """
+
+    def __init__(self, catalog: Catalog, *, anonymous_write: bool) -> None:
+        self._catalog = catalog
+        self._anonymous_write = anonymous_write
+
+    # data
+
+    def open(self, token: str, principal: Principal, *, write: bool = False) -> ProjectView:
+        """Return what a token opens, if the principal may read (or write) it.
+
+        Raises
+        ------
+        AuthenticationError, PermissionDeniedError
+            An anonymous or a known principal may not, or there is no such token: the message is
+            the same.
+        TokenNotFoundError
+            There is no such token, said to superusers only.
+        """
+        try:
+            view = self._catalog.project_view(token, fresh=write)
+        except TokenNotFoundError:
+            if principal.superuser:
+                raise
+            raise _closed(token, principal) from None
+        own = principal.superuser or view.token.user_id == principal.user_id
+        if not own and not view.token.public:
+            raise _closed(token, principal)
+        if write and not own and not self._anonymous_write:
+            raise _denied(f"Token {token!r} is public for reading only.", principal)
+        return view
+
+    # resources, to look at
+
+    def dataset(self, name: str, principal: Principal) -> Dataset:
+        """Return a dataset that is public or the principal's.
+
+        Raises
+        ------
+        DatasetNotFoundError
+            There is none for this principal.
+        """
+        dataset = self._catalog.get_dataset(name)
+        if dataset.public or self.may_manage(principal, dataset.user_id):
+            return dataset
+        raise DatasetNotFoundError(f"Dataset {name!r} does not exist.", dataset=name)
+
+    def project(self, dataset: str, name: str, principal: Principal) -> Project:
+        """Return a project of a dataset that is public or the principal's.
+
+        Raises
+        ------
+        ProjectNotFoundError
+            There is none for this principal in the dataset.
+        """
+        project = self._catalog.get_project(name)
+        visible = project.public or self.may_manage(principal, project.user_id)
+        if visible and project.dataset == dataset:
+            return project
+        raise ProjectNotFoundError(f"Project {name!r} does not exist.", project=name)
+
+    def channel(self, dataset: str, project: str, name: str, principal: Principal) -> Channel:
+        """Return a channel of a project that is public or the principal's.
+
+        Raises
+        ------
+        ProjectNotFoundError
+            As ``project``.
+        ChannelNotFoundError
+            It has no such channel.
+        """
+        self.project(dataset, project, principal)
+        return self._catalog.get_channel(project, name)
+
+    def token(self, dataset: str, project: str, name: str, principal: Principal) -> Token:
+        """Return a token of a project, if the token is public or the principal's.
+
+        Raises
+        ------
+        TokenNotFoundError
+            There is none for this principal in the project of the dataset.
+        """
+        view = self._catalog.project_view(name)
+        visible = view.token.public or self.may_manage(principal, view.token.user_id)
+        if visible and (view.dataset.name, view.project.name) == (dataset, project):
+            return view.token
+        raise TokenNotFoundError(f"Token {name!r} does not exist.", token=name)
+
+    # resources, to make and to delete
+
+    def may_manage(self, principal: Principal, owner_id: int) -> bool:
+        """Return whether a principal may see, fill and delete what a user owns."""
+        if principal.superuser or owner_id == principal.user_id:
+            return True
+        return self._anonymous_write and owner_id == NEURODATA_ID
+
+    def owner_id_of(self, principal: Principal) -> int:
+        """Return the user who will own what a principal makes.
+
+        Raises
+        ------
+        AuthenticationError
+            Nobody may make things without a key here.
+        """
+        if principal.user_id is not None:
+            return principal.user_id
+        if self._anonymous_write:
+            return NEURODATA_ID
+        raise AuthenticationError("A key is needed to make or delete things here.")
+
+    def check_create_project(self, dataset: str, principal: Principal) -> int:
+        """Return the owner of a project to be made on a dataset, which must be public or own.
+
+        Raises
+        ------
+        AuthenticationError
+            As ``owner_id_of``.
+        DatasetNotFoundError
+            As ``dataset``.
+        """
+        owner_id = self.owner_id_of(principal)
+        self.dataset(dataset, principal)
+        return owner_id
+
+    def check_manage_project(self, dataset: str, project: str, principal: Principal) -> int:
+        """Return the owner of what a principal makes in a project; also before deleting channels.
+
+        Raises
+        ------
+        ProjectNotFoundError
+            As ``project``.
+        AuthenticationError, PermissionDeniedError
+            The project is public but another's.
+        """
+        found = self.project(dataset, project, principal)
+        self._check_owner(f"Project {project!r}", found.user_id, principal)
+        return self.owner_id_of(principal)
+
+    def open_to_manage(self, token: str, principal: Principal) -> ProjectView:
+        """Return what a token opens, if the principal may make and delete channels in it.
+
+        That is the project's owner, and with ``anonymous_write`` everybody by a public token (for
+        ndstore's ``createChannel`` and ``deleteChannel``).
+
+        Raises
+        ------
+        AuthenticationError, PermissionDeniedError, TokenNotFoundError
+            As ``open``.
+        """
+        view = self.open(token, principal, write=True)
+        if not (self._anonymous_write and view.token.public):
+            self._check_owner(f"The project of token {token!r}", view.project.user_id, principal)
+        return view
+
+    def check_delete_dataset(self, name: str, principal: Principal) -> None:
+        """Allow a dataset's owner to delete it, also when a deletion stopped half-way.
+
+        Raises
+        ------
+        DatasetNotFoundError
+            There is none for this principal.
+        AuthenticationError, PermissionDeniedError
+            It is public but another's.
+        InvalidStateError
+            Others have projects on it, which would be deleted too; superusers may do that.
+        """
+        dataset = self._catalog.get_dataset(name, even_deleting=True)
+        if not (dataset.public or self.may_manage(principal, dataset.user_id)):
+            raise DatasetNotFoundError(f"Dataset {name!r} does not exist.", dataset=name)
+        self._check_owner(f"Dataset {name!r}", dataset.user_id, principal)
+        owners = self._catalog.lists.owners_of_projects(name)
+        if not all(self.may_manage(principal, owner_id) for owner_id in owners):
+            raise InvalidStateError(
+                f"Dataset {name!r} carries projects of other users; ask a superuser.", dataset=name
+            )
+
+    def check_delete_project(self, dataset: str, name: str, principal: Principal) -> None:
+        """Allow a project's owner to delete it, also when a deletion stopped half-way.
+
+        Raises
+        ------
+        ProjectNotFoundError
+            There is none for this principal in the dataset.
+        AuthenticationError, PermissionDeniedError
+            It is public but another's.
+        """
+        project = self._catalog.get_project(name, even_deleting=True)
+        visible = project.public or self.may_manage(principal, project.user_id)
+        if not visible or project.dataset != dataset:
+            raise ProjectNotFoundError(f"Project {name!r} does not exist.", project=name)
+        self._check_owner(f"Project {name!r}", project.user_id, principal)
+
+    def check_delete_token(
+        self, dataset: str, project: str, name: str, principal: Principal
+    ) -> None:
+        """Allow a token's owner to delete it.
+
+        Raises
+        ------
+        TokenNotFoundError
+            As ``token``.
+        AuthenticationError, PermissionDeniedError
+            It is public but another's.
+        """
+        token = self.token(dataset, project, name, principal)
+        self._check_owner(f"Token {name!r}", token.user_id, principal)
+
+    def _check_owner(self, what: str, owner_id: int, principal: Principal) -> None:
+        if not self.may_manage(principal, owner_id):
+            raise _denied(f"{what} belongs to another user.", principal)
+
+
+def _denied(message: str, principal: Principal) -> NDLambdaError:
+    return AuthenticationError(message) if principal.anonymous else PermissionDeniedError(message)
+
+
+def _closed(token: str, principal: Principal) -> NDLambdaError:
+    return _denied(f"Token {token!r} does not exist or is not open to you.", principal)

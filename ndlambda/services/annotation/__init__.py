@@ -1,0 +1,1 @@
+"""Annotation as its users see it: objects together with their voxels."""

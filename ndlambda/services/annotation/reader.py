@@ -1,0 +1,324 @@
+"""Reading objects of an annotation channel with their voxels, and finding them by their voxels.
+
+Objects are shown as cutouts show labels: stored or zoomed (``label_zoom``), extra labels laid over.
+They are read at the channel's first time point, as ndstore reads where none is named.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from typing import assert_never
+
+import numpy as np
+
+from ndlambda.errors import InvalidArgumentError, PayloadTooLargeError
+from ndlambda.model.catalog import Channel, Dataset
+from ndlambda.model.ramon import ObjectQuery, RamonType
+from ndlambda.services.annotation.options import (
+    Cuboids,
+    NoData,
+    RegionCutout,
+    TightBox,
+    TightCutout,
+    Voxels,
+    Wanted,
+)
+from ndlambda.services.labels.layer import LabelVolume, check_annotation
+from ndlambda.services.labels.reader import LabelledPoints
+from ndlambda.services.labels.service import LabelService
+from ndlambda.services.labels.shapes import Admit
+from ndlambda.services.labels.zoom import LabelView, zoomed_level
+from ndlambda.services.ramon.service import Ramon
+from ndlambda.services.volume.region import Region
+from ndlambda.services.volume.service import VolumeService
+from ndlambda.space.box import XYZ, Box
+from ndlambda.space.grid import cell_range
+from ndlambda.wire.ramon import AnnotationVoxels, BoundingBox, CuboidPart, RamonItem
+
+MAX_POINTS = 1 << 25
+"""Most voxels that one call lists point by point: 400 MB."""
+
+_POINT_BYTES = 24
+"""Of a listed voxel: three coordinates, twice while lists are joined."""
+
+
+class AnnotationReader:
+    """Reads objects.
+
+    What an answer holds counts against the memory budget while it is being read; whoever makes a
+    body of it counts that.
+
+    Parameters
+    ----------
+    labels, ramon
+        Voxels and objects.
+    volume
+        Knows limits, and reads plain voxels.
+    """
+
+    def __init__(self, labels: LabelService, ramon: Ramon, volume: VolumeService) -> None:
+        self._labels = labels
+        self._shapes = labels.read.shapes
+        self._ramon = ramon
+        self._volume = volume
+
+    def read(
+        self, dataset: Dataset, channel: Channel, ids: Sequence[int], wanted: Wanted
+    ) -> list[RamonItem]:
+        """Return objects, each once, in the order of their ids, with their derived lists.
+
+        Coordinates are absolute (the dataset's offset included), but those of cuboids. The voxels
+        of a neuron are those of its segments, labelled with its own id. An object without voxels
+        has data without any, and no box. Blocks are of the channel's dtype.
+
+        Raises
+        ------
+        NotFoundError
+            There is no object of one of the ids.
+        InvalidArgumentError
+            It is no annotation channel; data of a seed is asked for; or the region is
+            near-isotropic or has several time points.
+        ResolutionNotFoundError, OutOfBoundsError
+            The dataset has no such resolution or region.
+        PayloadTooLargeError
+            All objects together have more voxels than one call may read, or would have to be shown
+            from too many of another resolution.
+        QuotaExceededError
+            Others keep the memory taken.
+        CuboidDecodeError
+            A stored supercuboid is damaged.
+        """
+        check_annotation(channel)
+        found = self._ramon.get_many(channel, list(dict.fromkeys(ids)))
+        if not isinstance(wanted, NoData):
+            for ramon in found:
+                if ramon.ramon_type is RamonType.SEED:
+                    raise InvalidArgumentError(f"Seed {ramon.id} has no voxels.", id=ramon.id)
+        lists = self._ramon.derived_lists(channel, found)
+        items = [
+            RamonItem(ramon, derived=derived) for ramon, derived in zip(found, lists, strict=True)
+        ]
+        match wanted:
+            case NoData():
+                return items
+            case RegionCutout(region):
+                return self._with_region(dataset, channel, items, region)
+            case Voxels(resolution):
+                add = self._with_voxels
+            case TightCutout(resolution):
+                add = self._with_tight_cutouts
+            case TightBox(resolution):
+                add = self._with_boxes
+            case Cuboids(resolution):
+                add = self._with_cuboids
+            case _:
+                assert_never(wanted)
+        level = dataset.pyramid.level(resolution)
+        return add(LabelView.of(dataset, channel, level, channel.default_time), items)
+
+    def label_at(
+        self,
+        dataset: Dataset,
+        channel: Channel,
+        resolution: int,
+        point_xyz: XYZ,
+        time_point: int | None = None,
+    ) -> int:
+        """Return a voxel's own label, 0 where it has none.
+
+        Parameters
+        ----------
+        dataset, channel, resolution
+            Where.
+        point_xyz
+            Absolute: the dataset's offset included.
+        time_point
+            The channel's first one, if not given.
+
+        Raises
+        ------
+        InvalidArgumentError
+            It is no annotation channel.
+        ResolutionNotFoundError, OutOfBoundsError
+            The dataset has no such resolution or voxel.
+        CuboidDecodeError
+            The stored supercuboid is damaged.
+        """
+        check_annotation(channel)
+        level = dataset.pyramid.level(resolution)
+        x, y, z = _added(point_xyz, level.offset_xyz, -1)
+        at = channel.default_time if time_point is None else time_point
+        region = Region(level, Box.at((x, y, z), (1, 1, 1)), (at, at + 1))
+        return int(self._volume.read(dataset, channel, region)[0, 0, 0, 0])
+
+    def labels_in(self, dataset: Dataset, channel: Channel, region: Region) -> list[int]:
+        """Return the labels, own and extra, that voxels of a region have, ascending, without 0.
+
+        Raises
+        ------
+        InvalidArgumentError
+            It is no annotation channel, or the region is near-isotropic.
+        OutOfBoundsError
+            The region leaves the volume.
+        PayloadTooLargeError
+            It has too many voxels, or would have to be shown from too many.
+        CuboidDecodeError
+            A stored supercuboid is damaged.
+        """
+        volumes = LabelVolume.of_region(channel, region)
+        self._check_region(dataset, channel, region)
+        found = set[int]()
+        for volume in volumes:
+            shown = LabelView.of(dataset, channel, region.level, volume.time_point)
+            found |= self._shapes.labels_in(shown, region.box)
+        return sorted(found)
+
+    def query(
+        self, dataset: Dataset, channel: Channel, query: ObjectQuery, region: Region | None = None
+    ) -> list[int]:
+        """Return the ids of objects for which all predicates hold, ascending.
+
+        With a region, only those of labels that voxels there have, as ``labels_in``, which says
+        what is raised.
+        """
+        within = None if region is None else set(self.labels_in(dataset, channel, region))
+        return self._ramon.query(channel, query, within)
+
+    def exceptions(self, channel: Channel, region: Region) -> LabelledPoints:
+        """Return the voxels of a region that have several labels, as stored; points are zero-based.
+
+        Raises
+        ------
+        InvalidArgumentError
+            It is no annotation channel, or the region is near-isotropic or has several time points.
+        OutOfBoundsError, PayloadTooLargeError
+            See ``VolumeService.check_size``.
+        CuboidDecodeError
+            A stored supercuboid is damaged.
+        """
+        self._volume.check_size(region)
+        with self._volume.budget.hold(region.voxels * channel.dtype.itemsize):
+            return self._labels.read.exceptions_in(channel, region)
+
+    def _with_voxels(self, shown: LabelView, items: Sequence[RamonItem]) -> list[RamonItem]:
+        level = shown.volume.level
+        offset = np.array(level.offset_xyz, np.uint32)
+        with self._volume.budget.hold_growing() as take:
+            admit = _admit(take, _POINT_BYTES, _check_points)
+            found: list[RamonItem] = []
+            for item in items:
+                points = self._shapes.voxels(shown, _labels_of(item), admit)
+                points += offset
+                data = AnnotationVoxels(level.resolution, points if len(points) else None)
+                found.append(replace(item, data=data))
+            return found
+
+    def _with_boxes(self, shown: LabelView, items: Sequence[RamonItem]) -> list[RamonItem]:
+        level = shown.volume.level
+        found: list[RamonItem] = []
+        for item in items:
+            box = self._shapes.bounding_box(shown, _labels_of(item))
+            bounds = None
+            if box is not None:
+                corner = _added(box.start_xyz, level.offset_xyz)
+                bounds = BoundingBox(level.resolution, corner, box.shape_xyz)
+            found.append(replace(item, box=bounds))
+        return found
+
+    def _with_tight_cutouts(self, shown: LabelView, items: Sequence[RamonItem]) -> list[RamonItem]:
+        edges = shown.volume.level.cuboid_xyz
+        tight = (self._shapes.bounding_box(shown, _labels_of(item)) for item in items)
+        boxes = [None if box is None else _outward(box, edges) for box in tight]
+        voxels = sum(box.voxels for box in boxes if box is not None)
+        self._volume.check_voxels(voxels)
+        return self._drawn(shown, items, boxes)
+
+    def _with_region(
+        self, dataset: Dataset, channel: Channel, items: Sequence[RamonItem], region: Region
+    ) -> list[RamonItem]:
+        if region.neariso or region.times[1] - region.times[0] > 1:
+            raise InvalidArgumentError("Objects are cut out of a plain level at one time point.")
+        self._check_region(dataset, channel, region, len(items))
+        shown = LabelView.of(dataset, channel, region.level, region.times[0])
+        return self._drawn(shown, items, [region.box] * len(items))
+
+    def _with_cuboids(self, shown: LabelView, items: Sequence[RamonItem]) -> list[RamonItem]:
+        volume = shown.volume
+        itemsize = volume.channel.dtype.itemsize
+        with self._volume.budget.hold_growing() as take:
+            admit = _admit(take, itemsize, self._volume.check_voxels)
+            found: list[RamonItem] = []
+            for item in items:
+                cuboids = self._shapes.cuboids(shown, _labels_of(item), item.ramon.id, admit)
+                parts = tuple(CuboidPart(box.start_xyz, array[None]) for box, array in cuboids)
+                data = AnnotationVoxels(volume.level.resolution, cuboids=parts)
+                found.append(replace(item, data=data))
+            return found
+
+    def _drawn(
+        self, shown: LabelView, items: Sequence[RamonItem], boxes: Sequence[Box | None]
+    ) -> list[RamonItem]:
+        """Return objects as blocks of checked boxes; without a block where there is no box."""
+        level, dtype = shown.volume.level, shown.volume.channel.dtype
+        voxels = sum(box.voxels for box in boxes if box is not None)
+        with self._volume.budget.hold(voxels * dtype.itemsize):
+            found: list[RamonItem] = []
+            for item, box in zip(items, boxes, strict=True):
+                data = AnnotationVoxels(level.resolution)
+                if box is not None:
+                    block = np.zeros(box.shape_zyx, dtype)
+                    self._shapes.draw(shown, _labels_of(item), box, item.ramon.id, block)
+                    corner = _added(box.start_xyz, level.offset_xyz)
+                    data = replace(data, corner_xyz=corner, cutout_zyx=block)
+                found.append(replace(item, data=data))
+            return found
+
+    def _check_region(
+        self, dataset: Dataset, channel: Channel, region: Region, times: int = 1
+    ) -> None:
+        self._volume.check_size(region, times)
+        base = zoomed_level(dataset, channel, region.level)
+        if base is not None:
+            self._volume.check_zoom(region, base)
+
+
+def _admit(take: Callable[[int], None], size_bytes: int, check: Callable[[int], None]) -> Admit:
+    """Return what counts voxels of a call, refuses too many, and takes memory for the others."""
+    total = 0
+
+    def admit(voxels: int) -> None:
+        nonlocal total
+        total += voxels
+        check(total)
+        take(voxels * size_bytes)
+
+    return admit
+
+
+def _labels_of(item: RamonItem) -> Collection[int]:
+    """Return the labels of an object's voxels: its own, or those of a neuron's segments."""
+    if item.ramon.ramon_type is RamonType.NEURON:
+        return item.derived["segments"]
+    return (item.ramon.id,)
+
+
+def _check_points(points: int) -> None:
+    if points > MAX_POINTS:
+        raise PayloadTooLargeError(
+            f"The objects have more than {MAX_POINTS} voxels; read them as cutouts.",
+            limit=MAX_POINTS,
+        )
+
+
+def _outward(box: Box, cuboid_xyz: XYZ) -> Box:
+    """Return the whole cuboids around a box."""
+    cells = cell_range(box, cuboid_xyz)
+    start, stop = (
+        (x * cuboid_xyz[0], y * cuboid_xyz[1], z * cuboid_xyz[2])
+        for x, y, z in (cells.start_xyz, cells.stop_xyz)
+    )
+    return Box(start, stop)
+
+
+def _added(first: XYZ, second: XYZ, sign: int = 1) -> XYZ:
+    (ax, ay, az), (bx, by, bz) = first, second
+    return ax + sign * bx, ay + sign * by, az + sign * bz

@@ -1,0 +1,1 @@
+"""Datasets, projects, channels and tokens: rows, lists, creation, cascades of deletions."""

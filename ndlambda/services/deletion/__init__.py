@@ -1,0 +1,1 @@
+"""Workers that erase what was deleted."""

@@ -1,0 +1,1 @@
+"""Annotation voxels: painting, the index from labels to cuboids, shapes of labels."""

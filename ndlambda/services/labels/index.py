@@ -1,0 +1,234 @@
+"""Which cuboids hold a label: rows that always say at least the truth.
+
+========================  ======================================  ===============================
+pk                        sk                                      row
+========================  ======================================  ===============================
+``label#U#SS``            ``LABEL#RR#TTTTTTTT#BUCKET``            members: cuboids with the label
+``label#U``               ``ids``                                 counters of ``label_ids``
+========================  ======================================  ===============================
+
+U is the channel's uid, LABEL (16), RR (2), TTTTTTTT (8: time) and BUCKET (14) are hexadecimal. A
+bucket is 8x8x8 cuboids: the Morton code of a cuboid without its low 9 bits, which are the member.
+So a label's cuboids are one query in Morton order, a box of them is a range of it, and a row ends
+at 512 members, under 2 KiB as DynamoDB counts (3 bytes a member). No supercuboid lies in two
+buckets. SS, the label modulo 16, spreads a channel over partitions that can still be listed, which
+sweeping and deleting need.
+
+Who may change rows, and in which order, is in ``label_painter``.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ndlambda.errors import InvalidArgumentError, PayloadTooLargeError, PreconditionFailedError
+from ndlambda.services.support.paging import Key, pages, prefixed, rows_in
+from ndlambda.space import grid, morton
+from ndlambda.space.box import Box
+from ndlambda.stores.ports import Row, Table
+
+SHARDS = 16
+BUCKET_CUBOIDS = 8
+BUCKET_BITS = 9
+
+MAX_ROW_BYTES = 4096
+
+Members = Mapping[int, AbstractSet[int]]
+"""Label to cuboids of one bucket, by their low bits."""
+
+_LOW = (1 << BUCKET_BITS) - 1
+_MEMBER_BYTES = 3
+_VERSION_BYTES = 11
+_REST_BYTES = len("pkskversionmembers") + _VERSION_BYTES + _MEMBER_BYTES * (_LOW + 1)
+_BUCKETS_AT_ONCE = 100
+_LAST_BUCKET = (1 << 63 - BUCKET_BITS) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class LabelLayer:
+    """One resolution of a channel at one time point."""
+
+    uid: str
+    resolution: int
+    time_point: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRow:
+    """One row: the cuboids of a label in one bucket, as of a version."""
+
+    scope: LabelLayer
+    label: int
+    bucket: int
+    members: AbstractSet[int]
+    version: int
+
+    @property
+    def key(self) -> Key:
+        """The keys of the row."""
+        return entry_key(self.scope, self.label, self.bucket)
+
+    @property
+    def codes(self) -> list[int]:
+        """The Morton codes of the cuboids, ascending."""
+        return [self.bucket << BUCKET_BITS | member for member in sorted(self.members)]
+
+    @classmethod
+    def from_row(cls, row: Row) -> "IndexRow":
+        """Return the entry that a row holds."""
+        label, resolution, time_point, bucket = (int(part, 16) for part in row.sk.split("#"))
+        scope = LabelLayer(row.pk.split("#")[1], resolution, time_point)
+        return cls(scope, label, bucket, row.members, row.version)
+
+
+def partition(uid: str, shard: int) -> str:
+    """Return the partition of the labels that are ``shard`` modulo ``SHARDS``."""
+    return f"label#{uid}#{shard:02x}"
+
+
+def entry_key(scope: LabelLayer, label: int, bucket: int) -> Key:
+    """Return the keys of a row."""
+    return (
+        partition(scope.uid, label % SHARDS),
+        f"{label:016x}#{scope.resolution:02x}#{scope.time_point:08x}#{bucket:014x}",
+    )
+
+
+def split(code: int) -> tuple[int, int]:
+    """Return bucket and member of a cuboid's Morton code."""
+    return code >> BUCKET_BITS, code & _LOW
+
+
+class LabelIndex:
+    """The rows of all channels.
+
+    Parameters
+    ----------
+    table
+        Where they are.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    # changing
+
+    def versions(self, scope: LabelLayer, bucket: int, labels: AbstractSet[int]) -> dict[int, int]:
+        """Return the version of each label's row of a bucket; none for a label without a row."""
+        keys = {entry_key(scope, label, bucket): label for label in labels}
+        found = self._table.batch_get(list(keys)) if keys else {}
+        return {keys[key]: row.version for key, row in found.items()}
+
+    def add(self, scope: LabelLayer, bucket: int, members: Members) -> None:
+        """Enter cuboids of a bucket under labels, whatever else is there.
+
+        Raises
+        ------
+        InvalidArgumentError
+            A cuboid is not one of a bucket.
+        PayloadTooLargeError
+            A row could grow over ``MAX_ROW_BYTES``.
+        """
+        sets = {entry_key(scope, label, bucket): cuboids for label, cuboids in members.items()}
+        for key, cuboids in sets.items():
+            _check_row(key, cuboids)
+        if sets:
+            self._table.batch_add_members(sets)
+
+    def remove_if(
+        self, scope: LabelLayer, bucket: int, members: Members, versions: Mapping[int, int]
+    ) -> None:
+        """Take cuboids of a bucket from labels whose rows still have the version given."""
+        keys = {label: entry_key(scope, label, bucket) for label in members if label in versions}
+        if keys:
+            self._table.batch_remove_members(
+                {key: members[label] for label, key in keys.items()},
+                {key: versions[label] for label, key in keys.items()},
+            )
+
+    def take_out(self, entry: IndexRow, stale: AbstractSet[int]) -> bool:
+        """Take cuboids from a row, and the row away with the last; False where it has changed."""
+        if stale < entry.members:
+            return self._table.remove_members(*entry.key, stale, entry.version)
+        try:
+            self._table.delete(*entry.key, expect=entry.version)
+        except PreconditionFailedError:
+            return False
+        return True
+
+    # reading
+
+    def entries(self, uid: str, label: int | None = None) -> Iterator[Sequence[IndexRow]]:
+        """Iterate over the rows of a channel, or of one label, at all resolutions and times.
+
+        Rows of pages already given may be changed or removed on the way.
+        """
+        if label is None:
+            for shard in range(SHARDS):
+                for page in pages(self._table, partition(uid, shard)):
+                    yield [IndexRow.from_row(row) for row in page]
+        else:
+            pk = partition(uid, label % SHARDS)
+            for page in pages(self._table, pk, *prefixed(f"{label:016x}#")):
+                yield [IndexRow.from_row(row) for row in page]
+
+    def cuboids(
+        self, scope: LabelLayer, label: int, cells: Box | None = None
+    ) -> NDArray[np.uint64]:
+        """Return the Morton codes of cuboids that may hold a label, ascending.
+
+        Parameters
+        ----------
+        scope, label
+            Which label.
+        cells
+            A box of cuboid indices that the cuboids shall lie in; None for all.
+        """
+        codes = np.array(
+            [code for entry in self._find(scope, label, cells) for code in entry.codes], np.uint64
+        )
+        if cells is None:
+            return codes
+        index = morton.decode_codes(codes)
+        inside = (index >= cells.start_xyz).all(axis=1) & (index < cells.stop_xyz).all(axis=1)
+        return codes[inside]
+
+    def _find(self, scope: LabelLayer, label: int, cells: Box | None) -> list[IndexRow]:
+        first, last = 0, _LAST_BUCKET
+        if cells is not None:
+            buckets = grid.cell_range(cells, (BUCKET_CUBOIDS,) * 3)
+            if buckets.voxels <= _BUCKETS_AT_ONCE:
+                return self._get(scope, label, buckets)
+            # Morton codes grow along each axis, so the corners bound the codes of a box.
+            first, last = (
+                morton.encode(*corner)
+                for corner in (buckets.start_xyz, [stop - 1 for stop in buckets.stop_xyz])
+            )
+        pk, first_sk = entry_key(scope, label, first)
+        _, last_sk = entry_key(scope, label, last)
+        return list(map(IndexRow.from_row, rows_in(self._table, pk, first_sk, last_sk)))
+
+    def _get(self, scope: LabelLayer, label: int, buckets: Box) -> list[IndexRow]:
+        ranges = (range(*ends) for ends in zip(buckets.start_xyz, buckets.stop_xyz, strict=True))
+        codes = sorted(morton.encode(*index) for index in product(*ranges))
+        keys = [entry_key(scope, label, code) for code in codes]
+        found = self._table.batch_get(keys)
+        return [IndexRow.from_row(found[key]) for key in keys if key in found]
+
+
+def _check_row(key: Key, members: AbstractSet[int]) -> None:
+    """Make sure that a row stays under ``MAX_ROW_BYTES``, whatever it holds already.
+
+    A set of numbers under 512 has 512 of them at most, of 3 bytes each as DynamoDB counts.
+    """
+    if members and not 0 <= min(members) <= max(members) <= _LOW:
+        raise InvalidArgumentError(f"The cuboids of a bucket are 0 to {_LOW}.", limit=_LOW)
+    if sum(map(len, key)) + _REST_BYTES > MAX_ROW_BYTES:
+        raise PayloadTooLargeError(
+            f"A row of the index under {key[0]!r} could have over {MAX_ROW_BYTES} bytes.",
+            limit=MAX_ROW_BYTES,
+        )

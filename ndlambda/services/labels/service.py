@@ -1,0 +1,362 @@
+"""Labels of annotation channels: painted, erased, merged, found.
+
+Boxes and points are zero-based voxels of one resolution (dataset offset already taken away). Every
+change keeps the index of labels a superset of the truth (``label_painter``), and every label that
+was painted out of the room of ids that are given (``label_ids``).
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ndlambda.cuboids.codec import is_zero
+from ndlambda.cuboids.label_block import Change, LabelBlock
+from ndlambda.cuboids.layout import needed_slots
+from ndlambda.errors import (
+    DataTypeMismatchError,
+    InvalidArgumentError,
+    OutOfBoundsError,
+    PayloadTooLargeError,
+    ShapeMismatchError,
+)
+from ndlambda.model.catalog import Channel, Dataset
+from ndlambda.model.discipline import Discipline
+from ndlambda.services.labels.ids import LabelIds, check_label
+from ndlambda.services.labels.index import LabelIndex
+from ndlambda.services.labels.layer import LabelVolume, check_annotation
+from ndlambda.services.labels.painter import Edit, LabelPainter
+from ndlambda.services.labels.reader import LabelReader
+from ndlambda.services.labels.rewrite import LabelRewrite, PartEdit
+from ndlambda.services.labels.sweep import LabelSweep
+from ndlambda.services.volume.options import VolumeOptions
+from ndlambda.services.volume.region import Region
+from ndlambda.services.volume.service import VolumeService
+from ndlambda.services.volume.touched import TouchedSupercuboids
+from ndlambda.space.box import Box
+from ndlambda.space.grid import Cell, cover
+from ndlambda.space.morton import AXIS_LIMIT, encode_indices
+from ndlambda.stores.ports import ObjectStore, Table
+from ndlambda.voxels.paint import Stroke
+
+
+class LabelService:
+    """What is done with labels; reading is in ``read``, ids in ``ids``, cleaning in ``sweeper``.
+
+    Parameters
+    ----------
+    objects, table
+        Where supercuboids and index rows lie.
+    volume
+        Knows limits, which channels may be written, and what writes go through.
+    executor
+        Threads, one for each supercuboid at work.
+    options
+        Patience with other writers; limits.
+    """
+
+    def __init__(
+        self,
+        objects: ObjectStore,
+        table: Table,
+        volume: VolumeService,
+        executor: Executor,
+        options: VolumeOptions,
+    ) -> None:
+        self._options = options
+        self._volume = volume
+        self._index = LabelIndex(table)
+        self._painter = LabelPainter(objects, self._index, executor, self._options)
+        self.ids = LabelIds(table)
+        self.read = LabelReader(objects, self._index, executor)
+        self.sweeper = LabelSweep(objects, self._index, executor, self._options)
+        self._rewrite = LabelRewrite(self._index, self._painter, self.sweeper, volume.marks)
+
+    def paint(
+        self, channel: Channel, region: Region, labels: NDArray[Any], discipline: Discipline
+    ) -> None:
+        """Paint the non-zero voxels of an array over a region; zeros never erase.
+
+        A call that fails half-way may be repeated as it is. Labels that nobody asked for are taken
+        out of the room of ids first, so that none of them is given to anybody later.
+
+        Parameters
+        ----------
+        channel, region
+            Where.
+        labels
+            (t, z, y, x), the region's shape, the channel's dtype.
+        discipline
+            How; with ``REDUCE`` voxels that have the label of the array lose it.
+
+        Raises
+        ------
+        ReadOnlyChannelError, InvalidStateError
+            The channel takes no writes now.
+        InvalidArgumentError
+            It is no annotation channel, or ``EXCEPTION`` is asked of one without exceptions.
+        OutOfBoundsError, PayloadTooLargeError
+            See ``VolumeService.check_size``; the latter also for too many extra labels.
+        ShapeMismatchError, DataTypeMismatchError
+            The array does not fit.
+        WriteContentionError
+            Other writers kept winning one supercuboid.
+        """
+        volumes = list(self._volumes(channel, region, labels))
+        if discipline is Discipline.EXCEPTION and not channel.exceptions:
+            raise InvalidArgumentError(f"Channel {channel.name!r} keeps no exceptions.")
+        if is_zero(labels):
+            return
+        if discipline is not Discipline.REDUCE:
+            self.ids.claim_all(channel, labels)
+
+        def edits() -> Iterator[tuple[LabelVolume, int, Edit]]:
+            for volume, array in zip(volumes, labels, strict=True):
+                for cell in cover(region.box, volume.layout.supercuboid_xyz):
+                    values = array[cell.part.slices_zyx(region.box.start_xyz)]
+                    if not is_zero(values):
+                        yield volume, cell.code, partial(_dense, volume, cell, values, discipline)
+
+        with self._volume.marks.writing(
+            channel, partial(TouchedSupercuboids.by_region, channel, region)
+        ):
+            self._painter.edit_all(edits())
+
+    def paint_voxels(
+        self,
+        volume: LabelVolume,
+        points_xyz: NDArray[np.integer],
+        labels: int | NDArray[Any],
+        discipline: Discipline,
+    ) -> None:
+        """Paint voxels of a list, one behind the other; as ``paint``.
+
+        Voxels outside the image are painted too, as ndstore does, up to what a Morton code holds.
+        On a channel without exceptions, ``EXCEPTION`` leaves voxels of other labels alone.
+
+        Parameters
+        ----------
+        volume
+            Where.
+        points_xyz
+            Shape (n, 3), columns x, y, z, integers.
+        labels
+            The label of all of them, or of each: shape (n,), the channel's dtype.
+        discipline
+            How.
+
+        Raises
+        ------
+        ReadOnlyChannelError, InvalidStateError
+            The channel takes no writes now.
+        InvalidArgumentError
+            A label does not fit the channel (``check_label``).
+        ShapeMismatchError, DataTypeMismatchError
+            The list has not three columns, or no integers, or the labels are none for it.
+        OutOfBoundsError
+            A coordinate is negative or not under 2^21.
+        PayloadTooLargeError
+            The list is too long, or there would be too many extra labels.
+        WriteContentionError
+            Other writers kept winning one supercuboid.
+        """
+        channel = volume.channel
+        self._volume.check_writable(channel)
+        self._check_points(points_xyz)
+        _check_labels(channel, labels, len(points_xyz))
+        if not len(points_xyz):
+            return
+        each = np.broadcast_to(np.asarray(labels, channel.dtype), len(points_xyz))
+        if discipline is Discipline.EXCEPTION and not channel.exceptions:
+            discipline = Discipline.PRESERVE
+        if discipline is not Discipline.REDUCE:
+            self.ids.claim_all(channel, each)
+        touched = partial(
+            TouchedSupercuboids.by_points, channel, volume.level, volume.time_point, points_xyz
+        )
+        with self._volume.marks.writing(channel, touched):
+            self._painter.edit_all(
+                (volume, code, partial(_strokes, strokes, discipline))
+                for code, strokes in _by_supercuboid(volume, points_xyz, each)
+            )
+
+    def erase_label(
+        self, dataset: Dataset, channel: Channel, label: int, resolution: int | None = None
+    ) -> None:
+        """Erase a label, own and extra, at all times and resolutions or at one of these.
+
+        Its rows of the index go, too. May be repeated after a failure; a label that nobody has is
+        no error.
+
+        Raises
+        ------
+        InvalidArgumentError
+            It is no annotation channel.
+        ReadOnlyChannelError, InvalidStateError
+            The channel takes no writes now.
+        WriteContentionError
+            Others keep painting the label.
+        """
+        check_annotation(channel)
+        self._volume.check_writable(channel)
+        self._rewrite.until_gone(dataset, channel, [label], partial(_erased, label), resolution)
+
+    def merge_labels(
+        self,
+        dataset: Dataset,
+        channel: Channel,
+        survivor: int,
+        losers: Collection[int],
+        resolution: int | None = None,
+    ) -> None:
+        """Put one label in the place of others, own and extra, as ``erase_label`` erases one.
+
+        A voxel that had the survivor and losers has the survivor once. May be repeated after a
+        failure.
+
+        Raises
+        ------
+        InvalidArgumentError
+            It is no annotation channel, the survivor does not fit it (``check_label``), or is among
+            the losers.
+        ReadOnlyChannelError, InvalidStateError
+            The channel takes no writes now.
+        WriteContentionError
+            Others keep painting a loser.
+        """
+        edit = self._merging(channel, survivor, losers)
+        self._rewrite.until_gone(dataset, channel, losers, edit, resolution)
+
+    def merge_labels_in(
+        self, channel: Channel, region: Region, survivor: int, losers: Collection[int]
+    ) -> None:
+        """Put one label in the place of others inside a region; they stay outside of it.
+
+        Raises
+        ------
+        OutOfBoundsError
+            The region leaves the volume.
+        InvalidArgumentError, ReadOnlyChannelError, InvalidStateError
+            As ``merge_labels``; the first also for a near-isotropic region.
+        PayloadTooLargeError
+            The labels are in too many supercuboids there.
+        WriteContentionError
+            Other writers kept winning one supercuboid.
+        """
+        edit = self._merging(channel, survivor, losers)
+        region.check()
+        self._rewrite.in_region(channel, region, losers, edit, self.check_painted)
+
+    def check_painted(self, supercuboids: int) -> None:
+        """Refuse more supercuboids than one call may change; see ``VolumeOptions``."""
+        self._options.check_painted(supercuboids)
+
+    def _merging(self, channel: Channel, survivor: int, losers: Collection[int]) -> PartEdit:
+        check_annotation(channel)
+        self._volume.check_writable(channel)
+        if survivor in losers:
+            raise InvalidArgumentError(f"Label {survivor} cannot be merged into itself.")
+        self.ids.claim(channel, survivor)
+        return partial(_merged, np.array(sorted(losers), np.uint64), survivor)
+
+    def _volumes(
+        self, channel: Channel, region: Region, labels: NDArray[Any]
+    ) -> Iterable[LabelVolume]:
+        volumes = LabelVolume.of_region(channel, region)
+        self._volume.check_writable(channel)
+        self._volume.check_size(region)
+        if labels.shape != region.shape_tzyx:
+            raise ShapeMismatchError(
+                f"The labels are {labels.shape}, the region {region.shape_tzyx}."
+            )
+        if labels.dtype != channel.dtype:
+            raise DataTypeMismatchError(
+                f"The labels are {labels.dtype}, the channel {channel.dtype}."
+            )
+        return volumes
+
+    def _check_points(self, points_xyz: NDArray[np.integer]) -> None:
+        if points_xyz.ndim != 2 or points_xyz.shape[1] != 3:
+            raise ShapeMismatchError(
+                f"Voxels have three columns x, y, z; these have the shape {points_xyz.shape}."
+            )
+        if points_xyz.dtype.kind not in "ui":
+            raise DataTypeMismatchError(f"Voxels are integers, not {points_xyz.dtype}.")
+        limit = self._options.cutout_voxels
+        if len(points_xyz) > limit:
+            raise PayloadTooLargeError(
+                f"{len(points_xyz)} voxels are over the limit of {limit}; paint in parts.",
+                limit=limit,
+                asked=len(points_xyz),
+            )
+        if points_xyz.size and not 0 <= points_xyz.min() <= points_xyz.max() < AXIS_LIMIT:
+            raise OutOfBoundsError(
+                f"Coordinates of voxels (offset taken away) are from 0 to {AXIS_LIMIT - 1}.",
+                limit=AXIS_LIMIT,
+            )
+
+
+def _dense(
+    volume: LabelVolume,
+    cell: Cell,
+    values: NDArray[Any],
+    discipline: Discipline,
+    block: LabelBlock,
+) -> Change:
+    x, y, z = cell.box.start_xyz
+    shape_zyx = volume.layout.cuboid_shape_zyx
+    pieces = needed_slots(volume.layout, cell.part.shifted((-x, -y, -z)))
+    strokes = {
+        piece.slot: [Stroke.dense(values[piece.where], piece.box, shape_zyx)] for piece in pieces
+    }
+    return block.painted(strokes, discipline)
+
+
+def _strokes(
+    strokes: Mapping[int, Sequence[Stroke]], discipline: Discipline, block: LabelBlock
+) -> Change:
+    return block.painted(strokes, discipline)
+
+
+def _erased(label: int, block: LabelBlock, box: Box | None) -> Change:
+    del box  # a label is erased everywhere
+    return block.erased(label)
+
+
+def _merged(
+    losers: NDArray[np.uint64], survivor: int, block: LabelBlock, box: Box | None
+) -> Change:
+    return block.relabelled(losers, survivor, box)
+
+
+def _check_labels(channel: Channel, labels: int | NDArray[Any], points: int) -> None:
+    """Make sure that labels of some points can be painted."""
+    if isinstance(labels, int):
+        check_label(channel, labels)
+        return
+    if labels.shape != (points,):
+        raise ShapeMismatchError(f"{points} voxels have labels of the shape {labels.shape}.")
+    if labels.dtype != channel.dtype:
+        raise DataTypeMismatchError(f"The labels are {labels.dtype}, the channel {channel.dtype}.")
+    for label in {int(labels.min()), int(labels.max())} if points else ():
+        check_label(channel, label)
+
+
+def _by_supercuboid(
+    volume: LabelVolume, points_xyz: NDArray[np.integer], labels: NDArray[Any]
+) -> Iterator[tuple[int, dict[int, list[Stroke]]]]:
+    """Yield the strokes of each supercuboid (Morton code) that points touch, by slot."""
+    points = points_xyz.astype(np.int64, copy=False)
+    index, inside = np.divmod(points, np.array(volume.level.cuboid_xyz))
+    codes = encode_indices(index)
+    order = np.argsort(codes, kind="stable")
+    cuboids, starts = np.unique(codes[order], return_index=True)
+    strokes = {
+        cuboid: Stroke.points(inside[chosen], labels[chosen], volume.layout.cuboid_shape_zyx)
+        for cuboid, chosen in zip(cuboids.tolist(), np.split(order, starts[1:]), strict=True)
+    }
+    for code, slots in volume.by_supercuboid(cuboids).items():
+        yield code, {slot: strokes[volume.cuboid(code, slot)] for slot in slots}

@@ -1,0 +1,1 @@
+"""Coarser resolutions, built by jobs."""

@@ -1,0 +1,1 @@
+"""RAMON objects: their rows, queries and merges."""

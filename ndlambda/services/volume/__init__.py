@@ -1,0 +1,1 @@
+"""Boxes of voxels read from and written to supercuboids."""

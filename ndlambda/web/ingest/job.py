@@ -1,0 +1,196 @@
+"""Ingest jobs as the routes have them: found for who may see them, and shown."""
+
+from hashlib import blake2b
+from typing import Any
+
+from ingest_queue.jobs.grid import Chunk
+from ingest_queue.jobs.job import Job, Mode, State, is_job_id
+from ingest_queue.jobs.tally import Progress
+from ingest_queue.jobs.target import Target
+from ingest_queue.requests.job_config import JobConfig
+from ndlambda.errors import (
+    AuthenticationError,
+    InvalidArgumentError,
+    InvalidStateError,
+    NotFoundError,
+    PermissionDeniedError,
+    ProjectNotFoundError,
+    TokenNotFoundError,
+)
+from ndlambda.services.catalog.project_view import ProjectView
+from ndlambda.web.routing import Context
+
+_LONGEST_KEY = 255
+
+_STATUS = {
+    State.CREATED: 1,
+    State.INGESTING: 1,
+    State.COMPLETE: 2,
+    State.COMPLETE_WITH_ERRORS: 2,
+    State.CANCELLED: 3,
+    State.FAILED: 4,
+}
+"""ndstore's numbers: uploading, complete, deleted; 4 is its successor's. Nothing is prepared."""
+
+
+def find_job(context: Context, job_id: str) -> Job:
+    """Return a job of the caller's, or any to a superuser.
+
+    Raises
+    ------
+    NotFoundError
+        There is none, or it is another's: the answer is the same.
+    """
+    job = context.runtime.ingest.jobs.ledger.find(job_id) if is_job_id(job_id) else None
+    if job is None or not context.runtime.access.may_manage(context.principal, job.owner_id):
+        raise NotFoundError(f"There is no ingest job {job_id[:80]!r} of yours.", job=job_id[:80])
+    return job
+
+
+def open_project(context: Context, config: JobConfig) -> ProjectView:
+    """Return the project that a configuration names, if the caller may write to it.
+
+    Raises
+    ------
+    AuthenticationError, PermissionDeniedError, TokenNotFoundError
+        See ``Access.open``.
+    ProjectNotFoundError
+        No token named: there is no such project, or none of its tokens is open to the caller.
+    """
+    access, principal = context.runtime.access, context.principal
+    if config.token:
+        return access.open(config.token, principal, write=True)
+    for token in context.runtime.catalog.lists.tokens_of(config.project):
+        try:
+            view = access.open(token, principal, write=True)
+        except (AuthenticationError, PermissionDeniedError, TokenNotFoundError):
+            continue
+        if view.dataset.name == config.dataset:
+            return view
+    raise ProjectNotFoundError(
+        f"Project {config.project!r} of dataset {config.dataset!r} does not exist or is not open "
+        "to you.",
+        project=config.project,
+    )
+
+
+def repeatable_id(context: Context, owner_id: int) -> str:
+    """Return the id of the job that the header ``Idempotency-Key`` makes, empty without one.
+
+    Raises
+    ------
+    InvalidArgumentError
+        The header is empty or too long.
+    """
+    key = context.request.headers.get("Idempotency-Key")
+    if key is None:
+        return ""
+    if not 0 < len(key) <= _LONGEST_KEY:
+        raise InvalidArgumentError(f"An Idempotency-Key has 1 to {_LONGEST_KEY} characters.")
+    return blake2b(f"{owner_id}\n{key}".encode(), digest_size=8).hexdigest()
+
+
+def job_fields(job: Job, target: Target | None) -> dict[str, Any]:
+    """Return what a job is; where its channel was deleted, without what only that knows."""
+    fields: dict[str, Any] = {
+        "id": job.id,
+        "state": job.state.value,
+        "reason": job.reason,
+        "user": job.owner_id,
+        "token": job.token,
+        "dataset": job.dataset,
+        "project": job.project,
+        "channel": job.channel,
+        "resolution": job.resolution,
+        "mode": job.mode.value,
+        "on_bad": job.on_bad.value,
+        "propagate": job.propagate,
+        "propagated": job.propagated,
+        "closed": job.closed,
+        "created_at": job.created_at,
+        "ended_at": job.ended_at,
+        "digest": job.digest,
+        "extent": None,
+        "chunk_xyz": None,
+    }
+    if target is not None:
+        start, stop = extent_of(target, job)
+        fields["extent"] = {axis: [start[i], stop[i]] for i, axis in enumerate("xyzt")}
+        fields["chunk_xyz"] = list(target.grid(job).cell_xyz)
+    return fields
+
+
+def extent_of(target: Target, job: Job) -> tuple[list[int], list[int]]:
+    """Return start and stop (x, y, z, t) of a job in dataset coordinates."""
+    box = job.box.shifted(target.level.offset_xyz)
+    return [*box.start_xyz, job.times[0]], [*box.stop_xyz, job.times[1]]
+
+
+def progress_fields(job: Job, progress: Progress) -> dict[str, Any]:
+    """Return how far a job is."""
+    first = progress.first_missing
+    named = "slice" if job.mode is Mode.SLICES else "chunk"
+    return {
+        "chunks": {
+            "total": progress.chunks,
+            "done": progress.chunks_built,
+            "partial": progress.chunks_open,
+        },
+        "parts": {"expected": progress.parts, "seen": progress.parts_seen},
+        "faults": progress.faults,
+        "bytes": {"stored": progress.stored_bytes},
+        "first_missing": None if first is None else {"t": first[0], named: first[1]},
+    }
+
+
+def legacy_fields(job: Job, target: Target | None) -> dict[str, Any]:
+    """Return the fields that jobs have in ndstore and ours do not (its contract, section 16).
+
+    There are no queues to be read by clients, so that their names are empty.
+    """
+    fields: dict[str, Any] = {
+        "status": _STATUS[job.state],
+        "end_date": job.ended_at,
+        "upload_queue": "",
+        "ingest_queue": "",
+        "cleanup_queue": "",
+        "file_type": "",
+    }
+    if target is None:
+        return fields
+    tile = (*job.box.shape_xyz[:2], 1, 1)
+    if job.mode is Mode.CHUNKS:
+        tile = (*target.grid(job).cell_xyz, 1)
+    for axis, start, stop, size in zip("xyzt", *extent_of(target, job), tile, strict=True):
+        fields |= {f"{axis}_start": start, f"{axis}_stop": stop, f"tile_size_{axis}": size}
+    return fields
+
+
+def find_target(context: Context, job: Job) -> Target | None:
+    """Return where a job writes, None where its channel was deleted."""
+    try:
+        return context.runtime.ingest.jobs.target(job)
+    except InvalidStateError:
+        return None
+
+
+def chunk_fields(chunk: Chunk, target: Target) -> dict[str, Any]:
+    """Return where a chunk lies, in dataset coordinates."""
+    box = chunk.box.shifted(target.level.offset_xyz)
+    spans = zip("xyz", box.start_xyz, box.stop_xyz, strict=True)
+    return {
+        "chunk": chunk.number,
+        "t": chunk.time_point,
+        **{axis: [start, stop] for axis, start, stop in spans},
+    }
+
+
+def runs(numbers: list[int]) -> list[list[int]]:
+    """Return ascending numbers as half-open ranges."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and found[-1][1] == number:
+            found[-1][1] = number + 1
+        else:
+            found.append([number, number + 1])
+    return found

@@ -1,0 +1,43 @@
+"""The start page: the public volumes, and where to go on."""
+
+from functools import cache
+from html import escape
+from importlib import resources
+from string import Template
+
+from werkzeug.wrappers import Response
+
+from ndlambda import __version__
+from ndlambda.errors import NotFoundError
+from ndlambda.web.routing import Context
+
+_EMPTY = "<p>None yet. <code>ndlambda put FOLDER --token T --channel C --create --public</code></p>"
+_HEADINGS = "<tr><th>token</th><th>voxels (x × y × z)</th><th>channels</th></tr>"
+_SHOWN = 50
+
+
+@cache
+def _page() -> Template:
+    return Template(resources.files("ndlambda.web.pages").joinpath("start.html").read_text("utf-8"))
+
+
+def get_page(context: Context) -> Response:
+    """Show a small page for somebody who opened the server in a browser."""
+    catalog = context.runtime.catalog
+    rows = []
+    for name in catalog.lists.public_tokens()[:_SHOWN]:
+        try:
+            view = catalog.project_view(name)
+        except NotFoundError:  # deleted since the list was read
+            continue
+        size = " × ".join(map(str, view.dataset.imagesize_xyz))
+        channels = ", ".join(channel.name for channel in view.channels)
+        link = f'<a href="/sd/{escape(name)}/info/">{escape(name)}</a>'
+        rows.append(f"<tr><td>{link}</td><td>{size}</td><td>{escape(channels)}</td></tr>")
+    table = f"<table>{_HEADINGS}{''.join(rows)}</table>"
+    page = _page().substitute(
+        version=__version__,
+        volumes=table if rows else _EMPTY,
+        root=escape(context.request.root_url.rstrip("/")),
+    )
+    return Response(page, content_type="text/html; charset=utf-8")

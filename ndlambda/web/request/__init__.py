@@ -1,0 +1,1 @@
+"""Requests read: parameters, queries, JSON, bodies."""

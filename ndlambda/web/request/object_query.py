@@ -1,0 +1,108 @@
+"""Questions for objects as parameters: ``type=synapse&confidence_gt=0.8&field.segments=7``."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from werkzeug.datastructures import MultiDict
+
+from ndlambda.errors import InvalidArgumentError, ValidationError
+from ndlambda.model.ramon import ObjectQuery, Predicate, RamonType, fields_of, parse_query
+from ndlambda.model.ramon.fields import TYPE_KEY, fields_by_key
+from ndlambda.model.ramon.plain import TYPE_WORDS, read_type_word
+from ndlambda.model.ramon.query import equals
+from ndlambda.web import routing
+
+TYPE: Final = routing.QueryParameter("type", f"{', '.join(TYPE_WORDS)}, or ndstore's number")
+WHERE: Final = (
+    TYPE,
+    routing.QueryParameter("status", "status of the object"),
+    routing.QueryParameter("author", "author of the object"),
+    routing.QueryParameter("confidence_lt", "confidence is below"),
+    routing.QueryParameter("confidence_gt", "confidence is above"),
+    routing.QueryParameter("limit", "most ids to give; all if left out"),
+)
+SHOWN: Final = (
+    routing.QueryParameter(
+        "field.NAME", "a field has this value, or a list this id; may be repeated"
+    ),
+    routing.QueryParameter("pair.KEY", "a key-value pair has this value; may be repeated"),
+)
+"""How the two families of parameters look in the OpenAPI document."""
+PREFIXES: Final = ("field.", "pair.")
+
+_WORDS: Final = {
+    "status": ("status",),
+    "author": ("author",),
+    "confidence_lt": ("confidence", "lt"),
+    "confidence_gt": ("confidence", "gt"),
+    "limit": ("limit",),
+}
+
+
+def read_query(query: MultiDict[str, str]) -> ObjectQuery:
+    """Return the question of some parameters; all of them must hold, none asks for every object.
+
+    Raises
+    ------
+    InvalidArgumentError
+        A value is not of its field's kind, or no type, or several, have a field of the name.
+    PathSyntaxError
+        The limit is not a positive integer.
+    """
+    words = [
+        word for name, path in _WORDS.items() if name in query for word in (*path, query[name])
+    ]
+    asked = parse_query(words)
+    ramon_type = read_type(query)
+    typed = () if ramon_type is None else (Predicate(TYPE_KEY, "=", int(ramon_type)),)
+    return ObjectQuery((*typed, *asked.predicates, *_families(query, ramon_type)), asked.limit)
+
+
+def read_type(query: MultiDict[str, str]) -> RamonType | None:
+    """Return ``type=``, a word or a number, None where it is left out.
+
+    Raises
+    ------
+    InvalidArgumentError
+        There is no such type.
+    """
+    word = query.get("type")
+    if word is None:
+        return None
+    number = int(word) if word.isascii() and word.isdecimal() and len(word) < 4 else None
+    try:
+        return read_type_word(word if number is None else number)
+    except ValidationError as error:
+        raise InvalidArgumentError(error.message, parameter="type") from None
+
+
+def _families(query: MultiDict[str, str], ramon_type: RamonType | None) -> Iterator[Predicate]:
+    for name, value in query.items(multi=True):
+        family, _, rest = name.partition(".")
+        if family == "field" and rest:
+            yield equals(_key(rest, ramon_type), value)
+        elif family == "pair" and rest:
+            yield _pair(rest, value)
+        elif name in PREFIXES:
+            raise InvalidArgumentError(f"{name!r} names no field or key.", parameter=name)
+
+
+def _key(name: str, ramon_type: RamonType | None) -> str:
+    types = list(RamonType) if ramon_type is None else [ramon_type]
+    keys = {fields_of(kind)[name].key for kind in types if name in fields_of(kind)}
+    if not keys:
+        what = "No type" if ramon_type is None else f"A {ramon_type.name.lower()}"
+        raise InvalidArgumentError(f"{what} has a field {name[:80]!r}.", field=name[:80])
+    if len(keys) > 1:
+        raise InvalidArgumentError(
+            f"Several types have a field {name!r}; add type= to say which is meant.", field=name
+        )
+    return keys.pop()
+
+
+def _pair(key: str, value: str) -> Predicate:
+    if key == TYPE_KEY or key in fields_by_key():
+        raise InvalidArgumentError(
+            f"{key!r} is a field and no key; ask with field.NAME=, type= or status=.", key=key
+        )
+    return Predicate(key, "=", value)

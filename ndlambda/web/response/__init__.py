@@ -1,0 +1,1 @@
+"""Responses delivered, within the limits of the host."""

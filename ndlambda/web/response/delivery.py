@@ -1,0 +1,71 @@
+"""How a large body leaves: directly, or on Lambda through the object store and a redirect."""
+
+import json
+import re
+import secrets
+from contextlib import ExitStack
+
+from werkzeug.wrappers import Response
+
+from ndlambda.settings import LAMBDA_BODY_BYTES
+from ndlambda.stores.ports import Overwrite
+from ndlambda.web.routing import Context
+from ndlambda.wire.volume.contract import Body
+
+RESULTS_PREFIX = "results/"
+_RESULT_EXPIRES_S = 900
+_NAME_BYTES = 32
+_NAME = re.compile(r"[A-Za-z0-9_-]{43}")  # what base64 makes of 32 bytes
+
+
+def is_result(name: str) -> bool:
+    """Return whether ``deliver`` could have given this name to a result."""
+    return _NAME.fullmatch(name) is not None
+
+
+def deliver(
+    context: Context,
+    body: Body,
+    content_type: str,
+    headers: dict[str, str],
+    held: ExitStack,
+) -> Response:
+    """Answer a body, by redirect where Lambda could not carry it.
+
+    Lambda's payload ends at 6 MB with the body in base64, so bodies over 4 MiB are put under
+    ``results/`` (expiring in a day) and answered 303 to a URL that reads them without a key.
+
+    Parameters
+    ----------
+    held
+        What was taken for the body; let go of when the client has it all, since a slow one keeps
+        the body in memory until then.
+    """
+    response = _answer(context, body, content_type, headers)
+    response.call_on_close(held.pop_all().close)
+    return response
+
+
+def deliver_json(context: Context, value: object) -> Response:
+    """Answer a value as JSON that may be longer than Lambda carries."""
+    body = json.dumps(value).encode()
+    return deliver(context, body, "application/json", {}, ExitStack())
+
+
+def _answer(context: Context, body: Body, content_type: str, headers: dict[str, str]) -> Response:
+    if not context.runtime.settings.lambda_limits or len(body) <= LAMBDA_BODY_BYTES:
+        response = Response(bytes(body), content_type=content_type, headers=headers)
+        response.headers["Content-Length"] = str(len(body))
+        return response
+    name = secrets.token_urlsafe(_NAME_BYTES)
+    objects = context.runtime.resources.objects
+    objects.put(RESULTS_PREFIX + name, memoryview(body), Overwrite())
+    url = objects.presign("get", RESULTS_PREFIX + name, _RESULT_EXPIRES_S)
+    return Response(
+        status=303,
+        headers={
+            **headers,
+            "Location": url or f"/v1/results/{name}",
+            "Cache-Control": "no-store",
+        },
+    )

@@ -1,0 +1,10 @@
+"""JSON responses."""
+
+import json
+
+from werkzeug.wrappers import Response
+
+
+def json_response(value: object, status: int = 200) -> Response:
+    """Return a response whose body is a value as JSON."""
+    return Response(json.dumps(value), status=status, content_type="application/json")

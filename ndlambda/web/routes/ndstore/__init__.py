@@ -1,0 +1,1 @@
+"""Routes of ndstore's dialect."""

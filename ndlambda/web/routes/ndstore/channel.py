@@ -1,0 +1,87 @@
+"""``createChannel`` and ``deleteChannel``, which ndstore dropped and every released ndio calls."""
+
+from typing import Any
+
+from werkzeug.wrappers import Response
+
+from ndlambda.errors import (
+    AlreadyExistsError,
+    InvalidArgumentError,
+    MalformedBodyError,
+    ValidationError,
+)
+from ndlambda.model.catalog import Channel
+from ndlambda.model.fields import channel_from_fields
+from ndlambda.web.problem import Dialect
+from ndlambda.web.request.json_body import json_object
+from ndlambda.web.routing import Context, Route
+
+
+def create_channels(context: Context, token: str) -> Response:
+    """Make the channels that the body names; all are checked before the first is made."""
+    view = context.runtime.access.open_to_manage(token, context.principal)
+    listed = json_object(context.request).get("channels")
+    if not isinstance(listed, dict) or not listed:
+        raise MalformedBodyError('The body must be {"channels": {name: {field: value}}}.')
+    channels = [_channel(name, fields, view.project.name) for name, fields in listed.items()]
+    present = {channel.name for channel in view.channels}
+    levels = view.dataset.scalinglevels
+    for channel in channels:
+        if channel.resolution > levels:
+            raise ValidationError({f"{channel.name}.resolution": f"must be from 0 to {levels}"})
+        if channel.name in present:
+            raise AlreadyExistsError(
+                f"Channel {channel.name} already exists for project {view.project.name}. "
+                "Specify a different channel name"
+            )
+    for channel in channels:
+        context.runtime.catalog.create_channel(channel)
+    return Response("Success. The channels were created.", content_type="text/html")
+
+
+def _channel(name: str, fields: Any, project: str) -> Channel:
+    """Read the fields that ndio sends: its own words for three of ndstore's."""
+    if not isinstance(fields, dict):
+        raise ValidationError({name: "not an object of fields"})
+    renamed = {_NDIO_FIELDS.get(field, field): value for field, value in fields.items()}
+    for field, (first, last) in _NDIO_RANGES.items():
+        if field in renamed:
+            pair = renamed.pop(field)
+            if not isinstance(pair, list) or len(pair) != 2:
+                raise ValidationError({field: "not a pair of numbers"})
+            renamed[first], renamed[last] = pair
+    return channel_from_fields(renamed, name=name, project=project)
+
+
+_NDIO_FIELDS = {"datatype": "channel_datatype", "description": "channel_description"}
+_NDIO_RANGES = {"timerange": ("starttime", "endtime"), "windowrange": ("startwindow", "endwindow")}
+
+
+def delete_channels(context: Context, token: str) -> Response:
+    """Delete the channels that the body names; read-only ones are kept without a word."""
+    view = context.runtime.access.open_to_manage(token, context.principal)
+    names = json_object(context.request).get("channels")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise MalformedBodyError('The body must be {"channels": [name, …]}.')
+    missing = set(names) - {channel.name for channel in view.channels}
+    if missing:
+        raise InvalidArgumentError(f"There are no channels {', '.join(sorted(missing))}.")
+    for name in dict.fromkeys(names):
+        context.runtime.catalog.delete_channel(view.project.name, name, keep_readonly=True)
+    return Response("Success. Channels deleted.", content_type="text/html")
+
+
+ROUTES = tuple(
+    Route(
+        "POST",
+        f"/sd/<name:token>/{name}",
+        view,
+        summary,
+        dialect=Dialect.RESOURCE,
+        body=body,
+    )
+    for name, view, summary, body in (
+        ("createChannel", create_channels, "Make channels", '{"channels": {name: {fields}}}'),
+        ("deleteChannel", delete_channels, "Delete channels", '{"channels": [names]}'),
+    )
+)

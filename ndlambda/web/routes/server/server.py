@@ -1,0 +1,61 @@
+"""What the server says of itself: start page, health, API document, limits, large results."""
+
+from werkzeug.wrappers import Response
+
+from ndlambda import __version__
+from ndlambda.errors import NotFoundError
+from ndlambda.web.openapi import openapi_document
+from ndlambda.web.pages.start import get_page
+from ndlambda.web.response.delivery import RESULTS_PREFIX, is_result
+from ndlambda.web.response.json import json_response
+from ndlambda.web.routing import Context, Route
+
+
+def get_health(context: Context) -> Response:
+    """Return that the process answers."""
+    return json_response({"status": "ok", "version": __version__})
+
+
+def get_openapi(context: Context) -> Response:
+    """Return the OpenAPI document."""
+    return json_response(openapi_document(context.routes))
+
+
+def get_server(context: Context) -> Response:
+    """Return what a client should know: limits, and who the key says it is."""
+    settings = context.runtime.settings
+    return json_response(
+        {
+            "version": __version__,
+            "limits": {
+                "cutout_voxels": settings.cutout_voxels,
+                "body_bytes": settings.max_body_bytes if settings.lambda_limits else None,
+                "upload_bytes": settings.body_bytes,
+            },
+            "user": context.principal.name,
+            "superuser": context.principal.superuser,
+        }
+    )
+
+
+def get_result(context: Context, name: str) -> Response:
+    """Return a large result by the unguessable name that a 303 told (stores without URLs)."""
+    stored = (
+        context.runtime.resources.objects.get(RESULTS_PREFIX + name) if is_result(name) else None
+    )
+    if stored is None:
+        raise NotFoundError("No such result; they expire after a day. Ask for the box again.")
+    return Response(
+        bytes(stored.data),
+        content_type="application/octet-stream",
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+ROUTES = (
+    Route("GET", "/", get_page, "A page for people"),
+    Route("GET", "/healthz", get_health, "Whether the server answers"),
+    Route("GET", "/openapi.json", get_openapi, "This document"),
+    Route("GET", "/v1/server", get_server, "Version, limits, and who asks"),
+    Route("GET", "/v1/results/<segment:name>", get_result, "A result too large for its request"),
+)

@@ -1,0 +1,133 @@
+"""Users and their keys (superusers only), and ndstore's credential check."""
+
+from typing import Any
+
+from werkzeug.wrappers import Response
+
+from ndlambda.errors import AuthenticationError, PermissionDeniedError, ValidationError
+from ndlambda.services.access.users import User
+from ndlambda.web.problem import Dialect
+from ndlambda.web.request.json_body import json_object
+from ndlambda.web.response.json import json_response
+from ndlambda.web.routing import Context, Route
+
+
+def _superuser_only(context: Context) -> None:
+    if context.principal.anonymous:
+        raise AuthenticationError("Users are managed with a superuser's key; send one.")
+    if not context.principal.superuser:
+        raise PermissionDeniedError("Users are managed by superusers.")
+
+
+def _document(user: User) -> dict[str, Any]:
+    return {
+        "name": user.name,
+        "id": user.id,
+        "superuser": user.superuser,
+        "revocations": user.generation,
+    }
+
+
+def list_users(context: Context) -> Response:
+    """List all users."""
+    _superuser_only(context)
+    return json_response([_document(user) for user in context.runtime.users.list_users()])
+
+
+def make_user(context: Context) -> Response:
+    """Make a user and tell their key, this once."""
+    _superuser_only(context)
+    fields = _checked(json_object(context.request))
+    user, key = context.runtime.users.create_user(
+        fields["name"],
+        superuser=fields.get("superuser", False),
+        password=fields.get("password"),
+    )
+    return json_response({**_document(user), "key": key}, 201)
+
+
+def _checked(fields: dict[str, Any]) -> dict[str, Any]:
+    kinds: dict[str, type] = {"name": str, "superuser": bool, "password": str}
+    faults = {
+        name: "unknown field" if name not in kinds else f"not a {kinds[name].__name__}"
+        for name, value in fields.items()
+        if name not in kinds or not isinstance(value, kinds[name])
+    }
+    if "name" not in fields:
+        faults["name"] = "missing"
+    if faults:
+        raise ValidationError(faults)
+    return fields
+
+
+def make_key(context: Context, user: str) -> Response:
+    """Return a user one more key, told this once."""
+    _superuser_only(context)
+    return json_response({"name": user, "key": context.runtime.users.issue_key(user)}, 201)
+
+
+def set_password(context: Context, user: str) -> Response:
+    """Return a user another password."""
+    _superuser_only(context)
+    fields = json_object(context.request)
+    password = fields.get("password")
+    if not isinstance(password, str) or len(fields) > 1:
+        raise ValidationError({"password": "the one field, a text"})
+    context.runtime.users.set_password(user, password)
+    return Response(status=204)
+
+
+def revoke_user(context: Context, user: str) -> Response:
+    """Make all keys of a user worthless."""
+    _superuser_only(context)
+    context.runtime.users.revoke_user(user)
+    return Response(status=204)
+
+
+def validate(context: Context) -> Response:
+    """Return the key of a user who shows name, password and the server's shared secret.
+
+    ndstore read the JSON from the body of a GET; POST does as well.
+    """
+    properties = json_object(context.request).get("properties")
+    fields = properties if isinstance(properties, dict) else {}
+    words = [fields.get(name) for name in ("user", "password", "secret")]
+    if not all(isinstance(word, str) for word in words):
+        raise PermissionDeniedError("The credentials are not valid here.")
+    user, password, secret = map(str, words)
+    key = context.runtime.users.validate_credentials(
+        user, password, secret, context.runtime.settings.ndauth_secret or None
+    )
+    return Response(key, content_type="text/plain")
+
+
+ROUTES = (
+    Route("GET", "/v1/users", list_users, "All users"),
+    Route(
+        "POST",
+        "/v1/users",
+        make_user,
+        "Make a user; the answer has their key, this once",
+        body="name, and optionally superuser (bool) and password, as a JSON object",
+    ),
+    Route("POST", "/v1/users/<segment:user>/keys", make_key, "Give a user one more key"),
+    Route(
+        "PUT",
+        "/v1/users/<segment:user>/password",
+        set_password,
+        "Give a user another password; keys stay",
+        body='{"password": letters and digits}',
+    ),
+    Route("DELETE", "/v1/users/<segment:user>", revoke_user, "Revoke all keys of a user"),
+    *(
+        Route(
+            method,
+            "/ndauth/validate",
+            validate,
+            "The key of a user by name, password and shared secret",
+            dialect=Dialect.NDAUTH,
+            body='{"properties": {"user": …, "password": …, "secret": …}}',
+        )
+        for method in ("GET", "POST")
+    ),
+)

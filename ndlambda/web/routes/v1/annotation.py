@@ -1,0 +1,312 @@
+"""RAMON objects for people: JSON documents under ``…/channels/{channel}/annotations``.
+
+What a document looks like is in :mod:`ndlambda.model.ramon.plain`. Ids are JSON integers of up to
+64 bits: exact in Python, while JavaScript rounds those above 2^53.
+"""
+
+from typing import Any, Final
+
+from werkzeug.wrappers import Request, Response
+
+from ndlambda.errors import (
+    InvalidArgumentError,
+    MalformedBodyError,
+    PayloadTooLargeError,
+    PreconditionFailedError,
+    ValidationError,
+    WriteContentionError,
+)
+from ndlambda.model.ramon import LARGEST_ID, Annotation
+from ndlambda.model.ramon.plain import from_plain, patched, to_plain
+from ndlambda.model.readers import Refusal, integer
+from ndlambda.services.annotation.options import WriteMode
+from ndlambda.services.support.retry import HOT_ROW_ATTEMPTS, optimistic
+from ndlambda.services.volume.region import Region
+from ndlambda.web.annotation.channel import Opened
+from ndlambda.web.annotation.label_channel import RULE, find_region, open_labels, read_id
+from ndlambda.web.request.json_body import json_object, json_value
+from ndlambda.web.request.object_query import PREFIXES, SHOWN, TYPE, WHERE, read_query, read_type
+from ndlambda.web.request.params import region_of_query
+from ndlambda.web.request.query import TIMED_BOX, read_integer
+from ndlambda.web.response.delivery import deliver_json
+from ndlambda.web.response.json import json_response
+from ndlambda.web.routing import Context, QueryParameter, Route
+from ndlambda.wire.ramon.contract import RamonItem
+
+_LIMIT: Final = QueryParameter("limit", "most keys to give; 10 if left out")
+_OBJECTS_BYTES: Final = 4 << 20
+_MOST_OBJECTS: Final = 10_000
+_MOST_IDS: Final = 1 << 32
+_MOST_KEYS: Final = 10_000
+_AXES: Final = ("x", "y", "z", "t")
+
+_id = integer(1, LARGEST_ID)
+_count = integer(1, _MOST_IDS)
+_resolution = integer(0, 999)
+_coordinate = integer(0, 10**18 - 1)
+
+
+def query_objects(context: Context, token: str, channel: str) -> Response:
+    """Return the ids of objects for which all parameters hold, ascending."""
+    opened = open_labels(context, token, channel, (*WHERE, *TIMED_BOX), prefixes=PREFIXES)
+    asked = read_query(context.request.args)
+    region = find_region(context, opened)
+    if region is None and "resolution" in context.request.args:
+        raise InvalidArgumentError("resolution= belongs to a box; add x=, y=, z= or t=.")
+    found = context.runtime.annotation.objects.query(opened.dataset, opened.channel, asked, region)
+    return deliver_json(context, {"ids": found})
+
+
+def create_objects(context: Context, token: str, channel: str) -> Response:
+    """Store one object or several, all of them checked before the first is stored."""
+    opened = open_labels(context, token, channel, write=True)
+    body = json_value(context.request, _OBJECTS_BYTES)
+    items = _listed(body) if isinstance(body, list) else [RamonItem(from_plain(body))]
+    annotations = context.runtime.annotation.objects
+    ids = annotations.upload(opened.dataset, opened.channel, items, WriteMode())
+    response = json_response({"ids": ids}, 201)
+    if len(ids) == 1:
+        response.headers["Location"] = f"{context.path.rstrip('/')}/{ids[0]}"
+    return response
+
+
+def _listed(documents: list[Any]) -> list[RamonItem]:
+    """Read the objects of a list, which must not be empty or too long."""
+    if not documents:
+        raise MalformedBodyError("The list has no object in it.")
+    if len(documents) > _MOST_OBJECTS:
+        raise PayloadTooLargeError(
+            f"At most {_MOST_OBJECTS} objects are taken at once.", limit=_MOST_OBJECTS
+        )
+    return [RamonItem(_numbered(position, one)) for position, one in enumerate(documents)]
+
+
+def _numbered(position: int, document: object) -> Annotation:
+    """Read one object of a list; what is refused says which one it was."""
+    try:
+        return from_plain(document)
+    except ValidationError as error:
+        faults = error.details["errors"]
+        raise ValidationError(
+            {f"{position}.{fault['field']}": fault["detail"] for fault in faults}
+        ) from None
+
+
+def get_object(context: Context, token: str, channel: str, annotation: str) -> Response:
+    """Return an object; ``ETag`` is its version."""
+    opened = open_labels(context, token, channel)
+    return _shown(context, opened, read_id(annotation))
+
+
+def replace_object(context: Context, token: str, channel: str, annotation: str) -> Response:
+    """Put an object in the place of another, wholly; ``If-Match`` insists on a version."""
+    opened = open_labels(context, token, channel, write=True)
+    number = read_id(annotation)
+    version = _version(context.request)
+    ramon = from_plain(json_object(context.request), number)
+    context.runtime.annotation.ramon.update(opened.channel, ramon, if_version=version)
+    return _shown(context, opened, number)
+
+
+def change_object(context: Context, token: str, channel: str, annotation: str) -> Response:
+    """Change some fields; of concurrent calls none is lost."""
+    opened = open_labels(context, token, channel, write=True)
+    number = read_id(annotation)
+    version = _version(context.request)
+    changes = json_object(context.request)
+    ramon = context.runtime.annotation.ramon
+    for _ in optimistic(HOT_ROW_ATTEMPTS):
+        found = ramon.get(opened.channel, number)
+        new = patched(found.ramon, changes)
+        insisted = found.version if version is None else version
+        try:
+            ramon.update(opened.channel, new, if_version=insisted)
+        except PreconditionFailedError:
+            if version is not None:
+                raise
+            continue
+        return _shown(context, opened, number)
+    raise WriteContentionError(
+        f"Object {number} keeps being changed by others; send the request again.", id=number
+    )
+
+
+def delete_object(context: Context, token: str, channel: str, annotation: str) -> Response:
+    """Delete an object with its voxels; 202 where a worker is still erasing these."""
+    opened = open_labels(context, token, channel, write=True)
+    number = read_id(annotation)
+    if _version(context.request) is not None:
+        raise InvalidArgumentError("Objects are deleted whatever their version; drop If-Match.")
+    pending = context.runtime.annotation.objects.delete(opened.channel, [number])
+    return json_response({"pending": pending}, 202) if pending else Response(status=204)
+
+
+def list_keys(context: Context, token: str, channel: str) -> Response:
+    """Return the most frequent keys of key-value pairs, most frequent first."""
+    opened = open_labels(context, token, channel, (TYPE, _LIMIT))
+    limit = read_integer(context.request.args, "limit", 10)
+    if not 0 < limit <= _MOST_KEYS:
+        raise InvalidArgumentError(f"limit is from 1 to {_MOST_KEYS}.", parameter="limit")
+    ramon_type = read_type(context.request.args)
+    found = context.runtime.annotation.ramon.top_keys(opened.channel, limit, ramon_type)
+    return json_response({"keys": [{"key": key, "count": count} for key, count in found]})
+
+
+def reserve_ids(context: Context, token: str, channel: str) -> Response:
+    """Return a row of ids that nobody else gets."""
+    opened = open_labels(context, token, channel, write=True)
+    fields = _fields(context.request, {"count"})
+    try:
+        count = _count(fields.get("count"))
+    except Refusal as refusal:
+        raise ValidationError({"count": str(refusal)}) from None
+    first = context.runtime.annotation.objects.reserve(opened.channel, count)
+    return json_response({"first": first, "count": count}, 201)
+
+
+def merge_objects(context: Context, token: str, channel: str) -> Response:
+    """Merge objects into the first; with a resolution or a box, only what lies there.
+
+    202 where a worker is still relabelling voxels.
+    """
+    opened = open_labels(context, token, channel, write=True)
+    fields = _fields(context.request, {"ids", "resolution", "box"})
+    ids = _ids(fields.get("ids"))
+    resolution = _resolution_of(fields)
+    region = None
+    if "box" in fields:
+        region = _box(context, opened, fields["box"], resolution or 0)
+    pending = context.runtime.annotation.objects.merge(
+        opened.dataset,
+        opened.channel,
+        ids,
+        resolution=resolution if region is None else None,
+        region=region,
+    )
+    if pending:
+        return json_response({"id": ids[0], "pending": pending}, 202)
+    return json_response({"id": ids[0]})
+
+
+def _shown(context: Context, opened: Opened, number: int) -> Response:
+    ramon = context.runtime.annotation.ramon
+    found = ramon.get(opened.channel, number)
+    (derived,) = ramon.derived_lists(opened.channel, [found.ramon])
+    response = json_response(to_plain(found.ramon, derived, found.version))
+    response.set_etag(str(found.version))
+    return response
+
+
+def _version(request: Request) -> int | None:
+    """Return the version that ``If-Match`` insists on, None where it insists on none."""
+    if "If-Match" not in request.headers or request.if_match.star_tag:
+        return None
+    tags = [tag for tag in request.if_match.as_set() if tag.isascii() and tag.isdecimal()]
+    if len(tags) != 1 or len(tags[0]) > len(str(LARGEST_ID)):
+        raise InvalidArgumentError('If-Match has one version, as ETag gave it: "3".')
+    return int(tags[0])
+
+
+def _fields(request: Request, known: set[str]) -> dict[str, Any]:
+    fields = json_object(request)
+    unknown = {name[:80]: "unknown field" for name in fields if name not in known}
+    if unknown:
+        raise ValidationError(unknown)
+    return fields
+
+
+def _ids(value: object) -> list[int]:
+    if not isinstance(value, list) or not 1 < len(value) <= _MOST_OBJECTS:
+        raise ValidationError({"ids": f"must be a list of 2 to {_MOST_OBJECTS} ids"})
+    try:
+        return [_id(element) for element in value]
+    except Refusal as refusal:
+        raise ValidationError({"ids": str(refusal)}) from None
+
+
+def _resolution_of(fields: dict[str, Any]) -> int | None:
+    if fields.get("resolution") is None:
+        return None
+    try:
+        resolution: int = _resolution(fields["resolution"])
+    except Refusal as refusal:
+        raise ValidationError({"resolution": str(refusal)}) from None
+    return resolution
+
+
+def _box(context: Context, opened: Opened, value: object, resolution: int) -> Region:
+    """Read ``{"x": [a, b], …}``, the same box as a query has."""
+    if not isinstance(value, dict) or not set(value) <= set(_AXES):
+        raise ValidationError({"box": 'must be like {"x": [0, 64], "y": [0, 64], "z": [0, 16]}'})
+    words = {"resolution": str(resolution)}
+    for axis, ends in value.items():
+        try:
+            start, stop = (_coordinate(end) for end in (ends if isinstance(ends, list) else ()))
+        except ValueError:  # also a Refusal, which is one
+            raise ValidationError({f"box.{axis}": "must be two integers, start and stop"}) from None
+        words[axis] = f"{start}:{stop}"
+    region, _ = region_of_query(opened.dataset, opened.channel, words)
+    context.runtime.volume.check_size(region)
+    return region
+
+
+_OBJECTS: Final = f"{RULE}/annotations"
+_OBJECT: Final = f"{_OBJECTS}/<segment:annotation>"
+_DOCUMENT: Final = (
+    'A JSON object: "type", and optionally "id", fields by their names and "pairs"; '
+    'such as {"type": "synapse", "weight": 0.5, "segments": [7, 9], "pairs": {"seen": "yes"}}'
+)
+
+ROUTES = (
+    Route(
+        "GET",
+        _OBJECTS,
+        query_objects,
+        "Ids of the objects for which all parameters hold (in a box, if one is named)",
+        query=(*WHERE, *SHOWN, *TIMED_BOX),
+    ),
+    Route(
+        "POST",
+        _OBJECTS,
+        create_objects,
+        "Store new objects; 201 with their ids",
+        body=f"{_DOCUMENT}; or a list of such objects",
+    ),
+    Route("GET", _OBJECT, get_object, "An object; ETag is its version"),
+    Route(
+        "PUT",
+        _OBJECT,
+        replace_object,
+        "Replace an object wholly; If-Match insists on a version (412)",
+        body=_DOCUMENT,
+    ),
+    Route(
+        "PATCH",
+        _OBJECT,
+        change_object,
+        "Change some fields and pairs of an object; If-Match insists on a version (412)",
+        body='The fields to change, null for the default; "pairs" likewise, null removes one',
+    ),
+    Route(
+        "DELETE",
+        _OBJECT,
+        delete_object,
+        "Delete an object and its voxels; 204, or 202 with the ids that a worker still erases",
+    ),
+    Route("GET", f"{RULE}/keys", list_keys, "Most frequent keys of pairs", query=(TYPE, _LIMIT)),
+    Route(
+        "POST",
+        f"{RULE}/reserve",
+        reserve_ids,
+        "Reserve ids in a row; 201 with first and count",
+        body='{"count": 100}',
+    ),
+    Route(
+        "POST",
+        f"{RULE}/merge",
+        merge_objects,
+        "Merge objects into the first of them",
+        body='{"ids": [7, 8, 9]}; with "resolution" voxels are relabelled there only; with "box" '
+        '({"x": [0, 64], …}, at "resolution" or 0) in the box only, and the objects stay',
+    ),
+)

@@ -1,0 +1,393 @@
+"""Ingest jobs: ndstore's ``/ingest/…`` and ``/v1/ingest/…`` over the same functions.
+
+Under ``/ingest`` jobs have ndstore's fields beside ours, and whatever is wrong is 400.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import islice
+from typing import Any
+
+from werkzeug.wrappers import Response
+
+from ingest_queue.images.decoder import SUFFIXES
+from ingest_queue.jobs.chunk_state import STRAYS, Fault
+from ingest_queue.jobs.grid import DATA, PLANES, Chunk
+from ingest_queue.jobs.job import Job, Mode, State
+from ingest_queue.jobs.keys import part_key
+from ingest_queue.jobs.target import Target
+from ingest_queue.requests.job_config import JobConfig
+from ndlambda.errors import InvalidArgumentError, InvalidStateError, OutOfBoundsError
+from ndlambda.stores.ports import Overwrite
+from ndlambda.web.ingest.job import (
+    chunk_fields,
+    find_job,
+    find_target,
+    job_fields,
+    legacy_fields,
+    open_project,
+    progress_fields,
+    repeatable_id,
+    runs,
+)
+from ndlambda.web.problem import Dialect
+from ndlambda.web.request.body import open_voxels
+from ndlambda.web.request.json_body import json_object
+from ndlambda.web.request.query import check_parameters, read_integer
+from ndlambda.web.response.delivery import deliver, deliver_json
+from ndlambda.web.response.json import json_response
+from ndlambda.web.routing import Context, QueryParameter, Route, View
+
+_EXPIRES_S = 3600
+_MOST_CHUNKS = 10_000
+_MOST_UPLOADS = 1000
+_MOST_JOBS = 1000
+_MOST_SHARDS = 10_000
+_SHARD = re.compile(r"(\d{1,5})/(\d{1,5})", re.ASCII)
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""What lets a spreadsheet take a cell for a formula, unless an apostrophe is before it."""
+_SLICE = re.compile(r"(\d{1,12})(\.[a-z0-9]+)", re.ASCII)
+_BOXES = (".blosc", ".npy")
+_MENDABLE = frozenset({State.FAILED, State.COMPLETE_WITH_ERRORS})
+"""States in which a job that takes no input still takes parts that mend its faults."""
+
+_SPAN = (
+    QueryParameter("after", "the chunk after which to begin, as the answer before says in `next`"),
+    QueryParameter(
+        "shard", "`i/n`: only the i-th (from 0) of n equal parts of the job, one for an uploader"
+    ),
+)
+_CHUNKS = (*_SPAN, QueryParameter("limit", f"chunks in one answer; {_MOST_CHUNKS} at most"))
+_UPLOADS = (
+    *_SPAN,
+    QueryParameter(
+        "limit", f"uploads in one answer, about; 100 if left out, {_MOST_UPLOADS} at most"
+    ),
+    QueryParameter(
+        "suffix", "format of the parts: png, tif, … for slices; blosc or npy for chunks"
+    ),
+)
+_JOBS = (QueryParameter("limit", f"the newest jobs only; 100 if left out, {_MOST_JOBS} at most"),)
+
+
+def create_job(context: Context) -> Response:
+    """Make a job; once only for one ``Idempotency-Key``."""
+    config = JobConfig.read(json_object(context.request))
+    view = open_project(context, config)
+    # By an anonymously writable token somebody without a key comes this far, and owns nothing.
+    owner_id = context.runtime.access.owner_id_of(context.principal)
+    spec = config.spec(view, repeatable_id(context, owner_id))
+    return _answer(context, context.runtime.ingest.jobs.create(view, owner_id, spec), 201)
+
+
+def list_jobs(context: Context) -> Response:
+    """List the caller's jobs, newest first."""
+    check_parameters(context.request, _JOBS)
+    owner_id = context.runtime.access.owner_id_of(context.principal)
+    limit = _limit(context, 100, _MOST_JOBS)
+    ledger = context.runtime.ingest.jobs.ledger
+    jobs = sorted(ledger.of_user(owner_id), key=lambda job: (-job.created_at, job.id))[:limit]
+    name = "jobs" if _is_v1(context) else "ingest_jobs"
+    return deliver_json(context, {name: [_line(context, job) for job in jobs]})
+
+
+def get_job(context: Context, job: str) -> Response:
+    """Show a job and how far it is."""
+    return _answer(context, find_job(context, job))
+
+
+def cancel_job(context: Context, job: str) -> Response:
+    """Cancel a job; harmless when repeated."""
+    context.runtime.ingest.jobs.cancel(find_job(context, job))
+    return Response(status=204)
+
+
+def retry_job(context: Context, job: str) -> Response:
+    """Let a job go on that failed or has faults."""
+    return _answer(context, context.runtime.ingest.fetcher.retry(find_job(context, job)), 202)
+
+
+def complete_job(context: Context, job: str) -> Response:
+    """Note that nothing more will come."""
+    found = find_job(context, job)
+    _check_not_cancelled(found)
+    context.runtime.ingest.jobs.intake.close(found)
+    return _answer(context, context.runtime.ingest.jobs.ledger.get(found.id), 202)
+
+
+def list_missing(context: Context, job: str) -> Response:
+    """Return what did not come: all of it, and by chunk."""
+    check_parameters(context.request, _CHUNKS)
+    found = find_job(context, job)
+    limit = _limit(context, _MOST_CHUNKS, _MOST_CHUNKS)
+    target = context.runtime.ingest.jobs.target(found)
+    page = list(islice(_lacking(context, found), limit))
+    is_slices = found.mode is Mode.SLICES
+    chunks = [
+        chunk_fields(chunk, target) | ({"slices": runs(parts)} if is_slices else {})
+        for chunk, parts in page
+    ]
+    flat = [n for chunk, parts in page for n in (parts if is_slices else [chunk.number])]
+    following = page[-1][0].number if len(page) == limit else None
+    return deliver_json(context, {"missing": flat, "chunks": chunks, "next": following})
+
+
+def give_uploads(context: Context, job: str) -> Response:
+    """Return addresses to which what is missing, or no use, can be sent."""
+    check_parameters(context.request, _UPLOADS)
+    found = find_job(context, job)
+    _check_not_cancelled(found)
+    suffix = _suffix(found, context.request.args.get("suffix"))
+    limit = _limit(context, 100, _MOST_UPLOADS)
+    uploads: list[dict[str, Any]] = []
+    following = None
+    for chunk, parts in context.runtime.ingest.jobs.wanting(found, *_span(context)):
+        if len(uploads) >= limit:
+            break
+        uploads += [_upload(context, found, chunk, part, suffix) for part in parts]
+        following = chunk.number
+    else:
+        following = None
+    body = {"uploads": uploads, "expires_s": _EXPIRES_S, "next": following}
+    answer = deliver_json(context, body)
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+def put_part(context: Context, job: str, chunk: int, name: str) -> Response:
+    """Take a slice, or a box of voxels."""
+    found = find_job(context, job)
+    _check_takes_parts(found)
+    ingest = context.runtime.ingest.jobs
+    target = ingest.target(found)
+    place = target.grid(found).chunk(chunk)
+    key = part_key(found.id, chunk, _part_name(found, place, name))
+    depth, height, width = place.box.shape_zyx
+    planes = 1 if found.mode is Mode.SLICES else depth
+    voxel_bytes = planes * height * width * target.channel.dtype.itemsize
+    intake = open_voxels(context, target.channel, voxel_bytes)
+    etag = ingest.stores.drop.put(key, intake.read(), Overwrite())
+    context.runtime.ingest.drop.notice(key)
+    return json_response({"key": key, "etag": etag}, 201)
+
+
+def list_errors(context: Context, job: str) -> Response:
+    """List what is wrong with a job's input, as CSV, or as JSON where that is asked for."""
+    found = find_job(context, job)
+    target = find_target(context, found)
+    faults = [
+        _fault_fields(fault, found, target) for fault in context.runtime.ingest.jobs.faults(found)
+    ]
+    accepted = context.request.accept_mimetypes
+    if accepted.best_match(("text/csv", "application/json"), "text/csv") == "application/json":
+        return deliver_json(context, {"errors": faults})
+    out = io.StringIO()
+    columns = ("chunk", "t", "part", "key", "error", "first_seen", "count")
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(
+        fault | {name: _as_text(fault[name]) for name in ("key", "error")} for fault in faults
+    )
+    headers = {"Content-Disposition": f'attachment; filename="{found.id}-errors.csv"'}
+    body = out.getvalue().encode()
+    return deliver(context, body, "text/csv; charset=utf-8", headers, ExitStack())
+
+
+# inside
+
+
+def _is_v1(context: Context) -> bool:
+    return context.path.startswith("/v1/")
+
+
+def _answer(context: Context, job: Job, status: int = 200) -> Response:
+    target = find_target(context, job)
+    if target is not None and job.state.takes_input:
+        # What a dead worker left undone is done here, too, and not only by the next sweep.
+        count = target.grid(job).count
+        is_small = count <= _MOST_CHUNKS  # else it would take longer than anybody waits
+        if is_small and context.runtime.ingest.jobs.ledger.built(job, count).is_full():
+            context.runtime.ingest.jobs.sweeper.sweep(job)
+            job = context.runtime.ingest.jobs.ledger.get(job.id)
+    fields = job_fields(job, target)
+    if target is not None:
+        fields |= progress_fields(job, context.runtime.ingest.jobs.progress(job))
+    if not _is_v1(context):
+        fields |= legacy_fields(job, target)
+    return json_response(fields, status)
+
+
+def _line(context: Context, job: Job) -> dict[str, Any]:
+    """Return a job for a list: chunks are counted, parts are not."""
+    target = find_target(context, job)
+    fields = job_fields(job, target)
+    if target is not None:
+        total = target.grid(job).count
+        is_whole = job.state.is_complete
+        done = total if is_whole else context.runtime.ingest.jobs.ledger.built(job, total).size()
+        fields["chunks"] = {"total": total, "done": done}
+    if not _is_v1(context):
+        fields |= legacy_fields(job, target)
+    return fields
+
+
+def _limit(context: Context, default: int, most: int) -> int:
+    limit = read_integer(context.request.args, "limit", default)
+    if not 0 < limit <= most:
+        raise InvalidArgumentError(f"limit={limit} is not from 1 to {most}.", parameter="limit")
+    return limit
+
+
+def _lacking(context: Context, job: Job) -> Iterator[tuple[Chunk, list[int]]]:
+    return context.runtime.ingest.jobs.lacking(job, *_span(context))
+
+
+def _span(context: Context) -> tuple[int, tuple[int, int]]:
+    query = context.request.args
+    after = -1 if query.get("after") == "-1" else read_integer(query, "after", -1)
+    return after, _shard(query.get("shard", "0/1"))
+
+
+def _shard(text: str) -> tuple[int, int]:
+    match = _SHARD.fullmatch(text)
+    if match is None or not int(match[1]) < int(match[2]) <= _MOST_SHARDS:
+        raise InvalidArgumentError(
+            f"shard={text[:20]!r} is not i/n with i from 0 to n - 1, n at most {_MOST_SHARDS}.",
+            parameter="shard",
+        )
+    return int(match[1]), int(match[2])
+
+
+def _check_not_cancelled(job: Job) -> None:
+    if job.state is State.CANCELLED:
+        raise InvalidStateError(f"Ingest job {job.id} was cancelled.", job=job.id)
+
+
+def _check_takes_parts(job: Job) -> None:
+    if job.state not in _MENDABLE:
+        job.check_takes_input()
+
+
+def _suffix(job: Job, asked: str | None) -> str:
+    known = SUFFIXES if job.mode is Mode.SLICES else _BOXES
+    suffix = known[0] if asked is None else f".{asked.lower().removeprefix('.')}"
+    if suffix not in known:
+        raise InvalidArgumentError(
+            f"suffix={suffix[:20]!r} is none of {', '.join(known)}.", parameter="suffix"
+        )
+    return suffix
+
+
+def _part_name(job: Job, chunk: Chunk, name: str) -> str:
+    """Return the name under which a part is kept: one for all that clients have for it.
+
+    Raises
+    ------
+    InvalidArgumentError
+        It names no part of the chunk.
+    """
+    if job.mode is Mode.CHUNKS:
+        if name not in {f"data{suffix}" for suffix in _BOXES}:
+            raise InvalidArgumentError(f"{name[:80]!r} is not data.blosc or data.npy.")
+        return name
+    match = _SLICE.fullmatch(name.lower())
+    if match is None or match[2] not in SUFFIXES:
+        raise InvalidArgumentError(
+            f"{name[:80]!r} is no slice like 0001.png; images are {', '.join(SUFFIXES)}."
+        )
+    z = int(match[1])
+    if z not in chunk.parts:
+        raise OutOfBoundsError(
+            f"Slice {z} is not of chunk {chunk.number}, which has {chunk.parts.start} to "
+            f"{chunk.parts.stop - 1}."
+        )
+    return f"{z:06d}{match[2]}"
+
+
+def _upload(context: Context, job: Job, chunk: Chunk, part: int, suffix: str) -> dict[str, Any]:
+    """Return the address of a part: of the store itself or, where it has none, of this server."""
+    is_slice = job.mode is Mode.SLICES
+    name = f"{part:06d}{suffix}" if is_slice else f"data{suffix}"
+    key = part_key(job.id, chunk.number, name)
+    url = context.runtime.ingest.jobs.stores.drop.presign("put", key, _EXPIRES_S)
+    own = f"{context.request.root_path}/v1/ingest/{job.id}/parts/{chunk.number}/{name}"
+    fields: dict[str, Any] = {"chunk": chunk.number, "t": chunk.time_point}
+    if is_slice:
+        fields["slice"] = part
+    return fields | {"method": "PUT", "url": url or own, "with_key": url is None}
+
+
+def _fault_fields(fault: Fault, job: Job, target: Target | None) -> dict[str, Any]:
+    """Return a fault; strays belong to no chunk, and a whole box has no number."""
+    is_stray = fault.chunk == STRAYS
+    time_point = part = None
+    if target is not None and not is_stray:
+        time_point = target.grid(job).chunk(fault.chunk).time_point
+        part = fault.part
+        if job.mode is Mode.CHUNKS:
+            plane = fault.part - PLANES + target.level.offset_xyz[2]
+            part = None if fault.part == DATA else plane
+    return {
+        "chunk": None if is_stray else fault.chunk,
+        "t": time_point,
+        "part": part,
+        "key": fault.key,
+        "error": fault.error,
+        "first_seen": fault.first_seen,
+        "count": fault.count,
+    }
+
+
+def _as_text(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+
+
+_Row = tuple[str, str, View, str, tuple[QueryParameter, ...], str]
+_CONFIG = (
+    '{"token", "channel", "resolution", "extent", "mode", "on_bad", "propagate"}, or a '
+    "configuration of the ingest-client: see GET /v1/ingest/schema/job"
+)
+_ACTIONS: tuple[_Row, ...] = (
+    ("POST", "", create_job, "Make an ingest job", (), _CONFIG),
+    ("GET", "", list_jobs, "The caller's ingest jobs", _JOBS, ""),
+    ("GET", "/<segment:job>", get_job, "An ingest job and how far it is", (), ""),
+    ("DELETE", "/<segment:job>", cancel_job, "Cancel an ingest job; what is stored stays", (), ""),
+    ("GET", "/<segment:job>/missing", list_missing, "What did not come yet", _CHUNKS, ""),
+    (
+        "GET",
+        "/<segment:job>/credentials",
+        give_uploads,
+        "Addresses to which what is missing, or no use, can be sent, for an hour",
+        _UPLOADS,
+        "",
+    ),
+    (
+        "PUT",
+        "/<segment:job>/parts/<number:chunk>/<segment:name>",
+        put_part,
+        "Send a part of a chunk",
+        (),
+        "An image file (ZZZZ.png, ZZZZ.tif, …) or a box z, y, x of voxels (data.npy, data.blosc)",
+    ),
+    ("POST", "/<segment:job>/retry", retry_job, "Let a job with faults go on", (), ""),
+    ("POST", "/<segment:job>/complete", complete_job, "Say that nothing more will come", (), ""),
+    ("GET", "/<segment:job>/errors", list_errors, "What is wrong with the input (CSV)", (), ""),
+)
+
+ROUTES = tuple(
+    Route(
+        method,
+        f"{root}{rule}",
+        view,
+        summary,
+        dialect=dialect,
+        query=query,
+        body=body,
+        carries_uploads=view is put_part,
+    )
+    for root, dialect in (("/ingest", Dialect.INGEST), ("/v1/ingest", Dialect.V1))
+    for method, rule, view, summary, query, body in _ACTIONS
+)

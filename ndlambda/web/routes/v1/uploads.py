@@ -1,0 +1,129 @@
+"""Bodies put ahead of their request: ``/v1/projects/{token}/channels/{channel}/uploads``.
+
+Lambda carries bodies to 4 MiB. A longer one is announced here, put straight to the store, and then
+named by the request that it is for, as ``?upload=ID`` in the place of its body.
+"""
+
+from functools import cache
+from typing import Any, Final
+
+from werkzeug.wrappers import Response
+
+from ndlambda.errors import (
+    PayloadTooLargeError,
+    UnsupportedMediaTypeError,
+    ValidationError,
+)
+from ndlambda.model.catalog import Channel
+from ndlambda.services.volume.transfers import ADDRESS_EXPIRES_S
+from ndlambda.web.request.body import open_intake
+from ndlambda.web.request.json_body import json_object
+from ndlambda.web.request.query import check_parameters
+from ndlambda.web.response.json import json_response
+from ndlambda.web.routing import Context, Route
+from ndlambda.wire.volume import formats
+
+
+def announce(context: Context, token: str, channel: str) -> Response:
+    """Take note of a body to come and tell where to put it."""
+    chosen = _open(context, token, channel)
+    media_type, size_bytes = _announced(context, json_object(context.request))
+    uploads, owner_id = context.runtime.uploads, _owner_id(context)
+    upload = uploads.announce(owner_id, chosen, media_type, size_bytes)
+    url = uploads.address(upload)
+    answer = json_response(
+        {
+            "id": upload.id,
+            "method": "PUT",
+            "url": url or f"{context.request.root_path}{context.path.rstrip('/')}/{upload.id}",
+            "with_key": url is None,
+            "bytes": size_bytes,
+            "expires_s": ADDRESS_EXPIRES_S,
+        },
+        201,
+    )
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+def put_body(context: Context, token: str, channel: str, upload: str) -> Response:
+    """Take a body where the store has no address of its own."""
+    chosen = _open(context, token, channel)
+    found = context.runtime.uploads.find(upload, _owner_id(context), chosen)
+    intake = open_intake(context, chosen, found.size_bytes)
+    with context.runtime.volume.budget.hold(intake.size_bytes):
+        context.runtime.uploads.put(found, intake.read())
+    return Response(status=204)
+
+
+def _open(context: Context, token: str, channel: str) -> Channel:
+    view = context.runtime.access.open(token, context.principal, write=True)
+    (chosen,) = view.channels_named([channel])
+    check_parameters(context.request, ())
+    context.runtime.volume.check_writable(chosen)
+    return chosen
+
+
+def _owner_id(context: Context) -> int:
+    return context.runtime.access.owner_id_of(context.principal)
+
+
+def _announced(context: Context, fields: dict[str, Any]) -> tuple[str, int]:
+    """Return media type and length.
+
+    Raises
+    ------
+    ValidationError
+        They are not there, or something else is.
+    UnsupportedMediaTypeError
+        No format of voxels has the media type.
+    PayloadTooLargeError
+        It is longer than any body may be.
+    """
+    media_type, size_bytes = fields.get("media_type"), fields.get("bytes")
+    faults = {name: "unknown field" for name in fields if name not in {"media_type", "bytes"}}
+    if not isinstance(media_type, str):
+        faults["media_type"] = "not a text like application/x-npy"
+    if type(size_bytes) is not int or size_bytes < 1:
+        faults["bytes"] = "not a length of 1 or more"
+    if faults or not isinstance(media_type, str) or not isinstance(size_bytes, int):
+        raise ValidationError(faults)
+    if media_type not in _media_types():
+        raise UnsupportedMediaTypeError(
+            f"{media_type[:80]!r} is not the media type of a volume format.",
+            known=sorted(_media_types()),
+        )
+    limit = context.runtime.settings.body_bytes
+    if size_bytes > limit:
+        raise PayloadTooLargeError(
+            f"The body of {size_bytes} bytes is over the limit of {limit}; send smaller boxes.",
+            limit=limit,
+        )
+    return media_type, size_bytes
+
+
+@cache
+def _media_types() -> frozenset[str]:
+    every = (*formats("v1").values(), *formats("ndstore").values())
+    return frozenset(kind for each in every if each.decode for kind in each.content_types)
+
+
+_RULE: Final = "/v1/projects/<name:token>/channels/<name:channel>/uploads"
+
+ROUTES = (
+    Route(
+        "POST",
+        _RULE,
+        announce,
+        "Announce a body that is longer than a request may be, and be told where to put it",
+        body='{"media_type": of a volume format, "bytes": its exact length}',
+    ),
+    Route(
+        "PUT",
+        f"{_RULE}/<segment:upload>",
+        put_body,
+        "Put an announced body, where the store has no address for it",
+        body="The body, of the length that was announced",
+        carries_uploads=True,
+    ),
+)

@@ -1,0 +1,1 @@
+"""Readers of untrusted bytes that several formats share."""

@@ -1,0 +1,88 @@
+"""Blosc 1 frames whose headers are believed only after they were checked."""
+
+from typing import Any, Final, Literal
+
+import blosc
+import numpy as np
+from numpy.typing import NDArray
+
+from ndlambda.cuboids.blosc_header import HEADER_BYTES, read_blosc_header
+from ndlambda.errors import MalformedBodyError, PayloadTooLargeError
+
+_NEWEST_VERSION: Final = 2
+
+
+def compress(
+    data: bytes | memoryview, itemsize: int, codec: Literal["lz4", "zstd"], level: int
+) -> bytes:
+    """Return the frame of some bytes, not shuffled.
+
+    Raises
+    ------
+    PayloadTooLargeError
+        Over blosc's limit of 2 GiB less 16 bytes.
+    """
+    if len(data) > blosc.MAX_BUFFERSIZE:
+        message = (
+            f"{len(data)} bytes do not fit in one blosc frame (at most {blosc.MAX_BUFFERSIZE}); "
+            "ask in parts or in another format."
+        )
+        raise PayloadTooLargeError(message, limit=blosc.MAX_BUFFERSIZE, bytes=len(data))
+    frame: bytes = blosc.compress(
+        data, typesize=itemsize, clevel=level, shuffle=blosc.NOSHUFFLE, cname=codec
+    )
+    return frame
+
+
+def read_size(frame: bytes | memoryview) -> int:
+    """Return the number of bytes in a frame, from a header that is free of contradictions.
+
+    Raises
+    ------
+    MalformedBodyError
+        It is no blosc 1 frame, or its header does not agree with itself and the frame's length.
+    """
+    if len(frame) < HEADER_BYTES:
+        message = "The body is shorter than the header of a blosc frame."
+        raise MalformedBodyError(message)
+    header = read_blosc_header(frame)
+    nbytes, block_bytes = header.nbytes, header.block_bytes
+    if not 1 <= header.version <= _NEWEST_VERSION:
+        raise MalformedBodyError(
+            f"The body is no blosc frame of version 1 or 2 (its first byte is {header.version})."
+        )
+    if header.frame_bytes != len(frame):
+        raise MalformedBodyError(
+            f"The blosc header declares {header.frame_bytes} bytes, the frame has {len(frame)}."
+        )
+    sized = 1 <= nbytes <= blosc.MAX_BUFFERSIZE and 1 <= block_bytes <= nbytes
+    if not sized or header.itemsize == 0:
+        raise MalformedBodyError(
+            f"The blosc header declares {nbytes} bytes in blocks of {block_bytes}."
+        )
+    # Stored as they are, the bytes fill the rest; else each block has 4 bytes of offset there.
+    least = nbytes if header.is_uncompressed else 4 * -(-nbytes // block_bytes)
+    if least > len(frame) - HEADER_BYTES:
+        raise MalformedBodyError("The blosc frame is too short for what its header declares.")
+    return nbytes
+
+
+def decompress(frame: bytes | memoryview, nbytes: int) -> NDArray[np.uint8]:
+    """Return the bytes of a frame whose :func:`read_size` is `nbytes`.
+
+    Raises
+    ------
+    MalformedBodyError
+        The frame is damaged.
+    """
+    out: NDArray[np.uint8] = np.empty(nbytes, np.uint8)
+    readable: Any = frame if isinstance(frame, bytes) else memoryview(frame).toreadonly()
+    try:
+        made = blosc.decompress_ptr(readable, out.ctypes.data)
+    except blosc.blosc_extension.error as fault:
+        message = "The blosc frame is damaged."
+        raise MalformedBodyError(message) from fault
+    if made != nbytes:
+        message = f"The blosc frame holds {made} bytes where its header declares {nbytes}."
+        raise MalformedBodyError(message)
+    return out

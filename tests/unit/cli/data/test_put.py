@@ -1,0 +1,252 @@
+import nibabel
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from ndlambda.cli.data.upload import StackUpload
+from ndlambda.client import Block, Piece
+from ndlambda.space.box import Box
+from tests.support.fake_server import FakeServer
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(11)
+
+
+@pytest.fixture
+def server():
+    return FakeServer(cuboid_xyz=(4, 3, 2))
+
+
+@pytest.fixture
+def stack(tmp_path, rng):
+    """A folder of PNG slices and the array that they hold."""
+    array = rng.integers(1, 255, (20, 33, 47), dtype=np.uint8)
+    folder = tmp_path / "slices"
+    folder.mkdir()
+    for z, plane in enumerate(array):
+        Image.fromarray(plane).save(folder / f"z{z}.png")
+    return folder, array
+
+
+def test_create_makes_everything_from_the_slices(run, server, stack):
+    folder, array = stack
+    done = run(f"put {folder} --token demo --channel em --create --voxelres 4,4,40 --public")
+    assert done.code == 0, done.err
+    assert np.array_equal(server.array("demo", "em")[0], array)
+    dataset = server.things["datasets"]["demo",]
+    sizes = [dataset[f"{axis}imagesize"] for axis in "xyz"]
+    assert sizes == [47, 33, 20]
+    assert [dataset[f"{axis}voxelres"] for axis in "xyz"] == [4, 4, 40]
+    assert (dataset["public"], dataset["scalingoption"]) == (1, 0)
+    channel = server.things["channels"]["demo", "demo", "em"]
+    assert (channel["channel_type"], channel["channel_datatype"]) == ("image", "uint8")
+    assert f"{array.size} voxels" in done.out
+    assert "MB/s" in done.out
+    assert server.count("GET", "digest") == 0, "a channel just made has nothing to compare with"
+
+
+def test_a_second_put_sends_nothing_and_a_third_only_what_was_lost(run, server, stack):
+    folder, array = stack
+    run(f"put {folder} --token demo --channel em --create")
+    sent = server.count("POST", "cutout")
+    assert sent > 10
+    again = run(f"put {folder} --token demo --channel em --create")
+    assert again.code == 0
+    assert server.count("POST", "cutout") == sent
+    assert f"0 sent, {sent} skipped (already stored)" in again.out
+    stored = server.array("demo", "em")
+    stored[0, 3, 4, 5] = stored[0, 19, 32, 46] = 0
+    assert run(f"put {folder} --token demo --channel em").code == 0
+    assert server.count("POST", "cutout") == sent + 2
+    assert np.array_equal(stored[0], array)
+
+
+def test_an_interrupted_put_goes_on_where_it_stopped(run, server, stack):
+    folder, array = stack
+    count = 0
+
+    def die_late(request):
+        nonlocal count
+        count += request.method == "POST" and request.path.endswith("cutout")
+        if count > 12:
+            raise OSError("killed")
+
+    server.faults = [die_late] * 1000
+    assert run(f"put {folder} --token demo --channel em --create").code == 1
+    server.faults = []
+    done = run(f"put {folder} --token demo --channel em --create")
+    assert done.code == 0
+    assert "12 skipped (already stored)" in done.out
+    assert np.array_equal(server.array("demo", "em")[0], array)
+
+
+def write_npy(path, array):
+    np.save(path, array)
+
+
+def write_tif(path, array):
+    tifffile.imwrite(path, array, photometric="minisblack")
+
+
+def write_nii(path, array):
+    nibabel.save(nibabel.Nifti1Image(array.T, np.diag([1e-3, 1e-3, 2e-3, 1])), path)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [("a.npy", write_npy), ("a.tif", write_tif), ("a.nii", write_nii), ("a.nii.gz", write_nii)],
+)
+def test_every_file_format_arrives_voxel_by_voxel(run, server, tmp_path, rng, name, write):
+    array = rng.integers(-99, 99, (9, 10, 11), dtype=np.int16)
+    write(tmp_path / name, array)
+    assert run(f"put {name} --token t --channel c --create").code == 0
+    assert np.array_equal(server.array("t", "c")[0], array)
+    voxelres = server.things["datasets"]["t",]["zvoxelres"]
+    assert voxelres == pytest.approx(2000 if name.startswith("a.nii") else 1)
+
+
+def test_four_axes_make_a_time_series(run, server, tmp_path, rng):
+    array = rng.integers(1, 99, (5, 4, 6, 7), dtype=np.uint16)
+    write_nii(tmp_path / "fmri.nii.gz", array)
+    assert run("put fmri.nii.gz --token t --channel bold --create --time 3").code == 0
+    channel = server.things["channels"]["t", "t", "bold"]
+    assert channel["channel_type"] == "timeseries"
+    assert (channel["starttime"], channel["endtime"]) == (3, 8)
+    assert np.array_equal(server.array("t", "bold"), array)
+
+
+def test_labels_are_widened_to_the_annotation_dtype(run, server, tmp_path, rng):
+    array = rng.integers(0, 9, (4, 5, 6), dtype=np.uint16)
+    write_tif(tmp_path / "labels.tif", array)
+    assert run("put labels.tif --token t --channel seg --create --annotation").code == 0
+    assert server.array("t", "seg").dtype == np.uint32
+    assert np.array_equal(server.array("t", "seg")[0], array)
+
+
+def test_offset_places_a_part_in_dataset_coordinates(run, server, tmp_path):
+    stored = server.add_volume((1, 20, 33, 47), offset_xyz=(5, 3, 1))
+    np.save(tmp_path / "part.npy", np.full((2, 3, 4), 7, np.uint8))
+    assert run("put part.npy --token tok --channel ch --offset 10,8,4").code == 0
+    expected = np.zeros((20, 33, 47), np.uint8)
+    expected[3:5, 5:8, 5:9] = 7
+    assert np.array_equal(stored[0], expected)
+
+
+def test_other_resolutions_and_times_are_written(run, server, tmp_path):
+    server.add_volume((4, 20, 33, 47), channel_type="timeseries")
+    np.save(tmp_path / "part.npy", np.full((20, 17, 24), 7, np.uint8))
+    assert run("put part.npy --token tok --channel ch --resolution 1 --time 2").code == 0
+    coarse = server.array("tok", "ch", 1)
+    assert (coarse[2] == 7).all()
+    assert not coarse[[0, 1, 3]].any()
+
+
+def test_create_uses_what_is_there(run, server, tmp_path):
+    server.add_volume((1, 4, 5, 6))
+    np.save(tmp_path / "a.npy", np.ones((4, 5, 6), np.float32))
+    assert run("put a.npy --token tok --channel prob --create").code == 0
+    assert set(server.things["datasets"]) == {("ds",)}
+    assert (server.array("tok", "prob") == 1).all()
+    named = "put a.npy --token other --channel prob --create --dataset ds --project pr"
+    assert run(named).code == 0
+    assert ("ds", "pr", "other") in server.things["tokens"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "reason"),
+    [
+        ("--offset 1,0,0", 2, "check --offset"),
+        ("--offset 0,0,17", 2, "check --offset"),
+        ("--offset 1,2", 2, "three whole numbers"),
+        ("--time 1", 2, "check --time"),
+        ("--resolution 1", 2, "check --offset and --resolution"),
+        ("--resolution 9", 3, "No resolution 9"),
+        ("--channel nope", 3, "No channel"),
+        ("--token nope", 3, "no token nope"),
+        ("--token new --create --resolution 1", 2, "resolution 0"),
+        ("--create --dataset other", 2, "leads to ds/pr"),
+        ("--token n-o --create", 2, "cannot name"),
+        ("--public", 2, "only with --create"),
+        ("--channel wide", 2, "The data is uint8, the channel uint16"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused_before_anything_is_sent(
+    run, server, tmp_path, options, code, reason
+):
+    server.add_volume((1, 20, 33, 47), "uint16", channel="wide")
+    server.add_volume((1, 20, 33, 47))
+    np.save(tmp_path / "a.npy", np.ones((20, 33, 47), np.uint8))
+    done = run(f"put a.npy --token tok --channel ch {options}")
+    assert done.code == code
+    assert reason in " ".join(done.err.split())
+    assert server.count("POST", "cutout") == 0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "options"),
+    [("float64", ""), ("bool", ""), ("complex64", ""), ("int16", "--annotation")],
+)
+def test_dtypes_that_no_channel_has_create_nothing(run, server, tmp_path, dtype, options):
+    np.save(tmp_path / "a.npy", np.ones((2, 3, 4), dtype))
+    done = run(f"put a.npy --token t --channel c --create {options}")
+    assert done.code == 2
+    assert "convert the data first" in done.err
+    assert server.things["datasets"] == {}
+
+
+def test_bad_slices_are_named_and_nothing_is_made(run, server, stack):
+    folder, _ = stack
+    Image.fromarray(np.ones((33, 48), np.uint8)).save(folder / "z7.png")
+    done = run(f"put {folder} --token t --channel c --create")
+    assert done.code == 2
+    assert "z7.png" in done.err
+    assert len(done.err.splitlines()) == 1
+    (folder.parent / "empty").mkdir()
+    assert run("put empty --token t --channel c --create").code == 2
+    (folder.parent / "notes.txt").write_text("x")
+    assert run("put notes.txt --token t --channel c --create").code == 3
+    assert run("put missing --token t --channel c --create").code == 3
+    assert server.calls == []
+
+
+class Planes:
+    """A source that notes which planes are asked for."""
+
+    voxelres_xyz = None
+    dtype = np.dtype("uint8")
+
+    def __init__(self, shape_tzyx):
+        self.shape_tzyx = shape_tzyx
+        self.asked = []
+
+    def read(self, t, z0, z1):
+        self.asked.append((t, z0, z1))
+        return np.ones((z1 - z0, *self.shape_tzyx[2:]), self.dtype)
+
+
+def upload(server, source, corner_xyz, slab_bytes):
+    volume = server.client().volume("tok", "ch")
+    return StackUpload(source, volume, corner_xyz, 0, slab_bytes)
+
+
+def test_slabs_end_where_stored_units_do():
+    server = FakeServer()
+    server.add_volume((2, 200, 4, 4), offset_xyz=(0, 0, 1), channel_type="timeseries")
+    source = Planes((2, 150, 4, 4))
+    pieces = list(upload(server, source, (0, 0, 31), 10**9).pieces())
+    assert source.asked[:3] == [(0, 0, 34), (0, 34, 98), (0, 98, 150)]
+    assert [t for t, _, _ in source.asked] == [0, 0, 0, 1, 1, 1]
+    assert isinstance(pieces[0], Piece)
+    assert pieces[1].block == Block(Box((0, 0, 65), (4, 4, 129)), (0, 1))
+
+
+def test_memory_for_a_slab_is_bounded_down_to_one_plane():
+    server = FakeServer()
+    server.add_volume((1, 64, 10, 10))
+    for limit, planes in [(6400, 64), (6399, 32), (1700, 16), (1, 1)]:
+        source = Planes((1, 64, 10, 10))
+        list(upload(server, source, (0, 0, 0), limit).pieces())
+        assert {stop - start for _, start, stop in source.asked} == {planes}

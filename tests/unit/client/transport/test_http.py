@@ -1,0 +1,60 @@
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from ndlambda.client.transport.http import PooledTransport, Request
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/cut":
+            self.send_response(200)
+            self.send_header("Content-Length", "100")
+            self.end_headers()
+            self.wfile.write(b"short")
+            self.close_connection = True
+            return
+        self.send_response(303)
+        self.send_header("Location", "/elsewhere")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def address():
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def test_requests_go_out_once_and_redirects_are_left_to_the_session(address):
+    transport = PooledTransport()
+    answer = transport.send(Request("POST", f"{address}/a", {}, b"\x00voxels"))
+    assert (answer.status, answer.body) == (303, b"\x00voxels")
+    assert answer.headers["location"] == "/elsewhere"
+    transport.close()
+
+
+def test_an_answer_cut_short_is_a_broken_connection(address):
+    transport = PooledTransport()
+    with pytest.raises(ConnectionError):
+        transport.send(Request("POST", f"{address}/cut", {}, b"x"))
+    transport.close()
+
+
+def test_a_port_that_nobody_listens_on_is_a_broken_connection():
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        port = server.server_address[1]
+    with pytest.raises(ConnectionError):
+        PooledTransport().send(Request("GET", f"http://127.0.0.1:{port}/"))

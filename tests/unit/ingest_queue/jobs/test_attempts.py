@@ -1,0 +1,74 @@
+"""Which tries at a chunk count: those of workers that died, not those that were merely many."""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from ingest_queue.jobs.attempts import (
+    MOST_FAILURES,
+    MOST_TRIES,
+    SPAN_S,
+    Attempts,
+    AttemptsExhaustedError,
+)
+from ndlambda.stores.disk import SqliteTable
+from tests.support.catalog_world import Clock
+from tests.support.faults import Crash
+
+CHUNK = 300
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def tries(tmp_path: Path, clock: Clock) -> Attempts:
+    return Attempts(SqliteTable(tmp_path / "t.sqlite", clock, fsync=False), "ingest#a", 1, clock)
+
+
+def be_killed(tries: Attempts) -> None:
+    with pytest.raises(Crash), tries.trying(CHUNK, 2):
+        raise Crash
+
+
+def test_many_workers_with_one_message_are_no_sign_of_a_bad_chunk(tries: Attempts, clock: Clock):
+    """A queue that stood still hands out all the calls of half an hour at once.
+
+    Seen to fail where tries are counted one by one: the eleventh worker set a sound chunk aside.
+    """
+    with ExitStack() as stack:
+        for _ in range(3 * MOST_TRIES):
+            stack.enter_context(tries.trying(CHUNK, 2))
+            clock.advance(SPAN_S / 20)
+    with tries.trying(CHUNK, 2):
+        pass
+
+
+def test_a_chunk_that_kills_its_workers_for_so_long_is_given_up(tries: Attempts, clock: Clock):
+    for _ in range(MOST_TRIES):
+        be_killed(tries)
+        clock.advance(SPAN_S)
+    with pytest.raises(AttemptsExhaustedError, match="came to no end"), tries.trying(CHUNK, 2):
+        raise AssertionError
+    with tries.trying(CHUNK, 1), tries.trying(CHUNK + 1, 2):
+        pass
+
+
+def test_what_was_given_up_starts_anew_once_it_is_forgotten(tries: Attempts, clock: Clock):
+    for _ in range(MOST_TRIES):
+        be_killed(tries)
+        clock.advance(SPAN_S)
+    tries.forget(CHUNK)
+    with tries.trying(CHUNK, 2):
+        pass
+
+
+def test_faults_are_counted_one_by_one(tries: Attempts):
+    for _ in range(MOST_FAILURES - 1):
+        with pytest.raises(RecursionError), tries.trying(CHUNK, 2):
+            raise RecursionError
+    with pytest.raises(AttemptsExhaustedError, match="RecursionError"), tries.trying(CHUNK, 2):
+        raise RecursionError

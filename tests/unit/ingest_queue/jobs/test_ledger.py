@@ -1,0 +1,129 @@
+"""What the ledger costs: transactions for slices, requests for lists of jobs."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest_queue.jobs.chunk_state import Part
+from ingest_queue.jobs.grid import Chunk
+from ingest_queue.jobs.job import Job, State
+from ingest_queue.jobs.ledger import Ledger
+from ingest_queue.jobs.target import Target
+from ndlambda.errors import PreconditionFailedError
+from tests.support.faults import Crash, FaultPlan, Faulty
+from tests.support.ingest_world import OWNER, IngestWorld, disk_ingest_world
+
+
+class Counting:
+    """A table that counts what is asked of it; transactions lose where told."""
+
+    def __init__(self, table: Any, *, loses: bool = False) -> None:
+        self._table = table
+        self._loses = loses
+        self.calls: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        self.calls[name] += 1
+        return getattr(self._table, name)
+
+    def transact(self, actions: Any) -> None:
+        self.calls["transact"] += 1
+        if self._loses:
+            raise PreconditionFailedError("Another was faster.")
+        self._table.transact(actions)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[IngestWorld]:
+    made = disk_ingest_world(tmp_path)
+    made.populate()
+    yield made
+    made.close()
+
+
+def first_chunk(world: IngestWorld, job: Job) -> Chunk:
+    return Target.of(job, world.process().catalog).grid(job).chunk(0)
+
+
+def part(number: int) -> Part:
+    return Part(number, f"drop/tk/em/{number:04d}.png", "etag")
+
+
+def test_a_slice_is_entered_by_one_transaction(world: IngestWorld):
+    """The first of a chunk by two. Seen to fail where its two rows are written one by one."""
+    job = world.create()
+    chunk = first_chunk(world, job)
+    table = Counting(world.base.table)
+    ledger = Ledger(table)
+    for number in (5, 6, 7, 7):
+        state = ledger.see(job, chunk, part(number))
+    assert state.seen == {5, 6, 7}
+    assert ledger.parts(job, 0) == {number: part(number) for number in (5, 6, 7)}
+    writes = {name: table.calls[name] for name in ("transact", "put", "add_members")}
+    assert writes == {"transact": 4, "put": 0, "add_members": 1}
+
+
+def test_parts_of_all_chunks_are_read_in_pages(world: IngestWorld):
+    """Every minute, by the sweep. Seen to fail where each chunk is asked for its own."""
+    job = world.create()
+    grid = Target.of(job, world.process().catalog).grid(job)
+    assert grid.count > 1
+    table = Counting(world.base.table)
+    ledger = Ledger(table)
+    entered = [(chunk, part(grid.chunk(chunk).parts.start)) for chunk in range(grid.count)]
+    for chunk, slice_of_it in entered:
+        ledger.see(job, grid.chunk(chunk), slice_of_it)
+    table.calls.clear()
+    assert list(ledger.all_parts(job)) == entered
+    assert table.calls == {"query": 1}
+    process = world.process()
+    process.ingest.intake._ledger = ledger
+    table.calls.clear()
+    process.ingest.intake.enter_unseen(job)
+    assert table.calls == {"query": 3}, "states, parts, faults"
+
+
+def test_slices_of_one_chunk_that_come_at_once_are_all_entered(world: IngestWorld):
+    """Seen to fail without the way for transactions that lost."""
+    job = world.create()
+    chunk = first_chunk(world, job)
+    ledger = Ledger(Counting(world.base.table, loses=True))
+    ledger.see(job, chunk, part(5))
+    state = ledger.see(job, chunk, part(6))
+    assert state.seen == {5, 6}
+    assert set(ledger.parts(job, 0)) == {5, 6}
+
+
+@pytest.mark.parametrize("at", range(1, 5))
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_process_that_dies_over_a_slice_leaves_it_whole_or_not_entered(
+    world: IngestWorld, at: int, when: Any
+):
+    """Repeated, it is entered. Seen to fail where its two rows are written one by one."""
+    job = world.create()
+    chunk = first_chunk(world, job)
+    plan = FaultPlan(at, when)
+    with pytest.raises(Crash):
+        Ledger(Faulty(world.base.table, plan)).see(job, chunk, part(5))
+    ledger = Ledger(world.base.table)
+    entered = ledger.state(job, 0).seen
+    assert (ledger.part(job, 0, 5) is not None) == (entered == {5})
+    came = world.base.table.get(job.partition, f"came#{0:012x}")
+    assert came is not None or not entered
+    assert ledger.see(job, chunk, part(5)).seen == {5}
+
+
+def test_a_list_of_jobs_is_read_in_batches(world: IngestWorld):
+    """Seen to fail where each job is read by itself."""
+    ids = {world.create().id for _ in range(5)}
+    table = Counting(world.base.table)
+    ledger = Ledger(table)
+    assert {job.id for job in ledger.of_user(OWNER)} == ids
+    assert {job.id for job in ledger.running()} == ids
+    assert (table.calls["query"], table.calls["batch_get"], table.calls["get"]) == (2, 2, 0)
+    cancelled = world.process().ingest.cancel(ledger.get(min(ids)))
+    assert cancelled.state is State.CANCELLED
+    assert list(ledger.ended()) == [(cancelled.id, cancelled)]

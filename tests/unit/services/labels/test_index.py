@@ -1,0 +1,51 @@
+"""What rows of the label index hold at most."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ndlambda.errors import InvalidArgumentError, PayloadTooLargeError
+from ndlambda.services.labels.index import MAX_ROW_BYTES, LabelIndex, LabelLayer
+from ndlambda.stores.disk import SqliteTable
+from ndlambda.stores.ports import Table
+from tests.support.label_world import index_row_bytes
+
+SCOPE = LabelLayer("u" * 32, 63, 2**32 - 1)
+FULL = frozenset(range(512))
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Iterator[Table]:
+    table = SqliteTable(tmp_path / "table.sqlite", fsync=False)
+    yield table
+    table.close()
+
+
+@pytest.fixture
+def index(table: Table) -> LabelIndex:
+    return LabelIndex(table)
+
+
+def test_the_fullest_row_is_under_4_kib(index: LabelIndex) -> None:
+    index.add(SCOPE, 2**54 - 1, {2**64 - 1: FULL})
+    index.add(SCOPE, 2**54 - 1, {2**64 - 1: FULL})
+    [[entry]] = index.entries(SCOPE.uid, 2**64 - 1)
+    assert entry.members == FULL
+    assert 1500 < index_row_bytes(entry.key, entry.members) < MAX_ROW_BYTES
+
+
+@pytest.mark.parametrize("member", [-1, 512])
+def test_a_cuboid_of_another_bucket_is_refused(index: LabelIndex, member: int) -> None:
+    """With such members a row could outgrow 4 KiB. Seen to fail without ``_check_row``."""
+    with pytest.raises(InvalidArgumentError):
+        index.add(SCOPE, 0, {1: {0}, 2: {3, member}})
+    assert not list(index.entries(SCOPE.uid))
+
+
+def test_a_row_that_its_keys_make_too_large_is_refused(index: LabelIndex) -> None:
+    """Seen to fail without ``_check_row``."""
+    scope = LabelLayer("u" * 2600, 0, 0)
+    with pytest.raises(PayloadTooLargeError):
+        index.add(scope, 0, {1: {0}})
+    assert not list(index.entries(scope.uid))

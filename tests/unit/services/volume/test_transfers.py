@@ -1,0 +1,70 @@
+"""What uploads may take of the store and of memory."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ndlambda.errors import MalformedBodyError, QuotaExceededError, UploadNotFoundError
+from ndlambda.model.catalog import Channel
+from ndlambda.model.dtypes import ChannelType, DataType
+from ndlambda.services.volume import transfers
+from ndlambda.services.volume.transfers import EXPIRES_S, PREFIX, Uploads
+from ndlambda.stores.disk import DiskObjectStore, SqliteTable
+from ndlambda.stores.ports import Overwrite, Range
+from tests.support.catalog_world import Clock
+
+CHANNEL = Channel("p", "em", ChannelType.IMAGE, DataType.UINT8, uid="u")
+RAW = "application/octet-stream"
+
+
+class Noting(DiskObjectStore):
+    """Notes which ranges are asked for."""
+
+    def get(self, key: str, byte_range: Any = None, **options: Any) -> Any:
+        self.asked = byte_range
+        return super().get(key, byte_range, **options)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Noting:
+    return Noting(tmp_path / "objects", fsync=False)
+
+
+@pytest.fixture
+def service(tmp_path: Path, store: Noting, clock: Clock) -> Uploads:
+    table = SqliteTable(tmp_path / "table.sqlite", clock, fsync=False)
+    return Uploads(table, store, clock=clock)
+
+
+def test_a_user_has_so_many_unused_uploads(
+    service: Uploads, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those used, expired or of other users do not count. Seen to fail without the bound."""
+    monkeypatch.setattr(transfers, "MOST_UNUSED", 3)
+    first, *_ = [service.announce(1, CHANNEL, RAW, 9) for _ in range(3)]
+    with pytest.raises(QuotaExceededError):
+        service.announce(1, CHANNEL, RAW, 9)
+    service.announce(2, CHANNEL, RAW, 9)
+    service.discard(first)
+    service.announce(1, CHANNEL, RAW, 9)
+    with pytest.raises(QuotaExceededError):
+        service.announce(1, CHANNEL, RAW, 9)
+    clock.advance(EXPIRES_S)
+    service.announce(1, CHANNEL, RAW, 9)
+
+
+def test_no_more_is_read_than_was_announced(service: Uploads, store: Noting) -> None:
+    """A store may overlook the signed length. Seen to fail with the object read whole."""
+    upload = service.announce(1, CHANNEL, RAW, 9)
+    with pytest.raises(UploadNotFoundError):
+        service.read(upload)
+    store.put(PREFIX + upload.id, bytes(1000), Overwrite())
+    with pytest.raises(MalformedBodyError):
+        service.read(upload)
+    assert store.asked == Range(0, 9)
