@@ -38,7 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving(tmp_path_factory.mktemp("graph")) as server:
         channel = server.runtime.catalog.get_channel("pr", "labels")
         segments = (Segment(number) for number in (101, 102, 103))
-        store(server.runtime, channel, *SYNAPSES, *segments)
+        store(server.runtime.annotation, channel, *SYNAPSES, *segments)
         labels = np.zeros(SHAPE, "<u4")
         labels[0, 0, :16], labels[1, 3, 16:32] = 11, 14
         labels[2, :, 32:], labels[3] = 12, 101

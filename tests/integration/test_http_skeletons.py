@@ -88,7 +88,7 @@ def test_ids_that_are_no_skeletons_are_refused(
     server: Server, path: str, refused: int | None
 ) -> None:
     channel = server.runtime.catalog.get_channel("pr", "labels")
-    store(server.runtime, channel, Segment(5))
+    store(server.runtime.annotation, channel, Segment(5))
     ask = f"{path}/{{}}" if refused else f"{path}?ids={{}}"
     for ids, status, error in (
         ("5", 400, "InvalidArgumentError"),

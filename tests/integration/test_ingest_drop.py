@@ -243,16 +243,16 @@ def on_aws(moto_server: MotoServer, tmp_path: Path) -> Iterator[Runtime]:
 def test_an_object_in_the_bucket_becomes_voxels(on_aws: Runtime):
     """By the notifications of the bucket, through both workers."""
     voxels = stack(11, z=6)
-    store = on_aws.ingest.stores.drop
-    on_aws.objects.put("elsewhere/tk/em/0000.png", b"", Overwrite())
+    store = on_aws.ingest.jobs.stores.drop
+    on_aws.resources.objects.put("elsewhere/tk/em/0000.png", b"", Overwrite())
     for z, plane in enumerate(voxels[0], OFFSET):
         store.put(f"{FOLDER}{z:04d}.png", png(plane), Overwrite())
     store.put(f"{FOLDER}_DONE", b"", Overwrite())
-    while pump_once(on_aws.drop_queue, s3_drop.handler):
+    while pump_once(on_aws.resources.queues.drop, s3_drop.handler):
         pass
-    while pump_once(on_aws.ingest_queue, ingest_build.handler):
+    while pump_once(on_aws.resources.queues.ingest, ingest_build.handler):
         pass
-    job = on_aws.ingest.ledger.of_folder(FOLDER)
+    job = on_aws.ingest.jobs.ledger.of_folder(FOLDER)
     assert job is not None
     assert job.state is State.COMPLETE
     view = on_aws.catalog.project_view("tk")

@@ -26,7 +26,7 @@ class Erasure:
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, erasure: Erasure, *bodies: str) -> list[str]:
-    monkeypatch.setattr(runtime, "current", lambda: SimpleNamespace(erasure=erasure))
+    monkeypatch.setattr(runtime, "current", lambda: SimpleNamespace(deletion=erasure))
     records: list[dict[str, Any]] = [
         {"messageId": f"m{number}", "body": body, "eventSource": "aws:sqs"}
         for number, body in enumerate(bodies)

@@ -20,7 +20,7 @@ def noticed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             raise UpstreamThrottledError("slow")
         keys.append(key)
 
-    built = SimpleNamespace(drop=SimpleNamespace(notice=notice))
+    built = SimpleNamespace(ingest=SimpleNamespace(drop=SimpleNamespace(notice=notice)))
     monkeypatch.setattr(runtime, "current", lambda: built)
     return keys
 
@@ -62,7 +62,8 @@ def test_what_may_succeed_later_comes_back(noticed: list[str]):
 
 def test_calls_are_built_and_others_are_done_with(monkeypatch: pytest.MonkeyPatch):
     built: list[tuple[Any, ...]] = []
-    ingest = SimpleNamespace(build=lambda *call: built.append(call))
+    jobs = SimpleNamespace(build=lambda *call: built.append(call))
+    ingest = SimpleNamespace(jobs=jobs)
     monkeypatch.setattr(runtime, "current", lambda: SimpleNamespace(ingest=ingest))
     good = '{"v": 1, "job": "abc", "gen": 2, "chunk": 3}'
     event = sqs(good, "no JSON", '{"v": 2}', '{"v": 1, "job": 1, "gen": 2, "chunk": 3}')
@@ -75,7 +76,8 @@ def test_a_call_that_comes_back_is_another_try(
     monkeypatch: pytest.MonkeyPatch, told: int | None, count: int, attempt: int
 ):
     built: list[tuple[Any, ...]] = []
-    ingest = SimpleNamespace(build=lambda *call: built.append(call))
+    jobs = SimpleNamespace(build=lambda *call: built.append(call))
+    ingest = SimpleNamespace(jobs=jobs)
     monkeypatch.setattr(runtime, "current", lambda: SimpleNamespace(ingest=ingest))
     call = {"v": 1, "job": "abc", "gen": 2, "chunk": 3} | ({} if told is None else {"try": told})
     event = sqs(json.dumps(call))

@@ -54,11 +54,10 @@ def test_only_what_may_succeed_later_comes_back(monkeypatch: pytest.MonkeyPatch)
 def test_the_schedule_looks_after_all_jobs(monkeypatch: pytest.MonkeyPatch):
     erasure = SimpleNamespace(resend_pending=lambda: 1)
     drop = SimpleNamespace(sweep=lambda: 3)
-    ingest = SimpleNamespace(sweeper=SimpleNamespace(sweep_all=lambda: 4))
+    jobs = SimpleNamespace(sweeper=SimpleNamespace(sweep_all=lambda: 4))
     fetcher = SimpleNamespace(sweep=lambda: 5)
-    built = SimpleNamespace(
-        propagation=Propagation(), erasure=erasure, drop=drop, ingest=ingest, fetcher=fetcher
-    )
+    ingest = SimpleNamespace(jobs=jobs, drop=drop, fetcher=fetcher)
+    built = SimpleNamespace(propagation=Propagation(), deletion=erasure, ingest=ingest)
     monkeypatch.setattr(runtime, "current", lambda: built)
     assert resend.handler({}) == {
         "erasures": 1,
@@ -80,11 +79,13 @@ def test_a_kind_that_fails_does_not_keep_the_schedule_from_the_others(
 
     sweeper = SimpleNamespace(sweep_all=lambda: swept.append("ingests"))
     built = SimpleNamespace(
-        erasure=SimpleNamespace(resend_pending=fail),
+        deletion=SimpleNamespace(resend_pending=fail),
         propagation=Propagation(),
-        drop=SimpleNamespace(sweep=fail),
-        fetcher=SimpleNamespace(sweep=lambda: swept.append("fetches")),
-        ingest=SimpleNamespace(sweeper=sweeper),
+        ingest=SimpleNamespace(
+            drop=SimpleNamespace(sweep=fail),
+            fetcher=SimpleNamespace(sweep=lambda: swept.append("fetches")),
+            jobs=SimpleNamespace(sweeper=sweeper),
+        ),
     )
     monkeypatch.setattr(runtime, "current", lambda: built)
     with pytest.raises(ExceptionGroup) as raised:

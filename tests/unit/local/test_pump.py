@@ -37,16 +37,24 @@ def running(pump):
         pump.stop()
 
 
+QUEUES = ("erase", "propagate", "drop", "ingest")
+
+
 def world(**parts):
     """Give a runtime of stand-ins that have nothing to do."""
     idle = {
         "settings": SimpleNamespace(store="aws", data=Path("nowhere")),
-        "drop": SimpleNamespace(sweep=lambda: 0),
-        "fetcher": SimpleNamespace(sweep=lambda: 0),
-        "ingest": SimpleNamespace(sweeper=SimpleNamespace(sweep_all=lambda: 0)),
-        **{f"{name}_queue": Queue() for name in ("erase", "propagate", "drop", "ingest")},
+        "ingest": SimpleNamespace(
+            drop=SimpleNamespace(sweep=lambda: 0),
+            fetcher=SimpleNamespace(sweep=lambda: 0),
+            jobs=SimpleNamespace(sweeper=SimpleNamespace(sweep_all=lambda: 0)),
+        ),
     }
-    return SimpleNamespace(**{**idle, **parts})
+    queues = {name: parts.pop(f"{name}_queue", Queue()) for name in QUEUES}
+    resources = SimpleNamespace(
+        queues=SimpleNamespace(**queues), objects=parts.pop("objects", None)
+    )
+    return SimpleNamespace(**{**idle, **parts}, resources=resources)
 
 
 def test_failed_messages_are_not_acknowledged():
@@ -74,7 +82,7 @@ def test_the_pump_outlives_any_fault():
     queue, building = Queue(), Queue()
     service = SimpleNamespace(resend_pending=resend_pending)
     pump = Pump(
-        world(erasure=service, propagation=service, erase_queue=queue, propagate_queue=building)
+        world(deletion=service, propagation=service, erase_queue=queue, propagate_queue=building)
     )
     with running(pump):
         assert queue.asked.wait(30)
@@ -93,10 +101,13 @@ def test_a_sweep_that_fails_does_not_keep_the_others():
     sweeper = SimpleNamespace(sweep_all=swept.set)
     pump = Pump(
         world(
-            erasure=service,
+            deletion=service,
             propagation=service,
-            drop=SimpleNamespace(sweep=sweep),
-            ingest=SimpleNamespace(sweeper=sweeper),
+            ingest=SimpleNamespace(
+                drop=SimpleNamespace(sweep=sweep),
+                fetcher=SimpleNamespace(sweep=sweep),
+                jobs=SimpleNamespace(sweeper=sweeper),
+            ),
         )
     )
     with running(pump):
@@ -129,7 +140,7 @@ def test_who_has_worked_wakes_the_others(monkeypatch: pytest.MonkeyPatch):
     service = SimpleNamespace(resend_pending=resend_pending)
     idle = SimpleNamespace(resend_pending=lambda: 0)
     pump = Pump(
-        world(erasure=service, propagation=idle, drop_queue=drop, ingest_queue=ingest), builders=1
+        world(deletion=service, propagation=idle, drop_queue=drop, ingest_queue=ingest), builders=1
     )
     with running(pump):
         assert built.wait(30)
@@ -171,7 +182,7 @@ def test_what_comes_while_a_worker_looks_does_not_lie_until_its_time(
     # The schedule tells everybody, too: not before the end.
     service = SimpleNamespace(resend_pending=lambda: built.wait(30))
     pump = Pump(
-        world(erasure=service, propagation=service, drop_queue=drop, ingest_queue=ingest),
+        world(deletion=service, propagation=service, drop_queue=drop, ingest_queue=ingest),
         builders=1,
     )
     with running(pump):
@@ -190,7 +201,7 @@ def test_builders_take_one_message_each_and_hide_it_for_long():
     building = Building()
     service = SimpleNamespace(resend_pending=lambda: 0)
     pump = Pump(
-        world(erasure=service, propagation=service, propagate_queue=building),
+        world(deletion=service, propagation=service, propagate_queue=building),
         builders=1,
     )
     with running(pump):
@@ -211,7 +222,7 @@ def test_files_that_have_expired_are_deleted_while_the_pump_runs(tmp_path, monke
     monkeypatch.setattr(pump_module.Expiry, "sweep", sweep)
     disk = SimpleNamespace(store="disk", data=tmp_path)
     idle = SimpleNamespace(resend_pending=lambda: 0)
-    parts = {"settings": disk, "objects": None, "erasure": idle, "propagation": idle}
+    parts = {"settings": disk, "objects": None, "deletion": idle, "propagation": idle}
     pump = Pump(world(**parts), builders=1)
     with running(pump):
         assert swept.wait(10), "one that found something looks again at once"

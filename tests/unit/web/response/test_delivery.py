@@ -14,7 +14,7 @@ from ndlambda.web.routing import Context
 
 def context_of(*, lambda_limits: bool, objects: object = None) -> Context:
     settings = SimpleNamespace(lambda_limits=lambda_limits)
-    runtime = SimpleNamespace(settings=settings, objects=objects)
+    runtime = SimpleNamespace(settings=settings, resources=SimpleNamespace(objects=objects))
     return cast(Context, SimpleNamespace(runtime=runtime))
 
 
