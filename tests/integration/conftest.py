@@ -10,6 +10,7 @@ from ndlambda.local.moto import MotoServer
 from ndlambda.stores.aws import AwsConfig
 from tests.support import annotation_world
 from tests.support.annotation_world import AnnotationWorld
+from tests.support.app import Server, serving
 
 Pools = tuple[ThreadPoolExecutor, ThreadPoolExecutor]
 
@@ -28,6 +29,21 @@ def endpoint(request: pytest.FixtureRequest) -> str | None:
         return None
     moto: MotoServer = request.getfixturevalue("moto_server")
     return moto.endpoint
+
+
+@pytest.fixture(scope="session")
+def aws_server(
+    moto_server: MotoServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A server on moto with Lambda's limits, whose erasures end with their first pass.
+
+    Modules share it, since it takes seconds of CPU to make; each adds a volume of its own.
+    """
+    folder = tmp_path_factory.mktemp("aws")
+    with serving(
+        folder, moto_server.endpoint, lambda_limits=True, body_bytes=6 << 20, erase_grace_s=0
+    ) as server:
+        yield server
 
 
 @pytest.fixture

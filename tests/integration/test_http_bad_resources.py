@@ -1,6 +1,5 @@
 """Names and JSON that the catalogue refuses: all faults told at once, and nothing written."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -28,21 +27,16 @@ KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
 BAD_NAMES = {
     "a dot": "a.b",
     "only dots": "..",
-    "a hyphen": "a-b",
-    "a space": "a b",
     "a comma": "a,b",
-    "a hash": "a#b",
     "unicode letters": "größe",
     "unicode digits": "a١",
-    "an emoji": "🧠",
-    "256 characters": "n" * 256,
     "3000 characters": "n" * 3000,
     "a NUL": "a\0b",
     "a line feed": "a\nb",
     "a percent": "100%",
-    "a quote": "a'b",
     "a tag": "<b>",
 }
+"""As URLs carry them; which names are bad is a test of ``model.fields``."""
 
 
 @pytest.fixture(scope="module")
@@ -51,21 +45,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", BAD_NAMES.values(), ids=BAD_NAMES)
-def test_bad_names_are_refused(server: Server, kind: str, name: str) -> None:
-    legacy, v1, fields = KINDS[kind]
-    with server.unchanged():
+def test_bad_names_are_refused(server: Server, name: str) -> None:
+    for legacy, v1, fields in KINDS.values():
         for rule in (legacy, v1):
             path = rule.format(quote(name, safe=""))
-            answer = server.post(path, "alice", json=fields)
-            # A line feed ends a path for the router, as for everybody who logs one.
-            if answer.status_code == 404 and "\n" in name:
-                assert_problem(answer, 404, "RouteNotFoundError")
-            else:
-                assert_problem(answer, 400, "InvalidNameError")
-            assert server.get(path, "alice").status_code == 404
-            assert server.call("DELETE", path, "alice").status_code in {400, 404}
+            with server.unchanged():
+                answer = server.post(path, "alice", json=fields)
+                # A line feed may end a path for the router, as for everybody who logs one.
+                lost = answer.status_code == 404 and "\n" in name
+                refused = (404, "RouteNotFoundError") if lost else (400, "InvalidNameError")
+                assert_problem(answer, *refused)
+                assert server.get(path, "alice").status_code == 404
+                assert server.call("DELETE", path, "alice").status_code in {400, 404}
 
 
 @pytest.mark.parametrize("name", ["a/b", "../up", "a%2Fb", "%2e%2e%2fup"])
@@ -104,57 +96,14 @@ def test_bad_names_of_users_are_refused(server: Server, name: str) -> None:
         assert_problem(answer, 400, "InvalidNameError")
 
 
-NO_OBJECTS = {
-    "nothing": b"",
-    "text": b"hello",
-    "truncated": b'{"ximagesize": 30',
-    "a list": b"[]",
-    "a string": b'"x"',
-    "a number": b"5",
-    "null": b"null",
-    "trailing": b"{} {}",
-    "binary": bytes(range(256)),
-    "a name twice": b'{"public": 1, "public": 0}',
-    "deep": b"[" * 100_000,
-    "deep objects": b'{"a":' * 100_000,
-    "a number of 5000 digits": b'{"ximagesize": ' + b"1" * 5000 + b"}",
-    "utf-16": '{"public": 1}'.encode("utf-16-le") + b"\xd8",
-}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("body", NO_OBJECTS.values(), ids=NO_OBJECTS)
-def test_bodies_that_are_no_json_object_are_malformed(
-    server: Server, kind: str, body: bytes
-) -> None:
-    with server.unchanged():
-        for path in KINDS[kind][:2]:
-            answer = server.post(path.format("new"), "alice", data=body)
-            assert_problem(answer, 400, "MalformedBodyError")
-
-
 BAD_FIELDS: dict[str, list[tuple[dict[str, Any], str]]] = {
     "dataset": [
         ({"colour": "red"}, "colour"),
-        ({"dataset_name": "other"}, "dataset_name"),
         ({"dataset_name": None}, "dataset_name"),
-        ({"ximagesize": 0}, "ximagesize"),
-        ({"yimagesize": -5}, "yimagesize"),
         ({"zimagesize": 1.5}, "zimagesize"),
-        ({"ximagesize": "30"}, "ximagesize"),
-        ({"ximagesize": True}, "ximagesize"),
-        ({"ximagesize": 2**40}, "ximagesize"),
         ({"ximagesize": None}, "ximagesize"),
-        ({"xoffset": -1}, "xoffset"),
-        ({"xvoxelres": 0}, "xvoxelres"),
         ({"yvoxelres": float("nan")}, "yvoxelres"),
-        ({"zvoxelres": float("inf")}, "zvoxelres"),
-        ({"scalingoption": 2}, "scalingoption"),
-        ({"scalinglevels": -1}, "scalinglevels"),
-        ({"scalinglevels": 99}, "scalinglevels"),
-        ({"dataset_description": "x" * 4097}, "dataset_description"),
         ({"dataset_description": "\ud800"}, "dataset_description"),
-        ({"public": 2}, "public"),
     ],
     "project": [
         ({"unknown": 1}, "unknown"),
@@ -167,20 +116,9 @@ BAD_FIELDS: dict[str, list[tuple[dict[str, Any], str]]] = {
     "channel": [
         ({"unknown": 1}, "unknown"),
         ({"channel_name": "other"}, "channel_name"),
-        ({"project": "other"}, "project"),
-        ({"channel_type": "film"}, "channel_type"),
-        ({"channel_datatype": "float64"}, "channel_datatype"),
         ({"channel_type": "annotation"}, "channel_datatype"),
         ({"resolution": 4}, "resolution"),
-        ({"resolution": -1}, "resolution"),
-        ({"propagate": 1}, "propagate"),
-        ({"propagate": 3}, "propagate"),
-        ({"readonly": 5}, "readonly"),
-        ({"starttime": 5, "endtime": 2}, "endtime"),
         ({"startwindow": 5, "endwindow": 2}, "endwindow"),
-        ({"header": "h" * 8193}, "header"),
-        ({"default": "no"}, "default"),
-        ({"uid": "mine"}, "uid"),
     ],
     "token": [
         ({"unknown": 1}, "unknown"),
@@ -190,23 +128,18 @@ BAD_FIELDS: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"token_description": 5}, "token_description"),
     ],
 }
-FAULTS = [
-    pytest.param(kind, change, field, id=f"{kind}-{json.dumps(change)[:40]}")
-    for kind, faults in BAD_FIELDS.items()
-    for change, field in faults
-]
+"""A few of every kind, and what the tests of ``model.fields`` do not hold."""
 
 
-@pytest.mark.parametrize(("kind", "change", "field"), FAULTS)
-def test_a_field_that_is_refused_is_named(
-    server: Server, kind: str, change: dict[str, Any], field: str
-) -> None:
+@pytest.mark.parametrize("kind", BAD_FIELDS)
+def test_a_field_that_is_refused_is_named(server: Server, kind: str) -> None:
     legacy, v1, fields = KINDS[kind]
-    with server.unchanged():
+    for change, field in BAD_FIELDS[kind]:
         for path, status in ((legacy, 400), (v1, 422)):
-            answer = server.post(path.format("new"), "alice", json=fields | change)
+            with server.unchanged():
+                answer = server.post(path.format("new"), "alice", json=fields | change)
             problem = assert_problem(answer, status, "ValidationError")
-            assert [fault["field"] for fault in problem["errors"]] == [field]
+            assert [fault["field"] for fault in problem["errors"]] == [field], change
 
 
 def test_all_faults_are_told_at_once(server: Server) -> None:
@@ -230,15 +163,12 @@ def test_all_faults_are_told_at_once(server: Server) -> None:
 )
 def test_fields_of_users_are_checked(server: Server, body: dict[str, Any], field: str) -> None:
     with server.unchanged():
-        problem = assert_problem(
-            server.post("/v1/users", "admin", json=body), 422, "ValidationError"
-        )
+        answer = server.post("/v1/users", "admin", json=body)
+    problem = assert_problem(answer, 422, "ValidationError")
     assert [fault["field"] for fault in problem["errors"]] == [field]
 
 
-def test_a_user_s_name_is_taken_once_and_the_unknown_have_no_keys(server: Server) -> None:
+def test_a_user_s_name_is_taken_once(server: Server) -> None:
     with server.unchanged():
         answer = server.post("/v1/users", "admin", json={"name": "bob"})
         assert_problem(answer, 409, "AlreadyExistsError")
-        for method, path in (("POST", "/v1/users/nobody/keys"), ("DELETE", "/v1/users/nobody")):
-            assert_problem(server.call(method, path, "admin"), 404, "UserNotFoundError")

@@ -142,14 +142,3 @@ def test_names_of_255_characters_can_be_written_and_read(server: Server, em: Arr
     )
     server.write(f"/sd/{name}/{name}/npz/{BOX}", bodies.npz(em))
     np.testing.assert_array_equal(from_npz(server.read(f"/sd/{name}/{name}/npz/{BOX}")), em)
-
-
-def test_nan_is_written_over_and_zero_signs_are_kept(server: Server, em: Array) -> None:
-    server.add_volume(
-        Dataset("floats", (64, 64, 8)), Channel("", "f", ChannelType.PROBMAP, DataType.FLOAT32)
-    )
-    path = "/sd/floats/f/npz/0/0,4/0,1/0,1/"
-    server.write(path, bodies.npz(np.array([[[[1, 2, 3, 4]]]], "f4")))
-    server.write(path, bodies.npz(np.array([[[[np.nan, 0, -np.inf, -0.0]]]], "f4")))
-    read = from_npz(server.read(path))
-    np.testing.assert_array_equal(read, np.array([[[[np.nan, 2, -np.inf, 4]]]], "f4"))

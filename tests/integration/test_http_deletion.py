@@ -1,13 +1,11 @@
 """Deleting over HTTP takes all that lies under a thing, and the worker takes the voxels."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from functions import erase
 from ndlambda import runtime
-from ndlambda.local.moto import MotoServer
 from ndlambda.local.pump import sqs_event
 from tests.support.app import BOX, SHAPE, Server, serving
 from tests.support.bodies import noise, npz
@@ -16,22 +14,23 @@ from tests.support.twins import CHANNEL, RESOURCE, V1, Twin, make_all
 DELETABLE = ("dataset", "project", "channel")
 
 
-@pytest.fixture(params=["disk", "moto"])
-def erasing(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Server]:
-    """A server whose erasures end with their first pass, also known to ``functions``."""
-    endpoint = None
-    if request.param == "moto":
-        moto: MotoServer = request.getfixturevalue("moto_server")
-        endpoint = moto.endpoint
-    with serving(tmp_path, endpoint, erase_grace_s=0) as server:
-        monkeypatch.setattr(runtime, "_built", [server.runtime])
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server whose erasures end with their first pass."""
+    with serving(tmp_path_factory.mktemp("deletion"), erase_grace_s=0) as server:
         yield server
 
 
+@pytest.fixture
+def erasing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """The server of the parameter, which ``functions`` know, too."""
+    server: Server = request.getfixturevalue(getattr(request, "param", "disk"))
+    monkeypatch.setattr(runtime, "_built", [server.runtime])
+    return server
+
+
 def work(server: Server) -> int:
-    """Handle the erase queue's messages as Lambda would, and return how many there were."""
+    """Do what the erase queue asks for, as Lambda would, and give how many messages there were."""
     queue, done = server.runtime.resources.queues.erase, 0
     while messages := list(queue.receive()):
         answer = erase.handler(sqs_event(messages), None)
@@ -50,21 +49,20 @@ DELETIONS = [("disk", twin, what) for twin in (RESOURCE, V1) for what in DELETAB
 
 @pytest.mark.parametrize(
     ("erasing", "twin", "what"),
-    [*DELETIONS, ("moto", RESOURCE, "dataset")],
+    [*DELETIONS, ("aws_server", RESOURCE, "dataset")],
     indirect=["erasing"],
     ids=lambda value: value.project if isinstance(value, Twin) else value,
 )
 def test_deleting_removes_all_under_it_and_the_voxels(
     erasing: Server, twin: Twin, what: str
 ) -> None:
-    paths = make_all(erasing, twin, "gone")
-    kept = make_all(erasing, twin, "kept")
+    gone, kept = (f"{name}_{twin.project}_{what}" for name in ("gone", "kept"))
+    paths, others = make_all(erasing, twin, gone), make_all(erasing, twin, kept)
     before = stored_keys(erasing)
-    path = f"/sd/gone_t/ch/npz/{BOX}"
-    erasing.write(path, npz(noise((1, *SHAPE))))
-    erasing.write(path.replace("gone_t", "kept_t"), npz(noise((1, *SHAPE))))
-    doomed = stored_keys(erasing) - before
-    assert len(doomed) == 2
+    path = f"/sd/{gone}_t/ch/npz/{BOX}"
+    for written in (path, path.replace(gone, kept)):
+        erasing.write(written, npz(noise((1, *SHAPE))))
+    assert len(stored_keys(erasing) - before) == 2
     victim = paths[DELETABLE.index(what)]
     assert erasing.call("DELETE", victim, "alice").status_code == 204
     assert erasing.get(path, "alice").status_code in {403, 404}
@@ -72,9 +70,9 @@ def test_deleting_removes_all_under_it_and_the_voxels(
         assert erasing.get(path_of_part, "alice").status_code in {400, 404}
     assert work(erasing) >= 1
     left = stored_keys(erasing)
-    assert not any(key.startswith("gone_p/") for key in left)
-    assert any(key.startswith("kept_p/") for key in left)
-    assert all(erasing.get(each, "alice").status_code == 200 for each in kept)
+    assert not any(key.startswith(f"{gone}_p/") for key in left)
+    assert any(key.startswith(f"{kept}_p/") for key in left)
+    assert all(erasing.get(each, "alice").status_code == 200 for each in others)
 
 
 def test_a_channel_made_again_does_not_see_the_old_voxels(erasing: Server) -> None:

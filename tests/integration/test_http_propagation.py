@@ -1,8 +1,10 @@
 """Propagation over HTTP, by the client and by the command, on files and on moto."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,11 +14,11 @@ from click.testing import CliRunner
 from functions import propagate
 from ndlambda import runtime
 from ndlambda.cli import main
+from ndlambda.cli.data.propagate import propagate as propagate_command
 from ndlambda.client import connect
-from ndlambda.client.propagation import Propagation
 from ndlambda.errors import InvalidStateError
 from ndlambda.local.pump import pump_once
-from tests.support.app import QUERY, SHAPE, V1, Server, assert_problem, serving, v1_cutout
+from tests.support.app import SHAPE, V1, Server, assert_problem, serving, v1_cutout
 from tests.support.fake_server import WsgiTransport
 
 EM = f"{V1}/open/channels/em/propagation"
@@ -24,15 +26,24 @@ VOXELS = np.random.default_rng(3).integers(1, 255, SHAPE).astype("u1")
 
 
 @pytest.fixture
-def server(tmp_path: Path, endpoint: str | None) -> Iterator[Server]:
-    with serving(tmp_path, endpoint) as made:
+def disk(tmp_path: Path) -> Iterator[Server]:
+    with serving(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server on files whose tests put states back, or change none."""
+    with serving(tmp_path_factory.mktemp("still")) as made:
         yield made
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Server]:
-    with serving(tmp_path) as made:
-        yield made
+def working(disk: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """A server that does its work while the command waits."""
+    command = sys.modules[propagate_command.callback.__module__]
+    monkeypatch.setattr(command, "time", SimpleNamespace(sleep=lambda _: work(disk)))
+    return disk
 
 
 def write(server: Server, channel: str = "em", user: str = "alice") -> None:
@@ -61,14 +72,14 @@ def command(server: Server, line: str) -> Any:
 # --- ndstore's route ---------------------------------------------------------------------------
 
 
-def test_ndstores_clients_start_and_ask(server: Server):
-    write(server)
-    answer = server.get("/sd/open/em/setPropagate/1/", "alice")
+def test_ndstores_clients_start_and_ask(disk: Server):
+    write(disk)
+    answer = disk.get("/sd/open/em/setPropagate/1/", "alice")
     assert (answer.status_code, answer.data) == (200, b"")
-    assert states(server) == "1"
-    work(server)
-    assert states(server) == "2"
-    level = server.read(v1_cutout("open", "em", "resolution=1&format=npy"))
+    assert states(disk) == "1"
+    work(disk)
+    assert states(disk) == "2"
+    level = disk.read(v1_cutout("open", "em", "resolution=1&format=npy"))
     assert len(level) > 1000
 
 
@@ -87,19 +98,21 @@ def test_ndstores_clients_start_and_ask(server: Server):
         (2, "0", 200),
     ],
 )
-def test_transitions_are_ndstores(disk: Server, state: int, value: str, status: int):
-    disk.runtime.catalog.update_channel("pr", "em", propagate=state)
-    answer = disk.get(f"/sd/open/em/setPropagate/{value}/", "alice")
+def test_transitions_are_ndstores(still: Server, state: int, value: str, status: int):
+    still.runtime.catalog.update_channel("pr", "em", propagate=state)
+    answer = still.get(f"/sd/open/em/setPropagate/{value}/", "alice")
     assert answer.status_code == status
     changed = {"1": "1", "0": "0"}[value[0]] if status == 200 else str(state)
-    assert states(disk) == changed
+    assert states(still) == changed
+    still.runtime.catalog.update_channel("pr", "em", propagate=0)
 
 
-def test_a_readonly_channel_is_neither_started_nor_set_back(disk: Server):
-    assert disk.get("/sd/open/frozen/setPropagate/1/", "alice").status_code == 404
-    disk.runtime.catalog.update_channel("pr", "frozen", propagate=2)
-    assert disk.get("/sd/open/frozen/setPropagate/0/", "alice").status_code == 404
-    assert states(disk, "frozen") == "2"
+def test_a_readonly_channel_is_not_set_back(still: Server):
+    """Nor started, see ``test_http_refusals``."""
+    still.runtime.catalog.update_channel("pr", "frozen", propagate=2)
+    assert still.get("/sd/open/frozen/setPropagate/0/", "alice").status_code == 404
+    assert states(still, "frozen") == "2"
+    still.runtime.catalog.update_channel("pr", "frozen", propagate=0)
 
 
 def test_of_several_channels_all_are_checked_before_one_is_started(disk: Server):
@@ -109,25 +122,18 @@ def test_of_several_channels_all_are_checked_before_one_is_started(disk: Server)
     assert states(disk, "em,em2") == "1,1"
 
 
-def test_only_who_may_write_may_propagate(disk: Server):
-    for user, status in [(None, 403), ("bob", 403)]:
-        assert disk.get("/sd/open/em/setPropagate/1/", user).status_code == status
-        assert disk.post(EM, user).status_code in {401, 403}
-        assert disk.call("DELETE", EM, user).status_code in {401, 403}
-    assert states(disk) == "0"
-    assert disk.get(EM).status_code == 200  # the token is public
-    assert disk.get(EM.replace("open", "closed"), "bob").status_code == 403
-
-
 # --- v1 ----------------------------------------------------------------------------------------
 
 
-def test_a_propagation_is_started_watched_and_done(server: Server):
+@pytest.mark.parametrize("store", ["disk", "aws_server"])
+def test_a_propagation_is_started_watched_and_done(request: pytest.FixtureRequest, store: str):
+    server: Server = request.getfixturevalue(store)
     write(server)
     answer = server.post(EM, "alice", json={"method": "nearest"})
     assert answer.status_code == 202
     started = answer.get_json()
-    assert (started["state"], started["propagate"], started["method"]) == ("running", 1, "nearest")
+    assert (started["state"], started["propagate"]) == ("running", 1)
+    assert started["method"] == "nearest"
     work(server)
     done = server.get(EM).get_json()
     assert (done["state"], done["propagate"], done["progress"]) == ("done", 2, 1.0)
@@ -140,57 +146,16 @@ def test_a_propagation_is_started_watched_and_done(server: Server):
     assert (again["full"], again["method"], again["stale"]) == (False, "nearest", 0)
 
 
-def test_labels_are_propagated_too(server: Server):
-    labels = f"{V1}/open/channels/labels"
-    body = np.full(SHAPE, 7, "<u4").tobytes()
-    server.write(f"{labels}/cutout?{QUERY}&format=raw", body)
-    assert server.post(f"{labels}/propagation", "alice").status_code == 202
-    work(server)
-    coarse = server.read(f"{labels}/cutout?resolution=1&format=raw")
-    assert set(np.frombuffer(coarse, "<u4").tolist()) == {0, 7}
-
-
-def test_writes_under_propagation_are_conflicts(disk: Server):
-    disk.post(EM, "alice")
-    answer = disk.post(v1_cutout("open", "em") + "&format=raw", "alice", data=VOXELS.tobytes())
-    assert_problem(answer, 409, "InvalidStateError")
-    assert_problem(disk.post(EM, "alice"), 409, "InvalidStateError")
-
-
-def test_a_cancelled_one_goes_on_where_it_was(disk: Server):
-    write(disk)
-    disk.post(EM, "alice")
-    answer = disk.call("DELETE", EM, "alice")
-    assert (answer.status_code, answer.get_json()["state"]) == (200, "cancelled")
-    assert states(disk) == "0"
-    assert_problem(disk.call("DELETE", EM, "alice"), 409, "InvalidStateError")
-    assert disk.post(EM, "alice", json={}).status_code == 202
-    work(disk)
-    assert states(disk) == "2"
-
-
 @pytest.mark.parametrize(
     "body", [{"full": 1}, {"full": "yes"}, {"method": "median"}, {"method": 3}, {"ful": True}]
 )
-def test_wishes_that_are_not_understood_are_refused(disk: Server, body: dict[str, Any]):
-    with disk.unchanged():
-        assert_problem(disk.post(EM, "alice", json=body), 422, "ValidationError")
+def test_wishes_that_are_not_understood_are_refused(still: Server, body: dict[str, Any]):
+    with still.unchanged():
+        assert_problem(still.post(EM, "alice", json=body), 422, "ValidationError")
 
 
-def test_bodies_and_parameters_that_are_none_are_refused(disk: Server):
-    with disk.unchanged():
-        assert_problem(disk.post(EM, "alice", data=b"{"), 400, "MalformedBodyError")
-        assert_problem(disk.post(f"{EM}?full=1", "alice"), 400, "InvalidArgumentError")
-        assert_problem(disk.get(f"{EM}?x=1", "alice"), 400, "InvalidArgumentError")
-        labels = f"{V1}/open/channels/labels/propagation"
-        answer = disk.post(labels, "alice", json={"method": "mean"})
-        assert_problem(answer, 400, "InvalidArgumentError")
-        missing = f"{V1}/open/channels/nope/propagation"
-        assert_problem(disk.get(missing, "alice"), 404, "ChannelNotFoundError")
-
-
-def test_a_channel_that_was_never_propagated_says_so(disk: Server):
-    found = disk.get(EM).get_json()
+def test_a_channel_that_was_never_propagated_says_so(still: Server):
+    found = still.get(EM.replace("em/", "em2/")).get_json()
     assert (found["state"], found["propagate"], found["bands"]) == ("never", 0, [])
 
 
@@ -217,26 +182,16 @@ def test_the_client_starts_follows_and_cancels(disk: Server):
     assert (seen, waits) == (["running", "done"], [2.5])
 
 
-def work_instead_of_waiting(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    follow = Propagation.follow
-
-    def work_and_follow(self: Propagation, interval_s: float, _: Any) -> Any:
-        return follow(self, interval_s, lambda _: work(server))
-
-    monkeypatch.setattr(Propagation, "follow", work_and_follow)
-
-
-def test_the_command_starts_watches_and_tells(disk: Server, monkeypatch: pytest.MonkeyPatch):
-    write(disk)
-    assert "never" in command(disk, "propagate open em --status").output
-    assert command(disk, "propagate open em").output.startswith("open/em: running")
-    refused = command(disk, "propagate open em")
+def test_the_command_starts_watches_and_tells(working: Server):
+    write(working)
+    assert "never" in command(working, "propagate open em --status").output
+    assert command(working, "propagate open em").output.startswith("open/em: running")
+    refused = command(working, "propagate open em")
     assert (refused.exit_code, "being propagated" in refused.output) == (5, True)
-    work_instead_of_waiting(disk, monkeypatch)
-    watched = command(disk, "propagate open em --watch --json")
+    watched = command(working, "propagate open em --watch --json")
     assert watched.exit_code == 0, watched.output
     assert json.loads(watched.output)["state"] == "done"
-    assert "done, 100%" in command(disk, "propagate open em --watch").output
+    assert "done, 100%" in command(working, "propagate open em --watch").output
 
 
 def test_the_command_cancels_and_refuses_what_does_not_go_together(disk: Server):
@@ -247,13 +202,12 @@ def test_the_command_cancels_and_refuses_what_does_not_go_together(disk: Server)
     assert command(disk, "propagate open nope").exit_code == 3
 
 
-def test_a_failed_propagation_is_a_failed_command(disk: Server, monkeypatch: pytest.MonkeyPatch):
-    write(disk)
-    (key,) = [info.key for info in disk.runtime.resources.objects.list("pr/em/")]
-    path = next((disk.settings.data / "objects").rglob(key.rpartition("/")[2] + "*"))
+def test_a_failed_propagation_is_a_failed_command(working: Server):
+    write(working)
+    (key,) = [info.key for info in working.runtime.resources.objects.list("pr/em/")]
+    path = next((working.settings.data / "objects").rglob(key.rpartition("/")[2] + "*"))
     path.write_bytes(path.read_bytes()[:40])
-    work_instead_of_waiting(disk, monkeypatch)
-    failed = command(disk, "propagate open em --watch")
+    failed = command(working, "propagate open em --watch")
     assert failed.exit_code == 1
     assert failed.output.startswith("open/em: failed")
-    assert states(disk) == "0"
+    assert states(working) == "0"

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from tests.support import bodies
-from tests.support.app import QUERY, SHAPE, Server, assert_problem, serving, v1_cutout
+from tests.support.app import SHAPE, Server, assert_problem, serving, v1_cutout
 from tests.support.bodies import Array, from_hdf5, from_npy, from_npz, noise
+from tests.support.uploads import ENCODERS
 
 EM = v1_cutout("open", "em")
 MOVIE = v1_cutout("open", "movie")
@@ -28,13 +29,6 @@ DECODERS: dict[str, Callable[[bytes], Array]] = {
     "raw": lambda body: np.frombuffer(body, "u1").reshape(SHAPE),
     "blosc": lambda body: np.frombuffer(blosc.decompress(body), "u1").reshape(SHAPE),
     "hdf5": lambda body: from_hdf5(body, "em"),
-}
-ENCODERS: dict[str, Callable[[Array], bytes]] = {
-    "npy": bodies.npy,
-    "npz": bodies.npz,
-    "raw": np.ndarray.tobytes,
-    "blosc": lambda array: bytes(blosc.compress(array.tobytes(), typesize=array.itemsize)),
-    "hdf5": lambda array: bodies.hdf5({"em": array}),
 }
 
 
@@ -103,7 +97,7 @@ def test_an_upload_is_read_by_its_content_type_or_by_name(server: Server, name: 
         )
     ):
         voxels = noise(SHAPE, seed=number + 1)
-        answer = server.post(path, "alice", data=ENCODERS[name](voxels), headers=headers)
+        answer = server.post(path, "alice", data=ENCODERS["v1", name](voxels), headers=headers)
         assert (answer.status_code, answer.get_json()) == (200, {"voxels": 4 * 32 * 64})
         np.testing.assert_array_equal(from_npy(server.read(EM)), voxels)
     server.write(f"{EM}&format=npy", bodies.npy(noise(SHAPE)))
@@ -177,20 +171,3 @@ def test_a_digest_tells_of_zeros_and_of_a_change(server: Server, em: Array) -> N
     assert server.get(DIGEST).get_json() != before
     server.write(f"{EM}&format=raw", em.tobytes())
     assert server.get(DIGEST).get_json() == before
-
-
-@pytest.mark.parametrize(
-    ("query", "status", "error"),
-    [
-        ("x=5:5", 400, "EmptyBoxError"),
-        ("x=0:9", 400, "OutOfBoundsError"),
-        ("resolution=9", 404, "ResolutionNotFoundError"),
-        (f"{QUERY}&t=0:100000000", 413, "PayloadTooLargeError"),
-        ("what=1", 400, "InvalidArgumentError"),
-    ],
-)
-def test_digests_of_wrong_boxes_are_refused(
-    server: Server, query: str, status: int, error: str
-) -> None:
-    path = v1_cutout("open", "em", query).replace("/cutout", "/digest")
-    assert_problem(server.get(path), status, error)

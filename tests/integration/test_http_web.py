@@ -4,7 +4,6 @@ import json
 import logging
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -163,37 +162,11 @@ def test_a_damaged_supercuboid_is_a_500_and_never_wrong_voxels(tmp_path: Path) -
 # --- methods --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("path", "allow"),
-    [
-        (CUTOUT, "GET, HEAD, POST"),
-        ("/sd/open/info/", "GET, HEAD"),
-        ("/sd/open/createChannel/", "POST"),
-        ("/sd/open/em/", "POST"),
-        ("/healthz", "GET, HEAD"),
-        (v1_cutout("open", "em"), "GET, HEAD, POST"),
-        ("/resource/dataset/brain", "DELETE, GET, HEAD, POST"),
-    ],
-)
-def test_other_methods_are_405_with_those_allowed(server: Server, path: str, allow: str) -> None:
-    with server.unchanged():
-        for method in {"PUT", "PATCH", "DELETE", "POST", "GET", "TRACE"} - set(allow.split(", ")):
-            answer = server.call(method, path, "alice")
-            problem = assert_problem(answer, 405, "MethodNotAllowedError")
-            assert answer.headers["Allow"] == allow
-            assert problem["allow"] == allow.split(", ")
-            assert problem["detail"] == f"{method} is not for this path, only {allow}."
-
-
 def test_options_tell_the_methods_without_a_key(server: Server) -> None:
-    for path, allow in (
-        (CUTOUT, "GET, HEAD, OPTIONS, POST"),
-        ("/sd/closed/info/", "GET, HEAD, OPTIONS"),
-        ("/resource/dataset/brain", "DELETE, GET, HEAD, OPTIONS, POST"),
-    ):
-        answer = server.call("OPTIONS", path)
-        assert (answer.status_code, answer.data) == (204, b"")
-        assert answer.headers["Allow"] == allow
+    """Those of every route: ``test_http_refusals``."""
+    answer = server.call("OPTIONS", "/sd/closed/info/")
+    assert (answer.status_code, answer.data) == (204, b"")
+    assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
     assert_problem(server.call("OPTIONS", "/nowhere"), 404, "RouteNotFoundError")
 
 
@@ -212,7 +185,19 @@ def test_head_has_no_body(server: Server) -> None:
         assert head.content_length == len(get.data)
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/sd/", "/sd/open", "/open/em", "/nd", "/v1"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/nowhere",
+        "/sd/",
+        "/sd/open",
+        "/open/em",
+        "/nd",
+        "/v1",
+        "/resource/dataset/brain/project/pr/channel/",
+        "/resource/dataset/brain/project/pr/token/",
+    ],
+)
 def test_paths_without_a_route_are_a_problem(server: Server, path: str) -> None:
     assert_problem(server.get(path, "alice"), 404, "RouteNotFoundError")
 
@@ -291,9 +276,18 @@ def openapi(server: Server) -> dict[str, Any]:
 
 
 def test_the_openapi_document_is_valid(openapi: dict[str, Any]) -> None:
+    """By a path of every shape: all are made by one function, and the validator is slow."""
     assert openapi["openapi"].startswith("3.1.")
     validator = pytest.importorskip("openapi_spec_validator", reason="it comes with moto's server")
-    validator.OpenAPIV31SpecValidator(openapi).validate()
+    shapes = {
+        tuple(
+            (method, "requestBody" in each, {item["in"] for item in each["parameters"]} == {"path"})
+            for method, each in operations.items()
+        ): path
+        for path, operations in openapi["paths"].items()
+    }
+    sample = {path: openapi["paths"][path] for path in shapes.values()}
+    validator.OpenAPIV31SpecValidator({**openapi, "paths": sample}).validate()
 
 
 def test_the_openapi_document_has_exactly_the_routes_of_the_table(
@@ -315,37 +309,13 @@ def test_the_openapi_document_has_exactly_the_routes_of_the_table(
         assert ("requestBody" in operation) == bool(table[key].body)
         names = {item["name"] for item in operation["parameters"] if item["in"] == "query"}
         assert names == {query.name for query in table[key].query}
+        in_path = [item["name"] for item in operation["parameters"] if item["in"] == "path"]
+        assert in_path == re.findall(r"{(\w+)}", key[1])
     ids = [operation["operationId"] for operation in documented.values()]
     assert len(set(ids)) == len(ids)
-
-
-def test_every_path_of_the_openapi_document_is_routed(
-    server: Server, openapi: dict[str, Any]
-) -> None:
-    values = {"args": BOX, "service": "npz", "token": "open", "ds": "brain", "pr": "pr"}
-    numbers = (
-        "ids",
-        "skeleton_ids",
-        "number",
-        "resolution",
-        "x",
-        "y",
-        "z",
-        "time",
-        "count",
-        "kind",
-        "chunk",
-    )
-    values |= dict.fromkeys(numbers, "1")
-    for path, operations in openapi["paths"].items():
-        filled = re.sub(r"{(\w+)}", lambda match: values.get(match[1], "em"), path)
-        answer = server.call("OPTIONS", filled)
-        assert answer.status_code == 204, path
-        assert {method.upper() for method in operations} <= set(answer.headers["Allow"].split(", "))
 
 
 def test_every_route_has_one_line_of_summary(server: Server) -> None:
     for route in server.app.routes:
         assert route.summary
-        assert route == replace(route)
         assert "\n" not in route.summary

@@ -136,22 +136,25 @@ def test_an_upload_over_lambdas_limit_is_refused_with_the_limit(answer):
     assert json.loads(reply["body"])["limit"] == LAMBDA_BODY_BYTES
 
 
-def test_chalice_declares_every_path_and_binds_the_erase_queue(built):
+def test_chalice_declares_every_path_and_binds_its_workers(built):
     assert set(chalice_app.app.routes) == {"/", "/{proxy+}"}
     assert set(chalice_app.app.routes["/{proxy+}"]) >= {"GET", "POST", "PUT", "DELETE", "HEAD"}
     assert chalice_app.app.api.binary_types == ["*/*"]
-    assert chalice_app.app.handler_map["erase"] is not None
+    for name in ("erase", "propagate", "resend"):
+        assert chalice_app.app.handler_map[name] is not None
 
 
-def test_chalice_binds_the_builders_and_the_schedule(built):
-    assert chalice_app.app.handler_map["propagate"] is not None
-    assert chalice_app.app.handler_map["resend"] is not None
-
-
-def test_the_builder_answers_queue_events(built):
+@pytest.mark.parametrize(
+    ("worker", "body"),
+    [
+        (chalice_app.propagate_worker, {"v": 1, "uid": "unknown"}),
+        (chalice_app.erase_worker, {"v": 1, "job": "unknown"}),
+    ],
+)
+def test_workers_answer_queue_events(built, worker, body):
     sent = event("sqs")
-    sent["Records"][0]["body"] = json.dumps({"v": 1, "uid": "unknown"})
-    assert chalice_app.propagate_worker(sent, CONTEXT) == {"batchItemFailures": []}
+    sent["Records"][0]["body"] = json.dumps(body)
+    assert worker(sent, CONTEXT) == {"batchItemFailures": []}
 
 
 def test_the_schedule_looks_after_lost_messages(built):
@@ -174,9 +177,3 @@ def test_the_schedule_looks_after_lost_messages(built):
         "fetched ingests": 0,
         "ingests": 0,
     }
-
-
-def test_the_erase_worker_answers_queue_events(built):
-    sent = event("sqs")
-    sent["Records"][0]["body"] = json.dumps({"v": 1, "job": "unknown"})
-    assert chalice_app.erase_worker(sent, CONTEXT) == {"batchItemFailures": []}

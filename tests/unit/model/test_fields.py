@@ -49,6 +49,52 @@ def test_a_dataset_has_the_defaults_of_ndstore():
     assert type(shown["public"]) is int
 
 
+def test_a_project_and_a_token_have_the_defaults_of_ndstore():
+    project = fields.project_from_fields({}, name="pr", dataset="ds", user_id=1)
+    assert fields.project_fields(project) == {
+        "project_name": "pr",
+        "project_description": "",
+        "user": 1,
+        "public": 0,
+        "dataset": "ds",
+        "host": "localhost",
+        "kvengine": "MySQL",
+        "kvserver": "localhost",
+        "mdengine": "MySQL",
+        "s3backend": 1,
+        "nd_version": "1.2.0",
+        "schema_version": "1.1.0",
+    }
+    token = fields.token_from_fields({}, name="tk", project="pr", user_id=1)
+    assert fields.token_fields(token) == {
+        "token_name": "tk",
+        "token_description": "",
+        "user": 1,
+        "project": "pr",
+        "public": 0,
+    }
+
+
+def test_a_channel_has_the_defaults_of_ndstore():
+    channel = fields.channel_from_fields(CHANNEL, name="ch", project="pr")
+    assert fields.channel_fields(channel) == {
+        **CHANNEL,
+        "id": 0,
+        "project": "pr",
+        "channel_description": "",
+        "resolution": 0,
+        "propagate": 0,
+        "readonly": 0,
+        "exceptions": 0,
+        "starttime": 0,
+        "endtime": 1,
+        "startwindow": 0,
+        "endwindow": 0,
+        "default": False,
+        "header": "",
+    }
+
+
 def test_a_project_as_ndio_sends_it_is_echoed():
     sent = {
         "project_name": "pr",

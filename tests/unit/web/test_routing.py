@@ -66,6 +66,33 @@ def test_every_error_class_has_a_status():
         (errors.PreconditionFailedError, Dialect.NDSTORE, 404),
         (errors.WriteContentionError, Dialect.NDSTORE, 409),
         (errors.CuboidDecodeError, Dialect.NDSTORE, 500),
+        (errors.InvalidStateError, Dialect.NDSTORE, 404),
+        (errors.InvalidStateError, Dialect.V1, 409),
+        (errors.UnsupportedMediaTypeError, Dialect.NDSTORE, 404),
+        (errors.TokenNotFoundError, Dialect.V1, 404),
+        (errors.AuthenticationError, Dialect.RESOURCE, 403),
+        (errors.MalformedCredentialsError, Dialect.RESOURCE, 401),
+        (errors.MalformedBodyError, Dialect.RESOURCE, 400),
+        (errors.DatasetNotFoundError, Dialect.RESOURCE, 404),
+        (errors.WriteContentionError, Dialect.RESOURCE, 409),
+        (errors.PermissionDeniedError, Dialect.NDAUTH, 403),
+        (errors.MalformedBodyError, Dialect.NDAUTH, 403),
+        (errors.MalformedCredentialsError, Dialect.NDAUTH, 401),
+        (errors.AuthenticationError, Dialect.INGEST, 400),
+        (errors.MalformedCredentialsError, Dialect.INGEST, 401),
+        (errors.PermissionDeniedError, Dialect.INGEST, 400),
+        (errors.NotFoundError, Dialect.INGEST, 400),
+        (errors.ConflictError, Dialect.INGEST, 400),
+        (errors.WriteContentionError, Dialect.INGEST, 409),
+        (errors.ValidationError, Dialect.INGEST, 400),
+        (errors.PayloadTooLargeError, Dialect.INGEST, 413),
+        (errors.AuthenticationError, Dialect.NDSTORE_SWC, 403),
+        (errors.MalformedCredentialsError, Dialect.NDSTORE_SWC, 401),
+        (errors.TokenNotFoundError, Dialect.NDSTORE_SWC, 400),
+        (errors.ReadOnlyChannelError, Dialect.NDSTORE_SWC, 400),
+        (errors.InvalidStateError, Dialect.NDSTORE_SWC, 400),
+        (errors.WriteContentionError, Dialect.NDSTORE_SWC, 409),
+        (errors.ValidationError, Dialect.NDSTORE_SWC, 400),
     ],
 )
 def test_statuses_follow_the_dialect(error_class, dialect, status):
@@ -85,18 +112,6 @@ def test_a_problem_names_its_class_and_keeps_its_own_members():
         "instance": "abc",
         "limit": 5,
     }
-
-
-def test_busy_answers_say_when_to_come_back():
-    assert (
-        problem_response(errors.QuotaExceededError("busy", retry_after_s=7), "r").headers[
-            "Retry-After"
-        ]
-        == "7"
-    )
-    assert (
-        problem_response(errors.UpstreamThrottledError("busy"), "r").headers["Retry-After"] == "2"
-    )
 
 
 def test_every_route_module_is_discovered_and_no_path_has_two_views():

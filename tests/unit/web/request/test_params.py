@@ -75,6 +75,11 @@ def test_empty_and_reversed_ranges_are_refused(path):
         parse_cutout(path)
 
 
+def test_a_reversed_range_of_a_query_is_refused():
+    with pytest.raises(EmptyBoxError):
+        region_of_query(DATASET, CHANNEL, {"y": "52:20"})
+
+
 def test_the_offset_of_the_resolution_is_taken_away():
     region = region_of(DATASET, CHANNEL, parse_cutout("1/4,14/2,12/1,11/"))
     assert region.box == Box((0, 0, 0), (10, 10, 10))
@@ -116,7 +121,19 @@ def test_axes_left_out_of_a_query_are_whole():
     assert (region.times, timed) == ((3, 4), False)
 
 
-@pytest.mark.parametrize("query", [{"x": "1-2"}, {"x": "-1:2"}, {"resolution": "one"}, {"t": ":"}])
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"x": "1-2"},
+        {"x": "-1:2"},
+        {"x": ""},
+        {"x": "10.5:74"},
+        {"x": f"0:{'9' * 40}"},
+        {"resolution": "one"},
+        {"resolution": "-1"},
+        {"t": ":"},
+    ],
+)
 def test_query_values_that_are_no_ranges_are_refused(query):
     with pytest.raises(InvalidArgumentError):
         region_of_query(DATASET, CHANNEL, query)

@@ -10,12 +10,12 @@ TEXT = b"dendrite axon soma " * 5000
 
 
 @pytest.mark.parametrize("level", range(10))
-@pytest.mark.parametrize("window_bits", [9, 12, 15])
-@pytest.mark.parametrize("strategy", range(5))
-def test_every_kind_of_zlib_stream_is_read(level: int, window_bits: int, strategy: int) -> None:
-    engine = zlib.compressobj(level, zlib.DEFLATED, window_bits, 9, strategy)
-    body = engine.compress(TEXT) + engine.flush()
-    assert bytes(inflate_exactly(body, len(TEXT))) == TEXT
+def test_every_kind_of_zlib_stream_is_read(level: int) -> None:
+    for strategy in range(5):
+        window_bits = (9, 12, 15)[(level + strategy) % 3]
+        engine = zlib.compressobj(level, zlib.DEFLATED, window_bits, 9, strategy)
+        body = engine.compress(TEXT) + engine.flush()
+        assert bytes(inflate_exactly(body, len(TEXT))) == TEXT
 
 
 def test_deflate_gives_one_stream_of_all_pieces() -> None:
@@ -64,8 +64,8 @@ def test_a_preset_dictionary_is_refused() -> None:
 
 
 def test_a_bomb_costs_no_more_than_two_windows() -> None:
-    """Seen to fail (64 MiB) with ``decompress(body)`` in place of the bounded reader."""
-    bomb = zlib.compress(bytes(64 << 20))
+    """Seen to fail (all of it) with ``decompress(body)`` in place of the bounded reader."""
+    bomb = zlib.compress(bytes(16 << 20))
     tracemalloc.start()
     with pytest.raises(MalformedBodyError, match="more than its contents"):
         inflate_exactly(bomb, 1000)

@@ -40,18 +40,18 @@ def as_numpy_1(pickled: bytes) -> bytes:
     return pickled
 
 
+LAYOUTS: tuple[tuple[Any, Any], ...] = (("C", "<"), ("F", ">"), ("C", ">"), ("F", "<"))
+
+
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-@pytest.mark.parametrize("order", ["C", "F"])
-@pytest.mark.parametrize("byte_order", ["<", ">"])
-@pytest.mark.parametrize("kind", DataType)
-def test_pickles_of_every_protocol_are_read(
-    protocol: int, order: Any, byte_order: Any, kind: DataType
-) -> None:
-    array = np.asarray(VOLUME.astype(kind.numpy.newbyteorder(byte_order)), order=order)
-    for pickled in (written := pickle.dumps(array, protocol), as_numpy_1(written)):
-        found = read_array(pickled)
-        assert found.dtype == array.dtype
-        np.testing.assert_array_equal(rebuilt(found), array)
+def test_pickles_of_every_protocol_are_read(protocol: int) -> None:
+    for number, kind in enumerate(DataType):
+        order, byte_order = LAYOUTS[(number + protocol) % 4]
+        array = np.asarray(VOLUME.astype(kind.numpy.newbyteorder(byte_order)), order=order)
+        for pickled in (written := pickle.dumps(array, protocol), as_numpy_1(written)):
+            found = read_array(pickled)
+            assert found.dtype == array.dtype
+            np.testing.assert_array_equal(rebuilt(found), array)
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])

@@ -100,14 +100,15 @@ def peak_of(call: Callable[[], None]) -> int:
     return peak
 
 
-def test_a_shape_unlike_the_request_is_refused_before_its_elements_are_inflated() -> None:
-    bomb = zlib.compress(header(declared(shape="(1, 40, 1000, 1000)")) + bytes(40_000_000))
-    assert peak_of(lambda: decode("ndstore", "npz", bomb)) < 1 << 20
-
-
-def test_elements_beyond_the_shape_are_not_inflated() -> None:
-    bomb = zlib.compress(header(declared()) + bytes(40_000_000))
-    assert peak_of(lambda: decode("ndstore", "npz", bomb)) < 1 << 20
+@pytest.mark.parametrize(
+    "start",
+    [b"", header(declared()), header(declared(shape="(1, 16, 1000, 1000)"))],
+    ids=["no header", "more than the header says", "a shape unlike the request"],
+)
+def test_a_zlib_bomb_is_not_inflated(start: bytes) -> None:
+    bomb = zlib.compress(start + bytes(16_000_000))
+    for dialect in ("ndstore", "v1"):
+        assert peak_of(lambda dialect=dialect: decode(dialect, "npz", bomb)) < 1 << 20
 
 
 def packed(pickled: bytes) -> bytes:
@@ -125,11 +126,10 @@ class Runs:
         return os.system, (f"touch {self.evidence}",)
 
 
-@pytest.mark.parametrize("protocol", range(6))
-def test_a_command_in_a_blosc_body_is_not_run(tmp_path: Path, protocol: int) -> None:
+def test_a_command_in_a_blosc_body_is_not_run(tmp_path: Path) -> None:
     """Seen to fail with ``blosc.unpack_array`` in the decoder: the file appears."""
     with pytest.raises(MalformedBodyError):
-        decode("ndstore", "blosc", packed(pickle.dumps(Runs(tmp_path / "evidence"), protocol)))
+        decode("ndstore", "blosc", packed(pickle.dumps(Runs(tmp_path / "evidence"))))
     assert not (tmp_path / "evidence").exists()
 
 
@@ -197,7 +197,7 @@ def test_more_blocks_than_a_blosc_frame_has_room_for_are_refused() -> None:
 
 
 def test_a_blosc_bomb_is_refused_by_its_header() -> None:
-    bomb = blosc.compress(bytes(100_000_000), typesize=1)
+    bomb = blosc.compress(bytes(20_000_000), typesize=1)
     assert len(bomb) < 1_000_000
     assert peak_of(lambda: decode("ndstore", "blosc", bomb)) < 100_000
     assert peak_of(lambda: decode("v1", "blosc", bomb)) < 100_000
@@ -366,7 +366,7 @@ def test_a_bomb_in_an_hdf5_chunk_is_not_inflated(monkeypatch: pytest.MonkeyPatch
         pytest.fail("HDF5 was asked to inflate")
 
     monkeypatch.setattr(h5py.Dataset, "read_direct", read_direct)
-    bomb = with_chunk(zlib.compress(bytes(100_000_000)))
+    bomb = with_chunk(zlib.compress(bytes(20_000_000)))
     assert peak_of(lambda: decode("ndstore", "hdf5", bomb)) < 2 << 20
 
 

@@ -19,8 +19,8 @@ READABLE = [
     if each.encode and each.decode
 ]
 SLACK_BYTES = 1 << 20
-NOISE = np.random.default_rng(0).integers(128, 256, (8, 1024, 1024), np.uint8)
-"""8 MiB; as text each of its bytes is two."""
+NOISE = np.random.default_rng(0).integers(128, 256, (4, 1024, 1024), np.uint8)
+"""4 MiB; as text each of its bytes is two."""
 
 
 def held(entry: VolumeFormat, body: bytes, array: np.ndarray[Any, Any]) -> int:

@@ -1,0 +1,510 @@
+"""What every route refuses, generated from the route table, so that a new route is covered.
+
+A refusal is a problem document with the status that the table of the route's dialect has for the
+error, and writes nothing. The examples succeed for their owner, so they are refused for the
+reason that a test gives.
+"""
+
+from collections.abc import Iterable, Iterator
+from copy import copy
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from werkzeug.test import TestResponse
+
+from ndlambda import errors
+from ndlambda.errors import NDLambdaError
+from ndlambda.settings import LAMBDA_BODY_BYTES
+from ndlambda.web.app import App
+from ndlambda.web.problem import Dialect, status_of
+from tests.support.app import assert_problem
+from tests.support.route_examples import (
+    Example,
+    Key,
+    Outcome,
+    RouteWorld,
+    by_rule,
+    serving_routes,
+)
+
+Error = type[NDLambdaError]
+BAD_VALUE = errors.InvalidArgumentError
+V1 = "/v1/projects/<name:token>/channels/<name:channel>"
+
+OPEN_ROUTES = {
+    ("GET", "/"): "the start page lists public tokens only",
+    ("GET", "/healthz"): "load balancers have no key",
+    ("GET", "/openapi.json"): "the document of the interface holds no data",
+    ("GET", "/v1/server"): "limits, and that the caller is nobody",
+    ("GET", "/v1/results/<segment:name>"): "the name is long, random and the key",
+    ("GET", "/v1/ingest/schema/<segment:schema>"): "tells nothing that is stored",
+    ("GET", "/v1/datasets"): "lists what is public, or the caller's",
+    ("GET", "/v1/tokens"): "lists what is public, or the caller's",
+    ("GET", "/resource/dataset"): "lists public datasets",
+    ("GET", "/resource/publicdataset"): "lists public datasets",
+    ("GET", "/resource/public/dataset"): "lists public datasets",
+    ("GET", "/resource/public/token"): "lists public tokens",
+    ("GET", "/resource/dataset/<segment:ds>/project"): "lists public projects",
+    ("GET", "/resource/public/dataset/<segment:ds>"): "lists public projects",
+    ("GET", "/sd/public_tokens"): "lists public tokens",
+    ("GET", "/public_tokens"): "lists public tokens",
+    ("GET", "/sd/public_datasets"): "lists public datasets",
+    ("GET", "/public_datasets"): "lists public datasets",
+}
+OWN_ROUTES = {
+    ("GET", "/ingest"): "lists the caller's jobs",
+    ("GET", "/v1/ingest"): "lists the caller's jobs",
+    ("GET", "/v1/drop"): "lists what waits for the caller, the owner of dropped files",
+    ("POST", "/resource/dataset/<segment:ds>"): "every user may make datasets",
+    ("POST", "/v1/datasets/<segment:ds>"): "every user may make datasets",
+}
+"""Routes that answer every user."""
+
+MISSING_BY_RULE: dict[Key, Error | None] = {
+    ("GET", "<segment:ds>"): errors.DatasetNotFoundError,
+    ("DELETE", "<segment:ds>"): errors.DatasetNotFoundError,
+    ("GET", "<segment:ds>/project/<segment:pr>"): errors.DatasetNotFoundError,
+    ("GET", "<segment:ds>/projects/<segment:pr>"): errors.DatasetNotFoundError,
+    ("POST", "<segment:pr>"): errors.DatasetNotFoundError,
+    ("DELETE", "<segment:pr>"): errors.ProjectNotFoundError,
+    ("GET", "<segment:ch>"): errors.ProjectNotFoundError,
+    ("POST", "<segment:ch>"): errors.ProjectNotFoundError,
+    ("DELETE", "<segment:ch>"): errors.ProjectNotFoundError,
+    ("GET", "<segment:tk>"): errors.ProjectNotFoundError,
+    ("POST", "<segment:tk>"): errors.ProjectNotFoundError,
+    ("DELETE", "<segment:tk>"): errors.TokenNotFoundError,
+    ("GET", "<segment:ds>/projects"): errors.DatasetNotFoundError,
+    ("GET", "<segment:pr>/channels"): errors.ProjectNotFoundError,
+    ("GET", "<segment:pr>/tokens"): errors.ProjectNotFoundError,
+}
+"""What is not found by users who may not see it, by method and end of the rule."""
+
+LAST_OF_RULE = {
+    "<segment:ds>": errors.DatasetNotFoundError,
+    "<segment:pr>": errors.ProjectNotFoundError,
+    "<segment:ch>": errors.ChannelNotFoundError,
+    "<segment:tk>": errors.TokenNotFoundError,
+}
+AUTO_INGEST = {"/sd/autoIngest", "/sd/json"}
+IN_WORDS_OF_AUTO_INGEST = (
+    errors.InvalidArgumentError,
+    errors.ConflictError,
+    errors.ValidationError,
+)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RouteWorld]:
+    with serving_routes(tmp_path_factory.mktemp("routes") / "world") as world:
+        yield world
+
+
+def refused(example: Example, error: Error) -> Outcome:
+    """Return the outcome of an example that meets an error.
+
+    On the resource API 404 is only for the resource that a GET names itself, and ndstore's
+    autoIngest answers faults of the request with a JSON string.
+    """
+    route = example.route
+    if route.rule.startswith("/resource/") and issubclass(error, errors.NotFoundError):
+        itself = LAST_OF_RULE.get(route.rule.rpartition("/")[2])
+        if route.method != "GET" or error is not itself:
+            error = errors.InvalidArgumentError
+    in_its_words = route.rule in AUTO_INGEST and issubclass(error, IN_WORDS_OF_AUTO_INGEST)
+    return Outcome(status_of(error, route.dialect), "" if in_its_words else error.__name__)
+
+
+def denied(example: Example, user: str | None) -> Error | None:
+    """Return how a user without rights is refused, None where the route answers all users."""
+    if example.key in OPEN_ROUTES or (user and example.key in OWN_ROUTES):
+        return None
+    if user and "auto_ingest" in example.route.view.__name__:
+        return errors.AlreadyExistsError
+    if "job" in example.arguments:
+        return errors.NotFoundError
+    if example.route.dialect is Dialect.NDAUTH:
+        return errors.PermissionDeniedError
+    missing = by_rule(MISSING_BY_RULE, example.route, None)
+    if missing and (user or example.key[0] != "POST" or missing is errors.ProjectNotFoundError):
+        return missing
+    return errors.PermissionDeniedError if user else errors.AuthenticationError
+
+
+def owner(example: Example) -> str:
+    """Return who may send an example."""
+    return "admin" if "/v1/users" in example.path else "alice"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A request and its expected outcome; ``more`` are options of the test client."""
+
+    sent: Example
+    user: str | None
+    expected: Outcome
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+def check(world: RouteWorld, cases: Iterable[Case]) -> None:
+    """Assert the outcome of every case, and that there are cases."""
+    outcomes = [
+        (case.sent.key, world.outcome(case.sent, case.user, **case.more), case.expected)
+        for case in cases
+    ]
+    assert outcomes
+    assert [each for each in outcomes if each[1] != each[2]] == []
+
+
+# --- the examples -----------------------------------------------------------------------------
+
+
+def test_every_example_succeeds_for_its_owner_and_only_changes_write(
+    world: RouteWorld, tmp_path: Path
+) -> None:
+    for number, example in enumerate(world.examples):
+        if example.route.dialect is Dialect.NDAUTH:  # see test_http_access
+            continue
+        if example.writes:
+            with world.copied(tmp_path / str(number)) as copied:
+                outcome = copied.outcome(example, owner(example))
+        else:
+            outcome = world.outcome(example, owner(example))
+        assert 200 <= outcome.status < 300, (example.key, outcome.body)
+        assert (outcome.writes > 0) == example.writes, example.key
+
+
+# --- users ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("user", [None, "bob"])
+def test_private_data_are_neither_shown_nor_changed(world: RouteWorld, user: str | None) -> None:
+    """Seen to fail for a route whose view does not ask ``access``."""
+    for example in world.examples:
+        error = denied(example, user)
+        if error is not None:
+            assert world.outcome(example, user) == refused(example, error), example.key
+        elif not example.writes:
+            outcome = world.outcome(example, user)
+            assert outcome == Outcome(200), example.key
+            assert b"hidden" not in outcome.body, example.key
+
+
+@pytest.mark.parametrize("user", [None, "bob"])
+def test_a_public_token_only_reads(world: RouteWorld, user: str | None) -> None:
+    error = errors.PermissionDeniedError if user else errors.AuthenticationError
+    check(
+        world,
+        (
+            Case(
+                example.naming(token="shown"),
+                user,
+                refused(example, error) if example.writes else Outcome(200),
+            )
+            for example in world.examples
+            if "token" in example.arguments
+        ),
+    )
+
+
+@pytest.mark.parametrize("user", [None, "bob"])
+def test_private_names_look_exactly_like_unknown_ones(world: RouteWorld, user: str | None) -> None:
+    """Byte for byte, apart from the request id and the name that was sent."""
+    for example in world.examples:
+        unknown = {name: "absent" for name, value in example.arguments.items() if value == "hidden"}
+        unknown |= {"job": "0" * 16} if "job" in example.arguments else {}
+        if unknown and denied(example, user) is not None:
+            other = example.naming(**unknown)
+            answers = [comparable(world.ask(each, user), each) for each in (example, other)]
+            assert answers[0] == answers[1], example.key
+
+
+def comparable(answer: TestResponse, example: Example) -> tuple[Any, ...]:
+    """Return an answer without its request id and the names in its path."""
+    text = answer.text.replace(answer.headers["X-Request-Id"], "ID")
+    for name in ("token", "ds", "pr", "tk", "job"):
+        text = text.replace(example.arguments.get(name, "\n"), "NAME")
+    headers = {name: value for name, value in answer.headers if name != "X-Request-Id"}
+    return answer.status, headers, text
+
+
+def test_a_malformed_key_is_refused_by_every_route(world: RouteWorld) -> None:
+    headers = {"Authorization": f"Token {world.server.keys['alice']} more"}
+    refusal = Outcome(401, "MalformedCredentialsError")
+    check(world, (Case(each, None, refusal, {"headers": headers}) for each in world.examples))
+
+
+@pytest.mark.parametrize("key", ["placeholder", "0" * 64, "k" * 300, "schl\u00fcssel"])
+def test_an_unknown_key_is_anonymous_on_ndstores_routes_and_refused_under_v1(
+    world: RouteWorld, key: str
+) -> None:
+    """ndio always sends a key, ``placeholder`` by default."""
+    for example in world.examples:
+        outcome = world.outcome(example, headers={"Authorization": f"Token {key}"})
+        is_v1 = example.route.dialect is Dialect.V1
+        refusal = refused(example, errors.AuthenticationError)
+        assert outcome == (refusal if is_v1 else world.outcome(example)), example.key
+        assert key.encode() not in outcome.body
+
+
+# --- paths ------------------------------------------------------------------------------------
+
+UNKNOWN: dict[str, tuple[str, Error]] = {
+    "token": ("nope", errors.TokenNotFoundError),
+    "channel": ("nope", errors.ChannelNotFoundError),
+    "channels": ("nope", errors.ChannelNotFoundError),
+    "ds": ("nope", errors.DatasetNotFoundError),
+    "pr": ("nope", errors.ProjectNotFoundError),
+    "ch": ("nope", errors.ChannelNotFoundError),
+    "tk": ("nope", errors.TokenNotFoundError),
+    "user": ("nope", errors.UserNotFoundError),
+    "job": ("0" * 16, errors.NotFoundError),
+    "upload": ("y" * 43, errors.UploadNotFoundError),
+    "annotation": ("77", errors.NotFoundError),
+    "ids": ("77", errors.NotFoundError),
+    "number": ("77", errors.NotFoundError),
+    "skeleton_ids": ("77", errors.NotFoundError),
+    "field": ("nope", errors.NotFoundError),
+    "name": ("y" * 43, errors.NotFoundError),
+    "schema": ("nope", errors.NotFoundError),
+    "options": ("nope", errors.UnknownNameError),
+    "words": ("nope", errors.UnknownNameError),
+    "resolution": ("9", errors.ResolutionNotFoundError),
+    "x": ("5000", errors.OutOfBoundsError),
+    "y": ("5000", errors.OutOfBoundsError),
+    "z": ("5000", errors.OutOfBoundsError),
+    "chunk": ("999", errors.OutOfBoundsError),
+    "kind": ("99", errors.ValidationError),
+    "count": ("0", errors.InvalidArgumentError),
+    "args": ("nonsense", errors.PathSyntaxError),
+    "predicates": ("type", errors.PathSyntaxError),
+    "wanted": ("a/b/c", errors.PathSyntaxError),
+    "value": ("x", errors.InvalidArgumentError),
+}
+"""A value of every argument that names nothing, and its error."""
+
+UNKNOWN_BY_RULE: dict[str, dict[Key, Error | None]] = {
+    "ds": {**MISSING_BY_RULE, **dict.fromkeys(OPEN_ROUTES), ("POST", "<segment:ds>"): None},
+    "pr": {
+        ("POST", "<segment:pr>"): None,
+        ("DELETE", "<segment:tk>"): errors.TokenNotFoundError,
+    },
+    "ch": {("POST", "<segment:ch>"): None},
+    "tk": {("POST", "<segment:tk>"): None},
+    "ids": {
+        ("DELETE", "<ids:ids>"): None,
+        ("POST", "merge/<ids:ids>/global"): errors.InvalidArgumentError,
+        ("POST", "merge/<ids:ids>/global/<number:resolution>"): errors.InvalidArgumentError,
+        ("POST", "merge/<ids:ids>/<path:args>"): errors.InvalidArgumentError,
+    },
+    "annotation": {("DELETE", "<segment:annotation>"): None},
+    "field": {("GET", "setField/<number:number>/<segment:field>/<segment:value>"): None},
+    "name": {
+        ("PUT", "parts/<number:chunk>/<segment:name>"): errors.InvalidArgumentError,
+    },
+    "value": {
+        (
+            "GET",
+            "setField/<number:number>/<segment:field>/<segment:value>",
+        ): errors.ValidationError,
+    },
+}
+"""Other errors of some rules; None: none (it is created, deleted already, or empty)."""
+
+
+@pytest.mark.parametrize("argument", UNKNOWN)
+def test_unknown_names_are_refused(world: RouteWorld, argument: str) -> None:
+    """Asked by a superuser, who is told what does not exist."""
+    value, error = UNKNOWN[argument]
+    cases = []
+    for example in world.examples:
+        if argument in example.arguments:
+            found = by_rule(UNKNOWN_BY_RULE.get(argument, {}), example.route, error)
+            if found is not None:
+                sent = example.naming(**{argument: value})
+                cases.append(Case(sent, "admin", refused(example, found)))
+    check(world, cases)
+
+
+WRONG_KIND = {
+    **dict.fromkeys(("number", "resolution", "x", "y", "z", "time", "count", "chunk"), "9" * 21),
+    **dict.fromkeys(("kind", "ids", "skeleton_ids"), "-1"),
+    **dict.fromkeys(("token", "channel", "channels"), "a-b"),
+    "words": "UPDATE",
+}
+"""Values that the converters of rules do not match."""
+
+
+@pytest.mark.parametrize("argument", WRONG_KIND)
+def test_words_of_another_kind_reach_no_view(world: RouteWorld, argument: str) -> None:
+    for example in world.examples:
+        if argument in example.arguments:
+            outcome = world.outcome(example.naming(**{argument: WRONG_KIND[argument]}), "alice")
+            assert 400 <= outcome.status < 406, (example.key, outcome)
+            assert outcome.error, example.key
+            assert outcome.writes == 0, example.key
+
+
+def test_a_channel_without_labels_has_no_objects(world: RouteWorld) -> None:
+    of_any_channel = {("GET", f"{V1}/digest"), ("GET", f"{V1}/propagation")}
+    check(
+        world,
+        (
+            Case(example.naming(channel="em"), "alice", refused(example, BAD_VALUE))
+            for example in world.examples
+            if example.arguments.get("channel") == "labels" and example.key not in of_any_channel
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "error"),
+    [("readonly", errors.ReadOnlyChannelError), ("busy", errors.InvalidStateError)],
+)
+def test_a_closed_channel_is_not_written(world: RouteWorld, state: str, error: Error) -> None:
+    """A read-only one, or one under propagation; not by its owner either."""
+    cases = []
+    for example in world.examples:
+        (name, *_) = [*(example.arguments.keys() & {"channel", "channels"}), ""]
+        if example.writes and name:
+            kind = "labels" if example.arguments[name] == "labels" else "em"
+            cancels = example.key == ("DELETE", f"{V1}/propagation")
+            found = errors.InvalidStateError if cancels else error
+            closed = example.naming(**{name: f"{kind}_{state}"})
+            cases.append(Case(closed, "alice", refused(example, found)))
+    check(world, cases)
+
+
+# --- queries and bodies -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("change", [{"reslution": "0"}, {"resolution": ["0", "0"]}])
+def test_an_unknown_or_repeated_parameter_is_refused(
+    world: RouteWorld, change: dict[str, Any]
+) -> None:
+    """It would be read as a whole axis or another box; ndstore's own routes have no parameters."""
+    check(
+        world,
+        (
+            Case(example.asking(**change), "alice", refused(example, BAD_VALUE))
+            for example in world.examples
+            if example.route.query or "<name:channel>" in example.route.rule
+            if example.route.dialect in {Dialect.V1, Dialect.INGEST}
+        ),
+    )
+
+
+GARBAGE = {
+    "nothing": b"",
+    "text": b"no use",
+    "a list": b"[]",
+    "a string": b'"x"',
+    "null": b"null",
+    "an object twice": b"{} {}",
+    "a field twice": b'{"public": 1, "public": 0}',
+    "deep": b"[" * 100_000,
+    "deep objects": b'{"a":' * 100_000,
+    "a number of 5000 digits": b'{"ximagesize": ' + b"1" * 5000 + b"}",
+    "utf-16": '{"public": 1}'.encode("utf-16-le") + b"\xd8",
+    "every byte": bytes(range(256)),
+}
+TAKES_ANY_BYTES = {
+    ("PUT", "/ingest/<segment:job>/parts/<number:chunk>/<segment:name>"): "faults are listed later",
+    ("PUT", "/v1/ingest/<segment:job>/parts/<number:chunk>/<segment:name>"): "the same",
+    ("PUT", f"{V1}/uploads/<segment:upload>"): "read by the request that it is for",
+}
+
+
+@pytest.mark.parametrize("garbage", [*GARBAGE, "half"])
+def test_unreadable_bodies_are_malformed(world: RouteWorld, garbage: str) -> None:
+    cases = []
+    for example in world.examples:
+        may_be_empty = example.key == ("POST", f"{V1}/propagation") and garbage == "nothing"
+        if example.body and example.key not in TAKES_ANY_BYTES and not may_be_empty:
+            body = GARBAGE.get(garbage, example.body[: len(example.body) // 2])
+            expected = refused(example, errors.MalformedBodyError)
+            cases.append(Case(example, owner(example), expected, {"data": body}))
+    check(world, cases)
+
+
+def limited(world: RouteWorld, **settings: Any) -> RouteWorld:
+    """Return the world under other settings."""
+    server = copy(world.server)
+    server.runtime = replace(server.runtime, settings=replace(server.settings, **settings))
+    server.app = App(server.runtime, world.server.app.routes)
+    return replace(world, server=server)
+
+
+def declaring(length: int) -> dict[str, Any]:
+    return {"data": b"", "environ_overrides": {"CONTENT_LENGTH": str(length)}}
+
+
+@pytest.mark.parametrize("user", [None, "alice"])
+def test_a_body_over_the_limit_is_refused_unread(world: RouteWorld, user: str | None) -> None:
+    small, refusal = limited(world, body_bytes=5000), Outcome(413, "PayloadTooLargeError")
+    check(small, (Case(each, user, refusal, declaring(5001)) for each in world.examples))
+    assert small.ask(world.examples[0], user, **declaring(5001)).get_json()["limit"] == 5000
+
+
+def test_on_lambda_only_routes_for_uploads_take_more_than_lambda(world: RouteWorld) -> None:
+    small, more = limited(world, lambda_limits=True), declaring(LAMBDA_BODY_BYTES + 1)
+    taken = [each.key for each in world.examples if small.outcome(each, **more).status != 413]
+    assert taken == list(TAKES_ANY_BYTES)
+
+
+def test_a_body_of_unknown_length_is_read_to_the_limit_only(world: RouteWorld) -> None:
+    small = limited(world, body_bytes=100)
+    chunked = {"Transfer-Encoding": "chunked"}
+    ended_by_server = {"wsgi.input_terminated": True}
+    for example in world.examples:
+        if example.body and owner(example) == "alice" and example.key not in TAKES_ANY_BYTES:
+            stream = BytesIO(bytes(1 << 20))
+            outcome = small.outcome(
+                example,
+                "alice",
+                data=None,
+                input_stream=stream,
+                headers=chunked,
+                environ_overrides=ended_by_server,
+            )
+            assert (400 <= outcome.status < 500, outcome.writes) == (True, 0), example.key
+            assert stream.tell() <= 100, example.key
+
+
+def test_a_json_body_over_its_limit_is_refused(world: RouteWorld) -> None:
+    limits = {("POST", f"{V1}/annotations"): 4 << 20}
+    check(
+        world,
+        (
+            Case(
+                example,
+                owner(example),
+                refused(example, errors.PayloadTooLargeError),
+                {"data": b" " * (limits.get(example.key, 1 << 20) + 1)},
+            )
+            for example in world.examples
+            if example.body.startswith(b"{") and example.key not in TAKES_ANY_BYTES
+        ),
+    )
+
+
+# --- methods ----------------------------------------------------------------------------------
+
+
+def test_other_methods_are_refused_with_those_allowed(world: RouteWorld) -> None:
+    """HEAD is among the refused where a GET changes something."""
+    methods = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE"}
+    for example in world.examples:
+        options = world.server.call("OPTIONS", example.path).headers["Allow"].split(", ")
+        allowed = sorted({*options} - {"OPTIONS"})
+        assert example.route.method in allowed
+        assert ("HEAD" in allowed) == ("GET" in allowed and not example.route.changes)
+        for method in methods - {*allowed}:
+            with world.server.unchanged():
+                answer = world.server.call(method, example.path, "alice")
+            assert answer.status_code == 405, example.key
+            assert answer.headers["Allow"] == ", ".join(allowed), example.key
+            if method != "HEAD":
+                assert_problem(answer, 405, "MethodNotAllowedError")
