@@ -1,1 +1,5 @@
-"""The port contracts of ``ndlambda.testing``, run on every adapter of the project."""
+"""Contracts run on every implementation: ports on adapters, annotation on its drivers."""
+
+import pytest
+
+pytest.register_assert_rewrite("tests.contract.annotations")

@@ -29,7 +29,7 @@ from tests.support.annotation_world import (
     disk_world,
     points,
 )
-from tests.support.faults import Crash, FaultPlan, Interrupted
+from tests.support.faults import Crash, FaultPlan, Interrupted, WriteFaultPlan
 
 NEW = WriteMode()
 FIRST, SECOND = Box((100, 100, 10), (140, 140, 20)), Box((10, 20, 0), (30, 30, 6))
@@ -114,13 +114,12 @@ def test_an_id_that_was_given_is_not_painted_by_one_who_chooses_it(
     assert step > 8
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_an_id_of_a_dead_upload_is_others_after_a_while(world: AnnotationWorld, when: Any) -> None:
+def test_an_id_of_a_dead_upload_is_others_after_a_while(world: AnnotationWorld) -> None:
     """Whoever repeats it need not wait (``test_annotation_crashes``)."""
     refused = 0
     for step in count(1):
         channel = world.channel(f"labels{step}")
-        plan = FaultPlan(step, when)
+        plan = WriteFaultPlan(step)
         with suppress(Crash):
             world.process(plan).writer.upload(DATASET, channel, [MINE], NEW)
         if world.stored(channel):

@@ -29,7 +29,7 @@ from tests.support.annotation_world import (
     disk_world,
     points,
 )
-from tests.support.faults import Crash, FaultPlan
+from tests.support.faults import Crash, FaultPlan, WriteFaultPlan
 from tests.support.label_world import LabelWorld, missing, points_of
 
 BOX = Box((120, 120, 10), (136, 136, 20))
@@ -114,12 +114,11 @@ def seen(world: AnnotationWorld, channel: Channel) -> tuple[Any, ...]:
     return world.stored(channel), states, voxels, world.image(channel).tobytes(), world.jobs
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("name", CASES)
 def test_what_died_anywhere_and_is_repeated_is_done_once(
-    tmp_path: Path, pools: Any, name: str, when: Any
+    tmp_path: Path, pools: Any, name: str
 ) -> None:
-    """Each request to a store is the last of its process once.
+    """Each write to a store is the last of its process once.
 
     Seen to fail with objects stored in front of their voxels; with a body that was stored in part
     refused; and without ``find_settled``, where the storing of a long object had begun.
@@ -131,7 +130,7 @@ def test_what_died_anywhere_and_is_repeated_is_done_once(
     expected = seen(undisturbed, channel)
     for step in count(1):
         world = copied(tmp_path, f"{step}", pools)
-        plan = FaultPlan(step, when)
+        plan = WriteFaultPlan(step)
         with suppress(Crash):
             act(world, world.process(plan), channel)
         check_invariants(world, channel, plan)
@@ -141,7 +140,7 @@ def test_what_died_anywhere_and_is_repeated_is_done_once(
         world.close()
         shutil.rmtree(tmp_path / f"{step}")
         if not plan.fired:
-            assert step > 8
+            assert step > 3
             return
 
 
@@ -159,16 +158,15 @@ def check_invariants(world: AnnotationWorld, channel: Channel, plan: FaultPlan) 
     assert new <= painted, plan.log  # whoever finds a new object finds its voxels
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
 def test_a_worker_that_dies_anywhere_is_followed_by_one_that_ends_the_job(
-    tmp_path: Path, pools: Any, when: Any
+    tmp_path: Path, pools: Any
 ) -> None:
     """Seen to fail with the job ended in front of ``finish_deletion``, or of the erasure."""
     channel = prepared(tmp_path / "prepared", pools)
     for step in count(1):
         world = copied(tmp_path, f"{step}", pools)
         assert world.own.writer.delete(channel, [1]) == [1]
-        plan = FaultPlan(step, when)
+        plan = WriteFaultPlan(step)
         with suppress(Crash):
             world.process(plan).erasure.run(f"{channel.uid}#1")
         world.let_all_work_end()
@@ -178,20 +176,19 @@ def test_a_worker_that_dies_anywhere_is_followed_by_one_that_ends_the_job(
         assert not world.jobs, plan.log
         world.close()
         if not plan.fired:
-            assert step > 10
+            assert step > 5
             return
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
 def test_every_label_has_an_object_after_new_objects_were_uploaded_again(
-    tmp_path: Path, pools: Any, when: Any
+    tmp_path: Path, pools: Any
 ) -> None:
     """The repetition is given other ids, and paints over those of the one that died."""
     channel = prepared(tmp_path / "prepared", pools)
     items = [block(Segment(author="a"), BOX), points(Annotation(), [[5, 5, 5]])]
     for step in count(1):
         world = copied(tmp_path, f"{step}", pools)
-        plan = FaultPlan(step, when)
+        plan = WriteFaultPlan(step)
         with suppress(Crash):
             world.process(plan).writer.upload(DATASET, channel, items, WriteMode())
         segment, spot = world.own.writer.upload(DATASET, channel, items, WriteMode())
@@ -202,13 +199,12 @@ def test_every_label_has_an_object_after_new_objects_were_uploaded_again(
         assert set(np.unique(image).tolist()) - {0} <= stored, plan.log
         world.close()
         if not plan.fired:
-            assert step > 6
+            assert step > 5
             return
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
 def test_a_deletion_that_nobody_repeats_is_completed_by_the_worker(
-    tmp_path: Path, pools: Any, when: Any
+    tmp_path: Path, pools: Any
 ) -> None:
     """An object is either as it was, or gone with all of its voxels, and no job is left.
 
@@ -218,7 +214,7 @@ def test_a_deletion_that_nobody_repeats_is_completed_by_the_worker(
     before = {1: Segment(1, author="a"), 2: Annotation(2)}
     for step in count(1):
         world = copied(tmp_path, f"{step}", pools)
-        plan = FaultPlan(step, when)
+        plan = WriteFaultPlan(step)
         with suppress(Crash):
             world.process(plan).writer.delete(channel, [1, 2])
         world.let_all_work_end()

@@ -57,14 +57,14 @@ def state(world: AnnotationWorld, channel: Channel, number: int) -> Any:
     return ObjectRows(world.table).find_many(channel.uid, [number]).get(number)
 
 
-def test_a_small_object_goes_at_once(world: AnnotationWorld) -> None:
-    channel = filled(world)
-    assert world.own.writer.delete(channel, [6]) == []
-    assert labels_of(world, channel) == {5}
-    assert state(world, channel, 6) == Tombstone(erasing=False)
-    assert not world.jobs
+def test_a_small_object_goes_at_once(disk: AnnotationWorld) -> None:
+    channel = filled(disk)
+    assert disk.own.writer.delete(channel, [6]) == []
+    assert labels_of(disk, channel) == {5}
+    assert state(disk, channel, 6) == Tombstone(erasing=False)
+    assert not disk.jobs
     with pytest.raises(NotFoundError):
-        world.own.ramon.get(channel, 6)
+        disk.own.ramon.get(channel, 6)
 
 
 def test_a_large_object_is_gone_at_once_and_its_voxels_by_the_worker(
@@ -209,14 +209,14 @@ def test_a_job_ends_with_its_channel(disk: AnnotationWorld, what: str) -> None:
     assert not list(disk.objects.list(""))
 
 
-def test_a_deleted_channel_leaves_no_row_of_its_objects(world: AnnotationWorld) -> None:
+def test_a_deleted_channel_leaves_no_row_of_its_objects(disk: AnnotationWorld) -> None:
     """Seen to fail without ``delete_objects`` in ``Erasure``."""
-    channel, kept = filled(world), filled(world, "kept")
-    world.own.catalog.delete_channel("pr", "labels")
-    world.clock.advance(GRACE_S)
-    world.let_all_work_end()
+    channel, kept = filled(disk), filled(disk, "kept")
+    disk.own.catalog.delete_channel("pr", "labels")
+    disk.clock.advance(GRACE_S)
+    disk.let_all_work_end()
     labels = [partition(channel.uid, shard) for shard in range(SHARDS)]
     for pk in [*partitions(channel.uid), *labels]:
-        assert not world.table.query(pk).rows
-    assert world.table.get(*counter_key(channel.uid)) is None
-    assert [ramon.id for ramon in world.stored(kept)] == [5, 6]
+        assert not disk.table.query(pk).rows
+    assert disk.table.get(*counter_key(channel.uid)) is None
+    assert [ramon.id for ramon in disk.stored(kept)] == [5, 6]

@@ -11,15 +11,11 @@ from hypothesis import strategies as st
 
 from ndlambda.errors import (
     InvalidArgumentError,
-    NotFoundError,
-    OutOfBoundsError,
     PayloadTooLargeError,
-    ResolutionNotFoundError,
 )
 from ndlambda.model.catalog import Dataset
 from ndlambda.model.discipline import Discipline
-from ndlambda.model.dtypes import ChannelType, DataType
-from ndlambda.model.ramon import Annotation, Neuron, Organelle, Seed, Segment, parse_query
+from ndlambda.model.ramon import Annotation, Neuron, Organelle, Segment
 from ndlambda.services.annotation import reader as annotation_reader
 from ndlambda.services.annotation.options import (
     Cuboids,
@@ -166,9 +162,10 @@ def test_objects_are_shown_in_all_forms_as_numpy_shows_them(pools, small, data) 
         world.table.close()
 
 
-@pytest.mark.parametrize("dataset", [SLABS, CUBES], ids=["slabs", "cubes"])
-@pytest.mark.parametrize("resolution", [0, 1, 2])
-@pytest.mark.parametrize("painted", [0, 2])
+@pytest.mark.parametrize(
+    ("dataset", "resolution", "painted"),
+    [(SLABS, 0, 0), (SLABS, 1, 2), (SLABS, 2, 0), (CUBES, 0, 2), (CUBES, 1, 0), (CUBES, 2, 2)],
+)
 def test_a_region_shows_an_object_as_a_filtered_cutout_does(
     world: ObjectWorld, dataset: Dataset, resolution: int, painted: int
 ) -> None:
@@ -200,19 +197,6 @@ def test_a_coarser_level_shows_objects_and_cutouts_alike_in_every_state(
     plain = process.volume.read(SLABS, target, everywhere)
     assert (plain == 7).any() == (propagate == 0)
     assert process.reader.labels_in(SLABS, target, everywhere) == [7] * (propagate == 0)
-
-
-def test_an_object_has_the_voxels_where_its_label_is_an_extra_one(world: ObjectWorld) -> None:
-    process, model = world.process(), Model(SLABS, channel())
-    model.paint(process.labels, 0, BOX, 1)
-    model.add(process.labels, 0, OVER, BIG)
-    for number in (1, BIG):
-        store(process, model.channel, Segment(number))
-        check_forms(process, model, number, 0, model.mask(0, [number]))
-    assert model.mask(0, [BIG]).sum() == OVER.voxels
-    listed = process.reader.exceptions(model.channel, region(SLABS, OVER))
-    assert listed.labels.tolist() == [[1, BIG]] * OVER.voxels
-    assert listed.points_xyz[0].tolist() == list(OVER.start_xyz)
 
 
 def test_objects_come_in_the_order_asked_with_their_derived_lists(world: ObjectWorld) -> None:
@@ -252,43 +236,6 @@ def test_voxels_are_read_at_the_first_time_point_of_the_channel(world: ObjectWor
     assert process.reader.label_at(SLABS, target, 0, (128, 106, 17)) == 1
 
 
-def test_a_label_is_found_at_absolute_coordinates_and_zoomed(world: ObjectWorld) -> None:
-    process, model = world.process(), Model(SLABS, channel())
-    model.paint(process.labels, 0, BOX, BIG)
-    for resolution, at in ((0, (120, 100, 10)), (1, (60, 50, 10)), (2, (30, 25, 10))):
-        offset = SLABS.pyramid.level(resolution).offset_xyz
-        point = tuple(a + b for a, b in zip(at, offset, strict=True))
-        assert process.reader.label_at(SLABS, model.channel, resolution, point) == BIG
-        assert process.reader.label_at(SLABS, model.channel, resolution, offset) == 0
-    for point in ((4, 6, 7), (5, 6, 44), (275, 6, 7)):
-        with pytest.raises(OutOfBoundsError):
-            process.reader.label_at(SLABS, model.channel, 0, point)
-    with pytest.raises(ResolutionNotFoundError):
-        process.reader.label_at(SLABS, model.channel, 3, (5, 6, 7))
-
-
-def test_a_query_in_a_region_gives_objects_with_voxels_there(world: ObjectWorld) -> None:
-    process, model = world.process(), Model(SLABS, channel())
-    model.paint(process.labels, 0, BOX, 1)
-    model.add(process.labels, 0, OVER, 2)
-    model.paint(process.labels, 0, BOX.shifted((60, 0, 0)), 3)
-    store(process, model.channel, Segment(1, status=1), Segment(2), Segment(3), Segment(4))
-    segments = parse_query(["type", "4"])
-    over, beside = region(SLABS, OVER), region(SLABS, Box((120, 100, 10), (126, 140, 20)))
-
-    def found(query, *place) -> list[int]:
-        return process.reader.query(SLABS, model.channel, query, *place)
-
-    assert found(segments) == [1, 2, 3, 4]
-    assert found(segments, over) == [1, 2]
-    assert found(segments, beside) == [1]
-    assert found(parse_query(["status", "0"]), over) == [2]
-    assert found(parse_query(["type", "5"]), over) == []
-    assert found(parse_query(["limit", "1"]), over) == [1]
-    coarse = region(SLABS, Box((63, 55, 12), (64, 56, 13)), 0, 2)
-    assert found(segments, replace(coarse, level=SLABS.pyramid.level(1))) == [1, 2]
-
-
 def test_stale_entries_of_the_index_do_not_widen_a_cutout(world: ObjectWorld) -> None:
     process, model = world.process(), Model(SLABS, channel())
     model.paint(process.labels, 0, BOX, 1)
@@ -314,48 +261,15 @@ def test_what_lies_outside_the_image_is_read_where_it_was_painted(world: ObjectW
     assert [part.corner_xyz for part in item.data.cuboids] == [(256, 0, 0), (256, 0, 1840)]
 
 
-def test_an_id_without_object_fails_all(world: ObjectWorld) -> None:
+def test_regions_that_hold_no_labels_of_one_time_are_refused(world: ObjectWorld) -> None:
     process, target = world.process(), channel()
-    store(process, target, Segment(1))
-    with pytest.raises(NotFoundError):
-        process.reader.read(SLABS, target, [1, 2], NoData())
-    for wanted in (Voxels(3), TightBox(9)):
-        with pytest.raises(ResolutionNotFoundError):
-            process.reader.read(SLABS, target, [1], wanted)
-
-
-def test_seeds_have_fields_only(world: ObjectWorld) -> None:
-    process, target = world.process(), channel()
-    store(process, target, Seed(1))
-    assert process.reader.read(SLABS, target, [1], NoData())[0].data is None
-    here = RegionCutout(region(SLABS, BOX))
-    for wanted in (Voxels(0), TightCutout(0), here, TightBox(0), Cuboids(0)):
-        with pytest.raises(InvalidArgumentError):
-            process.reader.read(SLABS, target, [1], wanted)
-
-
-def test_what_has_no_labels_is_refused(world: ObjectWorld) -> None:
-    process, target = world.process(), channel()
-    image = channel(channel_type=ChannelType.IMAGE, datatype=DataType.UINT8)
     store(process, target, Segment(1))
     here = region(SLABS, BOX)
     for refused in (
-        lambda: process.reader.read(SLABS, image, [1], NoData()),
-        lambda: process.reader.label_at(SLABS, image, 0, (5, 6, 7)),
-        lambda: process.reader.labels_in(SLABS, image, here),
-        lambda: process.reader.exceptions(image, here),
         lambda: process.reader.read(SLABS, target, [1], RegionCutout(replace(here, times=(0, 2)))),
         lambda: process.reader.read(SLABS, target, [1], RegionCutout(replace(here, neariso=True))),
     ):
         with pytest.raises(InvalidArgumentError):
-            refused()
-    outside = region(SLABS, BOX.shifted((200, 0, 0)))
-    for refused in (
-        lambda: process.reader.read(SLABS, target, [1], RegionCutout(outside)),
-        lambda: process.reader.labels_in(SLABS, target, outside),
-        lambda: process.reader.exceptions(target, outside),
-    ):
-        with pytest.raises(OutOfBoundsError):
             refused()
 
 

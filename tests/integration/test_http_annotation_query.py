@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.annotation_server import BIG, EM, LABELS, SD, annotating, one, put
+from tests.support.annotation_server import EM, LABELS, SD, annotating, new_channel, one, put
 from tests.support.app import Server, assert_problem
 from tests.support.ramon_files import ramon_file, read_file, read_ids, region_file, voxels
 
@@ -39,68 +39,26 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 # --- query ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("words", "ids"),
-    [
+def test_a_query_is_words_of_a_path_and_its_answer_hdf5(server: Server) -> None:
+    """ndstore ANDed two predicates on one row of its table, so that none was ever found."""
+    for words, ids in (
         ("", [1, 2, 3, 4, 5]),
-        ("type/4/", [2, 3]),
-        ("status/2/", [1]),
-        ("author/ann/", [1, 2]),
-        ("confidence/lt/0.5/", [2, 4, 5]),
-        ("confidence/gt/0.5/", [1, 3]),
         ("type/4/confidence/gt/0.5/", [3]),
         ("type/4/author/ann/sky/grey/", [2]),
-        ("sky/blue/", [1]),
-        ("seg_neuron/4/", [2, 3]),
         ("syn_segments/3/", [1]),
-        ("limit/2/", [1, 2]),
         ("type/4/limit/1/", [2]),
-        ("type/9/", None),
         ("type/4/sky/blue/", None),
-        ("nosuch/key/", None),
-    ],
-)
-def test_all_predicates_of_a_query_must_hold(
-    server: Server, words: str, ids: list[int] | None
-) -> None:
-    """ndstore ANDed two predicates on one row of its table, so that none was ever found."""
-    answer = server.get(f"{LABELS}/query/{words}", "alice")
-    assert (answer.status_code, answer.content_type) == (200, "product/hdf5")
-    assert read_ids(answer.data) == ids
-
-
-@pytest.mark.parametrize(
-    ("corner", "size", "words", "ids"),
-    [
-        ((30, 40, 8), (20, 20, 5), "", [1]),
-        ((30, 40, 8), (40, 20, 5), "", [1, 2]),
-        ((30, 40, 8), (40, 20, 5), "type/4/", [2]),
-        ((100, 40, 8), (20, 20, 5), "", None),
-    ],
-)
-def test_a_posted_region_leaves_only_objects_with_voxels_in_it(
-    server: Server,
-    corner: tuple[int, int, int],
-    size: tuple[int, int, int],
-    words: str,
-    ids: list[int] | None,
-) -> None:
-    answer = server.post(f"{LABELS}/query/{words}", "alice", data=region_file(corner, size))
-    assert answer.status_code == 200, answer.text
-    assert read_ids(answer.data) == ids
+    ):
+        answer = server.get(f"{LABELS}/query/{words}", "alice")
+        assert (answer.status_code, answer.content_type) == (200, "product/hdf5")
+        assert read_ids(answer.data) == ids, words
 
 
 @pytest.mark.parametrize(
     ("words", "error"),
     [
         ("type/", "PathSyntaxError"),
-        ("type/x/", "InvalidArgumentError"),
-        ("confidence/0.5/", "PathSyntaxError"),
-        ("confidence/eq/0.5/", "PathSyntaxError"),
-        ("confidence/lt/", "PathSyntaxError"),
         ("confidence/lt/nan/", "InvalidArgumentError"),
-        ("limit/0/", "PathSyntaxError"),
-        ("limit/-1/", "PathSyntaxError"),
         ("seg_neuron/4.5/", "InvalidArgumentError"),
         # Each predicate took its time; a path has room for thousands, and anybody may ask.
         ("status/0/" * 33, "InvalidArgumentError"),
@@ -118,10 +76,8 @@ def test_queries_that_say_nothing_are_404(server: Server, words: str, error: str
         (b"", "MalformedBodyError"),
         (b"\x89HDF\r\n\x1a\n", "MalformedBodyError"),
         (ramon_file({}), "MalformedBodyError"),
-        (region_file((9, 40, 8), (20, 20, 5)), "OutOfBoundsError"),
         (region_file((30, 40, 8), (20, 20, 500)), "OutOfBoundsError"),
         (region_file((30, 40, 8), (0, 20, 5)), "EmptyBoxError"),
-        (region_file((30, 40, 8), (20, 20, 5), 9), "ResolutionNotFoundError"),
     ],
 )
 def test_regions_that_are_none_are_404(server: Server, body: bytes, error: str) -> None:
@@ -170,52 +126,43 @@ def test_fields_that_are_not_there_are_404(server: Server, path: str) -> None:
     assert_problem(server.get(f"{LABELS}/getField/{path}/", "alice"), 404, "NotFoundError")
 
 
-@pytest.fixture
-def own(tmp_path) -> Iterator[Server]:
-    """A server whose objects a test may change: 1 is a synapse, 2 a node, 3 a segment."""
-    with annotating(tmp_path) as server:
-        for number, kind in (("1", 2), ("2", 7), ("3", 4)):
-            put(server, LABELS, number, ANNOTATION_TYPE=kind)
-        yield server
+@pytest.fixture(scope="module")
+def own(server: Server) -> str:
+    """A channel whose objects tests may change: 1 is a synapse, 2 a node, 3 a segment."""
+    path = f"{SD}/{new_channel(server).name}"
+    for number, kind in (("1", 2), ("2", 7), ("3", 4)):
+        put(server, path, number, ANNOTATION_TYPE=kind)
+    return path
 
 
 @pytest.mark.parametrize(
     ("number", "field", "value", "text"),
     [
-        (1, "status", "3", "3"),
-        (1, "confidence", "0.5", "0.5"),
         (1, "confidence", "-1e-3", "-0.001"),
-        (1, "author", "me", "me"),
         (1, "author", "me%20%C3%A9", "me é"),
         (1, "segments", "1,2,3", "1,2,3"),
         (1, "centroid", "1,2,3", "1,2,3"),
         (1, "mykey", "any.value", "any.value"),
         (2, "parent", "-1", "-1"),
         (2, "location", "1.5,2,3", "1.5,2.0,3.0"),
-        (3, "neuron", "77", "77"),
     ],
 )
 def test_fields_are_set_by_words(
-    own: Server, number: int, field: str, value: str, text: str
+    server: Server, own: str, number: int, field: str, value: str, text: str
 ) -> None:
-    answer = own.get(f"{LABELS}/setField/{number}/{field}/{value}/", "alice")
+    answer = server.get(f"{own}/setField/{number}/{field}/{value}/", "alice")
     assert (answer.status_code, answer.data) == (200, b"")
-    assert own.get(f"{LABELS}/getField/{number}/{field}/", "alice").text == text
+    assert server.get(f"{own}/getField/{number}/{field}/", "alice").text == text
 
 
 @pytest.mark.parametrize(
     ("path", "error"),
     [
         ("1/status/aa", "ValidationError"),
-        ("1/status/-1", "ValidationError"),
         ("1/centroid/1,2", "ValidationError"),
         ("1/annid/7", "InvalidArgumentError"),
         ("3/synapses/7", "InvalidArgumentError"),
         ("3/organelles/7", "InvalidArgumentError"),
-        ("3/ann_type/2", "ValidationError"),
-        ("3/seg_neuron/2", "ValidationError"),
-        ("1/" + "k" * 256 + "/v", "ValidationError"),
-        ("1/k/" + "v" * 20_001, "ValidationError"),
         # HDF5 has no NUL in a text, so that the object could not be read any more.
         ("1/author/a%00b", "ValidationError"),
         ("1/k%00/v", "ValidationError"),
@@ -225,10 +172,12 @@ def test_fields_are_set_by_words(
         ("x/status/1", "RouteNotFoundError"),
     ],
 )
-def test_values_that_cannot_be_set_change_nothing(own: Server, path: str, error: str) -> None:
+def test_values_that_cannot_be_set_change_nothing(
+    server: Server, own: str, path: str, error: str
+) -> None:
     """ndstore stored ``aa`` as a status, and the object could not be read any more."""
-    with own.unchanged():
-        assert_problem(own.get(f"{LABELS}/setField/{path}/", "alice"), 404, error)
+    with server.unchanged():
+        assert_problem(server.get(f"{own}/setField/{path}/", "alice"), 404, error)
 
 
 # --- CSV ------------------------------------------------------------------------------------
@@ -359,10 +308,3 @@ def test_no_token_is_looked_for_where_other_routes_begin(server: Server, root: s
     for method, path in (("GET", "7/json"), ("GET", "query/type/4"), ("POST", "overwrite")):
         answer = server.call(method, f"/{root}/labels/{path}", "alice")
         assert_problem(answer, 404, "RouteNotFoundError")
-
-
-def test_ids_wider_than_those_of_other_channels_are_asked_for_wholly(server: Server) -> None:
-    put(server, BIG, str(2**64 - 1), METADATA={"AUTHOR": "big"})
-    answer = server.get(f"{BIG}/getField/{2**64 - 1}/author/", "alice")
-    assert answer.text == "big"
-    assert read_ids(server.read(f"{BIG}/query/author/big/")) == [2**64 - 1]

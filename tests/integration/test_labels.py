@@ -110,8 +110,8 @@ def test_an_unknown_label_is_nowhere(disk: LabelWorld) -> None:
     assert disk.objects.get(volume(target).key(0)) is None
 
 
-def test_extra_labels_are_read_with_their_label_and_listed(world: LabelWorld) -> None:
-    labels, target = world.service(), channel(datatype=DataType.UINT32)
+def test_extra_labels_are_read_with_their_label_and_listed(disk: LabelWorld) -> None:
+    labels, target = disk.service(), channel(datatype=DataType.UINT32)
     box, over = Box((120, 0, 0), (136, 4, 4)), Box((126, 0, 0), (130, 1, 1))
     labels.paint(target, region(DATASET, box), filled(box, 1, "<u4"), Discipline.OVERWRITE)
     for label in (3, 2):
@@ -119,7 +119,7 @@ def test_extra_labels_are_read_with_their_label_and_listed(world: LabelWorld) ->
         labels.paint_voxels(volume(target), points, label, Discipline.EXCEPTION)
 
     here = region(DATASET, over)
-    assert (own_labels(world.objects, world.executor, DATASET, target, here) == 1).all()
+    assert (own_labels(disk.objects, disk.executor, DATASET, target, here) == 1).all()
     assert labels_in(labels, target, here) == [1, 2, 3]
     beside = region(DATASET, Box((120, 1, 0), (136, 4, 4)))
     assert labels_in(labels, target, beside) == [1]
@@ -135,24 +135,24 @@ def test_extra_labels_are_read_with_their_label_and_listed(world: LabelWorld) ->
     assert listed.labels.tolist() == [[1, 2, 3]] * 4
     part = labels.read.exceptions_in(target, region(DATASET, Box((128, 0, 0), (136, 4, 4))))
     assert part.points_xyz.tolist() == [[128, 0, 0], [129, 0, 0]]
-    assert world.indexed(target) == world.truth(DATASET, target)
+    assert disk.indexed(target) == disk.truth(DATASET, target)
 
     labels.erase_label(DATASET, target, 3)
     listed = labels.read.exceptions_in(target, region(DATASET, box))
     assert listed.labels.tolist() == [[1, 2]] * 4
-    assert world.indexed(target) == world.truth(DATASET, target)
+    assert disk.indexed(target) == disk.truth(DATASET, target)
 
 
-def test_what_is_painted_over_leaves_the_index(world: LabelWorld) -> None:
-    labels, target = world.service(), channel()
+def test_what_is_painted_over_leaves_the_index(disk: LabelWorld) -> None:
+    labels, target = disk.service(), channel()
     box = Box((100, 100, 10), (140, 140, 20))
     for label in (1, 2, 1):
         labels.paint(target, region(DATASET, box), filled(box, label), Discipline.OVERWRITE)
-        assert {each for _, each in world.indexed(target)} == {label}
-        assert world.indexed(target) == world.truth(DATASET, target)
+        assert {each for _, each in disk.indexed(target)} == {label}
+        assert disk.indexed(target) == disk.truth(DATASET, target)
     labels.paint(target, region(DATASET, box), filled(box, 1), Discipline.REDUCE)
-    assert world.indexed(target) == {}
-    assert world.truth(DATASET, target) == {}
+    assert disk.indexed(target) == {}
+    assert disk.truth(DATASET, target) == {}
 
 
 def test_a_label_that_moves_to_the_next_cuboid_leaves_no_entry_behind(disk: LabelWorld) -> None:
@@ -167,8 +167,8 @@ def test_a_label_that_moves_to_the_next_cuboid_leaves_no_entry_behind(disk: Labe
         assert [len(codes) for codes in disk.indexed(target).values()] == [1, 1]
 
 
-def test_a_label_is_erased_at_all_resolutions_and_times(world: LabelWorld) -> None:
-    labels, target = world.service(), channel(endtime=2)
+def test_a_label_is_erased_at_all_resolutions_and_times(disk: LabelWorld) -> None:
+    labels, target = disk.service(), channel(endtime=2)
     box = Box((60, 60, 10), (80, 70, 20))
     places = [region(DATASET, box, time, level) for time in (0, 1) for level in (0, 1)]
     for place in places:
@@ -179,8 +179,8 @@ def test_a_label_is_erased_at_all_resolutions_and_times(world: LabelWorld) -> No
     assert [labels_in(labels, target, place) for place in places] == [[1, 2], [2]] * 2
     labels.erase_label(DATASET, target, 1)
     assert [labels_in(labels, target, place) for place in places] == [[2]] * 4
-    assert world.indexed(target) == world.truth(DATASET, target)
-    rows = [world.table.query(f"label#u1#{shard:02x}").rows for shard in range(16)]
+    assert disk.indexed(target) == disk.truth(DATASET, target)
+    rows = [disk.table.query(f"label#u1#{shard:02x}").rows for shard in range(16)]
     assert {row.sk[:16] for page in rows for row in page} == {f"{2:016x}"}
 
 

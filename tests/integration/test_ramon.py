@@ -63,24 +63,6 @@ def ask(ramon: Ramon, words: str, **options: object) -> list[int]:
     return ramon.query(CHANNEL, parse_query(words.split("/") if words else []), **options)
 
 
-def test_what_is_made_is_found(world: RamonWorld) -> None:
-    ramon = world.ramon()
-    assert world.upload(Annotation()) == [1]
-    assert world.upload(Segment(10, neuron=5, kvpairs={"k": "v"})) == [10]
-    assert world.upload(Annotation()) == [11]
-    assert ramon.get(CHANNEL, 10).ramon == Segment(10, neuron=5, kvpairs={"k": "v"})
-    assert ramon.get_many(CHANNEL, [11, 1, 11]) == [
-        Annotation(11),
-        Annotation(1),
-        Annotation(11),
-    ]
-    with pytest.raises(NotFoundError):
-        ramon.get_many(CHANNEL, [1, 2])
-    with pytest.raises(AlreadyExistsError):
-        world.upload(Annotation(10))
-    assert ramon.get(CHANNEL, 10).ramon.ramon_type == RamonType.SEGMENT
-
-
 def test_an_update_replaces_wholly(world: RamonWorld) -> None:
     ramon = world.ramon()
     world.upload(Segment(1, status=2, neuron=5, kvpairs={"a": "1", "b": "2"}))
@@ -96,26 +78,6 @@ def test_an_update_replaces_wholly(world: RamonWorld) -> None:
     with pytest.raises(NotFoundError):
         ramon.update(CHANNEL, Annotation(2))
     assert world.index() == {(r.pk, r.sk) for r in index_rows("uid-1", ramon.get(CHANNEL, 1).ramon)}
-
-
-def test_fields_are_got_and_set(disk: RamonWorld) -> None:
-    ramon = disk.ramon()
-    disk.upload(Segment(1))
-    ramon.set_field(CHANNEL, 1, "neuron", "7")
-    ramon.set_field(CHANNEL, 1, "mykey", "my value")
-    assert ramon.get_field(CHANNEL, 1, "neuron") == "7"
-    assert ramon.get_field(CHANNEL, 1, "mykey") == "my value"
-    assert ramon.get_field(CHANNEL, 1, "synapses") == ""
-    assert ask(ramon, "seg_neuron/7/mykey/my value") == [1]
-    with pytest.raises(ValidationError):
-        ramon.set_field(CHANNEL, 1, "status", "aa")
-    with pytest.raises(InvalidArgumentError):
-        ramon.set_field(CHANNEL, 1, "synapses", "1")
-    with pytest.raises(NotFoundError):
-        ramon.get_field(CHANNEL, 1, "nothing")
-    with pytest.raises(NotFoundError):
-        ramon.set_field(CHANNEL, 2, "status", "1")
-    assert ramon.get(CHANNEL, 1).ramon.status == 0
 
 
 def test_derived_lists_are_found(disk: RamonWorld) -> None:
@@ -144,29 +106,6 @@ def test_derived_lists_are_found(disk: RamonWorld) -> None:
     assert lists == {"synapses": [4], "presynapses": [], "postsynapses": [4], "organelles": []}
 
 
-def test_predicates_are_all_required(world: RamonWorld) -> None:
-    ramon = world.ramon()
-    world.upload(
-        Segment(1, status=1, confidence=0.25, kvpairs={"k": "a"}),
-        Segment(2, status=1, confidence=-0.5, kvpairs={"k": "b"}),
-        Synapse(3, status=1, confidence=0.75, kvpairs={"k": "a"}),
-    )
-    assert ask(ramon, "") == [1, 2, 3]
-    assert ask(ramon, "limit/2") == [1, 2]
-    assert ask(ramon, "type/4") == [1, 2]
-    assert ask(ramon, "type/4/k/a") == [1]
-    assert ask(ramon, "status/1/confidence/gt/0") == [1, 3]
-    assert ask(ramon, "confidence/lt/0.25") == [2]
-    assert ask(ramon, "confidence/gt/-1/confidence/lt/0.5") == [1, 2]
-    assert ask(ramon, "status/1/limit/1") == [1]
-    assert ask(ramon, "seg_neuron/0") == [1, 2]
-    assert ask(ramon, "ann_author/") == [1, 2, 3]
-    assert ask(ramon, "syn_centroid/") == [3]
-    assert ask(ramon, "status/1", within={2, 3, 99}) == [2, 3]
-    assert ask(ramon, "", within={99, 1}) == [1]
-    assert ask(ramon, "type/9") == []
-
-
 def test_keys_and_values_of_any_text_are_found(disk: RamonWorld) -> None:
     ramon = disk.ramon()
     texts = [
@@ -191,17 +130,6 @@ def test_keys_and_values_of_any_text_are_found(disk: RamonWorld) -> None:
 
 def ask_pair(ramon: Ramon, key: str, value: str) -> list[int]:
     return ramon.query(CHANNEL, parse_query([key, value]))
-
-
-def test_top_keys_are_counted(disk: RamonWorld) -> None:
-    ramon = disk.ramon()
-    for number in range(1, 6):
-        pairs = {"all": str(number)} | ({"odd": "x"} if number % 2 else {"even": "x"})
-        kind = Segment if number < 4 else Synapse
-        disk.upload(kind(number, kvpairs=pairs))
-    assert ramon.top_keys(CHANNEL) == [("all", 5), ("odd", 3), ("even", 2)]
-    assert ramon.top_keys(CHANNEL, 1) == [("all", 5)]
-    assert ramon.top_keys(CHANNEL, 10, RamonType.SYNAPSE) == [("all", 2), ("even", 1), ("odd", 1)]
 
 
 def test_a_deleted_object_is_nowhere_and_its_id_stays_used(world: RamonWorld) -> None:

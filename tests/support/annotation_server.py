@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,6 @@ BIG = f"{SD}/big"
 """uint64."""
 PLAIN = f"{SD}/plain"
 """uint32, keeps no exceptions."""
-FROZEN = f"{SD}/frozen"
-"""Read-only."""
 EM = f"{SD}/em"
 """An image, and the project's default channel."""
 
@@ -39,8 +38,10 @@ CHANNELS = (
     Channel("", "labels", _LABELS, DataType.UINT32, exceptions=True, starttime=0, endtime=4),
     Channel("", "big", _LABELS, DataType.UINT64, exceptions=True),
     Channel("", "plain", _LABELS, DataType.UINT32),
-    Channel("", "frozen", _LABELS, DataType.UINT32, readonly=True),
 )
+
+
+_numbers = count(1)
 
 
 @contextmanager
@@ -49,6 +50,18 @@ def annotating(folder: Path, **settings: Any) -> Iterator[Server]:
     with serving(folder, **settings) as server:
         server.add_volume(VOLUME, *CHANNELS)
         yield server
+
+
+def new_channel(server: Server, **changes: Any) -> Channel:
+    """Make another channel like ``labels``, which no other test uses."""
+    values = {
+        "channel_type": _LABELS,
+        "datatype": DataType.UINT32,
+        "exceptions": True,
+        "endtime": 4,
+    }
+    channel = Channel(VOLUME.name, f"ch{next(_numbers)}", **{**values, **changes})
+    return server.runtime.catalog.create_channel(channel)
 
 
 def put(server: Server, path: str, name: str = "0", **values: Any) -> int:

@@ -43,6 +43,26 @@ class FaultPlan:
         raise Crash(f"{self.when} operation {number}: {name}")
 
 
+READS = frozenset(
+    {"get", "batch_get", "query", "list", "whole_reads_are_cheap", "dead_letters", "room"}
+)
+
+
+class WriteFaultPlan(FaultPlan):
+    """Counts writes alone, and dies after the ``fail_at``-th: what is left behind is always that.
+
+    A process that dies while it reads, or before a write, leaves what it leaves that dies after the
+    write before; so these plans, one a write, have seen every state that a death can leave.
+    """
+
+    def carry_out(self, name: str, operation: Callable[[], Any]) -> Any:
+        if name.rpartition(".")[2] not in READS:
+            return super().carry_out(name, operation)
+        if self.fired:
+            raise Crash(f"dead since operation {self.fail_at}: {name}")
+        return operation()
+
+
 class Faulty:
     """A port that carries out its operations under a plan (or a number: ``fail_at``)."""
 

@@ -1,8 +1,8 @@
-"""A process that paints and erases labels in boxes that overlap with those of other processes.
+"""Processes that paint and erase labels in boxes that overlap with those of one another.
 
-Run as ``python -m tests.support.label_painter SPEC``; SPEC is a JSON object with ``stores`` (see
-``open_stores``), ``worker``, ``operations`` and ``log`` (where to save what this process did last
-to each voxel).
+Run as ``python -m tests.support.label_painter SPECS``, which forks a process for each; SPECS is a
+JSON list of objects with ``stores`` (see ``open_stores``), ``worker``, ``operations`` and ``log``
+(where to save what a process did last to each voxel).
 
 At time 0 it overwrites and reduces, at time 1 it paints exceptions and reduces. The log has, for
 every voxel: ``last`` (what was painted last at time 0, as its place in LABELS + 1), ``reduced``
@@ -11,6 +11,7 @@ last added or removed, of those that this process touched at all).
 """
 
 import json
+import multiprocessing
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -73,4 +74,11 @@ def _note(log: dict, where: tuple, which: int, discipline: Discipline, time: int
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    # Forked before any thread or connection is there, so that imports are paid for once.
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=main, args=(spec,)) for spec in json.loads(sys.argv[1])]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    sys.exit(any(process.exitcode for process in processes))

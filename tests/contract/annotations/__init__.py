@@ -1,0 +1,1 @@
+"""The contract of annotation channels, and its five drivers."""
