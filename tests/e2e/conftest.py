@@ -1,5 +1,4 @@
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,15 +60,8 @@ def fib25_folder(shared_data):
     return shared_data / "fib25" / "grayscale"
 
 
-@pytest.fixture(params=["synthetic_folder", "fib25_folder"])
-def stack_folder(request) -> Path:
-    return request.getfixturevalue(request.param)
-
-
-@pytest.fixture
-def stack(stack_folder):
-    """The voxels (z, y, x) of ``stack_folder``, read by Pillow."""
-    by_number = sorted(
-        stack_folder.glob("*.png"), key=lambda path: int("".join(filter(str.isdigit, path.name)))
-    )
-    return np.stack([np.asarray(Image.open(path)) for path in by_number])
+@pytest.fixture(scope="module")
+def stack(synthetic_folder):
+    """The voxels (z, y, x) of ``synthetic_folder``, read by Pillow."""
+    paths = (synthetic_folder / f"slice{z}.png" for z in range(24))
+    return np.stack([np.asarray(Image.open(path)) for path in paths])

@@ -14,7 +14,6 @@ from ndlambda.errors import (
     PermissionDeniedError,
     TokenNotFoundError,
 )
-from ndlambda.space.box import Box
 from tests.support.server import serving
 
 pytestmark = pytest.mark.e2e
@@ -63,40 +62,6 @@ def test_a_whole_volume_in_parallel_requests(client, make_volume):
     coarse = volume.at(1)[1:17]
     assert coarse.shape == (16, 270, 280)
     assert coarse.all()
-
-
-def test_unaligned_boxes_both_ways_against_numpy(client, make_volume):
-    volume = make_volume(client, "unaligned", channel_datatype="uint16")
-    mirror = np.zeros(SHAPE_ZYX, np.uint16)
-    dice = np.random.default_rng(6)
-    z0, y0, x0 = OFFSET_ZYX
-    for turn in range(12):
-        ranges = [sorted(dice.choice(size + 1, 2, replace=False)) for size in (70, 540, 560)]
-        (za, zb), (ya, yb), (xa, xb) = [(int(a), int(min(b, a + 90))) for a, b in ranges]
-        voxels = random_voxels((zb - za, yb - ya, xb - xa), np.uint16, seed=turn)
-        voxels[dice.random(voxels.shape) < 0.3] = 0
-        volume[z0 + za : z0 + zb, y0 + ya : y0 + yb, x0 + xa : x0 + xb] = voxels
-        part = mirror[za:zb, ya:yb, xa:xb]
-        np.copyto(part, voxels, where=voxels != 0)
-    assert np.array_equal(volume[:], mirror)
-    assert np.array_equal(volume[z0 + 10, :, x0 + 5 : x0 + 300], mirror[10, :, 5:300])
-    assert volume[z0 + 3, y0 + 4, x0 + 5] == mirror[3, 4, 5]
-    assert np.array_equal(volume[-1], mirror[-1])
-
-
-def test_a_time_series(client, make_volume):
-    volume = make_volume(
-        client, "times", channel_type="timeseries", channel_datatype="float32",
-        starttime=2, endtime=6,
-    )  # fmt: skip
-    frames = random_voxels((4, 9, 30, 40)).astype(np.float32) / 7
-    (z, y, x), (first, last) = OFFSET_ZYX, volume.times
-    assert (first, last) == (2, 6)
-    volume[2:6, z : z + 9, y : y + 30, x : x + 40] = frames
-    assert np.array_equal(volume[3:5, z : z + 9, y : y + 30, x : x + 40], frames[1:3])
-    assert np.array_equal(volume.at_time(5)[z + 2, y : y + 30, x : x + 40], frames[3, 2])
-    box = Box((x, y, z), (x + 40, y + 30, z + 9))
-    assert np.array_equal(volume.read(box, times=(2, 6)), frames)
 
 
 def test_errors_arrive_as_their_classes(server, client, make_volume):

@@ -57,20 +57,17 @@ def session(request, ndio_python, voxels, tmp_path_factory):
     return said, read
 
 
-def test_ndio_sees_public_tokens_only(session):
+def test_ndio_sees_public_tokens_and_reads_their_geometry(session):
     said, _ = session
     assert said["ping"] == 200
     assert said["public_tokens"] == ["kasthuri11"]
     assert len(said["public_datasets"]) == 1
-
-
-def test_ndio_reads_the_geometry_of_a_token(session):
-    said, _ = session
     assert said["info"]["dataset"]["name"] == "kasthuri"
     assert said["is_metadata_info"]
     assert said["image_size"] == [256, 128, 64]
     assert said["image_offset"] == [0, 0, 1]
     assert said["block_size"] == [128, 128, 16]
+    assert said["volume_offset"] == [5, 7, 3]
 
 
 def test_ndio_makes_and_deletes_channels(session):
@@ -80,33 +77,16 @@ def test_ndio_makes_and_deletes_channels(session):
     assert said["channels_before"] == []
     assert said["channels_between"] == ["cells", "em"]
     assert said["channels_after"] == ["cells"]
+    assert said["propagate_status"] == "0"
 
 
-@pytest.mark.parametrize("name", ["cutout", "cutout_in_chunks", "volume_in_chunks"])
-def test_ndio_reads_back_what_it_posted(session, voxels, name):
+def test_ndio_reads_back_what_it_posted(session, voxels):
     _, read = session
-    assert read[name].dtype == np.uint8
-    assert np.array_equal(read[name], voxels)
-
-
-def test_ndio_reads_back_labels_that_it_posted_in_chunks(session, voxels):
-    _, read = session
+    for name in ("cutout", "cutout_in_chunks", "volume_in_chunks"):
+        assert read[name].dtype == np.uint8
+        assert np.array_equal(read[name], voxels), name
     assert read["cells"].dtype == np.uint32
     assert np.array_equal(read["cells"], voxels.astype(np.uint32) * 1000)
-
-
-def test_ndio_reads_one_slice(session, voxels):
-    _, read = session
     assert np.array_equal(read["xy_slice"], voxels[:, :, 0])
-
-
-def test_ndio_reads_a_coarser_resolution(session):
-    _, read = session
     assert read["coarse"].shape == (32, 16, 16)
     assert read["coarse"].any()
-
-
-def test_ndio_learns_that_nothing_is_propagated(session):
-    said, _ = session
-    assert said["propagate_status"] == "0"
-    assert said["volume_offset"] == [5, 7, 3]

@@ -10,12 +10,11 @@ from tests.support.server import serving
 pytestmark = pytest.mark.e2e
 
 
-@pytest.mark.parametrize("options", [(), ("--moto",)], ids=["files", "moto"])
-def test_the_command_has_a_stack_propagated_and_waits_for_it(tmp_path, options):
+def test_the_command_has_a_stack_propagated_and_waits_for_it(tmp_path):
     stack = em_stack((20, 150, 270), seed=5)
     np.save(tmp_path / "em.npy", stack)
     target = ("--token", "em", "--channel", "em")
-    with serving(tmp_path / "nd", *options) as server:
+    with serving(tmp_path / "nd", "--moto") as server:
         for line in [
             ("dataset", "create", "em", "--size", "270,150,20", "--levels", "2"),
             ("put", tmp_path / "em.npy", *target, "--create"),

@@ -1,8 +1,11 @@
 """What several modules of these tests stand on."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
 
 import pytest
 
@@ -11,6 +14,8 @@ from ndlambda.stores.aws import AwsConfig
 from tests.support import annotation_world
 from tests.support.annotation_world import AnnotationWorld
 from tests.support.app import Server, serving
+from tests.support.auto_ingest import Web, serving_folder
+from tests.support.ingest_world import IngestWorld, disk_ingest_world
 
 Pools = tuple[ThreadPoolExecutor, ThreadPoolExecutor]
 
@@ -44,6 +49,42 @@ def aws_server(
         folder, moto_server.endpoint, lambda_limits=True, body_bytes=6 << 20, erase_grace_s=0
     ) as server:
         yield server
+
+
+@pytest.fixture
+def make_world(tmp_path: Path) -> Iterator[Callable[..., IngestWorld]]:
+    """Makes worlds of ingest on disk; those with a channel (a dictionary) hold that one."""
+    with ExitStack() as closing:
+
+        def make(channel: dict[str, Any] | None = None, **options: Any) -> IngestWorld:
+            made = disk_ingest_world(Path(mkdtemp(dir=tmp_path)), **options)
+            closing.callback(made.close)
+            if channel is not None:
+                made.populate(**channel)
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Server]:
+    """A server of a test's own, on files."""
+    with serving(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[Web]:
+    """A web server that has slices."""
+    with serving_folder(tmp_path / "web") as made:
+        yield made
+
+
+@pytest.fixture
+def fetching(tmp_path: Path, web: Web) -> Iterator[Server]:
+    """A server that may fetch from ``web``."""
+    with serving(tmp_path / "data", ingest_allowed_hosts=web.host) as made:
+        yield made
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """The catalogue on SQLite and on DynamoDB (moto)."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from ndlambda.errors import (
 from ndlambda.model.principal import ANONYMOUS, Principal
 from ndlambda.services.access.service import Access
 from ndlambda.services.catalog.service import Catalog
-from ndlambda.stores.ports import Put, Row
+from ndlambda.stores.ports import Put, Row, Table
 from ndlambda.testing.threads import run_together
 from tests.support.catalog_world import (
     GRACE_S,
@@ -37,11 +38,42 @@ from tests.support.catalog_world import (
 )
 
 
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return disk_world(tmp_path / "world")
+
+
 @pytest.fixture(params=["disk", "moto"])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+def either(request: pytest.FixtureRequest) -> World:
+    """A world on either kind of stores, for what hangs on their conditions, order and pages."""
     if request.param == "disk":
-        return disk_world(tmp_path / "world")
+        made: World = request.getfixturevalue("world")
+        return made
     return moto_world(request.getfixturevalue("moto_config"))
+
+
+@dataclass
+class Overtaken:
+    """A table before whose first transaction something else happens."""
+
+    table: Table
+    meanwhile: Callable[[], object]
+    happened: bool = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.table, name)
+
+    def transact(self, actions: Any) -> None:
+        if not self.happened:
+            self.happened = True
+            self.meanwhile()
+        self.table.transact(actions)
+
+
+def overtaken(world: World, meanwhile: Callable[[], object]) -> Catalog:
+    """Return the catalogue of a process that is overtaken before its first transaction."""
+    table: Any = Overtaken(world.table, meanwhile)
+    return World(table, world.objects, world.queue, world.clock).catalog
 
 
 def test_what_is_made_is_found(world: World) -> None:
@@ -103,43 +135,30 @@ def test_making_the_same_again_is_success_and_another_is_not(world: World, what:
         world.catalog.create_dataset(dataset(user_id=OWNER + 1))
 
 
-@pytest.mark.parametrize("what", CREATIONS)
-def test_of_many_who_take_one_name_one_succeeds(world: World, what: str) -> None:
+def test_of_many_who_take_one_name_one_succeeds(either: World) -> None:
     """Seen to fail with ``expect="any"`` where the row of the thing is put."""
-    world.catalog.create_dataset(dataset("base"))
-    world.catalog.create_project(project("base", dataset="base"))
+    looks: dict[str, Callable[[], Any]] = {
+        "dataset": lambda: either.catalog.get_dataset("ds"),
+        "project": lambda: either.catalog.get_project("pr"),
+        "token": lambda: either.catalog.get_token("tk"),
+        "channel": lambda: either.catalog.get_channel("pr", "ch"),
+    }
+    for what, create in CREATIONS.items():
 
-    def make(number: int) -> int | None:
-        catalog = world.services()[1]
-        text = f"of {number}"
-        try:
-            match what:
-                case "dataset":
-                    catalog.create_dataset(dataset(description=text))
-                case "project":
-                    catalog.create_project(project(dataset="base", description=text))
-                case "token":
-                    catalog.create_token(token(project="base", description=text))
-                case _:
-                    catalog.create_channel(channel(project="base", description=text))
-        except AlreadyExistsError:
+        def make(number: int, create: Callable[[Catalog, str], Any] = create) -> int | None:
+            with suppress(AlreadyExistsError):
+                create(either.services()[1], f"of {number}")
+                return number
             return None
-        return number
 
-    winners = [number for number in run_together(4, make) if number is not None]
-    assert len(winners) == 1
-    stored = {
-        "dataset": lambda: world.catalog.get_dataset("ds"),
-        "project": lambda: world.catalog.get_project("pr"),
-        "token": lambda: world.catalog.get_token("tk"),
-        "channel": lambda: world.catalog.get_channel("base", "ch"),
-    }[what]()
-    assert stored.description == f"of {winners[0]}"
+        winners = [number for number in run_together(4, make) if number is not None]
+        assert len(winners) == 1, what
+        assert looks[what]().description == f"of {winners[0]}"
 
 
-def test_of_many_who_make_the_same_channel_all_get_the_one(world: World) -> None:
-    populate(world)
-    made = run_together(4, lambda _: world.services()[1].create_channel(channel("new")))
+def test_of_many_who_make_the_same_channel_all_get_the_one(either: World) -> None:
+    populate(either)
+    made = run_together(4, lambda _: either.services()[1].create_channel(channel("new")))
     assert len({c.uid for c in made}) == 1
     assert len({c.id for c in made}) == 1
 
@@ -150,22 +169,9 @@ def test_nothing_is_made_under_what_is_deleted_meanwhile(world: World) -> None:
     Seen to fail without the check of the parent: the channel is an orphan.
     """
     populate(world)
-
-    class Deleting:
-        deleted = False
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(world.table, name)
-
-        def transact(self, actions: Any) -> None:
-            if not self.deleted:
-                self.deleted = True
-                world.catalog.delete_project("pr")
-            world.table.transact(actions)
-
-    slow = World(Deleting(), world.objects, world.queue, world.clock)
+    slow = overtaken(world, lambda: world.catalog.delete_project("pr"))
     with pytest.raises(ProjectNotFoundError):
-        slow.catalog.create_channel(channel("orphan"))
+        slow.create_channel(channel("orphan"))
     assert world.catalog.lists.channels_of("pr") == []
 
 
@@ -187,14 +193,14 @@ def test_a_channel_is_changed(world: World) -> None:
         world.catalog.update_channel("pr", "no", readonly=True)
 
 
-def test_what_changes_with_a_channel_changes_together_or_not(world: World) -> None:
-    populate(world)
+def test_what_changes_with_a_channel_changes_together_or_not(either: World) -> None:
+    populate(either)
     other = Row("other", "row", doc={"a": 1})
-    world.catalog.update_channel("pr", "ch", also=[Put(other, "absent")], propagate=1)
-    assert world.table.get("other", "row") is not None
+    either.catalog.update_channel("pr", "ch", also=[Put(other, "absent")], propagate=1)
+    assert either.table.get("other", "row") is not None
     with pytest.raises(PreconditionFailedError):
-        world.catalog.update_channel("pr", "ch", also=[Put(other, "absent")], propagate=2)
-    assert world.catalog.get_channel("pr", "ch").propagate == 1
+        either.catalog.update_channel("pr", "ch", also=[Put(other, "absent")], propagate=2)
+    assert either.catalog.get_channel("pr", "ch").propagate == 1
 
 
 def test_of_two_who_ask_for_one_transition_one_succeeds(world: World) -> None:
@@ -207,29 +213,17 @@ def test_of_two_who_ask_for_one_transition_one_succeeds(world: World) -> None:
     def begin(catalog: Catalog) -> None:
         catalog.update_channel("pr", "ch", expect={"propagate": 0}, propagate=1)
 
-    class Overtaken:
-        overtaken = False
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(world.table, name)
-
-        def transact(self, actions: Any) -> None:
-            if not self.overtaken:
-                self.overtaken = True
-                begin(world.catalog)
-            world.table.transact(actions)
-
-    slow = World(Overtaken(), world.objects, world.queue, world.clock)
+    slow = overtaken(world, lambda: begin(world.catalog))
     with pytest.raises(InvalidStateError):
-        begin(slow.catalog)
+        begin(slow)
     assert world.catalog.get_channel("pr", "ch").propagate == 1
 
 
-def test_changes_of_several_attributes_at_once_do_not_lose_each_other(world: World) -> None:
-    populate(world)
+def test_changes_of_several_attributes_at_once_do_not_lose_each_other(either: World) -> None:
+    populate(either)
     changes: list[dict[str, Any]] = [{"readonly": True}, {"header": "h"}, {"endwindow": 3}]
-    run_together(3, lambda n: world.services()[1].update_channel("pr", "ch", **changes[n]))
-    stored = world.services()[1].get_channel("pr", "ch")
+    run_together(3, lambda n: either.services()[1].update_channel("pr", "ch", **changes[n]))
+    stored = either.services()[1].get_channel("pr", "ch")
     assert (stored.readonly, stored.header, stored.endwindow) == (True, "h", 3)
 
 
@@ -257,35 +251,33 @@ def test_a_change_of_another_process_is_hidden_for_the_cache_time_only(world: Wo
         other.project_view("tk")
 
 
-def test_a_writer_never_gets_a_channel_that_another_process_made_anew(world: World) -> None:
-    """Seen to fail with a remembered view: voxels acknowledged to the client went under the uid
-    of the deleted channel, where nobody reads and the eraser sweeps."""
+def test_a_writer_never_gets_a_channel_that_another_process_made_again(world: World) -> None:
+    """Seen to fail with a cached view: voxels acknowledged to the client went under the uid
+    of the deleted channel, where no process reads and the eraser sweeps."""
     populate(world)
     _, other = world.services()
     access = Access(other, anonymous_write=False)
     owner = Principal(OWNER, "owner")
     access.open("tk", owner)
     world.catalog.delete_channel("pr", "ch")
-    anew = world.catalog.create_channel(channel())
-    assert access.open("tk", owner, write=True).channel("ch") == anew
+    again = world.catalog.create_channel(channel())
+    assert access.open("tk", owner, write=True).channel("ch") == again
 
 
-def test_names_that_are_too_long_are_not_found_and_not_remembered(world: World) -> None:
-    """Seen to fail: unknown names stayed in memory, as long as a client liked to make them."""
+def test_a_cached_view_asks_no_store(world: World) -> None:
+    """Names that are too long are not found, and not cached. Seen to fail: unknown names stayed in
+    memory, as long as a client liked to make them."""
     with pytest.raises(TokenNotFoundError):
         world.catalog.project_view("x" * 100_000)
-
-
-def test_a_remembered_view_asks_no_store(world: World) -> None:
     populate(world)
     view = world.catalog.project_view("tk")
     assert world.catalog.project_view("tk") is view
 
 
-def test_lists_hold_what_is_public_and_what_is_own(world: World) -> None:
-    catalog = world.catalog
+def test_lists_hold_what_is_public_and_what_is_own(either: World) -> None:
+    catalog = either.catalog
     ann, bob, root = Principal(OWNER, "ann"), Principal(8, "bob"), Principal(1, "r", superuser=True)
-    populate(world)
+    populate(either)
     catalog.create_dataset(dataset("shown", public=True))
     catalog.create_project(project("shown", public=True, user_id=8))
     catalog.create_token(token("shown", public=True))
@@ -303,24 +295,16 @@ def test_lists_hold_what_is_public_and_what_is_own(world: World) -> None:
     assert [c.name for c in catalog.lists.channels_of("pr")] == ["ch", "ch2"]
 
 
-def test_deleting_a_dataset_takes_all_of_it_and_the_voxels(world: World) -> None:
-    made = populate(world)
-    world.catalog.delete_dataset("ds")
+def test_deleting_a_dataset_takes_all_of_it_and_the_voxels(either: World) -> None:
+    made = populate(either)
+    either.catalog.delete_dataset("ds")
+    assert either.pump() == len(made), "the queue calls the worker"
     root = Principal(1, "root", superuser=True)
-    assert world.catalog.lists.datasets(root) == world.catalog.lists.tokens(root) == []
+    assert either.catalog.lists.datasets(root) == either.catalog.lists.tokens(root) == []
+    assert either.keys() == []
+    either.clock.advance(GRACE_S)
     for stored in made:
-        world.erasure.run(stored.uid)
-    assert world.keys() == []
-    world.clock.advance(GRACE_S)
-    for stored in made:
-        world.erasure.run(stored.uid)
-    assert world.table.query("erase").rows == []
-    populate(world)
-    assert len(world.keys()) == 9
-
-
-def test_the_queue_calls_the_worker(world: World) -> None:
-    stored = populate(world)[0]
-    world.catalog.delete_channel("pr", "ch")
-    assert world.pump() == 1
-    assert world.keys(f"pr/ch/{stored.uid}/") == []
+        either.erasure.run(stored.uid)
+    assert either.table.query("erase").rows == []
+    populate(either)
+    assert len(either.keys()) == 9

@@ -53,7 +53,7 @@ def bodies_of(truth: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np
     return bodies, places[truth]
 
 
-def test_index_box_and_size_of_every_body_are_the_truth(painted: Painted) -> None:
+def test_the_index_of_every_body_and_box_and_size_of_some_are_the_truth(painted: Painted) -> None:
     bodies, place = bodies_of(painted.truth)
     assert len(bodies) == 526  # with 0, which is none
     read, volume = painted.service.read, painted.volume
@@ -74,6 +74,8 @@ def test_index_box_and_size_of_every_body_are_the_truth(painted: Painted) -> Non
             continue
         codes = np.sort(encode_indices(np.argwhere(grid[number])[:, ::-1]))
         np.testing.assert_array_equal(read.cuboids_of(volume, body), codes)
+        if number % 5:  # for boxes and sizes their cuboids are read, which costs
+            continue
         corners = [tuple(int(ends[side][number]) for ends in spans) for side in (0, 1)]
         assert read.shapes.bounding_box(LabelView(volume), [body]) == Box(*corners)
         assert len(points_of(painted.service, volume, body)) == sizes[number]

@@ -22,8 +22,9 @@ from tests.support.propagation_world import PropagationWorld, image, labels
 from tests.support.pyramids import expected_levels
 
 LEVELS = 4
-CORNER = (130, 100, 70)
-"""What is taken of it, (z, y, x), where requests are slow."""
+CORNER = (190, 170, 140)
+SMALL_CORNER = (70, 100, 70)
+"""What is taken of it, (z, y, x); and where requests are slow."""
 
 Voxels = NDArray[Any]
 
@@ -67,8 +68,7 @@ def world_for(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeWo
         open_stores = partial(seaweed_world, config, tmp_path)
 
     def make(voxels: Voxels) -> tuple[PropagationWorld, Voxels]:
-        if open_stores is not None:
-            voxels = voxels[tuple(map(slice, CORNER))]
+        voxels = voxels[tuple(map(slice, SMALL_CORNER if open_stores else CORNER))]
         depth, height, width = voxels.shape
         dataset = Dataset(
             "fib25", (width, height, depth), (8, 8, 8), scaling=Scaling.ISOTROPIC,

@@ -1,4 +1,4 @@
-"""autoIngest: what may be asked for, by whom, and where nobody may be led."""
+"""autoIngest: what may be asked for, by whom, and where no request may lead."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,26 +24,29 @@ from tests.support.auto_ingest import (
     fetch,
     post,
     request,
-    serving_folder,
     state,
     text,
 )
 
+URL = "http://brain.example"
 
-@pytest.fixture
-def web(tmp_path: Path) -> Iterator[Web]:
-    with serving_folder(tmp_path / "web") as made:
+
+@pytest.fixture(scope="module")
+def unchanging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server to which nothing is written."""
+    with serving(tmp_path_factory.mktemp("server")) as made:
         yield made
 
 
-@pytest.fixture
-def server(tmp_path: Path, web: Web) -> Iterator[Server]:
-    folder = tmp_path / "data"
-    with serving(folder, ingest_allowed_hosts=web.host) as made:
-        yield made
+def refused(server: Server, doc: Any) -> list[str]:
+    """Return the fields that are wrong with a request, which writes nothing."""
+    with server.unchanged():
+        answer = post(server, doc, path="/v1/auto-ingest")
+        problem = assert_problem(answer, 422, "ValidationError")
+    return [each["field"] for each in problem["errors"]]
 
 
-# --- where nobody may be led -------------------------------------------------------------------
+# --- where no request may lead -------------------------------------------------------------------
 
 
 def test_an_address_that_is_not_listed_is_a_fault_and_not_asked(tmp_path: Path, web: Web):
@@ -70,11 +73,8 @@ def test_an_address_that_is_not_listed_is_a_fault_and_not_asked(tmp_path: Path, 
         "s3://evil.example#/x",
     ],
 )
-def test_an_address_that_is_never_read_is_refused_at_once(server: Server, url: str):
-    with server.unchanged():
-        answer = post(server, request(url), path="/v1/auto-ingest")
-        problem = assert_problem(answer, 422, "ValidationError")
-        assert [each["field"] for each in problem["errors"]] == ["channels.em.data_url"]
+def test_an_address_that_is_never_read_is_refused_at_once(unchanging: Server, url: str):
+    assert refused(unchanging, request(url)) == ["channels.em.data_url"]
 
 
 def test_files_are_read_under_their_roots_only(tmp_path: Path):
@@ -99,23 +99,20 @@ def test_files_are_read_under_their_roots_only(tmp_path: Path):
 # --- what is asked for -------------------------------------------------------------------------
 
 
-def test_all_that_is_wrong_is_said_at_once(server: Server):
-    doc = request("http://brain.example", datatype="uint13", file_type="gif", surprise=1)
+def test_all_that_is_wrong_is_said_at_once(unchanging: Server):
+    doc = request(URL, datatype="uint13", file_type="gif", surprise=1)
     doc["dataset"] |= {"imagesize": [1, 2], "dataset_name": 3}
     del doc["project"]["project_name"]
     doc["channels"]["other"] = 7
-    with server.unchanged():
-        answer = post(server, doc, path="/v1/auto-ingest")
-        named = {each["field"] for each in assert_problem(answer, 422, "ValidationError")["errors"]}
-        assert named == {
-            "dataset.imagesize",
-            "dataset.dataset_name",
-            "project.project_name",
-            "channels.em.file_type",
-            "channels.em.surprise",
-            "channels.other",
-        }
-        assert text(post(server, doc)).startswith("FAILED. There was an error in the information")
+    assert set(refused(unchanging, doc)) == {
+        "dataset.imagesize",
+        "dataset.dataset_name",
+        "project.project_name",
+        "channels.em.file_type",
+        "channels.em.surprise",
+        "channels.other",
+    }
+    assert text(post(unchanging, doc)).startswith("FAILED. There was an error in the information")
 
 
 @pytest.mark.parametrize(
@@ -131,24 +128,21 @@ def test_all_that_is_wrong_is_said_at_once(server: Server):
         ({"project": {"token_name": "a.b"}}, "project.token_name"),
     ],
 )
-def test_what_cannot_be_is_refused(server: Server, change: dict[str, Any], field: str | None):
-    with server.unchanged():
-        answer = post(server, request("http://brain.example", **change), path="/v1/auto-ingest")
-        problem = assert_problem(answer, 422, "ValidationError")
-        assert [each["field"] for each in problem["errors"]] == [field or "channels.em.file_type"]
+def test_what_cannot_be_is_refused(unchanging: Server, change: dict[str, Any], field: str | None):
+    assert refused(unchanging, request(URL, **change)) == [field or "channels.em.file_type"]
 
 
 @pytest.mark.parametrize("body", [b"", b"no JSON", b"[]", b"{}", b'{"dataset": {}}'])
-def test_bodies_that_are_no_request_are_400(server: Server, body: bytes):
-    assert text(server.post("/sd/autoIngest/", "alice", data=body))
-    answer = server.post("/v1/auto-ingest", "alice", data=body)
+def test_bodies_that_are_no_request_are_400(unchanging: Server, body: bytes):
+    assert text(unchanging.post("/sd/autoIngest/", "alice", data=body))
+    answer = unchanging.post("/v1/auto-ingest", "alice", data=body)
     assert_problem(answer, 400, "MalformedBodyError")
 
 
-def test_a_part_that_is_missing_is_told_in_ndstores_words(server: Server):
-    doc = request("http://brain.example")
+def test_a_part_that_is_missing_is_told_in_ndstores_words(unchanging: Server):
+    doc = request(URL)
     del doc["metadata"]
-    assert text(post(server, doc)) == (
+    assert text(post(unchanging, doc)) == (
         "Missing required fields of dataset, project, channels, metadata. Please check if one of "
         "them is not missing."
     )
@@ -163,14 +157,14 @@ def test_a_part_that_is_missing_is_told_in_ndstores_words(server: Server):
         ([9000, 400, 2], 0),
     ],
 )
-def test_levels_are_ndstores_where_none_are_asked_for(server: Server, size: list[int], levels: int):
-    doc = request("http://brain.example", dataset={"imagesize": size})
-    assert post(server, doc).status_code == 200
-    assert server.runtime.catalog.get_dataset("ds").scalinglevels == levels
+def test_levels_are_ndstores_where_none_are_asked_for(disk: Server, size: list[int], levels: int):
+    doc = request(URL, dataset={"imagesize": size})
+    assert post(disk, doc).status_code == 200
+    assert disk.runtime.catalog.get_dataset("ds").scalinglevels == levels
 
 
-def test_what_is_there_is_used_and_other_things_are_not_overwritten(server: Server):
-    url = "http://brain.example"
+def test_what_is_there_is_used_and_other_things_are_not_overwritten(disk: Server):
+    url, server = URL, disk
     assert text(post(server, request(url)), 200) == SUCCESS
     second = request(url, channel_name="second")
     assert text(post(server, second), 200) == SUCCESS
@@ -198,12 +192,12 @@ def test_what_is_there_is_used_and_other_things_are_not_overwritten(server: Serv
         catalog.get_project("pj3")
 
 
-def test_other_peoples_things_are_not_filled(server: Server):
-    assert post(server, request("http://brain.example")).status_code == 200
-    doc = request("http://brain.example", channel_name="theirs")
-    with server.unchanged():
-        assert "Dataset ds already exists" in text(post(server, doc, "bob"))
-    assert text(post(server, doc, "admin"), 200) == SUCCESS
+def test_other_peoples_things_are_not_filled(disk: Server):
+    assert post(disk, request(URL)).status_code == 200
+    doc = request(URL, channel_name="theirs")
+    with disk.unchanged():
+        assert "Dataset ds already exists" in text(post(disk, doc, "bob"))
+    assert text(post(disk, doc, "admin"), 200) == SUCCESS
 
 
 def test_a_request_that_fails_half_way_leaves_nothing(tmp_path: Path):
@@ -212,8 +206,8 @@ def test_a_request_that_fails_half_way_leaves_nothing(tmp_path: Path):
     Seen to fail when nothing is taken back.
     """
     with serving(tmp_path / "data", ingest_user_jobs=1) as server:
-        doc = request("http://brain.example")
-        doc["channels"]["more"] = channel("http://brain.example", channel_name="more")
+        doc = request(URL)
+        doc["channels"]["more"] = channel(URL, channel_name="more")
         answer = post(server, doc)
         assert_problem(answer, 429, "QuotaExceededError")
         catalog = server.runtime.catalog
@@ -229,11 +223,8 @@ def test_a_request_that_fails_half_way_leaves_nothing(tmp_path: Path):
         assert text(post(server, doc), 200) == SUCCESS
 
 
-def test_nobody_may_unless_everybody_may(tmp_path: Path):
-    with serving(tmp_path / "closed") as server, server.unchanged():
-        assert_problem(post(server, request("http://x.example"), None), 403, "AuthenticationError")
-        answer = post(server, request("http://x.example"), None, "/v1/auto-ingest")
-        assert_problem(answer, 401, "AuthenticationError")
+def test_anonymous_users_may_where_the_server_lets_them_write(tmp_path: Path, unchanging: Server):
+    assert_problem(post(unchanging, request(URL), None), 403, "AuthenticationError")
     with serving(tmp_path / "open", anonymous_write=True) as server:
-        assert text(post(server, request("http://x.example"), None), 200) == SUCCESS
+        assert text(post(server, request(URL), None), 200) == SUCCESS
         assert server.runtime.catalog.get_dataset("ds").user_id == 0

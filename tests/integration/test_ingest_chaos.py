@@ -1,9 +1,7 @@
-"""Ingest with workers that die and messages that are lost, doubled and mixed up."""
+"""Ingest with workers that die and messages that are lost, duplicated and reordered."""
 
 import json
-from collections.abc import Iterator
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -17,98 +15,82 @@ from tests.support.ingest_world import (
     OFFSET,
     Chaos,
     IngestWorld,
+    MakeWorld,
     disk_ingest_world,
-    png,
     stack,
 )
 
-SEEDS = range(20)
 MOST_SWEEPS = 3
+DEPTH = 20
+"""Slices of a time point: one whole chunk, and the beginning of another."""
 
 
-def dataset(z: int):
-    return catalog_world.dataset(imagesize_xyz=(20, 14, z), offset_xyz=(0, 0, OFFSET))
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[IngestWorld]:
-    made = disk_ingest_world(tmp_path, dataset=dataset(59))
-    yield made
-    made.close()
-
-
-def check(world: IngestWorld, seed: int, *, times: int, z: int) -> None:
+def check(world: IngestWorld, seed: int, times: int, depth: int = DEPTH) -> None:
     world.populate(channel_type=ChannelType.TIMESERIES, endtime=times)
-    voxels = stack(seed, times, z)
+    voxels = stack(seed, times, depth)
     chaos = Chaos(world, seed)
     chaos.first_pass(world.put_stack(voxels, times=True))
     sweeps = 0
-    while sweeps < MOST_SWEEPS and world.job().state is not State.COMPLETE:
+    while sweeps < MOST_SWEEPS and world.state is not State.COMPLETE:
         chaos.sweep()
         sweeps += 1
-    assert world.job().state is State.COMPLETE
-    assert world.table.completions == 1
+    assert (world.state, world.table.completions) == (State.COMPLETE, 1)
     assert chaos.crashes
-    for _ in range(3):  # stragglers change nothing
+    for _ in range(3):  # late messages change nothing
         chaos.sweep()
     assert world.table.completions == 1
     for time_point in range(times):
         np.testing.assert_array_equal(world.stored(time_point=time_point), voxels[time_point])
-    assert not list(world.process().ingest.faults(world.job()))
+    assert not world.faults()
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_every_job_completes_once_with_all_voxels(world: IngestWorld, seed: int):
-    """15 % of deliveries die at some request, 20 % come twice, 5 % of the files are not told of.
+@pytest.mark.parametrize("seed", range(16))
+def test_every_job_completes_once_with_all_voxels(make_world: MakeWorld, seed: int):
+    """15 % of deliveries die at some request, 20 % come twice, 5 % of the files are not announced.
 
-    Seen to fail: without the sweeper entering what was not told of, jobs stay INGESTING; where the
-    completion is not conditional, there are several.
+    Seen to fail: without the sweeper entering what was not announced, jobs stay INGESTING; where
+    the completion is not conditional, there are several.
     """
-    check(world, seed, times=2, z=59)
+    check(make_world(depth=DEPTH), seed, times=3)
 
 
-def test_a_builder_may_die_after_any_request(tmp_path: Path):
+def test_a_builder_may_die_after_any_request(make_world: MakeWorld, tmp_path: Path):
     """And its message with it. Seen to fail where the sweeper takes a chunk that is stored for one
     that is entered among the stored ones: the job never ends."""
-    for step in count(1):
-        world = disk_ingest_world(tmp_path / f"{step}", dataset=dataset(18))
-        world.populate()
-        voxels = stack(step, z=18)[0, 14:]
-        world.drop(
-            "_ingest.json", json.dumps({"extent": {"z": [OFFSET + 14, OFFSET + 18]}}).encode()
-        )
-        # two slices of each chunk
-        world.notice([world.put(f"{z}.png", png(p)) for z, p in enumerate(voxels, OFFSET + 14)])
-        world.lose_messages()
-        job = world.job()
-        world.process().ingest.build(job.id, 1, 0)
+    prepared = make_world({}, depth=18)
+    voxels = stack(1, z=18)[0, 14:]
+    prepared.drop(
+        "_ingest.json", json.dumps({"extent": {"z": [OFFSET + 14, OFFSET + 18]}}).encode()
+    )
+    for z, plane in enumerate(voxels, OFFSET + 14):  # two slices of each chunk
+        prepared.drop_slice(z, plane)
+    prepared.lose_messages()
+    prepared.build(0)
+    for step, world in prepared.copies(tmp_path):
         plan = FaultPlan(step)
         with suppress(Crash):
-            world.process(plan).ingest.build(job.id, 1, 1)
+            world.build(1, plan)
         for _ in range(2):
-            world.process().ingest.sweeper.sweep_all()
-            world.pump()
-        assert world.job().state is State.COMPLETE, plan.log
-        assert world.table.completions == 1
+            world.sweep()
+        assert (world.state, world.table.completions) == (State.COMPLETE, 1), plan.log
         np.testing.assert_array_equal(world.stored()[14:], voxels)
-        world.close()
         if not plan.fired:
             assert step > 10
             return
 
 
-def test_so_does_one_on_aws(tmp_path: Path, moto_in_process: None):
+def test_every_job_completes_on_aws_too(tmp_path: Path, moto_in_process: None):
     from ndlambda.stores import aws
 
     config = aws.AwsConfig()
     aws.create_table(config, "table")
     aws.create_queue(config, "builds")
-    files = disk_ingest_world(tmp_path)  # obstore cannot reach a moto in this process
+    files = disk_ingest_world(tmp_path, 4)  # obstore cannot reach a moto in this process
     base = catalog_world.World(
         aws.DynamoTable(config, "table"), files.base.objects, files.base.queue, files.base.clock
     )
     builds = aws.SqsQueue(config, "builds", dead_letter_wait_s=0)
-    world = IngestWorld(base, files.drop_store, builds, dataset=dataset(35))
-    check(world, 1, times=1, z=35)
+    world = IngestWorld(base, files.drop_store, builds, dataset=files.dataset)
+    check(world, seed=0, times=2, depth=4)
     world.close()
     files.close()

@@ -1,7 +1,5 @@
 """What was uploaded to jobs goes when these have ended for good, and not before."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,17 +9,22 @@ from ingest_queue.build.ended import GRACE_S, EndedJobs
 from ingest_queue.jobs.job import ENDED, Job, Policy, State
 from ingest_queue.jobs.keys import part_key
 from tests.support.faults import Crash, FaultPlan
-from tests.support.ingest_world import FOLDER, OFFSET, IngestWorld, disk_ingest_world, png, stack
+from tests.support.ingest_world import FOLDER, OFFSET, IngestWorld, MakeWorld, png, stack
 
 BAD = 9
 
 
+DEPTH = 18
+"""Slices of a volume of two chunks."""
+
+
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[IngestWorld]:
-    made = disk_ingest_world(tmp_path)
-    made.populate()
-    yield made
-    made.close()
+def world(make_world: MakeWorld) -> IngestWorld:
+    return make_world({}, depth=DEPTH)
+
+
+def voxels_of(seed: int) -> Any:
+    return stack(seed, z=DEPTH)[0]
 
 
 def upload(world: IngestWorld, voxels: Any, *, spoil: bool = False, **spec: Any) -> Job:
@@ -47,14 +50,14 @@ def found(world: IngestWorld, job: Job) -> Job:
     return world.process().ingest.ledger.get(job.id)
 
 
-def test_uploads_of_a_cancelled_job_go_when_nobody_may_upload_any_more(world: IngestWorld):
-    """Seen to fail where cancelled jobs are not listed: their uploads stay for ever."""
-    voxels = stack(1)[0]
+def test_uploads_of_a_cancelled_job_go_when_no_more_uploads_are_allowed(world: IngestWorld):
+    """Seen to fail where cancelled jobs are not listed: their uploads stay forever."""
+    voxels = voxels_of(1)
     dropped = world.put_stack(voxels[None])
-    job, other = upload(world, voxels[:20]), upload(world, voxels[:3])
+    job, other = upload(world, voxels[:17]), upload(world, voxels[:3])
     world.process().ingest.cancel(job)
     sweep_after(world, GRACE_S - 1)
-    assert len(uploads(world, job)) == 20
+    assert len(uploads(world, job)) == 17
     late = part_key(job.id, 0, f"{OFFSET + 1:06d}.png")
     world.drop(late.removeprefix(job.folder), png(voxels[1]), job.folder)
     sweep_after(world, 1)
@@ -66,7 +69,7 @@ def test_uploads_of_a_cancelled_job_go_when_nobody_may_upload_any_more(world: In
 
 def test_what_came_too_late_for_a_complete_job_goes(world: IngestWorld):
     """Its other uploads went when they were stored."""
-    voxels = stack(2)[0]
+    voxels = voxels_of(2)
     job = upload(world, voxels)
     world.pump()
     assert found(world, job).state is State.COMPLETE
@@ -80,15 +83,14 @@ def test_what_came_too_late_for_a_complete_job_goes(world: IngestWorld):
 @pytest.mark.parametrize("policy", Policy)
 def test_uploads_of_a_job_that_can_be_mended_stay(world: IngestWorld, policy: Policy):
     """Seen to fail where every end is final: there is nothing to build the mended chunk of."""
-    voxels = stack(3)[0]
+    voxels = voxels_of(3)
     job = upload(world, voxels, spoil=True, on_bad=policy)
     world.pump()
     assert not found(world, job).state.takes_input
     sweep_after(world, 10 * GRACE_S)
     assert f"{job.folder}{0:012x}/{BAD:06d}.png" in uploads(world, job)
     world.drop(f"{0:012x}/{BAD:06d}.png", png(voxels[BAD - OFFSET]), job.folder)
-    world.process().ingest.sweeper.sweep_all()
-    world.pump()
+    world.sweep()
     assert found(world, job).state is State.COMPLETE
     np.testing.assert_array_equal(world.stored(), voxels)
     sweep_after(world, GRACE_S)
@@ -96,20 +98,20 @@ def test_uploads_of_a_job_that_can_be_mended_stay(world: IngestWorld, policy: Po
 
 
 def test_files_that_people_dropped_stay_when_their_job_ends(world: IngestWorld):
-    keys = world.put_stack(stack(4))
-    world.notice(keys[:20])
+    keys = world.put_stack(voxels_of(4)[None])
+    world.notice(keys[:9])
     world.process().ingest.cancel(world.job())
     sweep_after(world, 10 * GRACE_S)
     assert [info.key for info in world.drop_store.list(FOLDER)] == keys
     assert not world.table.query(ENDED).rows
 
 
-def test_many_uploads_go_in_several_runs_whoever_dies(world: IngestWorld):
-    job = upload(world, stack(5)[0, :20])
+def test_many_uploads_go_in_several_runs_though_workers_die(world: IngestWorld):
+    job = upload(world, voxels_of(5)[:17])
     world.process().ingest.cancel(job)
     world.base.clock.advance(GRACE_S)
     whole = EndedJobs(world.process().ingest.ledger, world.drop_store, most_deletions=4)
-    assert (whole.sweep(), len(uploads(world, job))) == (4, 16)
+    assert (whole.sweep(), len(uploads(world, job))) == (4, 13)
     for step in range(1, 40):
         ingest = world.process(FaultPlan(step % 7 + 1)).ingest
         try:

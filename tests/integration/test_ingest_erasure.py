@@ -1,8 +1,5 @@
 """What is left of ingest jobs when their channel is deleted: nothing but what people dropped."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from ingest_queue.erasure import IngestErasure
@@ -10,15 +7,15 @@ from ingest_queue.jobs.job import Mode, State
 from ingest_queue.jobs.keys import part_key
 from ndlambda.stores.ports import Overwrite
 from tests.support.faults import Crash, FaultPlan, Faulty
-from tests.support.ingest_world import FOLDER, IngestWorld, disk_ingest_world, stack
+from tests.support.ingest_world import FOLDER, IngestWorld, MakeWorld, stack
+
+DEPTH = 18
+"""Slices of a volume of two chunks."""
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[IngestWorld]:
-    made = disk_ingest_world(tmp_path)
-    made.populate()
-    yield made
-    made.close()
+def world(make_world: MakeWorld) -> IngestWorld:
+    return make_world({}, depth=DEPTH)
 
 
 def ingest_rows(world: IngestWorld) -> set[tuple[str, str]]:
@@ -27,9 +24,7 @@ def ingest_rows(world: IngestWorld) -> set[tuple[str, str]]:
 
 def fill(world: IngestWorld) -> None:
     """Make a complete job of a folder, and one by a call to which something was uploaded."""
-    world.notice(world.put_stack(stack(1)))
-    world.pump()
-    assert world.job().state is State.COMPLETE
+    assert world.ingest(stack(1, z=DEPTH)).state is State.COMPLETE
     called = world.create(mode=Mode.CHUNKS)
     world.drop_store.put(part_key(called.id, 0, "data.npy"), b"?", Overwrite())
     world.process().drop.notice(part_key(called.id, 0, "data.npy"))
@@ -43,7 +38,7 @@ def is_clean(world: IngestWorld) -> bool:
     )
 
 
-def test_deleting_a_channel_removes_its_jobs_when_nobody_writes_any_more(world: IngestWorld):
+def test_deleting_a_channel_removes_its_jobs_when_no_process_writes_any_more(world: IngestWorld):
     """Seen to fail where the erasure of channels does not know of ingest."""
     fill(world)
     stores = world.base.table, world.base.objects, world.drop_store
@@ -67,14 +62,14 @@ def test_nothing_is_left_of_the_jobs_of_a_deleted_channel(world: IngestWorld, mo
         if erasure.sweep(uid):
             break
     assert is_clean(world)
-    assert len(list(world.drop_store.list(FOLDER))) == 43
+    assert len(list(world.drop_store.list(FOLDER))) == DEPTH
 
 
 def test_an_erasure_that_dies_is_finished_by_the_next(world: IngestWorld):
     fill(world)
     uid = world.job().channel_uid
     stores = world.base.table, world.base.objects, world.drop_store
-    for fail_at in range(1, 400, 3):
+    for fail_at in range(1, 400):
         plan = FaultPlan(fail_at)
         try:
             done = IngestErasure(*(Faulty(store, plan) for store in stores)).sweep(uid)

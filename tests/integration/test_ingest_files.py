@@ -13,64 +13,64 @@ from ingest_queue.jobs.keys import DONE, UPLOADS
 from ndlambda.errors import MalformedBodyError, UpstreamError
 from ndlambda.stores.disk import DroppedFiles, content, objects
 from ndlambda.stores.ports import Overwrite
-from tests.integration.test_ingest_faults import thin_world
 from tests.support.catalog_world import Clock
-from tests.support.ingest_world import FOLDER, OFFSET, IngestWorld, png, stack
+from tests.support.ingest_world import FOLDER, OFFSET, IngestWorld, MakeWorld, png, stack
 
 BAD = OFFSET + 2
 NAME = f"{BAD:04d}.png"
 OTHER = f"{BAD}.png"
 
 
+VOXELS = stack(1, z=6)[0]
+OTHER_VOXELS = VOXELS.copy()
+OTHER_VOXELS[BAD - OFFSET] = stack(9)[0, 0]
+
+
 @pytest.fixture
-def world(tmp_path: Path):
-    made = thin_world(tmp_path)
-    yield made
-    made.close()
+def world(make_world: MakeWorld) -> IngestWorld:
+    """A channel of one chunk."""
+    return make_world({}, depth=6)
 
 
-def drop_all(world: IngestWorld, policy: Policy = Policy.FAIL, without: str = "") -> np.ndarray:
+def drop_all(world: IngestWorld, policy: Policy = Policy.FAIL, without: int = -1) -> None:
     world.drop("_ingest.json", f'{{"on_bad": "{policy}"}}'.encode())
-    voxels = stack(1, z=6)[0]
-    for z, plane in enumerate(voxels, OFFSET):
-        if f"{z:04d}.png" != without:
-            world.drop(f"{z:04d}.png", png(plane))
-    return voxels
+    for z, plane in enumerate(VOXELS, OFFSET):
+        if z != without:
+            world.drop_slice(z, plane)
 
 
-def faults(world: IngestWorld) -> list[str]:
-    return [fault.key for fault in world.process().ingest.faults(world.job())]
+def drop_other(world: IngestWorld, voxels: np.ndarray = OTHER_VOXELS) -> None:
+    """Drop a second file for the slice ``BAD``."""
+    world.drop(OTHER, png(voxels[BAD - OFFSET]))
 
 
 # two files for one slice
 
 
-def test_of_two_files_for_a_slice_the_first_is_stored_and_the_other_told_of(world: IngestWorld):
-    """Seen to fail when the last won: each sweep found the other, and had the chunk built anew."""
-    voxels = drop_all(world, without=f"{OFFSET:04d}.png")
-    world.drop(OTHER, png(stack(9)[0, 0]))
+def test_of_two_files_for_a_slice_the_first_is_stored_and_the_other_reported(world: IngestWorld):
+    """Seen to fail when the last won: each sweep found the other, and had the chunk built again."""
+    drop_all(world, without=OFFSET)
+    drop_other(world)
     for _ in range(2):
         world.process().ingest.sweeper.sweep_all()
-    world.drop(f"{OFFSET:04d}.png", png(voxels[0]))
+    world.drop_slice(OFFSET, VOXELS[0])
     world.pump()
-    assert world.job().state is State.COMPLETE_WITH_ERRORS
-    (fault,) = world.process().ingest.faults(world.job())
+    assert world.state is State.COMPLETE_WITH_ERRORS
+    (fault,) = world.faults()
     assert (fault.key, fault.count) == (FOLDER + OTHER, 1)
     assert f"{FOLDER}{NAME}, which came first" in fault.error
-    np.testing.assert_array_equal(world.stored(), voxels)
+    np.testing.assert_array_equal(world.stored(), VOXELS)
 
 
 def test_the_second_file_counts_once_the_first_is_deleted(world: IngestWorld):
-    voxels = drop_all(world, without=f"{OFFSET:04d}.png")
-    voxels[BAD - OFFSET] = stack(9)[0, 0]
-    world.drop(OTHER, png(voxels[BAD - OFFSET]))
+    drop_all(world, without=OFFSET)
+    drop_other(world)
     world.drop_store.delete(FOLDER + NAME)
     world.process().ingest.sweeper.sweep_all()
-    assert not faults(world)
-    world.drop(f"{OFFSET:04d}.png", png(voxels[0]))
+    assert not world.faults()
+    world.drop_slice(OFFSET, VOXELS[0])
     world.pump()
-    assert world.job().state is State.COMPLETE
-    np.testing.assert_array_equal(world.stored(), voxels)
+    world.check_whole(OTHER_VOXELS)
 
 
 @pytest.mark.parametrize("again", ["copied", "retried"])
@@ -78,37 +78,34 @@ def test_the_second_file_is_stored_over_the_first_when_that_was_wrong(
     world: IngestWorld, again: str
 ):
     """Seen to fail when the chunk was not opened again: the wrong slice stayed, and no fault."""
-    voxels = drop_all(world)
-    voxels[BAD - OFFSET] = stack(9)[0, 0]
-    world.drop(OTHER, png(voxels[BAD - OFFSET]))
+    drop_all(world)
+    drop_other(world)
     world.pump()
-    assert world.job().state is State.COMPLETE_WITH_ERRORS
+    assert world.state is State.COMPLETE_WITH_ERRORS
     world.drop_store.delete(FOLDER + NAME)
     if again == "copied":
         world.notice([FOLDER + OTHER])
     else:
-        world.process().ingest.intake.retry(world.job())
+        world.retry()
     world.pump()
-    assert (world.job().state, faults(world)) == (State.COMPLETE, [])
-    np.testing.assert_array_equal(world.stored(), voxels)
+    world.check_whole(OTHER_VOXELS)
 
 
-def test_a_slice_that_is_no_use_is_mended_by_a_file_of_another_name(world: IngestWorld):
-    voxels = drop_all(world, without=NAME)
+def test_an_unusable_slice_is_mended_by_a_file_of_another_name(world: IngestWorld):
+    drop_all(world, without=BAD)
     world.drop(NAME, b"no image")
     world.pump()
-    assert world.job().state is State.FAILED
-    world.drop(OTHER, png(voxels[BAD - OFFSET]))
+    assert world.state is State.FAILED
+    drop_other(world)
     world.pump()
-    assert world.job().state is State.COMPLETE
-    np.testing.assert_array_equal(world.stored(), voxels)
+    world.check_whole(OTHER_VOXELS)
 
 
 def test_the_same_content_under_two_names_is_no_fault(world: IngestWorld):
-    voxels = drop_all(world)
-    world.drop(OTHER, png(voxels[BAD - OFFSET]))
+    drop_all(world)
+    drop_other(world, VOXELS)
     world.pump()
-    assert world.job().state is State.COMPLETE
+    assert world.state is State.COMPLETE
 
 
 # files that cannot be read
@@ -116,7 +113,7 @@ def test_the_same_content_under_two_names_is_no_fault(world: IngestWorld):
 
 @pytest.fixture
 def closed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Names of files that the system refuses to open, whoever asks."""
+    """Names of files that the system refuses to open, for every process."""
     names: set[str] = set()
     plainly = content.open_file
 
@@ -133,31 +130,29 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 def test_a_file_that_cannot_be_read_is_a_bad_slice_until_it_can(
     world: IngestWorld, tmp_path: Path, closed: set[str], policy: Policy
 ):
-    """Seen to fail when it was a fault of the store: asked for five times, and told to nobody."""
+    """Seen to fail when it was a fault of the store: asked for five times, and reported nowhere."""
     world.drop_store = DroppedFiles(tmp_path, UPLOADS, DONE, fsync=False)
     closed.add(NAME)
-    voxels = drop_all(world, policy)
+    drop_all(world, policy)
     world.pump()
-    (fault,) = world.process().ingest.faults(world.job())
+    (fault,) = world.faults()
     assert fault.key == FOLDER + NAME
     assert fault.error == f"{NAME} cannot be read (Permission denied)."
     expected = State.FAILED if policy is Policy.FAIL else State.COMPLETE_WITH_ERRORS
-    assert world.job().state is expected
+    assert world.state is expected
     closed.clear()
     world.notice([FOLDER + NAME])
     world.pump()
-    assert world.job().state is State.COMPLETE
-    np.testing.assert_array_equal(world.stored(), voxels)
+    world.check_whole(VOXELS)
 
 
-def test_a_manifest_that_cannot_be_read_is_told_of(
+def test_a_manifest_that_cannot_be_read_is_reported(
     world: IngestWorld, tmp_path: Path, closed: set[str]
 ):
     world.drop_store = DroppedFiles(tmp_path, UPLOADS, DONE, fsync=False)
     closed.add("_ingest.json")
     world.drop("_ingest.json", b"{}")
-    (waiting,) = world.process().drop.waiting.all()
-    assert waiting.why == "_ingest.json cannot be read (Permission denied)."
+    assert world.waiting() == {FOLDER: "_ingest.json cannot be read (Permission denied)."}
 
 
 @pytest.mark.parametrize(

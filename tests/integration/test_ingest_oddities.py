@@ -3,7 +3,6 @@
 import os
 import time
 import tracemalloc
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -11,15 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest_queue.drop.watcher import Drop
 from ingest_queue.jobs.job import State
 from ingest_queue.jobs.keys import DONE, UPLOADS
 from ndlambda.local.drop_folder import DropFolder
 from ndlambda.stores.disk import DroppedFiles, content
 from ndlambda.stores.ports import Overwrite, Range
-from tests.integration.test_ingest_faults import thin_world
 from tests.support.catalog_world import Clock
-from tests.support.ingest_world import FOLDER, OFFSET, IngestWorld, disk_ingest_world, png, stack
+from tests.support.ingest_world import FOLDER, OFFSET, IngestWorld, MakeWorld, png, stack
 
 NOT_UNICODE = os.fsdecode(b"caf\xe9.png")
 
@@ -30,11 +27,19 @@ def dropped_files(folder: Path) -> DroppedFiles:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[IngestWorld]:
-    made = thin_world(tmp_path)
+def world(make_world: MakeWorld, tmp_path: Path) -> IngestWorld:
+    """A channel of one chunk; files are dropped into ``tmp_path``."""
+    made = make_world({}, depth=6)
     made.drop_store = dropped_files(tmp_path)
-    yield made
-    made.close()
+    return made
+
+
+@pytest.fixture
+def empty(make_world: MakeWorld, tmp_path: Path) -> IngestWorld:
+    """No dataset; files are dropped into ``tmp_path``."""
+    made = make_world()
+    made.drop_store = dropped_files(tmp_path)
+    return made
 
 
 def listed(folder: Path) -> list[str]:
@@ -45,7 +50,7 @@ def listed(folder: Path) -> list[str]:
 def test_what_is_no_file_of_ours_keeps_no_job_from_its_end(
     world: IngestWorld, tmp_path: Path, oddity: str
 ):
-    """Told of by nobody, so that only the listing finds the slices.
+    """It is not announced, so that only the listing finds the slices.
 
     Seen to fail where listings raise what scandir and check_key raise (links, names): no sweep and
     no ``_DONE`` ever came through.
@@ -68,13 +73,12 @@ def test_what_is_no_file_of_ours_keeps_no_job_from_its_end(
         case "pipe":
             os.mkfifo(folder / "0001.png")
     world.notice([f"{FOLDER}{OFFSET:04d}.png"])
-    world.process().ingest.sweeper.sweep_all()
-    world.pump()
-    assert world.job().state in {State.COMPLETE, State.COMPLETE_WITH_ERRORS}
+    world.sweep()
+    assert world.state in {State.COMPLETE, State.COMPLETE_WITH_ERRORS}
     np.testing.assert_array_equal(world.stored(), voxels)
 
 
-def test_a_pipe_is_no_object_and_nobody_waits_for_it(tmp_path: Path):
+def test_a_pipe_is_no_object_and_is_not_waited_for(tmp_path: Path):
     """Seen to fail where files are opened plainly: the sweep waits for ever for a writer."""
     folder = tmp_path / FOLDER
     folder.mkdir(parents=True)
@@ -92,7 +96,7 @@ def test_a_pipe_is_no_object_and_nobody_waits_for_it(tmp_path: Path):
     assert listed(tmp_path) == []
 
 
-def test_names_that_are_no_keys_are_not_told_of_and_keep_nothing_back(tmp_path: Path):
+def test_names_that_are_no_keys_are_not_announced_and_keep_nothing_back(tmp_path: Path):
     """Seen to fail without: one such name, and no file of any folder was told of any more."""
     folder = tmp_path / FOLDER
     long = folder.joinpath(*["ü" * 120] * 5)
@@ -160,17 +164,15 @@ def test_a_very_large_file_is_known_by_its_times_and_not_read_through(
     assert other.etag != first.etag
 
 
-def test_a_volume_that_is_called_like_a_slice_is_not_read_for_its_size(tmp_path: Path):
+def test_a_volume_that_is_called_like_a_slice_is_not_read_for_its_size(
+    empty: IngestWorld, tmp_path: Path
+):
     """Seen to fail without the bound: the server runs out of memory, every minute."""
-    world = disk_ingest_world(tmp_path)
-    key = world.put("0001.tif", b"II*\0")
+    key = empty.put("0001.tif", b"II*\0")
     os.truncate(tmp_path / key, 1 << 40)
-    world.put(DONE, b"")
-    world.drop_store = dropped_files(tmp_path)
-    world.notice([key])
-    (waiting,) = world.process().drop.waiting.all()
-    assert waiting.why == f"{key} has {1 << 40} bytes, too many for a slice."
-    world.close()
+    empty.put(DONE, b"")
+    empty.notice([key])
+    assert empty.waiting() == {FOLDER: f"{key} has {1 << 40} bytes, too many for a slice."}
 
 
 # _DONE before the last slices
@@ -187,44 +189,42 @@ def unrested(tmp_path: Path, name: str) -> DroppedFiles:
     return DroppedFiles(tmp_path, UPLOADS, DONE, fsync=False, clock=lambda: now)
 
 
-@pytest.mark.parametrize("told", [True, False], ids=["told of a slice", "swept"])
-def test_nothing_is_made_of_a_folder_with_done_while_slices_are_copied(tmp_path: Path, told: bool):
+LAST = f"{OFFSET + 5:04d}.png"
+VOXELS = stack(1, z=6)
+
+
+@pytest.mark.parametrize("announced", [True, False], ids=["a slice was announced", "swept"])
+def test_nothing_is_made_of_a_folder_with_done_while_slices_are_copied(
+    empty: IngestWorld, tmp_path: Path, announced: bool
+):
     """``cp -r`` copies ``_DONE`` whenever it likes.
 
     Seen to fail where only the watch asks whether the folder is at rest: a dataset was made of the
     slices that were there, and the others were outside of it.
     """
-    world = disk_ingest_world(tmp_path)
-    keys = world.put_stack(stack(1, z=6)[:, :5])
-    world.put(DONE, b"")
-    last = f"{OFFSET + 5:04d}.png"
-    world.drop_store = unrested(tmp_path, last)
-    drop: Drop = world.process().drop
-    drop.notice(keys[0]) if told else drop.sweep()
-    assert not list(world.process().ingest.ledger.running())
-    world.put(last, png(stack(1, z=6)[0, 5]))
-    world.drop_store = dropped_files(tmp_path)
-    world.process().drop.sweep()
-    world.pump()
-    assert world.job().state is State.COMPLETE
-    np.testing.assert_array_equal(world.process().catalog.get_dataset("tk").imagesize_xyz[2], 6)
-    world.close()
+    keys = empty.put_stack(VOXELS[:, :5])
+    empty.put(DONE, b"")
+    empty.drop_store = unrested(tmp_path, LAST)
+    drop = empty.process().drop
+    drop.notice(keys[0]) if announced else drop.sweep()
+    assert not list(empty.process().ingest.ledger.running())
+    empty.put(LAST, png(VOXELS[0, 5]))
+    empty.drop_store = dropped_files(tmp_path)
+    empty.process().drop.sweep()
+    empty.pump()
+    assert empty.state is State.COMPLETE
+    assert empty.process().catalog.get_dataset("tk").imagesize_xyz[2] == 6
 
 
-def test_a_sweep_closes_no_job_while_slices_are_copied(tmp_path: Path):
+def test_a_sweep_closes_no_job_while_slices_are_copied(world: IngestWorld, tmp_path: Path):
     """Seen to fail where only the watch asks whether the folder is at rest: FAILED, for slices that
     were on their way."""
-    world = thin_world(tmp_path)
-    voxels = stack(1, z=6)
-    world.notice(world.put_stack(voxels[:, :5]))
+    world.drop_stack(VOXELS[:, :5])
     world.put(DONE, b"")
-    last = f"{OFFSET + 5:04d}.png"
-    world.drop_store = unrested(tmp_path, last)
+    world.drop_store = unrested(tmp_path, LAST)
     world.process().ingest.sweeper.sweep_all()
     assert not world.job().closed
-    world.put(last, png(voxels[0, 5]))
+    world.put(LAST, png(VOXELS[0, 5]))
     world.drop_store = dropped_files(tmp_path)
-    world.process().ingest.sweeper.sweep_all()
-    world.pump()
-    assert (world.job().state, world.job().closed) == (State.COMPLETE, True)
-    world.close()
+    world.sweep()
+    assert (world.state, world.job().closed) == (State.COMPLETE, True)

@@ -1,10 +1,10 @@
-"""Slices that are dropped once more, with zeros where the first had none.
+"""Slices that are mended or dropped again, with zeros where the first had none, at any moment.
 
 Zeros never erase, but what a job has stored of a slice that was replaced is no more than a slice
 that was never meant.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,9 +20,20 @@ from ingest_queue.jobs.keys import etag_of
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.services.volume.region import Region
 from ndlambda.stores.ports import ObjectInfo, ObjectStore
-from tests.support import catalog_world
 from tests.support.faults import Crash, Interrupted
-from tests.support.ingest_world import OFFSET, IngestWorld, Process, disk_ingest_world, png, stack
+from tests.support.ingest_world import OFFSET, IngestWorld, MakeWorld, png, stack
+
+Z = 9
+"""The slice that is replaced, in dataset coordinates."""
+
+DEPTH = 20
+"""Slices of a volume of two chunks, the first of 16."""
+
+LAST = OFFSET + DEPTH - 1
+CONSUMED = BuildOptions(keep_input=False)
+FIRST = stack(1, z=DEPTH)[0]
+SECOND = FIRST.copy()
+SECOND[Z - OFFSET, 7:] = 0
 
 
 class ListingEtags:
@@ -39,49 +50,41 @@ class ListingEtags:
             yield replace(info, etag=etag_of(self._store, info.key))
 
 
-Z = 9
-"""The slice that is replaced, in dataset coordinates."""
-
-DEPTH = 20
-"""Slices of a volume of two chunks, the first of 16."""
-
-
-def make_world(folder: Path, **channel: Any) -> IngestWorld:
-    dataset = catalog_world.dataset(imagesize_xyz=(20, 14, DEPTH), offset_xyz=(0, 0, OFFSET))
-    made = disk_ingest_world(folder, dataset=dataset)
-    made.populate(**channel)
-    return made
+@pytest.fixture
+def world(make_world: MakeWorld) -> IngestWorld:
+    return make_world({}, depth=DEPTH)
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[IngestWorld]:
-    made = make_world(tmp_path)
-    yield made
-    made.close()
+def half_stored(world: IngestWorld) -> IngestWorld:
+    """A job whose first chunk is stored, and of whose second no slice came."""
+    world.ingest(FIRST[None, :16])
+    return world
 
 
-def with_zeros(voxels: NDArray[Any]) -> NDArray[Any]:
-    """Return a stack whose slice ``Z`` is zero in its lower half."""
-    other = voxels.copy()
-    other[Z - OFFSET, 7:] = 0
-    return other
+def drop_again(world: IngestWorld, voxels: NDArray[Any] = SECOND) -> None:
+    world.drop_slice(Z, voxels[Z - OFFSET])
 
 
-def drop_all(world: IngestWorld, voxels: NDArray[Any]) -> None:
-    for z, plane in enumerate(voxels, OFFSET):
-        world.drop(f"{z:04d}.png", png(plane))
+def drop_rest(world: IngestWorld, last: int = LAST) -> None:
+    """Drop the slices of the second chunk."""
+    for z in range(16 + OFFSET, last + 1):
+        world.drop_slice(z, FIRST[z - OFFSET])
 
 
-def drop_again(world: IngestWorld, voxels: NDArray[Any]) -> None:
-    world.drop(f"{Z:04d}.png", png(voxels[Z - OFFSET]))
+def fail(world: IngestWorld) -> None:
+    """Let the job fail of its last slice."""
+    world.drop(f"{LAST:04d}.png", b"no image")
+    drop_rest(world, LAST - 1)
+    world.pump()
+    assert world.state is State.FAILED
 
 
-def check_stored(world: IngestWorld, voxels: NDArray[Any]) -> None:
+def check_stored(world: IngestWorld, voxels: NDArray[Any], log: object = None) -> None:
     """Make sure that the job is complete and proved, and that these are its voxels."""
-    job = world.job()
-    assert (job.state, world.table.completions) == (State.COMPLETE, 1)
-    np.testing.assert_array_equal(world.stored(), voxels)
-    assert not list(world.process().ingest.verifier.check(job))
+    assert (world.state, world.table.completions) == (State.COMPLETE, 1), log
+    world.check_whole(voxels)
+    assert not list(world.process().ingest.verifier.check(world.job())), log
 
 
 @pytest.mark.parametrize(
@@ -89,89 +92,140 @@ def check_stored(world: IngestWorld, voxels: NDArray[Any]) -> None:
     [{}, {"channel_type": ChannelType.ANNOTATION, "datatype": DataType.UINT32}],
     ids=["image", "labels"],
 )
-def test_zeros_of_a_slice_that_was_dropped_again_are_stored(tmp_path: Path, channel: Any):
+def test_zeros_of_a_slice_that_was_dropped_again_are_stored(make_world: MakeWorld, channel: Any):
     """Seen to fail where a chunk that was opened again is painted over what is there."""
-    world = make_world(tmp_path, **channel)
-    first = stack(1, z=DEPTH)[0]
-    second = with_zeros(first)
-    drop_all(world, first[:16])
+    world = make_world(channel, depth=DEPTH)
+    world.ingest(FIRST[None, :16])
+    np.testing.assert_array_equal(world.stored()[:16], FIRST[:16])
+    drop_again(world)
+    drop_rest(world)
     world.pump()
-    np.testing.assert_array_equal(world.stored()[:16], first[:16])
-    drop_again(world, second)
-    for z in range(16, DEPTH):
-        world.drop(f"{z + OFFSET:04d}.png", png(second[z]))
-    world.pump()
-    check_stored(world, second)
-    world.close()
+    check_stored(world, SECOND)
 
 
-def test_a_slice_that_is_dropped_again_while_its_job_has_failed_counts(world: IngestWorld):
+def test_a_slice_that_is_dropped_again_while_its_job_has_failed_counts(half_stored: IngestWorld):
     """Its chunk was stored before. Seen to fail where only running jobs open chunks again: the job
     is complete, and the first slice is what is stored."""
-    first = stack(5, z=DEPTH)[0]
-    drop_all(world, first[:16])
-    world.pump()
-    world.drop(f"{DEPTH - 1 + OFFSET:04d}.png", b"no image")
-    for z in range(16, DEPTH - 1):
-        world.drop(f"{z + OFFSET:04d}.png", png(first[z]))
-    world.pump()
-    assert world.job().state is State.FAILED
-    second = with_zeros(first)
-    drop_again(world, second)
-    assert world.job().state is State.FAILED
-    world.drop(f"{DEPTH - 1 + OFFSET:04d}.png", png(second[-1]))
-    world.pump()
-    check_stored(world, second)
+    fail(half_stored)
+    drop_again(half_stored)
+    assert half_stored.state is State.FAILED
+    half_stored.drop_slice(LAST, FIRST[-1])
+    half_stored.pump()
+    check_stored(half_stored, SECOND)
 
 
 @pytest.mark.parametrize("has_failed", [False, True])
-def test_a_slice_that_was_replaced_and_not_told_of_is_noticed(world: IngestWorld, has_failed: bool):
+def test_a_slice_that_was_replaced_and_not_announced_is_noticed(
+    half_stored: IngestWorld, has_failed: bool
+):
     """By the sweep; of a job that has failed when it is retried.
 
     Seen to fail where only keys are compared: the first slice is what is stored.
     """
+    world = half_stored
     world.drop_store = cast(ObjectStore, ListingEtags(world.drop_store))
-    first = stack(6, z=DEPTH)[0]
-    second = with_zeros(first)
-    drop_all(world, first[:16])
     if has_failed:
-        world.drop(f"{DEPTH - 1 + OFFSET:04d}.png", b"no image")
-        for z in range(16, DEPTH - 1):
-            world.drop(f"{z + OFFSET:04d}.png", png(first[z]))
-    world.pump()
-    assert (world.job().state is State.FAILED) == has_failed
-    world.put(f"{Z:04d}.png", png(second[Z - OFFSET]))
+        fail(world)
+    world.put(f"{Z:04d}.png", png(SECOND[Z - OFFSET]))
     if has_failed:
-        world.put(f"{DEPTH - 1 + OFFSET:04d}.png", png(second[-1]))
-        world.process().ingest.intake.retry(world.job())
+        world.put(f"{LAST:04d}.png", png(FIRST[-1]))
+        world.retry()
     else:
         world.process().ingest.sweeper.sweep_all()
-        for z in range(16, DEPTH):
-            world.drop(f"{z + OFFSET:04d}.png", png(second[z]))
-    world.pump()
-    check_stored(world, second)
+        drop_rest(world)
+        world.pump()
+    check_stored(world, SECOND)
 
 
-@pytest.mark.parametrize("moment", range(1, 32))
-def test_what_is_entered_is_what_was_read(world: IngestWorld, moment: int):
-    """At any request of the last builder a file is written over, and nobody is told in time.
+# something happens at any request of a builder
+
+
+def interrupted(
+    world: IngestWorld, folder: Path, meanwhile: Callable[[IngestWorld], object]
+) -> Iterator[tuple[IngestWorld, Interrupted]]:
+    """Build the first chunk in copies of a world, each interrupted before another request.
+
+    The last of them is not interrupted, because its builder makes fewer requests, or only when it
+    begins to delete what it has stored.
+    """
+    for moment, copied in world.copies(folder):
+        plan = Interrupted(moment, partial(meanwhile, copied))
+        copied.build(0, plan)
+        yield copied, plan
+        if not plan.fired or plan.log[moment - 1].endswith(".delete"):
+            assert moment > 10
+            return
+
+
+def test_a_slice_that_is_mended_while_its_chunk_is_built_counts(
+    make_world: MakeWorld, tmp_path: Path
+):
+    """Seen to fail without the second look of builder or intake: the job stays failed though
+    nothing is wrong."""
+    world = make_world({}, depth=6)
+    for z, plane in enumerate(FIRST[:6], OFFSET):
+        world.drop(f"{z:04d}.png", png(plane)[: -40 if z == Z else None])
+    for mended, plan in interrupted(world, tmp_path, partial(drop_again, voxels=FIRST)):
+        mended.pump()
+        mended.sweep()
+        if plan.fired:
+            check_stored(mended, FIRST[:6], plan.log)
+        else:
+            assert mended.state is State.FAILED
+
+
+@pytest.mark.parametrize(
+    ("stored", "options"),
+    [(False, BuildOptions()), (True, BuildOptions()), (True, CONSUMED)],
+    ids=["announced", "stored by another", "stored and deleted by another"],
+)
+def test_a_slice_that_is_replaced_while_its_chunk_is_built_counts(
+    make_world: MakeWorld, tmp_path: Path, stored: bool, options: BuildOptions
+):
+    """Seen to fail where the intake does not open the chunk again that was stored meanwhile, where
+    a builder that lost does not write once more, or finds deleted what it would write: voxels that
+    were replaced come back unnoticed by the digests."""
+
+    def overtake(overtaken: IngestWorld) -> None:
+        drop_again(overtaken)
+        if stored:
+            overtaken.pump()
+
+    world = make_world({}, depth=DEPTH, options=options)
+    world.drop_stack(FIRST[None])
+    for overtaken, plan in interrupted(world, tmp_path, overtake):
+        if not plan.fired:
+            overtake(overtaken)
+        overtaken.pump()
+        check_stored(overtaken, SECOND, plan.log)
+
+
+def test_what_is_entered_is_what_was_read(world: IngestWorld, tmp_path: Path):
+    """At any request of the last builder a file is overwritten, and not announced in time.
 
     Seen to fail where the builder does not look at the ETag: the chunk is entered as built of the
     first slice, and holds the second.
     """
-    first = stack(7, z=DEPTH)[0]
-    second = with_zeros(first)
-    drop_all(world, first)
-    process = world.process()
-    process.ingest.build(world.job().id, 1, 1)
-    name = f"{Z:04d}.png"
-    late = Interrupted(moment, lambda: world.put(name, png(second[Z - OFFSET])))
-    world.process(late).ingest.build(world.job().id, 1, 0)
-    part = process.ingest.ledger.part(world.job(), 0, Z)
-    assert part is not None
-    now = world.drop_store.get(part.key)
-    assert now is not None
-    check_stored(world, second if late.fired and part.etag == now.etag else first)
+    world.drop_stack(FIRST[None])
+    world.build(1)
+    body = png(SECOND[Z - OFFSET])
+    for late, plan in interrupted(world, tmp_path, lambda copied: copied.put(f"{Z:04d}.png", body)):
+        part = late.process().ingest.ledger.part(late.job(), 0, Z)
+        assert part is not None
+        is_second = plan.fired and part.etag == etag_of(late.drop_store, part.key)
+        check_stored(late, SECOND if is_second else FIRST, plan.log)
+
+
+def test_a_builder_whose_parts_another_has_stored_and_deleted_finds_no_fault(
+    make_world: MakeWorld, tmp_path: Path
+):
+    """Seen to fail where faults are not doubted when the chunk has changed: the job fails."""
+    world = make_world({}, depth=DEPTH, options=CONSUMED)
+    world.drop_stack(FIRST[None])
+    world.drop("_DONE", b"")
+    for late, plan in interrupted(world, tmp_path, IngestWorld.build):
+        late.pump()
+        check_stored(late, FIRST, plan.log)
 
 
 def test_a_builder_that_dies_over_voxels_of_a_replaced_slice_is_found_by_verify(
@@ -179,135 +233,75 @@ def test_a_builder_that_dies_over_voxels_of_a_replaced_slice_is_found_by_verify(
 ):
     """It stalled before it wrote, while another stored the newer slice and completed the job: the
     one order of things that nothing mends."""
-    first = stack(8, z=DEPTH)[0]
-    second = with_zeros(first)
-    drop_all(world, first)
+    world.drop_stack(FIRST[None])
 
-    def overtaken(builder: Process, write: Any, *args: Any, **options: Any) -> None:
-        drop_again(world, second)
+    def overtaken(write: Any, *args: Any, **options: Any) -> None:
+        drop_again(world)
         world.pump()
-        assert world.job().state is State.COMPLETE
+        assert world.state is State.COMPLETE
         write(*args, **options)
         raise Crash
 
     builder = world.process()
     writer = builder.ingest._builder._composer._writer
-    writer.write = partial(overtaken, builder, writer.write)
+    writer.write = partial(overtaken, writer.write)
     with pytest.raises(Crash):
         builder.ingest.build(world.job().id, 1, 0)
-    np.testing.assert_array_equal(world.stored(), first)
+    np.testing.assert_array_equal(world.stored(), FIRST)
     found = list(world.process().ingest.verifier.check(world.job()))
     assert {difference.chunk for difference in found} == {0}
 
 
-def test_what_others_painted_beside_a_chunk_that_is_stored_anew_stays(world: IngestWorld):
+# what is beside a chunk that is stored again
+
+
+def test_what_others_painted_beside_a_chunk_that_is_stored_again_stays(world: IngestWorld):
     """The other chunk holds voxels of somebody else, where the job has zeros."""
-    first = stack(2, z=DEPTH)[0]
-    first[16:, :, :5] = 0
+    first, second = FIRST.copy(), SECOND.copy()
+    first[16:, :, :5] = second[16:, :, :5] = 0
     others = np.zeros((1, DEPTH, 14, 20), np.uint8)
     others[:, 16:, :, :5] = 77
     process = world.process()
-    view = process.catalog.project_view("tk")
-    level = view.dataset.pyramid.level(0)
-    process.volume.write(view.channel("em"), Region(level, level.box, (0, 1)), others)
-    drop_all(world, first[:16])
-    world.pump()
-    second = with_zeros(first)
-    drop_again(world, second)
+    level = world.dataset.pyramid.level(0)
+    channel = process.catalog.get_channel("pr", "em")
+    process.volume.write(channel, Region(level, level.box, (0, 1)), others)
+    world.ingest(first[None, :16])
+    drop_again(world)
     for z in range(16, DEPTH):
-        world.drop(f"{z + OFFSET:04d}.png", png(second[z]))
+        world.drop_slice(z + OFFSET, first[z])
     world.pump()
-    assert world.job().state is State.COMPLETE
+    assert world.state is State.COMPLETE
     np.testing.assert_array_equal(world.stored(), second + others[0])
 
 
-@pytest.mark.parametrize("keep", [True, False], ids=["kept", "deleted"])
-@pytest.mark.parametrize("moment", range(1, 32))
-def test_a_builder_that_is_overtaken_by_one_with_a_newer_slice_does_not_undo_it(
-    tmp_path: Path, moment: int, keep: bool
-):
-    """At any request of the builder the slice is replaced and stored by another process.
-
-    Seen to fail where a builder that lost does not write once more, or finds deleted what it would
-    write: voxels that were replaced come back behind the back of the digests.
-    """
-    world = make_world(tmp_path)
-    world.options = BuildOptions(keep_input=keep)
-    first = stack(3, z=DEPTH)[0]
-    second = with_zeros(first)
-    drop_all(world, first)
-
-    def overtake() -> None:
-        drop_again(world, second)
-        world.pump()
-
-    late = Interrupted(moment, overtake)
-    world.process(late).ingest.build(world.job().id, 1, 0)
-    if not late.fired:
-        overtake()
-    world.pump()
-    check_stored(world, second)
-    world.close()
-
-
-@pytest.mark.parametrize("moment", range(1, 32))
-def test_a_builder_whose_parts_another_has_stored_and_deleted_finds_no_fault(
-    tmp_path: Path, moment: int
-):
-    """Seen to fail where faults are not doubted when the chunk has changed: the job fails."""
-    dataset = catalog_world.dataset(imagesize_xyz=(20, 14, DEPTH), offset_xyz=(0, 0, OFFSET))
-    options = BuildOptions(keep_input=False)
-    world = disk_ingest_world(tmp_path, dataset=dataset, options=options)
-    world.populate()
-    voxels = stack(4, z=DEPTH)[0]
-    drop_all(world, voxels)
-    world.drop("_DONE", b"")
-    call = (world.job().id, 1, 0)
-    late = Interrupted(moment, lambda: world.process().ingest.build(*call))
-    world.process(late).ingest.build(*call)
-    world.pump()
-    check_stored(world, voxels)
-    world.close()
-
-
-def test_all_slices_of_a_chunk_that_were_deleted_are_missing_at_once(tmp_path: Path):
+def test_all_slices_of_a_chunk_that_were_deleted_are_missing_at_once(make_world: MakeWorld):
     """When one is dropped again. Seen to fail where only the first that is found to be gone counts:
     each of them was asked for alone, after another try to build the chunk."""
-    world = make_world(tmp_path)
-    world.options = BuildOptions(keep_input=False)
-    first = stack(8, z=DEPTH)[0]
-    second = with_zeros(first)
-    drop_all(world, first[:16])
-    world.pump()
-    drop_again(world, second)
+    world = make_world({}, depth=DEPTH, options=CONSUMED)
+    world.ingest(FIRST[None, :16])
+    drop_again(world)
     world.pump()
     missing = [z for _, z in world.process().ingest.missing(world.job())]
-    assert missing == [z + OFFSET for z in range(DEPTH) if z != Z - OFFSET]
-    drop_all(world, second)
-    world.pump()
-    check_stored(world, second)
-    world.close()
+    assert missing == [z for z in range(OFFSET, LAST + 1) if z != Z]
+    world.ingest(SECOND[None])
+    check_stored(world, SECOND)
 
 
 def test_a_slice_that_is_dropped_again_does_not_erase_those_that_were_stored_and_deleted(
-    tmp_path: Path,
+    make_world: MakeWorld,
 ):
     """Under ``zero``, with nothing more to come. Seen to fail where zeros in the place of slices
     that are gone are stored like those of a slice that is there: 15 slices are erased."""
-    world = make_world(tmp_path)
-    world.options = BuildOptions(keep_input=False)
+    world = make_world({}, depth=DEPTH, options=CONSUMED)
     world.drop("_ingest.json", b'{"on_bad": "zero"}')
-    first = stack(9, z=DEPTH)[0]
-    drop_all(world, first[:16])
-    world.pump()
-    world.process().ingest.intake.close(world.job())
-    second = with_zeros(first)
+    job = world.ingest(FIRST[None, :16])
+    world.process().ingest.intake.close(job)
+    second = SECOND.copy()
     second[Z - OFFSET, :7] += 1
     drop_again(world, second)
     world.pump()
-    assert world.job().state is State.COMPLETE_WITH_ERRORS
-    expected = np.where(second[:16], second[:16], first[:16])
+    assert world.state is State.COMPLETE_WITH_ERRORS
+    expected = np.where(second[:16], second[:16], FIRST[:16])
     np.testing.assert_array_equal(world.stored()[:16], expected)
-    faults = {fault.part for fault in world.process().ingest.faults(world.job())}
+    faults = {fault.part for fault in world.faults()}
     assert faults >= {z + OFFSET for z in range(16) if z + OFFSET != Z}
-    world.close()

@@ -1,8 +1,9 @@
 """Chunks that cannot be stored: builders are killed over them, or find a fault that is ours."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,15 @@ from ndlambda.local.pump import sqs_event
 from ndlambda.services.volume.region import Region, object_key
 from ndlambda.stores.ports import Overwrite, Range
 from tests.support.faults import Crash, Interrupted
-from tests.support.ingest_world import OFFSET, IngestWorld, Process, disk_ingest_world, png, stack
+from tests.support.ingest_world import OFFSET, IngestWorld, MakeWorld, Process, stack
 
 POISON = 1
 """The chunk over which builders come to harm; slices 16 to 31 (21 to 36 in the dataset)."""
 
+DEPTH = 34
+"""Slices of a volume of three chunks."""
+
+VOXELS = stack(1, z=DEPTH)[0]
 MINUTES = 60
 """In which a job must come to an end."""
 
@@ -59,22 +64,17 @@ def fail_upstream() -> None:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[IngestWorld]:
-    made = disk_ingest_world(tmp_path)
-    made.populate()
-    yield made
-    made.close()
+def world(make_world: MakeWorld) -> IngestWorld:
+    return make_world({}, depth=DEPTH)
 
 
 def poisoned(world: IngestWorld, harm: Callable[[], None]) -> Process:
     return world.process(wrap=lambda name, port: Poisoned(port, harm) if name == "drop" else port)
 
 
-def drop_stack(world: IngestWorld, policy: Policy) -> Any:
+def drop_stack(world: IngestWorld, policy: Policy) -> None:
     world.drop("_ingest.json", json.dumps({"on_bad": policy}).encode())
-    voxels = stack(1)[0]
-    world.notice(world.put_stack(voxels[None]))
-    return voxels
+    world.drop_stack(VOXELS[None])
 
 
 def run(
@@ -93,7 +93,7 @@ def run(
                 answer = ingest_build.handler(sqs_event(list(messages)))
                 if not answer["batchItemFailures"]:
                     world.builds.ack([message.receipt for message in messages])
-        if not world.job().state.takes_input:
+        if not world.state.takes_input:
             return
         world.base.clock.advance(60)
         if lose:
@@ -122,7 +122,7 @@ def test_a_chunk_over_which_builders_come_to_harm_is_set_aside(
 
     Seen to fail where tries are not counted: the job is INGESTING after an hour, and for ever.
     """
-    voxels = drop_stack(world, policy)
+    drop_stack(world, policy)
     run(world, harm, monkeypatch, lose=lose)
     job, ingest = world.job(), world.process().ingest
     faults = list(ingest.faults(job))
@@ -131,7 +131,7 @@ def test_a_chunk_over_which_builders_come_to_harm_is_set_aside(
     }
     told = "came to no end" if harm is run_out_of_memory else "RecursionError: a fault"
     assert all(told in fault.error for fault in faults)
-    expected = voxels.copy()
+    expected = VOXELS.copy()
     expected[16:32] = 0
     np.testing.assert_array_equal(world.stored(), expected)
     if policy is Policy.FAIL:
@@ -140,29 +140,31 @@ def test_a_chunk_over_which_builders_come_to_harm_is_set_aside(
     else:
         assert job.state is State.COMPLETE_WITH_ERRORS
         assert not list(ingest.verifier.check(job))
-    again = ingest.intake.retry(job)  # with more memory, or a mended builder
-    assert again.state is State.INGESTING
-    world.pump()
-    check_whole(world, voxels)
+    assert world.retry().state is State.INGESTING  # with more memory, or a mended builder
+    check_whole(world)
 
 
-def check_whole(world: IngestWorld, voxels: Any) -> None:
-    job = world.job()
-    assert job.state is State.COMPLETE
-    assert not list(world.process().ingest.faults(job))
-    assert not list(world.process().ingest.verifier.check(job))
-    np.testing.assert_array_equal(world.stored(), voxels)
+def check_whole(world: IngestWorld, voxels: Any = VOXELS) -> None:
+    world.check_whole(voxels)
+    assert not list(world.process().ingest.verifier.check(world.job()))
+
+
+def drop_other(world: IngestWorld) -> Any:
+    """Drop another slice of the chunk, and return what is to be stored then."""
+    voxels = VOXELS.copy()
+    voxels[20] = stack(2)[0, 20]
+    world.drop_slice(OFFSET + 20, voxels[20])
+    return voxels
 
 
 def test_a_slice_dropped_again_mends_all_of_a_chunk_that_was_set_aside(
     world: IngestWorld, monkeypatch: pytest.MonkeyPatch
 ):
     """Seen to fail where the faults of its other slices stay: COMPLETE_WITH_ERRORS."""
-    voxels = drop_stack(world, Policy.ZERO)
+    drop_stack(world, Policy.ZERO)
     run(world, run_out_of_memory, monkeypatch)
-    assert world.job().state is State.COMPLETE_WITH_ERRORS
-    voxels[20] = stack(2)[0, 20]
-    world.drop(f"{OFFSET + 20:04d}.png", png(voxels[20]))
+    assert world.state is State.COMPLETE_WITH_ERRORS
+    voxels = drop_other(world)
     world.pump()
     check_whole(world, voxels)
 
@@ -175,9 +177,8 @@ def test_a_supercuboid_that_is_damaged_in_the_store_ends_the_job_at_once(world: 
     level = world.dataset.pyramid.level(0)
     key = object_key(channel, Region(level, level.box, (0, 1)), 0, 0)
     world.base.objects.put(key, b"no supercuboid", Overwrite())
-    world.notice(world.put_stack(stack(1)[:, :9]))
-    world.pump()
-    assert world.job().state is State.FAILED
+    world.ingest(stack(1)[:, :9])
+    assert world.state is State.FAILED
     assert "Chunk 0 of the job cannot be stored." in world.job().reason
 
 
@@ -185,69 +186,66 @@ def test_a_store_that_fails_is_no_fault_of_a_chunk_however_often(
     world: IngestWorld, monkeypatch: pytest.MonkeyPatch
 ):
     """Seen to fail where tries that report what is wrong stay counted."""
-    voxels = drop_stack(world, Policy.FAIL)
+    drop_stack(world, Policy.FAIL)
     run(world, fail_upstream, monkeypatch, minutes=(MOST_TRIES + 3) * int(OVERDUE_S) // 60)
-    assert world.job().state is State.INGESTING
-    assert not list(world.process().ingest.faults(world.job()))
-    world.process().ingest.sweeper.sweep_all()
-    world.pump()
-    check_whole(world, voxels)
+    assert world.state is State.INGESTING
+    assert not world.faults()
+    world.sweep()
+    check_whole(world)
 
 
 def test_a_server_may_be_killed_ten_times_over_the_same_chunk(world: IngestWorld):
     """All that is being built dies with it, what is sound as well."""
-    voxels = drop_stack(world, Policy.FAIL)
+    drop_stack(world, Policy.FAIL)
     job = world.job()
     world.lose_messages()
     for attempt in range(1, MOST_TRIES + 1):
         with pytest.raises(Crash):
             poisoned(world, run_out_of_memory).ingest.build(job.id, 1, POISON, attempt)
-    world.process().ingest.sweeper.sweep_all()
-    world.pump()
-    check_whole(world, voxels)
+    world.sweep()
+    check_whole(world)
 
 
 def test_a_job_that_only_waits_for_slices_is_not_called_a_failure(world: IngestWorld):
     """Calls that find nothing to do are no tries that came to no end."""
-    world.notice(world.put_stack(stack(1))[:20])
+    world.notice(world.put_stack(VOXELS[None])[:20])
     job = world.job()
     for attempt in range(2, 3 * MOST_TRIES):
         world.process().ingest.build(job.id, 1, POISON, attempt)
-    assert world.job().state is State.INGESTING
+    assert world.state is State.INGESTING
     assert world.process().ingest.ledger.tries(job).begin(POISON, 0) == 1
 
 
 @pytest.mark.parametrize("policy", [Policy.FAIL, Policy.ZERO])
-@pytest.mark.parametrize("moment", range(10, 60, 12))
 def test_a_slower_worker_that_stores_the_chunk_after_all_is_believed(
-    world: IngestWorld, monkeypatch: pytest.MonkeyPatch, policy: Policy, moment: int
+    world: IngestWorld, tmp_path: Path, policy: Policy
 ):
     """While another sets it aside. Seen to fail where that one does not look again: the job is
     FAILED, or COMPLETE_WITH_ERRORS, over a chunk that is stored."""
-    voxels = drop_stack(world, policy)
+    drop_stack(world, policy)
     job = world.job()
     world.lose_messages()
     for _ in range(MOST_TRIES):
         world.base.clock.advance(SPAN_S)
         with pytest.raises(Crash):
             poisoned(world, run_out_of_memory).ingest.build(job.id, 1, POISON, 2)
-    world.base.clock.advance(SPAN_S)
-    slow = Interrupted(moment, lambda: world.process().ingest.build(job.id, 1, POISON))
-    world.process(slow).ingest.build(job.id, 1, POISON, 2)
-    if slow.fired:
-        world.process().ingest.sweeper.sweep_all()
-        world.pump()
-        check_whole(world, voxels)
+    begun = world.base.clock.now + SPAN_S
+    for moment, copied in world.copies(tmp_path, range(10, 60, 12)):
+        copied.base.clock.now = begun
+        slow = Interrupted(moment, partial(copied.build, POISON))
+        copied.build(POISON, slow, 2)
+        if slow.fired:
+            copied.sweep()
+            check_whole(copied)
 
 
 def test_a_chunk_that_was_set_aside_and_mended_may_fail_a_few_times_again(
     world: IngestWorld, monkeypatch: pytest.MonkeyPatch
 ):
     """Seen to fail where tries stay noted: the next message that came back set it aside at once."""
-    voxels = drop_stack(world, Policy.ZERO)
+    drop_stack(world, Policy.ZERO)
     run(world, run_out_of_memory, monkeypatch)
-    voxels[20] = stack(2)[0, 20]
-    world.drop(f"{OFFSET + 20:04d}.png", png(voxels[20]))
+    voxels = drop_other(world)
     with pytest.raises(Crash):
         poisoned(world, run_out_of_memory).ingest.build(world.job().id, 1, POISON, 2)
     world.pump()

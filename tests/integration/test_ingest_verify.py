@@ -12,12 +12,11 @@ import pytest
 from functions import ingest_build
 from ingest_queue.build.verify import Difference, Link, Verifier
 from ingest_queue.jobs.digests import digests_key
-from ingest_queue.jobs.grid import ChunkGrid
 from ingest_queue.jobs.job import Job, Mode, Policy, State
 from ndlambda import runtime
 from ndlambda.client import connect
 from ndlambda.client.volume import bodies
-from ndlambda.errors import InvalidStateError, NotFoundError
+from ndlambda.errors import InvalidStateError
 from ndlambda.local.pump import pump_once
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
@@ -28,33 +27,31 @@ from ndlambda.stores.ports import Overwrite
 from tests.support import catalog_world
 from tests.support.app import Server, assert_problem, serving
 from tests.support.fake_server import WsgiTransport
-from tests.support.ingest_world import OFFSET, IngestWorld, disk_ingest_world, png
+from tests.support.ingest_world import OFFSET, IngestWorld, MakeWorld, disk_ingest_world, png
 
-WIDE = catalog_world.dataset(imagesize_xyz=(300, 200, 43), offset_xyz=(0, 0, OFFSET))
+SIZE_XYZ = (260, 160, 20)
+"""3x2x2 supercuboids."""
 
-AT = Box.at((130, 150, 20), (1, 1, 1))
+AT = Box.at((130, 150, 18), (1, 1, 1))
+VOXELS = np.random.default_rng(5).integers(1, 255, SIZE_XYZ[::-1], dtype=np.uint8)
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[IngestWorld]:
-    made = disk_ingest_world(tmp_path, dataset=WIDE)
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IngestWorld]:
+    """A complete job of slices, which is not changed."""
+    dataset = catalog_world.dataset(imagesize_xyz=SIZE_XYZ, offset_xyz=(0, 0, OFFSET))
+    made = disk_ingest_world(tmp_path_factory.mktemp("complete"), dataset=dataset)
     made.populate()
+    assert made.ingest(VOXELS[None]).state is State.COMPLETE
     yield made
     made.close()
 
 
 @pytest.fixture
-def voxels() -> np.ndarray:
-    return np.random.default_rng(5).integers(1, 255, (43, 200, 300), dtype=np.uint8)
-
-
-def ingested(world: IngestWorld, voxels: np.ndarray) -> Job:
-    """Return a complete job of slices."""
-    world.notice(world.put_stack(voxels[None]))
-    world.pump()
-    job = world.job()
-    assert job.state.is_complete
-    return job
+def world(complete: IngestWorld, tmp_path: Path) -> Iterator[IngestWorld]:
+    made = complete.copy(tmp_path / "world")
+    yield made
+    made.close()
 
 
 def verifier(world: IngestWorld, **options: int) -> Verifier:
@@ -64,8 +61,8 @@ def verifier(world: IngestWorld, **options: int) -> Verifier:
     return Verifier(ingest.ledger, ingest.stores.objects, process.catalog, writer, **options)
 
 
-def differences(world: IngestWorld, job: Job, **options: int) -> list[Difference]:
-    return list(verifier(world, **options).check(job))
+def differences(world: IngestWorld, job: Job | None = None, **options: int) -> list[Difference]:
+    return list(verifier(world, **options).check(job or world.job()))
 
 
 def region(world: IngestWorld, box: Box) -> tuple[Channel, Region]:
@@ -81,36 +78,32 @@ def change_voxel(world: IngestWorld, at: Box) -> None:
 
 
 @pytest.mark.parametrize("strip_voxels", [1 << 25, 1])
-def test_nothing_differs_after_an_ingest(world, voxels, strip_voxels):
-    job = ingested(world, voxels)
-    assert differences(world, job, strip_voxels=strip_voxels) == []
-
-
-@pytest.mark.parametrize("strip_voxels", [1 << 25, 1])
-def test_a_changed_voxel_is_named_by_supercuboid_and_slice(world, voxels, strip_voxels):
-    job = ingested(world, voxels)
+def test_only_a_changed_voxel_is_named_by_supercuboid_and_slice(
+    world: IngestWorld, strip_voxels: int
+):
+    assert differences(world, strip_voxels=strip_voxels) == []
     change_voxel(world, AT)
-    found = differences(world, job, strip_voxels=strip_voxels)
-    channel, whole = region(world, job.box)
+    found = differences(world, strip_voxels=strip_voxels)
+    box = world.job().box
+    channel, whole = region(world, box)
     supercuboid_xyz = layout_of(channel, whole.level).supercuboid_xyz
-    (changed,) = [cell.part for cell in cover(job.box, supercuboid_xyz) if AT.within(cell.part)]
+    (changed,) = [cell.part for cell in cover(box, supercuboid_xyz) if AT.within(cell.part)]
     assert [difference.link for difference in found] == [Link.SUPERCUBOID, Link.SLICE]
     shift = (0, 0, OFFSET)
     assert found[0].box == changed.shifted(shift)
-    assert found[1].box == Box((0, 0, 20), (300, 200, 21)).shifted(shift)
-    assert found[1].reason == f"Slice {20 + OFFSET} is stored with other voxels than came."
+    assert found[1].box == Box((0, 0, 18), (260, 160, 19)).shifted(shift)
+    assert found[1].reason == f"Slice {18 + OFFSET} is stored with other voxels than came."
     assert all(each.expected and each.found and each.expected != each.found for each in found)
 
 
-def test_a_supercuboid_that_is_gone_or_damaged_is_named(world, voxels):
-    job = ingested(world, voxels)
-    channel, whole = region(world, job.box)
+def test_a_supercuboid_that_is_gone_or_damaged_is_named(world: IngestWorld):
+    channel, whole = region(world, world.job().box)
     world.base.objects.delete(object_key(channel, whole, 0, 0))
-    (gone, *slices) = differences(world, job)
+    (gone, *slices) = differences(world)
     assert (gone.link, gone.box.start_xyz) == (Link.SUPERCUBOID, (0, 0, OFFSET))
     assert {each.link for each in slices} == {Link.SLICE}
     world.base.objects.put(object_key(channel, whole, 0, 0), b"no supercuboid", Overwrite())
-    (damaged, *_) = differences(world, job)
+    (damaged, *_) = differences(world)
     assert damaged.link is Link.SUPERCUBOID
     assert damaged.found == ""
     assert "supercuboid" in damaged.reason.lower()
@@ -121,20 +114,18 @@ def named(found: list[Difference]) -> list[tuple[int, int, int]]:
     return [each.box.start_xyz for each in found if each.link is Link.SUPERCUBOID]
 
 
-def test_two_supercuboids_in_each_others_place_are_both_named(world, voxels):
-    job = ingested(world, voxels)
-    channel, whole = region(world, job.box)
+def test_two_supercuboids_in_each_others_place_are_both_named(world: IngestWorld):
+    channel, whole = region(world, world.job().box)
     keys = [object_key(channel, whole, 0, code) for code in (0, 1)]
     first, second = (bytes(world.base.objects.get(key).data) for key in keys)
     world.base.objects.put(keys[0], second, Overwrite())
     world.base.objects.put(keys[1], first, Overwrite())
-    assert named(differences(world, job)) == [(0, 0, OFFSET), (128, 0, OFFSET)]
+    assert named(differences(world)) == [(0, 0, OFFSET), (128, 0, OFFSET)]
 
 
-def test_every_bit_that_flips_in_a_stored_object_is_named_or_of_no_voxel(world, voxels):
+def test_every_bit_that_flips_in_a_stored_object_is_named_or_of_no_voxel(world: IngestWorld):
     """At its beginning and end, where the index of the shard is, and anywhere."""
-    job = ingested(world, voxels)
-    channel, whole = region(world, job.box)
+    channel, whole = region(world, world.job().box)
     key = object_key(channel, whole, 0, 0)
     kept = bytes(world.base.objects.get(key).data)
     dice = random.Random(6)
@@ -144,56 +135,54 @@ def test_every_bit_that_flips_in_a_stored_object_is_named_or_of_no_voxel(world, 
         flipped = bytearray(kept)
         flipped[at] ^= 1 << dice.randrange(8)
         world.base.objects.put(key, bytes(flipped), Overwrite())
-        found = named(verifier(world).check_strip(job, 0).differences)
+        found = named(verifier(world).check_strip(world.job(), 0).differences)
         if not found:
             harmless += 1
-            np.testing.assert_array_equal(world.stored(), voxels)
+            np.testing.assert_array_equal(world.stored(), VOXELS)
         else:
             assert found == [(0, 0, OFFSET)], at
     assert 0 < harmless < 20  # the id of the write, say
     world.base.objects.put(key, kept, Overwrite())
-    assert differences(world, job) == []
+    assert differences(world) == []
 
 
-def test_digests_that_are_gone_or_others_are_named(world, voxels):
-    job = ingested(world, voxels)
+def test_digests_that_are_gone_or_others_are_named(world: IngestWorld):
+    job = world.job()
     digest = world.process().ingest.ledger.state(job, 0).digest
     objects, key = world.base.objects, digests_key(job.id, 0, digest)
     kept = bytes(objects.get(key).data)
     doc = json.loads(kept)
     doc["supercuboids"]["0"] = "00" * 20
     objects.put(key, json.dumps(doc, separators=(",", ":")).encode(), Overwrite())
-    assert [each.link for each in differences(world, job)] == [Link.DIGESTS, Link.SUPERCUBOID]
+    assert [each.link for each in differences(world)] == [Link.DIGESTS, Link.SUPERCUBOID]
     objects.put(key, b"{", Overwrite())
-    assert [each.reason for each in differences(world, job)] == [
+    assert [each.reason for each in differences(world)] == [
         "The digests of a chunk cannot be read."
     ]
     objects.delete(key)
-    assert [each.reason for each in differences(world, job)] == [
-        "The digests of the chunk are gone."
-    ]
+    assert [each.reason for each in differences(world)] == ["The digests of the chunk are gone."]
 
 
-def test_rows_that_do_not_make_the_root_are_named(world, voxels):
-    job = ingested(world, voxels)
+def test_rows_that_do_not_make_the_root_are_named(world: IngestWorld):
+    job = world.job()
     ledger = world.process().ingest.ledger
     state = ledger.state(job, 0)
     ledger.put_state(job, 0, dataclasses.replace(state, digest="11" * 20))
-    root, digests = differences(world, job)
+    root, digests = differences(world)
     assert (root.link, root.chunk) == (Link.ROOT, None)
     assert (digests.link, digests.chunk) == (Link.DIGESTS, 0)
     state = ledger.state(job, 0)
     ledger.put_state(job, 0, dataclasses.replace(state, built=False))
-    assert [each.link for each in differences(world, job)] == [Link.ROOT, Link.CHUNK]
+    assert [each.link for each in differences(world)] == [Link.ROOT, Link.CHUNK]
 
 
-def test_skipped_slices_are_no_difference(world, voxels):
+def test_skipped_slices_are_no_difference(make_world: MakeWorld):
+    world = make_world({}, depth=18)
     job = world.create(on_bad=Policy.SKIP)
-    for z in range(OFFSET, OFFSET + 42):  # the last one does not come
-        chunk = world.process().ingest.target(job).grid(job).of_slice(0, z).number
-        key = f"{job.folder}{chunk:012x}/{z:06d}.png"
-        world.drop_store.put(key, png(voxels[z - OFFSET]), Overwrite())
-        world.notice([key])
+    grid = world.process().ingest.target(job).grid(job)
+    for z, plane in enumerate(VOXELS[:17, :14, :20], OFFSET):  # the last one does not come
+        name = f"{grid.of_slice(0, z).number:012x}/{z:06d}.png"
+        world.drop(name, png(plane), job.folder)
     ledger = world.process().ingest.ledger
     world.process().ingest.intake.close(ledger.get(job.id))
     world.pump()
@@ -202,78 +191,75 @@ def test_skipped_slices_are_no_difference(world, voxels):
     assert differences(world, job) == []
 
 
-def test_a_job_that_is_not_complete_is_not_verified(world):
+def test_a_job_that_is_not_complete_is_not_verified(world: IngestWorld):
     with pytest.raises(InvalidStateError, match="CREATED"):
         differences(world, world.create())
 
 
-def test_zeros_of_a_coarser_resolution_are_not_taken_for_what_is_shown_there(tmp_path):
+def test_zeros_of_a_coarser_resolution_are_not_taken_for_what_is_shown_there(
+    make_world: MakeWorld,
+):
     """Without the job's own resolution in the reading, the finer level shone through."""
-    made = disk_ingest_world(tmp_path, dataset=catalog_world.dataset(scalinglevels=2))
-    try:
-        channel = made.populate()
-        fine = made.dataset.pyramid.level(0)
-        ones = np.ones((1, *fine.box.shape_zyx), np.uint8)
-        made.process().volume.write(channel, Region(fine, fine.box, (0, 1)), ones)
-        job = made.create(mode=Mode.CHUNKS, resolution=1)
-        zeros = np.zeros(made.dataset.pyramid.level(1).box.shape_zyx, np.uint8)
-        grid = made.process().ingest.target(job).grid(job)
-        for chunk in grid.chunks():
-            body = bodies.encode_array(zeros[chunk.box.slices_zyx()])
-            key = f"{job.folder}{chunk.number:012x}/data.blosc"
-            made.drop_store.put(key, body, Overwrite())
-            made.notice([key])
-        made.pump()
-        job = made.process().ingest.ledger.get(job.id)
-        assert job.state is State.COMPLETE
-        assert differences(made, job) == []
-    finally:
-        made.close()
+    made = make_world(dataset=catalog_world.dataset(scalinglevels=2))
+    channel = made.populate()
+    fine = made.dataset.pyramid.level(0)
+    ones = np.ones((1, *fine.box.shape_zyx), np.uint8)
+    made.process().volume.write(channel, Region(fine, fine.box, (0, 1)), ones)
+    job = made.create(mode=Mode.CHUNKS, resolution=1)
+    for chunk in made.process().ingest.target(job).grid(job).chunks():
+        body = bodies.encode_array(np.zeros(chunk.box.shape_zyx, np.uint8))
+        made.drop(f"{chunk.number:012x}/data.blosc", body, job.folder)
+    made.pump()
+    job = made.process().ingest.ledger.get(job.id)
+    assert job.state is State.COMPLETE
+    assert differences(made, job) == []
 
 
 # over HTTP
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with serving(tmp_path) as made:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("server")) as made:
         made.add_volume(
-            Dataset("small", imagesize_xyz=(300, 200, 43), offset_xyz=(8, 4, 1)),
+            Dataset("small", imagesize_xyz=SIZE_XYZ, offset_xyz=(8, 4, 1)),
             Channel("small", "em", ChannelType.IMAGE, DataType.UINT8, cuboids_per_axis=1),
         )
-        runtime.install(made.runtime)
         yield made
 
 
-def ingest_over_http(server: Server, voxels: np.ndarray, **wishes: object) -> str:
+def part_of(x: list[int], y: list[int], z: list[int]) -> np.ndarray:
+    """Return the voxels of ranges in dataset coordinates."""
+    return VOXELS[z[0] - 1 : z[1] - 1, y[0] - 4 : y[1] - 4, x[0] - 8 : x[1] - 8]
+
+
+@pytest.fixture(scope="module")
+def url(server: Server) -> str:
+    """The route that verifies a complete job of chunks."""
     client = connect("http://in.test", server.keys["alice"], transport=WsgiTransport(server.app))
-    job = client.ingest.create("small", "em", mode="chunks", **wishes)
-    cx, cy, cz = job["chunk_xyz"]
-    (x0, x1), (y0, y1), (z0, z1) = (job["extent"][axis] for axis in "xyz")
-    whole = Box((x0 - 8, y0 - 4, z0 - 1), (x1 - 8, y1 - 4, z1 - 1))
-    for chunk in ChunkGrid(whole, (0, 1), (cx, cy, cz), None).chunks():
-        body = bodies.encode_array(voxels[chunk.box.slices_zyx()])
-        client.ingest.upload_part(job["id"], chunk.number, "data.blosc", body)
+    job = client.ingest.create("small", "em", mode="chunks")["id"]
+    for chunk in server.get(f"/v1/ingest/{job}/missing", "alice").get_json()["chunks"]:
+        body = bodies.encode_array(part_of(chunk["x"], chunk["y"], chunk["z"]))
+        client.ingest.upload_part(job, chunk["chunk"], "data.blosc", body)
+    runtime.install(server.runtime)
     while pump_once(server.runtime.resources.queues.ingest, ingest_build.handler):
         pass
-    assert client.ingest.get(job["id"])["state"] == "COMPLETE"
-    return str(job["id"])
+    assert client.ingest.get(job)["state"] == "COMPLETE"
+    return f"/v1/ingest/{job}/verify"
 
 
-def test_the_route_gives_stored_digests_and_differences_strip_by_strip(server, voxels):
-    job = ingest_over_http(server, voxels)
-    root = server.get(f"/v1/ingest/{job}/verify", "alice").get_json()
+def test_the_route_gives_stored_digests_and_differences_strip_by_strip(server: Server, url: str):
+    root = server.get(url, "alice").get_json()
     assert root["differences"] == []
     covered = 0
     for chunk in range(root["chunks"]):
-        answer = server.get(f"/v1/ingest/{job}/verify?chunk={chunk}&strip=0", "alice").get_json()
+        answer = server.get(f"{url}?chunk={chunk}&strip=0", "alice").get_json()
         assert answer["differences"] == []
         for each in answer["supercuboids"]:
-            (x0, x1), (y0, y1), (z0, z1) = (each["box"][axis] for axis in "xyz")
-            part = voxels[z0 - 1 : z1 - 1, y0 - 4 : y1 - 4, x0 - 8 : x1 - 8]
+            part = part_of(**{axis: each["box"][axis] for axis in "xyz"})
             assert each["blake2b"] == bodies.digest(part)
             covered += part.size
-    assert covered == voxels.size
+    assert covered == VOXELS.size
 
 
 @pytest.mark.parametrize(
@@ -282,16 +268,8 @@ def test_the_route_gives_stored_digests_and_differences_strip_by_strip(server, v
         ("chunk=99999", "OutOfBoundsError"),
         ("chunk=0&strip=7", "OutOfBoundsError"),
         ("chunk=-1", "InvalidArgumentError"),
-        ("chunk=a", "InvalidArgumentError"),
         ("chunk=" + "9" * 5000, "InvalidArgumentError"),
-        ("chunks=1", "InvalidArgumentError"),
     ],
 )
-def test_the_route_refuses_what_is_not_there(server, voxels, query, error):
-    job = ingest_over_http(server, voxels)
-    assert_problem(server.get(f"/v1/ingest/{job}/verify?{query}", "alice"), 400, error)
-
-
-def test_a_job_of_others_is_not_verified(server, voxels):
-    job = ingest_over_http(server, voxels)
-    assert_problem(server.get(f"/v1/ingest/{job}/verify", "bob"), 404, NotFoundError.__name__)
+def test_the_route_refuses_what_is_not_there(server: Server, url: str, query: str, error: str):
+    assert_problem(server.get(f"{url}?{query}", "alice"), 400, error)

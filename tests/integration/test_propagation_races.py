@@ -60,8 +60,7 @@ def write_beside(
 @pytest.fixture(params=["never propagated", "propagated", "cancelled"])
 def channel(world: PropagationWorld, request: pytest.FixtureRequest) -> Any:
     made = world.base.catalog.create_channel(image())
-    far = world.part(Box((200, 130, 0), (210, 140, 9)))
-    world.process().volume.write(made, far, voxels(far, 1))
+    world.touch(Box((200, 130, 0), (210, 140, 9)), 1)
     if request.param == "propagated":
         world.propagate(made)
     elif request.param == "cancelled":
@@ -90,7 +89,7 @@ def test_a_write_during_which_a_job_starts_is_not_missed(
 
     write_beside(world, **{when: job})
     world.pump()
-    status = world.process().propagation.status(SLICES, world.channel())
+    status = world.status()
     assert status.propagate == 2
     if most is not None:
         # The job had not ended when the write did: another round has taken it in.
@@ -120,7 +119,7 @@ def test_a_slow_write_that_began_before_the_job_and_ends_at_any_time_is_not_miss
     write_beside(world, before, after)
     world.pump()
     assert started
-    status = world.process().propagation.status(SLICES, world.channel())
+    status = world.status()
     assert status.propagate == 2
     if status.stale:
         world.propagate(world.channel())
@@ -130,24 +129,20 @@ def test_a_slow_write_that_began_before_the_job_and_ends_at_any_time_is_not_miss
 def test_a_write_that_changes_nothing_marks_all_the_same(world: PropagationWorld):
     """Its first attempt may have died between the voxels and whatever came after."""
     made = world.base.catalog.create_channel(image())
-    part = world.part(CORNER)
-    world.process().volume.write(made, part, voxels(part, 1))
+    world.touch(CORNER, 1)
     world.propagate(made)
-    world.process().volume.write(world.channel(), part, voxels(part, 1))
-    assert world.process().propagation.status(SLICES, world.channel()).stale == 1
+    world.touch(CORNER, 1)
+    assert world.status().stale == 1
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_a_writer_that_dies_at_any_request_leaves_no_voxel_unmarked(
-    world: PropagationWorld, when: Any
-):
+def test_a_writer_that_dies_at_any_request_leaves_no_voxel_unmarked(world: PropagationWorld):
     """Seen to fail with the mark made behind the write instead of before it."""
     made = world.base.catalog.create_channel(image())
-    part = world.part(CORNER)
-    world.process().volume.write(made, part, voxels(part, 0))
+    world.touch(CORNER, 0)
     world.propagate(made)
     for step in count(1):
-        plan = FaultPlan(step, when)
+        plan = FaultPlan(step)
+        part = world.part(CORNER)
         with suppress(Crash):
             world.process(plan).volume.write(world.channel(), part, voxels(part, step))
         world.propagate(world.channel())
@@ -160,5 +155,5 @@ def test_a_writer_that_dies_at_any_request_leaves_no_voxel_unmarked(
 def test_finer_levels_than_the_channels_own_are_not_marked(world: PropagationWorld):
     made = world.base.catalog.create_channel(image(resolution=1))
     world.propagate(made)
-    world.process().volume.write(world.channel(), world.part(CORNER), voxels(world.part(CORNER), 1))
-    assert world.process().propagation.status(SLICES, world.channel()).stale == 0
+    world.touch(CORNER)
+    assert world.status().stale == 0

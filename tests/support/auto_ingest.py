@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from ingest_queue.images.tiles import encode_png
 from ndlambda import runtime
 from ndlambda.local.pump import pump_once
 from tests.support.app import Server
+from tests.support.stub_server import running
 
 DEPTH, HEIGHT, WIDTH, OFFSET = 35, 30, 50, 2
 STACK = np.random.default_rng(5).integers(1, 255, (DEPTH, HEIGHT, WIDTH)).astype(np.uint8)
@@ -65,14 +65,8 @@ class Web:
 def serving_folder(folder: Path) -> Iterator[Web]:
     """Serve a folder."""
     made = Web(folder)
-    thread = Thread(target=made.server.serve_forever)
-    thread.start()
-    try:
+    with running(made.server):
         yield made
-    finally:
-        made.server.shutdown()
-        made.server.server_close()
-        thread.join()
 
 
 def channel(url: str, **changes: Any) -> dict[str, Any]:
@@ -123,6 +117,14 @@ def fetch(server: Server, times: int = 1) -> None:
     for _ in range(times):
         while pump_once(server.runtime.resources.queues.ingest, ingest_build.handler):
             pass
+
+
+def ingest(server: Server, web: Web, **wishes: Any) -> str:
+    """Serve slices, let them be fetched, and return the job."""
+    web.slices()
+    job = begin(server, request(web.url, **wishes))
+    fetch(server)
+    return job
 
 
 def state(server: Server, job: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ingest_queue.jobs.digests import ChunkDigests, root_digest, supercuboid_digests, voxel_digest
 from ingest_queue.jobs.keys import DONE, MANIFEST, token_folder
@@ -38,14 +39,11 @@ class DroppedStack:
         All of it, axes (z, y, x).
     first
         The number of its first slice: the dataset's offset in z.
-    suffix
-        Of the slices: ``.png``, or ``.tif`` for what PNG cannot hold.
     """
 
     token: str
     voxels: NDArray[Any]
     first: int = 0
-    suffix: str = ".png"
     manifest: Mapping[str, Any] | None = None
 
     @property
@@ -57,10 +55,7 @@ class DroppedStack:
 
         Without a manifest the last is what says that nothing more will come.
         """
-        found = [
-            (f"{z:04d}{self.suffix}", _image(plane, self.suffix))
-            for z, plane in enumerate(self.voxels, self.first)
-        ]
+        found = [(f"{z:04d}.png", _image(plane)) for z, plane in enumerate(self.voxels, self.first)]
         if self.manifest is not None:
             found.append((MANIFEST, json.dumps(self.manifest).encode()))
         random.Random(seed).shuffle(found)
@@ -150,14 +145,7 @@ def until(what: str) -> Iterator[None]:
     raise AssertionError(f"It did not come: {what}.")
 
 
-def _image(plane: NDArray[Any], suffix: str) -> bytes:
+def _image(plane: NDArray[Any]) -> bytes:
     out = io.BytesIO()
-    if suffix == ".tif":
-        import tifffile
-
-        tifffile.imwrite(out, plane, compression="zlib")
-    else:
-        from PIL import Image
-
-        Image.fromarray(plane).save(out, "png")
+    Image.fromarray(plane).save(out, "png")
     return out.getvalue()

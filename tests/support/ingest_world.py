@@ -3,9 +3,13 @@
 import io
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +18,8 @@ from PIL import Image
 
 from ingest_queue.build.builder import BuildOptions, Stores
 from ingest_queue.drop.watcher import Drop
-from ingest_queue.jobs.job import Job, read_message
+from ingest_queue.jobs.chunk_state import Fault
+from ingest_queue.jobs.job import Job, State, read_message
 from ingest_queue.jobs.job_spec import JobSpec
 from ingest_queue.jobs.keys import token_folder
 from ingest_queue.jobs.ledger import Ledger
@@ -136,6 +141,22 @@ class IngestWorld:
             catalog, ingest, Drop(ingest, catalog, waiting, lambda: OWNER), volume, labels
         )
 
+    def copy(self, folder: Path) -> "IngestWorld":
+        """Return a world of its own that holds what this one does (on disk only)."""
+        assert self.base.folder is not None
+        shutil.copytree(self.base.folder, folder)
+        return disk_ingest_world(
+            folder, dataset=self.dataset, options=self.options, limits=self.limits
+        )
+
+    def copies(
+        self, folder: Path, numbers: Iterable[int] | None = None
+    ) -> "Iterator[tuple[int, IngestWorld]]":
+        """Iterate over numbers (1, 2, … if none are given) and copies of this world."""
+        for number in count(1) if numbers is None else numbers:
+            with closing(self.copy(folder / f"{number}")) as copied:
+                yield number, copied
+
     # dropping
 
     def put(self, name: str, body: bytes, folder: str = FOLDER) -> str:
@@ -160,6 +181,37 @@ class IngestWorld:
         for key in keys:
             process.drop.notice(key)
 
+    def drop_slice(self, z: int, plane: NDArray[Any]) -> None:
+        """Drop a slice (y, x) by its number in the dataset, and let it be noticed."""
+        self.drop(f"{z:04d}.png", png(plane))
+
+    def drop_stack(self, voxels: NDArray[Any], *, times: bool = False) -> list[str]:
+        """Put slices (t, z, y, x), let them be noticed, and return their keys."""
+        keys = self.put_stack(voxels, times=times)
+        self.notice(keys)
+        return keys
+
+    def ingest(self, voxels: NDArray[Any]) -> Job:
+        """Drop slices (t, z, y, x), build all that is called for, and return the job."""
+        self.drop_stack(voxels)
+        self.pump()
+        return self.job()
+
+    def build(self, chunk: int = 0, plan: Any = None, attempt: int = 1) -> None:
+        """Do what a call for a chunk of the first generation asks, in a process of its own."""
+        self.process(plan).ingest.build(self.job().id, 1, chunk, attempt)
+
+    def sweep(self) -> None:
+        """Sweep as the schedule does each minute, and build all that is called for."""
+        self.process().ingest.sweeper.sweep_all()
+        self.pump()
+
+    def retry(self) -> Job:
+        """Let the job be retried, and build all that is called for."""
+        again = self.process().ingest.intake.retry(self.job())
+        self.pump()
+        return again
+
     def pump(self, process: Process | None = None) -> int:
         """Deliver calls to build until none is left; give how many."""
         process, delivered = process or self.process(), 0
@@ -181,6 +233,22 @@ class IngestWorld:
         assert found is not None
         return found
 
+    @property
+    def state(self) -> State:
+        return self.job().state
+
+    def faults(self, job: Job | None = None) -> list[Fault]:
+        return list(self.process().ingest.faults(job or self.job()))
+
+    def waiting(self) -> dict[str, str]:
+        """Return the folders that wait, each with its reason."""
+        return {each.folder: each.why for each in self.process().drop.waiting.all()}
+
+    def check_whole(self, voxels: NDArray[Any]) -> None:
+        """Make sure that the job is complete, without a fault, and stored these (z, y, x)."""
+        assert (self.state, self.faults()) == (State.COMPLETE, [])
+        np.testing.assert_array_equal(self.stored(), voxels)
+
     def create(self, **spec: Any) -> Job:
         """Make a job by a call."""
         view = self.process().catalog.project_view("tk", fresh=True)
@@ -194,10 +262,13 @@ class IngestWorld:
         return self.process().volume.read(self.dataset, found, region)[0]
 
 
-def disk_ingest_world(folder: Any, **options: Any) -> IngestWorld:
-    """Return a world on disk."""
+def disk_ingest_world(folder: Path, depth: int | None = None, **options: Any) -> IngestWorld:
+    """Return a world on disk, whose volume has ``depth`` slices instead of 43."""
     from ndlambda.stores.disk import DiskObjectStore, SqliteQueue
 
+    if depth is not None:
+        size = (20, 14, depth)
+        options["dataset"] = catalog_world.dataset(imagesize_xyz=size, offset_xyz=(0, 0, OFFSET))
     base = catalog_world.disk_world(folder)
     return IngestWorld(
         base,
@@ -205,6 +276,10 @@ def disk_ingest_world(folder: Any, **options: Any) -> IngestWorld:
         SqliteQueue(folder / "queue.sqlite", "builds", base.clock, fsync=False),
         **options,
     )
+
+
+MakeWorld = Callable[..., IngestWorld]
+"""Makes worlds as ``disk_ingest_world``; see the fixture ``make_world``."""
 
 
 def png(plane: NDArray[Any]) -> bytes:

@@ -4,11 +4,13 @@ Several ``Process`` on one world are several machines on the same stores.
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,7 +44,7 @@ from tests.support.faults import Crash, FaultPlan, Faulty
 OVERDUE_S = 120.0
 MOST_REQUESTS = 45
 """As many as the longest delivery makes in ``SLICES``; most make 14."""
-SLICES = Dataset("ds", (300, 150, 18), voxelres_xyz=(4, 4, 12), scalinglevels=3)
+SLICES = Dataset("ds", (260, 140, 17), voxelres_xyz=(4, 4, 12), scalinglevels=3)
 """3x2x2 supercuboids of one cuboid, 128x128x16; at level 3 slabs turn into cubes, and it has a
 near-isotropic variant."""
 SMALL = Dataset("ds", (90, 70, 5), voxelres_xyz=(4, 4, 40), scalinglevels=1)
@@ -142,6 +144,16 @@ class PropagationWorld:
         for pool in self.pools:
             pool.shutdown()
 
+    def copies(self, folder: Path) -> "Iterator[tuple[int, PropagationWorld]]":
+        """Iterate over 1, 2, … and worlds that hold what this one does (on disk only)."""
+        for number in count(1):
+            shutil.copytree(self.folder, folder / f"{number}")
+            copied = PropagationWorld(folder / f"{number}", self.dataset, self.depth)
+            try:
+                yield number, copied
+            finally:
+                copied.close()
+
     @property
     def clock(self) -> catalog_world.Clock:
         return self.base.clock
@@ -177,6 +189,28 @@ class PropagationWorld:
             propagation,
             builder,
         )
+
+    def fill(self, channel: Channel, seed: int = 0, box: Box | None = None) -> None:
+        """Write voxels everywhere, or into a box of the finest level, as any process does."""
+        for time_point in range(*channel.times):
+            region = self.region(channel.resolution, time_point=time_point)
+            if box is not None:
+                region = self.part(box)
+            written = voxels(region, seed + time_point, channel.dtype)
+            self.process().volume.write(channel, region, written)
+
+    def make_filled(self, **changes: Any) -> Channel:
+        """Make an image channel with voxels everywhere."""
+        channel = self.base.catalog.create_channel(image(**changes))
+        self.fill(channel)
+        return channel
+
+    def touch(self, box: Box, seed: int = 9) -> None:
+        """Write into a box of ``em`` as it is now."""
+        self.fill(self.channel(), seed, box)
+
+    def status(self, name: str = "em") -> Any:
+        return self.process().propagation.status(self.dataset, self.channel(name))
 
     def channel(self, name: str = "em") -> Channel:
         """Return a channel as it is now."""

@@ -13,7 +13,7 @@ from typing import IO
 
 COMMAND = str(Path(sys.executable).with_name("ndlambda"))
 READY = "ndlambda ready on "
-_PATIENCE_S = 60.0
+_PATIENCE_S = 300.0
 
 
 class Lines:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import BaseServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,19 @@ class StubServer:
 
     endpoint: str
     requests: list[Request] = field(default_factory=list)
+
+
+@contextmanager
+def running(server: BaseServer) -> Iterator[str]:
+    """Let a server answer in a thread of its own, and close it; the value is its address."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @contextmanager
@@ -68,13 +82,8 @@ def stub_server(answers: Sequence[Answer]) -> Iterator[StubServer]:
         setattr(Handler, f"do_{method}", Handler.answer)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    stub.endpoint = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield stub
-    finally:
-        over.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with running(server) as stub.endpoint:
+        try:
+            yield stub
+        finally:
+            over.set()

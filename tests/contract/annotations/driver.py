@@ -102,5 +102,8 @@ class AnnotationDriver:
             asked = "SELECT * FROM rows WHERE instr(pk, ?) OR instr(sk, ?) ORDER BY pk, sk"
             rows = connection.execute(asked, (uid, uid)).fetchall()
         prefix = f"{self.channel.project}/{self.channel.name}/"
-        found = {info.key: runtime.objects.get(info.key) for info in runtime.objects.list(prefix)}
+        found = {
+            info.key: runtime.resources.objects.get(info.key)
+            for info in runtime.resources.objects.list(prefix)
+        }
         return rows, {key: one and one.etag for key, one in found.items()}

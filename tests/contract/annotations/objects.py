@@ -242,10 +242,10 @@ class ObjectContract(AnnotationContract):
 
 def work_off(server: Server) -> None:
     """Do what the worker of deletions and merges does."""
-    queue = server.runtime.erase_queue
+    queue = server.runtime.resources.queues.erase
     while messages := queue.receive():
         for message in messages:
-            server.runtime.erasure.run(job_id_of(message.body))
+            server.runtime.deletion.run(job_id_of(message.body))
             queue.ack([message.receipt])
 
 

@@ -53,10 +53,10 @@ class ServiceObjects(AnnotationDriver):
         return Region(level, zero_based, (0, 1))
 
     def _upload(self, mode, *items):
-        return self.server.runtime.annotations.upload(VOLUME, self.channel, items, mode)
+        return self.server.runtime.annotation.objects.upload(VOLUME, self.channel, items, mode)
 
     def _read(self, number, wanted):
-        read = self.server.runtime.annotations.read
+        read = self.server.runtime.annotation.objects.read
         (item,) = read(VOLUME, self.channel, [number], wanted)
         return item
 
@@ -73,10 +73,10 @@ class ServiceObjects(AnnotationDriver):
         if version is None:
             self._upload(WriteMode(update=True), RamonItem(ramon))
         else:
-            self.server.runtime.ramon.update(self.channel, ramon, if_version=version)
+            self.server.runtime.annotation.ramon.update(self.channel, ramon, if_version=version)
 
     def change(self, number, version=None, **values):
-        ramon = self.server.runtime.ramon
+        ramon = self.server.runtime.annotation.ramon
         if version is not None:
             new = replace(self.get(number), **values)
             ramon.update(self.channel, new, if_version=version)
@@ -85,26 +85,29 @@ class ServiceObjects(AnnotationDriver):
             ramon.set_field(self.channel, number, name, word)
 
     def version(self, number):
-        return self.server.runtime.ramon.get(self.channel, number).version
+        return self.server.runtime.annotation.ramon.get(self.channel, number).version
 
     def delete(self, *numbers):
-        return not self.server.runtime.annotations.delete(self.channel, numbers)
+        return not self.server.runtime.annotation.objects.delete(self.channel, numbers)
 
     def query(self, **where):
         region = self._region(where["box"], where.get("resolution", 0)) if "box" in where else None
         asked = parse_query(legacy_words(where))
-        return self.server.runtime.annotations.query(VOLUME, self.channel, asked, region)
+        return self.server.runtime.annotation.objects.query(VOLUME, self.channel, asked, region)
 
     def top_keys(self, limit, of_type=None):
         kind = None if of_type is None else RamonType[of_type.upper()]
-        return [key for key, _ in self.server.runtime.ramon.top_keys(self.channel, limit, kind)]
+        return [
+            key
+            for key, _ in self.server.runtime.annotation.ramon.top_keys(self.channel, limit, kind)
+        ]
 
     def reserve(self, count):
-        return self.server.runtime.annotations.reserve(self.channel, count)
+        return self.server.runtime.annotation.objects.reserve(self.channel, count)
 
     def merge(self, ids, resolution=None, box=None):
         region = None if box is None else self._region(box, resolution or 0)
-        self.server.runtime.annotations.merge(
+        self.server.runtime.annotation.objects.merge(
             VOLUME,
             self.channel,
             ids,
@@ -147,23 +150,29 @@ class ServiceObjects(AnnotationDriver):
 
     def ids(self, box, resolution=0):
         region = self._region(box, resolution)
-        return self.server.runtime.annotations.labels_in(VOLUME, self.channel, region)
+        return self.server.runtime.annotation.objects.labels_in(VOLUME, self.channel, region)
 
     def id_at(self, point, resolution=0):
-        return self.server.runtime.annotations.label_at(VOLUME, self.channel, resolution, point)
+        return self.server.runtime.annotation.objects.label_at(
+            VOLUME, self.channel, resolution, point
+        )
 
     def exceptions(self, box):
-        found = self.server.runtime.annotations.exceptions(self.channel, self._region(box))
+        found = self.server.runtime.annotation.objects.exceptions(self.channel, self._region(box))
         return by_point(found.points_xyz + np.array(OFFSET), found.labels)
 
     def put_swc(self, text):
-        return self.server.runtime.skeletons.upload(self.channel, read_swc(text.encode()))
+        return self.server.runtime.annotation.skeletons.upload(
+            self.channel, read_swc(text.encode())
+        )
 
     def get_swc(self, *ids):
-        return write_swc(self.server.runtime.skeletons.read(self.channel, ids or None)).decode()
+        return write_swc(
+            self.server.runtime.annotation.skeletons.read(self.channel, ids or None)
+        ).decode()
 
     def edges(self, box=None, *, directed=False):
         region = None if box is None else self._region(box)
-        build = self.server.runtime.graphs.build
+        build = self.server.runtime.annotation.graphs.build
         graph = build(VOLUME, self.channel, region, directed=directed)
         return edges_of(bytes(graph_formats()["graphml"].encode(graph)))

@@ -1,3 +1,5 @@
+"""What clients of ingest ask for; the tests of the command hold the other methods."""
+
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -39,17 +41,6 @@ def client(**answers: Any) -> tuple[nd.Client, Way]:
     return nd.connect("http://s.test", "key", transport=way, retry=policy), way
 
 
-def test_a_job_is_asked_for_with_its_wishes():
-    there, way = client(**{f"POST {JOBS}": (201, {"id": JOB})})
-    assert there.ingest.create("tok", "em", mode="chunks", id=JOB)["id"] == JOB
-    assert json.loads(way.asked[0].body) == {
-        "token": "tok",
-        "channel": "em",
-        "mode": "chunks",
-        "id": JOB,
-    }
-
-
 def test_only_a_job_with_an_id_is_asked_for_twice():
     for wishes, times in (({}, 1), ({"id": JOB}, 2)):
         there, way = client(**{f"POST {JOBS}": (502, {})})
@@ -58,10 +49,9 @@ def test_only_a_job_with_an_id_is_asked_for_twice():
         assert len(way.asked) == times
 
 
-def test_jobs_are_listed_shown_and_found():
-    there, _ = client(**{f"GET {JOBS}": {"jobs": [{"id": JOB}]}, f"GET {JOBS}/{JOB}": {"id": JOB}})
-    assert there.ingest.list() == [{"id": JOB}]
-    assert there.ingest.get(JOB) == there.ingest.find(JOB) == {"id": JOB}
+def test_a_job_that_is_not_there_is_not_found():
+    there, _ = client(**{f"GET {JOBS}/{JOB}": {"id": JOB}})
+    assert there.ingest.find(JOB) == {"id": JOB}
     assert there.ingest.find("other") is None
     with pytest.raises(errors.NotFoundError):
         there.ingest.get("../users")
@@ -81,12 +71,6 @@ def test_missing_chunks_come_page_by_page():
     assert list(missing) == [2, 7]
 
 
-def test_errors_are_asked_for_as_json():
-    there, way = client(**{f"GET {JOBS}/{JOB}/errors": {"errors": [{"chunk": 1}]}})
-    assert there.ingest.errors(JOB) == [{"chunk": 1}]
-    assert way.asked[0].headers["Accept"] == "application/json"
-
-
 def test_parts_go_through_the_server_or_past_it_and_the_key_stays_with_the_server():
     there, way = client(
         **{
@@ -104,29 +88,6 @@ def test_parts_go_through_the_server_or_past_it_and_the_key_stays_with_the_serve
     keys = [request.headers.get("Authorization") for request in way.asked]
     assert keys == ["Token key", "Token key", None, None]
     assert {request.body for request in way.asked} == {b"voxels", b"v"}
-
-
-def test_addresses_are_asked_for_after_a_chunk():
-    path = f"GET {JOBS}/{JOB}/credentials?after=4&limit=100&suffix=blosc"
-    there, _ = client(**{path: {"uploads": []}})
-    assert there.ingest.addresses(JOB, 4, "blosc") == {"uploads": []}
-
-
-def test_a_job_is_completed_retried_cancelled_and_verified():
-    there, way = client(
-        **{
-            f"POST {JOBS}/{JOB}/complete": (202, {"state": "INGESTING"}),
-            f"POST {JOBS}/{JOB}/retry": (202, {"state": "INGESTING"}),
-            f"DELETE {JOBS}/{JOB}": {},
-            f"GET {JOBS}/{JOB}/verify": {"chunks": 2},
-            f"GET {JOBS}/{JOB}/verify?chunk=1&strip=5": {"strips": 6},
-        }
-    )
-    assert there.ingest.complete(JOB) == there.ingest.retry(JOB) == {"state": "INGESTING"}
-    there.ingest.cancel(JOB)
-    assert there.ingest.verify(JOB) == {"chunks": 2}
-    assert there.ingest.verify(JOB, 1, 5) == {"strips": 6}
-    assert len(way.asked) == 5
 
 
 def test_a_job_is_followed_to_its_end():

@@ -17,8 +17,8 @@ from tests.support.app import Server, serving
 from tests.support.fake_server import WsgiTransport
 from tests.support.ingest_command import URL, Command, Way
 
-SHAPE = (150, 300, 520)
-CHUNKS = 2
+SHAPE = (130, 40, 520)
+"""Six chunks: 512 voxels wide and 64 slices deep, but those at the edges."""
 CREATE = "--token demo --channel em --create"
 
 
@@ -37,28 +37,35 @@ def stack(tmp_path: Path) -> np.ndarray:
     return voxels
 
 
+def client_of(server: Server) -> nd.Client:
+    way: Any = WsgiTransport(server.app)
+    return nd.connect(URL, server.keys["alice"], transport=way)
+
+
 def chunks_of(server: Server, job: str) -> int:
     return int(server.get(f"/v1/ingest/{job}", "alice").get_json()["chunks"]["total"])
 
 
 def test_a_stack_is_created_sent_stored_and_verified(run, stack):
     way = Way(run.server)
-    done = run(f"a.npy {CREATE} --verify", way)
+    plan = run(f"a.npy {CREATE} --plan", way)
+    assert plan.code == 0, plan.err
+    assert way.sent == [], "a plan asks no server"
+    assert "dollars" in plan.out
+    done = run(f"start a.npy {CREATE} --verify", way)
     assert done.code == 0, done.err
     assert np.array_equal(run.stored(), stack)
     total = chunks_of(run.server, done.job)
     assert total > 3
     assert way.puts() == total
+    assert f"{total} objects sent" in plan.out
+    stored = run.server.runtime.resources.objects.list("demo/em/")
+    assert f"{sum(1 for _ in stored)} stored" in plan.out
     assert f"{total} chunks sent" in done.out
     assert f"{done.job}: verified, digest " in done.out
 
 
-def test_start_may_be_said(run, stack):
-    assert run(f"start a.npy {CREATE}").code == 0
-    assert np.array_equal(run.stored(), stack)
-
-
-@pytest.mark.parametrize("after", [0, 1, 3])
+@pytest.mark.parametrize("after", [0, 3])
 def test_what_was_sent_before_it_was_killed_is_not_sent_again(run, stack, after):
     first, second = Way(run.server, left=after), Way(run.server)
     killed = run(f"a.npy {CREATE}", first)
@@ -100,6 +107,9 @@ def test_a_named_job_goes_on_with_a_mended_source_and_verify_names_what_differs(
     run, stack, tmp_path
 ):
     job = run(f"a.npy {CREATE}", Way(run.server, left=1)).job
+    np.save(tmp_path / "part.npy", stack[:9])
+    refused = run(f"part.npy --token demo --channel em --job {job}")
+    assert (refused.code, "not for the data here" in refused.err) == (2, True)
     mended = 255 - stack  # the chunk that was sent has no voxel of these
     np.save(tmp_path / "b.npy", mended)
     done = run(f"b.npy --token demo --channel em --job {job} --verify")
@@ -107,30 +117,21 @@ def test_a_named_job_goes_on_with_a_mended_source_and_verify_names_what_differs(
     assert "COMPLETE" in done.out
     assert "The source has other voxels." in done.out
     stored = run.stored()
-    assert (stored == mended).mean() > 0.5  # all but one chunk, of which the largest has 42 %
+    assert (stored == mended).mean() > 0.5  # all but one chunk, of which the largest has 48 %
     assert ((stored == mended) | (stored == stack)).all()
     assert run(f"verify {job}").code == 0, "what is stored is what came"
-
-
-def test_a_job_for_other_data_is_refused(run, stack, tmp_path):
-    job = run(f"a.npy {CREATE}", Way(run.server, left=1)).job
-    np.save(tmp_path / "part.npy", stack[:9])
-    refused = run(f"part.npy --token demo --channel em --job {job}")
-    assert refused.code == 2
-    assert "not for the data here" in refused.err
 
 
 def test_verify_later_names_what_was_changed(run, stack):
     job = run(f"a.npy {CREATE}").job
     fine = run(f"verify {job} --json")
     assert (fine.code, '"differences": []' in fine.out) == (0, True)
-    way: Any = WsgiTransport(run.server.app)
-    client = nd.connect(URL, run.server.keys["alice"], transport=way)
+    client = client_of(run.server)
     client.volume("demo", "em").write(Box((7, 7, 7), (8, 8, 8)), np.full((1, 1, 1), 255, np.uint8))
     changed = run(f"verify {job}")
     assert changed.code == 1
     assert "supercuboid" in changed.out
-    assert "0:256,0:256,0:" in changed.out
+    assert "0:256,0:40,0:" in changed.out
     assert "1 differences" in changed.out
 
 
@@ -141,9 +142,7 @@ def test_labels_are_widened(run, tmp_path):
     done = run("labels.npy --token demo --channel ids --create --annotation --verify")
     assert done.code == 0, done.err
     assert np.array_equal(run.stored(channel="ids"), labels)
-    way: Any = WsgiTransport(run.server.app)
-    client = nd.connect(URL, run.server.keys["alice"], transport=way)
-    assert client.annotations("demo", "ids").ids().tolist() == [7]
+    assert client_of(run.server).annotations("demo", "ids").ids().tolist() == [7]
 
 
 @pytest.fixture
@@ -171,12 +170,9 @@ def test_a_damaged_slice_stops_and_goes_on_when_it_is_mended(run, damaged, tmp_p
     assert np.array_equal(run.stored(), damaged)
 
 
-@pytest.mark.parametrize("policy", ["zero", "skip"])
-def test_only_the_slice_that_cannot_be_read_is_left_out_and_can_be_mended(
-    run, damaged, tmp_path, policy
-):
+def test_only_the_slice_that_cannot_be_read_is_left_out_and_can_be_mended(run, damaged, tmp_path):
     """Was seen to fail (z 64 to 70 left out) when a slab was read or left out as a whole."""
-    done = run(f"slices {CREATE} --on-bad {policy} --verify")
+    done = run(f"slices {CREATE} --on-bad zero --verify")
     assert done.code == 0, done.err
     assert "COMPLETE_WITH_ERRORS" in done.out
     assert "z 66: slices/0066.png cannot be read" in done.err
@@ -258,32 +254,17 @@ def test_folders_that_are_no_jobs_are_listed_for_their_owner(run, monkeypatch: p
     assert "It has no slices." in run("list").out
 
 
-def test_a_plan_asks_no_server(run, stack):
-    way = Way(run.server)
-    plan = run(f"a.npy {CREATE} --plan", way)
-    assert plan.code == 0, plan.err
-    assert way.sent == []
-    done = run(f"a.npy {CREATE}", way)
-    assert f"{way.puts()} objects sent" in plan.out
-    stored = run.server.runtime.resources.objects.list("demo/em/")
-    assert f"{sum(1 for _ in stored)} stored" in plan.out
-    assert "dollars" in plan.out
-    assert done.code == 0
-
-
-def test_help_shows_the_commands_and_a_source_may_be_called_like_one(run, stack, tmp_path):
+def test_a_source_may_be_called_like_a_command_and_creation_has_options_of_its_own(run, tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((2, 3, 4), np.uint8))
+    refused = run("a.npy --token demo --channel em --public")
+    assert refused.code == 2
+    assert "--public: only with --create" in refused.err
     assert "verify" in run("--help").out
     (tmp_path / "a.npy").rename(tmp_path / "status")
     assert run("./status --token demo --channel em").code == 3
 
 
-def test_options_of_creation_without_it_are_refused(run, stack):
-    refused = run("a.npy --token demo --channel em --public")
-    assert refused.code == 2
-    assert "--public: only with --create" in refused.err
-
-
-def test_a_server_that_is_away_is_told_of_at_once(run, stack):
+def test_a_server_that_is_away_is_reported_at_once(run, stack):
     """On the terminal, once, though each of several threads asks again. Seen to fail without
     ``told``: nothing was said for three minutes."""
 

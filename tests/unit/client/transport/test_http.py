@@ -1,9 +1,9 @@
-import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from ndlambda.client.transport.http import PooledTransport, Request
+from tests.support.stub_server import running
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -30,12 +30,8 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def address():
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+    with running(HTTPServer(("127.0.0.1", 0), Handler)) as url:
+        yield url
 
 
 def test_requests_go_out_once_and_redirects_are_left_to_the_session(address):
@@ -56,5 +52,7 @@ def test_an_answer_cut_short_is_a_broken_connection(address):
 def test_a_port_that_nobody_listens_on_is_a_broken_connection():
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         port = server.server_address[1]
+    transport = PooledTransport()
     with pytest.raises(ConnectionError):
-        PooledTransport().send(Request("GET", f"http://127.0.0.1:{port}/"))
+        transport.send(Request("GET", f"http://127.0.0.1:{port}/"))
+    transport.close()

@@ -22,6 +22,19 @@ def server():
 
 
 @pytest.fixture
+def volume(server):
+    """A volume of ``SHAPE`` on the server."""
+    server.add_volume(SHAPE)
+    return server.client().volume("tok", "ch")
+
+
+@pytest.fixture
+def array(volume, server):
+    """What is stored of ``volume``."""
+    return server.array("tok", "ch")
+
+
+@pytest.fixture
 def random_voxels(rng):
     return rng.integers(1, 200, SHAPE, dtype=np.uint8)
 
@@ -96,10 +109,8 @@ def test_numpy_takes_the_volume_for_an_array(server, random_voxels):
         np.asarray(volume, copy=False)
 
 
-def test_zeros_never_overwrite_and_zero_blocks_are_not_sent(server):
-    array = server.add_volume(SHAPE)
+def test_zeros_never_overwrite_and_zero_blocks_are_not_sent(server, volume, array):
     array[:] = 5
-    volume = server.client().volume("tok", "ch")
     volume[...] = 0
     assert server.count("POST", "cutout") == 0
     mixed = np.zeros((20, 33, 47), np.uint8)
@@ -110,9 +121,7 @@ def test_zeros_never_overwrite_and_zero_blocks_are_not_sent(server):
     assert (array.ravel()[1:] == 5).all()
 
 
-def test_scalars_broadcast_and_must_fit_the_dtype(server):
-    array = server.add_volume(SHAPE)
-    volume = server.client().volume("tok", "ch")
+def test_scalars_broadcast_and_must_fit_the_dtype(volume, array):
     volume[2:4, 0, :] = 255
     assert array.sum() == 255 * 2 * 47
     for value in (256, -1, 1.5):
@@ -120,9 +129,7 @@ def test_scalars_broadcast_and_must_fit_the_dtype(server):
             volume[0] = value
 
 
-def test_arrays_of_another_dtype_or_shape_send_nothing(server):
-    server.add_volume(SHAPE)
-    volume = server.client().volume("tok", "ch")
+def test_arrays_of_another_dtype_or_shape_send_nothing(server, volume):
     with pytest.raises(errors.DataTypeMismatchError, match=r"astype\('uint8'\)"):
         volume[0] = np.ones((33, 47), np.int64)
     with pytest.raises(errors.ShapeMismatchError, match="does not fit"):
@@ -154,9 +161,7 @@ def test_a_transfer_survives_a_server_that_stumbles(server, random_voxels):
     assert np.array_equal(array, random_voxels)
 
 
-def test_stored_blocks_are_skipped_and_only_lost_ones_sent(server, random_voxels):
-    array = server.add_volume(SHAPE)
-    volume = server.client().volume("tok", "ch")
+def test_stored_blocks_are_skipped_and_only_lost_ones_sent(volume, array, random_voxels):
     first = volume.write(volume.box, random_voxels[0], skip_stored=True)
     assert (first.blocks_stored, first.voxels) == (0, random_voxels.size)
     again = volume.write(volume.box, random_voxels[0], skip_stored=True)
@@ -167,9 +172,7 @@ def test_stored_blocks_are_skipped_and_only_lost_ones_sent(server, random_voxels
     assert np.array_equal(array, random_voxels)
 
 
-def test_progress_is_told_in_voxels_and_ends_full(server, random_voxels):
-    server.add_volume(SHAPE)
-    volume = server.client().volume("tok", "ch")
+def test_progress_is_told_in_voxels_and_ends_full(volume, random_voxels):
     told = []
     volume.write(volume.box, random_voxels[0], progress=lambda *step: told.append(step))
     assert len(told) > 10
@@ -206,9 +209,7 @@ def test_pieces_are_made_only_as_there_is_room():
     assert sorted(results) == list(range(100))
 
 
-def test_the_first_failure_stops_the_transfer(server, random_voxels):
-    server.add_volume(SHAPE)
-    volume = server.client().volume("tok", "ch")
+def test_the_first_failure_stops_the_transfer(server, volume, random_voxels):
     blocks = [Block(Box.at((x, y, 0), (1, 1, 20)), (0, 1)) for y in range(33) for x in range(47)]
     made = 0
 
@@ -227,9 +228,7 @@ def test_the_first_failure_stops_the_transfer(server, random_voxels):
 @pytest.mark.parametrize(
     "body", [b"", b"short", b"\x02\x01\x13\x01" + b"\xff" * 60], ids=["none", "short", "liar"]
 )
-def test_damaged_answers_are_errors_not_voxels(server, body):
-    server.add_volume(SHAPE)
-    volume = server.client().volume("tok", "ch")
+def test_damaged_answers_are_errors_not_voxels(server, volume, body):
     server.faults = [lambda _: Response(body)]
     with pytest.raises(errors.IntegrityError, match="not a blosc frame"):
         volume[0]
@@ -245,9 +244,7 @@ def test_a_frame_that_does_not_decode_is_an_error(server):
         volume[0]
 
 
-def test_an_answer_of_another_shape_is_an_error(server):
-    server.add_volume(SHAPE)
-    volume = server.client().volume("tok", "ch")
+def test_an_answer_of_another_shape_is_an_error(server, volume):
     server.faults = [lambda _: Response(b"", headers={"X-NDLambda-Shape": "1,2,3"})]
     with pytest.raises(errors.IntegrityError, match="1,2,3"):
         volume[0]

@@ -62,7 +62,7 @@ def test_they_are_schemas(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_a_schema_refuses_only_what_is_refused_and_all_but_empty_ranges(
     name: str, data: st.DataObject

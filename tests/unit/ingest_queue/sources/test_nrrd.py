@@ -15,8 +15,10 @@ def array():
     return np.random.default_rng(3).integers(0, 60_000, (5, 30, 40), dtype=np.uint16)
 
 
-@pytest.mark.parametrize("encoding", ["raw", "gzip", "bzip2"])
-@pytest.mark.parametrize("dtype", ["uint8", ">u2", "int32", "uint64", "float32"])
+@pytest.mark.parametrize(
+    ("encoding", "dtype"),
+    [("raw", ">u2"), ("gzip", "uint8"), ("bzip2", "int32"), ("gzip", "float32"), ("raw", "uint64")],
+)
 def test_nrrd_is_x_first(tmp_path, array, encoding, dtype):
     path = str(tmp_path / "a.nrrd")
     nrrd.write(path, array.T.astype(dtype), {"encoding": encoding})
@@ -68,13 +70,6 @@ def test_kinds_tell_time_channels_and_colours(tmp_path, array, encoding):
     assert np.array_equal(stack(open_source(path))[0], r | g << 8 | b << 16 | 0xFF000000)
 
 
-def test_planes_of_a_compressed_file_are_found_in_any_order(tmp_path, array):
-    nrrd.write(str(tmp_path / "a.nrrd"), array.T, {"encoding": "gzip"})
-    source = open_source(tmp_path / "a.nrrd")
-    for z in (4, 0, 2, 1, 3):
-        assert np.array_equal(source.read(0, z, z + 1)[0], array[z])
-
-
 def test_a_compressed_file_is_inflated_once_for_ascending_planes(tmp_path, array, monkeypatch):
     """Seen to fail with the stream closed after each slab: it was begun anew five times."""
     nrrd.write(str(tmp_path / "a.nrrd"), array.T, {"encoding": "gzip"})
@@ -90,6 +85,8 @@ def test_a_compressed_file_is_inflated_once_for_ascending_planes(tmp_path, array
     for z in range(5):
         assert np.array_equal(source.read(0, z, z + 1)[0], array[z])
     assert len(begun) == 1
+    for z in (4, 0, 2, 1, 3):
+        assert np.array_equal(source.read(0, z, z + 1)[0], array[z])
 
 
 @pytest.mark.parametrize("skip", ["line skip: 2\nbyte skip: 3", "byte skip: -1"])

@@ -4,7 +4,6 @@ import io
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from ndlambda.client.volume import bodies
 from ndlambda.space.box import Box
 from ndlambda.stores.ports import Overwrite
 from tests.support import catalog_world
+from tests.support.counted import Counted
 from tests.support.ingest_world import OFFSET, IngestWorld, disk_ingest_world
 
 SAMPLE = Sample(ratio=0.5, bytes_per_s=1e6)
@@ -35,19 +35,6 @@ KINDS = {
 }
 
 
-class Counting:
-    """A port whose calls are counted."""
-
-    def __init__(self, name: str, port: Any, counts: "Counter[str]") -> None:
-        self._name, self._port, self._counts = name, port, counts
-
-    def __getattr__(self, method: str) -> Any:
-        kind = KINDS.get((self._name, method))
-        if kind is not None:
-            self._counts[kind] += 1
-        return getattr(self._port, method)
-
-
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[IngestWorld]:
     dataset = catalog_world.dataset(imagesize_xyz=(130, 130, 256), offset_xyz=(0, 0, OFFSET))
@@ -64,13 +51,16 @@ def test_an_ingest_makes_no_more_requests_than_the_plan_counts(world, mode):
     grid = target.grid(job)
     assert grid.count > 3
     plan = make_plan(grid, target.supercuboid_xyz, 1, SAMPLE, 1e6)
+    ports: dict[str, Counted] = {}
+    process = world.process(wrap=lambda name, port: ports.setdefault(name, Counted(port)))
     counts: Counter[str] = Counter()
-    process = world.process(wrap=lambda name, port: Counting(name, port, counts))
     for key, body in uploads(job, grid):
         counts["S3 PUT"] += 1
         world.drop_store.put(key, body, Overwrite())
         process.drop.notice(key)
     world.pump(process)
+    for (name, call), kind in KINDS.items():
+        counts[kind] += ports[name].calls[call]
     assert process.ingest.ledger.get(job.id).state is State.COMPLETE
     assert counts["S3 PUT"] <= plan.uploads + 2 * grid.count + plan.objects
     once = 10  # for the job, not for a chunk

@@ -1,6 +1,3 @@
-import threading
-from contextlib import contextmanager
-
 import numpy as np
 import pytest
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -19,7 +16,7 @@ from ndlambda.settings import Settings
 from ndlambda.wire.codecs.npy_array import encode_npy
 from tests.support.app import Server, v1_cutout
 from tests.support.stacks import stack
-from tests.support.stub_server import Answer, stub_server
+from tests.support.stub_server import Answer, running, stub_server
 
 
 class Quiet(WSGIRequestHandler):
@@ -27,17 +24,8 @@ class Quiet(WSGIRequestHandler):
         """Say nothing on stderr."""
 
 
-@contextmanager
 def listening(app):
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return running(make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet))
 
 
 @pytest.fixture
@@ -56,7 +44,8 @@ def server(tmp_path):
         Channel("", "cells", ChannelType.ANNOTATION, DataType.UINT32),
         Channel("", "movie", ChannelType.TIMESERIES, DataType.UINT16, starttime=3, endtime=5),
     )
-    return server
+    yield server
+    server.runtime.close()
 
 
 def fill(server, channel, dtype, times=""):

@@ -24,8 +24,10 @@ def write_zarr(path, array, zarr_format, **options):
     return stored
 
 
-@pytest.mark.parametrize("zarr_format", [2, 3])
-@pytest.mark.parametrize("dtype", ["uint8", ">u2", "uint32", "uint64", "float32"])
+@pytest.mark.parametrize(
+    ("zarr_format", "dtype"),
+    [(2, "uint8"), (3, "uint32"), (2, ">u2"), (3, ">u2"), (2, "uint64"), (3, "float32")],
+)
 def test_zarr_arrays_are_read(tmp_path, array, zarr_format, dtype):
     write_zarr(tmp_path / "a.zarr", array.astype(dtype), zarr_format, chunks=(2, 16, 16))
     source = open_source(tmp_path / "a.zarr")

@@ -1,8 +1,3 @@
-import functools
-import http.server
-import threading
-from contextlib import contextmanager
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,6 +9,7 @@ from ndlambda.errors import (
     NotFoundError,
     ShapeMismatchError,
 )
+from tests.support.auto_ingest import serving_folder
 from tests.support.stacks import stack
 
 EDGE = 16
@@ -36,24 +32,6 @@ def write_tiles(folder, array, pattern, first_z=0, pad=False, **options):
                 file.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(tile).save(file, **options)
     return folder
-
-
-@contextmanager
-def file_server(folder):
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            """Say nothing on stderr."""
-
-    handler = functools.partial(Quiet, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @pytest.mark.parametrize("pattern", ["{z}/{row}_{col}_0.png", "{z}/0/{row}_{col}.png"])
@@ -109,8 +87,8 @@ def test_damaged_and_short_tiles_are_named(tmp_path, array):
 
 def test_tiles_behind_a_url_are_read(tmp_path, array):
     write_tiles(tmp_path, array, "em/{z}/{row}_{col}_0.png")
-    with file_server(tmp_path) as url:
-        pattern = f"{url}/em/{{z}}/{{row}}_{{col}}_{{res}}.png"
+    with serving_folder(tmp_path) as web:
+        pattern = f"{web.url}/em/{{z}}/{{row}}_{{col}}_{{res}}.png"
         source = open_source(pattern, Options(size_xyz=(50, 40, 3)))
         assert np.array_equal(stack(source)[0], array)
         (tmp_path / "em" / "2" / "0_0_0.png").unlink()
