@@ -20,7 +20,7 @@ from ingest_queue.jobs.keys import (
 )
 from ingest_queue.jobs.target import Target
 from ingest_queue.jobs.waiting import WaitingFolders
-from ingest_queue.requests.manifest import LONGEST, Manifest
+from ingest_queue.requests.manifest import MAX_MANIFEST_BYTES, Manifest
 from ingest_queue.service import IngestService
 from ndlambda.errors import (
     InvalidArgumentError,
@@ -166,7 +166,7 @@ class Drop:
                 "Files here belong to no channel: slices lie in drop/TOKEN/CHANNEL/."
             )
         store = self._ingest.stores.drop
-        body = store.get(folder + MANIFEST, Range(0, LONGEST + 1))
+        body = store.get(folder + MANIFEST, Range(0, MAX_MANIFEST_BYTES + 1))
         if last is not None and body is None:
             return last
         manifest = Manifest() if body is None else Manifest.read(body.data)
