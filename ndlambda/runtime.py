@@ -132,8 +132,8 @@ def build(settings: Settings) -> Runtime:
     users = UserService(table, secret, cache_s=settings.cache_s)
     executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="volume")
     row_executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="rows")
-    options = VolumeOptions(settings.cutout_voxels, settings.paint_supercuboids)
-    budget = ByteBudget(settings.memory_bytes)
+    options = VolumeOptions(settings.max_cutout_voxels, settings.max_paint_supercuboids)
+    budget = ByteBudget(settings.max_memory_bytes)
     marks = PropagationMarks(table, row_executor)
     volume = VolumeService(objects, executor, budget, options, marks)
     labels = LabelService(objects, table, volume, executor, options)
@@ -152,7 +152,7 @@ def build(settings: Settings) -> Runtime:
         catalog,
         marks,
         builder,
-        PropagationOptions(depth=settings.propagate_levels),
+        PropagationOptions(depth=settings.max_propagate_levels),
     )
     reader = AnnotationReader(labels, ramon, volume)
     ingest_queue = open_queue(settings.ingest_queue)
@@ -160,12 +160,14 @@ def build(settings: Settings) -> Runtime:
         Ledger(table),
         Stores(drop_store, objects, ingest_queue),
         catalog,
-        VoxelWriter(volume, labels, min(settings.cutout_voxels, settings.ingest_strip_bytes)),
+        VoxelWriter(
+            volume, labels, min(settings.max_cutout_voxels, settings.max_ingest_strip_bytes)
+        ),
         partial(_propagate, catalog, propagation),
         IngestOptions(
-            settings.ingest_user_jobs,
-            settings.ingest_job_bytes,
-            BuildOptions(settings.ingest_strip_bytes, settings.ingest_keep_input),
+            settings.max_ingest_user_jobs,
+            settings.max_ingest_job_bytes,
+            BuildOptions(settings.max_ingest_strip_bytes, settings.ingest_keep_input),
         ),
     )
     drop_owner = partial(users.get_user, settings.drop_owner)
@@ -277,7 +279,7 @@ def create_aws_stores(settings: Settings) -> None:
     aws.notify_queue(config, settings.bucket, settings.drop_queue, DROP)
 
 
-def take_back_messages(settings: Settings) -> None:
+def release_messages(settings: Settings) -> None:
     """Let messages come back at once that were received by servers that are dead.
 
     On files only: SQS hides them for a while from everybody.
@@ -285,7 +287,7 @@ def take_back_messages(settings: Settings) -> None:
     if settings.store == "disk":
         from ndlambda.stores import disk
 
-        disk.take_back(settings.data / "queue.sqlite", fsync=settings.fsync)
+        disk.release_received(settings.data / "queue.sqlite", fsync=settings.fsync)
 
 
 def _secret(settings: Settings) -> bytes:

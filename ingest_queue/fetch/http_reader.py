@@ -100,18 +100,18 @@ class OwnBucket:
     name: str
     endpoint: str = ""
 
-    def is_meant(self, url: SplitResult, *, is_near: bool) -> bool:
+    def matches(self, url: SplitResult, *, may_be_ours: bool) -> bool:
         """Return whether a URL may lead to the bucket, by host or by path.
 
         Parameters
         ----------
-        is_near
+        may_be_ours
             Whether its host may be ours by another name.
         """
         host = (url.hostname or "").rstrip(".")
-        is_near = is_near or host.endswith(_AWS) or host == urlsplit(self.endpoint).hostname
+        may_be_ours = may_be_ours or host.endswith(_AWS) or host == urlsplit(self.endpoint).hostname
         first = next(filter(None, _names(url.path)), "")
-        return is_near and self.name in {first, host.partition(".")[0]}
+        return may_be_ours and self.name in {first, host.partition(".")[0]}
 
 
 class HttpReader:
@@ -171,8 +171,8 @@ class HttpReader:
         """
         parts = split_url(url)
         assert parts.hostname is not None, "split_url checked it"
-        is_near = self._is_allowed(parts.hostname, parts.port or _PORTS[parts.scheme])
-        if self._own is not None and self._own.is_meant(parts, is_near=is_near):
+        may_be_ours = self._is_allowed(parts.hostname, parts.port or _PORTS[parts.scheme])
+        if self._own is not None and self._own.matches(parts, may_be_ours=may_be_ours):
             raise PermissionDeniedError("This server's own bucket cannot be read by address.")
         return parts
 

@@ -15,11 +15,11 @@ from ndlambda.model.readers import schema_of
 _DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 _DESCRIPTIONS: Final = {
     "extent": "Axes that are left out are whole",
-    "on_bad": "What becomes of a slice that is no use, or does not come",
+    "on_bad": "How an unusable or missing slice is treated",
     "propagate": "Build the coarser resolutions when all is stored",
 }
 _JOB_DESCRIPTIONS: Final = _DESCRIPTIONS | {
-    "id": "Sent twice with the same wishes, one job is made",
+    "id": "A repeated request with the same id creates one job",
     "token": "Opens the project",
     "channel": "To be filled",
 }
@@ -67,7 +67,7 @@ SCHEMAS: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "manifest": {
         "$schema": _DRAFT,
-        "title": "_ingest.json: what a folder of dropped slices is",
+        "title": "_ingest.json: describes a folder of dropped slices",
     }
     | _object(MANIFEST_KEYS),
 }

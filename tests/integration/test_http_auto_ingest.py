@@ -12,7 +12,7 @@ import pytest
 from functions import ingest_build, resend
 from ingest_queue.fetch.http_reader import HttpReader
 from ingest_queue.fetch.remote import RemoteFiles
-from ingest_queue.fetch.worker import FetchCall
+from ingest_queue.fetch.worker import FetchTask
 from ingest_queue.images.tiles import encode_png
 from ndlambda import runtime
 from ndlambda.local.pump import pump_once
@@ -239,7 +239,7 @@ def test_a_slow_server_holds_no_worker_beyond_its_time(
     send = queue.send
 
     def note(bodies: Sequence[str], delay_s: int = 0) -> None:
-        tries.update(call.attempt for body in bodies if (call := FetchCall.find(json.loads(body))))
+        tries.update(call.attempt for body in bodies if (call := FetchTask.find(json.loads(body))))
         send(bodies)
 
     monkeypatch.setattr(queue, "send", note)
@@ -291,7 +291,7 @@ def test_slices_over_which_every_worker_dies_are_a_fault_in_the_end(
     monkeypatch.setattr(server.runtime.fetcher.files, "read", die)
     minutes = count(1)
     monkeypatch.setattr(server.runtime.ingest.ledger, "_clock", lambda: 60.0 * next(minutes))
-    call = FetchCall(job, 1, 0)
+    call = FetchTask(job, 1, 0)
     for _ in range(5):
         for delivery in (1, 2, 3, 4, 5):
             with suppress(Crash, RecursionError):
@@ -300,7 +300,7 @@ def test_slices_over_which_every_worker_dies_are_a_fault_in_the_end(
     assert state(server, job) == "FAILED"
     (fault,) = errors(server, job)
     assert fault["part"] == 7
-    assert ("came to no end" if harm == "killed" else "RecursionError") in fault["error"]
+    assert ("did not finish" if harm == "killed" else "RecursionError") in fault["error"]
     monkeypatch.undo()
     server.post(f"/v1/ingest/{job}/retry", "alice")
     fetch(server)
@@ -345,11 +345,11 @@ def test_a_job_whose_last_worker_died_is_closed_by_the_schedule(server: Server, 
     web.slices()
     (web.folder / "tk/em/0007.png").unlink()
     job = begin(server, request(web.url, on_bad="zero"))
-    close = server.runtime.ingest.intake.close
-    server.runtime.ingest.intake.close = lambda job: None
+    close = server.runtime.ingest.registry.close
+    server.runtime.ingest.registry.close = lambda job: None
     fetch(server)
     assert state(server, job) == "INGESTING"
-    server.runtime.ingest.intake.close = close
+    server.runtime.ingest.registry.close = close
     server.runtime.fetcher.sweep()
     fetch(server)
     assert state(server, job) == "COMPLETE_WITH_ERRORS"

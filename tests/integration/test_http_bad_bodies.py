@@ -195,7 +195,7 @@ def test_a_time_range_needs_a_time_axis_and_the_reverse(server: Server) -> None:
 
 
 def test_a_body_over_the_limit_is_refused_unread(tmp_path: Path) -> None:
-    with serving(tmp_path, body_bytes=5000) as server:
+    with serving(tmp_path, max_body_bytes=5000) as server:
         body = noise(SHAPE).tobytes()
         paths = (path_of("sd", "npz"), path_of("v1", "raw"), "/resource/dataset/new")
         with server.unchanged():
@@ -209,7 +209,7 @@ def test_a_body_over_the_limit_is_refused_unread(tmp_path: Path) -> None:
 def test_a_body_over_the_limit_is_refused_though_it_does_not_say_its_length(
     tmp_path: Path,
 ) -> None:
-    with serving(tmp_path, body_bytes=5000) as server:
+    with serving(tmp_path, max_body_bytes=5000) as server:
         body = noise(SHAPE).tobytes()
         for path in (path_of("sd", "npz"), path_of("v1", "raw")):
             with server.unchanged():
@@ -231,7 +231,7 @@ def test_a_json_body_over_a_megabyte_is_refused(server: Server) -> None:
 
 
 def test_more_memory_than_the_server_gives_is_refused(tmp_path: Path) -> None:
-    with serving(tmp_path, memory_bytes=10_000) as server:
+    with serving(tmp_path, max_memory_bytes=10_000) as server:
         for path in (path_of("sd", "npz"), path_of("v1", "raw")):
             assert_problem(server.get(path, "alice"), 413, "PayloadTooLargeError")
             with server.unchanged():

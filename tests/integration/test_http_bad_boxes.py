@@ -159,7 +159,7 @@ def test_more_voxels_than_the_limit_are_refused_before_anything_is_allocated(
 
 
 def test_the_limit_counts_all_channels_and_times_and_may_be_reached(tmp_path: Path) -> None:
-    with serving(tmp_path, cutout_voxels=2 * math.prod(SHAPE)) as server:
+    with serving(tmp_path, max_cutout_voxels=2 * math.prod(SHAPE)) as server:
         assert server.read(f"/sd/open/em,em2/raw/{BOX}") == bytes(2 * math.prod(SHAPE))
         assert server.read(f"/sd/open/em/raw/{BOX}0,2/") == bytes(2 * math.prod(SHAPE))
         for path in (f"/sd/open/em,em2,em/raw/{BOX}", f"/sd/open/em/raw/{BOX}0,3/"):

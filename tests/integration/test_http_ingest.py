@@ -187,7 +187,7 @@ def test_all_that_is_wrong_is_said_at_once(disk: Server):
 
 
 def test_quotas_are_enforced(tmp_path: Path):
-    with serving(tmp_path, ingest_user_jobs=1) as server:
+    with serving(tmp_path, max_ingest_user_jobs=1) as server:
         make(server)
         answer = server.post(JOBS, "alice", json=SLICES)
         assert_problem(answer, 429, "QuotaExceededError")
@@ -212,7 +212,7 @@ def test_the_list_has_the_callers_jobs_newest_first(disk: Server):
 
 def test_folders_that_are_no_jobs_are_shown_to_the_owner_of_what_is_dropped(disk: Server):
     """The owner is ``admin`` where nothing else is set."""
-    disk.runtime.drop.waiting.note("drop/tk/em/", "It has no slices.")
+    disk.runtime.drop.waiting.record("drop/tk/em/", "It has no slices.")
     (waiting,) = disk.get("/v1/drop", "admin").get_json()["waiting"]
     assert (waiting["folder"], waiting["why"]) == ("drop/tk/em/", "It has no slices.")
     assert disk.get("/v1/drop", "alice").get_json() == {"waiting": []}

@@ -198,7 +198,7 @@ def test_what_went_past_the_server_is_measured_before_it_is_read(
         return get(self, key, byte_range, **more)
 
     monkeypatch.setattr(type(drop), "get", read)
-    disk.runtime.drop.notice(key)
+    disk.runtime.drop.on_object_created(key)
     work(disk)
     shown = disk.get(f"{JOBS}/{job}", "alice").get_json()
     assert (shown["state"], shown["faults"]) == ("FAILED", 1)

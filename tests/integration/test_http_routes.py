@@ -33,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         store(server.runtime, labels, Segment(1), Skeleton(2))
         PRIVATE["job"] = _finished_job(server)
         PRIVATE["upload"] = _announced_upload(server)
-        server.runtime.drop.waiting.note("drop/hidden/new/", "hidden has no channel new")
+        server.runtime.drop.waiting.record("drop/hidden/new/", "hidden has no channel new")
         yield server
 
 

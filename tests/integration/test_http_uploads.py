@@ -40,7 +40,7 @@ def server(
         moto: MotoServer = request.getfixturevalue("moto_server")
         endpoint = moto.endpoint
     folder = tmp_path_factory.mktemp("uploads")
-    with serving(folder, endpoint, lambda_limits=True, body_bytes=BODY_BYTES) as server:
+    with serving(folder, endpoint, lambda_limits=True, max_body_bytes=BODY_BYTES) as server:
         server.add_volume(
             WIDE,
             Channel("", "em", ChannelType.IMAGE, DataType.UINT8),

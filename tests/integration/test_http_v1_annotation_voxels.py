@@ -347,7 +347,7 @@ def test_a_mask_longer_than_its_box_is_refused_by_its_length(shared: Server) -> 
 
 def test_what_is_read_at_once_is_limited(tmp_path) -> None:
     cells = Channel("", "cells", ChannelType.ANNOTATION, DataType.UINT32)
-    with serving(tmp_path, cutout_voxels=1000) as server:
+    with serving(tmp_path, max_cutout_voxels=1000) as server:
         server.add_volume(BRAIN, cells)
         server.post(f"{BASE}/annotations", "alice", json={"type": "segment"})
         painted(server, "1/voxels", POINTS)

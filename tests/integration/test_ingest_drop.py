@@ -207,7 +207,7 @@ def test_the_token_j_is_no_folder(world: IngestWorld):
 
 
 def test_a_folder_over_the_quota_waits(tmp_path: Path):
-    world = disk_ingest_world(tmp_path, limits={"user_jobs": 1})
+    world = disk_ingest_world(tmp_path, limits={"max_user_jobs": 1})
     world.populate()
     other = world.create()
     with pytest.raises(QuotaExceededError):
@@ -316,7 +316,7 @@ def test_slices_that_lie_too_deep_are_strays_of_the_job(world: IngestWorld):
     world.drop("section/more/0006.png", png(stack(1)[0, 0]))
     (fault,) = world.process().ingest.faults(world.job())
     assert fault.key == f"{FOLDER}section/more/0006.png"
-    assert "section/more is no folder of a time point" in fault.error
+    assert "section/more is not a folder of a time point" in fault.error
 
 
 def test_a_manifest_with_gaps_says_what_fills_them(world: IngestWorld):

@@ -118,7 +118,7 @@ def test_a_mended_slice_that_nobody_was_told_of_is_found_by_retry(
 ):
     voxels = drop_with_fault(world, policy, truncated)
     world.put(f"{BAD:04d}.png", png(voxels[BAD - OFFSET]))
-    again = world.process().ingest.intake.retry(world.job())
+    again = world.process().ingest.registry.retry(world.job())
     assert again.state is State.INGESTING
     world.pump()
     assert world.job().state is State.COMPLETE
@@ -127,7 +127,7 @@ def test_a_mended_slice_that_nobody_was_told_of_is_found_by_retry(
 
 def test_a_retry_without_mending_fails_again(world: IngestWorld):
     drop_with_fault(world, Policy.FAIL, truncated)
-    world.process().ingest.intake.retry(world.job())
+    world.process().ingest.registry.retry(world.job())
     world.pump()
     assert world.job().state is State.FAILED
 
@@ -220,13 +220,13 @@ def test_a_cancelled_job_stores_nothing_any_more(world: IngestWorld):
     assert not list(ingest.ledger.running())
     assert ingest.cancel(job) == job
     with pytest.raises(InvalidStateError):
-        ingest.intake.retry(job)
+        ingest.registry.retry(job)
 
 
 def test_a_call_from_before_a_retry_does_nothing(world: IngestWorld):
     """Seen to fail where a builder does not compare generations: the job fails again."""
     drop_with_fault(world, Policy.FAIL, truncated)
-    again = world.process().ingest.intake.retry(world.job())
+    again = world.process().ingest.registry.retry(world.job())
     world.lose_messages()
     world.process().ingest.build(again.id, again.generation - 1, 0)
     assert world.job().state is State.INGESTING
@@ -248,7 +248,7 @@ def test_a_channel_that_became_readonly_fails_the_job_until_it_is_not(world: Ing
     assert world.job().state is State.FAILED
     assert "read-only" in world.job().reason
     world.base.catalog.update_channel("pr", "em", readonly=False)
-    world.process().ingest.intake.retry(world.job())
+    world.process().ingest.registry.retry(world.job())
     world.pump()
     assert world.job().state is State.COMPLETE
 
@@ -276,7 +276,7 @@ def test_a_job_of_a_channel_that_was_deleted_fails(world: IngestWorld):
 
 
 def test_quotas(tmp_path: Path):
-    world = disk_ingest_world(tmp_path, limits={"user_jobs": 2, "job_bytes": 20 * 14 * 43})
+    world = disk_ingest_world(tmp_path, limits={"max_user_jobs": 2, "max_job_bytes": 20 * 14 * 43})
     world.populate()
     first = world.create(job_id="0" * 16)
     world.create()
@@ -289,7 +289,7 @@ def test_quotas(tmp_path: Path):
 
 
 def test_a_job_over_the_quota_of_bytes_is_refused(tmp_path: Path):
-    world = disk_ingest_world(tmp_path, limits={"job_bytes": 20 * 14 * 43 - 1})
+    world = disk_ingest_world(tmp_path, limits={"max_job_bytes": 20 * 14 * 43 - 1})
     world.populate()
     with pytest.raises(QuotaExceededError, match="bytes"):
         world.create()
@@ -303,7 +303,7 @@ def test_slabs_over_the_memory_bound_are_built_strip_by_strip(tmp_path: Path):
     roots = set()
     for name, strip_bytes in (("whole", 1 << 20), ("strips", 1)):
         world = disk_ingest_world(
-            tmp_path / name, dataset=dataset, options=BuildOptions(strip_bytes=strip_bytes)
+            tmp_path / name, dataset=dataset, options=BuildOptions(max_strip_bytes=strip_bytes)
         )
         world.populate()
         world.notice(world.put_stack(voxels))

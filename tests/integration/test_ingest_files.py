@@ -87,7 +87,7 @@ def test_the_second_file_is_stored_over_the_first_when_that_was_wrong(
     if again == "copied":
         world.notice([FOLDER + OTHER])
     else:
-        world.process().ingest.intake.retry(world.job())
+        world.process().ingest.registry.retry(world.job())
     world.pump()
     assert (world.job().state, faults(world)) == (State.COMPLETE, [])
     np.testing.assert_array_equal(world.stored(), voxels)

@@ -110,9 +110,9 @@ def test_names_that_are_no_keys_are_not_told_of_and_keep_nothing_back(tmp_path: 
 
     clock = Clock()
     watch = DropFolder(tmp_path, Queue(), clock)
-    watch.look()
+    watch.poll()
     clock.advance(2)
-    assert watch.look() == 1
+    assert watch.poll() == 1
     assert "0001.png" in sent[0]
     assert listed(tmp_path) == [f"{FOLDER}0001.png"]
 
@@ -199,7 +199,7 @@ def test_nothing_is_made_of_a_folder_with_done_while_slices_are_copied(tmp_path:
     last = f"{OFFSET + 5:04d}.png"
     world.drop_store = unrested(tmp_path, last)
     drop: Drop = world.process().drop
-    drop.notice(keys[0]) if told else drop.sweep()
+    drop.on_object_created(keys[0]) if told else drop.sweep()
     assert not list(world.process().ingest.ledger.running())
     world.put(last, png(stack(1, z=6)[0, 5]))
     world.drop_store = dropped_files(tmp_path)

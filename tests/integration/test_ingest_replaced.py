@@ -143,7 +143,7 @@ def test_a_slice_that_was_replaced_and_not_told_of_is_noticed(world: IngestWorld
     world.put(f"{Z:04d}.png", png(second[Z - OFFSET]))
     if has_failed:
         world.put(f"{DEPTH - 1 + OFFSET:04d}.png", png(second[-1]))
-        world.process().ingest.intake.retry(world.job())
+        world.process().ingest.registry.retry(world.job())
     else:
         world.process().ingest.sweeper.sweep_all()
         for z in range(16, DEPTH):
@@ -300,7 +300,7 @@ def test_a_slice_that_is_dropped_again_does_not_erase_those_that_were_stored_and
     first = stack(9, z=DEPTH)[0]
     drop_all(world, first[:16])
     world.pump()
-    world.process().ingest.intake.close(world.job())
+    world.process().ingest.registry.close(world.job())
     second = with_zeros(first)
     second[Z - OFFSET, :7] += 1
     drop_again(world, second)

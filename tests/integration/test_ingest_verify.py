@@ -80,17 +80,17 @@ def change_voxel(world: IngestWorld, at: Box) -> None:
     world.process().volume.write(channel, one, old % 254 + 1)
 
 
-@pytest.mark.parametrize("strip_voxels", [1 << 25, 1])
-def test_nothing_differs_after_an_ingest(world, voxels, strip_voxels):
+@pytest.mark.parametrize("max_strip_voxels", [1 << 25, 1])
+def test_nothing_differs_after_an_ingest(world, voxels, max_strip_voxels):
     job = ingested(world, voxels)
-    assert differences(world, job, strip_voxels=strip_voxels) == []
+    assert differences(world, job, max_strip_voxels=max_strip_voxels) == []
 
 
-@pytest.mark.parametrize("strip_voxels", [1 << 25, 1])
-def test_a_changed_voxel_is_named_by_supercuboid_and_slice(world, voxels, strip_voxels):
+@pytest.mark.parametrize("max_strip_voxels", [1 << 25, 1])
+def test_a_changed_voxel_is_named_by_supercuboid_and_slice(world, voxels, max_strip_voxels):
     job = ingested(world, voxels)
     change_voxel(world, AT)
-    found = differences(world, job, strip_voxels=strip_voxels)
+    found = differences(world, job, max_strip_voxels=max_strip_voxels)
     channel, whole = region(world, job.box)
     supercuboid_xyz = layout_of(channel, whole.level).supercuboid_xyz
     (changed,) = [cell.part for cell in cover(job.box, supercuboid_xyz) if AT.within(cell.part)]
@@ -98,7 +98,7 @@ def test_a_changed_voxel_is_named_by_supercuboid_and_slice(world, voxels, strip_
     shift = (0, 0, OFFSET)
     assert found[0].box == changed.shifted(shift)
     assert found[1].box == Box((0, 0, 20), (300, 200, 21)).shifted(shift)
-    assert found[1].reason == f"Slice {20 + OFFSET} is stored with other voxels than came."
+    assert found[1].reason == f"Slice {20 + OFFSET} is stored with other voxels than were received."
     assert all(each.expected and each.found and each.expected != each.found for each in found)
 
 
@@ -195,7 +195,7 @@ def test_skipped_slices_are_no_difference(world, voxels):
         world.drop_store.put(key, png(voxels[z - OFFSET]), Overwrite())
         world.notice([key])
     ledger = world.process().ingest.ledger
-    world.process().ingest.intake.close(ledger.get(job.id))
+    world.process().ingest.registry.close(ledger.get(job.id))
     world.pump()
     job = ledger.get(job.id)
     assert job.state is State.COMPLETE_WITH_ERRORS

@@ -153,7 +153,7 @@ def test_9_what_is_uploaded_to_one_job_is_no_part_of_another(world: IngestWorld)
     world.drop_store.put(key, png(stack(9)[0, 0]), Overwrite())
     world.notice([key])
     states = world.process().ingest.ledger
-    assert [len(state.seen) for _, state in states.states(first)] == [1]
+    assert [len(state.received) for _, state in states.states(first)] == [1]
     assert not list(states.states(second))
     # a slice under the number of another chunk is a fault, not a slice
     astray = part_key(second.id, 1, f"{OFFSET:06d}.png")

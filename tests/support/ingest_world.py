@@ -153,12 +153,12 @@ class IngestWorld:
 
     def drop(self, name: str, body: bytes, folder: str = FOLDER) -> None:
         """Put an object, and let it be noticed."""
-        self.process().drop.notice(self.put(name, body, folder))
+        self.process().drop.on_object_created(self.put(name, body, folder))
 
     def notice(self, keys: Sequence[str]) -> None:
         process = self.process()
         for key in keys:
-            process.drop.notice(key)
+            process.drop.on_object_created(key)
 
     def pump(self, process: Process | None = None) -> int:
         """Deliver calls to build until none is left; give how many."""
@@ -272,7 +272,7 @@ class Chaos:
         process = self.world.process(plan)
         try:
             if kind == "event":
-                process.drop.notice(text)
+                process.drop.on_object_created(text)
             elif kind == "build":
                 process.ingest.build(*read_message(json.loads(text)))
             else:

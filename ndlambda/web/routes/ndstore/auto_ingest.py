@@ -28,7 +28,7 @@ def _carry_out(context: Context) -> list[Job]:
     runtime = context.runtime
     owner_id = runtime.access.owner_id_of(context.principal)
     request = AutoIngest.read(json_object(context.request), owner_id, runtime.fetcher.files.check)
-    return runtime.auto_creation.carry_out(request, context.principal)
+    return runtime.auto_creation.run(request, context.principal)
 
 
 def auto_ingest(context: Context) -> Response:
