@@ -13,6 +13,7 @@ could undo what people have painted since.
 """
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -84,13 +85,7 @@ class BuildOptions:
 
 
 class ChunkBuilder:
-    """Builds chunks and completes jobs.
-
-    Parameters
-    ----------
-    propagate
-        Called for completed jobs that ask for it.
-    """
+    """Builds chunks, completes jobs, and starts the propagation of those that ask for it."""
 
     def __init__(
         self,
@@ -199,8 +194,6 @@ class ChunkBuilder:
         if self._record_fault_if_current(job, fault) and job.on_bad is Policy.FAIL:
             self.fail(job, fault.error, fault)
 
-    # inside
-
     def _target(self, job: Job) -> Target | None:
         try:
             return Target.of(job, self._catalog)
@@ -225,11 +218,6 @@ class ChunkBuilder:
         -------
         bool or None
             True if it was built here, False if by another process; None if it is not built.
-
-        Raises
-        ------
-        NDLambdaError
-            As ``build``.
         """
         wrote = ""
         for _ in optimistic(_ATTEMPTS):
@@ -280,9 +268,7 @@ class ChunkBuilder:
                 raise Superseded from error
             return _PARTLY, self._give_up(job, chunk, state, error)
         wrote = built.digests.digest
-        if state.built or sum(self._record_fault_if_current(job, f) for f in built.faults) < len(
-            built.faults
-        ):
+        if state.built or not self._record_all(job, built.faults):
             return wrote, False
         bad = frozenset(fault.part for fault in built.faults)
         settled = replace(state, bad=bad, stored_bytes=built.stored_bytes)
@@ -326,7 +312,7 @@ class ChunkBuilder:
             Fault(chunk.number, part.number, part.key, reason, part.etag)
             for part in self._ledger.parts(job, chunk.number).values()
         ]
-        if sum(self._record_fault_if_current(job, fault) for fault in faults) < len(faults):
+        if not self._record_all(job, faults):
             return None
         self._ledger.attempts(job).reset(chunk.number)  # repaired input gets all attempts again
         settled = replace(state, bad=frozenset(chunk.parts))
@@ -368,6 +354,11 @@ class ChunkBuilder:
         """Return all missing parts of a chunk, so that users are asked for all of them at once."""
         parts = self._ledger.parts(job, number).values()
         return {part.number for part in parts if etag_of(self._stores.drop, part.key) is None}
+
+    def _record_all(self, job: Job, faults: Iterable[Fault]) -> bool:
+        """Record every fault that is current; return whether all of them are."""
+        are_current = [self._record_fault_if_current(job, fault) for fault in faults]
+        return all(are_current)
 
     def _record_fault_if_current(self, job: Job, fault: Fault) -> bool:
         """Record a fault unless the part was replaced meanwhile; return whether it was recorded."""
