@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, Final
 
-from ndlambda.errors import PayloadTooLargeError, UpstreamError, UpstreamThrottledError
+from ndlambda.errors import UpstreamError, UpstreamThrottledError
 from ndlambda.stores.aws.errors import AWS_ERRORS, error_code, meaning_of, translate
 from ndlambda.stores.aws.session import AwsConfig, make_client
-from ndlambda.stores.ports import MAX_MESSAGE_BYTES, Message
+from ndlambda.stores.limits import check_bodies
+from ndlambda.stores.ports import Message
 
 BATCH: Final = 10
 """Entries of one SQS request or answer."""
@@ -60,12 +61,7 @@ class SqsQueue:
         SQS delays by at most 15 minutes; longer delays are clipped, since early wake-ups are
         harmless.
         """
-        too_long = max((len(body.encode()) for body in bodies), default=0)
-        if too_long > MAX_MESSAGE_BYTES:
-            raise PayloadTooLargeError(
-                f"A message has {too_long} bytes; the limit is {MAX_MESSAGE_BYTES}.",
-                limit=MAX_MESSAGE_BYTES,
-            )
+        check_bodies(bodies)
         delay = {"DelaySeconds": min(delay_s, MAX_DELAY_S)}
         entries = [{"MessageBody": body} | delay for body in bodies]
         self._in_batches(

@@ -10,22 +10,14 @@ from typing import Any, Final, assert_never
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action as Change
 
-from ndlambda.errors import InvalidArgumentError, PayloadTooLargeError, PreconditionFailedError
+from ndlambda.errors import PayloadTooLargeError, PreconditionFailedError
 from ndlambda.stores.aws import items
 from ndlambda.stores.aws.dynamo import DynamoRequests, Item
 from ndlambda.stores.aws.errors import AWS_ERRORS, translate
 from ndlambda.stores.aws.session import AwsConfig, make_client
 from ndlambda.stores.cursors import decode_cursor, encode_cursor
-from ndlambda.stores.ports import (
-    MAX_TRANSACTION,
-    Action,
-    Check,
-    Delete,
-    Expectation,
-    Page,
-    Put,
-    Row,
-)
+from ndlambda.stores.limits import check_actions, check_page_size
+from ndlambda.stores.ports import Action, Check, Delete, Expectation, Page, Put, Row
 
 TRANSACTION_BYTES: Final = 4 * 1024 * 1024
 """Maximum size of TransactWriteItems."""
@@ -91,8 +83,7 @@ class DynamoTable:
         cursor: str | None = None,
     ) -> Page:
         """Read rows of a partition with ``first <= sk <= last``; a page has up to 1 MiB."""
-        if limit is not None and limit < 1:
-            raise InvalidArgumentError(f"The limit must be positive, not {limit}.", limit=limit)
+        check_page_size(limit)
         if last is not None and (last == "" or last < first):
             return Page((), None)  # DynamoDB refuses an empty range
         sort_keys = items.sort_key_range(first, last)
@@ -206,7 +197,8 @@ class DynamoTable:
         PayloadTooLargeError
             A row is over ``MAX_ROW_BYTES``, or all together are over 4 MiB.
         """
-        _check_transaction(actions)
+        check_actions(actions)
+        _check_size(actions)
         if actions:
             self._requests.write("TransactWriteItems", lambda: self._transact_request(actions))
 
@@ -280,16 +272,8 @@ def create_table(config: AwsConfig, name: str) -> None:
         raise translate(error, f"CreateTable {name}").error from error
 
 
-def _check_transaction(actions: Sequence[Action]) -> None:
-    if len(actions) > MAX_TRANSACTION:
-        raise InvalidArgumentError(
-            f"A transaction has at most {MAX_TRANSACTION} actions, not {len(actions)}.",
-            limit=MAX_TRANSACTION,
-        )
-    rows = [action.row if isinstance(action, Put) else action for action in actions]
-    if len({(row.pk, row.sk) for row in rows}) < len(rows):
-        raise InvalidArgumentError("Two actions of a transaction name the same row.")
-    size = sum(items.check_size(row) for row in rows if isinstance(row, Row))
+def _check_size(actions: Sequence[Action]) -> None:
+    size = sum(items.check_size(action.row) for action in actions if isinstance(action, Put))
     if size > TRANSACTION_BYTES:
         raise PayloadTooLargeError(
             f"The transaction has {size} bytes; the limit is {TRANSACTION_BYTES}.",

@@ -5,9 +5,9 @@ import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ndlambda.errors import PayloadTooLargeError
 from ndlambda.stores.disk.database import Database
-from ndlambda.stores.ports import MAX_MESSAGE_BYTES, Message
+from ndlambda.stores.limits import check_bodies
+from ndlambda.stores.ports import Message
 
 MAX_RECEIVE = 10
 """Maximum messages of one ``receive``, as on SQS."""
@@ -117,12 +117,7 @@ class SqliteQueue:
         PayloadTooLargeError
             A body is too long; nothing was sent.
         """
-        longest = max((len(body.encode()) for body in bodies), default=0)
-        if longest > MAX_MESSAGE_BYTES:
-            raise PayloadTooLargeError(
-                f"A message has {longest} bytes; at most {MAX_MESSAGE_BYTES} are sent.",
-                limit=MAX_MESSAGE_BYTES,
-            )
+        check_bodies(bodies)
         visible_at = self._clock() + delay_s
         with self._database.writing() as connection:
             connection.executemany(

@@ -9,20 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from ndlambda.batches import batched
-from ndlambda.errors import InvalidArgumentError, PreconditionFailedError
+from ndlambda.errors import PreconditionFailedError
 from ndlambda.stores.cursors import decode_cursor, encode_cursor
 from ndlambda.stores.disk.database import Database
 from ndlambda.stores.disk.rows import decode_row, encode_row
-from ndlambda.stores.ports import (
-    MAX_TRANSACTION,
-    Action,
-    Check,
-    Delete,
-    Expectation,
-    Page,
-    Put,
-    Row,
-)
+from ndlambda.stores.limits import check_actions, check_page_size, key_of
+from ndlambda.stores.ports import Action, Check, Delete, Expectation, Page, Put, Row
 
 _PAGE_ROWS = 500
 _EXPIRED_PER_WRITE = 16
@@ -120,8 +112,7 @@ class SqliteTable:
         InvalidArgumentError
             The cursor is not one of ours, or the limit is not positive.
         """
-        if limit is not None and limit < 1:
-            raise InvalidArgumentError(f"The limit must be positive, not {limit}.", limit=limit)
+        check_page_size(limit)
         size = min(limit or _PAGE_ROWS, _PAGE_ROWS)
         start = first if cursor is None else decode_cursor(cursor)
         stop = b"" if last is None else last  # any blob sorts after all text
@@ -231,13 +222,7 @@ class SqliteTable:
         WriteContentionError
             Other writers kept the file locked.
         """
-        if len(actions) > MAX_TRANSACTION:
-            raise InvalidArgumentError(
-                f"{len(actions)} actions; a transaction has at most {MAX_TRANSACTION}.",
-                limit=MAX_TRANSACTION,
-            )
-        if len({_target(action) for action in actions}) < len(actions):
-            raise InvalidArgumentError("Two actions of a transaction name the same row.")
+        check_actions(actions)
         if actions:
             self._execute(actions)
 
@@ -245,7 +230,7 @@ class SqliteTable:
         """Execute all actions or none; return the version of the last put (0: no put)."""
         version = 0
         with self._writing(len(actions)) as connection:
-            present = [self._read(connection, *_target(action)) for action in actions]
+            present = [self._read(connection, *key_of(action)) for action in actions]
             failed = [
                 index
                 for index, (action, row) in enumerate(zip(actions, present, strict=True))
@@ -287,12 +272,6 @@ class SqliteTable:
         version = connection.execute(_INSERT, encode_row(row)).lastrowid
         assert version is not None
         return version
-
-
-def _target(action: Action) -> tuple[str, str]:
-    if isinstance(action, Put):
-        return action.row.pk, action.row.sk
-    return action.pk, action.sk
 
 
 def _holds(expect: Expectation, row: Row | None) -> bool:
