@@ -7,7 +7,6 @@ from itertools import islice
 
 from ingest_queue.drop.creation import Inferred, check_destination, create_missing
 from ingest_queue.jobs.job import Job
-from ingest_queue.jobs.job_spec import JobSpec
 from ingest_queue.jobs.keys import (
     DONE,
     MANIFEST,
@@ -196,15 +195,7 @@ class Drop:
                 folder, f"Its job {last.id} is under way; the new manifest waits for its end."
             )
             return None
-        spec = JobSpec(
-            channel=channel.name,
-            resolution=manifest.resolution,
-            box=manifest.box(view.dataset.pyramid.level(manifest.resolution)),
-            times=manifest.times,
-            on_bad=manifest.on_bad,
-            propagate=manifest.propagate,
-            job_id=job_id,
-        )
+        spec = manifest.spec(view, channel.name, job_id)
         return self._ingest.create(view, owner_id, spec, folder)
 
     def _is_done(self, folder: str) -> bool:

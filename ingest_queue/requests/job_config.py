@@ -21,7 +21,7 @@ slices. Smaller tiles are not assembled here: chunks are uploaded instead.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from ingest_queue.jobs.job import Mode, Policy, is_job_id
@@ -122,18 +122,13 @@ class JobConfig:
         ResolutionNotFoundError, InvalidArgumentError
             The dataset has no such resolution, or the extent lies outside it.
         """
-        level = view.dataset.pyramid.level(self.resolution)
-        asked = Manifest(resolution=self.resolution, extent=self.extent)
-        return JobSpec(
-            channel=self.channel,
+        manifest = Manifest(
             resolution=self.resolution,
-            box=asked.box(level),
-            times=asked.times,
-            mode=self.mode,
+            extent=self.extent,
             on_bad=self.on_bad,
             propagate=self.propagate,
-            job_id=job_id or self.id,
         )
+        return replace(manifest.spec(view, self.channel, job_id or self.id), mode=self.mode)
 
 
 def _read_client(doc: Mapping[str, Any], problems: Problems) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ingest_queue.jobs.job import Policy
+from ingest_queue.jobs.job_spec import JobSpec
 from ingest_queue.requests.reading import (
     LARGEST,
     Keys,
@@ -32,6 +33,7 @@ from ingest_queue.requests.reading import (
 from ndlambda.errors import MalformedBodyError
 from ndlambda.model.fields import MAX_LEVELS
 from ndlambda.model.readers import DescribedReader, Refusal, choice, flag, integer, schema_of
+from ndlambda.services.catalog.project_view import ProjectView
 from ndlambda.space.box import Box
 from ndlambda.space.pyramid import Level
 
@@ -113,6 +115,24 @@ class Manifest:
         values = read_object(doc, MANIFEST_KEYS, "", problems)
         problems.check()
         return cls(**values)
+
+    def spec(self, view: ProjectView, channel: str, job_id: str = "") -> JobSpec:
+        """Return the specification of a job that fills a channel.
+
+        Raises
+        ------
+        ResolutionNotFoundError, InvalidArgumentError
+            The dataset has no such resolution, or the extent lies outside it.
+        """
+        return JobSpec(
+            channel=channel,
+            resolution=self.resolution,
+            box=self.box(view.dataset.pyramid.level(self.resolution)),
+            times=self.times,
+            on_bad=self.on_bad,
+            propagate=self.propagate,
+            job_id=job_id,
+        )
 
     def box(self, level: Level) -> Box | None:
         """Return the extent as zero-based voxels of a level, None for all of it."""
