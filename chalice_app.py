@@ -1,7 +1,7 @@
-"""The Chalice application: it packages, binds events and deploys; routing is ours.
+"""The Chalice application: packaging, event bindings and deployment; routing is ours.
 
 Chalice's own HTTP path refuses binary bodies without an Accept header and HEAD requests, and has
-no greedy path argument, so HTTP events go to the WSGI application as they come.
+no greedy path argument, so HTTP events are passed to the WSGI application unchanged.
 """
 
 import os
@@ -58,7 +58,7 @@ def propagate_worker(event: SQSEvent) -> dict[str, Any]:
     queue=os.environ.get("NDLAMBDA_DROP_QUEUE", "ndlambda-drop"), batch_size=10, name="drop"
 )
 def drop_worker(event: SQSEvent) -> dict[str, Any]:
-    """Enter dropped files into ingest jobs."""
+    """Record dropped files in ingest jobs."""
     return s3_drop.handler(event.to_dict(), event.context)
 
 
@@ -66,11 +66,11 @@ def drop_worker(event: SQSEvent) -> dict[str, Any]:
     queue=os.environ.get("NDLAMBDA_INGEST_QUEUE", "ndlambda-ingest"), batch_size=1, name="ingest"
 )
 def ingest_worker(event: SQSEvent) -> dict[str, Any]:
-    """Build chunks of ingest jobs."""
+    """Build or fetch chunks of ingest jobs."""
     return ingest_build.handler(event.to_dict(), event.context)
 
 
 @app.schedule(Rate(1, unit=Rate.MINUTES), name="resend")
 def resend_worker(event: CloudWatchEvent) -> dict[str, int]:
-    """Call workers again where messages were lost."""
+    """Re-enqueue jobs whose messages were lost."""
     return resend.handler(event.to_dict(), event.context)

@@ -78,7 +78,7 @@ def measure_jobs(fib25: Path, copies: XYZ, threads: int) -> dict[str, Any]:
 
 def run_job(folder: Path, voxels: NDArray[Any], threads: int) -> dict[str, Any]:
     """Write voxels and propagate them over four levels; give rates and counts."""
-    settings = Settings(data=folder, fsync=False, threads=threads, cutout_voxels=1 << 32)
+    settings = Settings(data=folder, fsync=False, threads=threads, max_cutout_voxels=1 << 32)
     built = runtime.build(settings)
     is_image = voxels.dtype == np.uint8
     depth, height, width = voxels.shape

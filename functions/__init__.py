@@ -1,1 +1,1 @@
-"""Lambda entry points, one a file: event and context in, answer out."""
+"""Lambda entry points, one in each module: they take event and context and return an answer."""

@@ -1,4 +1,4 @@
-"""How a worker answers a batch of SQS messages."""
+"""Handles batches of SQS messages and reports the failed ones."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -28,9 +28,9 @@ def answer_records(
 ) -> dict[str, Any]:
     """Handle every record and return the failed ones to SQS.
 
-    A retryable error comes back by itself; an unknown one comes back, too, and ends among the
-    dead letters. Any other error of ours would only happen again: it is logged and the message
-    is done with. What was to be done is still in the table.
+    Messages with a retryable or unknown error are redelivered; an unknown error that persists ends
+    in the dead-letter queue. Any other error of ours would only repeat: it is logged and the
+    message is consumed. The work itself stays recorded in the table.
     """
     records = event["Records"]
 
@@ -45,12 +45,12 @@ def answer_records(
         error = future.exception()
         if error is None:
             continue
-        again = not isinstance(error, NDLambdaError) or error.retryable
+        is_retried = not isinstance(error, NDLambdaError) or error.retryable
         logger.error(
             "message failed",
             exc_info=error,
-            extra={"fields": {"message": message_id, "again": again}},
+            extra={"fields": {"message": message_id, "again": is_retried}},
         )
-        if again:
+        if is_retried:
             failed.append(message_id)
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}

@@ -1,4 +1,4 @@
-"""The worker of deletions: SQS messages that name jobs in the table."""
+"""The worker of deletions: its SQS messages name deletion jobs in the table."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +9,6 @@ from ndlambda.services.catalog.deletion_jobs import job_id_of
 
 
 def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
-    """Run the job of every message; the answer lists those to be delivered again."""
+    """Run the job of every message; return the messages to be redelivered."""
     erasure = runtime.current().deletion
     return answer(event, lambda body: erasure.run(job_id_of(body)))

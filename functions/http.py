@@ -1,4 +1,4 @@
-"""Lambda entry point of HTTP: API Gateway proxy events to the WSGI application."""
+"""Passes API Gateway proxy events to the WSGI application."""
 
 from collections.abc import Callable
 from functools import cache

@@ -1,4 +1,4 @@
-"""The worker of propagations: SQS messages that name tasks and jobs in the table."""
+"""The worker of propagations: its SQS messages name tasks and jobs in the table."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from ndlambda import runtime
 
 
 def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
-    """Do what every message asks for; the answer lists those to be delivered again."""
+    """Run the task of every message; return the messages to be redelivered."""
     propagation = runtime.current().propagation
     return answer_records(
         event, lambda record: propagation.run(record["body"], receive_count(record))

@@ -1,4 +1,4 @@
-"""The schedule: every minute, workers are called again to what nobody does."""
+"""The schedule: every minute, re-enqueue jobs that make no progress."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,12 +7,12 @@ from ndlambda import runtime
 
 
 def handler(event: Mapping[str, Any], context: object = None) -> dict[str, int]:
-    """Call workers to jobs whose messages were lost; the answer says how many of each kind.
+    """Re-enqueue jobs whose messages were lost; return how many jobs of each kind were checked.
 
     Raises
     ------
     ExceptionGroup
-        What was wrong with some kinds, when all the others were looked after.
+        The errors of some kinds, raised after all the others were handled.
     """
     built = runtime.current()
     kinds = {
@@ -27,8 +27,8 @@ def handler(event: Mapping[str, Any], context: object = None) -> dict[str, int]:
     for kind, resend in kinds.items():
         try:
             counts[kind] = resend()
-        except Exception as error:  # noqa: BLE001 - raised when the other kinds were looked after
+        except Exception as error:  # noqa: BLE001 - raised after the other kinds
             errors.append(error)
     if errors:
-        raise ExceptionGroup("Some kinds of jobs could not be looked after.", errors)
+        raise ExceptionGroup("Some kinds of jobs could not be checked.", errors)
     return counts

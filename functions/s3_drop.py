@@ -1,4 +1,4 @@
-"""The worker of the drop store: notifications of S3, by way of SQS or as they are."""
+"""The worker of the drop store: receives S3 notifications, through SQS or directly."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -13,27 +13,27 @@ _TEST = "s3:TestEvent"
 
 
 def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
-    """Notice every object that was made; the answer lists the messages to be delivered again."""
-    notice = runtime.current().ingest.drop.notice
+    """Handle every created object; return the messages to be redelivered."""
+    on_object_created = runtime.current().ingest.drop.on_object_created
     if any("s3" in record for record in event.get("Records", ())):
-        for key in keys_of(event):  # without a queue between, AWS repeats an event that fails
-            notice(key)
+        for key in keys_of(event):  # without a queue, AWS retries an event that fails
+            on_object_created(key)
         return {"batchItemFailures": []}
 
-    def notice_all(body: str) -> None:
+    def handle(body: str) -> None:
         for key in keys_of(_document(body)):
-            notice(key)
+            on_object_created(key)
 
-    return answer(event, notice_all)
+    return answer(event, handle)
 
 
 def keys_of(event: Mapping[str, Any]) -> Iterator[str]:
-    """Iterate over the keys of objects that a notification of S3 tells of.
+    """Iterate over the keys of the objects of an S3 notification.
 
     Raises
     ------
     MalformedBodyError
-        It is none.
+        It is not an S3 notification.
     """
     if event.get("Event") == _TEST:  # sent once when notifications are turned on
         return
@@ -41,7 +41,7 @@ def keys_of(event: Mapping[str, Any]) -> Iterator[str]:
         for record in event["Records"]:
             yield unquote_plus(record["s3"]["object"]["key"])
     except (KeyError, TypeError, AttributeError) as error:
-        raise MalformedBodyError("The message is no notification of S3.") from error
+        raise MalformedBodyError("The message is not an S3 notification.") from error
 
 
 def _document(body: str) -> Mapping[str, Any]:
@@ -50,5 +50,5 @@ def _document(body: str) -> Mapping[str, Any]:
     except ValueError as error:
         raise MalformedBodyError("The message is not JSON.") from error
     if not isinstance(document, Mapping):
-        raise MalformedBodyError("The message is no notification of S3.")
+        raise MalformedBodyError("The message is not an S3 notification.")
     return document

@@ -1,1 +1,1 @@
-"""The ingest system: image stacks of a lab on their way into cuboids."""
+"""The ingest system: turns image stacks into stored cuboids."""

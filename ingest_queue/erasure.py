@@ -1,4 +1,4 @@
-"""Removing the ingest jobs of a deleted channel: rows, digests, and what was uploaded to them."""
+"""Removes the ingest jobs of deleted channels: rows, digests and uploads."""
 
 from contextlib import suppress
 from itertools import islice
@@ -11,18 +11,16 @@ from ndlambda.errors import PreconditionFailedError
 from ndlambda.services.support.paging import delete_rows, rows_in
 from ndlambda.stores.ports import Delete, ObjectStore, Table
 
-_MOST_DELETIONS = 10_000
+_MAX_DELETIONS = 10_000
 
 
 class IngestErasure:
-    """What ingest left of channels that are no more; files in folders of people stay.
+    """Removes the ingest jobs of deleted channels; files in drop folders stay.
 
     Parameters
     ----------
-    table, objects, drop
-        Where rows, digests and uploads are.
-    most_deletions
-        Rows or objects of one job that a run removes.
+    max_deletions
+        Bound on the rows or objects of one job removed in one run.
     """
 
     def __init__(
@@ -30,18 +28,18 @@ class IngestErasure:
         table: Table,
         objects: ObjectStore,
         drop: ObjectStore,
-        most_deletions: int = _MOST_DELETIONS,
+        max_deletions: int = _MAX_DELETIONS,
     ) -> None:
         self._table = table
         self._objects = objects
         self._drop = drop
-        self._most = most_deletions
+        self._max_deletions = max_deletions
 
     def sweep(self, uid: str) -> bool:
-        """Remove the jobs of a channel to which nobody writes any more.
+        """Remove the jobs of a channel that has no writers any more.
 
-        False when there is too much for one run. A job stays listed until nothing of it is left, so
-        that whoever dies on the way is followed by another who finds the rest.
+        Returns False if there is too much for one run. A job stays listed until nothing of it is
+        left, so that another worker continues after a crash.
         """
         partition, _ = channel_key(uid, "")
         for row in rows_in(self._table, partition):
@@ -66,7 +64,7 @@ class IngestErasure:
         return True
 
     def _remove_names(self, job: Job) -> None:
-        """Remove the rows under which a job is found."""
+        """Remove the rows that list a job."""
         fed = self._table.get(FOLDERS, job.folder)
         if fed is not None and fed.doc["job"] == job.id:
             with suppress(PreconditionFailedError):  # it feeds a new job now
@@ -75,10 +73,10 @@ class IngestErasure:
         self._table.transact([Delete(*name) for name in names])
 
     def _remove_rows(self, partition: str) -> bool:
-        return delete_rows(self._table, [partition], max_rows=self._most)
+        return delete_rows(self._table, [partition], max_rows=self._max_deletions)
 
     def _remove_objects(self, store: ObjectStore, prefix: str) -> bool:
-        keys = [info.key for info in islice(store.list(prefix), self._most)]
+        keys = [info.key for info in islice(store.list(prefix), self._max_deletions)]
         for key in keys:
             store.delete(key)
-        return len(keys) < self._most
+        return len(keys) < self._max_deletions

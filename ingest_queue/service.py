@@ -1,7 +1,7 @@
-"""Ingest: the way in for routes, workers and the command.
+"""The ingest service, used by routes, workers and the command.
 
-Jobs are made by a call (``create``) or by what is dropped (``drop``); from then on objects come in
-(``taken``), chunks are built (``build``), and whoever finishes the last one completes the job.
+Jobs are created by request (``create``) or by dropped files (``drop``). Then objects are recorded
+(``registry``), chunks are built (``build``), and the builder of the last one completes the job.
 """
 
 import heapq
@@ -29,41 +29,31 @@ from ndlambda.services.catalog.project_view import ProjectView
 from ndlambda.services.catalog.service import Catalog
 from ndlambda.services.volume.region import Region
 
-_MOST_CHUNKS = 1 << 40
+_MAX_CHUNKS = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
 class IngestOptions:
-    """Bounds of ingest; 0 is none.
+    """Options of ingest; a bound of 0 is no bound.
 
     Attributes
     ----------
-    user_jobs
+    max_user_jobs
         Jobs of one user that have not ended.
-    job_bytes
-        Voxels of one job, in bytes.
-    building
-        See there.
+    max_job_bytes
+        Bytes of voxels of one job.
     new_id
-        Gives ids of jobs: 16 hexadecimal digits.
+        Returns a new job id: 16 hexadecimal digits.
     """
 
-    user_jobs: int = 0
-    job_bytes: int = 0
+    max_user_jobs: int = 0
+    max_job_bytes: int = 0
     building: BuildOptions = field(default_factory=BuildOptions)
     new_id: Callable[[], str] = field(default=lambda: secrets.token_hex(8))
 
 
 class IngestService:
-    """Ingest jobs.
-
-    Parameters
-    ----------
-    ledger, stores, catalog, writer, propagate
-        See ``ChunkBuilder``.
-    options
-        Bounds.
-    """
+    """Creates, builds, counts and cancels ingest jobs; parameters as of ``ChunkBuilder``."""
 
     def __init__(
         self,
@@ -72,7 +62,7 @@ class IngestService:
         catalog: Catalog,
         writer: VoxelWriter,
         propagate: Propagate,
-        options: "IngestOptions | None" = None,
+        options: IngestOptions | None = None,
     ) -> None:
         options = options or IngestOptions()
         self.ledger = ledger
@@ -81,33 +71,31 @@ class IngestService:
         self._options = options
         self._writer = writer
         self._builder = ChunkBuilder(ledger, stores, catalog, writer, propagate, options.building)
-        self.intake = PartRegistry(ledger, catalog, stores.drop, self._call)
+        self.registry = PartRegistry(ledger, catalog, stores.drop, self._enqueue)
         ended = EndedJobs(ledger, stores.drop)
-        self.sweeper = Sweeper(ledger, catalog, self.intake, self._builder, self._call, ended)
+        self.sweeper = Sweeper(ledger, catalog, self.registry, self._builder, self._enqueue, ended)
         self.verifier = Verifier(ledger, stores.objects, catalog, writer)
 
     def create(self, view: ProjectView, owner_id: int, spec: JobSpec, folder: str = "") -> Job:
-        """Make a job; with the id of one that is there and asks the same, give that one.
+        """Create a job. Idempotent: with the id of an equal job, that job is returned.
 
         Parameters
         ----------
         view, spec
-            Where the voxels go; permission to write is the caller's to check.
-        owner_id
-            Who makes it.
+            Where the voxels go; the caller checks the permission to write.
         folder
-            The folder of dropped files that feeds it; one of its own where empty.
+            The folder of dropped files that feeds it; empty: a folder of its own.
 
         Raises
         ------
         ChannelNotFoundError, ResolutionNotFoundError, OutOfBoundsError
             The channel, resolution or extent does not exist.
         ReadOnlyChannelError, InvalidStateError
-            The channel takes no writes now.
+            The channel accepts no writes now.
         QuotaExceededError
             The user has too many jobs, or the job is too large.
         AlreadyExistsError
-            The id is of another job.
+            Another job has the id.
         """
         channel = view.channel(spec.channel)
         level = view.dataset.pyramid.level(spec.resolution)
@@ -138,20 +126,20 @@ class IngestService:
             propagate=spec.propagate,
         )
         chunks = Target.of(job, self._catalog).grid(job).count
-        if chunks > _MOST_CHUNKS:
+        if chunks > _MAX_CHUNKS:
             raise OutOfBoundsError(f"The job would have {chunks} chunks; make several jobs.")
         return self.ledger.create(job, folder=folder or None)
 
     def build(self, job_id: str, generation: int, chunk: int, attempt: int = 1) -> None:
-        """Build a chunk that a message names; see ``ChunkBuilder.build``."""
+        """Build the chunk of a message; see ``ChunkBuilder.build``."""
         self._builder.build(job_id, generation, chunk, attempt)
 
     def refuse(self, job: Job, fault: Fault) -> None:
-        """Record a part that cannot be had; see ``ChunkBuilder.refuse``."""
+        """Record a part that cannot be obtained; see ``ChunkBuilder.refuse``."""
         self._builder.refuse(job, fault)
 
     def refuse_plane(self, job: Job, time_point: int, z: int, error: str) -> None:
-        """Record a plane (dataset z) that cannot be read where it comes from; as ``refuse``.
+        """Record a plane (dataset z) that cannot be read at its source; see ``refuse``.
 
         Raises
         ------
@@ -165,7 +153,7 @@ class IngestService:
         if job.mode is Mode.SLICES:
             self.refuse(job, Fault(grid.of_slice(time_point, z).number, z, "", error))
             return
-        # One row tells of a plane, however many boxes it goes through.
+        # One fault for a plane, however many boxes it intersects.
         inside = z - target.level.offset_xyz[2]
         number = grid.of_plane(time_point, inside).start
         self.refuse(job, Fault(number, PLANES + inside, "", error))
@@ -181,9 +169,9 @@ class IngestService:
         return Target.of(job, self._catalog)
 
     def cancel(self, job: Job) -> Job:
-        """Cancel a job: nothing is built any more, by whatever is under way either.
+        """Cancel a job: nothing more is built, not even by workers under way.
 
-        What was stored stays. Harmless when repeated.
+        Stored voxels stay. Idempotent.
 
         Raises
         ------
@@ -202,20 +190,20 @@ class IngestService:
         return self.ledger.change(job, to) or self.ledger.get(job.id)
 
     def progress(self, job: Job) -> Progress:
-        """Count what a job has done."""
+        """Return the progress of a job."""
         target = self.target(job)
         return self._tally(job, target).progress(target.channel.dtype.itemsize)
 
     def missing(self, job: Job) -> Iterator[tuple[int, int]]:
-        """Iterate over parts that did not come: (time point, slice) or (time point, chunk)."""
-        for chunk, parts in self.lacking(job):
+        """Iterate over missing parts: (time point, slice) or (time point, chunk)."""
+        for chunk, parts in self.missing_parts(job):
             for part in parts:
                 yield chunk.time_point, part if job.mode is Mode.SLICES else chunk.number
 
-    def lacking(
+    def missing_parts(
         self, job: Job, after: int = -1, shard: tuple[int, int] = (0, 1)
     ) -> Iterator[tuple[Chunk, list[int]]]:
-        """Iterate over the chunks > after to which parts did not come, with these, in order.
+        """Iterate over the chunks > after that miss parts, with these parts, in order.
 
         Parameters
         ----------
@@ -223,42 +211,42 @@ class IngestService:
             ``(i, n)``: only the i-th (from 0) of n equal spans of chunks.
         """
         target = self.target(job)
-        return self._tally(job, target).lacking(_span(target.grid(job).count, after, shard))
+        return self._tally(job, target).missing_parts(_span(target.grid(job).count, after, shard))
 
-    def wanting(
+    def needed_parts(
         self, job: Job, after: int = -1, shard: tuple[int, int] = (0, 1)
     ) -> Iterator[tuple[Chunk, list[int]]]:
-        """Iterate as ``lacking``, but over parts that came and are no use, too."""
+        """Iterate as ``missing_parts``, but over received, unusable parts, too."""
         grid = self.target(job).grid(job)
         span = _span(grid.count, after, shard)
-        useless = (
+        unusable = (
             (grid.chunk(fault.chunk), [fault.part])
             for fault in self.faults(job)
             if fault.chunk in span and fault.part in grid.chunk(fault.chunk).parts
         )
-        both = heapq.merge(self.lacking(job, after, shard), useless, key=_number)
+        both = heapq.merge(self.missing_parts(job, after, shard), unusable, key=_number)
         for _, same in groupby(both, _number):
             found = list(same)
             yield found[0][0], sorted({part for _, parts in found for part in parts})
 
     def faults(self, job: Job) -> Iterator[Fault]:
-        """Iterate over what is wrong with a job's input."""
+        """Iterate over the faults of a job's input."""
         return self.ledger.faults(job)
 
     def _tally(self, job: Job, target: Target) -> Tally:
         return Tally(self.ledger, job, target.grid(job))
 
-    def _call(self, job: Job, chunks: Sequence[int], attempt: int = 1) -> None:
+    def _enqueue(self, job: Job, chunks: Sequence[int], attempt: int = 1) -> None:
         self.stores.queue.send([json.dumps(message(job, chunk, attempt)) for chunk in chunks])
 
     def _check_quota(self, owner_id: int, job_bytes: int) -> None:
-        limit = self._options.job_bytes
+        limit = self._options.max_job_bytes
         if 0 < limit < job_bytes:
             raise QuotaExceededError(
                 f"The job has {job_bytes} bytes of voxels; {limit} are allowed. Ask the operator.",
                 limit=limit,
             )
-        limit = self._options.user_jobs
+        limit = self._options.max_user_jobs
         if limit:
             running = sum(job.state.takes_input for job in self.ledger.of_user(owner_id))
             if running >= limit:
@@ -270,7 +258,7 @@ class IngestService:
 
 
 def _span(count: int, after: int, shard: tuple[int, int]) -> range:
-    """Return the chunks > after of a shard, of so many."""
+    """Return the chunks > after of a shard, of ``count`` chunks."""
     index, shards = shard
     return range(max(count * index // shards, after + 1), count * (index + 1) // shards)
 

@@ -102,25 +102,25 @@ def build(settings: Settings, ports: Ports | None = None) -> Runtime:
     users = UserService(table, _secret(settings), cache_s=settings.cache_s)
     catalog = build_catalog(resources, cache_s=settings.cache_s)
     access = Access(catalog, anonymous_write=settings.anonymous_write)
-    options = VolumeOptions(settings.cutout_voxels, settings.paint_supercuboids)
+    options = VolumeOptions(settings.max_cutout_voxels, settings.max_paint_supercuboids)
     marks = PropagationMarks(table, resources.row_executor)
-    budget = ByteBudget(settings.memory_bytes)
+    budget = ByteBudget(settings.max_memory_bytes)
     volume = VolumeService(objects, resources.executor, budget, options, marks)
     annotation = build_annotation(resources, volume, options)
     deletion = build_deletion(resources, annotation, grace_s=settings.erase_grace_s)
     deletion.add_last(IngestErasure(table, objects, resources.dropped).sweep)
     propagation = build_propagation(
-        resources, catalog, marks, options, PropagationOptions(depth=settings.propagate_levels)
+        resources, catalog, marks, options, PropagationOptions(depth=settings.max_propagate_levels)
     )
-    strip_bytes = settings.ingest_strip_bytes
+    strip_bytes = settings.max_ingest_strip_bytes
     outlets = IngestOutlets(
-        VoxelWriter(volume, annotation.labels, min(settings.cutout_voxels, strip_bytes)),
+        VoxelWriter(volume, annotation.labels, min(settings.max_cutout_voxels, strip_bytes)),
         partial(_propagate, catalog, propagation),
         lambda: users.get_user(settings.drop_owner).id,
     )
     ingest_options = IngestOptions(
-        settings.ingest_user_jobs,
-        settings.ingest_job_bytes,
+        settings.max_ingest_user_jobs,
+        settings.max_ingest_job_bytes,
         BuildOptions(strip_bytes, settings.ingest_keep_input),
     )
     remote = _remote_files(settings)
@@ -233,7 +233,7 @@ def create_aws_stores(settings: Settings) -> None:
     aws.notify_queue(config, settings.bucket, settings.drop_queue, DROP)
 
 
-def take_back_messages(settings: Settings) -> None:
+def release_messages(settings: Settings) -> None:
     """Let messages come back at once that were received by servers that are dead.
 
     On files only: SQS hides them for a while from everybody.
@@ -241,7 +241,7 @@ def take_back_messages(settings: Settings) -> None:
     if settings.store == "disk":
         from ndlambda.stores import disk
 
-        disk.take_back(settings.data / "queue.sqlite", fsync=settings.fsync)
+        disk.release_received(settings.data / "queue.sqlite", fsync=settings.fsync)
 
 
 def _secret(settings: Settings) -> bytes:

@@ -1,6 +1,6 @@
-"""Every setting of the server, read once from the environment.
+"""The settings of the server, read once from the environment.
 
-``docs/settings.md`` lists them; a test keeps the two equal.
+``docs/settings.md`` lists them; a test keeps the two in agreement.
 """
 
 import os
@@ -17,7 +17,7 @@ LAMBDA_BODY_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How this process runs. Each field is the environment variable ``NDLAMBDA_<FIELD>``.
+    """The settings of a process, read from environment variables (see ``variable_of``).
 
     Attributes
     ----------
@@ -27,56 +27,56 @@ class Settings:
         Folder of the disk stores.
     bucket, table, erase_queue, propagate_queue, drop_queue, ingest_queue
         Names of the S3 bucket, the DynamoDB table and the SQS queues of erasures, propagations,
-        notifications of dropped files, and chunks to be built of them.
+        notifications of dropped files, and chunks to build.
     aws_endpoint
         Address of an S3, DynamoDB and SQS look-alike; empty for AWS itself.
     secret
-        Server secret (hex or any text) that keys are hashed with; on disk it is made at first
-        start and kept in ``data/secret.key``.
+        Server secret (hex or any text) with which keys are hashed; the disk stores generate it at
+        first start into ``data/secret.key``.
     admin_key
-        Key of the superuser ``admin``; on disk made at first start and kept in
+        Key of the superuser ``admin``; ``ndlambda serve`` generates it at first start into
         ``data/admin.key``.
     anonymous_write
-        Whether everybody may write to public tokens, as ndstore allowed.
+        Whether anonymous users may write to public tokens, as ndstore allowed.
     ndauth_secret
         Shared secret of ``/ndauth/validate/``; empty turns the route off.
     lambda_limits
         Enforce Lambda's body limits (bodies over 4 MiB go through the store).
-    cutout_voxels
-        Most voxels that one cutout reads or writes.
-    paint_supercuboids
-        Most supercuboids that the objects of one upload, or a merge in a box, change.
-    body_bytes
-        Longest request body, also of one that is uploaded ahead.
-    memory_bytes
-        Most bytes of voxels that all running requests hold together.
+    max_cutout_voxels
+        Voxels that one cutout reads or writes.
+    max_paint_supercuboids
+        Supercuboids changed by the objects of one upload, or by a merge in a box.
+    max_body_bytes
+        Bytes of a request body, also of one that is uploaded ahead.
+    max_memory_bytes
+        Bytes of voxels that all running requests hold together.
     threads
         Threads that read and write supercuboids.
     cache_s
-        Seconds that catalogue look-ups may be remembered; writers look anew.
+        Seconds for which catalogue look-ups are cached; writers do not use the cache.
     erase_grace_s
         Seconds after a deletion before its last erasing pass.
-    propagate_levels
-        Most levels that one task of a propagation builds.
+    max_propagate_levels
+        Levels that one task of a propagation builds.
     drop_owner
-        The user to whom belongs what is made of dropped files.
-    ingest_user_jobs
-        Most ingest jobs of one user that have not ended; 0 is no bound.
-    ingest_job_bytes
-        Most bytes of voxels of one ingest job; 0 is no bound.
-    ingest_strip_bytes
-        Most bytes of voxels that a builder of an ingest job holds at once.
+        The owner of what is created from dropped files.
+    max_ingest_user_jobs
+        Ingest jobs of one user that have not ended; 0 is no bound.
+    max_ingest_job_bytes
+        Bytes of voxels of one ingest job; 0 is no bound.
+    max_ingest_strip_bytes
+        Bytes of voxels that a builder of an ingest job holds in memory.
     ingest_keep_input
-        Whether files stay in the drop folder when they are ingested; uploads of jobs never do.
+        Whether files stay in the drop folder once they are ingested; uploads of jobs never do.
     ingest_allowed_hosts
-        Hosts (``host`` or ``host:port``, commas between) that autoIngest may read from though they
-        are not on the internet; by default none are, and of public addresses all.
+        Hosts (``host`` or ``host:port``, separated by commas) without a public address that
+        autoIngest may read from; by default none. All public addresses are allowed.
     ingest_file_roots
-        Folders of this machine (``:`` between) that every user may let autoIngest read from.
+        Folders of this machine (separated by ``:``) that autoIngest of any user may read.
     fsync
         Whether disk writes are forced to the device before they are acknowledged.
     trace
-        Where durations of parts of requests go: ``off``, ``log`` (JSON lines) or ``xray``.
+        Where the spans of requests are sent: ``off``, ``log`` (JSON lines) or ``xray``.
     """
 
     store: str = "disk"
@@ -93,18 +93,18 @@ class Settings:
     anonymous_write: bool = False
     ndauth_secret: str = ""
     lambda_limits: bool = False
-    cutout_voxels: int = 1 << 28
-    paint_supercuboids: int = 1 << 12
-    body_bytes: int = 1 << 31
-    memory_bytes: int = 1 << 32
+    max_cutout_voxels: int = 1 << 28
+    max_paint_supercuboids: int = 1 << 12
+    max_body_bytes: int = 1 << 31
+    max_memory_bytes: int = 1 << 32
     threads: int = 8
     cache_s: float = 5.0
     erase_grace_s: float = 900.0
-    propagate_levels: int = 3
+    max_propagate_levels: int = 3
     drop_owner: str = "admin"
-    ingest_user_jobs: int = 20
-    ingest_job_bytes: int = 0
-    ingest_strip_bytes: int = 1 << 29
+    max_ingest_user_jobs: int = 20
+    max_ingest_job_bytes: int = 0
+    max_ingest_strip_bytes: int = 1 << 29
     ingest_keep_input: bool = True
     ingest_allowed_hosts: str = ""
     ingest_file_roots: str = ""
@@ -123,23 +123,30 @@ class Settings:
         source = os.environ if environ is None else environ
         values: dict[str, Any] = {}
         for item in fields(cls):
-            text = source.get(f"NDLAMBDA_{item.name.upper()}", "")
-            if text:
-                values[item.name] = _parse(item.name, text, type(item.default))
+            variable = variable_of(item.name)
+            if text := source.get(variable, ""):
+                values[item.name] = _parse(variable, text, type(item.default))
         return cls(**values)
 
     @property
-    def max_body_bytes(self) -> int:
-        """Longest request body that this process accepts."""
-        return min(self.body_bytes, LAMBDA_BODY_BYTES) if self.lambda_limits else self.body_bytes
+    def max_request_bytes(self) -> int:
+        """Longest body that this process accepts in a request."""
+        limit = LAMBDA_BODY_BYTES if self.lambda_limits else self.max_body_bytes
+        return min(self.max_body_bytes, limit)
 
 
-def _parse(name: str, text: str, kind: type) -> Any:
+def variable_of(field: str) -> str:
+    """Return the environment variable of a field, whose name says nothing of a maximum."""
+    return f"NDLAMBDA_{field.removeprefix('max_').upper()}"
+
+
+def _parse(variable: str, text: str, kind: type) -> Any:
     try:
         if kind is bool:
             return {"1": True, "true": True, "0": False, "false": False}[text.lower()]
         return kind(text)
     except (KeyError, ValueError) as error:
+        setting = variable.removeprefix("NDLAMBDA_").lower()
         raise InvalidArgumentError(
-            f"NDLAMBDA_{name.upper()}={text!r} is not a valid {kind.__name__}.", setting=name
+            f"{variable}={text!r} is not a valid {kind.__name__}.", setting=setting
         ) from error

@@ -1,1 +1,1 @@
-"""Chunks built from parts, verified and swept."""
+"""Builds chunks from parts; verifies and reconciles jobs."""

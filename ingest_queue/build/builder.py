@@ -1,17 +1,19 @@
-"""Building chunks: from parts in the drop store to supercuboids, exactly once in effect.
+"""Builds chunks: from parts in the drop store to supercuboids, with exactly-once effect.
 
-Everything here may be done twice, at the same time too: voxels are written by conditional
-replacement and come out the same, digests are determined by the input, and the sets of what is done
-only grow. A process may die between any two steps; whoever comes next carries on.
+Every step is idempotent, also when run concurrently: voxels are written by conditional replacement
+and come out the same, digests depend on the input only, and the sets of finished work only grow. A
+process may die between any two steps; the next worker continues.
 
-But for one order of things: a builder stalls between its last look at the chunk and its write, the
-slice is replaced, another builder stores the newer one, the job completes, and only then the first
-writes, and dies before it looks again. Voxels of the older slice then lie under the digest of the
-newer one, which ``verify`` tells. A row read before each conditional put would close it, in every
-write of every chunk. To repair it after the end could undo what people have painted since.
+One interleaving is not covered: a builder stalls between its last check of the chunk and its write,
+the slice is replaced, another builder stores the newer slice, the job completes, and only then the
+first builder writes, and dies before its next check. Voxels of the older slice are then stored
+under the digest of the newer one, which ``verify`` reports. Reading a row before each conditional
+put would prevent it, at a cost in every write of every chunk. A repair after the end of the job
+could undo what people have painted since.
 """
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -41,7 +43,7 @@ from ndlambda.services.support.retry import optimistic
 from ndlambda.stores.ports import ObjectStore, Overwrite, Queue
 
 STRIP_BYTES = 1 << 29
-"""Voxels of a chunk that are held at once; planes of larger slabs are decoded strip by strip."""
+"""Bytes of a chunk's voxels held in memory; planes of larger slabs are decoded strip by strip."""
 
 _ATTEMPTS = 16
 _PARTLY = "partly"
@@ -53,13 +55,13 @@ class Propagate(Protocol):
     """Starts the propagation of a channel that a job has filled."""
 
     def __call__(self, job: Job) -> None:
-        """Start it; harmless where it runs already."""
+        """Start it; idempotent."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """Where voxels come from, where digests go, and what wakes builders."""
+    """The stores of parts and of digests, and the queue that wakes builders."""
 
     drop: ObjectStore
     objects: ObjectStore
@@ -72,28 +74,18 @@ class BuildOptions:
 
     Attributes
     ----------
-    strip_bytes
-        Bound on the voxels held at once; at least one row of supercuboids is.
+    max_strip_bytes
+        Bound on the voxels in memory; at least one row of supercuboids is held.
     keep_input
-        Whether what was dropped into folders stays when it is stored; else it is deleted.
+        Whether files in drop folders are kept once they are stored.
     """
 
-    strip_bytes: int = STRIP_BYTES
+    max_strip_bytes: int = STRIP_BYTES
     keep_input: bool = True
 
 
 class ChunkBuilder:
-    """Builds chunks and completes jobs.
-
-    Parameters
-    ----------
-    ledger, stores, catalog, writer
-        Where things are.
-    propagate
-        Called for completed jobs that ask for it.
-    options
-        Bounds, and what becomes of the input.
-    """
+    """Builds chunks, completes jobs, and starts the propagation of those that ask for it."""
 
     def __init__(
         self,
@@ -109,29 +101,28 @@ class ChunkBuilder:
         self._catalog = catalog
         self._propagate = propagate
         self._options = options or BuildOptions()
-        self._composer = Composer(ledger, stores.drop, writer, self._options.strip_bytes)
+        self._composer = Composer(ledger, stores.drop, writer, self._options.max_strip_bytes)
 
     def build(self, job_id: str, generation: int, number: int, attempt: int = 1) -> None:
-        """Build a chunk whose parts have come, and complete the job with the last one.
+        """Build a chunk whose parts are complete, and complete the job with the last chunk.
 
-        Nothing happens where the job has ended or was called again since the message, or where
-        parts are missing (unless the job is closed: then its policy says what becomes of them).
+        Nothing happens if the job has ended, if the message is of an older generation, or if parts
+        are missing (unless the job is closed: then its policy decides about them).
 
-        A chunk that would only fail again, has failed too often, or was begun too often by workers
-        that were never heard of again is set aside: all its parts are faults, and the job's policy
-        says what becomes of it.
+        A chunk is quarantined if another attempt would only fail again, or if too many attempts
+        failed or did not finish: all its parts become faults, and the job's policy decides.
 
         Parameters
         ----------
         attempt
-            The how-manieth try this is, from 1; more means that one before came to no end.
+            Number of this attempt, from 1; more than 1 if an earlier one did not finish.
 
         Raises
         ------
         OutOfBoundsError
             The job has no such chunk.
         NDLambdaError
-            A store failed, or the channel takes no writes now: to be tried again.
+            A store failed, or the channel accepts no writes now; worth a retry.
         """
         job = self._ledger.find(job_id)
         if job is None or job.generation != generation or not job.state.takes_input:
@@ -144,24 +135,24 @@ class ChunkBuilder:
         if is_new is None:
             return
         built = self._ledger.built(job, target.grid(job).count)
-        if is_new or not built.has(number):  # who dies before it is entered is called for again
-            self._forget_mended(job, number)
-            self._tidy(job, number)
+        if is_new or not built.has(number):  # a crash before ``enter`` is retried
+            self._clear_mended_faults(job, number)
+            self._delete_input(job, number)
         built.enter(number)
         self.complete(job)
 
     def complete(self, job: Job) -> bool:
-        """End a job all of whose chunks are built, and return whether it was this call that did."""
+        """End a job if all of its chunks are built; return whether this call ended it."""
         target = self._target(job)
         if target is None or not self._ledger.built(job, target.grid(job).count).is_full():
             return False
 
         def to(current: Job) -> Job | None:
-            # All is looked up here, after the job: who mends a slice changes it last.
+            # Read after the job: a repair of a slice changes the job last.
             if current.state is not State.INGESTING or current.generation != job.generation:
                 return None
             states = [state for _, state in self._ledger.states(job)]
-            if not all(state.built for state in states):  # one was opened again
+            if not all(state.built for state in states):  # a chunk was reopened
                 return None
             faulty = any(True for _ in self._ledger.faults(job))
             ending = State.COMPLETE_WITH_ERRORS if faulty else State.COMPLETE
@@ -181,9 +172,9 @@ class ChunkBuilder:
             self._ledger.change(job, lambda current: replace(current, propagated=True))
 
     def fail(self, job: Job, reason: str, fault: Fault | None = None) -> None:
-        """End a job that cannot go on until somebody mends something.
+        """Mark a job as failed until its input is repaired.
 
-        Where a fault is the reason, nothing happens if that was mended meanwhile.
+        With a fault as the reason, nothing happens if that was repaired meanwhile.
         """
 
         def to(current: Job) -> Job | None:
@@ -196,14 +187,12 @@ class ChunkBuilder:
         self._ledger.change(job, to)
 
     def refuse(self, job: Job, fault: Fault) -> None:
-        """Record a part that cannot be had; where the policy is to fail, the job ends of it.
+        """Record a part that cannot be obtained; under the policy ``FAIL`` the job fails.
 
-        Nothing happens if the part has come meanwhile.
+        Nothing happens if the part was received meanwhile.
         """
-        if self._stands(job, fault) and job.on_bad is Policy.FAIL:
+        if self._record_fault_if_current(job, fault) and job.on_bad is Policy.FAIL:
             self.fail(job, fault.error, fault)
-
-    # inside
 
     def _target(self, job: Job) -> Target | None:
         try:
@@ -213,32 +202,27 @@ class ChunkBuilder:
             return None
 
     def _try(self, job: Job, target: Target, chunk: Chunk, attempt: int) -> bool | None:
-        """Build a chunk, or set it aside where that is no use; as ``_bring_about``."""
+        """Build a chunk, or quarantine it; see ``_build_until_settled``."""
         try:
-            with self._ledger.tries(job).trying(chunk.number, attempt):
-                return self._bring_about(job, target, chunk)
+            with self._ledger.attempts(job).track(chunk.number, attempt):
+                return self._build_until_settled(job, target, chunk)
         except NDLambdaError as error:
             if error.retryable:
                 raise
-            return self._set_aside(job, chunk, error)
+            return self._quarantine(job, chunk, error)
 
-    def _bring_about(self, job: Job, target: Target, chunk: Chunk) -> bool | None:
-        """Write a chunk and note that it is built.
+    def _build_until_settled(self, job: Job, target: Target, chunk: Chunk) -> bool | None:
+        """Write a chunk and record it as built, with retries until its state is stable.
 
         Returns
         -------
         bool or None
-            Whether it was done here, or by another process; None where it is not built now.
-
-        Raises
-        ------
-        NDLambdaError
-            As ``build``.
+            True if it was built here, False if by another process; None if it is not built.
         """
         wrote = ""
         for _ in optimistic(_ATTEMPTS):
             state = self._ledger.state(job, chunk.number)
-            if state.built and (wrote in {"", state.digest} or state.is_set_aside(chunk)):
+            if state.built and (wrote in {"", state.digest} or state.is_quarantined(chunk)):
                 return False
             if not (state.is_ready(chunk) or job.closed):
                 return None
@@ -253,73 +237,73 @@ class ChunkBuilder:
     def _settle(
         self, job: Job, target: Target, chunk: Chunk, state: ChunkState
     ) -> tuple[str, bool]:
-        """Write what a chunk's parts hold, and enter that it is built.
+        """Write the voxels of a chunk's parts, and record the chunk as built.
 
-        Who lost to another may have written voxels of a part that was replaced over those that
-        the other has entered. So it writes once more, until it wrote what is entered.
+        A builder that lost a race may have overwritten the recorded voxels with those of a replaced
+        part. So it writes again until what it wrote is what is recorded.
 
         Returns
         -------
         wrote, settled
-            The digest of what was written, ``_PARTLY`` where it was not all of one state; False
-            where the chunk changed meanwhile.
+            The digest of what was written, ``_PARTLY`` if that is not of one state; whether the
+            chunk was recorded.
 
         Raises
         ------
-        Stop
+        Superseded
             Nothing more is to be done now.
         """
         parts = self._ledger.parts(job, chunk.number)
-        # Where it is stored its parts may be deleted, which is no reason to take them for missing.
+        # The parts of a stored chunk may be deleted; they do not count as missing.
         asked = replace(job, closed=False) if state.built else job
         try:
             built = self._composer.write(asked, target, chunk, parts, state)
         except StateChanged:
             return _PARTLY, False
         except PartReplaced as error:
-            self._enter_replaced(job, chunk, error.part)
+            self._record_replaced(job, chunk, error.part)
             return _PARTLY, False
         except (PartMissing, PartRejected, ReadOnlyChannelError, InvalidStateError) as error:
             if state.built:
                 raise Superseded from error
             return _PARTLY, self._give_up(job, chunk, state, error)
         wrote = built.digests.digest
-        if state.built or sum(self._stands(job, f) for f in built.faults) < len(built.faults):
+        if state.built or not self._record_all(job, built.faults):
             return wrote, False
         bad = frozenset(fault.part for fault in built.faults)
         settled = replace(state, bad=bad, stored_bytes=built.stored_bytes)
         return wrote, self._put_built(job, chunk, settled, built.digests)
 
-    def _enter_replaced(self, job: Job, chunk: Chunk, part: Part) -> None:
-        """Enter what lies under the key of a part now, whose notification is still to come.
+    def _record_replaced(self, job: Job, chunk: Chunk, part: Part) -> None:
+        """Record the current object under a part's key before its notification arrives.
 
-        Otherwise a chunk could be entered as built of a part that nobody has read.
+        Otherwise a chunk could be recorded as built from a part that was never read.
 
         Raises
         ------
-        Stop
-            The job takes nothing more: what was stored of the part is what it has.
+        Superseded
+            The job accepts no input any more and keeps what is stored.
         """
         now = self._ledger.find(job.id)
         if now is None or now.generation != job.generation or not now.state.takes_input:
             raise Superseded
-        self._ledger.reopen(job, chunk.number, part.number)  # first, as the intake does
-        self._ledger.see(job, chunk, part)
+        self._ledger.reopen(job, chunk.number, part.number)  # first, as the part registry does
+        self._ledger.record_part(job, chunk, part)
 
     def _put_built(self, job: Job, chunk: Chunk, state: ChunkState, digests: ChunkDigests) -> bool:
-        """Note that a chunk is built, unless it changed since; return whether that was noted."""
+        """Record a chunk as built unless it has changed; return whether it was recorded."""
         key = digests_key(job.id, chunk.number, digests.digest)
         self._stores.objects.put(key, digests.encode(), Overwrite())
         state = replace(state, built=True, digest=digests.digest)
         return self._ledger.put_state(job, chunk.number, state)
 
-    def _set_aside(self, job: Job, chunk: Chunk, error: NDLambdaError) -> bool | None:
-        """Note a chunk that cannot be stored as one of no use; as ``_bring_about``.
+    def _quarantine(self, job: Job, chunk: Chunk, error: NDLambdaError) -> bool | None:
+        """Mark all parts of a chunk that cannot be stored as bad; see ``_build_until_settled``.
 
-        Which of its parts is to blame nobody knows. It has no digests, since of what was written
-        before nobody knows either.
+        The part at fault is unknown. The chunk has no digests, since what an earlier attempt wrote
+        is unknown, too.
         """
-        _log.error("chunk %d of ingest job %s is set aside", chunk.number, job.id, exc_info=error)
+        _log.error("chunk %d of ingest job %s is quarantined", chunk.number, job.id, exc_info=error)
         state = self._ledger.state(job, chunk.number)
         if state.built:
             return False
@@ -328,9 +312,9 @@ class ChunkBuilder:
             Fault(chunk.number, part.number, part.key, reason, part.etag)
             for part in self._ledger.parts(job, chunk.number).values()
         ]
-        if sum(self._stands(job, fault) for fault in faults) < len(faults):
+        if not self._record_all(job, faults):
             return None
-        self._ledger.tries(job).forget(chunk.number)  # what mends it may fail a few times, too
+        self._ledger.attempts(job).reset(chunk.number)  # repaired input gets all attempts again
         settled = replace(state, bad=frozenset(chunk.parts))
         if job.on_bad is not Policy.FAIL:
             if self._put_built(job, chunk, settled, ChunkDigests()):
@@ -338,39 +322,46 @@ class ChunkBuilder:
         elif self._ledger.state(job, chunk.number).version == state.version:
             self.fail(job, reason)
             return None
-        for fault in faults:  # a slower worker has stored it, or a part came
+        for fault in faults:  # a slower worker stored it, or a part was received
             self._ledger.clear_fault(job, fault.chunk, fault.part)
         return None
 
     def _give_up(self, job: Job, chunk: Chunk, state: ChunkState, error: Exception) -> bool:
-        """Note why a chunk cannot be built; False where a part is there now that was no use.
+        """Record why a chunk cannot be built; False if the cause was resolved meanwhile.
 
         Raises
         ------
-        Stop
+        Superseded
             Nothing more is to be done now.
         """
         if self._ledger.state(job, chunk.number).version != state.version:
-            return False  # another has stored it, and perhaps deleted the parts
+            return False  # another builder stored it, and perhaps deleted the parts
         match error:
             case PartMissing():
-                self._ledger.unsee(job, chunk.number, self._gone(job, chunk.number), state)
+                self._ledger.forget_parts(
+                    job, chunk.number, self._missing_parts(job, chunk.number), state
+                )
             case PartRejected(fault=fault):
-                if not self._stands(job, fault):
+                if not self._record_fault_if_current(job, fault):
                     return False
                 self.fail(job, fault.error, fault)
             case ReadOnlyChannelError(message=reason):
                 self.fail(job, reason)
-        # A channel being propagated is waited for: the sweeper calls again.
+        # While the channel is being propagated the chunk waits; the sweeper enqueues it again.
         raise Superseded from error
 
-    def _gone(self, job: Job, number: int) -> set[int]:
-        """Return all missing parts of a chunk: one at a time, each would be asked for alone."""
+    def _missing_parts(self, job: Job, number: int) -> set[int]:
+        """Return all missing parts of a chunk, so that users are asked for all of them at once."""
         parts = self._ledger.parts(job, number).values()
         return {part.number for part in parts if etag_of(self._stores.drop, part.key) is None}
 
-    def _stands(self, job: Job, fault: Fault) -> bool:
-        """Record a fault, unless the part was replaced while it was looked at."""
+    def _record_all(self, job: Job, faults: Iterable[Fault]) -> bool:
+        """Record every fault that is current; return whether all of them are."""
+        are_current = [self._record_fault_if_current(job, fault) for fault in faults]
+        return all(are_current)
+
+    def _record_fault_if_current(self, job: Job, fault: Fault) -> bool:
+        """Record a fault unless the part was replaced meanwhile; return whether it was recorded."""
         self._ledger.add_fault(job, fault)
         part = self._ledger.part(job, fault.chunk, fault.part)
         if part is None or part.etag == fault.etag:
@@ -378,8 +369,8 @@ class ChunkBuilder:
         self._ledger.clear_fault(job, fault.chunk, fault.part)
         return False
 
-    def _forget_mended(self, job: Job, number: int) -> None:
-        """Clear the faults of parts that were no use while another one was not mended."""
+    def _clear_mended_faults(self, job: Job, number: int) -> None:
+        """Clear faults recorded for parts that are used now."""
         state = self._ledger.state(job, number)
         if not (state.built and state.reopened):
             return
@@ -389,13 +380,13 @@ class ChunkBuilder:
             if fault.part not in state.bad and part is not None and part.etag == fault.etag:
                 self._ledger.clear_fault(job, number, fault.part)
 
-    def _tidy(self, job: Job, number: int) -> None:
-        """Delete what a stored chunk was made of, unless it is to be kept.
+    def _delete_input(self, job: Job, number: int) -> None:
+        """Delete the parts of a stored chunk, unless they are to be kept.
 
-        What was uploaded to a job is a copy, and never kept. All of a chunk with a bad slice stays,
-        since it is needed again when that is mended, and so does an object that was replaced since.
-        All of a chunk with a replaced slice stays, too: a slower builder that has written what was
-        replaced needs it to mend that.
+        Uploads to a job are copies and never kept. All parts of a chunk with a bad slice stay,
+        since they are needed again when it is repaired, and so does an object that was replaced
+        since. All parts of a chunk with a replaced slice stay, too: a slower builder that wrote the
+        replaced slice needs them to write the chunk again.
         """
         is_kept = self._options.keep_input and job.folder != job_folder(job.id)
         state = self._ledger.state(job, number)

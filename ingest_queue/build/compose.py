@@ -1,4 +1,4 @@
-"""Composing chunks: parts are read, decoded and written as supercuboids, strip by strip."""
+"""Writes the parts of a chunk as supercuboids, strip by strip."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -34,9 +34,9 @@ class Composed:
     Attributes
     ----------
     faults
-        Parts that were no use.
+        Unusable parts.
     stored_bytes
-        Of voxels.
+        Bytes of voxels.
     """
 
     digests: ChunkDigests
@@ -46,37 +46,35 @@ class Composed:
 
 @dataclass(slots=True)
 class _Strip:
-    """A part of a chunk that is held at once: where no part came, the voxels are zeros.
+    """The part of a chunk in memory; voxels without a part are zeros.
 
     Attributes
     ----------
-    gone
-        Slices that came and are gone: deleted, perhaps, when they were stored.
+    deleted
+        Slices that were received and do not exist any more, perhaps deleted once stored.
     """
 
     box: Box
     voxels: NDArray[Any]
-    gone: set[int]
+    deleted: set[int]
 
 
 class Composer:
-    """Writes the voxels of chunks; may be repeated, at the same time too.
+    """Writes the voxels of chunks; idempotent, also when run concurrently.
 
     Parameters
     ----------
-    ledger, drop, writer
-        What is known of chunks, where their parts are, and how voxels are stored.
-    strip_bytes
-        Bound on the voxels held at once; at least one row of supercuboids is.
+    max_strip_bytes
+        Bound on the voxels in memory; at least one row of supercuboids is held.
     """
 
     def __init__(
-        self, ledger: Ledger, drop: ObjectStore, writer: VoxelWriter, strip_bytes: int
+        self, ledger: Ledger, drop: ObjectStore, writer: VoxelWriter, max_strip_bytes: int
     ) -> None:
         self._ledger = ledger
         self._drop = drop
         self._writer = writer
-        self._strip_bytes = strip_bytes
+        self._max_strip_bytes = max_strip_bytes
 
     def write(
         self,
@@ -86,32 +84,32 @@ class Composer:
         parts: dict[int, Part],
         state: ChunkState,
     ) -> Composed:
-        """Write what the parts of a chunk hold.
+        """Write the voxels of a chunk's parts.
 
         Parameters
         ----------
         parts, state
-            What is known of the chunk, as it was read before.
+            As read before.
 
         Raises
         ------
-        Stop, Changed, Gone, Replaced, Refused
-            See there.
+        Superseded, StateChanged, PartMissing, PartReplaced, PartRejected
+            See ``outcomes``.
         NDLambdaError
-            A store failed, or the channel takes no writes now.
+            A store failed, or the channel accepts no writes now.
         """
         reader = PartReader(self._drop, target.channel, chunk)
         faults: dict[int, Fault] = {}
-        gone = set[int]()
+        deleted = set[int]()
         slices = {z: blake2b(digest_size=20) for z in chunk.parts}
         cuboids: dict[int, str] = {}
         stored = 0
-        most = self._strip_bytes // target.channel.dtype.itemsize
+        most = self._max_strip_bytes // target.channel.dtype.itemsize
         strips: Iterable[Box] = (chunk.box,)
         if job.mode is Mode.SLICES:
             strips = row_strips(chunk.box, target.supercuboid_xyz, most)
         for box in strips:
-            strip = _Strip(box, np.zeros(box.shape_zyx, target.channel.dtype), gone)
+            strip = _Strip(box, np.zeros(box.shape_zyx, target.channel.dtype), deleted)
             for z in chunk.parts:
                 if z in faults:
                     continue
@@ -122,9 +120,9 @@ class Composer:
                 for plane, z in zip(strip.voxels, chunk.parts, strict=True):
                     slices[z].update(np.ascontiguousarray(plane).data)
             self._check_current(job, chunk.number, state)
-            # What a part held that was replaced goes, but a slice that is skipped is nobody's,
-            # and one that is gone may be stored.
-            spared = faults if job.on_bad is Policy.SKIP else gone
+            # Voxels of a replaced part are erased. Not those of a skipped slice, which are not of
+            # this job, nor of a slice that is gone, which may be stored.
+            spared = faults if job.on_bad is Policy.SKIP else deleted
             renews = state.reopened and not spared
             region = target.region(box, chunk.time_point)
             self._writer.write(target, region, strip.voxels, replace_all=renews)
@@ -138,9 +136,9 @@ class Composer:
         return Composed(ChunkDigests(kept, cuboids), list(faults.values()), stored)
 
     def _check_current(self, job: Job, number: int, state: ChunkState) -> None:
-        """Let go of a job that has ended or was called again, and of a chunk that has changed.
+        """Stop if the job has ended or has a newer generation, or if the chunk has changed.
 
-        Who writes a chunk once more that is entered as built (see ``Builder``) ends that.
+        Not for a chunk recorded as built: writing it again (see ``ChunkBuilder``) must finish.
         """
         if state.built:
             return
@@ -158,13 +156,13 @@ class Composer:
         number: int,
         strip: _Strip,
     ) -> Fault | None:
-        """Fill a strip's plane (or all of it) from a part; a part that is no use is a fault."""
+        """Fill a plane of a strip (or all of it) from a part; return a fault if it is unusable."""
         chunk = reader.chunk
         try:
             if part is None:
                 known = self._ledger.fault(job, chunk.number, number)
                 what = f"Slice {number}" if job.mode is Mode.SLICES else f"Chunk {chunk.number}"
-                raise NotFoundError(f"{what} did not come." if known is None else known.error)
+                raise NotFoundError(f"{what} is missing." if known is None else known.error)
             if job.mode is Mode.CHUNKS:
                 strip.voxels = reader.box(part)
             else:
@@ -179,7 +177,7 @@ class Composer:
             if part is not None and isinstance(error, PartGoneError):
                 if not job.closed:
                     raise PartMissing(part) from error
-                strip.gone.add(number)
+                strip.deleted.add(number)
             key, etag = ("", "") if part is None else (part.key, part.etag)
             fault = Fault(chunk.number, number, key, error.message, etag)
             if job.on_bad is Policy.FAIL:

@@ -1,4 +1,4 @@
-"""What was uploaded to jobs that have ended, and is of no more use."""
+"""Removes the uploads of jobs that have ended for good."""
 
 from typing import Final
 
@@ -8,42 +8,40 @@ from ingest_queue.jobs.ledger import Ledger
 from ndlambda.stores.ports import ObjectStore
 
 GRACE_S: Final = 7200.0
-"""Seconds behind its end after which nothing more comes to a job: permissions to upload last for an
-hour, builders for a quarter of one."""
+"""Seconds after its end until a job receives nothing more: presigned uploads last an hour, builders
+15 minutes."""
 
-_MOST_DELETIONS: Final = 1000
+_MAX_DELETIONS: Final = 1000
 
 
 class EndedJobs:
-    """Jobs whose end is final, until their uploads are removed.
+    """Removes the uploads of jobs in a final state.
 
-    One that can still go on (failed, or complete with errors) keeps its uploads, and what people
-    copied into folders of their own stays always.
+    A job that can continue (failed, or complete with errors) keeps its uploads. Files in drop
+    folders always stay.
 
     Parameters
     ----------
-    ledger, drop
-        Where jobs and uploads are.
-    most_deletions
-        Objects that a run removes.
+    max_deletions
+        Bound on the objects removed in one run.
     """
 
     def __init__(
-        self, ledger: Ledger, drop: ObjectStore, most_deletions: int = _MOST_DELETIONS
+        self, ledger: Ledger, drop: ObjectStore, max_deletions: int = _MAX_DELETIONS
     ) -> None:
         self._ledger = ledger
         self._drop = drop
-        self._most = most_deletions
+        self._max_deletions = max_deletions
 
     def sweep(self) -> int:
-        """Remove what is due, and return how many objects that were."""
+        """Remove due uploads, and return the number of removed objects."""
         deleted = 0
         for job_id, job in self._ledger.ended():
             if job is not None and job.state.is_final:
                 if not self._is_due(job):
                     continue
                 for info in self._drop.list(job_folder(job_id)):
-                    if deleted == self._most:
+                    if deleted == self._max_deletions:
                         return deleted
                     self._drop.delete(info.key)
                     deleted += 1

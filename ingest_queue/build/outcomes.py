@@ -1,23 +1,31 @@
-"""How the work on a chunk may end before it is stored; none of these leaves the builder."""
+"""Exceptions that end the work on a chunk early; none of them leaves the builder."""
 
 from ingest_queue.jobs.chunk_state import Fault, Part
 
 
-class Superseded(Exception):  # noqa: N818 - no error: somebody else, or somebody later, goes on
+class Superseded(Exception):  # noqa: N818 - no error: another worker, or a later message, continues
     """Nothing more is to be done about a chunk now."""
 
 
-class StateChanged(Exception):  # noqa: N818 - as Stop
+class StateChanged(Exception):  # noqa: N818 - as Superseded
     """A chunk changed while its parts were read."""
 
 
-class PartMissing(Exception):  # noqa: N818 - as Stop
-    """A part that was seen is not there any more.
+class PartMissing(Exception):  # noqa: N818 - as Superseded
+    """A received part does not exist any more."""
+
+    def __init__(self, part: Part) -> None:
+        super().__init__(part.key)
+        self.part = part
+
+
+class PartReplaced(Exception):  # noqa: N818 - as Superseded
+    """A part is not the recorded one.
 
     Attributes
     ----------
     part
-        Which.
+        The current object.
     """
 
     def __init__(self, part: Part) -> None:
@@ -25,22 +33,8 @@ class PartMissing(Exception):  # noqa: N818 - as Stop
         self.part = part
 
 
-class PartReplaced(Exception):  # noqa: N818 - as Stop
-    """A part is not the one that was entered.
-
-    Attributes
-    ----------
-    part
-        As it is now.
-    """
-
-    def __init__(self, part: Part) -> None:
-        super().__init__(part.key)
-        self.part = part
-
-
-class PartRejected(Exception):  # noqa: N818 - as Stop
-    """A part is no use, and the job's policy is to fail.
+class PartRejected(Exception):  # noqa: N818 - as Superseded
+    """A part is unusable, and the job's policy is to fail.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""The parts of a chunk as voxels: read from the drop store, decoded, and checked."""
+"""Reads the parts of a chunk from the drop store as checked voxels."""
 
 import io
 from dataclasses import dataclass, replace
@@ -25,19 +25,20 @@ from ndlambda.wire.volume import Expected, get_format
 
 _FACTOR = 2
 _SLACK_BYTES = 4 << 20
+_BOX_FORMATS = {".npy": "npy", ".blosc": "blosc"}
 
 
 class PartGoneError(NotFoundError):
-    """The object of a part that came is not there any more."""
+    """The object of a received part does not exist any more."""
 
 
 class PartReplacedError(ConflictError):
-    """Under the key of a part that came lies another content.
+    """The object of a received part has other content now.
 
     Attributes
     ----------
     part
-        As it is now.
+        The current object.
     """
 
     def __init__(self, part: Part) -> None:
@@ -45,12 +46,9 @@ class PartReplacedError(ConflictError):
         self.part = part
 
 
-def most_bytes(voxel_bytes: int) -> int:
-    """Return the length that no file of so many bytes of voxels has: twice that, and a little."""
+def max_file_bytes(voxel_bytes: int) -> int:
+    """Return the bound on a file with so many bytes of voxels: twice that, plus a constant."""
     return _FACTOR * voxel_bytes + _SLACK_BYTES
-
-
-_BOX_FORMATS = {".npy": "npy", ".blosc": "blosc"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +57,10 @@ class PartReader:
 
     Attributes
     ----------
-    drop
-        Where the objects are.
     channel
-        Says the dtype; labels are widened to it, nothing else is converted.
+        Its dtype is required; only labels are widened to it.
     chunk
-        Says the shape.
+        Its shape is required.
     """
 
     drop: ObjectStore
@@ -77,10 +73,10 @@ class PartReader:
         Raises
         ------
         PartGoneError, PartReplacedError
-            The object is gone, or is not the one that was entered.
+            The object is gone, or is not the recorded one.
         UnknownNameError, InvalidArgumentError, PayloadTooLargeError
-            It is no image that can be read, or one of another size or dtype, which is seen before
-            anything is decoded.
+            It is not a readable image, or has another size or dtype, which is checked before it is
+            decoded.
         """
         _, height, width = self.chunk.box.shape_zyx
         file, name = io.BytesIO(self._body(part, height * width)), PurePosixPath(part.key).name
@@ -107,11 +103,11 @@ class PartReader:
         return array
 
     def _body(self, part: Part, voxels: int) -> memoryview:
-        """Read an object; who puts by an address is bounded by nobody else."""
-        limit = most_bytes(voxels * self.channel.dtype.itemsize)
+        """Read an object with a bound: a presigned upload is not bounded elsewhere."""
+        limit = max_file_bytes(voxels * self.channel.dtype.itemsize)
         stored = self.drop.get(part.key, Range(0, limit))
         if stored is None:
-            raise PartGoneError(f"{part.key} is not there any more.", key=part.key)
+            raise PartGoneError(f"{part.key} does not exist any more.", key=part.key)
         if stored.etag != part.etag:
             raise PartReplacedError(replace(part, etag=stored.etag))
         if stored.size > limit:

@@ -1,14 +1,12 @@
-"""What messages did not bring about: found by comparing what is there with what is written down."""
+"""Reconciles jobs: compares stored objects with the ledger and repairs what lost messages left."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain, islice
-from typing import Protocol
 
 from ingest_queue.build.builder import ChunkBuilder
 from ingest_queue.build.ended import EndedJobs
-from ingest_queue.build.parts_registry import MOST_CALLS, PartRegistry
+from ingest_queue.build.parts_registry import MAX_ENQUEUED, EnqueueChunks, PartRegistry
 from ingest_queue.jobs.job import Job
 from ingest_queue.jobs.ledger import Ledger
 from ingest_queue.jobs.target import Target
@@ -17,70 +15,51 @@ from ndlambda.services.catalog.service import Catalog
 
 _log = logging.getLogger("ndlambda.ingest")
 
-_CALLS_IN_PROGRESS = 100
-"""Chunks that are called for again while others get built: their messages may just be waiting."""
+_MAX_ENQUEUED_IN_PROGRESS = 100
+"""Chunks enqueued again while the job makes progress: their messages may just be waiting."""
 
 OVERDUE_S = 120.0
-"""Seconds without any progress after which calls count as another try.
+"""Seconds without progress after which messages count as another attempt.
 
-After ``tries.MOST_TRIES`` of them the first one is older than a Lambda may become.
+After ``attempts.MAX_ATTEMPTS`` such messages the first one is older than a Lambda can become.
 """
 
 
-class EnqueueChunks(Protocol):
-    """Wakes builders for chunks of a job."""
-
-    def __call__(self, job: Job, chunks: Sequence[int], attempt: int = 1) -> None:
-        """Send the messages; more than one ``attempt`` where a try came to no end."""
-        ...
-
-
 class Sweeper:
-    """Carries jobs on after lost messages and dead processes; harmless at any time.
-
-    Parameters
-    ----------
-    ledger, catalog
-        Where jobs and channels are.
-    intake, builder, call
-        Do what was not done.
-    ended
-        Removes what jobs have left.
-    """
+    """Continues jobs after lost messages and dead processes; idempotent."""
 
     def __init__(
         self,
         ledger: Ledger,
         catalog: Catalog,
-        intake: PartRegistry,
+        registry: PartRegistry,
         builder: ChunkBuilder,
-        call: EnqueueChunks,
+        enqueue: EnqueueChunks,
         ended: EndedJobs,
     ) -> None:
         self._ledger = ledger
         self._catalog = catalog
-        self._intake = intake
+        self._registry = registry
         self._builder = builder
-        self._call = call
+        self._enqueue = enqueue
         self._ended = ended
 
     def sweep_all(self) -> int:
-        """Sweep every job that has not ended, and return how many these are.
+        """Sweep every job that has not ended, and return their number.
 
-        What is wrong with one of them (a store that failed just now, a fault of ours) does not
-        keep the others.
+        An error in one job (a failing store, a bug of ours) does not affect the others.
         """
         jobs = list(self._ledger.running())
         for job in jobs:
             try:
                 self.sweep(job)
-            except Exception:  # noqa: BLE001 - whatever is wrong with one job is not with others
-                _log.exception("ingest job %s could not be swept; later again", job.id)
+            except Exception:  # noqa: BLE001 - one job must not stop the others
+                _log.exception("ingest job %s could not be swept; it is tried again later", job.id)
         self._ended.sweep()
         return len(jobs)
 
     def sweep(self, job: Job) -> None:
-        """Enter what lies in the job's folder unseen, call for what is whole, end what is done."""
+        """Record unnotified objects, enqueue complete chunks, and end the job if all are built."""
         if not job.state.takes_input:
             self._builder.follow_up(job)
             return
@@ -89,8 +68,8 @@ class Sweeper:
         except InvalidStateError as error:
             self._builder.fail(job, error.message)
             return
-        if self._intake.enter_unseen(job):
-            self._intake.close(self._ledger.get(job.id))
+        if self._registry.record_unnotified(job):
+            self._registry.close(self._ledger.get(job.id))
         job = self._ledger.get(job.id)
         if not job.state.takes_input:
             return
@@ -107,9 +86,9 @@ class Sweeper:
         absent = (number for number in tree.missing() if number not in ready) if job.closed else ()
         now, goes_on = self._ledger.now(), built != job.swept
         is_overdue = not goes_on and now - job.beat_at >= OVERDUE_S
-        most = _CALLS_IN_PROGRESS if goes_on else MOST_CALLS
+        most = _MAX_ENQUEUED_IN_PROGRESS if goes_on else MAX_ENQUEUED
         due = list(islice(chain(sorted(ready), absent), most))
-        self._call(job, due, 2 if is_overdue else 1)
+        self._enqueue(job, due, 2 if is_overdue else 1)
         if goes_on or (is_overdue and due):
             self._ledger.change(job, lambda current: replace(current, swept=built, beat_at=now))
         tree.settle()

@@ -1,8 +1,8 @@
-"""Checking a finished job: what is stored against the digests that were taken when it was built.
+"""Verifies a complete job: compares stored voxels with the digests taken when it was built.
 
-The proof is a chain: voxels as they came -> digests of slices and supercuboids -> digest of the
-chunk, in its row -> job root. Each link is looked at, voxels are read again from the store, and
-whatever differs is named by its box, so that it can be looked at or ingested anew.
+The proof is a chain: voxels as received -> digests of slices and supercuboids -> digest of the
+chunk, in its row -> job root. Each link is checked, voxels are read again from the store, and every
+difference is reported with its box, so that it can be inspected or ingested again.
 """
 
 from collections.abc import Iterator
@@ -27,11 +27,11 @@ from ndlambda.space.grid import cover
 from ndlambda.stores.ports import ObjectStore
 
 STRIP_VOXELS = 1 << 25
-"""Voxels that are read again at once, but at least one row of supercuboids."""
+"""Voxels read at once; at least one row of supercuboids."""
 
 
 class Link(StrEnum):
-    """The link of the proof that does not hold."""
+    """A link of the proof."""
 
     ROOT = "root"
     CHUNK = "chunk"
@@ -42,18 +42,18 @@ class Link(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Something that is not as the job left it.
+    """A difference between the store and what the job wrote.
 
     Attributes
     ----------
     chunk
-        Its number; None where the job as a whole is meant.
+        Its number; None for the whole job.
     time_point, box
-        What is wrong, in dataset coordinates (offset included).
+        The place, in dataset coordinates (offset included).
     reason
         One sentence.
     expected, found
-        The digests, where digests differ; else empty.
+        The digests, if digests differ; else empty.
     """
 
     link: Link
@@ -67,16 +67,14 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What the check of one strip of a chunk gave.
+    """The result of checking one strip of a chunk.
 
     Attributes
     ----------
     strips
-        How many the chunk has.
+        Number of strips of the chunk.
     supercuboids
-        Digests of the voxels that are stored now, by box in dataset coordinates.
-    differences
-        What is not as it was.
+        Digests of the voxels stored now, by box in dataset coordinates.
     """
 
     strips: int
@@ -85,14 +83,12 @@ class Checked:
 
 
 class Verifier:
-    """Re-checks jobs; reads only, at any time.
+    """Verifies jobs; read-only, at any time.
 
     Parameters
     ----------
-    ledger, objects, catalog, writer
-        Where rows, digests, channels and voxels are.
-    strip_voxels
-        Bound on what is held at once.
+    max_strip_voxels
+        Bound on the voxels in memory.
     """
 
     def __init__(
@@ -101,16 +97,16 @@ class Verifier:
         objects: ObjectStore,
         catalog: Catalog,
         writer: VoxelWriter,
-        strip_voxels: int = STRIP_VOXELS,
+        max_strip_voxels: int = STRIP_VOXELS,
     ) -> None:
         self._ledger = ledger
         self._objects = objects
         self._catalog = catalog
         self._writer = writer
-        self._strip_voxels = strip_voxels
+        self._max_strip_voxels = max_strip_voxels
 
     def check(self, job: Job) -> Iterator[Difference]:
-        """Check all of a job and iterate over what differs.
+        """Check a whole job and iterate over the differences.
 
         Raises
         ------
@@ -123,7 +119,7 @@ class Verifier:
             yield from self._check_whole(job, target, chunk)
 
     def check_root(self, job: Job) -> list[Difference]:
-        """Check that all chunks are in their rows and make the job root.
+        """Check that all chunks are recorded and their digests make the job root.
 
         Raises
         ------
@@ -142,7 +138,7 @@ class Verifier:
     def check_strip(self, job: Job, number: int, strip: int = 0) -> Checked:
         """Check one strip of a chunk: a bounded amount of work.
 
-        Digests of slices are looked at only where a chunk has one strip (``check`` always does).
+        Digests of slices are checked only for chunks of one strip (by ``check`` always).
 
         Raises
         ------
@@ -153,7 +149,7 @@ class Verifier:
         """
         target = self._open(job)
         chunk = target.grid(job).chunk(number)
-        strips = list(row_strips(chunk.box, target.supercuboid_xyz, self._strip_voxels))
+        strips = list(row_strips(chunk.box, target.supercuboid_xyz, self._max_strip_voxels))
         if not 0 <= strip < len(strips):
             raise OutOfBoundsError(f"Chunk {number} has the strips 0 to {len(strips) - 1}.")
         if len(strips) == 1:
@@ -164,7 +160,7 @@ class Verifier:
         return checked
 
     def _check_whole(self, job: Job, target: Target, chunk: Chunk) -> list[Difference]:
-        strips = list(row_strips(chunk.box, target.supercuboid_xyz, self._strip_voxels))
+        strips = list(row_strips(chunk.box, target.supercuboid_xyz, self._max_strip_voxels))
         return self._check_strips(job, target, chunk, strips).differences
 
     def _check_strips(self, job: Job, target: Target, chunk: Chunk, strips: list[Box]) -> Checked:
@@ -180,10 +176,10 @@ class Verifier:
         (x0, y0, z0), (x1, y1, _) = chunk.box.start_xyz, chunk.box.stop_xyz
         for z, digest in planes.items():
             expected, found = known.slices.get(z), digest.hexdigest()
-            if expected not in {None, found}:  # a skipped one has none
+            if expected not in {None, found}:  # a skipped slice has no digest
                 at = z0 + z - chunk.parts.start
                 box = _shifted(Box((x0, y0, at), (x1, y1, at + 1)), target)
-                why = f"Slice {z} is stored with other voxels than came."
+                why = f"Slice {z} is stored with other voxels than were received."
                 checked.differences.append(
                     Difference(
                         Link.SLICE, chunk.number, chunk.time_point, box, why, expected or "", found
@@ -212,7 +208,7 @@ class Verifier:
             return Difference(link, chunk.number, at, box, reason, expected, found)
 
         if not state.built:
-            return None, [differs(Link.CHUNK, "The chunk has no row that says it is stored.")]
+            return None, [differs(Link.CHUNK, "The chunk is not recorded as stored.")]
         stored = self._objects.get(digests_key(job.id, chunk.number, state.digest))
         if stored is None:
             return None, [differs(Link.DIGESTS, "The digests of the chunk are gone.")]
@@ -234,15 +230,15 @@ class Verifier:
         known: ChunkDigests | None,
         checked: Checked,
     ) -> NDArray[Any]:
-        """Read a strip again, enter its digests and what differs, and return its voxels."""
-        # Where nothing is stored other resolutions would be shown: the job's own is meant here.
+        """Read a strip, add its digests and differences to ``checked``, and return its voxels."""
+        # Else other resolutions would be shown where the job's own stores nothing.
         channel = replace(target.channel, resolution=target.level.resolution)
         own = replace(target, channel=channel)
         voxels = np.empty(strip.shape_zyx, channel.dtype)
         for cell in cover(strip, target.supercuboid_xyz):
             box = _shifted(cell.part, target)
             piece = voxels[cell.part.slices_zyx(strip.start_xyz)]
-            found, reason = "", "The supercuboid is stored with other voxels than came."
+            found, reason = "", "The supercuboid is stored with other voxels than were received."
             try:
                 piece[...] = self._writer.read(own, own.region(cell.part, chunk.time_point))
                 found = checked.supercuboids[box] = voxel_digest(piece)
@@ -252,7 +248,7 @@ class Verifier:
             if known is None:
                 continue
             expected = known.supercuboids.get(cell.code)
-            if expected not in {None, found}:  # a chunk that was set aside has none
+            if expected not in {None, found}:  # a quarantined chunk has none
                 checked.differences.append(
                     Difference(
                         Link.SUPERCUBOID,

@@ -1,1 +1,1 @@
-"""Folders of dropped files that become jobs."""
+"""Turns folders of dropped files into jobs."""

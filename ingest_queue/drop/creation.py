@@ -1,7 +1,7 @@
-"""What a folder of slices is made into: dataset, project, token and channel where missing.
+"""Creates the missing dataset, project, token and channel of a folder of slices.
 
-Names are those that ``ndlambda put --create`` gives: dataset and project are called like the token
-unless the manifest says otherwise. What the manifest does not say is taken from the slices.
+Names are those of ``ndlambda put --create``: dataset and project have the token's name unless the
+manifest has another. Fields that the manifest leaves out are inferred from the slices.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,31 +32,25 @@ from ndlambda.services.catalog.service import Catalog
 from ndlambda.space.pyramid import useful_levels
 from ndlambda.stores.ports import ObjectStore, Range
 
-_LARGEST_SLICE = 1 << 32
-"""Bytes of a file that is read only to learn what the slices of a folder are."""
+_MAX_SLICE_BYTES = 1 << 32
+"""Bound on a file that is read only to infer the fields of its folder."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What the slices of a folder say.
-
-    Attributes
-    ----------
-    dataset, channel
-        Fields under ndstore's names.
-    """
+class Inferred:
+    """Fields inferred from the slices of a folder, under ndstore's names."""
 
     dataset: Mapping[str, Any]
     channel: Mapping[str, Any]
 
     @classmethod
-    def nothing(cls) -> "Found":
-        """Say nothing, while slices may still come."""
+    def nothing(cls) -> "Inferred":
+        """Infer nothing, while slices are still being dropped."""
         return cls({}, {})
 
     @classmethod
-    def of(cls, slices: Iterable[Dropped], drop: ObjectStore) -> "Found":
-        """Look at the numbers of all slices, and at the first of them.
+    def of(cls, slices: Iterable[Dropped], drop: ObjectStore) -> "Inferred":
+        """Infer fields from the numbers of all slices, and the header of the first.
 
         Raises
         ------
@@ -72,12 +66,12 @@ class Found:
         if not ordered:
             raise InvalidArgumentError(_without_slices(found))
         key = ordered[0][2]
-        looked_at = drop.get(key, Range(0, 1))
-        if looked_at is not None and looked_at.size > _LARGEST_SLICE:
-            raise InvalidArgumentError(f"{key} has {looked_at.size} bytes, too many for a slice.")
+        head = drop.get(key, Range(0, 1))
+        if head is not None and head.size > _MAX_SLICE_BYTES:
+            raise InvalidArgumentError(f"{key} has {head.size} bytes, too many for a slice.")
         stored = drop.get(key)
         if stored is None:
-            raise NotFoundError(f"{key} is not there any more.", key=key)
+            raise NotFoundError(f"{key} does not exist any more.", key=key)
         first = image_header(stored.data, PurePosixPath(key).name)
         numbers = [z for _, z, _ in ordered]
         start, end = ordered[0][0], ordered[-1][0] + 1
@@ -101,7 +95,7 @@ class Found:
 
 
 def _without_slices(found: Sequence[Dropped]) -> str:
-    """Say that there are none, and why the files that are there are none."""
+    """Return a message that there is no slice, and why the first file is not one."""
     strays = [item for item in found if item.kind is DroppedKind.STRAY]
     text = "There is no slice like 0001.png in the folder"
     if not strays:
@@ -110,26 +104,26 @@ def _without_slices(found: Sequence[Dropped]) -> str:
     return f"{text}: {name} is none, since {why_stray(strays[0])}."
 
 
-def make_missing(
-    catalog: Catalog, names: tuple[str, str], manifest: Manifest, found: Found, owner_id: int
+def create_missing(
+    catalog: Catalog, names: tuple[str, str], manifest: Manifest, found: Inferred, owner_id: int
 ) -> ProjectView:
-    """Make what is missing between a token and its channel, and return what the token opens.
+    """Create what is missing between a token and its channel, and return the token's view.
 
     Parameters
     ----------
     names
         Of the token and of the channel.
-    manifest, found
-        What is asked for, and what fills its gaps.
+    found
+        Fields that the manifest leaves out.
     owner_id
-        To whom new things belong.
+        The owner of what is created.
 
     Raises
     ------
     InvalidNameError, ValidationError
-        What is asked for cannot be, or is not all said.
+        A field is invalid or missing.
     InvalidArgumentError
-        The token leads elsewhere than the manifest says.
+        The token opens another dataset or project than the manifest names.
     """
     token, channel = names
     asked = dict(manifest.dataset), dict(manifest.project)
@@ -138,7 +132,7 @@ def make_missing(
     try:
         known = catalog.project_view(token, fresh=True)
     except TokenNotFoundError:
-        fields = {**found.channel, **manifest.channel}  # refused before anything is made
+        fields = {**found.channel, **manifest.channel}  # validated before anything is created
         channel_from_fields(_plain(fields, manifest), name=channel, project=project)
         shown = {"public": asked[1].get("public", False)}
         made = token_from_fields(shown, name=token, project=project, user_id=owner_id)
@@ -155,7 +149,7 @@ def make_missing(
             )
         catalog.create_token(made)
         known = catalog.project_view(token, fresh=True)
-    check_leads(known, manifest)
+    check_destination(known, manifest)
     try:
         known.channel(channel)
     except ChannelNotFoundError:
@@ -171,8 +165,8 @@ def _plain(fields: Mapping[str, Any], manifest: Manifest) -> dict[str, Any]:
     return {"resolution": manifest.resolution, **fields}
 
 
-def check_leads(view: ProjectView, manifest: Manifest) -> None:
-    """Make sure that a token leads to the dataset and project that a manifest names.
+def check_destination(view: ProjectView, manifest: Manifest) -> None:
+    """Check that a token opens the dataset and project that a manifest names.
 
     Raises
     ------

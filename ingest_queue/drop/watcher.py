@@ -1,13 +1,12 @@
-"""What a notification of the drop store means: jobs that folders of files begin, feed and close."""
+"""Handles notifications of the drop store: folders of files create, feed and close jobs."""
 
 import logging
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from itertools import islice
 
-from ingest_queue.drop.creation import Found, check_leads, make_missing
+from ingest_queue.drop.creation import Inferred, check_destination, create_missing
 from ingest_queue.jobs.job import Job
-from ingest_queue.jobs.job_spec import JobSpec
 from ingest_queue.jobs.keys import (
     DONE,
     MANIFEST,
@@ -20,7 +19,7 @@ from ingest_queue.jobs.keys import (
 )
 from ingest_queue.jobs.target import Target
 from ingest_queue.jobs.waiting import WaitingFolders
-from ingest_queue.requests.manifest import LONGEST, Manifest
+from ingest_queue.requests.manifest import MAX_MANIFEST_BYTES, Manifest
 from ingest_queue.service import IngestService
 from ndlambda.errors import (
     InvalidArgumentError,
@@ -36,7 +35,7 @@ from ndlambda.stores.ports import Range
 _log = logging.getLogger("ndlambda.ingest")
 
 _FOLDERS_A_SWEEP = 16
-"""As many listings a minute, so that a bucket that is full of old folders costs no more."""
+"""Folders listed each minute, which bounds the cost of a bucket full of old folders."""
 
 _GAPS = "What the manifest does not say is taken from the slices once a file _DONE is there."
 
@@ -47,16 +46,14 @@ _ADVICE = (
 
 
 class Drop:
-    """The drop store as the way in.
+    """Creates and feeds jobs from the drop store.
 
     Parameters
     ----------
-    ingest, catalog
-        What jobs are made with.
     waiting
-        Where folders are noted of which no job can be made.
+        Records the folders for which no job can be created.
     owner_id
-        Gives the user to whom jobs belong, and what is made for them.
+        Returns the owner of the jobs, and of what is created for them.
     """
 
     def __init__(
@@ -73,7 +70,7 @@ class Drop:
 
     @property
     def owner_id(self) -> int:
-        """The user to whom what is dropped belongs.
+        """The owner of what is dropped.
 
         Raises
         ------
@@ -82,15 +79,15 @@ class Drop:
         """
         return self._owner_id()
 
-    def notice(self, key: str) -> None:
-        """Do what an object calls for that came, or came once more.
+    def on_object_created(self, key: str) -> None:
+        """Handle a new or replaced object; idempotent.
 
-        What lies under the key now counts, not what lay there when the notification was sent.
+        The current object counts, not the one at the time of the notification.
 
         Raises
         ------
         NDLambdaError
-            A store failed: to be tried again.
+            A store failed; worth a retry.
         """
         dropped = parse(key)
         if dropped is None:
@@ -102,71 +99,72 @@ class Drop:
         if dropped.job is None and job is not None and self._is_orphan(job):
             job = None
         if dropped.job is None and (job is None or dropped.kind is DroppedKind.MANIFEST):
-            self._look(dropped.folder, job)
+            self._inspect_folder(dropped.folder, job)
         elif job is not None:
-            self._ingest.intake.take(job, dropped, etag)
+            self._ingest.registry.record_object(job, dropped, etag)
 
     def sweep(self) -> int:
-        """Look at the folders again of which no job could be made; give how many these are.
+        """Inspect the waiting folders again, and return the number of inspected folders.
 
-        Some more are looked at of which nothing was ever told, so that all folders get their turn.
+        A few unnotified folders are added in each sweep, in turn over all folders.
         """
         folders = [waiting.folder for waiting in self.waiting.all()]
         try:
-            folders = self._take_turn(folders)
+            folders = self._next_folders(folders)
         except NDLambdaError:
-            _log.exception("the drop store could not be looked through; later again")
+            _log.exception("the drop store could not be listed; it is tried again later")
         for folder in folders:
             try:
-                self._look(folder, self._ingest.ledger.of_folder(folder))
+                self._inspect_folder(folder, self._ingest.ledger.of_folder(folder))
             except NDLambdaError:
-                _log.exception("folder %s could not be looked at; later again", folder)
+                _log.exception("folder %s could not be inspected; it is tried again later", folder)
         return len(folders)
 
-    def _take_turn(self, known: list[str]) -> list[str]:
-        """List the next of all folders, a few at a time: add those that nobody knows.
+    def _next_folders(self, known: list[str]) -> list[str]:
+        """Return the waiting folders, and those without a job among the next few of all folders.
 
-        Those that waited and are gone from among the listed ones wait no more.
+        A waiting folder that should be among the listed ones and is not does not exist any more,
+        and is removed from the list.
         """
-        begun = self.waiting.round_at
+        begun = self.waiting.scan_position
         turn = list(islice(folders_of(self._ingest.stores.drop, begun), _FOLDERS_A_SWEEP))
         after = turn[-1][1] if len(turn) == _FOLDERS_A_SWEEP else ""
         if after != begun:
-            self.waiting.round_at = after
+            self.waiting.scan_position = after
         found = dict(turn)
-        gone = {
+        removed = {
             folder
             for folder in known
             if folder not in found and begun < folder and (not after or folder < after)
         }
-        for folder in gone:
-            self.waiting.forget(folder)
+        for folder in removed:
+            self.waiting.remove(folder)
         of_folder = self._ingest.ledger.of_folder
         new = [name for name in found if name not in known and of_folder(name) is None]
-        return [folder for folder in known if folder not in gone] + new
+        return [folder for folder in known if folder not in removed] + new
 
-    def _look(self, folder: str, last: Job | None) -> None:
-        """Make a job of a folder if it can be known what the folder is."""
+    def _inspect_folder(self, folder: str, last: Job | None) -> None:
+        """Create a job for a folder if its destination and fields are known."""
         try:
-            job = self._make(folder, last)
+            job = self._find_or_create_job(folder, last)
         except NDLambdaError as error:
-            self.waiting.note(folder, error.message)
+            self.waiting.record(folder, error.message)
             if error.retryable:
                 raise
             return
         if job is None:
             return
-        self.waiting.forget(folder)
+        self.waiting.remove(folder)
         if last is None or job.id != last.id:
             self._ingest.sweeper.sweep(job)
 
-    def _make(self, folder: str, last: Job | None) -> Job | None:
+    def _find_or_create_job(self, folder: str, last: Job | None) -> Job | None:
         if not is_folder(folder):
             raise InvalidArgumentError(
                 "Files here belong to no channel: slices lie in drop/TOKEN/CHANNEL/."
             )
         store = self._ingest.stores.drop
-        body = store.get(folder + MANIFEST, Range(0, LONGEST + 1))
+        body = store.get(folder + MANIFEST, Range(0, MAX_MANIFEST_BYTES + 1))
         if last is not None and body is None:
             return last
         manifest = Manifest() if body is None else Manifest.read(body.data)
@@ -174,42 +172,34 @@ class Drop:
         view = self._view(names)
         is_done = self._is_done(folder)
         if view is None and not is_done and body is None:
-            self.waiting.note(folder, f"There is no channel {'/'.join(names)}. {_ADVICE}")
+            self.waiting.record(folder, f"There is no channel {'/'.join(names)}. {_ADVICE}")
             return None
         owner_id = self._owner_id()
         if view is None:
-            found = Found.of(self._dropped(folder), store) if is_done else Found.nothing()
+            found = Inferred.of(self._dropped(folder), store) if is_done else Inferred.nothing()
             try:
-                view = make_missing(self._catalog, names, manifest, found, owner_id)
+                view = create_missing(self._catalog, names, manifest, found, owner_id)
             except ValidationError as error:
                 if is_done:
                     raise
                 raise InvalidArgumentError(f"{error.message} {_GAPS}") from error
-        check_leads(view, manifest)
+        check_destination(view, manifest)
         channel = view.channel(names[1])
-        # The same folder, manifest and channel make the same job however often this is repeated.
+        # Idempotent: the same folder, manifest and channel give the same job id.
         asked = f"{folder}\n{channel.uid}\n{body.etag if body is not None else ''}"
         job_id = blake2b(asked.encode(), digest_size=8).hexdigest()
         if last is not None and last.id == job_id:
             return last
         if last is not None and last.state.takes_input:
-            self.waiting.note(
+            self.waiting.record(
                 folder, f"Its job {last.id} is under way; the new manifest waits for its end."
             )
             return None
-        spec = JobSpec(
-            channel=channel.name,
-            resolution=manifest.resolution,
-            box=manifest.box(view.dataset.pyramid.level(manifest.resolution)),
-            times=manifest.times,
-            on_bad=manifest.on_bad,
-            propagate=manifest.propagate,
-            job_id=job_id,
-        )
+        spec = manifest.spec(view, channel.name, job_id)
         return self._ingest.create(view, owner_id, spec, folder)
 
     def _is_done(self, folder: str) -> bool:
-        """Return whether nothing more will come; listings omit a ``_DONE`` that came too early."""
+        """Return whether a folder is complete; listings omit a ``_DONE`` before its slices rest."""
         store, key = self._ingest.stores.drop, folder + DONE
         if store.get(key, Range(0, 1)) is None:
             return False
@@ -242,6 +232,6 @@ class Drop:
 
 
 def _names(folder: str) -> tuple[str, str]:
-    """Return the names of token and channel that a folder has."""
+    """Return the token and channel names of a folder."""
     _, token, channel, _ = folder.split("/")
     return token, channel

@@ -1,1 +1,1 @@
-"""Slices fetched from other servers (autoIngest)."""
+"""Fetches slices from other servers (autoIngest)."""

@@ -1,8 +1,8 @@
-"""Making what autoIngest asks for: the catalogue's things, the jobs, and the calls to fetch.
+"""Executes autoIngest requests: creates catalogue entries and jobs, and enqueues the fetching.
 
-A request is written down before its first channel is made, and forgotten when its last job is.
-Whoever sends the same again after a crash in between goes on with the channels that are there;
-otherwise these have to be new.
+A request is recorded before its first channel is created, and removed once its last job is. The
+same request sent again after a crash in between continues with the channels that exist; otherwise
+all channels must be new.
 
 Row: pk ``ingest#auto``, sk a digest of the request; it expires.
 """
@@ -33,7 +33,7 @@ from ndlambda.services.access.service import Access
 from ndlambda.services.catalog.service import Catalog
 from ndlambda.stores.ports import Row, Table
 
-_BEGUN = "ingest#auto"
+_REQUESTS = "ingest#auto"
 _REPEATABLE_S = 24 * 3600
 """How long after a crash a request may be sent again."""
 
@@ -41,17 +41,7 @@ _log = logging.getLogger("ndlambda.ingest")
 
 
 class AutoCreation:
-    """Carries requests out: all of one, or nothing.
-
-    Parameters
-    ----------
-    catalog, access
-        What there is, and who may use it.
-    ingest, fetcher
-        What jobs are made with.
-    table
-        Where requests are written down.
-    """
+    """Executes requests: all of one, or nothing."""
 
     def __init__(
         self,
@@ -67,23 +57,23 @@ class AutoCreation:
         self._fetcher = fetcher
         self._table = table
 
-    def carry_out(self, request: AutoIngest, principal: Principal) -> list[Job]:
-        """Make what is not there, and the jobs that fill the channels, in the order of these.
+    def run(self, request: AutoIngest, principal: Principal) -> list[Job]:
+        """Create what is missing, and return the jobs that fill the channels, in their order.
 
-        A dataset of the same geometry and the caller's own project and token are used as they are;
-        channels must be new. What was made is removed again when something is refused; where a
-        store failed it stays, and the same request finishes it.
+        A dataset of the same geometry and the caller's own project and token are reused; channels
+        must be new. If something is refused, everything created is removed again; if a store
+        failed, it stays, and the same request sent again finishes the work.
 
         Raises
         ------
         AuthenticationError
-            Nobody may make things without a key here.
+            A key is needed to create anything.
         AlreadyExistsError
-            A name is taken by something else.
+            A name is taken.
         QuotaExceededError
             See ``IngestService.create``.
         UpstreamError, WriteContentionError
-            To be sent again.
+            Send the request again.
         """
         owner_id = self._access.owner_id_of(principal)
         with ExitStack() as undo:
@@ -92,7 +82,7 @@ class AutoCreation:
                 self._project(request.project, principal, undo)
                 self._token(request.token, principal, undo)
                 begun, is_again = self._begin(request)
-                undo.callback(_attempt, partial(self._table.delete, _BEGUN, begun))
+                undo.callback(_attempt, partial(self._table.delete, _REQUESTS, begun))
                 jobs = [
                     self._channel(request.token.name, wanted, owner_id, (undo, is_again))
                     for wanted in request.channels
@@ -103,29 +93,29 @@ class AutoCreation:
             undo.pop_all()
         for job in jobs:
             self._fetcher.start(job)
-        self._table.delete(_BEGUN, begun)
+        self._table.delete(_REQUESTS, begun)
         return jobs
 
     def _begin(self, request: AutoIngest) -> tuple[str, bool]:
-        """Write a request down; give its digest, and whether it was begun before.
+        """Record a request; return its digest, and whether it was recorded before.
 
         Raises
         ------
         AlreadyExistsError
-            There is one of the channels, and not by this request.
+            One of the channels exists, and was not created by this request.
         """
         digest = blake2b(repr(request).encode(), digest_size=16).hexdigest()
-        if self._table.get(_BEGUN, digest) is not None:
+        if self._table.get(_REQUESTS, digest) is not None:
             return digest, True
         view = self._catalog.project_view(request.token.name, fresh=True)
         known = {channel.name for channel in view.channels}
         for wanted in request.channels:
             if wanted.channel.name in known:
                 raise _taken(wanted.channel)
-        row = Row(_BEGUN, digest, expires=int(self._ingest.ledger.now()) + _REPEATABLE_S)
+        row = Row(_REQUESTS, digest, expires=int(self._ingest.ledger.now()) + _REPEATABLE_S)
         try:
             self._table.put(row, "absent")
-        except PreconditionFailedError:  # sent twice at once
+        except PreconditionFailedError:  # a concurrent duplicate
             return digest, True
         return digest, False
 
@@ -146,7 +136,7 @@ class AutoCreation:
             )
 
     def _remove_dataset(self, name: str) -> None:
-        """Remove a dataset that was made here, unless somebody has put a project on it."""
+        """Remove a dataset that was created here, unless a project uses it meanwhile."""
         if not self._catalog.lists.owners_of_projects(name):
             self._catalog.delete_dataset(name)
 
@@ -191,12 +181,12 @@ class AutoCreation:
             view = self._catalog.project_view(token, fresh=True)
         elif not is_again or not _is_same(made, wanted.channel):
             raise _taken(wanted.channel)
-        # Two requests that met make one channel and so one job.
+        # Concurrent duplicates create one channel, and so one job.
         job_id = blake2b(made.uid.encode(), digest_size=8).hexdigest()
         is_new = self._ingest.ledger.find(job_id) is None
         self._fetcher.plan(job_id, wanted.plan)
         if is_new:
-            undo.callback(_attempt, partial(self._fetcher.forget, job_id))
+            undo.callback(_attempt, partial(self._fetcher.remove_plan, job_id))
         spec = JobSpec(
             channel=made.name,
             resolution=made.resolution,
@@ -218,12 +208,12 @@ def _taken(channel: Channel) -> AlreadyExistsError:
 
 
 def _is_same(made: Channel, wanted: Channel) -> bool:
-    """Return whether a channel is one that was asked for, apart from what making it has set."""
+    """Return whether a channel is the requested one, apart from fields set on creation."""
     return replace(made, id=wanted.id, uid=wanted.uid, propagate=wanted.propagate) == wanted
 
 
 def _attempt(action: Callable[[], object]) -> None:
-    """Take something back as far as that goes: what went wrong before is what is told."""
+    """Try to undo something; the error that led here is the one reported."""
     try:
         action()
     except NDLambdaError:

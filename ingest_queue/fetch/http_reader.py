@@ -1,22 +1,31 @@
-"""Reading from other people's servers without being led into our own network.
+"""Reads files from other servers over HTTP, without reaching into our own network.
 
-Whoever names an address may name one that only this machine can reach: its loopback, its private
-network, the metadata service of the cloud that hands out credentials. So a name is resolved once,
-each of its addresses is looked at, and the connection goes to an address that was looked at; a
-redirect is another name. What is not public is refused before anything is sent, with the same
-answer whether or not somebody listens there.
+Server-side request forgery: a URL may name what only this machine can reach, such as its loopback,
+its private network or the cloud's metadata service, which hands out credentials. So each host name
+is resolved once, every address is checked, and the connection goes to a checked address; each
+redirect is checked the same way. An address that is not public is refused before anything is sent,
+with the same answer whether or not a server listens there.
+
+urllib3 speaks HTTP and TLS. Names, addresses, redirects and the deadline of a whole answer are
+handled here: a timeout of a socket bounds the pause between two packets only.
 """
 
 import http.client
 import socket
 import ssl
-import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from threading import Timer
 from typing import Final
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+from urllib3.response import BaseHTTPResponse
 
 from ndlambda.errors import (
     InvalidArgumentError,
@@ -27,22 +36,22 @@ from ndlambda.errors import (
 )
 
 Resolve = Callable[[str, int], Sequence[str]]
-"""Gives the addresses of a name and port."""
+"""Returns the addresses of a host name and port."""
 
 _PORTS: Final = {"http": 80, "https": 443}
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _TRANSIENT: Final = frozenset({408, 425, 429})
-_MOST_REDIRECTS: Final = 5
+_MAX_REDIRECTS: Final = 5
 _AWS: Final = (".amazonaws.com", ".amazonaws.com.cn")
 _PIECE_BYTES: Final = 1 << 20
-# They lead to IPv4 addresses of whatever kind, by translation.
+# NAT64: these lead to IPv4 addresses of any kind.
 _TRANSLATED: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
-# Kept for protocols; a cloud hands out credentials at 192.0.0.192. Older Pythons call it global.
+# Reserved; a cloud hands out credentials at 192.0.0.192. Older Pythons call it global.
 _PROTOCOLS: Final = IPv4Network("192.0.0.0/24")
 
 
 def is_public(address: str) -> bool:
-    """Return whether an IP address belongs to the internet, and to one machine."""
+    """Return whether an IP address is a unicast address of the public internet."""
     ip = ip_address(address.partition("%")[0])
     if ip.version == 6:
         mapped = ip.ipv4_mapped
@@ -56,7 +65,7 @@ def is_public(address: str) -> bool:
 
 
 def resolve_name(host: str, port: int) -> list[str]:
-    """Ask the system's resolver; literal addresses of any spelling are resolved by it, too."""
+    """Return what the system's resolver answers; it also knows every spelling of an address."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(each[4][0]) for each in found))
 
@@ -68,9 +77,9 @@ class Bounds:
     Attributes
     ----------
     connect_s, silence_s
-        For a connection, and between two pieces.
+        For a connection or its TLS handshake; between two packets.
     whole_s
-        For the whole answer, however it trickles.
+        For a whole answer, even if it trickles.
     """
 
     connect_s: float = 10.0
@@ -80,35 +89,33 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class OwnBucket:
-    """Our own bucket, which holds what is private; a look-alike of S3 may ask for no credentials.
+    """Our own bucket, which is private; an S3 look-alike may ask for no credentials.
 
     Attributes
     ----------
-    name
-        Of the bucket.
     endpoint
-        URL of the look-alike; empty where it is AWS.
+        URL of the look-alike; empty for AWS.
     """
 
     name: str
     endpoint: str = ""
 
-    def is_meant(self, url: SplitResult, *, is_near: bool) -> bool:
-        """Return whether a URL may lead there, by host or by path.
+    def matches(self, url: SplitResult, *, may_be_ours: bool) -> bool:
+        """Return whether a URL may lead to the bucket, by host or by path.
 
         Parameters
         ----------
-        is_near
+        may_be_ours
             Whether its host may be ours by another name.
         """
         host = (url.hostname or "").rstrip(".")
-        is_near = is_near or host.endswith(_AWS) or host == urlsplit(self.endpoint).hostname
+        may_be_ours = may_be_ours or host.endswith(_AWS) or host == urlsplit(self.endpoint).hostname
         first = next(filter(None, _names(url.path)), "")
-        return is_near and self.name in {first, host.partition(".")[0]}
+        return may_be_ours and self.name in {first, host.partition(".")[0]}
 
 
 class HttpReader:
-    """GETs objects over http and https from public addresses and from hosts that are listed.
+    """Reads objects by http and https from public addresses and from allowed hosts.
 
     Parameters
     ----------
@@ -116,10 +123,6 @@ class HttpReader:
         ``host`` or ``host:port``: these may have any address.
     own
         The bucket that is never read from.
-    resolve
-        Resolves names.
-    bounds
-        Times.
     """
 
     def __init__(
@@ -127,7 +130,7 @@ class HttpReader:
         allowed: Iterable[str] = (),
         resolve: Resolve = resolve_name,
         bounds: Bounds | None = None,
-        own: "OwnBucket | None" = None,
+        own: OwnBucket | None = None,
     ) -> None:
         self._own = own
         self._allowed = frozenset(host.strip().lower() for host in allowed if host.strip())
@@ -135,41 +138,41 @@ class HttpReader:
         self._bounds = bounds or Bounds()
 
     def read(self, url: str, limit_bytes: int) -> bytes:
-        """Return the body behind a URL.
+        """Return the body at a URL.
 
         Raises
         ------
         InvalidArgumentError
-            It is no URL that is read.
+            The URL is malformed or of another scheme.
         PermissionDeniedError
-            It leads to an address that is not public.
+            It leads to an address that is not public, or to our own bucket.
         NotFoundError
-            The server does not give it (4xx).
+            The server refuses it (4xx).
         PayloadTooLargeError
-            It is longer than the limit.
+            The body is longer than the limit.
         UpstreamError
-            The server cannot be reached, fails, or takes too long: to be tried again.
+            The server cannot be reached, fails, or takes too long; worth a retry.
         """
         here = url
-        for _ in range(_MOST_REDIRECTS + 1):
+        for _ in range(_MAX_REDIRECTS + 1):
             answer = self._get(self.check(here), limit_bytes)
             if not isinstance(answer, str):
                 return answer
             here = urljoin(here, answer)
-        raise NotFoundError(f"{url} redirects more than {_MOST_REDIRECTS} times.", url=url)
+        raise NotFoundError(f"{url} redirects more than {_MAX_REDIRECTS} times.", url=url)
 
     def check(self, url: str) -> SplitResult:
-        """Take a URL apart, if it is one that may be read; nothing is sent or resolved.
+        """Return the parts of a URL that may be read; nothing is sent or resolved.
 
         Raises
         ------
         InvalidArgumentError, PermissionDeniedError
-            It is none, or lies in our own bucket.
+            It may not be read.
         """
         parts = split_url(url)
-        assert parts.hostname is not None, "split_url looked after it"
-        is_near = self._is_allowed(parts.hostname, parts.port or _PORTS[parts.scheme])
-        if self._own is not None and self._own.is_meant(parts, is_near=is_near):
+        assert parts.hostname is not None, "split_url checked it"
+        may_be_ours = self._is_allowed(parts.hostname, parts.port or _PORTS[parts.scheme])
+        if self._own is not None and self._own.matches(parts, may_be_ours=may_be_ours):
             raise PermissionDeniedError("This server's own bucket cannot be read by address.")
         return parts
 
@@ -177,11 +180,11 @@ class HttpReader:
         return not self._allowed.isdisjoint({host, f"{host}:{port}"})
 
     def _addresses(self, host: str, port: int) -> Sequence[str]:
-        """Return addresses that may be connected to."""
+        """Return the addresses of a host, all of them checked."""
         try:
             found = self._resolve(host, port)
         except UnicodeError as error:
-            raise InvalidArgumentError(f"{host[:80]!r} is no name of a host.") from error
+            raise InvalidArgumentError(f"{host[:80]!r} is not a host name.") from error
         except OSError as error:
             raise UpstreamError(f"The host {host} cannot be found.", host=host) from error
         if not self._is_allowed(host, port) and not all(map(is_public, found)):
@@ -192,47 +195,63 @@ class HttpReader:
         return found
 
     def _get(self, url: SplitResult, limit_bytes: int) -> bytes | str:
-        """Return a body, or where it is instead."""
-        assert url.hostname is not None, "split_url looked after it"
-        port = url.port or _PORTS[url.scheme]
-        addresses = self._addresses(url.hostname, port)
-        connection = _Connection((url.hostname, port), addresses, url.scheme, self._bounds)
-        target = quote(url.path or "/", safe="/%:@!$&'()*+,;=~") + (
-            f"?{url.query}" * bool(url.query)
-        )
+        """Return a body, or the location that it redirects to."""
+        deadline = time.monotonic() + self._bounds.whole_s
+        target = quote(url.path or "/", safe="/%:@!$&'()*+,;=~") + f"?{url.query}" * bool(url.query)
         headers = {"Host": url.netloc, "User-Agent": "ndlambda", "Connection": "close"}
-        with _watched(connection, self._bounds.whole_s, url.geturl()):
-            connection.request("GET", target, headers=headers)
+        with (
+            _upstream_errors(url.geturl(), deadline),
+            closing(self._connect(url, deadline)) as connection,
+            _cut_at(deadline, connection.sock),
+        ):
+            connection.request("GET", target, headers=headers, preload_content=False)
             with closing(connection.getresponse()) as response:
                 if response.status in _REDIRECTS:
-                    return response.getheader("Location", "")
+                    return response.headers.get("Location", "")
                 _check_status(response.status, url.geturl())
                 return _body(response, limit_bytes, url.geturl())
 
+    def _connect(self, url: SplitResult, deadline: float) -> HTTPConnection:
+        """Connect to the first checked address that answers; TLS verifies the host name."""
+        host, port = url.hostname or "", url.port or _PORTS[url.scheme]
+        kind: Callable[..., HTTPConnection] = HTTPConnection
+        if url.scheme == "https":
+            tls = ssl.create_default_context()
+            kind = partial(HTTPSConnection, server_hostname=host, ssl_context=tls)
+        failure: Exception = OSError("it has no address")
+        for address in self._addresses(host, port):
+            timeout_s = min(self._bounds.connect_s, max(deadline - time.monotonic(), 0.001))
+            connection = kind(address, port, timeout=timeout_s)
+            try:
+                connection.connect()
+            except (NewConnectionError, ConnectTimeoutError) as error:
+                failure = error
+            else:
+                connection.timeout = self._bounds.silence_s
+                return connection
+        raise failure
+
 
 def split_url(url: str) -> SplitResult:
-    """Take a URL apart.
+    """Return the parts of a URL.
 
     Raises
     ------
     InvalidArgumentError
-        It is none of http or https, has no host, holds a name and password, or leads upwards.
+        It is not http or https, has no host, has a name and password, or a segment . or ..
     """
     try:
         parts = urlsplit(url)
         fine = parts.scheme in _PORTS and parts.hostname and (parts.port is None or parts.port > 0)
     except ValueError as error:
-        raise InvalidArgumentError(f"{url[:200]!r} is no URL.") from error
-    if (
-        not fine
-        or "@" in parts.netloc
-        or any(ord(char) < 33 for char in parts.netloc + parts.query)
-    ):
+        raise InvalidArgumentError(f"{url[:200]!r} is not a URL.") from error
+    is_printable = all(ord(char) > 32 for char in parts.netloc + parts.query)
+    if not fine or "@" in parts.netloc or not is_printable:
         raise InvalidArgumentError(
             f"{url[:200]!r} cannot be read: http:// or https:// with a host, and without a name "
             "and password, is needed."
         )
-    if {".", ".."} & set(_names(parts.path)):  # where they lead the server that is asked decides
+    if {".", ".."} & set(_names(parts.path)):  # the server decides where they lead
         raise InvalidArgumentError(f"{url[:200]!r} has a segment that is . or .., and is not read.")
     return parts
 
@@ -249,74 +268,48 @@ def _check_status(status: int, url: str) -> None:
         raise NotFoundError(f"{url} answers {status}.", url=url, status=status)
 
 
-def _body(response: http.client.HTTPResponse, limit_bytes: int, url: str) -> bytes:
-    declared = response.length
+def _body(response: BaseHTTPResponse, limit_bytes: int, url: str) -> bytes:
+    """Return the body as it was sent: nothing is decompressed."""
     body = bytearray()
-    if declared is None or declared <= limit_bytes:
+    if (response.length_remaining or 0) <= limit_bytes:
         wanted = limit_bytes + 1
-        while piece := response.read(min(_PIECE_BYTES, wanted - len(body))):
+        while piece := response.read(min(_PIECE_BYTES, wanted - len(body)), decode_content=False):
             body += piece
-    if len(body) > limit_bytes or (declared or 0) > limit_bytes:
-        raise PayloadTooLargeError(
-            f"{url} is longer than {limit_bytes} bytes, more than any image of this size.",
-            limit=limit_bytes,
-        )
-    if declared is not None and len(body) < declared:
-        raise UpstreamError(f"{url} broke off after {len(body)} of {declared} bytes.", url=url)
-    return bytes(body)
+        if len(body) <= limit_bytes:
+            return bytes(body)
+    raise PayloadTooLargeError(
+        f"{url} is longer than {limit_bytes} bytes, more than any image of this size.",
+        limit=limit_bytes,
+    )
 
 
 @contextmanager
-def _watched(connection: "_Connection", whole_s: float, url: str) -> Iterator[None]:
-    """Translate what goes wrong with a connection, and cut it when its time is up."""
-    timer = threading.Timer(whole_s, connection.cut)
+def _upstream_errors(url: str, deadline: float) -> Iterator[None]:
+    """Raise what goes wrong with a connection as ``UpstreamError``, also a passed deadline."""
+    try:
+        yield
+        if time.monotonic() >= deadline:  # it may have been cut: what was read may end early
+            raise TimeoutError
+    # ValueError: TLS over a socket that was shut down while it was read.
+    except (OSError, http.client.HTTPException, HTTPError, ValueError) as error:
+        cause = error.__cause__ or error
+        is_late = time.monotonic() >= deadline
+        reason = "took too long" if is_late else str(cause) or type(cause).__name__
+        raise UpstreamError(f"{url} cannot be read ({reason}).", url=url) from error
+
+
+@contextmanager
+def _cut_at(deadline: float, sock: socket.socket) -> Iterator[None]:
+    """Shut a socket down at a deadline, even while it is read."""
+
+    def cut() -> None:
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+    timer = Timer(max(deadline - time.monotonic(), 0), cut)
     timer.daemon = True
     timer.start()
     try:
         yield
-    # ValueError: TLS over a socket that was cut while it was read.
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = "took too long" if connection.is_cut else str(error) or type(error).__name__
-        raise UpstreamError(f"{url} cannot be read ({reason}).", url=url) from error
     finally:
         timer.cancel()
-        connection.close()
-
-
-class _Connection(http.client.HTTPConnection):
-    """Connects to addresses that were looked at, whatever their name resolves to by now."""
-
-    def __init__(
-        self, host: tuple[str, int], addresses: Sequence[str], scheme: str, bounds: Bounds
-    ) -> None:
-        super().__init__(*host)
-        self._addresses = addresses
-        self._bounds = bounds
-        self._tls = ssl.create_default_context() if scheme == "https" else None
-        self.is_cut = False
-
-    def connect(self) -> None:
-        """Connect to the first address that answers."""
-        self.sock = self._reach()
-        self.sock.settimeout(self._bounds.silence_s)
-        if self._tls is not None:
-            # In two steps, so that ``cut`` finds the socket during the handshake.
-            self.sock = self._tls.wrap_socket(
-                self.sock, server_hostname=self.host, do_handshake_on_connect=False
-            )
-            self.sock.do_handshake()
-
-    def cut(self) -> None:
-        """End the connection under whoever waits for it."""
-        self.is_cut = True
-        with suppress(OSError, AttributeError):  # it may not be there yet, or not any more
-            self.sock.shutdown(socket.SHUT_RDWR)
-
-    def _reach(self) -> socket.socket:
-        last = OSError("it has no address")
-        for address in self._addresses:
-            try:
-                return socket.create_connection((address, self.port), self._bounds.connect_s)
-            except OSError as error:
-                last = error
-        raise last

@@ -1,4 +1,4 @@
-"""Where autoIngest may read from: web servers, public buckets of S3, folders of this machine."""
+"""Reads autoIngest's files: from web servers, public S3 buckets and folders of this machine."""
 
 import os
 import re
@@ -18,24 +18,24 @@ from ndlambda.errors import (
 )
 
 S3_URL: Final = "https://{bucket}.s3.amazonaws.com/{key}"
-"""Where anybody reads objects of a public bucket."""
+"""Anonymous access to objects of a public bucket."""
 
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
-_LONGEST: Final = 2000
+_MAX_URL_CHARS: Final = 2000
 
 
 class RemoteFiles:
     """Files by URL.
 
-    Buckets are read as anybody may read them and never with this server's own credentials: by these
-    a user would read what is not theirs, this server's bucket included.
+    Buckets are read anonymously, never with this server's credentials: with these a user could read
+    what others own, this server's bucket included.
 
     Parameters
     ----------
     http
         Reads URLs.
     file_roots
-        Folders under which ``file:`` URLs are read; by default none are.
+        Folders under which ``file:`` URLs are allowed; by default none.
     s3_url
         Address of an object, with ``{bucket}`` and ``{key}``.
     """
@@ -48,19 +48,19 @@ class RemoteFiles:
         self._s3_url = s3_url
 
     def check(self, url: str) -> str:
-        """Return a URL of a folder without its final slashes, if it is of a kind that is read.
+        """Return a URL of a folder without trailing slashes, if it may be read.
 
         Nothing is sent, and no name is resolved.
 
         Raises
         ------
         InvalidArgumentError, PermissionDeniedError
-            It is not.
+            It may not be read.
         """
         bare = url.strip().rstrip("/")
-        if len(bare) > _LONGEST or "?" in bare or "#" in bare:
+        if len(bare) > _MAX_URL_CHARS or "?" in bare or "#" in bare:
             raise InvalidArgumentError(
-                f"A data_url has at most {_LONGEST} characters, and no question mark or hash."
+                f"A data_url has at most {_MAX_URL_CHARS} characters, and no question mark or hash."
             )
         if bare.startswith("file:"):
             self._path(bare)
@@ -74,7 +74,7 @@ class RemoteFiles:
         Raises
         ------
         NDLambdaError
-            See ``HttpReader.read``; retryable where it may be there later.
+            See ``HttpReader.read``.
         """
         if url.startswith("file:"):
             return self._read_file(self._path(url), limit_bytes)
@@ -84,15 +84,17 @@ class RemoteFiles:
         if not url.startswith("s3:"):
             return url
         bucket, _, key = url.removeprefix("s3:").removeprefix("//").partition("/")
-        if not _BUCKET.fullmatch(bucket):  # a dot would be another host, and fits no certificate
+        if not _BUCKET.fullmatch(
+            bucket
+        ):  # a dot would name another host, which no certificate covers
             raise InvalidArgumentError(
-                f"{bucket[:80]!r} is no bucket that can be read as s3://BUCKET/PREFIX; of others "
-                "give the https address."
+                f"{bucket[:80]!r} is not a bucket that can be read as s3://BUCKET/PREFIX; give "
+                "the https address of others."
             )
         return self._s3_url.format(bucket=bucket, key=key)
 
     def _path(self, url: str) -> Path:
-        """Return the file or folder that a URL means, links followed, if it lies under a root."""
+        """Return the resolved path of a ``file:`` URL, if it is under a root."""
         parts = urlsplit(url)
         denied = PermissionDeniedError(
             f"{url[:200]!r} is not in a folder of this server that the operator opened."
@@ -108,12 +110,12 @@ class RemoteFiles:
         return path
 
     def _read_file(self, path: Path, limit_bytes: int) -> bytes:
-        """Read a regular file; a pipe or device would be waited for without end."""
+        """Read a regular file; reading a pipe or device could block forever."""
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
             with os.fdopen(descriptor, "rb") as file:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    raise NotFoundError(f"{path} is no file.")
+                    raise NotFoundError(f"{path} is not a file.")
                 body = file.read(limit_bytes + 1)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise NotFoundError(f"{path} does not exist.") from error

@@ -1,4 +1,4 @@
-"""What autoIngest asks for (ndstore's contract, section 15): its JSON, read and checked whole.
+"""Reads and validates autoIngest requests (ndstore's contract, section 15).
 
 =============  ===================================================================================
 key            value
@@ -9,7 +9,7 @@ key            value
 ``channels``   by name: ``channel_name``, ``datatype``, ``channel_type``, ``data_url``,
                ``file_format``, ``file_type``; ``timerange``, ``exceptions``, ``resolution``,
                ``windowrange``, ``readonly`` (0), and ours ``propagate``, ``on_bad``
-``metadata``   anything; not looked at
+``metadata``   anything; ignored
 =============  ===================================================================================
 """
 
@@ -22,7 +22,14 @@ from ingest_queue.fetch.worker import FetchPlan, TileLayout
 from ingest_queue.images import tiles
 from ingest_queue.images.decoder import SUFFIXES
 from ingest_queue.jobs.job import Policy
-from ingest_queue.requests.reading import REQUIRED, Keys, Problems, list_of, read_object
+from ingest_queue.requests.reading import (
+    LARGEST,
+    REQUIRED,
+    Keys,
+    Problems,
+    list_of,
+    read_object,
+)
 from ndlambda.errors import MalformedBodyError, NDLambdaError
 from ndlambda.model.catalog import Channel, Dataset, Project, Token
 from ndlambda.model.dtypes import ChannelType
@@ -47,14 +54,13 @@ from ndlambda.model.readers import (
 )
 
 PARTS: Final = ("dataset", "project", "channels", "metadata")
-_LARGEST: Final = 2**62
-_LONGEST_URL: Final = 2000
-_FIELDS: Final = 1e15
+_MAX_URL_CHARS: Final = 2000
+_MAX_WINDOW: Final = 1e15
 _NAME: Final = text(LONGEST_NAME)
 _LOSSY: Final = frozenset({"jpg", "jpeg"})
 
 CheckUrl = Callable[[str], str]
-"""Gives a URL of a folder in the form that is kept, or raises what is wrong with it."""
+"""Returns the normal form of a folder's URL, or raises what is wrong with it."""
 
 
 def _upper(kind: Reader) -> Reader:
@@ -68,18 +74,18 @@ def _file_type(value: object) -> str:
     return value.lower().removeprefix(".")
 
 
-def _not_yet(value: object) -> bool:
+def _zero_flag(value: object) -> bool:
     if flag(value):
         raise Refusal("must be 0: a read-only channel cannot be filled")
     return False
 
 
-_PAIR: Final = list_of(integer(0, _LARGEST), 2)
+_PAIR: Final = list_of(integer(0, LARGEST), 2)
 _DATASET: Keys = {
     "dataset_name": (_NAME, REQUIRED),
-    "imagesize": (list_of(integer(1, _LARGEST), 3), REQUIRED),
+    "imagesize": (list_of(integer(1, LARGEST), 3), REQUIRED),
     "voxelres": (list_of(size(1e-9, 1e12), 3), REQUIRED),
-    "offset": (list_of(integer(0, _LARGEST), 3), (0, 0, 0)),
+    "offset": (list_of(integer(0, LARGEST), 3), (0, 0, 0)),
     "timerange": (_PAIR, (0, 0)),
     "scaling": (one_of((0, 1)), 0),
     "scalinglevels": (integer(0, MAX_LEVELS), None),
@@ -93,14 +99,14 @@ _CHANNEL: Keys = {
     "channel_name": (_NAME, REQUIRED),
     "datatype": (_NAME, REQUIRED),
     "channel_type": (_NAME, REQUIRED),
-    "data_url": (text(_LONGEST_URL), REQUIRED),
+    "data_url": (text(_MAX_URL_CHARS), REQUIRED),
     "file_format": (_upper(choice(TileLayout)), REQUIRED),
     "file_type": (_file_type, REQUIRED),
     "timerange": (_PAIR, None),
     "exceptions": (flag, False),
     "resolution": (integer(0, MAX_LEVELS), 0),
-    "windowrange": (list_of(number(-_FIELDS, _FIELDS), 2), (0, 0)),
-    "readonly": (_not_yet, False),
+    "windowrange": (list_of(number(-_MAX_WINDOW, _MAX_WINDOW), 2), (0, 0)),
+    "readonly": (_zero_flag, False),
     "propagate": (flag, False),
     "on_bad": (choice(Policy), Policy.FAIL),
 }
@@ -108,7 +114,7 @@ _CHANNEL: Keys = {
 
 @dataclass(frozen=True, slots=True)
 class WantedChannel:
-    """A channel to be made and filled."""
+    """A channel to create and fill."""
 
     channel: Channel
     plan: FetchPlan
@@ -118,7 +124,7 @@ class WantedChannel:
 
 @dataclass(frozen=True, slots=True)
 class AutoIngest:
-    """All that is to be made; nothing of it has been compared with what is there."""
+    """What a request asks for, not yet compared with the catalogue."""
 
     dataset: Dataset
     project: Project
@@ -132,15 +138,14 @@ class AutoIngest:
         Parameters
         ----------
         owner_id
-            To whom new things will belong.
+            The owner of what is created.
 
         Raises
         ------
         MalformedBodyError
             One of the four parts is missing.
         ValidationError
-            Fields that are missing or unknown, or have values that they cannot have: all are
-            listed, by their paths.
+            Lists every missing or unknown field and invalid value, by path.
         """
         if not doc.keys() >= set(PARTS):
             raise MalformedBodyError(
@@ -163,10 +168,10 @@ class AutoIngest:
             for name, fields in listed.items()
         }
         problems.check()
-        return cls._made(geometry, names, wanted, (owner_id, check_url), problems)
+        return cls._build(geometry, names, wanted, (owner_id, check_url), problems)
 
     @classmethod
-    def _made(
+    def _build(
         cls,
         geometry: Mapping[str, Any],
         names: Mapping[str, Any],
@@ -174,7 +179,7 @@ class AutoIngest:
         given: tuple[int, CheckUrl],
         problems: Problems,
     ) -> Self:
-        """Make values of fields that could be read by themselves."""
+        """Return the request whose fields were each read without a fault."""
         owner_id, check_url = given
         dataset = problems.collect("dataset", partial(_dataset, geometry, owner_id))
         project_name = names["project_name"]
@@ -214,7 +219,7 @@ class AutoIngest:
 
 
 def useful_levels(width: int, height: int) -> int:
-    """Return ndstore's number of coarser resolutions for a plane where none is asked for."""
+    """Return ndstore's default number of coarser resolutions for a plane."""
     levels = 0
     while (width > 1000 or height > 1000) and width > 500 and height > 500:
         width, height, levels = width // 2, height // 2, levels + 1
@@ -240,12 +245,12 @@ def _wanted(
     check_url: CheckUrl,
     to: tuple[str, Problems],
 ) -> WantedChannel | None:
-    """Return a channel and where its slices are; what is wrong goes to the problems."""
+    """Return a channel with the source of its slices; add faults to the problems."""
     where, problems = to
     project_name, token_name = names
     refused = Problems()
     channel = refused.collect(where, partial(_channel, fields, geometry, project_name))
-    # Its words for what the request calls the datatype are the catalogue's.
+    # The request's ``datatype`` is the catalogue's ``channel_datatype``.
     problems |= {name.replace(".channel_datatype", ".datatype"): refused[name] for name in refused}
     try:
         url = check_url(fields["data_url"])
@@ -275,7 +280,7 @@ def _wanted(
 
 
 def _channel(fields: Mapping[str, Any], geometry: Mapping[str, Any], project: str) -> Channel:
-    # ndio says the time range of a channel with the dataset.
+    # ndio sends the time range of a channel with the dataset.
     start, end = fields["timerange"] or geometry["timerange"]
     is_timed = fields["channel_type"] == ChannelType.TIMESERIES
     asked = {

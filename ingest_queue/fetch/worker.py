@@ -1,15 +1,14 @@
-"""Fetching the slices of a job from where they lie: what autoIngest asks for.
+"""Fetches the slices of autoIngest jobs from other servers.
 
-A message names a slab of the job. A worker reads the slab's slices that have not come, puts them
-into the job's folder and enters them there as if somebody had dropped them; from then on they are
-slices like others. What cannot be had becomes a fault of the job under its policy, never zeros
-without a word. When every slab was tried, nothing more will come and the job is closed.
+A message names a slab of the job. A worker reads the slab's missing slices, writes them into the
+job's folder and records them like dropped files. A slice that cannot be fetched becomes a fault of
+the job under its policy, never silent zeros. When every slab was processed, the job is closed.
 
-Messages may be lost, doubled or late: which slabs were tried is a set in the table (one for each
-generation of the job, so that a retry tries again), and the sweeper calls for what is not in it.
+Messages may be lost, duplicated or late: the processed slabs are a set in the table (one for each
+generation of the job, so that a retry fetches again), and the sweeper enqueues those not in it.
 
-Rows: pk ``ingest#JOB``, sk ``fetch``: the plan; pk ``ingest#JOB#fetch#GENERATION``: slabs tried,
-and ``try#…``: see ``tries``.
+Rows: pk ``ingest#JOB``, sk ``fetch``: the plan; pk ``ingest#JOB#fetch#GENERATION``: the processed
+slabs, and ``try#…``: see ``attempts``.
 """
 
 import json
@@ -23,7 +22,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final, Self
 
-from ingest_queue.build.parts import most_bytes
+from ingest_queue.build.parts import max_file_bytes
 from ingest_queue.fetch.remote import RemoteFiles
 from ingest_queue.images import tiles
 from ingest_queue.jobs.attempts import Attempts, AttemptsExhaustedError
@@ -46,15 +45,15 @@ _log = logging.getLogger("ndlambda.ingest")
 
 _PLAN: Final = "fetch"
 _WINDOW: Final = 1000
-"""Slabs that are called for at first; each one that was tried calls for the one so far behind."""
-_CALLS: Final = 100
-"""Slabs that the sweeper calls for at once, when nothing has come since it last looked."""
-_TRIES: Final = 5
+"""Slabs enqueued at first; each processed slab enqueues the one at this distance."""
+_MAX_ENQUEUED: Final = 100
+"""Slabs that a sweep enqueues if nothing was received since the last one."""
+_ATTEMPTS: Final = 5
 _DELAY_S: Final = 10
 _THREADS: Final = 8
 _MEMORY_BYTES: Final = 1 << 28
 _SLAB_S: Final = 300
-"""After this long no further slice of a slab is begun: workers do not live for ever."""
+"""After this time no further slice of a slab is begun: workers have a time limit."""
 _LATE: Final = UpstreamTimeoutError("No time was left for it.")
 
 
@@ -67,7 +66,7 @@ class TileLayout(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FetchPlan:
-    """Where the slices of a job are.
+    """The sources of a job's slices.
 
     Attributes
     ----------
@@ -78,7 +77,7 @@ class FetchPlan:
     timed
         Whether time points have folders ``timeTTTT``.
     swept
-        How many slices had come when the sweeper last came by.
+        Number of received slices at the last sweep.
     """
 
     url: str
@@ -89,7 +88,7 @@ class FetchPlan:
 
     @classmethod
     def from_row(cls, row: Row) -> Self:
-        """Return the plan that a row holds."""
+        """Return the plan in a row."""
         return cls(**{**row.doc, "layout": TileLayout(row.doc["layout"])})
 
     def slice_url(self, time_point: int, z: int) -> str:
@@ -103,8 +102,8 @@ class FetchPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class FetchCall:
-    """The wake-up call to fetch a slab: which, and the how-manieth time."""
+class FetchTask:
+    """The task of fetching one slab; ``attempt`` counts from 1."""
 
     job: str
     generation: int
@@ -113,7 +112,7 @@ class FetchCall:
 
     @property
     def message(self) -> str:
-        """As it is sent."""
+        """The body of its message."""
         return json.dumps(
             {
                 "v": 1,
@@ -125,8 +124,8 @@ class FetchCall:
         )
 
     @classmethod
-    def find(cls, value: object) -> "FetchCall | None":
-        """Return the call that a message is, None where it is another."""
+    def find(cls, value: object) -> "FetchTask | None":
+        """Return the task of a parsed message, None if it is a message of another kind."""
         match value:
             case {
                 "v": 1,
@@ -140,18 +139,12 @@ class FetchCall:
 
 
 class Fetcher:
-    """Fetches what plans name.
+    """Fetches slices by plans.
 
     Parameters
     ----------
-    ingest
-        The jobs.
-    table
-        Where plans are.
-    files
-        Reads URLs.
     clock
-        Seconds from any moment, by which a worker stops in time.
+        Monotonic seconds, by which a worker stops in time.
     """
 
     def __init__(
@@ -167,12 +160,12 @@ class Fetcher:
         self._clock = clock
 
     def plan(self, job_id: str, plan: FetchPlan) -> None:
-        """Store where the slices of a job will be, before the job is made.
+        """Store the plan of a job before the job is created.
 
         Raises
         ------
         AlreadyExistsError
-            They are elsewhere.
+            The job has another plan.
         """
         known = self.find(job_id)
         if known is None:
@@ -181,21 +174,21 @@ class Fetcher:
             raise AlreadyExistsError(f"Job {job_id} is fetched from elsewhere.", job=job_id)
 
     def find(self, job_id: str) -> FetchPlan | None:
-        """Return where the slices of a job are, None where nobody fetches them."""
+        """Return the plan of a job, None if its slices are not fetched."""
         row = self._table.get(f"ingest#{job_id}", _PLAN)
         return None if row is None else FetchPlan.from_row(row)
 
-    def forget(self, job_id: str) -> None:
-        """Remove the plan of a job that was not made."""
+    def remove_plan(self, job_id: str) -> None:
+        """Remove the plan of a job that was not created."""
         self._table.delete(f"ingest#{job_id}", _PLAN)
 
     def start(self, job: Job) -> None:
-        """Call for the first slabs."""
+        """Enqueue the first slabs."""
         count = self._ingest.target(job).grid(job).count
-        self._call(job, range(min(count, _WINDOW)))
+        self._enqueue(job, range(min(count, _WINDOW)))
 
     def retry(self, job: Job) -> Job:
-        """Let a job with faults go on, as ``Intake.retry``; what is fetched is fetched again.
+        """Resume a job with faults as ``PartRegistry.retry``, and fetch missing slices again.
 
         Raises
         ------
@@ -203,60 +196,60 @@ class Fetcher:
             The job was cancelled, or its channel was deleted.
         """
         plan = self.find(job.id)
-        again = self._ingest.intake.retry(job, reopen=plan is not None)
+        again = self._ingest.registry.retry(job, reopen=plan is not None)
         if plan is not None and again.generation != job.generation:
             self.start(again)
         return again
 
-    def run(self, call: FetchCall, delivery: int = 1) -> None:
-        """Fetch the slices of a slab that have not come.
+    def run(self, task: FetchTask, delivery: int = 1) -> None:
+        """Fetch the missing slices of a slab.
 
-        Nothing happens where the job has ended or was called again since the message. Slices over
-        which workers are killed again and again are refused, as chunks that cannot be built are.
+        Nothing happens if the job has ended or has a newer generation. Slices whose fetching keeps
+        killing workers are rejected, like chunks that cannot be built.
 
         Parameters
         ----------
         delivery
-            How often the message was delivered, with this time.
+            Number of this delivery of the message, from 1.
 
         Raises
         ------
         NDLambdaError
-            A store of ours failed: to be tried again.
+            A store of ours failed; worth a retry.
         """
-        job, plan = self._ingest.ledger.find(call.job), self.find(call.job)
-        if job is None or plan is None or job.generation != call.generation:
+        job, plan = self._ingest.ledger.find(task.job), self.find(task.job)
+        if job is None or plan is None or job.generation != task.generation:
             return
         if not job.state.takes_input:
             return
         try:
             target = self._ingest.target(job)
         except InvalidStateError:
-            return  # the channel is gone; the sweeper says so
+            return  # the channel is deleted; the sweeper reports it
         grid = target.grid(job)
-        chunk, tried = grid.chunk(call.chunk), self._tried(job, grid.count)
-        tries = self._tries(job)
+        chunk, tried = grid.chunk(task.chunk), self._tried(job, grid.count)
+        attempts = self._attempts(job)
         try:
-            with tries.trying(chunk.number, delivery):
-                waits, counts = self._fetch(job, plan, target, chunk, call.attempt)
+            with attempts.track(chunk.number, delivery):
+                waits, counts = self._fetch(job, plan, target, chunk, task.attempt)
         except AttemptsExhaustedError as error:
             _log.exception("chunk %d of ingest job %s is not fetched", chunk.number, job.id)
             waits = counts = False
-            for z in self._wanted(job, chunk):
+            for z in self._missing(job, chunk):
                 self._refuse(job, chunk, z, error)
         if waits:
-            again = replace(call, attempt=call.attempt + counts)
-            delay_s = _DELAY_S << (call.attempt - 1)
+            again = replace(task, attempt=task.attempt + counts)
+            delay_s = _DELAY_S << (task.attempt - 1)
             self._ingest.stores.queue.send([again.message], delay_s)
             return
         behind = chunk.number + _WINDOW
         if behind < grid.count and not tried.has(behind):
-            self._call(job, [behind])
+            self._enqueue(job, [behind])
         if tried.enter(chunk.number):
             self._close(job)
 
     def sweep(self) -> int:
-        """Call for slabs whose messages were lost; give how many jobs are being fetched."""
+        """Enqueue slabs whose messages were lost; return the number of jobs being fetched."""
         fetched = 0
         for job in list(self._ingest.ledger.running()):
             plan = self.find(job.id)
@@ -266,7 +259,7 @@ class Fetcher:
             try:
                 self._sweep(job, plan)
             except NDLambdaError:
-                _log.exception("ingest job %s could not be swept; later again", job.id)
+                _log.exception("ingest job %s could not be swept; it is tried again later", job.id)
         return fetched
 
     # inside
@@ -277,24 +270,24 @@ class Fetcher:
         if tried.settle():
             self._close(job)
             return
-        seen = sum(len(state.seen) for _, state in self._ingest.ledger.states(job))
-        if seen != plan.swept:
-            self._put(job.id, replace(plan, swept=seen))
+        received = sum(len(state.received) for _, state in self._ingest.ledger.states(job))
+        if received != plan.swept:
+            self._put(job.id, replace(plan, swept=received))
         else:
-            self._call(job, list(islice(tried.missing(), _CALLS)))
+            self._enqueue(job, list(islice(tried.missing(), _MAX_ENQUEUED)))
 
     def _fetch(
         self, job: Job, plan: FetchPlan, target: Target, chunk: Chunk, attempt: int
     ) -> tuple[bool, bool]:
-        """Fetch what has not come of a slab.
+        """Fetch the missing slices of a slab.
 
         Returns
         -------
         waits, counts
-            Whether some of it is to be tried again; False where that is no further attempt, since
-            slices came until the time was up.
+            Whether some are to be tried again; whether this counts as an attempt, which it does not
+            if slices were received until the time was up.
         """
-        wanted = self._wanted(job, chunk)
+        wanted = self._missing(job, chunk)
         plane_bytes = chunk.box.voxels // chunk.box.shape_xyz[2] * target.channel.dtype.itemsize
         threads = max(1, min(_THREADS, _MEMORY_BYTES // plane_bytes, len(wanted)))
         ends = self._clock() + _SLAB_S
@@ -304,21 +297,21 @@ class Fetcher:
                 pool.submit(lambda z: fetch(z) if self._clock() < ends else _LATE, z)
                 for z in wanted
             ]
-        # Only now, so that a fault of ours over one slice keeps none of the others.
+        # Read after all have finished, so that a bug in one slice does not stop the others.
         outcomes = [future.result() for future in futures]
         counts = None not in outcomes or any(e not in {None, _LATE} for e in outcomes)
         waits = False
         for z, error in zip(wanted, outcomes, strict=True):
-            if error is not None and error.retryable and (attempt < _TRIES or not counts):
+            if error is not None and error.retryable and (attempt < _ATTEMPTS or not counts):
                 waits = True
             elif error is not None:
                 self._refuse(job, chunk, z, error)
         return waits, counts
 
-    def _wanted(self, job: Job, chunk: Chunk) -> list[int]:
-        """Return the slices of a slab that have not come."""
-        seen = self._ingest.ledger.state(job, chunk.number).seen
-        return [z for z in chunk.parts if z not in seen]
+    def _missing(self, job: Job, chunk: Chunk) -> list[int]:
+        """Return the missing slices of a slab."""
+        received = self._ingest.ledger.state(job, chunk.number).received
+        return [z for z in chunk.parts if z not in received]
 
     def _refuse(self, job: Job, chunk: Chunk, z: int, error: NDLambdaError) -> None:
         fault = Fault(chunk.number, z, "", f"It cannot be fetched: {error.message}")
@@ -327,7 +320,7 @@ class Fetcher:
     def _fetch_one(
         self, job: Job, plan: FetchPlan, target: Target, chunk: Chunk, z: int
     ) -> NDLambdaError | None:
-        """Fetch a slice; give why it cannot be had."""
+        """Fetch a slice; return the error if that fails."""
         try:
             name, body = self._read(plan, target, chunk, z)
         except NDLambdaError as error:
@@ -335,8 +328,8 @@ class Fetcher:
         key = part_key(job.id, chunk.number, name)
         etag = self._ingest.stores.drop.put(key, body, Overwrite())
         dropped = parse(key)
-        assert dropped is not None, "it was made by part_key"
-        self._ingest.intake.take(job, dropped, etag)
+        assert dropped is not None, "part_key made the key"
+        self._ingest.registry.record_object(job, dropped, etag)
         return None
 
     def _read(self, plan: FetchPlan, target: Target, chunk: Chunk, z: int) -> tuple[str, bytes]:
@@ -344,17 +337,17 @@ class Fetcher:
         _, height, width = chunk.box.shape_zyx
         dtype = target.channel.dtype
         if plan.layout is TileLayout.SLICE:
-            limit = most_bytes(height * width * dtype.itemsize)
+            limit = max_file_bytes(height * width * dtype.itemsize)
             url = plan.slice_url(chunk.time_point, z)
             return f"{z:06d}.{plan.suffix}", self.files.read(url, limit)
 
         def read(row: int, column: int) -> tuple[str, bytes]:
             url = plan.tile_url(z, target.level.resolution, row, column)
-            return url, self.files.read(url, most_bytes(tiles.TILE**2 * 4))
+            return url, self.files.read(url, max_file_bytes(tiles.TILE**2 * 4))
 
         return f"{z:06d}.png", tiles.assemble(read, (height, width), dtype)
 
-    def _tries(self, job: Job) -> Attempts:
+    def _attempts(self, job: Job) -> Attempts:
         partition = fetch_partition(job, job.generation)
         return Attempts(self._table, partition, job.generation, self._ingest.ledger.now)
 
@@ -362,11 +355,11 @@ class Fetcher:
         return SetTree(self._table, fetch_partition(job, job.generation), count)
 
     def _close(self, job: Job) -> None:
-        self._ingest.intake.close(self._ingest.ledger.get(job.id))
+        self._ingest.registry.close(self._ingest.ledger.get(job.id))
 
-    def _call(self, job: Job, chunks: Sequence[int]) -> None:
-        calls = [FetchCall(job.id, job.generation, chunk).message for chunk in chunks]
-        self._ingest.stores.queue.send(calls)
+    def _enqueue(self, job: Job, chunks: Sequence[int]) -> None:
+        bodies = [FetchTask(job.id, job.generation, chunk).message for chunk in chunks]
+        self._ingest.stores.queue.send(bodies)
 
     def _put(self, job_id: str, plan: FetchPlan) -> None:
         doc: dict[str, Any] = asdict(plan) | {"layout": plan.layout.value}

@@ -1,1 +1,1 @@
-"""Decoders of slices: PNG, TIFF, JPEG 2000, WebP and what Pillow reads."""
+"""Decoders of slices: PNG, TIFF, JPEG, JPEG 2000 and WebP."""

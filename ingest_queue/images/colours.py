@@ -1,4 +1,4 @@
-"""Samples of a pixel as one voxel."""
+"""Converts the samples of a pixel to one voxel."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ def packed(samples: NDArray[np.uint8]) -> NDArray[np.uint32]:
     Parameters
     ----------
     samples
-        (..., 3) or (..., 4); alpha is 255 where there is none.
+        (..., 3) or (..., 4); a missing alpha is 255.
     """
     rgba = np.full((*samples.shape[:-1], 4), _OPAQUE, np.uint8)
     rgba[..., : samples.shape[-1]] = samples
@@ -20,7 +20,7 @@ def packed(samples: NDArray[np.uint8]) -> NDArray[np.uint32]:
 
 
 def stored_dtype(dtype: np.dtype) -> np.dtype:
-    """Return the little-endian dtype of voxels made of samples of a dtype; bilevel is uint8."""
+    """Return the little-endian voxel dtype for a sample dtype; bilevel is uint8."""
     return np.dtype(np.uint8) if dtype.kind == "b" else dtype.newbyteorder("<")
 
 

@@ -1,4 +1,4 @@
-"""Faults of foreign decoders as our own errors."""
+"""Translates the errors of third-party decoders to ours."""
 
 import lzma
 import struct
@@ -11,15 +11,15 @@ from ndlambda.errors import InvalidArgumentError, MalformedBodyError
 
 _DAMAGE: Final = (
     OSError,
-    SyntaxError,  # Pillow's word for a header that is none
+    SyntaxError,  # Pillow's error for an invalid header
     ValueError,
     RuntimeError,
     EOFError,
-    MemoryError,  # a hostile length that a header check could not know of
+    MemoryError,  # a hostile length that no header check covers
     struct.error,
     zlib.error,
     lzma.LZMAError,
-    # tifffile and Pillow believe in what tags say of one another and stumble over contradictions.
+    # tifffile and Pillow trust tags to be consistent and fail in many ways if they are not.
     LookupError,
     ArithmeticError,
     TypeError,
@@ -29,12 +29,12 @@ _DAMAGE: Final = (
 
 @contextmanager
 def reading(where: str) -> Iterator[None]:
-    """Read foreign bytes inside: what a decoder raises over them becomes our error.
+    """Translate what a decoder raises in this context.
 
     Raises
     ------
     MalformedBodyError
-        The decoder stumbled; the message names `where`.
+        The decoder failed; the message names `where`.
     """
     try:
         yield
@@ -45,7 +45,7 @@ def reading(where: str) -> Iterator[None]:
 
 @contextmanager
 def needing(library: str, what: str) -> Iterator[None]:
-    """Import a library of the extra ``ingest`` inside.
+    """Import a library of the extra ``ingest`` in this context.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""Image files of one plane as arrays: the one way in which slices are decoded.
+"""Decodes image files of one plane to arrays.
 
 Pillow reads PNG, JPEG, WebP and JPEG 2000, tifffile reads TIFF. imagecodecs (80 MB unpacked, too
-much for a Lambda) is needed only for what neither can: see :mod:`ingest_queue.jpeg2000` and
-:mod:`ingest_queue.tiff_pages`.
+much for a Lambda) is needed only for what neither can: see :mod:`ingest_queue.images.jpeg2000` and
+:mod:`ingest_queue.images.tiff`.
 """
 
 import io
@@ -29,18 +29,18 @@ _DTYPES: Final[dict[str, np.dtype]] = {
     "RGB": _COLOUR,
     "RGBA": _COLOUR,
 }
-"""Voxels of Pillow's modes; palettes, grey with alpha and CMYK are not voxels."""
+"""Voxel dtypes of Pillow's modes; palettes, grey with alpha and CMYK are not read."""
 
 
 class Header(NamedTuple):
-    """What an image file says of itself before it is decoded."""
+    """Shape and dtype of an image, read from its header."""
 
     shape_yx: tuple[int, int]
     dtype: np.dtype
 
     @property
     def size_bytes(self) -> int:
-        """Of the decoded plane."""
+        """Size of the decoded plane."""
         return self.shape_yx[0] * self.shape_yx[1] * self.dtype.itemsize
 
 
@@ -53,11 +53,10 @@ class OpenImage:
     header
         Shape (y, x) and dtype of the decoded plane.
     lossy
-        Whether the format may have changed voxels when the file was written, which makes other
-        labels of labels. A lossless JPEG 2000 whose size was limited by its writer cannot be told
-        from a whole one.
+        Whether the format may have changed voxels when the file was written, which corrupts
+        labels. A lossless JPEG 2000 truncated by its writer cannot be told from a complete one.
     decode
-        Gives the plane; raises whatever the decoder does.
+        Returns the plane; raises whatever the decoder does.
     """
 
     header: Header
@@ -68,24 +67,24 @@ class OpenImage:
 def read_image(body: bytes | memoryview, name: str, limit_bytes: int) -> NDArray[np.generic]:
     """Decode one plane (y, x), little endian; colour is one uint32 a voxel, R the low byte.
 
-    Bilevel images are 0 and 255. What greys a TIFF stores is given as stored, whatever its
+    Bilevel images are 0 and 255. Grey values of a TIFF are returned as stored, whatever its
     photometric interpretation.
 
     Parameters
     ----------
     body, name
-        Content of an image file, and its name, whose suffix says the format.
+        Content of an image file, and its name, whose suffix selects the format.
     limit_bytes
-        Most bytes that the decoded plane may have; looked at before anything is decoded.
+        Bound on the decoded plane, checked before anything is decoded.
 
     Raises
     ------
     UnknownNameError
-        No such format.
+        The format is unknown.
     MalformedBodyError
         The file is damaged.
     InvalidArgumentError
-        Its pixels are no voxels: a palette, CMYK, 16-bit colours, several pages.
+        The pixel format is not supported: a palette, CMYK, 16-bit colours, several pages.
     PayloadTooLargeError
         The image is larger than the limit.
     """
@@ -115,7 +114,7 @@ def read_plane(file: BinaryIO, where: str, limit_bytes: int | None = None) -> ND
 
 
 def decode(image: OpenImage, where: str) -> NDArray[np.generic]:
-    """Return the plane (y, x) of an image whose header was looked at; see :func:`read_image`.
+    """Return the plane (y, x) of an opened image; see :func:`read_image`.
 
     Raises
     ------
@@ -131,7 +130,7 @@ def decode(image: OpenImage, where: str) -> NDArray[np.generic]:
 
 
 def image_header(body: bytes | memoryview, name: str) -> Header:
-    """Return shape (y, x) and dtype that :func:`read_image` would give; decodes nothing.
+    """Return the shape (y, x) and dtype that :func:`read_image` returns; decodes nothing.
 
     Raises
     ------
@@ -142,7 +141,7 @@ def image_header(body: bytes | memoryview, name: str) -> Header:
 
 
 def open_image(file: BinaryIO, where: str) -> OpenImage:
-    """Read the header of an image; `file` must stay open until it is decoded.
+    """Read the header of an image; ``file`` must stay open until it is decoded.
 
     Raises
     ------
@@ -181,12 +180,12 @@ def _open_jpeg(file: BinaryIO, where: str) -> OpenImage:
 
 
 def _open_webp(file: BinaryIO, where: str) -> OpenImage:
-    found = webp.read_facts(file, where)
+    found = webp.read_header(file, where)
 
     def decode() -> NDArray[np.generic]:
         from PIL.WebPImagePlugin import WebPImageFile
 
-        # Opening allocates the whole canvas, so that it comes after the header was looked at.
+        # Opening allocates the whole canvas, so it must follow the check of the header.
         file.seek(0)
         return _pixels(np.asarray(WebPImageFile(file)))
 
@@ -194,7 +193,7 @@ def _open_webp(file: BinaryIO, where: str) -> OpenImage:
 
 
 def _open_jpeg2000(file: BinaryIO, where: str) -> OpenImage:
-    found = jpeg2000.read_facts(file, where)
+    found = jpeg2000.read_header(file, where)
     header = Header(found.shape_yx, found.dtype)
     return OpenImage(header, found.lossy, lambda: _pixels(jpeg2000.decode(file, found, where)))
 
@@ -245,4 +244,4 @@ _OPENERS: Final[dict[str, Callable[[BinaryIO, str], OpenImage]]] = {
 }
 
 SUFFIXES: Final = tuple(_OPENERS)
-"""Names of image files end in these."""
+"""Suffixes of image files."""

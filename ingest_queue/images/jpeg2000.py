@@ -1,4 +1,4 @@
-"""JPEG 2000 files and codestreams; ITU-T T.800, annex A."""
+"""Reads JPEG 2000 files and codestreams; ITU-T T.800, annex A."""
 
 import struct
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ _START: Final = b"\xff\x4f\xff\x51"
 """Start of codestream and the size marker, which must follow it."""
 _TILE: Final = b"\xff\x90"
 _TRANSFORM_AT: Final = {b"\xff\x52": 11, b"\xff\x53": 8}
-"""Where a coding style (COD, or COC of a component) names its transform, behind the marker."""
+"""Offset of the transform after the marker of a coding style (COD, or COC of a component)."""
 _REVERSIBLE: Final = 1
-_MOST_HEADER: Final = 1 << 20
+_MAX_HEADER: Final = 1 << 20
 _COLOUR_COMPONENTS: Final = frozenset({3, 4})
 
 
 @dataclass(frozen=True, slots=True)
 class Jpeg2000Header:
-    """What the codestream says of itself.
+    """The main header of a codestream.
 
     Attributes
     ----------
@@ -40,17 +40,17 @@ class Jpeg2000Header:
     lossy: bool
 
 
-def read_facts(file: BinaryIO, where: str) -> Jpeg2000Header:
-    """Read the main header of the codestream, which alone decides what is decoded.
+def read_header(file: BinaryIO, where: str) -> Jpeg2000Header:
+    """Read the main header of the codestream; the file's boxes are ignored.
 
     Raises
     ------
     ValueError
-        There is none.
+        There is no codestream.
     InvalidArgumentError
-        The samples are no voxels.
+        The samples are not supported.
     """
-    head = file.read(_MOST_HEADER)
+    head = file.read(_MAX_HEADER)
     begin = head.find(_START)
     if begin < 0:
         message = "not a JPEG 2000 file"
@@ -75,7 +75,7 @@ def read_facts(file: BinaryIO, where: str) -> Jpeg2000Header:
 
 
 def _is_lossy(head: bytes, at: int) -> bool:
-    """Look at the coding styles of the main header, from the size marker's segment on."""
+    """Return whether a coding style of the main header, after the size marker, is lossy."""
     while True:
         (length,) = struct.unpack_from(">H", head, at)
         at += length
@@ -108,11 +108,11 @@ def decode(file: BinaryIO, facts: Jpeg2000Header, where: str) -> NDArray[np.gene
         if image.mode not in {"L", "I;16", "RGB", "RGBA"}:
             raise InvalidArgumentError(f"{where} is neither grey nor RGB (mode {image.mode}).")
         if image.size[::-1] != facts.shape_yx:
-            # Pillow would allocate what the file's boxes say, not what the codestream has.
+            # Pillow would allocate the size in the file's boxes, not that of the codestream.
             message = f"boxes around an image of {facts.shape_yx} (y, x) say {image.size[::-1]}"
             raise ValueError(message)
         return np.asarray(image)
     with needing("imagecodecs", f"A JPEG 2000 image of {facts.precision} bits"):
         import imagecodecs
-    # Pillow would stretch other precisions to 8 or 16 bits.
+    # Pillow would scale other precisions to 8 or 16 bits.
     return np.asarray(imagecodecs.jpeg2k_decode(file.read()))

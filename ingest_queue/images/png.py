@@ -1,4 +1,4 @@
-"""The compressed stream of a PNG file, inflated; PNG specification, sections 5, 8, 10 and 11."""
+"""Inflates the compressed stream of a PNG file; PNG specification, sections 5, 8, 10 and 11."""
 
 import struct
 from collections.abc import Iterator
@@ -15,19 +15,19 @@ _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _HEADER_BYTES: Final = 33
 _WINDOW: Final = 1 << 16
 _BLOCK_BYTES: Final = (1 << 16) - 1
-"""Most that a stored block of a zlib stream holds."""
+"""Largest stored block of a zlib stream."""
 _ZLIB_HEAD: Final = b"\x78\x01"
 _LAST_BLOCK: Final = b"\x01\x00\x00\xff\xff"
 _SAMPLES: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _COLOURS: Final = frozenset({2, 6})
 _ADAM7: Final = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2))
 """First six passes of interlacing: x start, y start, x step, y step."""
-_DAMAGE: Final = cast(type[Exception], isal_zlib.error)  # the stub has it as an instance
+_DAMAGE: Final = cast(type[Exception], isal_zlib.error)  # the stub declares an instance
 
 
 @dataclass(frozen=True, slots=True)
 class PngLayout:
-    """What the header says of the stream behind it."""
+    """The stream layout given by the header."""
 
     width: int
     height: int
@@ -36,7 +36,7 @@ class PngLayout:
 
     @property
     def stream_bytes(self) -> int:
-        """Length of the inflated stream: rows, each with the byte of its filter before it."""
+        """Length of the inflated stream: rows, each after its filter byte."""
         if not self.interlaced:
             return self._rows(self.width, self.height)
         passes = (*_ADAM7, (0, 1, 1, 2))
@@ -57,9 +57,9 @@ def read_layout(file: BinaryIO, where: str) -> PngLayout:
     Raises
     ------
     ValueError
-        It is no PNG file.
+        It is not a PNG file.
     InvalidArgumentError
-        The colours have 16 bits a sample, of which a voxel has no room.
+        The colours have 16 bits a sample, which a voxel cannot hold.
     """
     start = file.read(_HEADER_BYTES)
     file.seek(0)
@@ -73,10 +73,10 @@ def read_layout(file: BinaryIO, where: str) -> PngLayout:
 
 
 def inflated(file: BinaryIO, layout: PngLayout) -> BytesIO:
-    """Return the image anew with its stream inflated, of which a decoder only undoes the filters.
+    """Return the image with its stream stored uncompressed, so that a decoder only unfilters.
 
-    Inflating takes a decoder half of its time; here it is done once, checked, and faster. (A
-    decoder that inflates for itself may take a stream that ends early for zeros, as Pillow does.)
+    Inflating is half of a decoder's time; here it is faster, and checked. (Pillow's own inflating
+    reads a truncated stream as zeros.)
 
     Raises
     ------
@@ -104,13 +104,13 @@ def _write_chunk(image: BytesIO, kind: bytes, body: bytes) -> None:
 
 
 def _rows(file: BinaryIO, wanted: int) -> Iterator[bytes]:
-    """Inflate the stream, in pieces that fit in stored blocks; what follows the rows is left."""
+    """Inflate the stream in pieces that fit in stored blocks; ignore what follows the rows."""
     inflater, left = isal_zlib.decompressobj(), wanted
     try:
         for fed in chain(_stream(file), (b"",)):
             made, pending = b"?", fed
             while not inflater.eof and (made or pending):
-                # Behind the last row comes the checksum, which is looked at when asked for more.
+                # The checksum follows the last row; it is verified when one more byte is asked for.
                 made = inflater.decompress(pending, min(left, _BLOCK_BYTES) or 1)
                 pending = inflater.unconsumed_tail
                 if made and not left:

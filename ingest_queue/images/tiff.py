@@ -1,4 +1,4 @@
-"""Pages of TIFF files: what a page is, and its voxels."""
+"""Describes and decodes pages of TIFF files."""
 
 from dataclasses import dataclass
 from math import prod
@@ -12,9 +12,9 @@ from ndlambda.errors import InvalidArgumentError
 
 _COLOUR_AXES: Final = frozenset({"YXS", "SYX"})
 _LOSSLESS: Final = frozenset({1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 50000})
-"""Uncompressed, CCITT, LZW, deflate, PackBits, LZMA and Zstd; others may lose something."""
+"""Uncompressed, CCITT, LZW, deflate, PackBits, LZMA and Zstd; others may be lossy."""
 _TILE_SLACK_BYTES: Final = 1 << 26
-"""A tile may be larger than the page, which must not make it a bomb."""
+"""A tile may be larger than the page, but only so much, or it could exhaust memory."""
 _PILLOW_MODES: Final = {
     "1": "bool",
     "L": "uint8",
@@ -28,32 +28,32 @@ _PILLOW_MODES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class PageFacts:
-    """What a page says of itself: size (y, x), dtype of a voxel, whether pixels were changed."""
+class PageHeader:
+    """Size (y, x) and voxel dtype of a page, and whether its compression is lossy."""
 
     shape_yx: tuple[int, int]
     dtype: np.dtype
     lossy: bool
 
 
-def describe(page: Any, where: str) -> PageFacts:
-    """Describe a page of tifffile's; reads none of its pixels.
+def describe(page: Any, where: str) -> PageHeader:
+    """Return the header of a tifffile page; reads no pixels.
 
     Raises
     ------
     ValueError
         The tags contradict one another.
     InvalidArgumentError
-        The pixels are no voxels: a palette, several channels, 16-bit colours.
+        The pixel format is not supported: a palette, several channels, 16-bit colours.
     """
     axes, shape, samples = page.axes, page.shape, page.dtype
     if samples is None or page.photometric == 3:  # a palette
         raise InvalidArgumentError(f"{where} has a palette or no dtype; convert it to grey.")
     if axes == "YX":
-        facts = PageFacts((shape[0], shape[1]), stored_dtype(samples), _lossy(page))
+        facts = PageHeader((shape[0], shape[1]), stored_dtype(samples), _lossy(page))
     elif axes in _COLOUR_AXES and samples == np.uint8 and shape[axes.index("S")] in {3, 4}:
         height, width = shape[axes.index("Y")], shape[axes.index("X")]
-        facts = PageFacts((height, width), np.dtype("<u4"), _lossy(page))
+        facts = PageHeader((height, width), np.dtype("<u4"), _lossy(page))
     else:
         raise InvalidArgumentError(
             f"{where} has pages of shape {shape} (axes {axes}) and {samples}; a page is grey, or "
@@ -97,7 +97,7 @@ def decode(page: Any, where: str) -> NDArray[np.generic]:
 
 
 def _check_segments(page: Any) -> None:
-    """See that every strip or tile is there: tifffile gives zeros for those that are not."""
+    """Check that every strip or tile exists: tifffile reads missing ones as zeros."""
     expected = prod(page.chunked)
     offsets, counts = page.dataoffsets, page.databytecounts
     if len(offsets) < expected or len(counts) < expected:
@@ -111,7 +111,7 @@ def _check_segments(page: Any) -> None:
 
 
 def _by_pillow(page: Any, where: str) -> NDArray[np.generic]:
-    """Decode by libtiff, which Pillow brings, what needs imagecodecs otherwise (LZW, JPEG)."""
+    """Decode by Pillow's libtiff what else needs imagecodecs (LZW, JPEG)."""
     from PIL.TiffImagePlugin import TiffImageFile
 
     handle = page.parent.filehandle

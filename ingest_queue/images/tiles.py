@@ -1,4 +1,4 @@
-"""CATMAID tiles of a plane, put together into one image."""
+"""Assembles the CATMAID tiles of a plane into one image."""
 
 import io
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from ingest_queue.images.decoder import read_image
 from ndlambda.errors import DataTypeMismatchError, ShapeMismatchError
 
 TILE: Final = 1024
-"""Edge of a tile in pixels, as ndstore's last CATMAID ingest had it."""
+"""Edge of a tile in pixels, as in ndstore's last CATMAID ingest."""
 
 _COLOUR: Final = np.dtype("<u4")
 _FIRST_BAND: Final = 0xFF
@@ -21,14 +21,14 @@ DTYPES: Final = frozenset({np.dtype("u1"), np.dtype("<u2"), _COLOUR})
 """Voxels that tiles can hold."""
 
 Read = Callable[[int, int], tuple[str, bytes]]
-"""Gives URL and content of the tile in a row and column."""
+"""Returns URL and content of the tile in a row and column."""
 
 
 def assemble(read: Read, shape_yx: tuple[int, int], dtype: np.dtype) -> bytes:
     """Return a PNG of a plane.
 
-    Tiles at the edges may be shorter, or whole and reach over them. Of coloured tiles the first
-    band is taken where the channel is uint8.
+    Tiles at the edges may be cut, or whole and reach over the edge. For a uint8 channel the first
+    band of coloured tiles is used.
 
     Parameters
     ----------

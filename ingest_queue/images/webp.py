@@ -1,4 +1,4 @@
-"""The header of a WebP file; RFC 9649."""
+"""Reads the header of a WebP file; RFC 9649."""
 
 import struct
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ _ANIMATED = 0x02
 
 @dataclass(frozen=True, slots=True)
 class WebpHeader:
-    """Size (y, x), and whether the pixels were changed when the file was written."""
+    """Size (y, x), and whether the compression is lossy."""
 
     shape_yx: tuple[int, int]
     lossy: bool
 
 
-def read_facts(file: BinaryIO, where: str) -> WebpHeader:
+def read_header(file: BinaryIO, where: str) -> WebpHeader:
     """Read the headers of the chunks.
 
     Raises
     ------
     ValueError
-        It is no WebP file.
+        It is not a WebP file.
     InvalidArgumentError
         It is an animation.
     """

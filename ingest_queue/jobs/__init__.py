@@ -1,1 +1,1 @@
-"""What an ingest job is: its specification, its chunks, its rows."""
+"""Ingest jobs: specification, chunks and rows."""

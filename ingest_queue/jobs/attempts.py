@@ -1,11 +1,11 @@
-"""How often work on a chunk was begun by workers that were never heard of again.
+"""Counts attempts on a chunk that did not finish: killed, timed out, or out of memory.
 
-A message that comes back, or a call to a job that makes no progress, means that an earlier try came
-to no end. Such tries are noted when they begin, since a worker that is killed has no time to say
-so, and no longer noted when they end in any way.
+A redelivered message, or a message for a job without progress, means that an earlier attempt did
+not finish. An attempt is recorded when it begins, since a killed worker cannot report anything, and
+its record is removed when it ends in any way.
 
-Messages are doubled, and a queue that stood still hands out many calls for one chunk at once. So
-what is noted is the minute: many tries in one count as one, however many workers are at them.
+Messages are duplicated, and a stalled queue delivers many messages for one chunk at once. So the
+minute is recorded: all attempts that begin in the same minute count as one.
 
 Row: sk ``try#GENERATION#CHUNK``, members: the minutes; counter ``failures``.
 """
@@ -19,31 +19,31 @@ from ndlambda.errors import InvalidStateError, NDLambdaError
 from ndlambda.services.support.retry import optimistic
 from ndlambda.stores.ports import Table
 
-MOST_FAILURES: Final = 5
-"""Tries that end with a fault of ours after which a chunk is given up."""
+MAX_FAILURES: Final = 5
+"""Attempts that end with a bug of ours, after which a chunk is given up."""
 
-MOST_TRIES: Final = 10
-"""Tries of which nothing was heard after which a chunk is given up.
+MAX_ATTEMPTS: Final = 10
+"""Unfinished attempts after which a chunk is given up.
 
-On a laptop all chunks that are being built die with the server, so it is more than the times that
-somebody may kill that one.
+On a laptop all running builds die with the server, so this is more than the number of times that a
+user is likely to kill it.
 """
 
 SPAN_S: Final = 60.0
-"""Tries that begin within such a span count as one.
+"""Attempts that begin within one such span count as one.
 
-A Lambda lives for a quarter of an hour, and is called again every two minutes: of workers that are
-alive there are fewer than ``MOST_TRIES`` such spans.
+A Lambda lives for at most 15 minutes and its message is sent again every two minutes, so attempts
+still running cover fewer than ``MAX_ATTEMPTS`` spans.
 """
 
 
 class AttemptsExhaustedError(InvalidStateError):
-    """Another try at a chunk would end as those before."""
+    """Another attempt on a chunk would fail like those before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """The tries of a job's chunks since it was made, or since it was last retried.
+    """The attempts on a job's chunks since it was created or last retried.
 
     Attributes
     ----------
@@ -59,27 +59,27 @@ class Attempts:
     clock: Callable[[], float]
 
     @contextmanager
-    def trying(self, number: int, attempt: int) -> Iterator[None]:
-        """Note a try while it lasts, and return the chunk up where that is no use any more.
+    def track(self, number: int, attempt: int) -> Iterator[None]:
+        """Record an attempt while it runs, and give up on a chunk that has failed too often.
 
         Parameters
         ----------
         attempt
-            The how-manieth try this is, from 1: first ones are not noted.
+            Number of this attempt, from 1; first attempts are not recorded.
 
         Raises
         ------
-        HopelessError
-            Too many tries came to no end, or to one that nobody thought of.
+        AttemptsExhaustedError
+            Too many attempts did not finish, or ended with an unexpected error.
         """
         if attempt == 1:
             yield
             return
         span = int(self.clock() // SPAN_S)
         begun = self.begin(number, span)
-        if begun > MOST_TRIES:
+        if begun > MAX_ATTEMPTS:
             raise AttemptsExhaustedError(
-                f"Workers began it {begun} times and came to no end; they may need more memory or "
+                f"Workers began it {begun} times and did not finish; they may need more memory or "
                 "time."
             )
         try:
@@ -90,23 +90,23 @@ class Attempts:
         except Exception as error:
             self._end(number, span)
             failures = self.table.increment(*self._key(number), "failures")
-            if failures < MOST_FAILURES:
+            if failures < MAX_FAILURES:
                 raise
             raise AttemptsExhaustedError(f"{type(error).__name__}: {error}") from error
         self._end(number, span)
 
     def begin(self, number: int, span: int) -> int:
-        """Note a try and give in how many spans some came to no end, with this one."""
+        """Record an attempt; return the number of spans with unfinished attempts, this included."""
         self.table.add_members(*self._key(number), {span})
         row = self.table.get(*self._key(number))
         return 1 if row is None else len(row.members)
 
-    def forget(self, number: int) -> None:
-        """Let a chunk that was given up have as many tries again."""
+    def reset(self, number: int) -> None:
+        """Reset the attempts on a chunk that was given up."""
         self.table.delete(*self._key(number))
 
     def _end(self, number: int, span: int) -> None:
-        """Take back a try that ended; where others keep changing the row, it may stay noted."""
+        """Remove the record of a finished attempt; under contention on the row it may stay."""
         for _ in optimistic():
             row = self.table.get(*self._key(number))
             if row is None or span not in row.members:

@@ -1,16 +1,16 @@
-"""Chunks of a job in sets of 256 a row, so that a million of them are counted in few rows.
+"""Sets of a job's chunks, 256 in a row, so that a million chunks are counted in few rows.
 
 Beside the tree of built chunks (``set_tree``, whose rows are read here, too) there are two kinds
-of sets, which only grow:
+of sets, which only grow (their sort keys start with ``came`` and ``odd``):
 
-=========  =======================================================================================
-``came``   chunks of which a part came
-``odd``    chunks that only their own rows tell of: one was opened again, a part of it went, or
-           slices of it were no use
-=========  =======================================================================================
+=============  ===================================================================================
+received       chunks with a received part
+needs_row      chunks whose own rows must be read: a chunk was reopened, a part of it was removed,
+               or slices of it were unusable
+=============  ===================================================================================
 
-Both are entered before what they tell of happens: a process that dies in between leaves a chunk
-that is looked at for nothing, never one that is overlooked.
+A set is updated before the change that it announces: a process that dies in between causes a row
+to be read in vain, but never a chunk to be overlooked.
 """
 
 from collections.abc import Iterator
@@ -25,31 +25,31 @@ from ndlambda.services.support.paging import rows_in
 from ndlambda.stores.ports import Row, Table
 
 Marks: TypeAlias = NDArray[np.bool_]
-"""Which of the chunks of a window are in a set."""
+"""Membership of a window's chunks in one set."""
 
 _WINDOW = WAYS * WAYS
-_CAME, _ODD, _BUILT = "came", "odd", done_key(0)
+_RECEIVED, _NEEDS_ROW, _BUILT = "came", "odd", done_key(0)
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What the sets hold of some consecutive chunks.
+    """The membership of some consecutive chunks in the sets.
 
     Attributes
     ----------
     first
         Number of the first chunk.
-    built, came, odd
+    built, received, needs_row
         Which of them are in the sets.
     """
 
     first: int
     built: Marks
-    came: Marks
-    odd: Marks
+    received: Marks
+    needs_row: Marks
 
     def numbers(self, marks: Marks) -> NDArray[np.int64]:
-        """Return the numbers of the chunks that are marked."""
+        """Return the numbers of the marked chunks."""
         return np.flatnonzero(marks) + self.first
 
 
@@ -66,60 +66,61 @@ class ChunkSets:
     table: Table
     partition: str
 
-    def add_came(self, number: int) -> None:
-        """Enter a chunk of which a part comes."""
-        self._add(_CAME, number)
+    def add_received(self, number: int) -> None:
+        """Add a chunk that receives a part."""
+        self._add(_RECEIVED, number)
 
-    def add_odd(self, number: int) -> None:
-        """Enter a chunk whose row has to be asked."""
-        self._add(_ODD, number)
+    def add_needs_row(self, number: int) -> None:
+        """Add a chunk whose own row must be read."""
+        self._add(_NEEDS_ROW, number)
 
-    def windows(self, span: range, *, built_came: bool) -> Iterator[Window | range]:
-        """Iterate over what the sets hold of the chunks of a span, in order.
+    def windows(self, span: range, *, built_are_received: bool) -> Iterator[Window | range]:
+        """Iterate over the windows of a span of chunks, in order.
 
         Parameters
         ----------
-        built_came
-            Whether of every built chunk something came: then fewer rows are read.
+        built_are_received
+            Whether every built chunk has a received part: then fewer rows are read.
 
         Yields
         ------
         Window or range
-            A range of chunks, of any length, where nothing is in any set.
+            A range of chunks, of any length, none of which is in any set.
         """
         start = span.start
         while start < span.stop:
             stop = min((start // _WINDOW + 1) * _WINDOW, span.stop)
-            window = self._window(range(start, stop), built_came=built_came)
-            if window.built.any() or window.came.any() or window.odd.any():
+            window = self._window(range(start, stop), built_are_received=built_are_received)
+            if window.built.any() or window.received.any() or window.needs_row.any():
                 yield window
             else:
                 stop = self._next(stop, span.stop)
                 yield range(start, stop)
             start = stop
 
-    def _window(self, numbers: range, *, built_came: bool) -> Window:
-        """Read as few rows as tell of these chunks: none of those of groups that are full."""
+    def _window(self, numbers: range, *, built_are_received: bool) -> Window:
+        """Read the sets for these chunks; groups known to be full are not read."""
         groups = range(numbers.start // WAYS, (numbers.stop - 1) // WAYS + 1)
         whole = range(groups.start * WAYS, groups.stop * WAYS)
         built = np.repeat(self._read(done_key(1), groups), WAYS)
-        came = built & built_came
+        received = built & built_are_received
         self._fill(built, _BUILT, whole)
-        self._fill(came, _CAME, whole)
+        self._fill(received, _RECEIVED, whole)
         cut = slice(numbers.start - whole.start, numbers.stop - whole.start)
-        return Window(numbers.start, built[cut], came[cut], self._read(_ODD, whole)[cut])
+        needs_row = self._read(_NEEDS_ROW, whole)
+        return Window(numbers.start, built[cut], received[cut], needs_row[cut])
 
     def _fill(self, marks: Marks, kind: str, numbers: range) -> None:
-        """Read the sets of a kind between the first and the last chunk that is not marked."""
+        """Read the sets of a kind between the first and the last unmarked chunk."""
         left = np.flatnonzero(~marks)
         if left.size:
             start, stop = int(left[0]) // WAYS * WAYS, (int(left[-1]) // WAYS + 1) * WAYS
             marks[start:stop] |= self._read(kind, numbers[start:stop])
 
     def _next(self, start: int, stop: int) -> int:
-        """Return where, from ``start`` on, the first group with members begins, or ``stop``."""
+        """Return the start of the first non-empty group from ``start`` on, or ``stop``."""
         found = stop
-        for kind in (_CAME, _ODD, _BUILT) if start < stop else ():
+        for kind in (_RECEIVED, _NEEDS_ROW, _BUILT) if start < stop else ():
             first, last = _sort_key(kind, start), _sort_key(kind, stop - 1)
             for row in self.table.query(self.partition, first=first, last=last, limit=1).rows:
                 found = min(found, _group(row) * WAYS)
@@ -131,7 +132,7 @@ class ChunkSets:
     def _read(self, kind: str, numbers: range) -> Marks:
         """Return which of the numbers are in the sets of a kind."""
         first, last = _sort_key(kind, numbers.start), _sort_key(kind, numbers.stop - 1)
-        # Whole groups are read, and what is outside of the numbers is cut off.
+        # Whole groups are read and then cut to the numbers.
         base = numbers.start // WAYS * WAYS
         found = np.zeros(-(-(numbers.stop - base) // WAYS) * WAYS, np.bool_)
         for row in rows_in(self.table, self.partition, first, last):

@@ -1,4 +1,4 @@
-"""What is known of the chunks of a job, of their parts, and of what is wrong with these."""
+"""The recorded state of chunks, their parts, and the faults of these."""
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
@@ -9,30 +9,30 @@ from ingest_queue.jobs.grid import Chunk
 from ndlambda.stores.ports import Row
 
 STRAYS = (1 << 48) - 1
-"""Number under which faults of objects are kept that belong to no chunk."""
+"""Chunk number of faults of objects that belong to no chunk."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkState:
-    """What is known of a chunk.
+    """The state of a chunk.
 
     Attributes
     ----------
-    seen
-        Parts that came.
+    received
+        Parts received.
     built
-        Whether it is stored, of the parts that ``bad`` does not name.
+        Whether it is stored, from all parts that are not in ``bad``.
     bad
-        Parts that could not be used, or did not come before the job was closed.
+        Parts that were unusable, or missing when the job was closed.
     digest
         BLAKE2b-160 over its slices and supercuboids; empty until it is built.
     reopened
-        Whether a part was replaced: voxels of the one before may be stored.
+        Whether a part was replaced: voxels of the old one may be stored.
     version
-        Of the row; 0 where there is none.
+        Of the row; 0 if there is none.
     """
 
-    seen: AbstractSet[int] = frozenset()
+    received: AbstractSet[int] = frozenset()
     built: bool = False
     bad: frozenset[int] = frozenset()
     digest: str = ""
@@ -42,10 +42,10 @@ class ChunkState:
 
     @classmethod
     def from_row(cls, row: Row) -> "ChunkState":
-        """Return what a row tells."""
+        """Return the state in a row."""
         doc = row.doc
         return cls(
-            seen=row.members,
+            received=row.members,
             built=doc.get("built", False),
             bad=frozenset(doc.get("bad", ())),
             digest=doc.get("digest", ""),
@@ -56,7 +56,7 @@ class ChunkState:
 
     @property
     def doc(self) -> Mapping[str, Any]:
-        """What a row tells beside the parts that came."""
+        """The row's doc; the received parts are its members."""
         return {
             "built": self.built,
             "bad": sorted(self.bad),
@@ -66,17 +66,17 @@ class ChunkState:
         }
 
     def is_ready(self, chunk: Chunk) -> bool:
-        """Return whether all parts came."""
-        return all(part in self.seen for part in chunk.parts)
+        """Return whether all parts were received."""
+        return all(part in self.received for part in chunk.parts)
 
-    def is_set_aside(self, chunk: Chunk) -> bool:
-        """Return whether no part was of any use."""
+    def is_quarantined(self, chunk: Chunk) -> bool:
+        """Return whether no part was usable."""
         return self.bad.issuperset(chunk.parts)
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Where a part of a chunk lies: key and ETag of the object that came last."""
+    """A part of a chunk: key and ETag of the object received last."""
 
     number: int
     key: str
@@ -85,14 +85,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with a part of a job's input.
+    """A fault of a part of a job's input.
 
     Attributes
     ----------
     key
-        Of the object, empty where none came.
+        Of the object; empty if none was received.
     etag
-        Of the content that was looked at, so that another content is another chance.
+        Of the faulty content, so that new content is tried again.
     """
 
     chunk: int
@@ -105,6 +105,6 @@ class Fault:
 
     @classmethod
     def from_row(cls, row: Row) -> "Fault":
-        """Return the fault that a row holds."""
+        """Return the fault in a row."""
         _, chunk, part = row.sk.split("#")
         return cls(int(chunk, 16), int(part, 16), **row.doc)

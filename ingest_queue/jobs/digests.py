@@ -1,4 +1,4 @@
-"""Digests that prove an ingest: of slices as they came, of supercuboids as they must be stored.
+"""Digests that prove an ingest: of slices as received, of supercuboids as they must be stored.
 
 BLAKE2b-160 over C-ordered little-endian voxels of the channel's dtype. The digests of a chunk are
 one JSON object in the object store; its own digest is in the row of the chunk, and the job root is
@@ -42,7 +42,7 @@ class ChunkDigests:
     Attributes
     ----------
     slices
-        By slice number; those that were skipped are not there.
+        By slice number; skipped slices are absent.
     supercuboids
         By Morton code: of the part of each supercuboid that lies in the chunk.
     """
@@ -61,12 +61,12 @@ class ChunkDigests:
 
     @classmethod
     def decode(cls, data: bytes | memoryview) -> "ChunkDigests":
-        """Read what ``encode`` gave.
+        """Read the output of ``encode``.
 
         Raises
         ------
         IntegrityError
-            It is something else.
+            The data is something else.
         """
         try:
             doc = json.loads(bytes(data))
@@ -91,15 +91,15 @@ def root_digest(digests: Iterable[str]) -> str:
 
 
 def digests_folder(job_id: str) -> str:
-    """Return what the keys of the digests of all chunks of a job start with."""
+    """Return the key prefix of the digests of a job's chunks."""
     return f"ingest/{job_id}/"
 
 
 def digests_key(job_id: str, chunk: int, digest: str) -> str:
     """Return the key of a chunk's digests in the object store.
 
-    Of two that build a chunk of different slices at the same time none overwrites the other's. One
-    that no row names stays until the channel is deleted: whoever removed it could not tell it from
-    one whose row is just being written.
+    The digest in the key keeps two concurrent builders of different slices from overwriting each
+    other. An object that no row names stays until the channel is deleted, since it cannot be told
+    from one whose row is just being written.
     """
     return f"{digests_folder(job_id)}{chunk:012x}-{digest}.json"

@@ -1,4 +1,4 @@
-"""The chunks of a job: arithmetic over the extent, so that no list of work is kept anywhere.
+"""The chunks of a job, computed from its extent, so that no list of work is stored.
 
 A chunk is made of whole supercuboids of the volume's grid (cut at the extent's ends), so two chunks
 never write one object. Boxes are zero-based voxels of the job's resolution; slices are numbered by
@@ -16,7 +16,7 @@ DATA = 0
 """The one part of a chunk that is uploaded as a box of voxels."""
 
 PLANES = 1
-"""Beside it, for faults only: this and z (zero-based) is the number of a plane of boxes."""
+"""For faults only: this plus z (zero-based) is the part number of a plane of boxes."""
 
 CHUNK_SUPERCUBOIDS = 2
 """Edge of an uploaded chunk in supercuboids: 16 Mi voxels."""
@@ -33,8 +33,8 @@ class Chunk:
     box
         Its voxels, zero-based.
     parts
-        Half-open range of what must come before it can be built: slice numbers (dataset z), or
-        ``DATA`` alone.
+        Half-open range of the parts it is built from: slice numbers (dataset z), or ``DATA``
+        alone.
     """
 
     number: int
@@ -54,7 +54,7 @@ class ChunkGrid:
     cell_xyz
         Edges of a full chunk: multiples of the supercuboid's, or beyond the extent.
     first_slice
-        Dataset z of the volume's first voxel where slices are uploaded, else None.
+        Dataset z of the volume's first voxel if slices are uploaded, else None.
     """
 
     box: Box
@@ -66,14 +66,14 @@ class ChunkGrid:
     def of_slices(
         cls, box: Box, times: tuple[int, int], supercuboid_xyz: XYZ, z_offset: int
     ) -> "ChunkGrid":
-        """Return the chunks of an extent that comes as planes: slabs one supercuboid deep."""
+        """Return the chunks of an extent uploaded as planes: slabs one supercuboid deep."""
         x, y, z = supercuboid_xyz
         across, down, _ = box.stop_xyz
         return cls(box, times, (-(-across // x) * x, -(-down // y) * y, z), z_offset)
 
     @classmethod
     def of_chunks(cls, box: Box, times: tuple[int, int], supercuboid_xyz: XYZ) -> "ChunkGrid":
-        """Return the chunks of an extent that comes as boxes of voxels."""
+        """Return the chunks of an extent uploaded as boxes of voxels."""
         x, y, z = (edge * CHUNK_SUPERCUBOIDS for edge in supercuboid_xyz)
         return cls(box, times, (x, y, z), None)
 
@@ -83,12 +83,12 @@ class ChunkGrid:
 
     @property
     def count(self) -> int:
-        """How many chunks there are."""
+        """Number of chunks."""
         return (self.times[1] - self.times[0]) * self._cells.voxels
 
     @property
     def parts(self) -> int:
-        """How many slices (or boxes) there are in all."""
+        """Number of slices (or boxes)."""
         if self.first_slice is None:
             return self.count
         return (self.times[1] - self.times[0]) * self.box.shape_xyz[2]
@@ -113,7 +113,7 @@ class ChunkGrid:
         Raises
         ------
         OutOfBoundsError
-            There is none of this number.
+            There is no chunk of this number.
         """
         cells = self._cells
         count = (self.times[1] - self.times[0]) * cells.voxels
@@ -135,12 +135,12 @@ class ChunkGrid:
         return map(self.chunk, range(self.count))
 
     def of_plane(self, time_point: int, z: int) -> range:
-        """Return the chunks, uploaded as boxes, that a plane (zero-based z) goes through.
+        """Return the chunks, uploaded as boxes, that a plane (zero-based z) intersects.
 
         Raises
         ------
         OutOfBoundsError
-            It is not in the extent.
+            The plane is not in the extent.
         """
         (_, _, z0), (_, _, z1) = self.box.start_xyz, self.box.stop_xyz
         if not (z0 <= z < z1 and self.times[0] <= time_point < self.times[1]):
@@ -161,7 +161,7 @@ class ChunkGrid:
         OutOfBoundsError
             The extent has no such slice.
         """
-        assert self.first_slice is not None, "slices are of jobs that take slices"
+        assert self.first_slice is not None, "only jobs in slice mode have slices"
         inside = z - self.first_slice
         (_, _, z0), (_, _, z1) = self.box.start_xyz, self.box.stop_xyz
         if not (z0 <= inside < z1 and self.times[0] <= time_point < self.times[1]):
@@ -182,13 +182,13 @@ class ChunkGrid:
         return range(box.start_xyz[2] + self.first_slice, box.stop_xyz[2] + self.first_slice)
 
 
-def row_strips(box: Box, supercuboid_xyz: XYZ, most_voxels: int) -> Iterator[Box]:
-    """Cut a box along y into strips of whole supercuboids that may be held at once.
+def row_strips(box: Box, supercuboid_xyz: XYZ, max_voxels: int) -> Iterator[Box]:
+    """Cut a box along y into strips of whole supercuboids that fit in memory.
 
-    A strip has one row of supercuboids at least, even if that is over ``most_voxels``.
+    A strip has at least one row of supercuboids, even if that is over ``max_voxels``.
     """
     height, (width, _, depth) = supercuboid_xyz[1], box.shape_xyz
-    rows = max(1, most_voxels // (width * depth * height)) * height
+    rows = max(1, max_voxels // (width * depth * height)) * height
     (x0, y0, z0), (x1, y1, z1) = box.start_xyz, box.stop_xyz
     while y0 < y1:
         end = min(y1, (y0 // rows + 1) * rows)

@@ -1,4 +1,4 @@
-"""What an ingest job is: one channel, an extent, a policy, and a state."""
+"""An ingest job: one channel, an extent, a policy and a state."""
 
 import re
 from collections.abc import Mapping
@@ -14,15 +14,15 @@ JOBS = "ingest"
 RUNNING = "ingest#running"
 ENDED = "ingest#ended"
 
-LONGEST_REASON = 1000
-"""Characters that are kept of what is wrong; rows are bounded, and messages of decoders are not."""
+MAX_REASON_CHARS = 1000
+"""Characters kept of an error message; rows are bounded, and messages of decoders are not."""
 
 _FORMAT = 1
 _ID = re.compile(r"[0-9a-f]{16}")
 
 
 class State(StrEnum):
-    """How far a job is."""
+    """The state of a job."""
 
     CREATED = "CREATED"
     INGESTING = "INGESTING"
@@ -33,26 +33,26 @@ class State(StrEnum):
 
     @property
     def takes_input(self) -> bool:
-        """Whether slices that come now are recorded and built."""
+        """Whether slices received now are recorded and built."""
         return self in {State.CREATED, State.INGESTING}
 
     @property
     def is_complete(self) -> bool:
-        """Whether all chunks are stored, perhaps without slices that are no use."""
+        """Whether all chunks are stored, perhaps without unusable slices."""
         return self in {State.COMPLETE, State.COMPLETE_WITH_ERRORS}
 
     @property
     def is_final(self) -> bool:
-        """Whether the job will never take slices again, whatever is mended."""
+        """Whether the job never accepts slices again, whatever is repaired."""
         return self in {State.COMPLETE, State.CANCELLED}
 
 
 class Policy(StrEnum):
-    """What becomes of a slice that cannot be used, or is missing at the end.
+    """How a job treats a slice that is unusable, or missing at the end.
 
-    ``FAIL`` stops the job until it is mended; ``ZERO`` and ``SKIP`` go on and end the job
-    ``COMPLETE_WITH_ERRORS``: with ``ZERO`` the slice counts as one of zeros, with ``SKIP`` as not
-    part of the data (its place is no part of the digests).
+    ``FAIL`` stops the job until the slice is repaired; ``ZERO`` and ``SKIP`` continue and end the
+    job ``COMPLETE_WITH_ERRORS``: with ``ZERO`` the slice counts as zeros, with ``SKIP`` as absent
+    from the data (and from the digests).
     """
 
     FAIL = "fail"
@@ -76,22 +76,22 @@ class Job:
     id
         Random, 16 hexadecimal digits.
     owner_id
-        The user who made it.
+        The user who created it.
     token, project, channel, channel_uid, dataset
-        Where the voxels go; the uid keeps a job from writing to a channel made anew.
+        Where the voxels go; the uid keeps a job from writing to a channel created again.
     resolution, box, times
-        The extent: zero-based voxels of that resolution (dataset offset taken away), and time
+        The extent: zero-based voxels of that resolution (dataset offset subtracted), and time
         points.
     folder
         Prefix of the job's input in the drop store.
     generation
-        Raised by cancel and retry: what was sent before has no effect any more.
+        Fencing token, raised by cancel and retry: messages of older generations have no effect.
     propagate
-        Start propagation when the job is complete; ``propagated`` says that this was done.
+        Start propagation when the job is complete; ``propagated``: it was started.
     version
-        Of the row that it was read from.
+        Of the row.
     swept
-        How many chunks were built when the sweeper last came by.
+        Number of built chunks at the last sweep.
     digest
         The job root: BLAKE2b-160 over the digests of all chunks; empty until it is complete.
     """
@@ -124,7 +124,7 @@ class Job:
 
     @property
     def partition(self) -> str:
-        """Of the rows of the job's chunks, sets and errors."""
+        """Partition key of the rows of the job's chunks, sets and errors."""
         return f"{JOBS}#{self.id}"
 
     @property
@@ -140,7 +140,7 @@ class Job:
 
     @classmethod
     def from_row(cls, row: Row) -> "Job":
-        """Return the job that a row holds."""
+        """Return the job in a row."""
         doc = dict(row.doc)
         del doc["v"]
         start, stop = doc.pop("start"), doc.pop("stop")
@@ -156,11 +156,11 @@ class Job:
     def with_state(self, state: State, now: float, reason: str = "") -> "Job":
         """Return the job in another state."""
         ended = None if state.takes_input else now
-        reason = reason[:LONGEST_REASON]
+        reason = reason[:MAX_REASON_CHARS]
         return replace(self, state=state, ended_at=ended, beat_at=now, reason=reason)
 
     def check_takes_input(self) -> None:
-        """Make sure that the job still takes slices.
+        """Check that the job still accepts slices.
 
         Raises
         ------
@@ -176,48 +176,48 @@ class Job:
 
 
 def is_job_id(text: str) -> bool:
-    """Return whether a text may be the id of a job."""
+    """Return whether a text is a valid job id."""
     return _ID.fullmatch(text) is not None
 
 
 def list_key(user_id: int, job_id: str) -> tuple[str, str]:
-    """Return the keys of the row that lists a job among its owner's."""
+    """Return the keys of the row that lists a job of its owner."""
     return f"ingests#{user_id}", job_id
 
 
 def fetch_partition(job: Job, generation: int) -> str:
-    """Return the partition of the rows that tell what was fetched for a job."""
+    """Return the partition of the rows that record which slabs of a job were fetched."""
     return f"{job.partition}#fetch#{generation}"
 
 
 def channel_key(channel_uid: str, job_id: str) -> tuple[str, str]:
-    """Return the keys of the row that lists a job among its channel's."""
+    """Return the keys of the row that lists a job of its channel."""
     return f"ingest#channel#{channel_uid}", job_id
 
 
 def message(job: Job, chunk: int, attempt: int = 1) -> Mapping[str, Any]:
-    """Return the wake-up call to build a chunk.
+    """Return the message that asks for a chunk to be built.
 
     Parameters
     ----------
     attempt
-        More than 1 where a try before has come to no end, as it seems.
+        More than 1 if an earlier attempt apparently did not finish.
     """
-    call = {"v": _FORMAT, "job": job.id, "gen": job.generation, "chunk": chunk}
-    return call if attempt == 1 else call | {"try": attempt}
+    body = {"v": _FORMAT, "job": job.id, "gen": job.generation, "chunk": chunk}
+    return body if attempt == 1 else body | {"try": attempt}
 
 
 def read_message(value: object) -> tuple[str, int, int, int]:
-    """Return job, generation, chunk and attempt of a wake-up call.
+    """Return the job, generation, chunk and attempt of a message.
 
     Raises
     ------
     InvalidArgumentError
-        It is none of ours.
+        It is not a message of ours.
     """
     match value:
         case {"v": 1, "job": str(job_id), "gen": int(generation), "chunk": int(chunk), **rest}:
             attempt = rest.get("try", 1)
             if isinstance(attempt, int):
                 return job_id, generation, chunk, attempt
-    raise InvalidArgumentError("The message is not a version 1 call to build a chunk.")
+    raise InvalidArgumentError("The message is not a version 1 request to build a chunk.")

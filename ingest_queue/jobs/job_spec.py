@@ -1,4 +1,4 @@
-"""What a call asks a new ingest job to do."""
+"""The specification of a new ingest job."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ class JobSpec:
     box, times
         The extent: zero-based voxels of the resolution; None is all of the volume.
     job_id
-        Chosen by the caller so that a repeated call makes one job; empty: a new id.
+        Chosen by the caller so that a repeated request creates one job; empty: a new id.
     """
 
     channel: str

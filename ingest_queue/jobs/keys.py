@@ -1,17 +1,17 @@
-"""Where the input of ingest jobs lies in the drop store, and what the name of a file says.
+"""Keys of the drop store: where the input of ingest jobs is, and what a file's name means.
 
 =================================================  ==============================================
 key                                                object
 =================================================  ==============================================
 ``drop/TOKEN/CHANNEL/ZZZZ.EXT``                    a slice: any digits, the dataset's z
 ``drop/TOKEN/CHANNEL/timeTTTT/ZZZZ.EXT``           a slice of a time point
-``drop/TOKEN/CHANNEL/_ingest.json``                manifest: what the slices are (``manifest``)
-``drop/TOKEN/CHANNEL/_DONE``                       nothing more will come
+``drop/TOKEN/CHANNEL/_ingest.json``                describes the slices (``requests.manifest``)
+``drop/TOKEN/CHANNEL/_DONE``                       marks the folder as complete
 ``drop/j/JOB/CHUNK/ZZZZZZ.EXT``, ``…/data.EXT``    a slice or a box of voxels of a job
 =================================================  ==============================================
 
-The layout of slices is ndstore's. Slices of time series that lie in no ``time`` folder belong to
-the job's first time point.
+The layout of slices is ndstore's. Slices of time series outside of a ``time`` folder belong to the
+job's first time point.
 """
 
 import re
@@ -27,28 +27,28 @@ DROP: Final = "drop/"
 MANIFEST: Final = "_ingest.json"
 DONE: Final = "_DONE"
 UPLOADS: Final = "drop/j/"
-"""Here lies what was uploaded to jobs: put by the server, copied in by nobody."""
+"""Prefix of uploads to jobs; only the server writes here."""
 
 UNREADABLE: Final = "unreadable"
-"""Stands for the ETag of a file that is there and cannot be read."""
+"""ETag of an existing file that cannot be read."""
 
 _JOBS: Final = "j"
-_LONGEST: Final = 1024
-"""Bytes of a key at most, as on S3."""
-_BEHIND_SLASH: Final = "0"
-"""The character behind the slash: "a0" is behind all of "a/", and before all else there is."""
+_MAX_KEY_BYTES: Final = 1024
+"""As on S3."""
+_AFTER_SLASH: Final = "0"
+"""The character after "/": "a0" sorts after every key "a/…" and before all other later keys."""
 _NUMBER = re.compile(r"(\d{1,18})\.[A-Za-z0-9]+")
 _TIME = re.compile(r"time(\d{1,9})")
 _JOB_FOLDER = re.compile(r"drop/j/(?P<job>[0-9a-f]{16})/(?P<chunk>[0-9a-f]{12})/(?P<name>[^/]+)")
 _DATA = re.compile(r"data\.[a-z0-9]+")
 _UNFINISHED: Final = ("~", ".part", ".partial", ".tmp", ".temp", ".crdownload", ".filepart")
-"""Ends of the names under which programs keep what they have not copied wholly yet."""
+"""Suffixes that programs give to files whose copy is not complete."""
 _LITTER: Final = frozenset({"thumbs.db", "desktop.ini"})
-"""What Windows leaves in folders that somebody looked at; other systems hide theirs."""
+"""Files that Windows leaves in viewed folders; other systems hide theirs."""
 
 
 class DroppedKind(Enum):
-    """What a dropped file is."""
+    """The kind of a dropped file."""
 
     SLICE = "slice"
     BOX = "box"
@@ -59,21 +59,17 @@ class DroppedKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """What the key of a dropped object says.
+    """The parsed key of a dropped object.
 
     Attributes
     ----------
     folder
-        What the object belongs to: ``drop/TOKEN/CHANNEL/`` or ``drop/j/JOB/``. Of a stray that is
-        in no folder of a channel, the folder that it is in.
-    job
-        The job, where the key names it.
-    chunk
-        The number of the chunk, where the key names it.
-    time_point
-        None where the key names none.
+        ``drop/TOKEN/CHANNEL/`` or ``drop/j/JOB/``; of a stray outside of a channel's folder, the
+        folder that contains it.
+    job, chunk, time_point
+        None if the key does not name them.
     z
-        The slice's number; None for anything else.
+        Slice number; None for any other kind.
     """
 
     key: str
@@ -86,60 +82,60 @@ class Dropped:
 
 
 def token_folder(token: str, channel: str) -> str:
-    """Return the folder that slices of a channel are dropped into."""
+    """Return the drop folder of a channel."""
     return f"{DROP}{token}/{channel}/"
 
 
 def is_folder(folder: str) -> bool:
-    """Return whether slices may be dropped into a folder: it is a channel's, and not hidden."""
+    """Return whether a folder is the drop folder of a channel, and not hidden."""
     dropped = parse(folder + DONE)
     return dropped is not None and dropped.kind is DroppedKind.DONE
 
 
 def folders_of(store: ObjectStore, after: str) -> Iterator[tuple[str, str]]:
-    """Iterate over the folders of dropped slices, one listing each however much they hold.
+    """Iterate over the drop folders, with one listing request each, whatever their size.
 
-    Folders above them are there, too, once for every file that lies in them by mistake.
+    A folder above them is yielded once for every misplaced file in it.
 
     Parameters
     ----------
     after
-        Where to begin: what came with the last folder, or nothing.
+        The cursor yielded with the last folder; empty starts from the beginning.
 
     Yields
     ------
     folder, after
-        A folder, and where to go on behind it.
+        A folder, and the cursor that continues after it.
     """
     while (found := next(store.list(DROP, after), None)) is not None:
         words = found.key.split("/")
         if words[1] == _JOBS and len(words) > 2:
-            after = f"{DROP}{_JOBS}{_BEHIND_SLASH}"
+            after = f"{DROP}{_JOBS}{_AFTER_SLASH}"
         elif len(words) < 4:
             after = found.key
             if (stray := parse(found.key)) is not None:
                 yield stray.folder, after
         else:
             folder = token_folder(words[1], words[2])
-            after = folder[:-1] + _BEHIND_SLASH
+            after = folder[:-1] + _AFTER_SLASH
             if is_folder(folder):
                 yield folder, after
 
 
 def why_stray(dropped: Dropped) -> str:
-    """Say why an object of a folder is no slice, as a part of a sentence."""
+    """Return why an object of a folder is not a slice, as a clause of a sentence."""
     folder, _, name = dropped.key.removeprefix(dropped.folder).rpartition("/")
     if folder and _TIME.fullmatch(folder) is None:
-        return f"{folder} is no folder of a time point like time0001"
+        return f"{folder} is not a folder of a time point like time0001"
     if _NUMBER.fullmatch(name) is None:
         return "its name is not a number and a suffix"
     return "slices lie in drop/TOKEN/CHANNEL/"
 
 
 def etag_of(drop: ObjectStore, key: str) -> str | None:
-    """Return the ETag of a dropped object, None where there is none.
+    """Return the ETag of a dropped object, None if there is none.
 
-    What cannot be read is one, too, so that who builds it finds out and says so.
+    A file that cannot be read counts as an object, so that its builder reports the reason.
     """
     try:
         stored = drop.get(key, Range(0, 1))
@@ -149,20 +145,20 @@ def etag_of(drop: ObjectStore, key: str) -> str | None:
 
 
 def job_folder(job_id: str) -> str:
-    """Return the folder of the input of a job that was made by a call."""
+    """Return the folder of uploads to a job."""
     return f"{DROP}{_JOBS}/{job_id}/"
 
 
 def part_key(job_id: str, chunk: int, name: str) -> str:
-    """Return the key of a part of a chunk that is uploaded to a job."""
+    """Return the key of an uploaded part of a chunk."""
     return f"{job_folder(job_id)}{chunk:012x}/{name}"
 
 
 def parse(key: str) -> Dropped | None:
-    """Read the key of a dropped object.
+    """Parse the key of a dropped object.
 
-    None where it belongs to nothing, is hidden, has the name of an unfinished copy, or cannot be a
-    key (files may have names that are no text).
+    Returns None if it belongs to no folder, is hidden, has the name of an unfinished copy, or is
+    not a valid key (file names need not be text).
     """
     if not _can_be_key(key):
         return None
@@ -195,7 +191,7 @@ def _of_channel(key: str, words: Sequence[str]) -> Dropped:
 
 def _can_be_key(name: str) -> bool:
     try:
-        return len(name.encode()) <= _LONGEST
+        return len(name.encode()) <= _MAX_KEY_BYTES
     except UnicodeEncodeError:
         return False
 

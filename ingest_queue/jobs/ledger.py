@@ -1,20 +1,20 @@
-"""The truth about ingest jobs, in rows; messages only wake those who look at them.
+"""The rows of ingest jobs, the single source of truth; messages only wake workers.
 
 ====================  ========================  =================================================
 pk                    sk                        row
 ====================  ========================  =================================================
 ``ingest``            ``JOB``                   the job
 ``ingest#running``    ``JOB``                   empty: lists the jobs that have not ended
-``ingest#ended``      ``JOB``                   empty: lists those whose uploads are to go
+``ingest#ended``      ``JOB``                   empty: lists the jobs with uploads to remove
 ``ingests#USER``      ``JOB``                   empty: lists the jobs of a user
 ``ingest#channel#U``  ``JOB``                   empty: lists the jobs of the channel of uid U
-``ingest#folder``     ``FOLDER``                ``job``: the last job that a folder feeds
-``ingest#JOB``        ``chunk#CHUNK``           members: parts seen; doc: what was built of them
-``ingest#JOB``        ``part#CHUNK#PART``       where a part lies, and the ETag that came last
-``ingest#JOB``        ``done#LEVEL#GROUP``      members: chunks that are built (``set_tree``)
+``ingest#folder``     ``FOLDER``                ``job``: the last job fed by a folder
+``ingest#JOB``        ``chunk#CHUNK``           members: received parts; doc: ``ChunkState``
+``ingest#JOB``        ``part#CHUNK#PART``       key and ETag of the object received last
+``ingest#JOB``        ``done#LEVEL#GROUP``      members: built chunks (``set_tree``)
 ``ingest#JOB``        ``came#GROUP``, ``odd#…`` members: see ``chunk_sets``
-``ingest#JOB``        ``try#GENERATION#CHUNK``  tells of tries that came to no end (``tries``)
-``ingest#JOB``        ``error#CHUNK#PART``      what is wrong with a part; outlives the job
+``ingest#JOB``        ``try#GENERATION#CHUNK``  unfinished attempts (``attempts``)
+``ingest#JOB``        ``error#CHUNK#PART``      fault of a part; outlives the job
 ====================  ========================  =================================================
 
 CHUNK, PART and GROUP are hexadecimal (12 digits). Parts of a chunk are slices by dataset z.
@@ -33,7 +33,7 @@ from ingest_queue.jobs.grid import Chunk
 from ingest_queue.jobs.job import (
     ENDED,
     JOBS,
-    LONGEST_REASON,
+    MAX_REASON_CHARS,
     RUNNING,
     Job,
     Mode,
@@ -61,7 +61,7 @@ _CHANGING = frozenset(
         *("swept", "reason", "digest"),
     }
 )
-"""What of a job is not what was asked for, but what became of it."""
+"""Fields that record the state of a job; all others record what was asked for."""
 
 
 class Ledger:
@@ -86,17 +86,17 @@ class Ledger:
     # jobs
 
     def create(self, job: Job, *, folder: str | None = None) -> Job:
-        """Store a job; one of the same id and content is success, too.
+        """Store a job. Idempotent: a job of the same id and content is returned.
 
         Parameters
         ----------
-        job, folder
-            The folder of dropped files that feeds this job from now on, if it is such a one.
+        folder
+            The folder of dropped files that feeds this job from now on, if any.
 
         Raises
         ------
         AlreadyExistsError
-            The id is of another job.
+            Another job has the id.
         """
         now = self._clock()
         job = replace(job, created_at=now, beat_at=now)
@@ -112,13 +112,13 @@ class Ledger:
             self._table.transact(actions)
         except PreconditionFailedError:
             known = self.find(job.id)
-            if known is None or _asked(known) != _asked(job):
+            if known is None or _requested_fields(known) != _requested_fields(job):
                 raise AlreadyExistsError(f"There is another job {job.id}.", job=job.id) from None
             return known
         return self.get(job.id)
 
     def find(self, job_id: str) -> Job | None:
-        """Return a job, None where there is none."""
+        """Return a job, None if there is none."""
         row = self._table.get(JOBS, job_id)
         return None if row is None else Job.from_row(row)
 
@@ -136,7 +136,7 @@ class Ledger:
         return job
 
     def find_for(self, dropped: Dropped) -> Job | None:
-        """Return the job that a dropped object belongs to, None where there is none yet."""
+        """Return the job that a dropped object belongs to, None if there is none yet."""
         if dropped.job is not None:
             return self.find(dropped.job)
         return self.of_folder(dropped.folder)
@@ -156,35 +156,35 @@ class Ledger:
         return (job for _, job in self._listed(RUNNING) if job is not None)
 
     def ended(self) -> Iterator[tuple[str, Job | None]]:
-        """Iterate over the ids of ended jobs whose uploads were not removed, and these jobs."""
+        """Iterate over the ids of ended jobs whose uploads are not removed yet, with the jobs."""
         return self._listed(ENDED)
 
     def forget_ended(self, job_id: str) -> None:
-        """Note that nothing is left of what was uploaded to a job."""
+        """Record that no upload of a job is left."""
         self._table.delete(ENDED, job_id)
 
     def change(self, job: Job, to: Callable[[Job], Job | None]) -> Job | None:
-        """Change a job, tried again where others changed it at the same time.
+        """Change a job under optimistic concurrency, with retries on conflict.
 
         Parameters
         ----------
         job
             As it was read.
         to
-            What to make of it as it is now; None leaves it.
+            Returns the new job for the current one; None leaves it unchanged.
 
         Returns
         -------
         Job or None
-            The job as stored; None where ``to`` left it: of many who ask for one transition, one
-            gets the job.
+            The job as stored; None if ``to`` left it unchanged. Of many concurrent callers that
+            ask for one transition, exactly one gets the job.
         """
         for attempt in optimistic(HOT_ROW_ATTEMPTS):
             current = self.find(job.id) if attempt else job
             new = None if current is None else to(current)
             if current is None or new is None:
                 return None
-            # The sweeper has to see to a propagation, too.
+            # Listed as running until its propagation is started, which the sweeper retries.
             owed = new.state.is_complete and new.propagate and not new.propagated
             running = Row(RUNNING, job.id)
             actions: list[Action] = [
@@ -201,7 +201,7 @@ class Ledger:
         raise WriteContentionError(f"Ingest job {job.id} keeps being changed by others.")
 
     def begin(self, job: Job) -> Job:
-        """Let a created job be ingesting, and note that something happened."""
+        """Move a created job to INGESTING and record the time."""
 
         def to(current: Job) -> Job | None:
             if current.state is State.CREATED:
@@ -212,20 +212,21 @@ class Ledger:
 
     # chunks
 
-    def see(self, job: Job, chunk: Chunk, part: Part) -> ChunkState:
-        """Enter a part of a chunk as come, and return what is then known of the chunk.
+    def record_part(self, job: Job, chunk: Chunk, part: Part) -> ChunkState:
+        """Record a received part of a chunk, and return the chunk's new state.
 
-        Both rows change in one transaction, half the commits of a large drop on a laptop; where
-        many parts of one chunk come at once, which it would make wait, one after the other.
+        Both rows change in one transaction, which halves the commits of a large drop on a laptop.
+        If it conflicts with parts of the same chunk received at the same time, they change one
+        after the other, without conditions.
         """
         entry = Row(
             *_part_key(job, chunk.number, part.number), doc={"key": part.key, "etag": part.etag}
         )
         state = self.state(job, chunk.number)
-        if not state.seen:
-            self.sets(job).add_came(chunk.number)
+        if not state.received:
+            self.sets(job).add_received(chunk.number)
         key = _chunk_key(job, chunk.number)
-        whole = Row(*key, doc=state.doc, members=state.seen | {part.number})
+        whole = Row(*key, doc=state.doc, members=state.received | {part.number})
         try:
             self._table.transact([Put(entry), Put(whole, state.version or "absent")])
         except (PreconditionFailedError, WriteContentionError):
@@ -233,32 +234,34 @@ class Ledger:
             self._table.add_members(*key, {part.number})
         return self.state(job, chunk.number)
 
-    def unsee(self, job: Job, number: int, parts: AbstractSet[int], state: ChunkState) -> None:
-        """Note that parts are gone again, unless the chunk has changed since ``state``."""
-        self.sets(job).add_odd(number)
+    def forget_parts(
+        self, job: Job, number: int, parts: AbstractSet[int], state: ChunkState
+    ) -> None:
+        """Remove parts from a chunk unless it has changed since ``state``."""
+        self.sets(job).add_needs_row(number)
         self._table.remove_members(*_chunk_key(job, number), parts, state.version)
 
     def parts(self, job: Job, number: int) -> dict[int, Part]:
-        """Return where the parts of a chunk lie, by number."""
+        """Return the parts of a chunk by number."""
         rows = self._rows(job.partition, _parts(number))
         return {part.number: part for _, part in map(_part, rows)}
 
     def all_parts(self, job: Job) -> Iterator[tuple[int, Part]]:
-        """Iterate over where all parts of a job lie, with the numbers of their chunks."""
+        """Iterate over all parts of a job, with the numbers of their chunks."""
         return map(_part, self._rows(job.partition, "part#"))
 
     def part(self, job: Job, chunk: int, number: int) -> Part | None:
-        """Return where a part lies, None where it did not come."""
+        """Return a part, None if it was not received."""
         row = self._table.get(*_part_key(job, chunk, number))
         return None if row is None else _part(row)[1]
 
     def state(self, job: Job, number: int) -> ChunkState:
-        """Return what is known of a chunk."""
+        """Return the state of a chunk."""
         row = self._table.get(*_chunk_key(job, number))
         return ChunkState() if row is None else ChunkState.from_row(row)
 
     def states_of(self, job: Job, numbers: Sequence[int]) -> dict[int, ChunkState]:
-        """Return what is known of some chunks; those of which nothing is are left out."""
+        """Return the states of some chunks; chunks without a row are left out."""
         rows = self._table.batch_get([_chunk_key(job, number) for number in numbers])
         return {
             int(sk.removeprefix("chunk#"), 16): ChunkState.from_row(row)
@@ -266,15 +269,15 @@ class Ledger:
         }
 
     def states(self, job: Job, after: int = -1) -> Iterator[tuple[int, ChunkState]]:
-        """Iterate over the chunks > after of which anything is known, in order."""
+        """Iterate over the chunks > after that have a row, in order."""
         for row in self._rows(job.partition, "chunk#", f"{after + 1:012x}"):
             yield int(row.sk.removeprefix("chunk#"), 16), ChunkState.from_row(row)
 
     def put_state(self, job: Job, number: int, state: ChunkState) -> bool:
-        """Store the state of a chunk unless that changed since; return whether it was stored."""
+        """Store the state of a chunk unless its row has changed; return whether it was stored."""
         if state.reopened or (state.bad and job.mode is Mode.SLICES):
-            self.sets(job).add_odd(number)
-        row = Row(*_chunk_key(job, number), doc=state.doc, members=state.seen)
+            self.sets(job).add_needs_row(number)
+        row = Row(*_chunk_key(job, number), doc=state.doc, members=state.received)
         try:
             self._table.put(row, state.version or "absent")
         except PreconditionFailedError:
@@ -282,9 +285,10 @@ class Ledger:
         return True
 
     def reopen(self, job: Job, number: int, part: int) -> ChunkState:
-        """Let a chunk be built again, since one of its parts was replaced.
+        """Mark a chunk for rebuilding because one of its parts was replaced.
 
-        One that is being built changes, too, so that this is not taken for the end of it.
+        The row of a chunk under construction changes, too, so its builder cannot record it as
+        built.
         """
         for _ in optimistic(HOT_ROW_ATTEMPTS):
             state = self.state(job, number)
@@ -294,11 +298,11 @@ class Ledger:
         raise WriteContentionError(f"Chunk {number} of job {job.id} keeps changing.")
 
     def built(self, job: Job, count: int) -> SetTree:
-        """Return the set of chunks that are built."""
+        """Return the set of built chunks."""
         return SetTree(self._table, job.partition, count)
 
-    def tries(self, job: Job) -> Attempts:
-        """Return how often chunks were begun by workers that were never heard of again."""
+    def attempts(self, job: Job) -> Attempts:
+        """Return the record of unfinished attempts on the job's chunks."""
         return Attempts(self._table, job.partition, job.generation, self._clock)
 
     def sets(self, job: Job) -> ChunkSets:
@@ -308,7 +312,7 @@ class Ledger:
     # faults
 
     def add_fault(self, job: Job, fault: Fault) -> None:
-        """Record what is wrong with a part; the same again counts it."""
+        """Record a fault of a part; the same content again increments its count."""
         key = _fault_key(job, fault.chunk, fault.part)
         old = self._table.get(*key)
         first, count = self._clock(), 1
@@ -316,7 +320,7 @@ class Ledger:
             first, count = old.doc["first_seen"], old.doc["count"] + 1
         doc = {
             "key": fault.key,
-            "error": fault.error[:LONGEST_REASON],
+            "error": fault.error[:MAX_REASON_CHARS],
             "etag": fault.etag,
             "first_seen": first,
             "count": count,
@@ -324,21 +328,21 @@ class Ledger:
         self._table.put(Row(*key, doc=doc))
 
     def fault(self, job: Job, chunk: int, part: int) -> Fault | None:
-        """Return what is wrong with a part, None where nothing is."""
+        """Return the fault of a part, None if there is none."""
         row = self._table.get(*_fault_key(job, chunk, part))
         return None if row is None else Fault.from_row(row)
 
     def clear_fault(self, job: Job, chunk: int, part: int) -> None:
-        """Forget what was wrong with a part that was mended."""
+        """Remove the fault of a repaired part."""
         self._table.delete(*_fault_key(job, chunk, part))
 
     def faults(self, job: Job, chunk: int | None = None) -> Iterator[Fault]:
-        """Iterate over what is wrong (with a chunk), by chunk and part."""
+        """Iterate over the faults (of a chunk), by chunk and part."""
         prefix = "error#" if chunk is None else _faults(chunk)
         return map(Fault.from_row, self._rows(job.partition, prefix))
 
     def _free(self, folder: str) -> Any:
-        """Return what the row of a folder must be for a new job to take it over."""
+        """Return the expectation on the row of a folder under which a new job may take it over."""
         row = self._table.get(FOLDERS, folder)
         if row is None:
             return "absent"
@@ -346,7 +350,7 @@ class Ledger:
         return "absent" if last is not None and last.state.takes_input else row.version
 
     def _listed(self, pk: str) -> Iterator[tuple[str, Job | None]]:
-        """Iterate over the ids that a list holds, and their jobs, read a page at a time."""
+        """Iterate over the listed ids and their jobs, read a page at a time."""
         for rows in pages(self._table, pk):
             jobs = self._table.batch_get([(JOBS, row.sk) for row in rows])
             for row in rows:
@@ -357,7 +361,7 @@ class Ledger:
         return rows_in(self._table, pk, *prefixed(prefix, prefix + first))
 
 
-def _asked(job: Job) -> Mapping[str, Any]:
+def _requested_fields(job: Job) -> Mapping[str, Any]:
     doc = job.row.doc
     return {name: doc[name] for name in doc if name not in _CHANGING}
 

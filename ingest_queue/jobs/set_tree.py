@@ -1,9 +1,9 @@
-"""How many of very many numbered things are done, in rows that may be written twice.
+"""Tracks which of many numbered tasks are done, with idempotent writes.
 
-A tree of sets, 256 ways: a number enters the set of its group; whoever fills a group enters the
-group into the set above, and so on to the root. Entering again is harmless and carries on where
-a process died, and every set can be worked out again from the things themselves. (A counter would
-count a repeated message twice.)
+A tree of sets, 256 ways: a number is added to the set of its group; the writer that fills a group
+adds the group to the set above, and so on to the root. Adding again is harmless and continues where
+a process died, and every set can be recomputed from the tasks themselves. (A counter would count a
+redelivered message twice.)
 """
 
 from collections.abc import Iterator
@@ -13,24 +13,24 @@ from ndlambda.services.support.paging import prefixed, rows_in
 from ndlambda.stores.ports import Row, Table
 
 WAYS = 256
-"""How many numbers one row holds."""
+"""Numbers in one row."""
 
 
 def done_key(level: int) -> str:
-    """Return what the sort keys of a level of the tree begin with."""
+    """Return the sort-key prefix of a level of the tree."""
     return f"done#{level}"
 
 
 @dataclass(frozen=True, slots=True)
 class SetTree:
-    """The numbers 0 to ``count - 1`` that were entered so far.
+    """The set of numbers from 0 to ``count - 1`` that are done.
 
     Attributes
     ----------
     table, partition
         Where the rows are; their sort keys start with ``done#``.
     count
-        How many numbers there are; at least one.
+        Size of the whole range; at least one.
     """
 
     table: Table
@@ -38,7 +38,7 @@ class SetTree:
     count: int
 
     def enter(self, number: int) -> bool:
-        """Enter a number, and return whether now all are in."""
+        """Add a number, and return whether the set is now full."""
         level, size = 0, self.count
         while True:
             group, member = divmod(number, WAYS)
@@ -53,7 +53,7 @@ class SetTree:
             level, number = level + 1, group
 
     def settle(self) -> bool:
-        """Carry on where entering stopped between two levels; return whether all are in."""
+        """Complete additions interrupted between two levels; return whether the set is full."""
         for row in list(self._groups()):
             group = int(row.sk.rpartition("#")[2], 16)
             if len(row.members) == self._width(self.count, group):
@@ -61,7 +61,7 @@ class SetTree:
         return self.is_full()
 
     def is_full(self) -> bool:
-        """Return whether all numbers were entered, and every group above them."""
+        """Return whether all numbers, and every group above them, were added."""
         level, size = 0, self.count
         while size > WAYS:
             level, size = level + 1, -(-size // WAYS)
@@ -69,23 +69,23 @@ class SetTree:
         return row is not None and len(row.members) == size
 
     def entered(self) -> Iterator[int]:
-        """Iterate over the numbers that were entered."""
+        """Iterate over the numbers in the set."""
         for row in self._groups():
             first = int(row.sk.rpartition("#")[2], 16) * WAYS
             yield from (first + member for member in sorted(row.members))
 
     def size(self) -> int:
-        """Count the numbers that were entered."""
+        """Return the number of members."""
         return sum(len(row.members) for row in self._groups())
 
     def has(self, number: int) -> bool:
-        """Return whether a number was entered."""
+        """Return whether a number is in the set."""
         group, member = divmod(number, WAYS)
         row = self.table.get(*self._key(0, group))
         return row is not None and member in row.members
 
     def missing(self, after: int = -1) -> Iterator[int]:
-        """Iterate over numbers > after that were not entered, ascending."""
+        """Iterate over the numbers > after that are not in the set, ascending."""
         known = {int(row.sk.rpartition("#")[2], 16): row.members for row in self._groups()}
         for group in range((after + 1) // WAYS, -(-self.count // WAYS)):
             members = known.get(group, frozenset())

@@ -1,4 +1,4 @@
-"""The volume that a job writes, as it is in the catalogue now."""
+"""The channel and level that a job writes, as currently catalogued, and the voxel writer."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -29,12 +29,12 @@ class Target:
 
     @classmethod
     def of(cls, job: Job, catalog: Catalog) -> "Target":
-        """Look a job's channel up.
+        """Look up a job's channel.
 
         Raises
         ------
         InvalidStateError
-            It was deleted (and perhaps made anew) since the job was made.
+            The channel was deleted (and perhaps created again) since the job was created.
         """
         try:
             dataset = catalog.get_dataset(job.dataset)
@@ -65,25 +65,23 @@ class Target:
 
 
 class VoxelWriter:
-    """Writes voxels of either kind of channel by the way that all others take.
+    """Writes voxels of image and annotation channels through their services.
 
     Parameters
     ----------
-    volume, labels
-        The ways.
-    most_voxels
-        What is larger is written in pieces (of one supercuboid in x at least).
+    max_voxels
+        Larger boxes are written in pieces, each at least one supercuboid wide.
     """
 
     def __init__(
-        self, volume: VolumeService, labels: LabelService, most_voxels: int = 1 << 27
+        self, volume: VolumeService, labels: LabelService, max_voxels: int = 1 << 27
     ) -> None:
         self._volume = volume
         self._labels = labels
-        self._most_voxels = most_voxels
+        self._max_voxels = max_voxels
 
     def check_writable(self, channel: Channel) -> None:
-        """Refuse to write to a channel that takes no writes now.
+        """Check that a channel accepts writes now.
 
         Raises
         ------
@@ -94,14 +92,14 @@ class VoxelWriter:
     def write(
         self, target: Target, region: Region, voxels_zyx: NDArray[Any], *, replace_all: bool = False
     ) -> None:
-        """Write the non-zero voxels of a (z, y, x) box; labels enter the index as they are painted.
+        """Write the non-zero voxels of a (z, y, x) box; labels are indexed as they are painted.
 
-        May be repeated. With ``replace_all`` the others become zero, whatever they were.
+        Idempotent. With ``replace_all`` all other voxels of the box become zero.
 
         Raises
         ------
         ReadOnlyChannelError, InvalidStateError
-            The channel takes no writes now.
+            The channel accepts no writes now.
         """
         for box in self._pieces(target, region.box):
             piece = replace(region, box=box)
@@ -114,7 +112,7 @@ class VoxelWriter:
                 self._clear(target, piece, voxels)
 
     def _clear(self, target: Target, region: Region, voxels_tzyx: NDArray[Any]) -> None:
-        """Erase what is stored where a box is zero."""
+        """Erase stored voxels where the box is zero."""
         if not target.channel.is_annotation:
             self._volume.clear(target.channel, region, voxels_tzyx)
             return
@@ -126,7 +124,7 @@ class VoxelWriter:
         """Cut a box along x into pieces of whole supercuboids."""
         depth, height, across = box.shape_zyx
         edge = target.supercuboid_xyz[0]
-        width = max(1, self._most_voxels // (depth * height * edge)) * edge
+        width = max(1, self._max_voxels // (depth * height * edge)) * edge
         x0, y0, z0 = box.start_xyz
         end = x0 + across
         while x0 < end:

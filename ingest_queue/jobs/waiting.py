@@ -1,7 +1,7 @@
-"""Folders of dropped slices that are no job yet, and why: people look here first.
+"""Folders of dropped slices that have no job yet, with the reason, for users to look up.
 
 Rows: pk ``ingest#waiting``, sk the folder, doc ``why`` and ``since``; pk ``ingest#round``, sk
-``drop``, doc ``after``: how far the look at all folders is.
+``drop``, doc ``after``: the position of the scan over all folders.
 """
 
 import time
@@ -17,12 +17,12 @@ _ROUND = ("ingest#round", "drop")
 
 @dataclass(frozen=True, slots=True)
 class WaitingFolder:
-    """A folder that is no job yet: what it waits for, or what is wrong with its manifest.
+    """A folder without a job: what it waits for, or what is wrong with its manifest.
 
     Attributes
     ----------
     since
-        Unix seconds at which this was first so.
+        Unix seconds at which the reason was first recorded.
     """
 
     folder: str
@@ -31,7 +31,7 @@ class WaitingFolder:
 
 
 class WaitingFolders:
-    """The list of folders that are no jobs yet.
+    """The list of folders without a job.
 
     Parameters
     ----------
@@ -45,26 +45,26 @@ class WaitingFolders:
         self._table = table
         self._clock = clock
 
-    def note(self, folder: str, why: str) -> None:
-        """Enter a folder, or another reason."""
+    def record(self, folder: str, why: str) -> None:
+        """Record a folder, or its new reason."""
         row = self._table.get(_WAITING, folder)
         if row is None or row.doc["why"] != why[:1000]:
             doc = {"why": why[:1000], "since": self._clock()}
             self._table.put(Row(_WAITING, folder, doc=doc))
 
-    def forget(self, folder: str) -> None:
-        """Take a folder from the list."""
+    def remove(self, folder: str) -> None:
+        """Remove a folder from the list."""
         if self._table.get(_WAITING, folder) is not None:
             self._table.delete(_WAITING, folder)
 
     @property
-    def round_at(self) -> str:
-        """The key behind which the look at all folders goes on; empty: it begins anew."""
+    def scan_position(self) -> str:
+        """The key after which the scan of all folders continues; empty: from the start."""
         row = self._table.get(*_ROUND)
         return "" if row is None else str(row.doc["after"])
 
-    @round_at.setter
-    def round_at(self, after: str) -> None:
+    @scan_position.setter
+    def scan_position(self, after: str) -> None:
         self._table.put(Row(*_ROUND, doc={"after": after}))
 
     def all(self) -> Iterator[WaitingFolder]:

@@ -1,1 +1,1 @@
-"""Manifests and job configurations, read from JSON."""
+"""Reads manifests and job configurations from JSON."""

@@ -1,4 +1,4 @@
-"""What a call may ask a job to be: our own configuration, or that of the ingest-client.
+"""Reads job configurations: our own, and those of the ingest-client.
 
 Ours is a JSON object:
 
@@ -6,37 +6,42 @@ Ours is a JSON object:
 key              value
 ===============  =================================================================================
 ``token``        opens the project
-``id``           16 hexadecimal digits: sent twice with the same wishes, one job is made
+``id``           16 hexadecimal digits; a repeated request with the same id creates one job
 ``channel``      to be filled
-``resolution``   0
-``extent``       ``{"x": [start, stop], …}`` in dataset coordinates; axes left out are whole; also t
+``resolution``   default 0
+``extent``       ``{"x": [start, stop], …}`` in dataset coordinates, also t; default all of an axis
 ``mode``         ``slices`` (default) or ``chunks``
 ``on_bad``       ``fail`` (default), ``zero`` or ``skip``
-``propagate``    whether to build coarser resolutions when complete; false
+``propagate``    whether to build coarser resolutions when complete; default false
 ===============  =================================================================================
 
-The ingest-client's (versions 0.1 and 0.2) is taken unchanged: ``schema``, ``client``, ``database``
-and ``ingest_job``. It names no token. Tiles that are whole planes are uploaded as slices; in place
-of smaller ones, which nobody puts together here, chunks are.
+The ingest-client's (versions 0.1 and 0.2) is accepted unchanged: ``schema``, ``client``,
+``database`` and ``ingest_job``. It names no token. Tiles that are whole planes are uploaded as
+slices. Smaller tiles are not assembled here: chunks are uploaded instead.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from ingest_queue.jobs.job import Mode, Policy, is_job_id
 from ingest_queue.jobs.job_spec import JobSpec
-from ingest_queue.requests.manifest import Manifest, read_extent
-from ingest_queue.requests.reading import REQUIRED, Keys, Problems, read_object
+from ingest_queue.requests.manifest import MANIFEST_KEYS, Manifest
+from ingest_queue.requests.reading import (
+    LARGEST,
+    REQUIRED,
+    Keys,
+    Problems,
+    any_object,
+    by_axis,
+    read_object,
+)
 from ndlambda.errors import InvalidArgumentError
-from ndlambda.model.fields import LONGEST_NAME, MAX_LEVELS
-from ndlambda.model.readers import Reader, Refusal, choice, flag, integer, one_of, text
+from ndlambda.model.fields import LONGEST_NAME
+from ndlambda.model.readers import DescribedReader, Refusal, choice, integer, one_of, text
 from ndlambda.services.catalog.project_view import ProjectView
 
 _NAME = text(LONGEST_NAME)
-_RESOLUTION = (integer(0, MAX_LEVELS), 0)
-_EXTENT: tuple[Reader, Any] = (read_extent, {})
-_LARGEST = 2**62
 
 
 def _job_id(value: object) -> str:
@@ -45,62 +50,38 @@ def _job_id(value: object) -> str:
     return value
 
 
-_OURS: Keys = {
-    "id": (_job_id, ""),
+JOB_KEYS: Keys = {
+    "id": (DescribedReader(_job_id, {"type": "string", "pattern": "^[0-9a-f]{16}$"}), ""),
     "token": (_NAME, REQUIRED),
     "channel": (_NAME, REQUIRED),
-    "resolution": _RESOLUTION,
-    "extent": _EXTENT,
     "mode": (choice(Mode), Mode.SLICES),
-    "on_bad": (choice(Policy), Policy.FAIL),
-    "propagate": (flag, False),
+    **{key: MANIFEST_KEYS[key] for key in ("resolution", "extent", "on_bad", "propagate")},
 }
-
-
-def _any_object(value: object) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise Refusal("must be an object")
-    return value
-
-
-def _sizes(value: object) -> Mapping[str, int]:
-    read = integer(1, _LARGEST)
-    sizes = {}
-    for axis, size in _any_object(value).items():
-        if axis not in {"x", "y", "z", "t"}:
-            raise Refusal("has the axes x, y, z and t")
-        try:
-            sizes[axis] = read(size)
-        except Refusal as refusal:
-            raise Refusal(f"{axis} {refusal}") from None
-    return sizes
-
-
-_CLIENT: Keys = {
-    "schema": (_any_object, REQUIRED),
-    "client": (_any_object, REQUIRED),
-    "database": (_any_object, REQUIRED),
-    "ingest_job": (_any_object, REQUIRED),
-}
-_CLIENT_JOB: Keys = {
+CLIENT_KEYS: Keys = dict.fromkeys(
+    ("schema", "client", "database", "ingest_job"), (any_object, REQUIRED)
+)
+CLIENT_JOB_KEYS: Keys = {
     "ingest_type": (one_of(("tile", "volumetric")), "tile"),
-    "resolution": _RESOLUTION,
-    "extent": _EXTENT,
-    "tile_size": (_sizes, {}),
-    "chunk_size": (_sizes, {}),
+    **{key: MANIFEST_KEYS[key] for key in ("resolution", "extent")},
+    **dict.fromkeys(("tile_size", "chunk_size"), (by_axis(integer(1, LARGEST)), {})),
 }
+DATABASES: tuple[Keys, ...] = tuple(
+    dict.fromkeys(names, (_NAME, REQUIRED))
+    for names in (("dataset", "project", "channel"), ("collection", "experiment", "channel"))
+)
+"""Of ``database``: ndstore's names, and those of its successor in the same order."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobConfig:
-    """A job that is asked for.
+    """A requested job.
 
     Attributes
     ----------
     token
-        Empty where ``dataset`` and ``project`` are named instead.
+        Empty if ``dataset`` and ``project`` are given instead.
     id
-        Empty where none is asked for.
+        Empty if the server is to choose it.
     extent
         Half-open ranges by axis, in dataset coordinates of the resolution.
     """
@@ -123,43 +104,38 @@ class JobConfig:
         Raises
         ------
         ValidationError
-            Keys that are missing or unknown, or have values that they cannot have: all are listed.
+            Lists every missing or unknown key and invalid value.
         """
         problems = Problems()
         if "ingest_job" in doc or "database" in doc:
             values = _read_client(doc, problems)
         else:
-            values = read_object(doc, _OURS, "", problems)
+            values = read_object(doc, JOB_KEYS, "", problems)
         problems.check()
         return cls(**values)
 
     def spec(self, view: ProjectView, job_id: str = "") -> JobSpec:
-        """Return what the engine is asked for.
+        """Return the specification of the job.
 
         Raises
         ------
         ResolutionNotFoundError, InvalidArgumentError
-            The dataset has no such resolution, or nothing of the extent.
+            The dataset has no such resolution, or the extent lies outside it.
         """
-        level = view.dataset.pyramid.level(self.resolution)
-        asked = Manifest(resolution=self.resolution, extent=self.extent)
-        return JobSpec(
-            channel=self.channel,
+        manifest = Manifest(
             resolution=self.resolution,
-            box=asked.box(level),
-            times=asked.times,
-            mode=self.mode,
+            extent=self.extent,
             on_bad=self.on_bad,
             propagate=self.propagate,
-            job_id=job_id or self.id,
         )
+        return replace(manifest.spec(view, self.channel, job_id or self.id), mode=self.mode)
 
 
 def _read_client(doc: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
-    """Read a configuration of the ingest-client; how it finds its files is its own business."""
-    outer = read_object(doc, _CLIENT, "", problems)
+    """Read a configuration of the ingest-client; how it finds its files is not read."""
+    outer = read_object(doc, CLIENT_KEYS, "", problems)
     names = _read_database(outer.get("database", {}), problems)
-    job = read_object(outer.get("ingest_job", {}), _CLIENT_JOB, "ingest_job", problems)
+    job = read_object(outer.get("ingest_job", {}), CLIENT_JOB_KEYS, "ingest_job", problems)
     problems.check()
     is_slices = job["ingest_type"] == "tile" and _are_planes(job["tile_size"], job["extent"])
     return {
@@ -172,13 +148,12 @@ def _read_client(doc: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
 
 
 def _read_database(database: Mapping[str, Any], problems: Problems) -> dict[str, str]:
-    """Read the names in the words of ndstore, or of its successor."""
-    words = {"dataset": "dataset", "project": "project", "channel": "channel"}
-    if "collection" in database or "experiment" in database:
-        words = {"collection": "dataset", "experiment": "project", "channel": "channel"}
-    keys: Keys = dict.fromkeys(words, (_NAME, REQUIRED))
+    """Return the dataset, project and channel, by the names of ndstore or of its successor."""
+    ours, theirs = DATABASES
+    keys = theirs if {"collection", "experiment"} & database.keys() else ours
+    names = dict(zip(keys, ours, strict=True))
     found = read_object(database, keys, "database", problems)
-    return {words[word]: name for word, name in found.items()}
+    return {names[key]: value for key, value in found.items()}
 
 
 def _are_planes(tile: Mapping[str, int], extent: Mapping[str, tuple[int, int]]) -> bool:
@@ -187,7 +162,7 @@ def _are_planes(tile: Mapping[str, int], extent: Mapping[str, tuple[int, int]]) 
     Raises
     ------
     InvalidArgumentError
-        One of both does not say its width and height.
+        The width or height of one of them is missing.
     """
     missing = [axis for axis in "xy" if axis not in extent or axis not in tile]
     if missing:

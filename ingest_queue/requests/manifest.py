@@ -1,17 +1,17 @@
-"""``_ingest.json``: what a folder of dropped slices is, in the words of ndstore.
+"""Reads ``_ingest.json``, the manifest that describes a folder of dropped slices.
 
-A JSON object, all of it optional:
+A JSON object with ndstore's field names; every key is optional:
 
 =============  ===================================================================================
 key            value
 =============  ===================================================================================
-``dataset``    fields of the dataset, if it is to be made (``ximagesize``, ``zvoxelres``, …)
-``project``    fields of the project, likewise; ``project_name`` if not the token's
-``channel``    fields of the channel, likewise (``channel_type``, ``channel_datatype``, …)
-``resolution`` of the slices; 0
-``extent``     ``{"x": [start, stop], …}`` in dataset coordinates; axes left out are whole; also t
+``dataset``    fields of the dataset to create (``ximagesize``, ``zvoxelres``, …)
+``project``    fields of the project to create; ``project_name`` if it is not the token's
+``channel``    fields of the channel to create (``channel_type``, ``channel_datatype``, …)
+``resolution`` of the slices; default 0
+``extent``     ``{"x": [start, stop], …}`` in dataset coordinates, also t; by default all of an axis
 ``on_bad``     ``fail`` (default), ``zero`` or ``skip``
-``propagate``  whether to build coarser resolutions when complete; false
+``propagate``  whether to build coarser resolutions when complete; default false
 =============  ===================================================================================
 """
 
@@ -21,66 +21,67 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ingest_queue.jobs.job import Policy
-from ndlambda.errors import MalformedBodyError, ValidationError
-from ndlambda.model.readers import Reader, Refusal, choice, flag, integer
+from ingest_queue.jobs.job_spec import JobSpec
+from ingest_queue.requests.reading import (
+    LARGEST,
+    Keys,
+    Problems,
+    any_object,
+    by_axis,
+    read_object,
+)
+from ndlambda.errors import MalformedBodyError
+from ndlambda.model.fields import MAX_LEVELS
+from ndlambda.model.readers import DescribedReader, Refusal, choice, flag, integer, schema_of
+from ndlambda.services.catalog.project_view import ProjectView
 from ndlambda.space.box import Box
 from ndlambda.space.pyramid import Level
 
-LONGEST = 1 << 20
-"""Most bytes that a manifest may have."""
+MAX_MANIFEST_BYTES = 1 << 20
 
-_LARGEST = 2**62
-_AXES = "xyz"
-
-
-def _fields(value: object) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise Refusal("must be an object")
-    return value
+_BOX_AXES = "xyz"
+_COUNT = integer(0, LARGEST)
 
 
 def _span(value: object) -> tuple[int, int]:
     if not isinstance(value, list) or len(value) != 2:
         raise Refusal("must be [start, stop]")
-    read = integer(0, _LARGEST)
-    start, stop = read(value[0]), read(value[1])
+    start, stop = _COUNT(value[0]), _COUNT(value[1])
     if start >= stop:
         raise Refusal("must not be empty")
     return start, stop
 
 
-def read_extent(value: object) -> Mapping[str, tuple[int, int]]:
-    """Read half-open ranges by axis; a reader of ``model.readers``."""
-    spans = {}
-    for axis, span in _fields(value).items():
-        if axis not in {*_AXES, "t"}:
-            raise Refusal("has the axes x, y, z and t")
-        try:
-            spans[axis] = _span(span)
-        except Refusal as refusal:
-            raise Refusal(f"{axis} {refusal}") from None
-    return spans
+_SPAN_SCHEMA = {
+    "description": "[start, stop): half open, in dataset coordinates of the resolution",
+    "type": "array",
+    "items": schema_of(_COUNT),
+    "minItems": 2,
+    "maxItems": 2,
+}
 
+read_extent = by_axis(DescribedReader(_span, _SPAN_SCHEMA))
+"""Reads half-open ranges by axis."""
 
-_READERS: Mapping[str, Reader] = {
-    "dataset": _fields,
-    "project": _fields,
-    "channel": _fields,
-    "resolution": integer(0, 20),
-    "extent": read_extent,
-    "on_bad": choice(Policy),
-    "propagate": flag,
+MANIFEST_KEYS: Keys = {
+    "dataset": (any_object, {}),
+    "project": (any_object, {}),
+    "channel": (any_object, {}),
+    "resolution": (integer(0, MAX_LEVELS), 0),
+    "extent": (read_extent, {}),
+    "on_bad": (choice(Policy), Policy.FAIL),
+    "propagate": (flag, False),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a manifest says.
+    """The content of a manifest.
 
     Attributes
     ----------
     dataset, project, channel
-        Fields as of ``model.fields``, not looked at yet.
+        Fields of ``model.fields``, not validated yet.
     extent
         Half-open ranges by axis, in dataset coordinates of the resolution.
     """
@@ -100,34 +101,44 @@ class Manifest:
         Raises
         ------
         MalformedBodyError
-            It is no JSON object.
+            It is not a JSON object.
         ValidationError
-            Keys that are unknown, or have values that they cannot have: all are listed.
+            Lists every unknown key and invalid value.
         """
         try:
-            doc = json.loads(bytes(body[:LONGEST]))
+            doc = json.loads(bytes(body[:MAX_MANIFEST_BYTES]))
         except (ValueError, RecursionError) as error:
             raise MalformedBodyError(f"The manifest is not JSON ({error}).") from error
         if not isinstance(doc, Mapping):
             raise MalformedBodyError("The manifest must be a JSON object.")
-        values, problems = {}, {}
-        for name, value in doc.items():
-            if name not in _READERS:
-                problems[str(name)[:80]] = f"is not one of {', '.join(_READERS)}"
-                continue
-            try:
-                values[name] = _READERS[name](value)
-            except Refusal as refusal:
-                problems[name] = str(refusal)
-        if problems:
-            raise ValidationError(problems)
+        problems = Problems()
+        values = read_object(doc, MANIFEST_KEYS, "", problems)
+        problems.check()
         return cls(**values)
+
+    def spec(self, view: ProjectView, channel: str, job_id: str = "") -> JobSpec:
+        """Return the specification of a job that fills a channel.
+
+        Raises
+        ------
+        ResolutionNotFoundError, InvalidArgumentError
+            The dataset has no such resolution, or the extent lies outside it.
+        """
+        return JobSpec(
+            channel=channel,
+            resolution=self.resolution,
+            box=self.box(view.dataset.pyramid.level(self.resolution)),
+            times=self.times,
+            on_bad=self.on_bad,
+            propagate=self.propagate,
+            job_id=job_id,
+        )
 
     def box(self, level: Level) -> Box | None:
         """Return the extent as zero-based voxels of a level, None for all of it."""
-        if not self.extent.keys() & set(_AXES):
+        if not self.extent.keys() & set(_BOX_AXES):
             return None
-        whole = zip(_AXES, level.offset_xyz, level.box.stop_xyz, strict=True)
+        whole = zip(_BOX_AXES, level.offset_xyz, level.box.stop_xyz, strict=True)
         spans = [
             tuple(at - offset for at in self.extent.get(axis, (offset, offset + size)))
             for axis, offset, size in whole

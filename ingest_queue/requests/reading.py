@@ -1,22 +1,27 @@
-"""Reading JSON objects whose keys are known: all that is wrong is said at once."""
+"""Reads JSON objects whose keys are known, and reports every fault at once."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 from ndlambda.errors import InvalidArgumentError, ValidationError
-from ndlambda.model.readers import Reader, Refusal
+from ndlambda.model.readers import DescribedReader, Reader, Refusal, schema_of
 
 _T = TypeVar("_T")
 
 REQUIRED: Final = object()
-"""Stands where a key has no default."""
+"""In place of a default: the key must be given."""
 
 Keys = Mapping[str, tuple[Reader, Any]]
-"""How the value of each key is read, and what it is where the key is left out."""
+"""The reader of each key's value, and the value of a key that is left out."""
+
+LARGEST: Final = 2**62
+"""Largest coordinate that a request may name."""
+
+AXES: Final = "xyzt"
 
 
 class Problems(dict[str, str]):
-    """What is wrong, by the path of the field."""
+    """Faults by the path of their field."""
 
     def check(self) -> None:
         """Raise ``ValidationError`` with all of them, if there are any."""
@@ -24,7 +29,7 @@ class Problems(dict[str, str]):
             raise ValidationError(self)
 
     def collect(self, where: str, read: Callable[[], _T]) -> _T | None:
-        """Return what ``read`` gives; what it refuses is noted, under the names of its fields."""
+        """Return what ``read`` returns; record its refusals by the paths of their fields."""
         try:
             return read()
         except ValidationError as error:
@@ -36,7 +41,7 @@ class Problems(dict[str, str]):
 
 
 def read_object(value: object, keys: Keys, where: str, problems: Problems) -> dict[str, Any]:
-    """Return the values of an object; faults are noted in ``problems``, and their keys left out.
+    """Return the values of an object; keys with faults are left out and recorded in ``problems``.
 
     Parameters
     ----------
@@ -63,8 +68,38 @@ def read_object(value: object, keys: Keys, where: str, problems: Problems) -> di
     return values
 
 
+def _object(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise Refusal("must be an object")
+    return value
+
+
+any_object: Final[Reader] = DescribedReader(_object, {"type": "object"})
+"""Reads an object whose keys are read later, or not at all."""
+
+
+def by_axis(read: Reader) -> Reader:
+    """Return a reader of objects with values of one kind for some of the axes x, y, z and t."""
+
+    def read_axes(value: object) -> dict[str, Any]:
+        values = {}
+        for axis, each in _object(value).items():
+            if axis not in {*AXES}:
+                raise Refusal("has the axes x, y, z and t")
+            try:
+                values[axis] = read(each)
+            except Refusal as refusal:
+                raise Refusal(f"{axis} {refusal}") from None
+        return values
+
+    properties = {axis: schema_of(read) for axis in AXES}
+    return DescribedReader(
+        read_axes, {"type": "object", "properties": properties, "additionalProperties": False}
+    )
+
+
 def list_of(read: Reader, length: int) -> Reader:
-    """Return a reader of lists of so many values of one kind, given as a tuple."""
+    """Return a reader of lists of ``length`` values of one kind, as tuples."""
 
     def read_list(value: object) -> tuple[Any, ...]:
         if not isinstance(value, list) or len(value) != length:

@@ -1,106 +1,74 @@
-"""JSON Schemas (draft 2020-12) of what people write: job configurations and manifests.
+"""JSON Schemas (draft 2020-12) of job configurations and manifests, for editors and programs.
 
-For editors, and for programs that write them. The readers of ``job_config`` and ``manifest`` have
-the last word: they also refuse what no schema can say, such as a range that ends where it starts.
+They are generated from the key tables that read these documents. The readers have the last word:
+they also refuse what no schema can say, such as an empty range.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
-from ingest_queue.jobs.job import Mode, Policy
-from ndlambda.model.fields import LONGEST_NAME, MAX_LEVELS
+from ingest_queue.requests.job_config import CLIENT_JOB_KEYS, CLIENT_KEYS, DATABASES, JOB_KEYS
+from ingest_queue.requests.manifest import MANIFEST_KEYS
+from ingest_queue.requests.reading import REQUIRED, Keys
+from ndlambda.model.readers import schema_of
 
 _DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
-_LARGEST: Final = 2**62
+_DESCRIPTIONS: Final = {
+    "extent": "Axes that are left out are whole",
+    "on_bad": "How an unusable or missing slice is treated",
+    "propagate": "Build the coarser resolutions when all is stored",
+}
+_JOB_DESCRIPTIONS: Final = _DESCRIPTIONS | {
+    "id": "A repeated request with the same id creates one job",
+    "token": "Opens the project",
+    "channel": "To be filled",
+}
 
 
 def _object(
-    properties: Mapping[str, Any], required: Iterable[str] = (), *, closed: bool = True
+    keys: Keys,
+    descriptions: Mapping[str, str] = _DESCRIPTIONS,
+    nested: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {"type": "object", "properties": dict(properties)}
-    if required:
-        found["required"] = list(required)
-    if closed:
-        found["additionalProperties"] = False
-    return found
+    """Return the schema of an object.
 
+    Parameters
+    ----------
+    nested
+        Schemas of values whose own keys are known, by key.
+    """
+    properties = {}
+    for name, (reader, default) in keys.items():
+        found = (nested or {}).get(name) or schema_of(reader)
+        if name in descriptions:
+            found["description"] = descriptions[name]
+        if default is not REQUIRED and default not in ("", {}):  # these mean that it is not given
+            found["default"] = default
+        properties[name] = found
+    required = [name for name, (_, default) in keys.items() if default is REQUIRED]
+    return {"type": "object", "properties": properties, "additionalProperties": False} | (
+        {"required": required} if required else {}
+    )
 
-def _axes(value: Mapping[str, Any]) -> dict[str, Any]:
-    return _object({axis: dict(value) for axis in "xyzt"})
-
-
-_COUNT: Final = {"type": "integer", "minimum": 0, "maximum": _LARGEST}
-_SPAN: Final = {
-    "description": "[start, stop): half open, in dataset coordinates of the resolution",
-    "type": "array",
-    "items": _COUNT,
-    "minItems": 2,
-    "maxItems": 2,
-}
-_NAME: Final = {"type": "string", "maxLength": LONGEST_NAME}
-_FLAG: Final = {"enum": [True, False, 0, 1], "default": False}
-_FIELDS: Final = {"type": "object"}
-_SIZES: Final = _axes({"type": "integer", "minimum": 1, "maximum": _LARGEST})
-
-_WHAT: Final = {
-    "resolution": {"type": "integer", "minimum": 0, "maximum": MAX_LEVELS, "default": 0},
-    "extent": _axes(_SPAN) | {"description": "Axes that are left out are whole"},
-    "on_bad": {
-        "description": "What becomes of a slice that is no use, or does not come",
-        "enum": [policy.value for policy in Policy],
-        "default": Policy.FAIL.value,
-    },
-    "propagate": _FLAG | {"description": "Build the coarser resolutions when all is stored"},
-}
-
-_OURS: Final = _object(
-    {
-        "id": {
-            "description": "Sent twice with the same wishes, one job is made",
-            "type": "string",
-            "pattern": "^[0-9a-f]{16}$",
-        },
-        "token": _NAME | {"description": "Opens the project"},
-        "channel": _NAME | {"description": "To be filled"},
-        "mode": {"enum": [mode.value for mode in Mode], "default": Mode.SLICES.value},
-        **_WHAT,
-    },
-    ("token", "channel"),
-)
-
-_DATABASES: Final = [
-    _object(dict.fromkeys(words, _NAME), words)
-    for words in (("dataset", "project", "channel"), ("collection", "experiment", "channel"))
-]
 
 _CLIENT: Final = _object(
-    {
-        "schema": _FIELDS,
-        "client": _FIELDS,
-        "database": {"anyOf": _DATABASES},
-        "ingest_job": _object(
-            {
-                "ingest_type": {"enum": ["tile", "volumetric"], "default": "tile"},
-                "resolution": _WHAT["resolution"],
-                "extent": _WHAT["extent"],
-                "tile_size": _SIZES,
-                "chunk_size": _SIZES,
-            }
-        ),
+    CLIENT_KEYS,
+    nested={
+        "database": {"anyOf": [_object(keys) for keys in DATABASES]},
+        "ingest_job": _object(CLIENT_JOB_KEYS),
     },
-    ("schema", "client", "database", "ingest_job"),
 )
 
 SCHEMAS: Final[Mapping[str, Mapping[str, Any]]] = {
     "job": {
         "$schema": _DRAFT,
         "title": "An ingest job: our own configuration, or that of the ingest-client",
-        "oneOf": [_OURS, _CLIENT],
+        "oneOf": [_object(JOB_KEYS, _JOB_DESCRIPTIONS), _CLIENT],
     },
     "manifest": {
         "$schema": _DRAFT,
-        "title": "_ingest.json: what a folder of dropped slices is",
+        "title": "_ingest.json: describes a folder of dropped slices",
     }
-    | _object({"dataset": _FIELDS, "project": _FIELDS, "channel": _FIELDS, **_WHAT}),
+    | _object(MANIFEST_KEYS),
 }
 """By the name of what they describe."""

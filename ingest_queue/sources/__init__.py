@@ -1,8 +1,8 @@
-"""What image data is read from: one file an input format, found by discovery of this folder.
+"""Sources of image data: one module for each input format, found by discovery of this folder.
 
-A module of this folder is a source if it has ``SUFFIXES`` (for messages), ``matches(place)`` and
-``open_source(place, options)``; ``FALLBACK = True`` asks it after all others. Modules without
-``matches`` serve the sources. Sources are opened by their headers only; voxels are read slab by
+A module is a source if it has ``SUFFIXES`` (for messages), ``matches(place)`` and
+``open_source(place, options)``; one with ``FALLBACK = True`` is asked after all others. Modules
+without ``matches`` are shared code. Opening a source reads headers only; voxels are read slab by
 slab.
 """
 
@@ -20,7 +20,7 @@ from ndlambda.wire.discovery import modules
 
 
 class MissingSlices(StrEnum):
-    """What a missing slice, tile or cube is: an error, zeros, or closed up."""
+    """How a missing slice, tile or cube is treated: as an error, as zeros, or left out."""
 
     ERROR = "error"
     ZERO = "zero"
@@ -29,23 +29,23 @@ class MissingSlices(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a file does not tell.
+    """What a file does not say.
 
     Attributes
     ----------
     channel
-        Which of several channels is read, from 0.
+        The channel to read, from 0.
     level
-        Which of several resolutions is read; 0 is the finest.
+        The resolution to read; 0 is the finest.
     gaps
-        What is done where something is missing.
+        How missing pieces are treated.
     axes
         Letters of t, c, z, y, x, one for each stored axis, for files that do not name them.
     size_xyz
         Size in voxels, for tiles behind a URL, which cannot be listed.
     defer_faults
-        Whether slices whose headers are damaged or unlike the others' are an error when they are
-        read, instead of on opening.
+        Whether slices whose headers are damaged or differ from the others fail when they are read,
+        not on opening.
     """
 
     channel: int | None = None
@@ -61,7 +61,7 @@ DEFAULTS: Final = Options()
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a source is.
+    """The location of a source.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class Place:
     path
         A file or folder that exists; None for a URL or a pattern of names.
     inside
-        What is meant within it: ``volumes/raw`` of ``file.h5:/volumes/raw``; empty for all.
+        The path within it: ``volumes/raw`` of ``file.h5:/volumes/raw``; empty for all.
     """
 
     text: str
@@ -79,7 +79,7 @@ class Place:
 
     @property
     def is_url(self) -> bool:
-        """Whether it is reached over HTTP."""
+        """Whether it is read over HTTP."""
         return self.text.startswith(("http://", "https://"))
 
     def is_file(self, *suffixes: str) -> bool:
@@ -89,14 +89,14 @@ class Place:
 
     @property
     def folder(self) -> Path | None:
-        """The folder that is meant, with what is inside of it; None if it is none."""
+        """The folder, ``inside`` included; None if it is not a folder."""
         if self.path is None or not self.path.is_dir():
             return None
         return self.path / self.inside if self.inside else self.path
 
     @property
     def file(self) -> Path:
-        """The path, where there is one."""
+        """The path, for a source that matched a file or folder."""
         assert self.path is not None, "matched as a file or folder"
         return self.path
 
@@ -106,22 +106,22 @@ class Source(Protocol):
 
     @property
     def shape_tzyx(self) -> tuple[int, int, int, int]:
-        """Size in voxels; 1 time point where the format has no time."""
+        """Size in voxels; 1 time point if the format has no time."""
         ...
 
     @property
     def dtype(self) -> np.dtype:
-        """Of a voxel as ``read`` gives it, little endian."""
+        """Voxel dtype as returned by ``read``, little endian."""
         ...
 
     @property
     def voxelres_xyz(self) -> tuple[float, float, float] | None:
-        """Voxel size in nanometres, None where the format does not tell."""
+        """Voxel size in nanometres, None if unknown."""
         ...
 
     @property
     def labels_allowed(self) -> bool:
-        """Whether voxels are as they were before they were stored; lossy ones are no labels."""
+        """Whether the format is lossless; lossy voxels cannot be labels."""
         ...
 
     def read(self, t: int, z0: int, z1: int) -> NDArray[np.generic]:
@@ -130,7 +130,7 @@ class Source(Protocol):
         Raises
         ------
         MalformedBodyError
-            A file turned out to be damaged; the message names it.
+            A file is damaged; the message names it.
         """
         ...
 
@@ -151,12 +151,12 @@ def _formats() -> tuple[_Format, ...]:
 
 
 def find_place(location: str | Path) -> Place:
-    """Find what a path, a URL or a path with something inside of it means.
+    """Return the place of a path, a URL, or a path with something inside of it.
 
     Raises
     ------
     NotFoundError
-        It is a path, and nothing is there.
+        It is a path that does not exist.
     """
     text = str(location)
     if text.startswith(("http://", "https://")) or "{" in text:
@@ -177,7 +177,7 @@ def open_source(location: str | Path, options: Options = DEFAULTS) -> Source:
     location
         A path; ``file.h5:/volume`` names something inside of it; a URL of another server.
     options
-        What the file does not tell.
+        What the file does not say.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Stored arrays of any axis order, read as planes (z, y, x)."""
+"""Reads stored arrays of any axis order as planes (z, y, x)."""
 
 from dataclasses import dataclass
 from math import prod
@@ -17,7 +17,7 @@ _PLANE: Final = "zyxs"
 
 @dataclass(frozen=True, slots=True)
 class AxisLayout:
-    """Which axis of a stored array is which.
+    """The meaning of the axes of a stored array.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class AxisLayout:
     shape
         Of the stored array.
     channel
-        Which channel is read, where there is such an axis.
+        The channel to read, if there is such an axis.
     """
 
     axes: str
@@ -34,7 +34,7 @@ class AxisLayout:
     channel: int = 0
 
     def size(self, axis: str) -> int:
-        """Return the length of an axis, 1 where there is none."""
+        """Return the length of an axis, 1 if it is absent."""
         return self.shape[self.axes.index(axis)] if axis in self.axes else 1
 
     @property
@@ -48,7 +48,7 @@ class AxisLayout:
         return tuple(found.get(axis, slice(None)) for axis in self.axes)
 
     def turn(self, planes: NDArray[Any]) -> NDArray[Any]:
-        """Turn what the index gave to (z, y, x) or (z, y, x, s)."""
+        """Transpose indexed planes to (z, y, x) or (z, y, x, s)."""
         left = [axis for axis in self.axes if axis in _PLANE]
         order = [left.index(axis) for axis in _PLANE if axis in left]
         turned = planes.transpose(order)
@@ -63,8 +63,7 @@ def plan_layout(
     Raises
     ------
     InvalidArgumentError
-        The axes are not those of an image, there are no voxels, or a channel must be chosen and
-        is not, or is not there.
+        The axes are not those of an image, there are no voxels, or no existing channel is chosen.
     """
     if not axes:
         raise InvalidArgumentError(
@@ -102,11 +101,11 @@ class ArraySource:
     where
         Path or URL, for messages.
     array
-        Anything that numpy makes an array of when indexed with integers and slices.
+        Indexed with integers and slices; ``np.asarray`` converts the result.
     layout
         Which axis is which.
     dtype
-        Of a voxel, little endian; what is read is converted to it.
+        Voxel dtype, little endian; voxels are converted to it.
     """
 
     where: str
@@ -142,7 +141,7 @@ def open_array(
     Raises
     ------
     InvalidArgumentError
-        Its values are no voxels: text, records, complex numbers, 16-bit colours.
+        Its values are not supported: text, records, complex numbers, 16-bit colours.
     """
     samples = np.dtype(array.dtype)
     colour = "s" in layout.axes

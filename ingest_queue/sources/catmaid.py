@@ -1,8 +1,8 @@
-"""CATMAID tiles in a folder or behind a URL: tile source types 1 and 4, or a pattern of names.
+"""Reads CATMAID tiles of a folder or URL: tile source types 1 and 4, or a pattern of names.
 
 A pattern names its parts in braces: ``http://host/stack/{z}/{row}_{col}_{res}.jpg`` (also ``y``
-for row and ``x`` for col). A folder needs none: ``z/row_col_res.ext`` and ``z/res/row_col.ext`` are
-known.
+for row and ``x`` for col). A folder needs no pattern: ``z/row_col_res.ext`` and
+``z/res/row_col.ext`` are recognized.
 """
 
 import io
@@ -37,7 +37,7 @@ _TYPE_4: Final = re.compile(r"\d+_\d+\.\w+")
 _TILE: Final = re.compile(r"(\d+)_(\d+)")
 
 Fetch = Callable[[str], bytes | None]
-"""Gives a tile by its name, None where there is none."""
+"""Returns a tile by its name, None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class TileSource:
     first_z
         Number of the first plane.
     tile_yx
-        Size of a whole tile; those at the edges may be shorter or reach over it.
+        Size of a whole tile; tiles at the edges may be cut, or reach over the edge.
     """
 
     fetch: Fetch
@@ -112,12 +112,12 @@ class TileSource:
 
 def _tile_name(pattern: str, z: int, row: int, col: int, level: int) -> str:
     values = {"z": z, "row": row, "y": row, "col": col, "x": col, "res": level}
-    # Not str.format: the pattern is a stranger's, and may have other braces.
+    # Not str.format: the pattern is untrusted, and may have other braces.
     return re.sub(r"\{(z|row|col|res|y|x)\}", lambda found: str(values[found[1]]), pattern)
 
 
 def matches(place: Place) -> bool:
-    """Return by the braces of a pattern, or the names in the folder of one plane."""
+    """Match by the braces of a pattern, or the names in the folder of one plane."""
     if place.path is None:
         return "{z}" in place.text
     folder = place.folder
@@ -128,7 +128,7 @@ def open_source(place: Place, options: Options) -> Source:
     """Read one tile's header, and list the folder; see ``ingest_queue.sources.open_source``."""
     folder = place.folder
     pattern = place.text if folder is None else _pattern_of(folder)
-    assert pattern is not None, "matched by it"
+    assert pattern is not None, "matches() found it"
     fetch = _fetch_from(place) if place.is_url else _fetch_file
     if options.size_xyz is not None:
         x, y, z = options.size_xyz
@@ -184,7 +184,7 @@ def _first_tile(fetch: Fetch, pattern: str, z: int, level: int) -> tuple[Header,
 
 
 def _plane_shape(fetch: Fetch, pattern: str, z: int, level: int, tile: Header) -> tuple[int, int]:
-    """Return the size (y, x) of the first plane: whole tiles, and the last one as it is."""
+    """Return the size (y, x) of the first plane from its whole tiles and its last tile."""
     sample = Path(_tile_name(pattern, z, 0, 0, level))
     ending = f"_{level}" if "{row}_{col}_{res}" in pattern else ""
     found = [

@@ -1,4 +1,4 @@
-"""Lengths of file formats in nanometres."""
+"""Converts voxel sizes of file formats to nanometres."""
 
 from typing import Final
 
@@ -27,7 +27,7 @@ _FACTORS: Final = {
 
 
 def nanometres(unit: str) -> float | None:
-    """Return how many nanometres a unit has; None if it is no unit of length known here."""
+    """Return the nanometres in a unit; None if it is not a known unit of length."""
     word = unit.strip().lower().replace("\\u00b5", "µ")
     return _FACTORS.get(word, _FACTORS.get(word.removesuffix("s")))
 
@@ -40,21 +40,21 @@ def voxel_size(
     Parameters
     ----------
     sizes, units
-        Axis letter -> its length and unit; a z that is not told is as x.
+        Axis letter -> its length and unit; a missing z is as x.
     default
-        Unit of axes that name none.
+        Unit of axes without one.
 
     Returns
     -------
-    None where x or y is not told, nothing positive, or of an unknown unit.
+    None if x or y is missing, or a size is not positive or of an unknown unit.
     """
     found = []
     for axis in "xyz":
-        told = axis if axis in sizes else "x"
-        factor = nanometres(units.get(told) or default)
-        if factor is None or not 0 < sizes.get(told, 0) < float("inf") or "y" not in sizes:
+        source = axis if axis in sizes else "x"
+        factor = nanometres(units.get(source) or default)
+        if factor is None or not 0 < sizes.get(source, 0) < float("inf") or "y" not in sizes:
             return None
-        # By way of text: 0.3 mm is meant as 300000 nm, not as 299999.99999999994.
-        found.append(float(f"{sizes[told] * factor:.12g}"))
+        # Rounded through text: 0.3 mm is 300000 nm, not 299999.99999999994.
+        found.append(float(f"{sizes[source] * factor:.12g}"))
     x, y, z = found
     return x, y, z

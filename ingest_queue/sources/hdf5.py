@@ -1,4 +1,4 @@
-"""A dataset of an HDF5 file: ``file.h5:/volumes/raw``, or the only one that is an image."""
+"""Reads a dataset of an HDF5 file: ``file.h5:/volumes/raw``, or its only image."""
 
 from typing import Any, Final
 
@@ -13,11 +13,11 @@ from ndlambda.errors import InvalidArgumentError, NotFoundError
 SUFFIXES = (".h5", ".hdf5", ".hdf", ".ims")
 
 _AXES: Final = {2: "yx", 3: "zyx", 4: "tzyx", 5: "tczyx"}
-_MOST_LISTED: Final = 10
+_MAX_LISTED: Final = 10
 
 
 def matches(place: Place) -> bool:
-    """Return by the suffix."""
+    """Match by the suffix."""
     return place.is_file(*SUFFIXES)
 
 
@@ -49,7 +49,7 @@ def _find(where: str, file: Any, inside: str) -> Any:
 
     file.visititems(collect)
     if len(images) != 1:
-        listed = ", ".join(item.name for item in images[:_MOST_LISTED])
+        listed = ", ".join(item.name for item in images[:_MAX_LISTED])
         raise InvalidArgumentError(
             f"{where} has {len(images)} datasets that could be images; name one, as in "
             f"{where}:/volume. There are: {listed or 'none'}."

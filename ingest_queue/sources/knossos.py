@@ -1,4 +1,4 @@
-"""KNOSSOS cubes: ``knossos.conf`` and raw cubes of 128³ bytes, ``mag1/x0000/y0000/z0000/*.raw``."""
+"""Reads KNOSSOS cubes: ``knossos.conf`` and ``mag1/x0000/y0000/z0000/*.raw`` of 128³ bytes."""
 
 import re
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ class KnossosSource:
     folder
         Of one magnification.
     name
-        What the names of the cubes begin with.
+        Prefix of the cubes' names.
     gaps
-        Whether a cube may be missing, which then is zeros.
+        Whether a missing cube counts as zeros.
     """
 
     folder: Path
@@ -42,11 +42,11 @@ class KnossosSource:
 
     @property
     def dtype(self) -> np.dtype:
-        """KNOSSOS has bytes only."""
+        """Always uint8."""
         return np.dtype(np.uint8)
 
     def read(self, t: int, z0: int, z1: int) -> NDArray[np.generic]:
-        """Read planes: (z, y, x); only the cubes that they lie in."""
+        """Read planes: (z, y, x), from the cubes that contain them."""
         assert t == 0, "KNOSSOS has one time point"
         _, _, height, width = self.shape_tzyx
         planes = np.zeros((z1 - z0, height, width), np.uint8)
@@ -82,7 +82,7 @@ class KnossosSource:
 
 
 def matches(place: Place) -> bool:
-    """Return by the configuration file, in the folder or in that of a magnification."""
+    """Match by the configuration file, in the folder or in that of a magnification."""
     return _find_configuration(place) is not None
 
 
@@ -99,7 +99,7 @@ def _find_configuration(place: Place) -> Path | None:
 def open_source(place: Place, options: Options) -> Source:
     """Read the configuration; see :func:`ingest_queue.sources.open_source`."""
     configuration, folder = _find_configuration(place), place.folder
-    assert configuration is not None, "matched by it"
+    assert configuration is not None, "matches() found it"
     assert folder is not None, "matched as a folder"
     facts: dict[str, str] = {}
     with reading(str(configuration)):

@@ -1,4 +1,4 @@
-"""N5 datasets by tensorstore: axes x first; ``s0``, ``s1``... of a group are its levels."""
+"""Reads N5 datasets by tensorstore; x is the first axis; ``s0``, ``s1``... are levels."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,7 @@ _AXES: Final = {2: "xy", 3: "xyz"}
 
 
 def matches(place: Place) -> bool:
-    """Return by the metadata file of the folder, or its name."""
+    """Match by the metadata file of the folder, or its name."""
     folder = place.folder
     named = place.path is not None and place.path.name.lower().endswith(SUFFIXES)
     return folder is not None and (named or (folder / _MARK).is_file())
@@ -61,7 +61,7 @@ def _named(attributes: dict[str, Any]) -> str:
 
 
 def _voxel_size(attributes: dict[str, Any], axes: str) -> tuple[float, float, float] | None:
-    """Read ``resolution`` and ``units``, or ``pixelResolution``, which Fiji and Paintera write."""
+    """Read ``resolution`` and ``units``, or ``pixelResolution``, as Fiji and Paintera write it."""
     sizes, units = attributes.get("resolution"), attributes.get("units")
     pixel = attributes.get("pixelResolution")
     if isinstance(pixel, dict):

@@ -1,4 +1,4 @@
-"""NIfTI-1 and -2 (``.nii``, ``.nii.gz``): axes x, y, z(, t) are turned to (t,) z, y, x.
+"""Reads NIfTI-1 and -2 (``.nii``, ``.nii.gz``); transposes x, y, z(, t) to (t,) z, y, x.
 
 Planes in ascending order read a compressed file once from front to back.
 """
@@ -16,11 +16,11 @@ SUFFIXES = (".nii", ".nii.gz")
 
 _AXES: Final = {3: "xyz", 4: "xyzt"}
 _NANOMETRES: Final = {"meter": 1e9, "mm": 1e6, "micron": 1e3, "unknown": 1e6}
-"""Length units of the header; files that name none mean millimetres by custom."""
+"""Length units of the header; a missing unit means millimetres by convention."""
 
 
 def matches(place: Place) -> bool:
-    """Return by the suffix."""
+    """Match by the suffix."""
     return place.is_file(*SUFFIXES)
 
 
@@ -32,7 +32,7 @@ def open_source(place: Place, options: Options) -> Source:
 
     try:
         with reading(place.text):
-            # Without keep_file_open every slab of a compressed file would inflate it from the start
+            # Else every slab of a compressed file would inflate it from the start.
             image = nibabel.load(place.file, keep_file_open=True)
     except ImageFileError as error:
         raise MalformedBodyError(f"{place.text} is not a NIfTI file ({error}).") from error
@@ -51,9 +51,9 @@ def _describe(where: str, image: Any, options: Options) -> Source:
         raise InvalidArgumentError(f"{where} holds colours ({stored}); one value a voxel is read.")
     header = image.header
     factor = _NANOMETRES[header.get_xyzt_units()[0]]
-    # By way of text: the header's float32 2.2 is meant as 2.2, not as 2.2000000477.
+    # Converted through text: the header's float32 2.2 means 2.2, not 2.2000000477.
     vx, vy, vz = (float(str(zoom)) * factor for zoom in header.get_zooms()[:3])
-    # nibabel's ArrayProxy scales as the header says when it is read.
+    # nibabel's ArrayProxy applies the header's scaling when it is read.
     dtype = _dtype(stored, (image.dataobj.slope, image.dataobj.inter))
     layout = plan_layout(where, axes, shape, options.channel)
     return ArraySource(where, image.dataobj, layout, dtype, (vx, vy, vz))
@@ -61,5 +61,5 @@ def _describe(where: str, image: Any, options: Options) -> Source:
 
 def _dtype(stored: np.dtype, slope_inter: tuple[float, float]) -> np.dtype:
     scaled = slope_inter != (1.0, 0.0)
-    # float32 is the one floating dtype that channels have.
+    # Channels have no other floating dtype.
     return np.dtype("<f4") if scaled or stored.kind == "f" else stored.newbyteorder("<")

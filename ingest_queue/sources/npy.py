@@ -1,4 +1,4 @@
-"""NumPy's ``.npy``: (z, y, x), (t, z, y, x) or one plane (y, x), mapped, never unpickled."""
+"""Reads ``.npy``: (z, y, x), (t, z, y, x) or one plane (y, x); mapped, never unpickled."""
 
 from typing import Final
 
@@ -14,7 +14,7 @@ _AXES: Final = {2: "yx", 3: "zyx", 4: "tzyx"}
 
 
 def matches(place: Place) -> bool:
-    """Return by the suffix."""
+    """Match by the suffix."""
     return place.is_file(*SUFFIXES)
 
 

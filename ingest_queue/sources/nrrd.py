@@ -1,4 +1,4 @@
-"""NRRD (``.nrrd``, ``.nhdr`` with its data file): raw, gzip and bzip2; first axis fastest.
+"""Reads NRRD (``.nrrd``, ``.nhdr`` with its data file): raw, gzip, bzip2; first axis fastest.
 
 Planes in ascending order read a compressed file once from front to back.
 """
@@ -32,7 +32,7 @@ _KINDS: Final = {
     "3-color": "s",
     "4-color": "s",
 }
-"""Axes that are no domain of space (NRRD format, section "per-axis field specifications")."""
+"""Kinds of axes that are not spatial (NRRD format, section "per-axis field specifications")."""
 _TYPES: Final = {
     "i1": ("signed char", "int8", "int8_t"),
     "u1": ("uchar", "unsigned char", "uint8", "uint8_t"),
@@ -51,12 +51,12 @@ _BZIP2: Final = frozenset({"bzip2", "bz2"})
 
 
 class _Inflated:
-    """A compressed array (slowest axis first): read forward, begun anew to go back.
+    """A compressed array (slowest axis first): read forward, reopened to go back.
 
     Parameters
     ----------
     file, start
-        The file, and where the compressed stream begins in it.
+        The file, and the offset of the compressed stream in it.
     skip
         Bytes of the inflated stream before the voxels.
     """
@@ -102,14 +102,14 @@ class _Inflated:
             self._stream.close()
         opened = self._file.open("rb")
         opened.seek(self._start)
-        # Rewinding would go to the file's start, where the header is: hence begun anew.
+        # Rewinding would go to the file's start, where the header is: hence reopened.
         stream = bz2.BZ2File(opened) if self._bzip2 else gzip.GzipFile(fileobj=opened)
         weakref.finalize(stream, opened.close)  # neither closes a file that it did not open
         return stream
 
 
 def matches(place: Place) -> bool:
-    """Return by the suffix."""
+    """Match by the suffix."""
     return place.is_file(*SUFFIXES)
 
 
@@ -173,7 +173,7 @@ def _after_lines(file: Path, start: int, lines: int) -> int:
 
 
 def _voxel_size(header: dict[str, Any], axes: str) -> tuple[float, float, float] | None:
-    """Read ``space directions`` or ``spacings``; without ``space units`` they mean millimetres."""
+    """Read ``space directions`` or ``spacings``; the default unit is millimetres."""
     directions, spacings = header.get("space directions"), header.get("spacings")
     if directions is not None:
         lengths = [float(np.linalg.norm(row)) if row is not None else 0.0 for row in directions]

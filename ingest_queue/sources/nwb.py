@@ -1,6 +1,6 @@
-"""An image series of an NWB 2 file: ``file.nwb:/acquisition/TwoPhotonSeries``, or the only one.
+"""Reads an image series of an NWB 2 file: ``f.nwb:/acquisition/TwoPhotonSeries``, or its only one.
 
-The schema's axes of ``data`` are time, x, y(, z); the option ``axes`` reads files that differ.
+The schema's axes of ``data`` are time, x, y(, z); files that differ need the option ``axes``.
 """
 
 from typing import Any, Final
@@ -20,7 +20,7 @@ _AXES: Final = {3: "txy", 4: "txyz"}
 
 
 def matches(place: Place) -> bool:
-    """Return by the suffix."""
+    """Match by the suffix."""
     return place.is_file(*SUFFIXES)
 
 
@@ -61,7 +61,7 @@ def _find(place: Place, file: Any) -> Any:
 
 
 def _voxel_size(series: Any) -> tuple[float, float, float] | None:
-    """Read the grid spacing of the imaging plane: x, y(, z), in meters unless it says otherwise."""
+    """Read the grid spacing of the imaging plane: x, y(, z), by default in meters."""
     spacing = series.get("imaging_plane/grid_spacing")
     if spacing is None:
         return None

@@ -1,8 +1,8 @@
-"""What an ingest on AWS will take: objects, requests, bytes, minutes and dollars; pure arithmetic.
+"""Estimates an ingest on AWS: objects, requests, bytes, minutes and dollars; pure arithmetic.
 
-Counts are those of a first ingest into an empty image channel where nothing is lost or repeated
-(labels also write rows of their index, which depend on the data). Prices are on-demand list prices
-of us-east-1, November 2025; the free tier is left out.
+Counts are those of a first ingest into an empty image channel without losses or retries (labels
+also write index rows, which depend on the data). Prices are on-demand list prices of us-east-1,
+November 2025, without the free tier.
 """
 
 from collections.abc import Mapping
@@ -24,18 +24,18 @@ PRICES: Final[Mapping[str, float]] = {
     "HTTP API request": 1.00e-6,
     "S3 GB month": 0.023,
 }
-"""Dollars for one (aws.amazon.com: s3, dynamodb, sqs, lambda, api-gateway; each under /pricing)."""
+"""Dollars per unit (aws.amazon.com: s3, dynamodb, sqs, lambda, api-gateway; under /pricing)."""
 
 PER_CHUNK: Final[Mapping[str, int]] = {
     "S3 PUT": 2,  # the upload, the digests
-    "S3 GET": 3,  # its ETag when it is noticed, its body, its ETag again before it is deleted
-    "DynamoDB write": 8,  # where it lies, seen, built, and one of the set; some are conditional
+    "S3 GET": 3,  # ETag on notification, body, ETag before it is deleted
+    "DynamoDB write": 8,  # part, received, built, set; some are conditional
     "DynamoDB read": 30,
-    "SQS request": 6,  # notification and call: sent, received, deleted
+    "SQS request": 6,  # notification and build message: sent, received, deleted
     "Lambda request": 2,
-    "HTTP API request": 1,  # leave to upload, and looking how far it is
+    "HTTP API request": 1,  # permission to upload, and progress
 }
-"""Requests for one chunk of eight supercuboids that is sent as a box, rounded up."""
+"""Requests for a chunk of eight supercuboids uploaded as a box, rounded up."""
 
 PER_SLICE: Final[Mapping[str, int]] = {
     "S3 PUT": 1,
@@ -46,7 +46,7 @@ PER_SLICE: Final[Mapping[str, int]] = {
     "Lambda request": 1,
     "HTTP API request": 1,
 }
-"""Requests for one slice that is sent as a file, before its slab is built."""
+"""Requests for a slice uploaded as a file, before its slab is built."""
 
 PER_SLAB: Final[Mapping[str, int]] = {
     "S3 PUT": 1,
@@ -55,24 +55,24 @@ PER_SLAB: Final[Mapping[str, int]] = {
     "SQS request": 3,
     "Lambda request": 1,
 }
-"""Requests for building a slab of slices, beside those for its supercuboids."""
+"""Requests for building a slab of slices, without those of its supercuboids."""
 
 _LAMBDA_GB: Final = 2.0
 _BUILD_BYTES_PER_S: Final = 60e6
-"""Voxels that one builder (two gigabytes, just over one core) decodes, compresses and digests."""
+"""Bytes of voxels decoded, compressed and digested by a builder of 2 GB (just over one core)."""
 _GB: Final = 1e9
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What was measured on some planes of the source.
+    """Measurements on some planes of the source.
 
     Attributes
     ----------
     ratio
-        Compressed by uncompressed bytes.
+        Compressed bytes per uncompressed byte.
     bytes_per_s
-        Voxels that are read and compressed in a second.
+        Bytes of voxels read and compressed in a second.
     """
 
     ratio: float
@@ -81,7 +81,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One kind of thing that is paid for: how many of it, and dollars."""
+    """One item of the costs."""
 
     name: str
     count: float
@@ -90,20 +90,20 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an ingest will take.
+    """The estimate of an ingest.
 
     Attributes
     ----------
     uploads
-        Objects that are sent: one a chunk, or one a slice.
+        Objects to upload: one for each chunk or slice.
     objects
-        Supercuboids that are stored at the most; all-zero ones are not.
+        Upper bound on stored supercuboids; all-zero ones are not stored.
     voxel_bytes, upload_bytes
-        Voxels; what goes over the wire.
+        Uncompressed; over the network.
     minutes
         The slower one of reading and of the network.
     lines
-        What is paid for, once; ``month_dollars`` is then paid for keeping it.
+        Costs of the ingest; ``month_dollars`` are the costs of storage.
     """
 
     uploads: int
@@ -121,7 +121,7 @@ class Plan:
 
     @property
     def dollars(self) -> float:
-        """What is paid once."""
+        """Total costs of the ingest."""
         return sum(line.dollars for line in self.lines)
 
 
@@ -132,23 +132,23 @@ def make_plan(
     sample: Sample,
     uplink_bytes_per_s: float,
 ) -> Plan:
-    """Return what an ingest will take.
+    """Return the estimate of an ingest.
 
     Parameters
     ----------
     grid
-        What is sent: boxes, or slices.
+        The chunks to upload: boxes, or slices.
     itemsize
         Bytes of a voxel.
     uplink_bytes_per_s
-        How fast the network takes bytes.
+        Speed of the network.
     """
     times = grid.times[1] - grid.times[0]
     objects = times * cell_count(grid.box, supercuboid_xyz)
     voxel_bytes = times * grid.box.voxels * itemsize
     upload_bytes = round(voxel_bytes * sample.ratio)
     counts = _requests(grid)
-    counts["S3 PUT"] += objects  # where nothing is stored yet, nothing is read before
+    counts["S3 PUT"] += objects  # new objects are put without a read
     counts["Lambda GB s"] = voxel_bytes / _BUILD_BYTES_PER_S * _LAMBDA_GB
     seconds = max(voxel_bytes / sample.bytes_per_s, upload_bytes / uplink_bytes_per_s)
     return Plan(

@@ -1,4 +1,4 @@
-"""Neuroglancer's precomputed volumes by tensorstore: every encoding, sharded or not."""
+"""Reads Neuroglancer precomputed volumes by tensorstore: every encoding, sharded or not."""
 
 from ingest_queue.images.damage import reading
 from ingest_queue.sources import Options, Place, Source
@@ -13,7 +13,7 @@ _LOSSY = frozenset({"jpeg"})
 
 
 def matches(place: Place) -> bool:
-    """Return by the ``info`` file of the folder."""
+    """Match by the ``info`` file of the folder."""
     folder = place.folder
     return folder is not None and (folder / "info").is_file()
 

@@ -1,4 +1,4 @@
-"""A channel of another server that speaks ndstore's protocol, read by cutouts.
+"""Reads a channel of another server over ndstore's protocol, by cutouts.
 
 The URL is ``http://host/sd/token/channel/``; the option ``level`` is the resolution.
 """
@@ -24,7 +24,7 @@ SUFFIXES = ("http://host/sd/token/channel/",)
 
 _ADDRESS: Final = re.compile(r"(https?://[^{}]+)/(?:sd|ca)/(\w+)/(\w+)/?")
 _PIECE_ZYX: Final = (16, 1024, 1024)
-"""One cutout has at most 16.8 million voxels; longer bodies are refused by many servers."""
+"""A cutout has at most 16.8 million voxels; many servers refuse longer bodies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class ServerSource:
     labels_allowed: bool = True
 
     def read(self, t: int, z0: int, z1: int) -> NDArray[np.generic]:
-        """Read planes: (z, y, x); one cutout after another, asked again if the server fails."""
+        """Read planes: (z, y, x); one cutout after another, with retries if the server fails."""
         _, _, height, width = self.shape_tzyx
         planes = np.empty((z1 - z0, height, width), self.dtype)
         for z, y, x in product(*map(_spans, planes.shape, _PIECE_ZYX)):
@@ -85,14 +85,14 @@ def _spans(length: int, step: int) -> Iterator[tuple[int, int]]:
 
 
 def matches(place: Place) -> bool:
-    """Return by the URL."""
+    """Match by the URL."""
     return _ADDRESS.fullmatch(place.text) is not None
 
 
 def open_source(place: Place, options: Options) -> Source:
-    """Ask for the info document; see :func:`ingest_queue.sources.open_source`."""
+    """Request the info document; see :func:`ingest_queue.sources.open_source`."""
     found = _ADDRESS.fullmatch(place.text)
-    assert found is not None, "matched by it"
+    assert found is not None, "matches() found it"
     root, token, channel = found.groups()
     session = Session(root, None, PooledTransport())
     info = session.json("GET", f"/sd/{token}/info/")

@@ -1,6 +1,6 @@
-"""A folder of slices, one image file a z plane, in natural order (``z9`` before ``z10``).
+"""Reads a folder of slices, one image file a z plane, in natural order (``z9``, ``z10``).
 
-Where the names differ by one number only, that number is z and none may be missing.
+If the names differ by one number only, that number is z, and none may be missing.
 """
 
 import io
@@ -25,12 +25,12 @@ from ndlambda.errors import (
 )
 
 SUFFIXES = ("folder of .png", ".tif", ".jpg", ".webp or .jp2")
-FALLBACK = True  # every folder is taken that no other source knows
+FALLBACK = True  # reads every folder that no other source matches
 
 _THREADS: Final = 4
 _SAME: Final = {".tiff": ".tif", ".jpeg": ".jpg", ".j2k": ".jp2"}
-_MOST_GAPS: Final = 1_000_000
-"""A stack with more planes missing has numbers that are no z (dates, serial numbers)."""
+_MAX_GAPS: Final = 1_000_000
+"""With more missing planes the numbers are not z (dates, serial numbers)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,11 @@ class SliceSource:
 
     @property
     def file_sizes(self) -> list[int]:
-        """Bytes of the files that are there."""
+        """Bytes of the existing files."""
         return [file.stat().st_size for file in self.files if file is not None and file.is_file()]
 
     def zero_file(self) -> bytes:
-        """Return the file (TIFF) of a plane of zeros, as those that are missing count."""
+        """Return a TIFF file of a plane of zeros, which stands for a missing slice."""
         import tifffile
 
         file = io.BytesIO()
@@ -84,7 +84,7 @@ class SliceSource:
 
 
 def matches(place: Place) -> bool:
-    """Every folder is taken; what it holds is looked at on opening."""
+    """Match every folder; its content is checked on opening."""
     return place.folder is not None
 
 
@@ -166,7 +166,7 @@ def _with_gaps(folder: Path, files: list[Path], gaps: MissingSlices) -> tuple[Pa
     missing = span - len(numbers)
     if missing == 0 or gaps is MissingSlices.SKIP:
         return tuple(files)
-    if gaps is MissingSlices.ERROR or missing > _MOST_GAPS:
+    if gaps is MissingSlices.ERROR or missing > _MAX_GAPS:
         known = set(numbers)
         named = [n for n in range(numbers[0], numbers[0] + len(numbers) + 1) if n not in known][:5]
         listed = ", ".join(map(str, named)) + (", ..." if missing > len(named) else "")
@@ -180,7 +180,7 @@ def _with_gaps(folder: Path, files: list[Path], gaps: MissingSlices) -> tuple[Pa
 
 
 def _plane_numbers(files: list[Path]) -> list[int] | None:
-    """Return the one number in which all names differ, ascending; None where there is no such."""
+    """Return the one number in which the names differ, ascending; None if there is none."""
     parts = [re.split(r"(\d+)", file.stem.lower()) for file in files]
     if len({tuple(words[::2]) for words in parts}) != 1:
         return None

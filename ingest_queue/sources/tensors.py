@@ -1,4 +1,4 @@
-"""Volumes that tensorstore reads: its drivers, with coordinates that begin at zero."""
+"""Opens volumes by tensorstore's drivers, with zero-based coordinates."""
 
 import json
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from ndlambda.errors import MalformedBodyError
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """An array behind tensorstore; reads the chunks that an index touches, nothing on opening."""
+    """An array of tensorstore; reads only the chunks that an index touches."""
 
     store: Any
     dtype: np.dtype
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the stored array, in its own order of axes."""
+        """Shape of the stored array, in its own axis order."""
         return tuple(int(n) for n in self.store.shape)
 
     def __getitem__(self, index: tuple[int | slice, ...]) -> NDArray[Any]:
@@ -46,7 +46,7 @@ def open_tensor(where: str, driver: str, folder: Path, **more: Any) -> Tensor:
     InvalidArgumentError
         tensorstore is not installed.
     MalformedBodyError
-        There is no such array, or tensorstore does not read its codec or dtype.
+        There is no such array, or tensorstore does not support its codec or dtype.
     """
     with needing("tensorstore", f"Reading {driver}"):
         import tensorstore
@@ -59,7 +59,7 @@ def open_tensor(where: str, driver: str, folder: Path, **more: Any) -> Tensor:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """Read a JSON object, empty where there is no such file.
+    """Read a JSON object; empty if there is no such file.
 
     Raises
     ------

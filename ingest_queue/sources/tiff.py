@@ -1,6 +1,6 @@
-"""One TIFF of many pages: plain, BigTIFF, OME-TIFF (its files together) or ImageJ hyperstack.
+"""Reads a multi-page TIFF: plain, BigTIFF, OME-TIFF (all its files) or ImageJ hyperstack.
 
-Pages are z, or t, c and z where the file says so.
+Pages are z, or t, c and z if the file says so.
 """
 
 import re
@@ -29,12 +29,12 @@ Page = tuple[Path, int]
 
 @dataclass(frozen=True, slots=True)
 class PagedSource:
-    """Pages that are decoded one by one; see :class:`ingest_queue.sources.Source`.
+    """Pages decoded one by one; see :class:`ingest_queue.sources.Source`.
 
     Attributes
     ----------
     pages
-        File and place of each page's header, in C order of the axes before the plane.
+        File and offset of each page's header, in C order of the axes before the plane.
     layout
         Of those axes and the plane.
     """
@@ -67,7 +67,7 @@ class PagedSource:
 
 
 def matches(place: Place) -> bool:
-    """Return by the suffix."""
+    """Match by the suffix."""
     return place.is_file(*SUFFIXES)
 
 
@@ -84,7 +84,7 @@ def open_source(place: Place, options: Options) -> Source:
         series = series.levels[options.level]
         layout = _layout(where, series, options)
         voxelres = _voxel_size(file) if options.level == 0 else None
-        if series.dataoffset is not None:  # as ImageJ writes: one page header, all voxels behind
+        if series.dataoffset is not None:  # as ImageJ writes: one page header, then all voxels
             stored = series.dtype.newbyteorder(file.byteorder)
             mapped = np.memmap(place.file, stored, "r", series.dataoffset, tuple(series.shape))
             shaped = mapped.reshape(layout.shape)
@@ -130,7 +130,7 @@ def _voxel_size(file: Any) -> tuple[float, float, float] | None:
     for axis in "xy":
         pixels, length = tags[f"{axis.upper()}Resolution"].value
         sizes[axis] = length / pixels if pixels else 0.0
-    # ImageJ names its unit here; "pixel" and nothing are no lengths.
+    # ImageJ's unit; "pixel" and an empty text are not lengths.
     return voxel_size(sizes, {}, str(facts.get("unit", "")))
 
 
@@ -150,10 +150,10 @@ def _ome_voxel_size(xml: str) -> tuple[float, float, float] | None:
 def _decode(file: Path, wanted: list[tuple[int, int]], planes: NDArray[np.generic]) -> None:
     import tifffile
 
-    # Opened for each slab: thousands of pages do not hold the file open in between.
+    # Opened for each slab, so that a stack of many files does not hold all of them open.
     with reading(str(file)), tifffile.TiffFile(file) as opened:
         for offset, plane in wanted:
-            # Not by number: that walks over all headers before, and levels have no numbers.
+            # Not by number: that reads all headers before, and levels have no numbers.
             opened.filehandle.seek(offset)
             decoded = tiff.decode(tifffile.TiffPage(opened, 0), str(file))
             if decoded.shape != planes.shape[1:] or decoded.dtype != planes.dtype.newbyteorder("="):

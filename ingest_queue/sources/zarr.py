@@ -1,4 +1,4 @@
-"""Zarr v2 and v3 arrays and OME-Zarr images (0.4 and 0.5), sharded or not, by tensorstore."""
+"""Reads Zarr v2 and v3 arrays and OME-Zarr images (0.4, 0.5) by tensorstore."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ _AXES: Final = {2: "yx", 3: "zyx", 4: "tzyx", 5: "tczyx"}
 
 @dataclass(frozen=True, slots=True)
 class _Image:
-    """An array of an OME-Zarr image, or an array by itself."""
+    """An array of an OME-Zarr image, or a plain array."""
 
     folder: Path
     axes: str = ""
@@ -28,7 +28,7 @@ class _Image:
 
 
 def matches(place: Place) -> bool:
-    """Return by the metadata files of the folder."""
+    """Match by the metadata files of the folder."""
     folder = place.folder
     return folder is not None and any((folder / mark).is_file() for mark in _MARKS)
 
@@ -75,21 +75,21 @@ def _of_multiscale(where: str, folder: Path, scale: dict[str, Any], level: int) 
     ]
     names = "".join(str(axis["name"]).lower() for axis in axes)
     sizes = dict.fromkeys(names, 1.0)
-    told = False
+    has_scale = False
     for step in (*dataset.get("coordinateTransformations", ()), *scale.get(_OVERALL, ())):
         if step["type"] == "scale":
-            told = True
+            has_scale = True
             for name, factor in zip(names, step["scale"], strict=True):
                 sizes[name] *= float(factor)
     units = {name: axis.get("unit", "") for name, axis in zip(names, axes, strict=True)}
-    return _Image(folder / dataset["path"], names, sizes if told else {}, units)
+    return _Image(folder / dataset["path"], names, sizes if has_scale else {}, units)
 
 
 _OVERALL: Final = "coordinateTransformations"
 
 
 def _dimension_names(folder: Path) -> str:
-    """Return the axes that an array names by single letters, as xarray and Zarr v3 do."""
+    """Return the axes of an array with single-letter names, as of xarray and Zarr v3."""
     names = read_json(folder / "zarr.json").get("dimension_names")
     names = names or read_json(folder / ".zattrs").get("_ARRAY_DIMENSIONS") or []
     letters = [str(name).lower() for name in names]

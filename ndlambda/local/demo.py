@@ -1,8 +1,8 @@
-"""``make demo``: real brain data and an EM stack, stored, served and compared in every format.
+"""``make demo``: stores, serves and compares real brain data and an EM stack in every format.
 
-It does what a user would: a server in a process of its own, slices copied into its drop folder (and
-``ndlambda put`` for what is one file), and HTTP for the cutouts. Any difference in any voxel ends
-it with exit code 1.
+It works as a user would: a server in a process of its own, slices copied into its drop folder (or
+``ndlambda put`` for a single file), and HTTP for the cutouts. Any difference in any voxel ends it
+with exit code 1.
 """
 
 import argparse
@@ -41,23 +41,23 @@ from ndlambda.wire.volume import Expected, formats
 
 _STACK_SHAPE_ZYX = (64, 512, 512)
 _MB = 1_000_000
-_LOOK_EVERY_S = 0.2
-_LONGEST_WAIT_S = 3600.0
+_POLL_S = 0.2
+_MAX_WAIT_S = 3600.0
 _console = Console(highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """One data set of the demonstration.
+    """A data set of the demonstration.
 
     Attributes
     ----------
     source
-        File or folder that is put.
+        File or folder to store.
     token, channel
-        Where it goes.
+        The destination.
     voxelres_xyz
-        Voxel size in nanometres; None takes what the file says.
+        Voxel size in nanometres; None takes that of the file.
     levels
         Coarser resolutions to build.
     """
@@ -92,7 +92,7 @@ def main() -> None:
                 "\nAll is equal. Without ONCE=1 the server stays, with addresses to open."
             )
             return
-        tell_where_to_look(url, options.data, stacks)
+        print_addresses(url, options.data, stacks)
         _console.print("\nThe server stays up; Ctrl-C ends it.")
         try:
             server.wait()
@@ -120,7 +120,7 @@ def mri() -> Stack:
 
 
 def synthetic(data: Path) -> Stack:
-    """Return an EM-like stack as PNG slices, drawn once."""
+    """Return an EM-like stack as PNG slices, generated once."""
     folder = data / "em-slices"
     if not folder.exists():
         with _console.status("drawing 64 slices of synthetic electron microscopy"):
@@ -172,7 +172,7 @@ def serving(data: Path, port: int) -> Iterator[tuple[str, "subprocess.Popen[str]
 
 
 def show(client: Client, url: str, data: Path, stack: Stack) -> bool:
-    """Store one data set, read it back every way, print the figures; True if all is equal."""
+    """Store a data set, read it back in every format, print figures; return whether it is equal."""
     _console.print(f"\n[bold underline]{stack.title}")
     if stack.source.is_dir():
         drop(client, data, stack)
@@ -217,7 +217,7 @@ def drop(client: Client, data: Path, stack: Stack) -> None:
     """Copy slices into the drop folder, and wait until they are stored and propagated."""
     folder = data / "drop" / stack.token / stack.channel
     if folder.exists():
-        _console.print(f"{folder} was dropped before; what is stored is looked at again.")
+        _console.print(f"{folder} was dropped before; its stored voxels are compared again.")
         return
     files = open_source(stack.source)
     assert isinstance(files, SliceSource), "a folder of slices is read slice by slice"
@@ -251,9 +251,9 @@ def drop(client: Client, data: Path, stack: Stack) -> None:
 
 def wait_until_served(client: Client, stack: Stack) -> None:
     """Wait until a dropped stack is stored and its coarser resolutions are built."""
-    deadline = time.monotonic() + _LONGEST_WAIT_S
+    deadline = time.monotonic() + _MAX_WAIT_S
     while time.monotonic() < deadline:
-        time.sleep(_LOOK_EVERY_S)
+        time.sleep(_POLL_S)
         jobs = [job for job in client.ingest.list() if job["token"] == stack.token]
         for job in jobs:
             if job["state"] not in {"CREATED", "INGESTING", "COMPLETE"}:
@@ -271,7 +271,7 @@ def wait_until_served(client: Client, stack: Stack) -> None:
 def compare_level(client: Client, stack: Stack, expected: NDArray[Any]) -> bool:
     """Compare the first coarser resolution with one computed here."""
     if not stack.levels:
-        return True  # a stack of the user's own that is small enough as it is
+        return True  # a user's stack that is too small for coarser resolutions
     volume = client.volume(stack.token, stack.channel).at(1)
     good = True
     for time_point, block in enumerate(expected):
@@ -282,7 +282,7 @@ def compare_level(client: Client, stack: Stack, expected: NDArray[Any]) -> bool:
 
 
 def stored_bytes(data: Path, stack: Stack) -> tuple[int, int]:
-    """Return how many objects a channel has at resolution 0 and how long they are together."""
+    """Return the number and the total bytes of a channel's objects at resolution 0."""
     folder = data / "objects" / stack.token / stack.channel
     sizes = [path.stat().st_size for path in folder.glob("*/0/*/*")]
     return len(sizes), sum(sizes) or 1
@@ -333,7 +333,7 @@ def cutout_of(shape_zyx: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, .
 
 
 def decode(dialect: str, name: str, body: bytes, channel: str, like: NDArray[Any]) -> NDArray[Any]:
-    """Read a body with plain numpy where that can, else with our own decoder."""
+    """Decode a body with plain numpy if possible, else with our own decoder."""
     plain: dict[str, Callable[[bytes], NDArray[Any]]] = {
         "raw": lambda data: np.frombuffer(data, like.dtype).reshape(like.shape),
         "zip": lambda data: np.frombuffer(zlib.decompress(data), like.dtype).reshape(like.shape),
@@ -347,7 +347,7 @@ def decode(dialect: str, name: str, body: bytes, channel: str, like: NDArray[Any
     return decoder(body, Expected((channel,), (like.dtype,), like.shape))[0].reshape(like.shape)
 
 
-def tell_where_to_look(url: str, data: Path, stacks: list[Stack]) -> None:
+def print_addresses(url: str, data: Path, stacks: list[Stack]) -> None:
     """Print addresses to open."""
     _console.print("\n[bold]Open")
     _console.print(f"  {url}/  the start page, in a browser; {url}/openapi.json  every route")

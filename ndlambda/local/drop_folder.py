@@ -1,4 +1,4 @@
-"""The laptop's stand-in for notifications of S3: a look at the folder that people copy into."""
+"""Emulates S3 notifications on a laptop by polling the drop folder."""
 
 import json
 import os
@@ -15,43 +15,43 @@ from ndlambda.stores.ports import Queue
 
 _SETTLED_S: Final = 1.0
 _MOVING_S: Final = 0.25
-"""Pause while files come, which are then told of 1.25 seconds after their last change."""
+"""Pause while files arrive; they are announced at most 1.25 seconds after their last change."""
 _CALM_S: Final = 1.0
-"""Pause while nothing comes; only the times of folders are looked at then."""
-_WHOLE_S: Final = 10.0
-"""How often all files are looked at nevertheless, for those that are written over in place."""
+"""Pause while nothing arrives; only the times of folders are read then."""
+_FULL_SCAN_S: Final = 10.0
+"""Interval of full scans, which find files overwritten in place."""
 _SHARE: Final = 20
-"""A look may take a twentieth of the time."""
-_DEEPEST: Final = 8
-"""Names of a path that is looked at, so that a link to a folder above is no endless way."""
+"""Scanning takes at most a twentieth of the time."""
+_MAX_DEPTH: Final = 8
+"""Depth of scanned paths, which bounds links to a folder above."""
 
 _Shape = tuple[int, int, int]
 
 
 @dataclass(slots=True)
 class _File:
-    """A file as it was last seen, since when it is so, and whether it was told of."""
+    """A file as last seen, the time since when it is unchanged, and whether it was announced."""
 
     shape: _Shape
     since: float
-    told: bool = False
+    announced: bool = False
 
 
 class DropFolder:
-    """Finds files that are new or changed and have come to rest, and tells the drop queue.
+    """Finds new and changed files that are at rest, and announces them to the drop queue.
 
-    At rest is what is the same file of the same size and times of change for a second. That nothing
-    more will come (``_DONE``) is told of when all of its folder is at rest. Nothing is remembered
-    over a restart: all files are told of anew, which is harmless.
+    A file is at rest if its inode, size and change time are unchanged for a second. ``_DONE`` is
+    announced once its whole folder is at rest. Nothing is kept over a restart: all files are
+    announced again, which is harmless.
 
     Parameters
     ----------
     data
-        Folder of the disk stores; files are dropped into ``drop`` in it.
+        Folder of the disk stores, which contains the folder ``drop``.
     queue
-        Is sent what S3 would send.
+        Receives messages as S3 would send them.
     clock
-        Seconds, running evenly.
+        Monotonic seconds.
     """
 
     def __init__(
@@ -62,34 +62,34 @@ class DropFolder:
         self._clock = clock
         self._known: dict[str, _File] = {}
         self._folders: dict[str, int] = {}
-        self._whole_at = -_WHOLE_S
+        self._full_scan_at = -_FULL_SCAN_S
         self._moves = False
         self._pause_s = _MOVING_S
 
     @property
     def pause_s(self) -> float:
-        """How long to wait before the next look: longer while nothing comes, or if looks last."""
+        """Pause before the next poll: longer while nothing arrives, or if scans are slow."""
         return self._pause_s
 
-    def look(self) -> int:
-        """Look once, and return how many files were told of."""
+    def poll(self) -> int:
+        """Scan once, and return the number of announced files."""
         begun = self._clock()
-        told = 0
-        if self._moves or begun - self._whole_at >= _WHOLE_S or self._folders_changed():
-            self._whole_at = begun
-            told = self._look_at_files(begun)
+        announced = 0
+        if self._moves or begun - self._full_scan_at >= _FULL_SCAN_S or self._folders_changed():
+            self._full_scan_at = begun
+            announced = self._scan_files(begun)
         calm = _MOVING_S if self._moves else _CALM_S
         self._pause_s = max(calm, _SHARE * (self._clock() - begun))
-        return told
+        return announced
 
-    def _look_at_files(self, now: float) -> int:
+    def _scan_files(self, now: float) -> int:
         found: dict[str, _File] = {}
         for key, shape in self._files():
             known = self._known.get(key)
             is_same = known is not None and known.shape == shape
             found[key] = known if known is not None and is_same else _File(shape, now)
         self._known = found
-        new = [key for key, file in found.items() if not file.told]
+        new = [key for key, file in found.items() if not file.announced]
         moving = {key for key in new if now - found[key].since < _SETTLED_S}
         busy = {_folder(key) for key in moving}
         resting = [key for key in new if key not in moving]
@@ -97,12 +97,12 @@ class DropFolder:
         ready.sort(key=_is_done)
         self._queue.send([json.dumps(notification(key)) for key in ready])
         for key in ready:
-            found[key].told = True
+            found[key].announced = True
         self._moves = len(ready) < len(new)
         return len(ready)
 
     def _folders_changed(self) -> bool:
-        """Return whether a file came, went or got another name in any folder since it was read."""
+        """Return whether a file was added, removed or renamed in any folder since the last scan."""
         return any(_changed_at(self._data / name) != at for name, at in self._folders.items())
 
     def _files(self) -> Iterator[tuple[str, _Shape]]:
@@ -115,13 +115,13 @@ class DropFolder:
             for key, entry in _entries(path, folder):
                 try:
                     if entry.is_dir():
-                        waiting += [key] * (key.count("/") < _DEEPEST)
+                        waiting += [key] * (key.count("/") < _MAX_DEPTH)
                         continue
                     status = entry.stat()
-                except OSError:  # gone, or a link to nothing
+                except OSError:  # gone, or a dangling link
                     continue
                 if stat.S_ISREG(status.st_mode) and parse(key) is not None:
-                    # Nobody can set times of change; those of modification are copied along.
+                    # Change times cannot be set; modification times are copied along with files.
                     yield key, (status.st_ino, status.st_size, status.st_ctime_ns)
 
 
@@ -129,7 +129,7 @@ def _entries(path: Path, folder: str) -> list[tuple[str, os.DirEntry[str]]]:
     try:
         with os.scandir(path) as entries:
             return [(f"{folder}/{entry.name}", entry) for entry in entries]
-    except OSError:  # gone, or closed to us
+    except OSError:  # gone, or not readable
         return []
 
 
@@ -151,7 +151,7 @@ def _is_done(key: str) -> bool:
 
 
 def notification(key: str) -> dict[str, object]:
-    """Return what S3 sends when an object is made."""
+    """Return the notification that S3 sends for a created object."""
     record = {
         "eventSource": "aws:s3",
         "eventName": "ObjectCreated:Put",

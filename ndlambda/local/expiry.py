@@ -1,4 +1,4 @@
-"""The laptop's stand-in for the bucket's rule that lets large results and uploads expire."""
+"""Emulates the bucket's lifecycle rule by which results and uploads expire."""
 
 import os
 import time
@@ -12,18 +12,18 @@ from ndlambda.stores.ports import ObjectStore
 from ndlambda.web.response.delivery import RESULTS_PREFIX
 
 EXPIRES_S: Final = 24 * 3600
-_AT_ONCE: Final = 1000
+_MAX_DELETIONS: Final = 1000
 
 
 class Expiry:
-    """Deletes what lies under ``results/`` and ``uploads/`` for more than a day.
+    """Deletes objects under ``results/`` and ``uploads/`` that are older than a day.
 
     Parameters
     ----------
     folder
-        Where the store of objects keeps its files, for a look at their age.
+        Root folder of the object store, from which ages are read.
     objects
-        That store, which deletes them.
+        The store that deletes the objects.
     clock
         Unix seconds.
     """
@@ -36,8 +36,8 @@ class Expiry:
         self._clock = clock
 
     def sweep(self) -> int:
-        """Delete a number of files, and return how many; 0: none is left that has expired."""
-        expired = list(islice(self._expired(), _AT_ONCE))
+        """Delete some expired objects, and return their number; 0 if none is left."""
+        expired = list(islice(self._expired(), _MAX_DELETIONS))
         for key in expired:
             self._objects.delete(key)
         return len(expired)
@@ -56,8 +56,8 @@ class Expiry:
 
 
 def _is_older(entry: os.DirEntry[str], before: float) -> bool:
-    """Return whether a file was written before a time; a folder is no result of ours."""
+    """Return whether an entry is a file written before a time."""
     try:
         return entry.is_file(follow_symlinks=False) and entry.stat().st_mtime < before
-    except FileNotFoundError:  # used and deleted since it was listed
+    except FileNotFoundError:  # deleted since it was listed
         return False

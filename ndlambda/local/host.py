@@ -1,4 +1,4 @@
-"""waitress with an end: after SIGTERM what has been asked is answered, and nothing more."""
+"""Runs waitress with a graceful shutdown: after SIGTERM, requests under way are finished."""
 
 import logging
 import signal
@@ -38,7 +38,7 @@ class WsgiServer:
 
     def __init__(self, app: Any, address: tuple[str, int], **options: Any) -> None:
         name, port = address
-        # A name like localhost stands for an address of each family, with a free port of its own.
+        # localhost has an address of each family, each with a free port of its own.
         is_v6 = ":" in name
         self._host = f"[{name}]" if is_v6 else name
         self._sockets: dict[int, Any] = {}
@@ -49,20 +49,19 @@ class WsgiServer:
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """The URL of the server."""
         return f"http://{self._host}:{self._server.effective_port}"
 
     def run(self, ready: Callable[[], None], *, ending: bool = False) -> None:
-        """Answer until SIGTERM or SIGINT, then finish the requests under way and return.
+        """Serve until SIGTERM or SIGINT, then finish the requests under way and return.
 
         Parameters
         ----------
         ready
-            Called once signals are heeded.
+            Called once the signal handlers are installed.
         ending
-            Whether the process ends after this: further signals are then ignored to its end, so
-            that an impatient second one does not cut the end short. Else they mean afterwards what
-            they meant before.
+            Whether the process ends after this: further signals are then ignored, so that a second
+            one does not interrupt the shutdown. Else the previous handlers are restored.
         """
         signals = (signal.SIGTERM, signal.SIGINT)
         previous = {number: signal.signal(number, self._ask_to_stop) for number in signals}
@@ -77,16 +76,16 @@ class WsgiServer:
                 signal.signal(number, signal.SIG_IGN if ending else handler)
 
     def _ask_to_stop(self, _signal: int, _frame: FrameType | None) -> None:
-        # No exception: waitress would take it for the failure of whichever connection this thread
-        # happens to be reading or writing, close that one and go on. And no wait without an end
-        # in the loop: a signal that comes just before it does not interrupt it.
+        # An exception would not do: waitress would treat it as the failure of the connection being
+        # read or written, close that and go on. The loop's waits are short, since a signal that
+        # arrives just before a wait does not interrupt it.
         self._is_stopping = True
 
     def _turn(self, timeout_s: float) -> None:
         self._server.asyncore.loop(timeout=timeout_s, map=self._sockets, count=1)
 
     def _drain(self) -> None:
-        self._turn(0)  # a connection made before the signal may still wait to be accepted
+        self._turn(0)  # a connection made before the signal may not be accepted yet
         self._server.accepting = False
         self._server.del_channel()
         self._server.socket.close()
@@ -97,21 +96,21 @@ class WsgiServer:
                 _wind_up(channel)
             self._turn(_DRAIN_TURN_S)
         if channels:
-            _log.warning("%d connections did not end in %d s", len(channels), _DRAIN_S)
+            _log.warning("%d connections did not end within %d s", len(channels), _DRAIN_S)
         self._server.task_dispatcher.shutdown()
         self._server.trigger.close()
 
 
 def _wind_up(channel: Any) -> None:
-    """Close a connection as soon as all that was asked on it is answered.
+    """Close a connection as soon as all of its requests are answered.
 
-    Keep-alive connections would otherwise bring new requests for as long as their clients like. A
-    request of which only a part has come is waited for while it keeps coming.
+    Keep-alive connections would otherwise send new requests without end. A partly received request
+    is waited for while its bytes keep arriving.
     """
     with channel.requests_lock:
         for request in channel.requests:
-            request.headers["CONNECTION"] = "close"  # waitress's answer will say so, too
+            request.headers["CONNECTION"] = "close"  # so does waitress's answer then
         is_busy = bool(channel.requests or channel.total_outbufs_len)
-        patience_s = _SILENT_S if channel.request is None else _STALLED_S
-        if not is_busy and time.time() - channel.last_activity > patience_s:
+        max_silence_s = _SILENT_S if channel.request is None else _STALLED_S
+        if not is_busy and time.time() - channel.last_activity > max_silence_s:
             channel.will_close = True

@@ -1,4 +1,4 @@
-"""Equal messages, handled by one thread for all that hold one."""
+"""Coalesces duplicate messages: at most one thread works on a message body at a time."""
 
 from collections.abc import Callable
 from threading import Lock
@@ -6,44 +6,44 @@ from typing import Any
 
 
 class Merged:
-    """A handler of one message a call, which leaves what another thread is at to that thread.
+    """A handler of single messages that runs once for concurrent duplicates.
 
-    A chunk is called for by each of its slices and by every sweep, so that builders often hold the
-    same message at once; each would decode and write all of it. Whoever comes second is done at
-    once, and the first looks again at the end: what was built is not built anew. Nothing is lost
-    with the process, since messages only wake.
+    A chunk is enqueued by each of its slices and by every sweep, so builders often receive the same
+    message at once, and each would decode and write the whole chunk. A duplicate returns at once,
+    and the first handler runs again at its end, which is cheap for a built chunk. Nothing is lost
+    if the process dies, since messages only wake workers.
 
     Parameters
     ----------
     handler
-        Takes an SQS event of one record, and may be repeated.
+        Takes an SQS event of one record; idempotent.
     """
 
     def __init__(self, handler: Callable[[dict[str, Any], Any], dict[str, Any]]) -> None:
         self._handler = handler
         self._lock = Lock()
-        self._called_again: dict[str, bool] = {}
-        """By the bodies of the messages under way."""
+        self._has_duplicate: dict[str, bool] = {}
+        """By the bodies of the messages being handled."""
 
     def __call__(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
         """Handle the message of an event."""
         (record,) = event["Records"]
         body = record["body"]
         with self._lock:
-            if body in self._called_again:
-                self._called_again[body] = True
+            if body in self._has_duplicate:
+                self._has_duplicate[body] = True
                 return {"batchItemFailures": []}
-            self._called_again[body] = False
+            self._has_duplicate[body] = False
         try:
             while True:
                 answer = self._handler(event, context)
                 with self._lock:
-                    # One that failed comes back by itself, for all of them.
-                    if answer.get("batchItemFailures") or not self._called_again[body]:
-                        del self._called_again[body]
+                    # A failed message is redelivered, for its duplicates, too.
+                    if answer.get("batchItemFailures") or not self._has_duplicate[body]:
+                        del self._has_duplicate[body]
                         return answer
-                    self._called_again[body] = False
+                    self._has_duplicate[body] = False
         except BaseException:
             with self._lock:
-                del self._called_again[body]
+                del self._has_duplicate[body]
             raise

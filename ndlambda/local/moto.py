@@ -1,8 +1,8 @@
-"""AWS in this process: moto, made safe for threads.
+"""Runs moto, an emulation of AWS, in this process, made safe for threads.
 
 moto loses concurrent updates: it copies a table when a transaction starts and puts the copy back
-when it fails, undoing what other threads wrote, and its sets and counters are read, changed and
-written without a lock. One re-entrant lock around all of it makes it as atomic as AWS is.
+when it fails, undoing what other threads wrote, and it updates sets and counters without a lock.
+One re-entrant lock around all of it makes it as atomic as AWS.
 """
 
 import threading
@@ -16,17 +16,17 @@ from ndlambda.errors import InvalidStateError
 WsgiApp: TypeAlias = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 _LOCK: Final = threading.RLock()
-"""One for the process, as moto's state is."""
+"""One for the process, like moto's state."""
 
 
 @dataclass(frozen=True, slots=True)
 class MotoServer:
-    """A running server of S3, DynamoDB and SQS; nothing is kept.
+    """A running server of S3, DynamoDB and SQS, in memory.
 
     Attributes
     ----------
     endpoint
-        Where it answers; any access key will do.
+        Its URL; any access key is accepted.
     """
 
     endpoint: str
@@ -34,7 +34,7 @@ class MotoServer:
     _thread: threading.Thread
 
     def stop(self) -> None:
-        """Stop answering."""
+        """Stop the server."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -71,7 +71,7 @@ def start_moto(port: int = 0) -> MotoServer:
 
     class QuietHandler(MotoRequestHandler):
         def log_request(self, *args: Any) -> None:
-            """Write no line for each request."""
+            """Do not log requests."""
 
     serialise_moto()
     server = make_server(
@@ -87,7 +87,7 @@ def start_moto(port: int = 0) -> MotoServer:
 
 
 def one_at_a_time(app: WsgiApp) -> WsgiApp:
-    """Return a WSGI application that answers one request after the other."""
+    """Return a WSGI application that serializes requests."""
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         with _LOCK:
@@ -97,7 +97,7 @@ def one_at_a_time(app: WsgiApp) -> WsgiApp:
 
 
 def serialise_moto() -> None:
-    """Let ``moto.mock_aws`` answer one request after the other; harmless when repeated."""
+    """Make ``moto.mock_aws`` serialize requests; idempotent."""
     from moto.core.botocore_stubber import BotocoreStubber
 
     answer = BotocoreStubber.__call__

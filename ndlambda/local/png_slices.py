@@ -1,4 +1,4 @@
-"""A stack as a folder of PNG slices, the form in which microscopes and labs hand it over."""
+"""Writes a stack as a folder of PNG slices, as microscopes and labs deliver it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The laptop's stand-in for Lambda's queue events: polls queues and calls ``functions/``."""
+"""Emulates Lambda's queue events: polls the queues and calls the handlers in ``functions/``."""
 
 import logging
 import os
@@ -20,12 +20,12 @@ _IDLE_S = 1.0
 _RESEND_EVERY_S = 60.0
 _EXPIRE_EVERY_S = 600.0
 _BUILD_VISIBILITY_S = 900
-_MOST_BUILDERS = 4
+_MAX_BUILDERS = 4
 _Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 
 def sqs_event(messages: list[Message]) -> dict[str, Any]:
-    """Return messages in the shape in which Lambda hands SQS messages to a function."""
+    """Return messages as the event that Lambda passes to a function."""
     return {
         "Records": [
             {
@@ -41,7 +41,7 @@ def sqs_event(messages: list[Message]) -> dict[str, Any]:
 
 
 def pump_once(queue: Queue, handler: _Handler, limit: int = 10, visibility_s: int = 60) -> int:
-    """Take one batch through a handler; what it reports as failed comes back by itself."""
+    """Pass one batch to a handler; the messages it reports as failed are redelivered."""
     messages = list(queue.receive(limit, visibility_s))
     if not messages:
         return 0
@@ -52,12 +52,10 @@ def pump_once(queue: Queue, handler: _Handler, limit: int = 10, visibility_s: in
 
 
 class Pump:
-    """Threads that keep queues empty and wake workers whose messages were lost.
+    """Threads that consume the queues and re-enqueue jobs whose messages were lost.
 
     Parameters
     ----------
-    runtime
-        Whose queues.
     builders
         Threads that build coarser resolutions; by default as many as cores, from 2 to 4.
     """
@@ -92,17 +90,17 @@ class Pump:
                 target=self._expire, args=(expiry,), name="pump-expire", daemon=True
             )
             self._threads += [watching, expiring]
-        for _ in range(builders or max(2, min(_MOST_BUILDERS, os.cpu_count() or 1))):
+        for _ in range(builders or max(2, min(_MAX_BUILDERS, os.cpu_count() or 1))):
             self._threads.append(self._thread("propagate", building))
             self._threads.append(self._thread("ingest", ingesting))
 
     def start(self) -> None:
-        """Begin."""
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """End after the batches under way."""
+        """Stop after the batches under way."""
         self._stopping.set()
         with self._turn:
             self._turn.notify_all()
@@ -113,26 +111,26 @@ class Pump:
         return threading.Thread(target=self._repeat, args=(work,), name=f"pump-{name}", daemon=True)
 
     def _repeat(self, work: Callable[[], int]) -> None:
-        """Do work as long as there is some; else wait for a batch of any other, or a second.
+        """Work while there is any; else wait a second, or until another worker finishes a batch.
 
-        What one worker does is work for the next: a dropped slice calls for a chunk, the last chunk
-        for coarser resolutions.
+        A batch of one worker often enqueues work for another: a dropped slice enqueues a chunk, the
+        last chunk a propagation.
         """
         while not self._stopping.is_set():
             before = self._batches
             if _guarded(work):
-                self._tell()
+                self._notify()
             else:
                 self._wait(before)
 
     def _wait(self, before: int) -> None:
-        """Wait for a second, or for a batch since ``before`` were done."""
+        """Wait for a second, or until a batch after ``before`` is done."""
         with self._turn:
             if self._batches == before and not self._stopping.is_set():
                 self._turn.wait(_IDLE_S)
 
-    def _tell(self) -> None:
-        """Wake all who wait."""
+    def _notify(self) -> None:
+        """Wake all waiting threads."""
         with self._turn:
             self._batches += 1
             self._turn.notify_all()
@@ -149,7 +147,7 @@ class Pump:
         while not self._stopping.is_set():
             for resend in resends:
                 _guarded(resend)
-            self._tell()
+            self._notify()
             self._stopping.wait(_RESEND_EVERY_S)
 
     def _expire(self, expiry: Expiry) -> None:
@@ -159,14 +157,14 @@ class Pump:
 
     def _watch(self) -> None:
         while not self._stopping.is_set():
-            if _guarded(self._drop_folder.look):
-                self._tell()
+            if _guarded(self._drop_folder.poll):
+                self._notify()
             self._stopping.wait(self._drop_folder.pause_s)
 
 
 def _guarded(work: Callable[[], int]) -> int:
     try:
         return work()
-    except Exception:  # noqa: BLE001 - no fault of one job may end the work of all
-        _log.exception("the pump failed; it goes on")
+    except Exception:  # noqa: BLE001 - one failing job must not stop the others
+        _log.exception("a batch failed; the pump continues")
         return 0

@@ -12,28 +12,28 @@ from typing import TextIO
 from ndlambda import log, runtime
 from ndlambda.errors import AlreadyExistsError
 from ndlambda.local.host import WsgiServer
-from ndlambda.local.presence import presence
 from ndlambda.local.pump import Pump
+from ndlambda.local.server_lock import server_lock
 from ndlambda.runtime import ADMIN, Runtime
 from ndlambda.settings import Settings
 from ndlambda.web.app import App
 
 _RECEIVED_BYTES = 1 << 18
-"""What is taken from a connection at once: 8 KiB, waitress's own measure, cost uploads most."""
+"""Bytes read from a connection at once; waitress's default of 8 KiB makes uploads slow."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """What the command line says; everything else comes from the environment.
+    """Options of the command line; all others come from the environment.
 
     Attributes
     ----------
     data
         Folder of the stores (with moto: only of the admin key).
     port
-        0 takes a free one; the ready line tells which.
+        0 takes a free one; the ready line shows it.
     moto
-        Run the AWS adapters against moto in this process; nothing is kept.
+        Run the AWS adapters against moto, in memory.
     threads
         Requests answered at once.
     """
@@ -48,8 +48,7 @@ class ServeOptions:
 def run(options: ServeOptions, out: TextIO = sys.stdout) -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests and batches under way and return.
 
-    Signals after the first change nothing; who cannot wait sends SIGKILL, which loses nothing that
-    was acknowledged.
+    Further signals are ignored. SIGKILL ends it at once and loses nothing that was acknowledged.
     """
     log.configure()
     with ExitStack() as stack:
@@ -61,9 +60,9 @@ def run(options: ServeOptions, out: TextIO = sys.stdout) -> None:
         stack.callback(built.close)
         runtime.install(built)
         ensure_admin(built)
-        if not options.moto:  # of which nothing is left that could be taken over
-            take_over = partial(runtime.take_back_messages, settings)
-            stack.enter_context(presence(settings.data, take_over))
+        if not options.moto:  # which keeps no messages over a restart
+            take_over = partial(runtime.release_messages, settings)
+            stack.enter_context(server_lock(settings.data, take_over))
         pump = Pump(built)
         pump.start()
         stack.callback(pump.stop)
@@ -93,28 +92,28 @@ def _start_moto(stack: ExitStack, settings: Settings) -> Settings:
 
 
 def ensure_admin(built: Runtime) -> None:
-    """Make the superuser ``admin`` at first start, with a key that the operator can find.
+    """Create the superuser ``admin`` at first start, with a key that the operator can find.
 
     The key is ``NDLAMBDA_ADMIN_KEY``, or else one generated into ``data/admin.key`` (mode 600).
-    A later start registers a new key from the variable, or anew where the file was deleted; a
-    key that was revoked and still lies in the file stays revoked.
+    A later start registers a new key from the variable, or a generated one if the file was
+    deleted; a revoked key that is still in the file stays revoked.
     """
     kept = built.settings.data / "admin.key"
     if built.settings.admin_key:
-        _register(built, built.settings.admin_key, again=True)
+        _register(built, built.settings.admin_key, replaces=True)
     elif kept.exists():
-        _register(built, kept.read_text().strip(), again=False)
-    else:  # registered before it is written: a key in the file is always one that works
+        _register(built, kept.read_text().strip(), replaces=False)
+    else:  # registered before it is written, so that a key in the file is always valid
         key = secrets.token_hex(32)
-        _register(built, key, again=True)
+        _register(built, key, replaces=True)
         runtime.keep_file(kept, lambda: key)
 
 
-def _register(built: Runtime, key: str, *, again: bool) -> None:
+def _register(built: Runtime, key: str, *, replaces: bool) -> None:
     try:
         built.users.create_user(ADMIN, superuser=True, key=key)
     except AlreadyExistsError:
-        if again and built.users.authenticate(key) is None:
+        if replaces and built.users.authenticate(key) is None:
             built.users.issue_key(ADMIN, key=key)
 
 
@@ -126,7 +125,7 @@ def _serve(options: ServeOptions, built: Runtime, out: TextIO) -> None:
             address,
             threads=options.threads,
             recv_bytes=_RECEIVED_BYTES,
-            max_request_body_size=built.settings.body_bytes,
+            max_request_body_size=built.settings.max_body_bytes,
             ident=None,
             channel_timeout=300,
         )

@@ -29,7 +29,7 @@ def em_stack(shape_zyx: tuple[int, int, int], seed: int = 0) -> NDArray[np.uint8
     texture = _smooth_field(random, shape_zyx, scale=3.0)
     image = np.full(shape_zyx, _CYTOPLASM, np.float32)
     image += 9.0 * texture
-    for level in (-1.1, -0.35, 0.35, 1.1):  # membranes lie on level sets of one smooth field
+    for level in (-1.1, -0.35, 0.35, 1.1):  # membranes are level sets of one smooth field
         image -= _MEMBRANE * np.exp(-(((cells - level) / 0.07) ** 2))
     _add_vesicles(random, image)
     image += random.normal(0.0, _NOISE, shape_zyx).astype(np.float32)

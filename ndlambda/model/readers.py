@@ -1,7 +1,8 @@
-"""Readers of single JSON values: each gives the Python value or says why it refuses it."""
+"""Readers of single JSON values: each returns the Python value or says why it refuses it."""
 
 import math
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias, TypeVar
 
@@ -11,6 +12,23 @@ _Choice = TypeVar("_Choice", bound=StrEnum)
 
 class Refusal(ValueError):  # noqa: N818  it says why, and never leaves ndlambda.model
     """A value is not what its field takes; the text completes "FIELD: ..."."""
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedReader:
+    """A reader with the JSON Schema of the values that it takes, as far as a schema can say."""
+
+    read: Reader
+    schema: Mapping[str, Any]
+
+    def __call__(self, value: object) -> Any:
+        """Read a value."""
+        return self.read(value)
+
+
+def schema_of(reader: Reader) -> dict[str, Any]:
+    """Return the JSON Schema of what a reader takes; empty, which takes all, if it has none."""
+    return dict(reader.schema) if isinstance(reader, DescribedReader) else {}
 
 
 def text(longest: int) -> Reader:
@@ -29,7 +47,7 @@ def text(longest: int) -> Reader:
             raise Refusal("must not contain the character NUL")
         return value
 
-    return read
+    return DescribedReader(read, {"type": "string", "maxLength": longest})
 
 
 def integer(low: int, high: int) -> Reader:
@@ -42,7 +60,7 @@ def integer(low: int, high: int) -> Reader:
             raise Refusal(f"must be from {low} to {high}")
         return value
 
-    return read
+    return DescribedReader(read, {"type": "integer", "minimum": low, "maximum": high})
 
 
 def number(low: float, high: float) -> Reader:
@@ -66,13 +84,16 @@ def size(low: float, high: float) -> Reader:
     return lambda value: float(bounded(value))
 
 
-def flag(value: object) -> bool:
-    """Read true, false, 1 or 0: ndstore has integers where its clients also send booleans."""
+def _flag(value: object) -> bool:
     if isinstance(value, bool):
         return value
     if isinstance(value, int) and value in {0, 1}:
         return value == 1
     raise Refusal("must be 0 or 1 (or a boolean)")
+
+
+flag: Reader = DescribedReader(_flag, {"enum": [True, False, 0, 1]})
+"""Reads true, false, 1 or 0: ndstore has integers where its clients also send booleans."""
 
 
 def choice(kind: type[_Choice]) -> Reader:
@@ -84,7 +105,7 @@ def choice(kind: type[_Choice]) -> Reader:
             raise Refusal(f"must be one of {', '.join(known)}")
         return known[value]
 
-    return read
+    return DescribedReader(read, {"enum": list(known)})
 
 
 def one_of(allowed: Collection[int | str]) -> Reader:
@@ -96,7 +117,7 @@ def one_of(allowed: Collection[int | str]) -> Reader:
             raise Refusal(f"must be one of {listed}")
         return value
 
-    return read
+    return DescribedReader(read, {"enum": list(allowed)})
 
 
 def record(parts: Mapping[str, Reader]) -> Reader:

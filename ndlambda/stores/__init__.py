@@ -1,1 +1,1 @@
-"""Where bytes, rows and messages are kept: three ports, and an adapter folder for each home."""
+"""Storage of objects, rows and messages: three ports, with adapters for AWS and for disks."""

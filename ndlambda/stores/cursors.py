@@ -1,4 +1,4 @@
-"""Where the next page of a query starts, as text that fits in a URL; both tables use it."""
+"""Cursors of query pages, as URL-safe text; used by both tables."""
 
 import base64
 
@@ -6,7 +6,7 @@ from ndlambda.errors import InvalidArgumentError
 
 
 def encode_cursor(sk: str) -> str:
-    """Return the cursor of the sort key at which (disk) or behind which (AWS) a page starts."""
+    """Return the cursor of the sort key at which (disk) or after which (AWS) a page starts."""
     return base64.urlsafe_b64encode(sk.encode()).decode()
 
 

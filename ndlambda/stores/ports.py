@@ -1,7 +1,7 @@
-"""The three ports that everything above stands on: ObjectStore, Table, Queue.
+"""The three storage ports: ObjectStore, Table and Queue.
 
-Each has a contract suite in ``ndlambda.testing`` that every adapter runs. Adapters translate the
-errors of their home into ours: a lost condition is ``PreconditionFailedError``, throttling
+Each has a contract suite in ``ndlambda.testing`` that every adapter runs. Adapters translate their
+back end's errors to ours: a failed condition is ``PreconditionFailedError``, throttling
 ``UpstreamThrottledError``, a time-out ``UpstreamTimeoutError``, anything else ``UpstreamError``.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Bytes ``start <= i < stop`` of an object; a stop behind its end is cut."""
+    """Bytes ``start <= i < stop`` of an object; a stop beyond its end is clipped."""
 
     start: int
     stop: int
@@ -33,17 +33,17 @@ ByteRange: TypeAlias = Range | Suffix
 
 @dataclass(frozen=True, slots=True)
 class Overwrite:
-    """Put whatever is there."""
+    """Unconditional write."""
 
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Put only where nothing is."""
+    """Write only if there is no object (``If-None-Match: *``)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """Put only over the object that has this ETag."""
+    """Write only over the object with this ETag (``If-Match: etag``)."""
 
     etag: str
 
@@ -52,15 +52,15 @@ PutMode: TypeAlias = Overwrite | Create | Replace
 
 
 class StoredObject:
-    """Bytes that were read; frozen.
+    """An object, or a range of it, as read; immutable.
 
     Parameters
     ----------
     data
-        The bytes asked for, read-only; may be a view of a mapped file, so drop it when done.
+        The requested bytes, read-only; may be a view of a mapped file, so release it when done.
     etag
-        Names the content of the whole object, also when a range was read. A store that must
-        compute it gives a function instead, which is called when ``etag`` is first looked at.
+        Identifies the content of the whole object, also if a range was read. A store that must
+        compute it passes a function, which is called when ``etag`` is first read.
     size
         Length of the whole object in bytes.
     """
@@ -74,12 +74,12 @@ class StoredObject:
 
     @property
     def data(self) -> memoryview:
-        """The bytes asked for, read-only."""
+        """The requested bytes, read-only."""
         return self._data
 
     @property
     def etag(self) -> str:
-        """The name of the whole object's content."""
+        """The identifier of the whole object's content."""
         if not isinstance(self._etag, str):
             self._etag = self._etag()
         return self._etag
@@ -97,7 +97,7 @@ class ObjectInfo:
     Attributes
     ----------
     etag
-        As of a read; None where the store must read the object to tell.
+        As of a read; None if the store would have to read the object.
     """
 
     key: str
@@ -113,16 +113,16 @@ class ObjectStore(Protocol):
 
     @property
     def whole_reads_are_cheap(self) -> bool:
-        """Whether a whole read costs no more than the bytes then looked at (a mapped file).
+        """Whether a whole read costs no more than the bytes then accessed (a mapped file).
 
-        Where False, readers ask for the ranges that they need.
+        If False, readers ask for the ranges that they need.
         """
         ...
 
     def get(
         self, key: str, byte_range: ByteRange | None = None, *, if_match: str | None = None
     ) -> StoredObject | None:
-        """Read an object or a range of it; None where there is none.
+        """Read an object or a range of it; None if there is none.
 
         Raises
         ------
@@ -137,12 +137,12 @@ class ObjectStore(Protocol):
         Raises
         ------
         PreconditionFailedError
-            ``Create`` met an object, or ``Replace`` met another ETag or none.
+            ``Create`` found an object, or ``Replace`` found another ETag or none.
         """
         ...
 
     def delete(self, key: str) -> None:
-        """Remove an object; no error where there is none."""
+        """Remove an object; no error if there is none."""
         ...
 
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
@@ -158,12 +158,12 @@ class ObjectStore(Protocol):
     ) -> str | None:
         """Return a URL that reads or writes the object without credentials.
 
-        None where the store cannot be reached by URL (files).
+        None if the store has no URLs (files).
 
         Parameters
         ----------
         size_bytes
-            A put of any other length is refused; None takes every length.
+            A put of any other length is refused; None accepts every length.
         """
         ...
 
@@ -189,10 +189,10 @@ class Row:
     counters
         Integers that ``increment`` adds to; ``put`` leaves them as they are.
     version
-        Changes with every change of the row and never comes back for the same keys, even when
-        the row is deleted and made again. 0 in a row not stored yet.
+        Changes with every change of the row and is never reused for the same keys, not even if the
+        row is deleted and created again. 0 in a row not stored yet.
     expires
-        Unix seconds after which the row may vanish by itself; None keeps it.
+        Unix seconds after which the row expires; None keeps it.
     """
 
     pk: str
@@ -205,7 +205,7 @@ class Row:
 
 
 Expectation: TypeAlias = int | Literal["absent", "any"]
-"""What must be stored before a write: this version, nothing, or whatever."""
+"""The condition of a write: the row has this version, is absent, or either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +218,7 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Remove a row if the expectation holds (``"any"``: also if it is not there)."""
+    """Remove a row if the expectation holds (``"any"``: also if it is absent)."""
 
     pk: str
     sk: str
@@ -253,7 +253,7 @@ class Table(Protocol):
         ...
 
     def batch_get(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Row]:
-        """Read many rows, strongly consistent; absent ones are not in the answer."""
+        """Read many rows, strongly consistent; absent ones are left out."""
         ...
 
     def query(
@@ -267,15 +267,15 @@ class Table(Protocol):
     ) -> Page:
         """Read rows of a partition with ``first <= sk <= last``, strongly consistent.
 
-        A page holds at most ``limit`` rows (or as many as the store likes); go on with its
-        cursor until that is None.
+        A page has at most ``limit`` rows (or fewer, as the store decides); continue with its cursor
+        until that is None.
         """
         ...
 
     def put(self, row: Row, expect: Expectation = "any") -> int:
         """Write doc, members and expires and return the new version.
 
-        ``row.version`` and ``row.counters`` are not looked at.
+        ``row.version`` and ``row.counters`` are ignored.
 
         Raises
         ------
@@ -297,25 +297,25 @@ class Table(Protocol):
         ...
 
     def add_members(self, pk: str, sk: str, members: AbstractSet[int]) -> int:
-        """Unite the row's set with members, making the row if absent; give the new version.
+        """Add members to the row's set, creating an absent row; return the new version.
 
-        Atomic, and harmless when repeated.
+        Atomic and idempotent.
 
         Raises
         ------
         PayloadTooLargeError
-            The row would be over ``MAX_ROW_BYTES``, or (of some stores) set or doc over half.
+            The row would be over ``MAX_ROW_BYTES``, or (in some stores) set or doc over half.
         """
         ...
 
     def batch_add_members(self, sets: Mapping[tuple[str, str], AbstractSet[int]]) -> None:
-        """Do as ``add_members`` for many rows by their keys; each is atomic, all are not."""
+        """Add members to many rows, by key; atomic for each row, not together."""
         ...
 
     def remove_members(self, pk: str, sk: str, members: AbstractSet[int], if_version: int) -> bool:
-        """Take members out of the row's set if the row has this version; False where it has not.
+        """Remove members from the row's set if the row has this version; False if it has not.
 
-        A row whose set empties stays.
+        A row with an empty set stays.
         """
         ...
 
@@ -324,7 +324,7 @@ class Table(Protocol):
         sets: Mapping[tuple[str, str], AbstractSet[int]],
         if_versions: Mapping[tuple[str, str], int],
     ) -> int:
-        """Do as ``remove_members`` for many rows that a version is given of; count those done."""
+        """Remove members from many rows, if they have these versions; return the number changed."""
         ...
 
     def increment(self, pk: str, sk: str, field: str, by: int = 1) -> int:
@@ -332,21 +332,21 @@ class Table(Protocol):
         ...
 
     def raise_counter(self, pk: str, sk: str, field: str, at_least: int) -> int:
-        """Set one of the row's counters to a value if it is smaller, and return what it then is.
+        """Raise one of the row's counters to a value if it is smaller; return its value.
 
-        Atomic, and harmless when repeated. A row whose counter is large enough does not change.
+        Atomic and idempotent. A row with a larger counter does not change.
         """
         ...
 
     def transact(self, actions: Sequence[Action]) -> None:
-        """Carry out all actions or none; at most ``MAX_TRANSACTION``, each on another row.
+        """Execute all actions or none; at most ``MAX_TRANSACTION``, each on another row.
 
         Raises
         ------
         PreconditionFailedError
             An expectation does not hold; ``details["failed"]`` lists the indexes of such actions.
         WriteContentionError
-            Other transactions kept getting in the way.
+            Concurrent transactions kept conflicting.
         """
         ...
 
@@ -358,14 +358,14 @@ MAX_MESSAGE_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message that was received.
+    """A received message.
 
     Attributes
     ----------
     id
-        Names the message over all its deliveries.
+        Identifies the message over all its deliveries.
     receipt
-        Names this delivery; ``ack`` and ``retry_later`` want it.
+        Identifies this delivery, for ``ack`` and ``retry_later``.
     body
         The text that was sent.
     receive_count
@@ -379,9 +379,9 @@ class Message:
 
 
 class Queue(Protocol):
-    """At-least-once wake-up calls; the table holds the truth.
+    """At-least-once messages that wake workers; the table holds the state.
 
-    A message that is received but not acknowledged comes back after its visibility time; after
+    A message that is received but not acknowledged is redelivered after its visibility time; after
     ``max_receives`` deliveries (a property of the queue, 5 unless set) it goes to the
     dead-letter list instead.
     """
@@ -397,7 +397,7 @@ class Queue(Protocol):
         ...
 
     def receive(self, limit: int = 10, visibility_s: int = 60) -> Sequence[Message]:
-        """Take up to ``limit`` (at most 10) visible messages; does not wait."""
+        """Receive up to ``limit`` (at most 10) visible messages, without waiting."""
         ...
 
     def ack(self, receipts: Sequence[str]) -> None:
@@ -409,11 +409,11 @@ class Queue(Protocol):
         ...
 
     def dead_letters(self, limit: int = 10) -> Sequence[Message]:
-        """Look at messages that failed too often, without taking them."""
+        """Return messages that failed too often, without consuming them."""
         ...
 
     def redrive(self) -> int:
-        """Send all dead letters back to the queue and return how many."""
+        """Send all dead letters back to the queue and return their number."""
         ...
 
 

@@ -150,7 +150,7 @@ class App:
 
     def _check_body(self, request: Request, route: Route) -> None:
         settings = self._runtime.settings
-        limit = settings.body_bytes if route.carries_uploads else settings.max_body_bytes
+        limit = settings.max_body_bytes if route.carries_uploads else settings.max_request_bytes
         if (request.content_length or 0) > limit:
             raise PayloadTooLargeError(
                 f"The body of {request.content_length} bytes is over the limit of {limit}; send "

@@ -9,7 +9,7 @@ import click
 
 from ndlambda import errors
 from ndlambda.cli import main
-from ndlambda.settings import Settings
+from ndlambda.settings import Settings, variable_of
 from ndlambda.web.problem import Dialect, status_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,17 +51,15 @@ def test_the_settings_page_lists_every_setting_with_its_default():
         if cells[0].startswith("`NDLAMBDA_")
     }
     environ = {name: "" if shown == "empty" else shown for name, shown in documented.items()}
-    assert set(documented) == {
-        f"NDLAMBDA_{item.name.upper()}" for item in dataclasses.fields(Settings)
-    }
+    assert set(documented) == {variable_of(item.name) for item in dataclasses.fields(Settings)}
     assert Settings.from_environment(environ) == Settings()
     for item in dataclasses.fields(Settings):
-        shown = documented[f"NDLAMBDA_{item.name.upper()}"]
+        shown = documented[variable_of(item.name)]
         assert (shown == "empty") == (item.default == "")
 
 
 def test_no_page_names_a_setting_that_does_not_exist():
-    settings = {f"NDLAMBDA_{item.name.upper()}" for item in dataclasses.fields(Settings)}
+    settings = {variable_of(item.name) for item in dataclasses.fields(Settings)}
     of_the_command = {"NDLAMBDA_URL", "NDLAMBDA_KEY"}
     pages = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *(ROOT / "docs").rglob("*.md")]
     named = {name for page in pages for name in re.findall(r"NDLAMBDA_[A-Z_]+", page.read_text())}

@@ -19,7 +19,7 @@ URL = "http://brain.example"
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    with serving(tmp_path / "data", ingest_user_jobs=0) as made:
+    with serving(tmp_path / "data", max_ingest_user_jobs=0) as made:
         yield made
 
 
@@ -125,7 +125,7 @@ def test_where_a_store_fails_the_same_request_finishes_it(
 
 
 def test_a_refused_request_is_forgotten_with_what_it_made(tmp_path: Path):
-    with serving(tmp_path / "data", ingest_user_jobs=1) as server:
+    with serving(tmp_path / "data", max_ingest_user_jobs=1) as server:
         assert post(server, volume(1)).status_code == 429
         with pytest.raises(DatasetNotFoundError):
             server.runtime.catalog.get_dataset("ds1")

@@ -158,7 +158,7 @@ def test_reading_options_outside_the_grammar_are_404(server: Server, rest: str, 
 
 
 def test_blocks_over_the_limit_of_a_call_are_413(tmp_path) -> None:
-    with annotating(tmp_path, cutout_voxels=10_000) as server:
+    with annotating(tmp_path, max_cutout_voxels=10_000) as server:
         put(server, LABELS, "5", **GOOD)
         answer = server.get(f"{LABELS}/5/cuboids/0/", "alice")
         assert_problem(answer, 413, "PayloadTooLargeError")
@@ -234,11 +234,11 @@ def test_arrays_that_inflate_over_the_limit_are_413(tmp_path) -> None:
         )
     )
     assert len(bomb) < 1 << 14
-    with annotating(tmp_path, memory_bytes=32 << 20) as server:
+    with annotating(tmp_path, max_memory_bytes=32 << 20) as server:
         refused(server, f"{LABELS}/", bomb, "PayloadTooLargeError", 413)
         assert put(server, LABELS, "5", **GOOD) == 5
 
 
 def test_a_body_by_its_length_over_the_limit_is_refused_unread(tmp_path) -> None:
-    with annotating(tmp_path, memory_bytes=1 << 20) as server:
+    with annotating(tmp_path, max_memory_bytes=1 << 20) as server:
         refused(server, f"{LABELS}/", bytes(5 << 20), "PayloadTooLargeError", 413)

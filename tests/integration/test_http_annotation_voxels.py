@@ -123,7 +123,7 @@ def test_memory_that_an_upload_or_answer_took_is_given_back(server: Server, labe
     assert server.post(f"{labels}/", "alice", data=body).status_code == 404
     for path in ("7/voxels/0/", "7/cutout/0/", "7,99/cutout/0/"):
         server.get(f"{labels}/{path}", "alice", buffered=True).close()
-    everything = server.settings.memory_bytes
+    everything = server.settings.max_memory_bytes
     with server.runtime.volume.budget.hold(everything):
         pass
 

@@ -14,7 +14,7 @@ from functions import batch, ingest_build, resend
 from ingest_queue.fetch import worker as fetch_module
 from ingest_queue.fetch.http_reader import HttpReader
 from ingest_queue.fetch.remote import RemoteFiles
-from ingest_queue.fetch.worker import FetchCall
+from ingest_queue.fetch.worker import FetchTask
 from ingest_queue.images.tiles import encode_png
 from ndlambda import runtime
 from ndlambda.local.pump import pump_once
@@ -203,7 +203,7 @@ def test_a_slow_server_holds_no_worker_beyond_its_time(
     send = queue.send
 
     def note(bodies: Sequence[str], delay_s: int = 0) -> None:
-        tries.update(call.attempt for body in bodies if (call := FetchCall.find(json.loads(body))))
+        tries.update(call.attempt for body in bodies if (call := FetchTask.find(json.loads(body))))
         send(bodies)
 
     monkeypatch.setattr(queue, "send", note)
@@ -255,7 +255,7 @@ def test_slices_over_which_every_worker_dies_are_a_fault_in_the_end(
     monkeypatch.setattr(fetching.runtime.ingest.fetcher.files, "read", die)
     minutes = count(1)
     monkeypatch.setattr(fetching.runtime.ingest.jobs.ledger, "_clock", lambda: 60.0 * next(minutes))
-    call = FetchCall(job, 1, 0)
+    call = FetchTask(job, 1, 0)
     for _ in range(5):
         for delivery in (1, 2, 3, 4, 5):
             with suppress(Crash, RecursionError):
@@ -264,7 +264,7 @@ def test_slices_over_which_every_worker_dies_are_a_fault_in_the_end(
     assert state(fetching, job) == "FAILED"
     (fault,) = errors(fetching, job)
     assert fault["part"] == 7
-    assert ("came to no end" if harm == "killed" else "RecursionError") in fault["error"]
+    assert ("did not finish" if harm == "killed" else "RecursionError") in fault["error"]
     monkeypatch.undo()
     fetching.post(f"/v1/ingest/{job}/retry", "alice")
     fetch(fetching)

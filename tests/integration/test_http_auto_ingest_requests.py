@@ -205,7 +205,7 @@ def test_a_request_that_fails_half_way_leaves_nothing(tmp_path: Path):
 
     Seen to fail when nothing is taken back.
     """
-    with serving(tmp_path / "data", ingest_user_jobs=1) as server:
+    with serving(tmp_path / "data", max_ingest_user_jobs=1) as server:
         doc = request(URL)
         doc["channels"]["more"] = channel(URL, channel_name="more")
         answer = post(server, doc)

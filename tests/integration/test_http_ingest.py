@@ -54,7 +54,7 @@ def unchanging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server on which tests make jobs that are not fed."""
-    with serving(tmp_path_factory.mktemp("shared"), ingest_user_jobs=0) as made:
+    with serving(tmp_path_factory.mktemp("shared"), max_ingest_user_jobs=0) as made:
         yield made
 
 
@@ -162,7 +162,7 @@ def test_all_that_is_wrong_is_said_at_once(unchanging: Server):
 
 
 def test_quotas_are_enforced(tmp_path: Path):
-    with serving(tmp_path, ingest_user_jobs=1) as server:
+    with serving(tmp_path, max_ingest_user_jobs=1) as server:
         make(server)
         answer = server.post(JOBS, "alice", json=SLICES)
         assert_problem(answer, 429, "QuotaExceededError")
@@ -259,7 +259,7 @@ def test_the_list_has_the_callers_jobs_newest_first(disk: Server):
 
 def test_folders_that_are_no_jobs_are_shown_to_the_owner_of_what_is_dropped(shared: Server):
     """The owner is ``admin`` where nothing else is set."""
-    shared.runtime.ingest.drop.waiting.note("drop/tk/em/", "It has no slices.")
+    shared.runtime.ingest.drop.waiting.record("drop/tk/em/", "It has no slices.")
     (waiting,) = shared.get("/v1/drop", "admin").get_json()["waiting"]
     assert (waiting["folder"], waiting["why"]) == ("drop/tk/em/", "It has no slices.")
     assert shared.get("/v1/drop", "alice").get_json() == {"waiting": []}

@@ -37,7 +37,7 @@ LIMIT_BYTES = 2 * SLICE.nbytes + (4 << 20)
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server on which tests make jobs, and upload nothing."""
-    with serving(tmp_path_factory.mktemp("shared"), ingest_user_jobs=0) as made:
+    with serving(tmp_path_factory.mktemp("shared"), max_ingest_user_jobs=0) as made:
         yield made
 
 
@@ -169,7 +169,7 @@ def test_what_went_past_the_server_is_measured_before_it_is_read(
         return get(self, key, byte_range, **more)
 
     monkeypatch.setattr(type(drop), "get", read)
-    disk.runtime.ingest.drop.notice(key)
+    disk.runtime.ingest.drop.on_object_created(key)
     work(disk)
     shown = show(disk, job)
     assert (shown["state"], shown["faults"]) == ("FAILED", 1)

@@ -42,7 +42,7 @@ CHANNELS = (
 def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """It takes bodies itself."""
     folder = tmp_path_factory.mktemp("uploads")
-    with serving(folder, lambda_limits=True, body_bytes=BODY_BYTES) as server:
+    with serving(folder, lambda_limits=True, max_body_bytes=BODY_BYTES) as server:
         server.add_volume(WIDE, *CHANNELS)
         yield server
 

@@ -197,7 +197,7 @@ def test_hidden_and_unfinished_files_mean_nothing(populated: IngestWorld, name: 
 
 
 def test_a_folder_over_the_quota_waits(make_world: MakeWorld):
-    world = make_world({}, limits={"user_jobs": 1})
+    world = make_world({}, limits={"max_user_jobs": 1})
     other = world.create()
     with pytest.raises(QuotaExceededError):
         world.notice(world.put_stack(stack(1))[:1])

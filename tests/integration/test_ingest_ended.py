@@ -110,12 +110,12 @@ def test_many_uploads_go_in_several_runs_though_workers_die(world: IngestWorld):
     job = upload(world, voxels_of(5)[:17])
     world.process().ingest.cancel(job)
     world.base.clock.advance(GRACE_S)
-    whole = EndedJobs(world.process().ingest.ledger, world.drop_store, most_deletions=4)
+    whole = EndedJobs(world.process().ingest.ledger, world.drop_store, max_deletions=4)
     assert (whole.sweep(), len(uploads(world, job))) == (4, 13)
     for step in range(1, 40):
         ingest = world.process(FaultPlan(step % 7 + 1)).ingest
         try:
-            deleted = EndedJobs(ingest.ledger, ingest.stores.drop, most_deletions=4).sweep()
+            deleted = EndedJobs(ingest.ledger, ingest.stores.drop, max_deletions=4).sweep()
         except Crash:
             continue
         assert deleted <= 4

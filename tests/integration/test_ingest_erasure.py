@@ -27,7 +27,7 @@ def fill(world: IngestWorld) -> None:
     assert world.ingest(stack(1, z=DEPTH)).state is State.COMPLETE
     called = world.create(mode=Mode.CHUNKS)
     world.drop_store.put(part_key(called.id, 0, "data.npy"), b"?", Overwrite())
-    world.process().drop.notice(part_key(called.id, 0, "data.npy"))
+    world.process().drop.on_object_created(part_key(called.id, 0, "data.npy"))
 
 
 def is_clean(world: IngestWorld) -> bool:

@@ -141,13 +141,13 @@ def test_a_cancelled_job_stores_nothing_any_more(world: IngestWorld):
     assert not list(ingest.ledger.running())
     assert ingest.cancel(job) == job
     with pytest.raises(InvalidStateError):
-        ingest.intake.retry(job)
+        ingest.registry.retry(job)
 
 
 def test_a_call_from_before_a_retry_does_nothing(world: IngestWorld):
     """Seen to fail where a builder does not compare generations: the job fails again."""
     drop_with_fault(world, Policy.FAIL)
-    again = world.process().ingest.intake.retry(world.job())
+    again = world.process().ingest.registry.retry(world.job())
     world.lose_messages()
     world.process().ingest.build(again.id, again.generation - 1, 0)
     assert world.state is State.INGESTING
@@ -189,7 +189,7 @@ def test_a_job_of_a_channel_that_was_deleted_fails(world: IngestWorld):
 
 
 def test_quotas_of_jobs_and_of_their_bytes(make_world: MakeWorld):
-    world = make_world({}, limits={"user_jobs": 2, "job_bytes": 20 * 14 * 43})
+    world = make_world({}, limits={"max_user_jobs": 2, "max_job_bytes": 20 * 14 * 43})
     first = world.create(job_id="0" * 16)
     world.create()
     with pytest.raises(QuotaExceededError, match="2 are allowed"):
@@ -197,7 +197,7 @@ def test_quotas_of_jobs_and_of_their_bytes(make_world: MakeWorld):
     assert world.create(job_id="0" * 16) == first  # a repetition is no other job
     world.process().ingest.cancel(first)
     world.create()
-    world.limits = {"job_bytes": 20 * 14 * 43 - 1}
+    world.limits = {"max_job_bytes": 20 * 14 * 43 - 1}
     with pytest.raises(QuotaExceededError, match="bytes"):
         world.create()
 
@@ -208,7 +208,7 @@ def test_slabs_over_the_memory_bound_are_built_strip_by_strip(make_world: MakeWo
     voxels = np.random.default_rng(9).integers(1, 255, (1, 5, 300, 20)).astype(np.uint8)
     roots = set()
     for strip_bytes in (1 << 20, 1):
-        options = BuildOptions(strip_bytes=strip_bytes)
+        options = BuildOptions(max_strip_bytes=strip_bytes)
         world = make_world({}, dataset=dataset, options=options)
         roots.add(world.ingest(voxels).digest)
         world.check_whole(voxels[0])

@@ -114,9 +114,9 @@ def test_names_that_are_no_keys_are_not_announced_and_keep_nothing_back(tmp_path
 
     clock = Clock()
     watch = DropFolder(tmp_path, Queue(), clock)
-    watch.look()
+    watch.poll()
     clock.advance(2)
-    assert watch.look() == 1
+    assert watch.poll() == 1
     assert "0001.png" in sent[0]
     assert listed(tmp_path) == [f"{FOLDER}0001.png"]
 
@@ -206,7 +206,7 @@ def test_nothing_is_made_of_a_folder_with_done_while_slices_are_copied(
     empty.put(DONE, b"")
     empty.drop_store = unrested(tmp_path, LAST)
     drop = empty.process().drop
-    drop.notice(keys[0]) if announced else drop.sweep()
+    drop.on_object_created(keys[0]) if announced else drop.sweep()
     assert not list(empty.process().ingest.ledger.running())
     empty.put(LAST, png(VOXELS[0, 5]))
     empty.drop_store = dropped_files(tmp_path)

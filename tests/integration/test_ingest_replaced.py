@@ -295,7 +295,7 @@ def test_a_slice_that_is_dropped_again_does_not_erase_those_that_were_stored_and
     world = make_world({}, depth=DEPTH, options=CONSUMED)
     world.drop("_ingest.json", b'{"on_bad": "zero"}')
     job = world.ingest(FIRST[None, :16])
-    world.process().ingest.intake.close(job)
+    world.process().ingest.registry.close(job)
     second = SECOND.copy()
     second[Z - OFFSET, :7] += 1
     drop_again(world, second)

@@ -12,7 +12,7 @@ import pytest
 
 from functions import ingest_build
 from ingest_queue.build.sweep import OVERDUE_S
-from ingest_queue.jobs.attempts import MOST_TRIES, SPAN_S
+from ingest_queue.jobs.attempts import MAX_ATTEMPTS, SPAN_S
 from ingest_queue.jobs.job import Policy, State
 from ndlambda import runtime
 from ndlambda.errors import UpstreamError
@@ -129,7 +129,7 @@ def test_a_chunk_over_which_builders_come_to_harm_is_set_aside(
     assert {(fault.chunk, fault.part) for fault in faults} == {
         (POISON, z + OFFSET) for z in range(16, 32)
     }
-    told = "came to no end" if harm is run_out_of_memory else "RecursionError: a fault"
+    told = "did not finish" if harm is run_out_of_memory else "RecursionError: a fault"
     assert all(told in fault.error for fault in faults)
     expected = VOXELS.copy()
     expected[16:32] = 0
@@ -187,7 +187,7 @@ def test_a_store_that_fails_is_no_fault_of_a_chunk_however_often(
 ):
     """Seen to fail where tries that report what is wrong stay counted."""
     drop_stack(world, Policy.FAIL)
-    run(world, fail_upstream, monkeypatch, minutes=(MOST_TRIES + 3) * int(OVERDUE_S) // 60)
+    run(world, fail_upstream, monkeypatch, minutes=(MAX_ATTEMPTS + 3) * int(OVERDUE_S) // 60)
     assert world.state is State.INGESTING
     assert not world.faults()
     world.sweep()
@@ -199,7 +199,7 @@ def test_a_server_may_be_killed_ten_times_over_the_same_chunk(world: IngestWorld
     drop_stack(world, Policy.FAIL)
     job = world.job()
     world.lose_messages()
-    for attempt in range(1, MOST_TRIES + 1):
+    for attempt in range(1, MAX_ATTEMPTS + 1):
         with pytest.raises(Crash):
             poisoned(world, run_out_of_memory).ingest.build(job.id, 1, POISON, attempt)
     world.sweep()
@@ -210,10 +210,10 @@ def test_a_job_that_only_waits_for_slices_is_not_called_a_failure(world: IngestW
     """Calls that find nothing to do are no tries that came to no end."""
     world.notice(world.put_stack(VOXELS[None])[:20])
     job = world.job()
-    for attempt in range(2, 3 * MOST_TRIES):
+    for attempt in range(2, 3 * MAX_ATTEMPTS):
         world.process().ingest.build(job.id, 1, POISON, attempt)
     assert world.state is State.INGESTING
-    assert world.process().ingest.ledger.tries(job).begin(POISON, 0) == 1
+    assert world.process().ingest.ledger.attempts(job).begin(POISON, 0) == 1
 
 
 @pytest.mark.parametrize("policy", [Policy.FAIL, Policy.ZERO])
@@ -225,7 +225,7 @@ def test_a_slower_worker_that_stores_the_chunk_after_all_is_believed(
     drop_stack(world, policy)
     job = world.job()
     world.lose_messages()
-    for _ in range(MOST_TRIES):
+    for _ in range(MAX_ATTEMPTS):
         world.base.clock.advance(SPAN_S)
         with pytest.raises(Crash):
             poisoned(world, run_out_of_memory).ingest.build(job.id, 1, POISON, 2)

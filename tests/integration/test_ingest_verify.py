@@ -77,13 +77,13 @@ def change_voxel(world: IngestWorld, at: Box) -> None:
     world.process().volume.write(channel, one, old % 254 + 1)
 
 
-@pytest.mark.parametrize("strip_voxels", [1 << 25, 1])
+@pytest.mark.parametrize("max_strip_voxels", [1 << 25, 1])
 def test_only_a_changed_voxel_is_named_by_supercuboid_and_slice(
-    world: IngestWorld, strip_voxels: int
+    world: IngestWorld, max_strip_voxels: int
 ):
-    assert differences(world, strip_voxels=strip_voxels) == []
+    assert differences(world, max_strip_voxels=max_strip_voxels) == []
     change_voxel(world, AT)
-    found = differences(world, strip_voxels=strip_voxels)
+    found = differences(world, max_strip_voxels=max_strip_voxels)
     box = world.job().box
     channel, whole = region(world, box)
     supercuboid_xyz = layout_of(channel, whole.level).supercuboid_xyz
@@ -184,7 +184,7 @@ def test_skipped_slices_are_no_difference(make_world: MakeWorld):
         name = f"{grid.of_slice(0, z).number:012x}/{z:06d}.png"
         world.drop(name, png(plane), job.folder)
     ledger = world.process().ingest.ledger
-    world.process().ingest.intake.close(ledger.get(job.id))
+    world.process().ingest.registry.close(ledger.get(job.id))
     world.pump()
     job = ledger.get(job.id)
     assert job.state is State.COMPLETE_WITH_ERRORS

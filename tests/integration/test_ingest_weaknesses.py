@@ -80,7 +80,7 @@ def test_9_what_is_uploaded_to_one_job_is_no_part_of_another(world: IngestWorld)
         key = part_key(job.id, chunk, f"{OFFSET:06d}.png")
         world.drop_store.put(key, png(stack(9)[0, 0]), Overwrite())
         world.notice([key])
-    assert [len(state.seen) for _, state in ledger.states(first)] == [1]
+    assert [len(state.received) for _, state in ledger.states(first)] == [1]
     assert not list(ledger.states(second))
     # a slice under the number of another chunk is a fault, not a slice
     assert [fault.key for fault in ledger.faults(second)] == [key]

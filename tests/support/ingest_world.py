@@ -174,12 +174,12 @@ class IngestWorld:
 
     def drop(self, name: str, body: bytes, folder: str = FOLDER) -> None:
         """Put an object, and let it be noticed."""
-        self.process().drop.notice(self.put(name, body, folder))
+        self.process().drop.on_object_created(self.put(name, body, folder))
 
     def notice(self, keys: Sequence[str]) -> None:
         process = self.process()
         for key in keys:
-            process.drop.notice(key)
+            process.drop.on_object_created(key)
 
     def drop_slice(self, z: int, plane: NDArray[Any]) -> None:
         """Drop a slice (y, x) by its number in the dataset, and let it be noticed."""
@@ -208,7 +208,7 @@ class IngestWorld:
 
     def retry(self) -> Job:
         """Let the job be retried, and build all that is called for."""
-        again = self.process().ingest.intake.retry(self.job())
+        again = self.process().ingest.registry.retry(self.job())
         self.pump()
         return again
 
@@ -347,7 +347,7 @@ class Chaos:
         process = self.world.process(plan)
         try:
             if kind == "event":
-                process.drop.notice(text)
+                process.drop.on_object_created(text)
             elif kind == "build":
                 process.ingest.build(*read_message(json.loads(text)))
             else:

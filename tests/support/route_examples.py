@@ -330,7 +330,7 @@ def serving_routes(folder: Path) -> Iterator[RouteWorld]:
             services.catalog.get_dataset("hidden"), services.catalog.get_channel("hidden", "em2")
         )
         services.resources.objects.put(f"results/{RESULT}", b"a result", Create())
-        services.ingest.drop.waiting.note("drop/hidden/none/", "hidden has no channel none")
+        services.ingest.drop.waiting.record("drop/hidden/none/", "hidden has no channel none")
         yield RouteWorld(server, _make_jobs(server))
 
 

@@ -99,7 +99,7 @@ def test_an_attempt_to_take_back_a_try_gives_up_without_an_error(
     table: Contended, pauses: list[float]
 ):
     noted = tries.Attempts(table, "p", 1, lambda: 0.0)
-    with noted.trying(number=3, attempt=2):
+    with noted.track(number=3, attempt=2):
         pass
     assert table.writes == 8
     assert len(pauses) == 7

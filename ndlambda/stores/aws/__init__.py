@@ -1,6 +1,6 @@
 """The ports on AWS: objects on S3, rows in DynamoDB, messages in SQS.
 
-Importing this imports pynamodb, botocore and obstore, so ``runtime`` does only if AWS is chosen.
+This imports pynamodb, botocore and obstore, so ``runtime`` imports it only for AWS.
 """
 
 from ndlambda.stores.aws.notifications import notify_queue

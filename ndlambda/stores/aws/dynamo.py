@@ -1,4 +1,4 @@
-"""Requests to one DynamoDB table: sending, repeating, and clearing expired rows out of the way."""
+"""Sends requests to one DynamoDB table, with retries and removal of expired rows."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -12,33 +12,33 @@ from pynamodb.expressions.update import Action as Change
 from ndlambda.batches import batched
 from ndlambda.errors import PreconditionFailedError, UpstreamThrottledError
 from ndlambda.stores.aws import items
-from ndlambda.stores.aws.errors import rows_in_the_way
+from ndlambda.stores.aws.errors import conflicting_items
 from ndlambda.stores.aws.session import AwsConfig, make_connection
 
 Item: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 BATCH_KEYS: Final = 100
-"""Keys that BatchGetItem takes at most."""
+"""Maximum keys of BatchGetItem."""
 
 THREADS: Final = 16
-"""Requests of batches at a time. One takes 2.3 ms of CPU in Python, which does one at a time, and
-5 to 10 ms of waiting: 1 thread sent 122 of them a second, 8 418, 16 428, 32 467."""
+"""Concurrent requests of batches. A request takes 2.3 ms of CPU under Python's lock and 5 to 10 ms
+of waiting: 1 thread sent 122 requests a second, 8 sent 418, 16 sent 428, 32 sent 467."""
 
 _TASKS_IN_QUEUE: Final = 4 * THREADS
-"""Of one batch, so that a small one is not behind all of a large one."""
+"""Of one batch, so that a small batch does not queue behind a large one."""
 
 _Result = TypeVar("_Result")
 
 
 class DynamoRequests:
-    """What goes over the wire for a ``DynamoTable``.
+    """The requests of a ``DynamoTable``.
 
     Parameters
     ----------
     config, table_name
         The AWS account and the table in it.
     now_s
-        Gives Unix seconds; decides what has expired.
+        Returns Unix seconds, by which rows expire.
     """
 
     def __init__(self, config: AwsConfig, table_name: str, now_s: Callable[[], int]) -> None:
@@ -64,7 +64,7 @@ class DynamoRequests:
         Raises
         ------
         UpstreamThrottledError
-            DynamoDB gave nothing for too many requests in a row.
+            DynamoDB returned nothing for too many consecutive requests.
         """
         wanted: Sequence[Any] = [items.check_key(pk, sk) for pk, sk in dict.fromkeys(keys)]
         attempt = 0
@@ -82,10 +82,10 @@ class DynamoRequests:
                 self._retry.pause(attempt)
 
     def query(
-        self, pk: str, sort_keys: Condition | None, behind: str | None, limit: int | None
+        self, pk: str, sort_keys: Condition | None, after: str | None, limit: int | None
     ) -> tuple[Sequence[Item], str | None]:
-        """Read items of a partition behind a sort key, and the sort key to go on behind."""
-        start = None if behind is None else items.check_key(pk, behind)
+        """Return items of a partition after a sort key, and the last sort key evaluated."""
+        start = None if after is None else items.check_key(pk, after)
         answer = self._retry.run(
             "Query",
             lambda: self._connection.query(
@@ -115,14 +115,14 @@ class DynamoRequests:
             range_key=sk,
             actions=changes,
             condition=condition,
-            # Shows whether it was an expired row that stood in the way.
+            # Shows whether the condition failed on an expired row.
             return_values_on_condition_failure=None if condition is None else "ALL_OLD",
         )
         items.check_expressions(arguments)
         return arguments
 
     def write(self, operation: str, make_request: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Send a write; where expired rows stand in its way, remove them and send it again.
+        """Send a write; if it conflicts with expired rows, remove them and send it again.
 
         Raises
         ------
@@ -134,16 +134,18 @@ class DynamoRequests:
                 return self._send(operation, make_request())
             except PreconditionFailedError as lost:
                 now_s = self._now_s()
-                expired = [item for item in rows_in_the_way(lost) if items.is_expired(item, now_s)]
+                expired = [
+                    item for item in conflicting_items(lost) if items.is_expired(item, now_s)
+                ]
                 if not expired:
                     raise
             for item in expired:
-                self._bury(item["pk"]["S"], item["sk"]["S"], now_s)
+                self._delete_expired(item["pk"]["S"], item["sk"]["S"], now_s)
 
     def run_together(self, tasks: Sequence[Callable[[], _Result]]) -> list[_Result]:
-        """Do tasks of one request each, many at a time, and return their results in order.
+        """Run tasks of one request each concurrently, and return their results in order.
 
-        The first error is raised; by then no task runs any more, and those not begun never will.
+        The first error is raised, after running tasks have ended and pending ones are cancelled.
         """
         done: list[_Result] = []
         for batch in batched(tasks, _TASKS_IN_QUEUE):
@@ -156,7 +158,7 @@ class DynamoRequests:
             done += [future.result() for future in failed or pending]
         return done
 
-    def _bury(self, pk: str, sk: str, now_s: int) -> None:
+    def _delete_expired(self, pk: str, sk: str, now_s: int) -> None:
         try:
             self._send("DeleteItem", self.request(pk, sk, condition=items.expired(now_s)))
         except PreconditionFailedError:
@@ -168,7 +170,7 @@ class DynamoRequests:
     @property
     def _connection(self) -> Connection:
         if self._made is None:
-            with self._making:  # one for all threads that come first: it takes some 100 ms of CPU
+            with self._making:  # only one of the first threads makes it: it takes 100 ms of CPU
                 if self._made is None:
                     self._made = make_connection(self._config, self._name)
         return self._made

@@ -1,8 +1,8 @@
-"""What AWS, its emulators and its clients say, in our words: one table for all of them.
+"""Translates the errors of AWS, its emulators and its clients to ours, by one table.
 
 Every error is first reduced to a *code*: the ``Code`` of an AWS answer, else its HTTP status,
-else the name of the exception's class. The table says what a code means and whether the same
-request may succeed a moment later.
+else the name of the exception's class. The table maps a code to an error of ours and tells whether
+a retry can help.
 """
 
 import re
@@ -27,22 +27,22 @@ AWS_ERRORS: Final = (
     botocore.exceptions.BotoCoreError,
     botocore.exceptions.ClientError,
     obstore.exceptions.BaseError,
-    FileNotFoundError,  # what obstore raises for a 404
+    FileNotFoundError,  # obstore's error for a 404
     PynamoDBException,
 )
-"""All that the clients raise; nothing else is translated."""
+"""The errors of the clients; others are not translated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a code stands for.
+    """The meaning of a code.
 
     Attributes
     ----------
     kind
-        The class of ours to raise.
+        The class of error to raise.
     is_transient
-        Whether repeating the same request can help.
+        Whether a retry of the same request can help.
     """
 
     kind: type[NDLambdaError]
@@ -57,21 +57,21 @@ _BROKEN = Meaning(UpstreamError, is_transient=True)
 _REFUSED = Meaning(UpstreamError)
 
 MEANINGS: Final[Mapping[str, Meaning]] = {
-    # a condition of ours did not hold
+    # a condition did not hold
     "412": _LOST,
     "409": _LOST,  # S3 ConditionalRequestConflict: another write of the key is under way
-    "NoSuchKey": _LOST,  # S3's 404 for If-Match on nothing; reads look for it themselves
+    "NoSuchKey": _LOST,  # S3's 404 for If-Match on an absent key; reads handle it themselves
     "PreconditionFailed": _LOST,
     "ConditionalRequestConflict": _LOST,
     "PreconditionError": _LOST,
     "AlreadyExistsError": _LOST,
     "ConditionalCheckFailed": _LOST,
     "ConditionalCheckFailedException": _LOST,
-    # a transaction of somebody else holds the row
+    # another transaction holds the row
     "TransactionConflict": _CONTENDED,
     "TransactionConflictException": _CONTENDED,
     "TransactionInProgressException": _CONTENDED,
-    # fewer requests, please
+    # throttled
     "429": _THROTTLED,
     "503": _THROTTLED,
     "SlowDown": _THROTTLED,
@@ -92,7 +92,7 @@ MEANINGS: Final[Mapping[str, Meaning]] = {
     "ConnectTimeoutError": _TIMED_OUT,
     "ReadTimeoutError": _TIMED_OUT,
     "TimedOut": _TIMED_OUT,
-    # it broke on their side or on the way
+    # a failure of the service or the network
     "500": _BROKEN,
     "502": _BROKEN,
     "InternalError": _BROKEN,
@@ -104,7 +104,7 @@ MEANINGS: Final[Mapping[str, Meaning]] = {
     "HTTPClientError": _BROKEN,
     "ResponseStreamingError": _BROKEN,
 }
-"""Code -> meaning; whatever is not here is refused for good: ``UpstreamError``."""
+"""Code -> meaning; an unknown code is a permanent ``UpstreamError``."""
 
 _XML_CODE = re.compile(r"<Code>(\w+)</Code>")
 _HTTP_STATUS = re.compile(r"status code: (\d{3})")
@@ -112,14 +112,14 @@ _HTTP_STATUS = re.compile(r"status code: (\d{3})")
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error of AWS in our words, and whether repeating the request can help."""
+    """A translated error, and whether a retry can help."""
 
     error: NDLambdaError
     is_transient: bool
 
 
 def translate(error: Exception, operation: str) -> Failure:
-    """Return what to raise for one of ``AWS_ERRORS``, naming the operation that met it.
+    """Return the translation of one of ``AWS_ERRORS``, with the failed operation in its message.
 
     A cancelled transaction becomes ``PreconditionFailedError`` with the indexes of the actions
     whose condition did not hold in ``details["failed"]``.
@@ -141,7 +141,7 @@ def translate(error: Exception, operation: str) -> Failure:
 
 
 def meaning_of(code: str) -> Meaning:
-    """Look a code up; an unknown one is a refusal that repeating does not change."""
+    """Return the meaning of a code; an unknown one is a permanent refusal."""
     return MEANINGS.get(code, _REFUSED)
 
 
@@ -158,7 +158,7 @@ def error_code(error: Exception) -> str:
 
 
 def http_status(error: Exception) -> str:
-    """Return the HTTP status of the answer behind one of ``AWS_ERRORS``; empty if there is none."""
+    """Return the HTTP status of one of ``AWS_ERRORS``; empty if there is none."""
     error = _cause(error)
     if isinstance(error, botocore.exceptions.ClientError):
         return str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
@@ -167,13 +167,13 @@ def http_status(error: Exception) -> str:
 
 
 def cancellation_codes(error: Exception) -> Sequence[str]:
-    """Return the code of each action of a cancelled transaction, empty for an innocent one."""
+    """Return the code of each action of a cancelled transaction; empty if it did not fail."""
     reasons = getattr(_cause(error), "cancellation_reasons", ())
     return [reason.code if reason else "" for reason in reasons]
 
 
-def rows_in_the_way(lost: PreconditionFailedError) -> Sequence[Mapping[str, Any]]:
-    """Return the DynamoDB items whose conditions did not hold, as far as AWS showed them."""
+def conflicting_items(lost: PreconditionFailedError) -> Sequence[Mapping[str, Any]]:
+    """Return the DynamoDB items whose conditions did not hold, as far as AWS returned them."""
     error = lost.__cause__
     items = [
         reason.raw_item

@@ -1,7 +1,7 @@
 """Rows as DynamoDB items: attributes, conditions and changes.
 
-An item is ``pk`` S, ``sk`` S, ``doc`` S (JSON text, so that floats and nulls stay what they are),
-``members`` NS (absent when empty, since DynamoDB knows no empty set), ``c_<name>`` N for each
+An item is ``pk`` S, ``sk`` S, ``doc`` S (JSON text, which preserves floats and nulls),
+``members`` NS (absent when empty, since DynamoDB has no empty set), ``c_<name>`` N for each
 counter, ``version`` N, and ``expires`` N, the table's time-to-live attribute.
 """
 
@@ -22,7 +22,7 @@ MAX_PK_BYTES: Final = 2048
 MAX_SK_BYTES: Final = 1024
 MAX_EXPRESSION_BYTES: Final = 4096
 MEMBER_BYTES: Final = 8
-"""What a member counts; DynamoDB counts 2 to 11 bytes, by the number of digits."""
+"""Size of a member in our limits; DynamoDB counts 2 to 11 bytes, by the number of digits."""
 
 _MAX_DOC_BYTES: Final = MAX_ROW_BYTES // 2 - MAX_PK_BYTES - MAX_SK_BYTES
 _MAX_GROWN_MEMBERS: Final = MAX_ROW_BYTES // 2 // MEMBER_BYTES
@@ -32,7 +32,7 @@ _DOC, _MEMBERS, _VERSION, _EXPIRES = map(Path, ("doc", "members", "version", "ex
 
 
 def table_schema(name: str) -> dict[str, Any]:
-    """Return keys and name of a table, as DynamoDB writes them down."""
+    """Return the name and key schema of a table."""
     return {
         "TableName": name,
         "KeySchema": [
@@ -47,7 +47,7 @@ def table_schema(name: str) -> dict[str, Any]:
 
 
 def meta_table(name: str) -> MetaTable:
-    """Return what pynamodb would ask DescribeTable for at every cold start."""
+    """Return what pynamodb would else request by DescribeTable at every cold start."""
     return MetaTable(table_schema(name))
 
 
@@ -55,7 +55,7 @@ def meta_table(name: str) -> MetaTable:
 
 
 def row_of(item: Mapping[str, Mapping[str, Any]]) -> Row:
-    """Read an item."""
+    """Return the row of an item."""
     expires = item.get("expires")
     return Row(
         pk=item["pk"]["S"],
@@ -86,7 +86,7 @@ def check_key(pk: str, sk: str) -> dict[str, dict[str, str]]:
     Raises
     ------
     InvalidArgumentError
-        A part is empty or longer than DynamoDB takes (2048 and 1024 bytes).
+        A part is empty or longer than DynamoDB accepts (2048 and 1024 bytes).
     """
     for name, text, limit in (("pk", pk, MAX_PK_BYTES), ("sk", sk, MAX_SK_BYTES)):
         if not 0 < len(text.encode()) <= limit:
@@ -97,7 +97,7 @@ def check_key(pk: str, sk: str) -> dict[str, dict[str, str]]:
 
 
 def check_size(row: Row) -> int:
-    """Return the size of what a put writes, in bytes.
+    """Return the bytes that a put writes.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def check_size(row: Row) -> int:
 
 
 def check_growth(members: AbstractSet[int]) -> None:
-    """Make sure that a set may hold these members, whatever else there is.
+    """Check that a set may hold these members.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def check_growth(members: AbstractSet[int]) -> None:
 
 
 def check_expressions(arguments: Mapping[str, Any]) -> None:
-    """Make sure that DynamoDB takes the expressions of a request.
+    """Check that DynamoDB accepts the expressions of a request.
 
     Raises
     ------
@@ -146,15 +146,15 @@ def check_expressions(arguments: Mapping[str, Any]) -> None:
 
 
 def expired(now_s: int) -> Condition:
-    """Hold for a row that is stored but counts as absent."""
+    """Return the condition that a stored row has expired."""
     return Path("expires") <= _number(now_s)
 
 
 def expectation(expect: Expectation, now_s: int) -> Condition:
-    """Hold for a row as expected, and never for one that has expired.
+    """Return the condition that a row is as expected and has not expired.
 
-    A write over an expired row would inherit its counters and members, so it has to fail; the
-    caller then removes the row and writes again.
+    A write over an expired row would inherit its counters and members, so it must fail; the caller
+    then removes the row and writes again.
     """
     if expect == "absent":
         return Path("pk").does_not_exist()
@@ -167,17 +167,17 @@ def expectation(expect: Expectation, now_s: int) -> Condition:
 
 
 def counter_below(field: str, value: int) -> Condition:
-    """Hold where a counter is smaller, or not there."""
+    """Return the condition that a counter is smaller, or absent."""
     counter = Path([COUNTER_PREFIX + field])
     below: Condition = counter.does_not_exist() | (counter < _number(value))
     return below
 
 
-def room_for(members: AbstractSet[int]) -> Condition:
-    """Hold where a set may grow by members and the row stays under ``MAX_ROW_BYTES``.
+def fits_members(members: AbstractSet[int]) -> Condition:
+    """Return the condition that a set may grow by members within ``MAX_ROW_BYTES``.
 
-    Sizes cannot be added up in a condition, and which members are in both is not known; so set and
-    doc have half each, and all members count as new.
+    A condition cannot add sizes, and common members are unknown; so set and doc have half each,
+    and all members count as new.
     """
     fits: Condition = _at_most(_MEMBERS, _MAX_GROWN_MEMBERS - len(members)) & _at_most(
         _DOC, _MAX_DOC_BYTES
@@ -186,7 +186,7 @@ def room_for(members: AbstractSet[int]) -> Condition:
 
 
 def sort_key_range(first: str, last: str | None) -> Condition | None:
-    """Hold for ``first <= sk <= last``."""
+    """Return the condition ``first <= sk <= last``."""
     sk = Path("sk")
     if last is None:
         return sk >= first if first else None
@@ -207,13 +207,13 @@ def put_changes(row: Row, seed: int) -> list[Action]:
 
 
 def add_changes(members: AbstractSet[int], seed: int) -> list[Action]:
-    """Unite the set with members."""
+    """Add members to the set."""
     changes: list[Action] = [next_version(seed)]
     return [*changes, _MEMBERS.add(_numbers(members))] if members else changes
 
 
 def remove_changes(members: AbstractSet[int], seed: int) -> list[Action]:
-    """Take members out of the set."""
+    """Remove members from the set."""
     changes: list[Action] = [next_version(seed)]
     return [*changes, _MEMBERS.delete(_numbers(members))] if members else changes
 
@@ -229,7 +229,7 @@ def raise_changes(field: str, value: int, seed: int) -> list[Action]:
 
 
 def next_version(seed: int) -> Action:
-    """Count the version up, from seed in a new row."""
+    """Increment the version, from seed in a new row."""
     return _VERSION.set((_VERSION | _number(seed)) + _number(1))
 
 

@@ -1,4 +1,4 @@
-"""What a bucket tells a queue."""
+"""Configures a bucket's notifications to a queue."""
 
 import json
 
@@ -7,9 +7,9 @@ from ndlambda.stores.aws.session import AwsConfig, make_client
 
 
 def notify_queue(config: AwsConfig, bucket: str, queue: str, prefix: str) -> None:
-    """Let a bucket send a message to a queue for every object made under a prefix.
+    """Make a bucket send a message to a queue for every object created under a prefix.
 
-    Other notifications of the bucket end. The queue takes messages of this bucket only.
+    Replaces the bucket's other notifications. The queue accepts messages of this bucket only.
     """
     s3, sqs = make_client(config, "s3"), make_client(config, "sqs")
     try:

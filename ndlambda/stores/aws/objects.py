@@ -1,8 +1,8 @@
 """Objects on S3.
 
 Bytes go through obstore, which needs 0.2 ms of CPU for a GET where boto3 needs 1.0; boto3 lists and
-presigns. obstore cannot list keys as S3 does: its prefixes are whole path segments, and one key
-in the bucket that it cannot parse fails the listing.
+presigns. obstore cannot list keys as S3 does: its prefixes are whole path segments, and a single
+key that it cannot parse fails the listing.
 """
 
 import re
@@ -38,10 +38,9 @@ _PRESIGNED = {"get": "get_object", "put": "put_object"}
 
 
 class S3ObjectStore:
-    """An ``ObjectStore`` in a bucket of S3 or of a server that speaks its protocol.
+    """An ``ObjectStore`` in a bucket of S3 or of a compatible server.
 
-    Whoever may read must also have ``s3:ListBucket``: without it S3 answers 403, not 404, for an
-    object that is not there.
+    Readers also need ``s3:ListBucket``: without it S3 answers 403, not 404, for an absent object.
     """
 
     def __init__(self, config: AwsConfig, bucket: str) -> None:
@@ -51,7 +50,7 @@ class S3ObjectStore:
 
     @property
     def whole_reads_are_cheap(self) -> bool:
-        """False: a range saves the bytes that it leaves out."""
+        """False: a range transfers fewer bytes."""
         return False
 
     def get(
@@ -86,8 +85,8 @@ class S3ObjectStore:
     def put(self, key: str, data: bytes | memoryview, mode: PutMode) -> str:
         """Write an object in one request and return its ETag.
 
-        When an answer is lost the request is sent again, so a conditional PUT that succeeded may
-        say that it lost; what it wrote tells (the write-id of a supercuboid).
+        If an answer is lost the request is sent again, so a conditional PUT that succeeded may
+        report a failed condition; the content tells (the write-id of a supercuboid).
         """
         try:
             with span("object.put", key=key, bytes=len(data)):
@@ -103,7 +102,7 @@ class S3ObjectStore:
         return result["e_tag"] or ""
 
     def delete(self, key: str) -> None:
-        """Remove an object; no error where there is none."""
+        """Remove an object; no error if there is none."""
         try:
             obstore.delete(self._store, _checked(key))
         except FileNotFoundError as error:
@@ -112,7 +111,7 @@ class S3ObjectStore:
             raise translate(error, f"DELETE {key}").error from error
 
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
-        """Iterate in key order, asking for a page of 1000 when the one before is used up."""
+        """Iterate in key order, with one request for each 1000 objects."""
         request: dict[str, Any] = {"Bucket": self._bucket, "Prefix": prefix}
         if after:
             request["StartAfter"] = after
@@ -149,7 +148,7 @@ class S3ObjectStore:
     def _get_nothing(
         self, key: str, byte_range: ByteRange, if_match: str | None
     ) -> StoredObject | None:
-        """Look at an object without reading: S3 refuses a range that holds no byte."""
+        """Read only the metadata of an object, since S3 refuses an empty range."""
         options: GetOptions = {"head": True}
         if if_match is not None:
             options["if_match"] = if_match
@@ -161,15 +160,17 @@ class S3ObjectStore:
         except AWS_ERRORS as error:
             raise translate(error, f"HEAD {key}").error from error
         if _bytes_in(byte_range, meta["size"]) > 0:
-            raise UpstreamError(f"GET {key}: a range of it was refused, though there are bytes.")
+            raise UpstreamError(
+                f"GET {key}: a range was refused, though the object has bytes in it."
+            )
         return StoredObject(data=memoryview(b""), etag=meta["e_tag"] or "", size=meta["size"])
 
 
 def create_bucket(config: AwsConfig, name: str) -> None:
-    """Make a bucket for local use; no error if it is there already and ours."""
+    """Create a bucket for local use; no error if we own it already."""
     client = make_client(config, "s3")
     request: dict[str, Any] = {"Bucket": name}
-    if config.region != "us-east-1":  # the one region that S3 does not want to be told
+    if config.region != "us-east-1":  # the one region that S3 does not accept here
         request["CreateBucketConfiguration"] = {"LocationConstraint": config.region}
     try:
         client.create_bucket(**request)
@@ -180,9 +181,9 @@ def create_bucket(config: AwsConfig, name: str) -> None:
 
 
 def _checked(key: str) -> str:
-    """Return the key back if obstore sends it as it is.
+    """Return the key if obstore sends it unchanged.
 
-    obstore drops a slash at either end silently and refuses the other cases.
+    obstore silently drops a slash at either end and refuses the other cases.
     """
     segments = key.split("/")
     if (
@@ -217,7 +218,7 @@ def _has_no_such_range(error: GenericError) -> bool:
 
 
 def _check_absent(error: FileNotFoundError, key: str, if_match: str | None) -> None:
-    """Take a 404 as an object that is not there, unless it is the bucket that is not there."""
+    """Accept a 404 of an absent object, but not of an absent bucket."""
     if error_code(error) == "NoSuchBucket":
         raise UpstreamError("The bucket does not exist.") from error
     if if_match is not None:

@@ -5,13 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, Final
 
-from ndlambda.errors import PayloadTooLargeError, UpstreamError, UpstreamThrottledError
+from ndlambda.errors import UpstreamError, UpstreamThrottledError
 from ndlambda.stores.aws.errors import AWS_ERRORS, error_code, meaning_of, translate
 from ndlambda.stores.aws.session import AwsConfig, make_client
-from ndlambda.stores.ports import MAX_MESSAGE_BYTES, Message
+from ndlambda.stores.limits import check_bodies
+from ndlambda.stores.ports import Message
 
 BATCH: Final = 10
-"""Entries that SQS takes or gives in one request."""
+"""Entries of one SQS request or answer."""
 
 MAX_DELAY_S: Final = 900
 MAX_VISIBILITY_S: Final = 43_200
@@ -20,25 +21,25 @@ _PEEK_VISIBILITY_S: Final = 30
 _OUTDATED: Final = frozenset(
     {
         "ReceiptHandleIsInvalid",
-        "InvalidParameterValue",  # what SQS says of the receipt of a message that is gone
+        "InvalidParameterValue",  # SQS's error for the receipt of a deleted message
         "AWS.SimpleQueueService.MessageNotInflight",
         "MessageNotInflight",
     }
 )
-"""Codes of a receipt that names no delivery any more."""
+"""Codes of an outdated receipt."""
 
 
 class SqsQueue:
-    """A ``Queue`` in SQS with a dead-letter queue beside it.
+    """A ``Queue`` in SQS with a dead-letter queue.
 
     Parameters
     ----------
     config
         The AWS account.
     queue, dead_letters
-        Names or URLs; without the second, ``<queue>-dead``.
+        Names or URLs; the default of the second is ``<queue>-dead``.
     dead_letter_wait_s
-        How long reading dead letters waits for SQS to ask all its servers; 0 may miss some.
+        How long reading dead letters waits until SQS has asked all its servers; 0 may miss some.
     """
 
     def __init__(
@@ -55,16 +56,12 @@ class SqsQueue:
         self._dead_letter_wait_s = dead_letter_wait_s
 
     def send(self, bodies: Sequence[str], delay_s: int = 0) -> None:
-        """Send messages, ten a request.
+        """Send messages, ten in each request.
 
-        SQS delays by 15 minutes at most; a longer delay is cut, since waking early does no harm.
+        SQS delays by at most 15 minutes; longer delays are clipped, since early wake-ups are
+        harmless.
         """
-        too_long = max((len(body.encode()) for body in bodies), default=0)
-        if too_long > MAX_MESSAGE_BYTES:
-            raise PayloadTooLargeError(
-                f"A message has {too_long} bytes; the limit is {MAX_MESSAGE_BYTES}.",
-                limit=MAX_MESSAGE_BYTES,
-            )
+        check_bodies(bodies)
         delay = {"DelaySeconds": min(delay_s, MAX_DELAY_S)}
         entries = [{"MessageBody": body} | delay for body in bodies]
         self._in_batches(
@@ -72,9 +69,9 @@ class SqsQueue:
         )
 
     def receive(self, limit: int = 10, visibility_s: int = 60) -> Sequence[Message]:
-        """Take up to ``limit`` (at most 10) visible messages; does not wait.
+        """Receive up to ``limit`` (at most 10) visible messages, without waiting.
 
-        SQS asks only some of its servers then, so nothing may come though something is there.
+        SQS then asks only some of its servers, so it may return none though there are some.
         """
         return self._receive(self._queue_url, min(limit, BATCH), visibility_s, wait_s=0)
 
@@ -85,12 +82,12 @@ class SqsQueue:
     def retry_later(self, receipt: str, delay_s: int) -> None:
         """Make a received message visible again after the delay (at most 12 hours).
 
-        An outdated receipt is no error: its message is visible, or somebody else has it.
+        An outdated receipt is no error: its message is visible, or another worker has it.
         """
         self._change_visibility(self._queue_url, receipt, delay_s)
 
     def dead_letters(self, limit: int = 10) -> Sequence[Message]:
-        """Look at dead letters, which are hidden from others for that moment."""
+        """Return dead letters, which are hidden from others for that moment."""
         found: list[Message] = []
         while len(found) < limit and (more := self._take_dead_letters(limit - len(found))):
             found += more
@@ -99,7 +96,7 @@ class SqsQueue:
         return found
 
     def redrive(self) -> int:
-        """Send all dead letters back and return how many; a crash may leave ten in both queues."""
+        """Send all dead letters back, return their number; a crash may leave ten in both queues."""
         count = 0
         while found := self._take_dead_letters(BATCH):
             self.send([message.body for message in found])
@@ -158,17 +155,17 @@ class SqsQueue:
         url: str,
         entries: Sequence[Mapping[str, Any]],
     ) -> None:
-        """Send entries, ten a request, and those again that failed for no fault of theirs."""
+        """Send entries, ten in each request, with retries of entries whose failure is transient."""
         retry = self._config.retry
         left = [{"Id": str(number), **entry} for number, entry in enumerate(entries)]
         attempt = 0
         while left:
             batch, rest = left[:BATCH], left[BATCH:]
             answer = retry.run(operation, partial(send, QueueUrl=url, Entries=batch))
-            failed = {entry["Id"] for entry in answer.get("Failed", ()) if _counts(entry)}
+            failed = {entry["Id"] for entry in answer.get("Failed", ()) if _is_retryable(entry)}
             attempt = attempt + 1 if len(failed) == len(batch) else 0
             if attempt >= retry.attempts:
-                raise UpstreamThrottledError(f"{operation}: SQS took none of the entries.")
+                raise UpstreamThrottledError(f"{operation}: SQS accepted none of the entries.")
             left = [entry for entry in batch if entry["Id"] in failed] + rest
             if failed:
                 retry.pause(attempt)
@@ -195,12 +192,12 @@ class SqsQueue:
 
 
 def dead_letter_name(queue: str) -> str:
-    """Return the name (or URL) of the dead-letter queue that belongs to a queue."""
+    """Return the name (or URL) of a queue's dead-letter queue."""
     return f"{queue}-dead"
 
 
 def create_queue(config: AwsConfig, name: str, max_receives: int = 5) -> None:
-    """Make a queue and its dead-letter queue for local use; no error if they are there."""
+    """Create a queue and its dead-letter queue for local use; no error if they exist."""
     client = make_client(config, "sqs")
     try:
         dead = client.create_queue(QueueName=dead_letter_name(name))["QueueUrl"]
@@ -214,13 +211,13 @@ def create_queue(config: AwsConfig, name: str, max_receives: int = 5) -> None:
         raise translate(error, f"CreateQueue {name}").error from error
 
 
-def _counts(failed: Mapping[str, Any]) -> bool:
-    """Return whether an entry that SQS did not take has to be sent again.
+def _is_retryable(failed: Mapping[str, Any]) -> bool:
+    """Return whether a failed entry must be sent again.
 
     Raises
     ------
     UpstreamError
-        SQS refuses the entry as such.
+        SQS refuses the entry permanently.
     """
     if failed["Code"] in _OUTDATED:
         return False

@@ -1,4 +1,4 @@
-"""Repeating requests that AWS was too busy for."""
+"""Retries requests to AWS after transient errors."""
 
 import time
 from collections.abc import Callable
@@ -17,17 +17,16 @@ T = TypeVar("T")
 class StoreRetryPolicy:
     """Exponential backoff with full jitter, the same for every service.
 
-    botocore's own waits start at up to a second and cannot be set, so its retries are off and
-    these are used.
+    botocore's own pauses start at up to a second and cannot be set, so its retries are disabled.
 
     Parameters
     ----------
     attempts
-        How often a request is sent at most.
+        Maximum number of attempts of a request.
     base_s, cap_s
         The n-th pause is drawn from 0 to ``base_s * 2**n``, at most ``cap_s``.
     sleep, random
-        Waits, and draws from [0, 1).
+        Sleeps; returns a number in [0, 1).
     """
 
     attempts: int = 8
@@ -37,7 +36,7 @@ class StoreRetryPolicy:
     random: Callable[[], float] = draw
 
     def run(self, operation: str, request: Callable[[], T]) -> T:
-        """Return what the request gives, repeating it while that can help.
+        """Return the result of a request, with retries while they can help.
 
         Raises
         ------
@@ -57,5 +56,5 @@ class StoreRetryPolicy:
             self.pause(attempt)
 
     def pause(self, attempt: int) -> None:
-        """Wait before sending a request again that failed ``attempt`` times."""
+        """Pause before the retry of a request that failed ``attempt`` times."""
         self.sleep(pause_s(attempt, self.base_s, self.cap_s, self.random))

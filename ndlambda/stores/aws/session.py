@@ -1,4 +1,4 @@
-"""How AWS clients are made."""
+"""Makes the AWS clients."""
 
 import os
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FALLBACK_REGION = "us-east-1"
 _KEY_VARIABLE = "AWS_ACCESS_KEY_ID"
 TRANSFER_TIMEOUT_S = 300
-"""For a whole object; each read of it has ``read_timeout_s``."""
+"""For a whole object; a single read has ``read_timeout_s``."""
 
 
 def _region_of_environment() -> str:
@@ -25,26 +25,26 @@ def _region_of_environment() -> str:
 
 @dataclass(frozen=True, slots=True)
 class AwsConfig:
-    """Where AWS is and who asks.
+    """The endpoint, region and credentials of AWS.
 
-    Without keys the standard chain is used: environment, then profile or role. An endpoint of
-    one's own (moto, SeaweedFS) takes keys from here or from the environment only, so that nothing
-    is asked of the instance metadata service and no key of a profile is sent to it.
+    Without keys the standard chain is used: environment, then profile or role. A custom endpoint
+    (moto, SeaweedFS) uses keys from here or from the environment only, so that the instance
+    metadata service is not asked and no key of a profile is sent to the endpoint.
 
     Parameters
     ----------
     region
-        From ``AWS_REGION`` or ``AWS_DEFAULT_REGION`` unless given.
+        By default from ``AWS_REGION`` or ``AWS_DEFAULT_REGION``.
     endpoint_url
         None is AWS itself.
     access_key_id, secret_access_key, session_token
         Keys; the first two go together.
     connect_timeout_s, read_timeout_s
-        How long to wait for a connection, and then for each piece of an answer.
+        Timeouts of a connection, and of each read of an answer.
     max_connections
         Connections that a boto3 client keeps.
     retry
-        How often requests are repeated, and the pauses between.
+        Attempts, and the pauses between them.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def make_client(config: AwsConfig, service: str) -> Any:
     import botocore.session
 
     core = botocore.session.get_session()
-    # Two thirds of the CPU of a listing went into dates that nobody looks at.
+    # Parsing dates, which are not used, took two thirds of the CPU of a listing.
     core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
     loader = _data_loader()
     core.register_component("data_loader", loader)
@@ -143,7 +143,7 @@ def make_connection(config: AwsConfig, table_name: str) -> "Connection":
     )
     connection.add_meta_table(meta_table(table_name))
     connection.session.register_component("data_loader", _data_loader())
-    # Made here and now, or each of the threads that come first would make one of its own.
+    # Made now, or each of the first threads would make one of its own.
     _ = connection.client
     return connection
 
@@ -151,7 +151,7 @@ def make_connection(config: AwsConfig, table_name: str) -> "Connection":
 def make_s3_store(config: AwsConfig, bucket: str) -> "S3Store":
     """Make an obstore client of one bucket; it may be shared by threads.
 
-    It retries by itself, at the pace of ``config.retry``.
+    It retries by itself, with the pauses of ``config.retry``.
     """
     from obstore.store import S3Store
 
@@ -174,23 +174,23 @@ def make_s3_store(config: AwsConfig, bucket: str) -> "S3Store":
         "region": config.region,
         "client_options": client_options,
         "retry_config": retry_config,
-        # A plain DELETE; the bulk request is an XML body and an answer to take apart.
+        # A plain DELETE needs no XML body and no parsing of an answer.
         "disable_bulk_delete": True,
         # A bucket with a dot in its name has no valid TLS name of its own.
         "virtual_hosted_style_request": config.endpoint_url is None and "." not in bucket,
         "credential_provider": _credential_provider(config),
     }
     if config.endpoint_url is not None:
-        # Both, because the second, which the environment may hold, beats the first.
+        # Both, because the second, which may be set in the environment, takes precedence.
         options |= {"endpoint": config.endpoint_url, "aws_endpoint_url_s3": config.endpoint_url}
     return S3Store(bucket, **options)
 
 
 def _credential_provider(config: AwsConfig) -> Any:
-    """Return what obstore asks for keys; None leaves them to its own reading of the environment.
+    """Return obstore's credential provider; None lets it read the environment.
 
-    obstore mixes keys that are passed with a session token of the environment, so even fixed
-    keys are given by a function. It does not read profiles; boto3 does.
+    obstore combines passed keys with a session token of the environment, so even fixed keys are
+    passed by a function. It does not read profiles; boto3 does.
     """
     if config.access_key_id is not None and config.secret_access_key is not None:
         fixed: S3Credential = {

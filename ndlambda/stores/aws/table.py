@@ -1,4 +1,4 @@
-"""Rows in DynamoDB, on demand, by way of pynamodb."""
+"""Rows in DynamoDB (on-demand capacity), through pynamodb."""
 
 import time
 import uuid
@@ -10,33 +10,25 @@ from typing import Any, Final, assert_never
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action as Change
 
-from ndlambda.errors import InvalidArgumentError, PayloadTooLargeError, PreconditionFailedError
+from ndlambda.errors import PayloadTooLargeError, PreconditionFailedError
 from ndlambda.stores.aws import items
 from ndlambda.stores.aws.dynamo import DynamoRequests, Item
 from ndlambda.stores.aws.errors import AWS_ERRORS, translate
 from ndlambda.stores.aws.session import AwsConfig, make_client
 from ndlambda.stores.cursors import decode_cursor, encode_cursor
-from ndlambda.stores.ports import (
-    MAX_TRANSACTION,
-    Action,
-    Check,
-    Delete,
-    Expectation,
-    Page,
-    Put,
-    Row,
-)
+from ndlambda.stores.limits import check_actions, check_page_size
+from ndlambda.stores.ports import Action, Check, Delete, Expectation, Page, Put, Row
 
 TRANSACTION_BYTES: Final = 4 * 1024 * 1024
-"""What TransactWriteItems takes at most."""
+"""Maximum size of TransactWriteItems."""
 
 
-def time_seed() -> int:
-    """Return the microseconds since 1970: where the versions of a new row start.
+def version_seed() -> int:
+    """Return the microseconds since 1970: the first version of a new row.
 
-    A row made again starts far ahead of the versions it had before, since no row changes once a
-    microsecond. Where clocks differ, a version could come back only if they differ by the row's
-    time of absence to within as many microseconds as it had changes.
+    A row created again starts far above its earlier versions, since no row changes once a
+    microsecond. With differing clocks a version could be reused only if the clocks differ by the
+    row's time of absence to within as many microseconds as it had changes.
     """
     return time.time_ns() // 1000
 
@@ -44,17 +36,17 @@ def time_seed() -> int:
 class DynamoTable:
     """A ``Table`` in DynamoDB.
 
-    Expired rows, which DynamoDB removes within days, are absent: reads leave them out, and a write
-    that meets one removes it first, so that nothing of it is inherited.
+    Expired rows, which DynamoDB removes within days, count as absent: reads leave them out, and a
+    write removes an expired row first, so that it inherits nothing.
 
     Parameters
     ----------
     config, name
         The AWS account and the table in it.
     clock
-        Gives Unix seconds; decides what has expired.
+        Returns Unix seconds, by which rows expire.
     seed
-        Gives the version before a new row's first; has to grow.
+        Returns the version before a new row's first; must increase.
     """
 
     def __init__(
@@ -63,7 +55,7 @@ class DynamoTable:
         name: str,
         *,
         clock: Callable[[], float] = time.time,
-        seed: Callable[[], int] = time_seed,
+        seed: Callable[[], int] = version_seed,
     ) -> None:
         self._clock = clock
         self._seed = seed
@@ -77,7 +69,7 @@ class DynamoTable:
         return None if item is None else self._find_row(item)
 
     def batch_get(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Row]:
-        """Read many rows, strongly consistent, a hundred a request."""
+        """Read many rows, strongly consistent, 100 in each request."""
         rows = map(self._find_row, self._requests.batch_get(keys))
         return {(row.pk, row.sk): row for row in rows if row is not None}
 
@@ -91,17 +83,16 @@ class DynamoTable:
         cursor: str | None = None,
     ) -> Page:
         """Read rows of a partition with ``first <= sk <= last``; a page has up to 1 MiB."""
-        if limit is not None and limit < 1:
-            raise InvalidArgumentError(f"The limit must be positive, not {limit}.", limit=limit)
+        check_page_size(limit)
         if last is not None and (last == "" or last < first):
-            return Page((), None)  # DynamoDB refuses a range that ends before it starts
+            return Page((), None)  # DynamoDB refuses an empty range
         sort_keys = items.sort_key_range(first, last)
-        behind = None if cursor is None else decode_cursor(cursor)
+        after = None if cursor is None else decode_cursor(cursor)
         while True:
-            found, behind = self._requests.query(pk, sort_keys, behind, limit)
+            found, after = self._requests.query(pk, sort_keys, after, limit)
             rows = [row for row in map(self._find_row, found) if row is not None]
-            if rows or behind is None:
-                return Page(rows, None if behind is None else encode_cursor(behind))
+            if rows or after is None:
+                return Page(rows, None if after is None else encode_cursor(after))
 
     # writing
 
@@ -116,7 +107,7 @@ class DynamoTable:
         self._requests.write("DeleteItem", lambda: self._delete_request(Delete(pk, sk, expect)))
 
     def add_members(self, pk: str, sk: str, members: AbstractSet[int]) -> int:
-        """Unite the row's set with members, making the row if absent; give the new version.
+        """Add members to the row's set, creating an absent row; return the new version.
 
         Raises
         ------
@@ -126,7 +117,7 @@ class DynamoTable:
         items.check_growth(members)
         changes = items.add_changes(members, self._seed())
         try:
-            written = self._update(pk, sk, changes, also=items.room_for(members))
+            written = self._update(pk, sk, changes, also=items.fits_members(members))
         except PreconditionFailedError as error:
             raise PayloadTooLargeError(
                 f"The row has no room for {len(members)} members more.", pk=pk, sk=sk
@@ -134,11 +125,11 @@ class DynamoTable:
         return int(written["version"]["N"])
 
     def batch_add_members(self, sets: Mapping[tuple[str, str], AbstractSet[int]]) -> None:
-        """Do as ``add_members`` for many rows, by their keys: one request each, many at a time.
+        """Add members to many rows, by key: one request for each row, concurrently.
 
-        DynamoDB has no request for many updates but the transaction, of 100. That takes a tenth of
-        the CPU here, but twice the write units, and is refused while anybody else writes one of
-        its rows, as painters of neighbouring supercuboids always do.
+        DynamoDB's only request for many updates is the transaction, of 100. It takes a tenth of the
+        CPU, but twice the write units, and fails while another writer changes one of its rows, as
+        painters of neighbouring supercuboids constantly do.
 
         Raises
         ------
@@ -152,9 +143,9 @@ class DynamoTable:
         )
 
     def remove_members(self, pk: str, sk: str, members: AbstractSet[int], if_version: int) -> bool:
-        """Take members out of the row's set if the row has this version; False where it has not.
+        """Remove members from the row's set if the row has this version; False if it has not.
 
-        When an answer is lost the request is sent again and may say False though it took them out.
+        If an answer is lost the request is sent again, and may return False though it succeeded.
         """
         try:
             self._update(pk, sk, items.remove_changes(members, self._seed()), if_version)
@@ -167,7 +158,7 @@ class DynamoTable:
         sets: Mapping[tuple[str, str], AbstractSet[int]],
         if_versions: Mapping[tuple[str, str], int],
     ) -> int:
-        """Do as ``remove_members`` for many rows by their keys; give how many had their version."""
+        """Remove members from many rows, by key; return how many had their version."""
         tasks = [
             partial(self.remove_members, *key, members, if_versions[key])
             for key, members in sets.items()
@@ -178,13 +169,13 @@ class DynamoTable:
     def increment(self, pk: str, sk: str, field: str, by: int = 1) -> int:
         """Add to one of the row's counters and return the new value.
 
-        When an answer is lost the request is sent again and may count twice.
+        If an answer is lost the request is sent again and may count twice.
         """
         written = self._update(pk, sk, items.increment_changes(field, by, self._seed()))
         return int(written[items.COUNTER_PREFIX + field]["N"])
 
     def raise_counter(self, pk: str, sk: str, field: str, at_least: int) -> int:
-        """Set one of the row's counters to a value if it is smaller, and return what it then is."""
+        """Raise one of the row's counters to a value if it is smaller; return its value."""
         changes = items.raise_changes(field, at_least, self._seed())
         below = items.counter_below(field, at_least)
         while True:
@@ -199,14 +190,15 @@ class DynamoTable:
                 return at_least
 
     def transact(self, actions: Sequence[Action]) -> None:
-        """Carry out all actions or none.
+        """Execute all actions or none.
 
         Raises
         ------
         PayloadTooLargeError
             A row is over ``MAX_ROW_BYTES``, or all together are over 4 MiB.
         """
-        _check_transaction(actions)
+        check_actions(actions)
+        _check_size(actions)
         if actions:
             self._requests.write("TransactWriteItems", lambda: self._transact_request(actions))
 
@@ -220,7 +212,7 @@ class DynamoTable:
         expect: Expectation = "any",
         also: Condition | None = None,
     ) -> Item:
-        """Change one row and return the attributes that changed, as they are now."""
+        """Change one row and return the new values of the changed attributes."""
 
         def make_request() -> dict[str, Any]:
             condition = items.expectation(expect, self._now_s())
@@ -233,14 +225,14 @@ class DynamoTable:
         return attributes
 
     def _delete_request(self, action: Delete) -> dict[str, Any]:
-        anyhow = action.expect == "any"
-        condition = None if anyhow else items.expectation(action.expect, self._now_s())
+        is_unconditional = action.expect == "any"
+        condition = None if is_unconditional else items.expectation(action.expect, self._now_s())
         return self._requests.request(action.pk, action.sk, condition=condition)
 
     def _transact_request(self, actions: Sequence[Action]) -> dict[str, Any]:
         return {
             "TransactItems": [self._transact_item(action) for action in actions],
-            # By this DynamoDB knows the request again when it is repeated for a lost answer.
+            # Makes the request idempotent when it is sent again after a lost answer.
             "ClientRequestToken": str(uuid.uuid4()),
         }
 
@@ -266,7 +258,7 @@ class DynamoTable:
 
 
 def create_table(config: AwsConfig, name: str) -> None:
-    """Make a table for local use, on demand, with time to live; no error if it is there."""
+    """Create an on-demand table with time to live for local use; no error if it exists."""
     client = make_client(config, "dynamodb")
     try:
         client.create_table(**items.table_schema(name), BillingMode="PAY_PER_REQUEST")
@@ -280,16 +272,8 @@ def create_table(config: AwsConfig, name: str) -> None:
         raise translate(error, f"CreateTable {name}").error from error
 
 
-def _check_transaction(actions: Sequence[Action]) -> None:
-    if len(actions) > MAX_TRANSACTION:
-        raise InvalidArgumentError(
-            f"A transaction has at most {MAX_TRANSACTION} actions, not {len(actions)}.",
-            limit=MAX_TRANSACTION,
-        )
-    rows = [action.row if isinstance(action, Put) else action for action in actions]
-    if len({(row.pk, row.sk) for row in rows}) < len(rows):
-        raise InvalidArgumentError("Two actions of a transaction name the same row.")
-    size = sum(items.check_size(row) for row in rows if isinstance(row, Row))
+def _check_size(actions: Sequence[Action]) -> None:
+    size = sum(items.check_size(action.row) for action in actions if isinstance(action, Put))
     if size > TRANSACTION_BYTES:
         raise PayloadTooLargeError(
             f"The transaction has {size} bytes; the limit is {TRANSACTION_BYTES}.",

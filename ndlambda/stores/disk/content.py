@@ -1,4 +1,4 @@
-"""The bytes of a file and the ETag that names them."""
+"""Reads the bytes of files, and computes their ETags."""
 
 import hashlib
 import mmap
@@ -16,16 +16,16 @@ _MAP_FROM_BYTES = 64 * 1024
 _HEAD_BYTES = 4096
 _PIECE_BYTES = 1 << 20
 _LARGE_BYTES = 1 << 30
-"""From here on a file of others is known by its times: to read it through takes too long."""
+"""From this size the ETag of a foreign file is its times: reading it whole takes too long."""
 
 
 def read_content(path: Path, *, mapped: bool = True) -> memoryview | None:
-    """Return a file's bytes, read-only; None where there is no file.
+    """Return a file's bytes, read-only; None if there is no file.
 
     Small files are read, which is faster and holds no descriptor; larger ones are mapped, so that
-    only what is looked at is read. Valid as a snapshot because files are never changed in place.
-    Where others may change them, let all be read: a mapping of a file that is cut short kills the
-    process that looks at it.
+    only accessed pages are read. The mapping is a snapshot because files are never changed in
+    place. Files that others may change must be read: accessing the mapping of a truncated file
+    kills the process.
     """
     descriptor = open_file(path)
     if descriptor is None:
@@ -43,7 +43,7 @@ def read_content(path: Path, *, mapped: bool = True) -> memoryview | None:
 
 
 def open_file(path: Path) -> int | None:
-    """Return a descriptor of a regular file, None where there is none; a pipe is not waited for."""
+    """Return a descriptor of a regular file, None if there is none; never blocks on a pipe."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
@@ -55,10 +55,10 @@ def open_file(path: Path) -> int | None:
 
 
 def read_range(path: Path, wanted: Range) -> StoredObject | None:
-    """Read a range of a file that others may write; nothing but that is held.
+    """Read a range of a file that others may write, without holding the whole file.
 
-    The ETag is as ``content_etag`` gives it, of the same bytes; that of a file of a gigabyte and
-    more is of its length and its times.
+    The ETag is that of ``content_etag``; for a file of a gigabyte or more it is computed from its
+    length and times.
     """
     descriptor = open_file(path)
     if descriptor is None:
@@ -69,8 +69,8 @@ def read_range(path: Path, wanted: Range) -> StoredObject | None:
             return _read_through(file, wanted)
         file.seek(wanted.start)
         data = file.read(max(0, min(wanted.stop, status.st_size) - wanted.start))
-    told = f"{status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
-    name = hashlib.blake2b(told.encode(), digest_size=20).hexdigest()
+    facts = f"{status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+    name = hashlib.blake2b(facts.encode(), digest_size=20).hexdigest()
     return StoredObject(memoryview(data), name, status.st_size)
 
 
@@ -88,13 +88,13 @@ def _read_through(file: BinaryIO, wanted: Range) -> StoredObject:
 
 
 def content_etag(content: memoryview) -> str:
-    """Return the ETag of an object: BLAKE2 of its first 4096 bytes and length, CRC-32C of it all.
+    """Return the ETag of an object: BLAKE2 of its first 4096 bytes and length, CRC-32C of all.
 
-    A supercuboid starts with 16 random bytes, so the first part alone tells any two apart; the
-    checksum does for other objects at the speed of memory.
+    A supercuboid starts with 16 random bytes, so the first part alone distinguishes any two; the
+    checksum distinguishes other objects at the speed of memory.
     """
     head = hashlib.blake2b(content[:_HEAD_BYTES], digest_size=16)
     head.update(len(content).to_bytes(8, "little"))
-    # The C function takes no memoryview, but any array, without a copy.
+    # The C function accepts no memoryview, but arrays, without a copy.
     checksum = google_crc32c.value(np.frombuffer(content, np.uint8))
     return f"{head.hexdigest()}{checksum:08x}"

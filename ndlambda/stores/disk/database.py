@@ -1,4 +1,4 @@
-"""A SQLite file that threads, forked processes and kill -9 cannot hurt."""
+"""A SQLite file that is safe with threads, forked processes and kill -9."""
 
 import os
 import random
@@ -20,24 +20,23 @@ _CAP_S = 1.0
 
 
 class Database:
-    """Connections to one SQLite file in WAL mode: readers and the one writer never wait.
+    """Connections to one SQLite file in WAL mode: readers and the writer do not block each other.
 
-    ``synchronous=FULL`` syncs the log at every commit, so what is acknowledged outlives a power
-    cut as well as kill -9; NORMAL could drop the last commits in a power cut and leave objects
-    that no index row knows. Connections wait in a pool, one for each thread at work in it; a
-    forked child sees the pool of its own process id, since SQLite connections do not survive
-    ``fork`` and its parent's must be left alone.
+    ``synchronous=FULL`` syncs the log at every commit, so acknowledged writes survive a power cut
+    as well as kill -9; NORMAL could lose the last commits in a power cut and leave objects without
+    an index row. Idle connections are pooled; a forked child has the pool of its own process id,
+    since SQLite connections must not be used across ``fork``.
 
     Parameters
     ----------
     path
-        The file; made with its folder if absent. May be shared with other ports.
+        The file; created with its folder if absent. May be shared with other ports.
     schema
         Idempotent SQL statements (``CREATE ... IF NOT EXISTS``).
     fsync
         False commits without syncing: safe against kill -9 only.
     busy_timeout_s
-        How long an attempt to write waits for other writers; there are five.
+        How long each of five attempts to write waits for other writers.
     """
 
     def __init__(
@@ -154,7 +153,7 @@ def _is_busy(error: sqlite3.Error) -> bool:
 
 @contextmanager
 def _translated(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into ours."""
+    """Translate SQLite's errors to ours."""
     try:
         yield
     except sqlite3.OperationalError as error:

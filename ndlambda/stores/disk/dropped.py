@@ -1,4 +1,4 @@
-"""ObjectStore on files that people copy in."""
+"""ObjectStore on files that users copy into a folder."""
 
 import errno
 import time
@@ -13,28 +13,28 @@ from ndlambda.stores.disk.objects import DiskObjectStore, translated
 from ndlambda.stores.ports import ByteRange, ObjectInfo, Range, StoredObject
 
 REST_S: Final = 1.0
-"""A file that has not changed for so long is taken for whole."""
+"""A file that has not changed for this long counts as complete."""
 
-_FAULTS_OF_FILES: Final = frozenset({errno.EACCES, errno.EPERM, errno.EIO})
-"""What waiting does not mend; somebody has to see to the file."""
+_FILE_ERRORS: Final = frozenset({errno.EACCES, errno.EPERM, errno.EIO})
+"""Errors that a retry does not resolve; a user must repair the file."""
 
 
 class DroppedFiles(DiskObjectStore):
-    """Objects as files that others write, too: in place, slowly, and without asking.
+    """Objects as files that others write, too, slowly and in place.
 
-    What is being written is not listed: of a half-written image the end is missing, of a file
-    whose space was reserved beforehand it is zeros. Times of change are asked for, since those of
-    modification are copied along with files.
+    Files being written are not listed: the end of a half-written image is missing, or zeros if its
+    space was preallocated. Change times are used, since modification times are copied along with
+    files.
 
     Parameters
     ----------
     root, fsync, clock
         See ``DiskObjectStore``.
     own
-        Keys that begin so are put by this store only, and whole as soon as they are there.
+        Prefix of keys written by this store only, which are complete as soon as they exist.
     last
-        A file of this name is listed when all of its folder is at rest, since it says that all is
-        there; who copies a folder copies it whenever he likes.
+        Name of the file that marks a folder as complete; it is listed once its whole folder is at
+        rest, since the files of a folder are copied in any order.
     """
 
     def __init__(
@@ -54,12 +54,12 @@ class DroppedFiles(DiskObjectStore):
     def get(
         self, key: str, byte_range: ByteRange | None = None, *, if_match: str | None = None
     ) -> StoredObject | None:
-        """Read an object or a range of it; None where there is none.
+        """Read an object or a range of it; None if there is none.
 
         Raises
         ------
         MalformedBodyError
-            The file is there and cannot be read.
+            The file exists and cannot be read.
         InvalidArgumentError, PreconditionFailedError, UpstreamError
             As of any store.
         """
@@ -70,7 +70,7 @@ class DroppedFiles(DiskObjectStore):
                 return read_range(self._folder / check_key(key), byte_range)
         except UpstreamError as error:
             cause = error.__cause__
-            if not isinstance(cause, OSError) or cause.errno not in _FAULTS_OF_FILES:
+            if not isinstance(cause, OSError) or cause.errno not in _FILE_ERRORS:
                 raise
             name = key.rpartition("/")[2]
             raise MalformedBodyError(
@@ -80,7 +80,7 @@ class DroppedFiles(DiskObjectStore):
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
         """Iterate in key order over the objects that are at rest, with the prefix and > after.
 
-        What is no object (a pipe, a name that is no key, what lies behind a closed folder) is none.
+        Pipes, names that are not keys, and files in unreadable folders are left out.
         """
         for info in list_files(self._folder, prefix, after, foreign=True):
             if info.key.startswith(self._own) or self._is_whole(info.key):
@@ -96,7 +96,7 @@ class DroppedFiles(DiskObjectStore):
     def _is_at_rest(self, key: str) -> bool:
         try:
             changed_at = (self._folder / key).stat().st_ctime
-        except OSError:  # gone, or behind a folder that was closed
+        except OSError:  # gone, or in an unreadable folder
             return False
-        # A change to come is one of a clock that was set back meanwhile.
+        # A change in the future: the clock was set back meanwhile.
         return abs(self._clock() - changed_at) >= REST_S

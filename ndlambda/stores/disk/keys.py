@@ -1,4 +1,4 @@
-"""Object keys as paths below a folder, and their listing in key order."""
+"""Maps object keys to paths in a folder, and lists them in key order."""
 
 import os
 import stat
@@ -14,13 +14,13 @@ MAX_NAME_BYTES = 255
 LOCKS_NAME = ".locks"
 TEMPORARY_NAME = ".temp"
 _RESERVED_NAMES = frozenset({LOCKS_NAME, TEMPORARY_NAME})
-"""Folders at the top that hold the store's own files."""
-_DEEPEST = 8
-"""Names of a key in folders of others, so that a link to a folder above is no endless way."""
+"""Top-level folders for the store's own files."""
+_MAX_DEPTH = 8
+"""Depth of keys in foreign folders, which bounds links to a folder above."""
 
 
 def check_key(key: str) -> str:
-    """Return the key back if it can be a path of its own inside a folder.
+    """Return the key if it is a valid path inside a folder.
 
     Raises
     ------
@@ -56,8 +56,8 @@ def list_files(
     Parameters
     ----------
     foreign
-        Whether others put files there, too: what has a name that is no key, or lies behind a folder
-        that is closed or a ring of links, is then left out. Else it is an error.
+        Whether others write files there, too: names that are not keys, unreadable folders and
+        circular links are then left out. Else they are errors.
     """
     folder = prefix[: prefix.rfind("/") + 1]
     if not folder or _can_be_path(folder[:-1]):
@@ -80,8 +80,8 @@ def _walk(root: Path, folder: str, prefix: str, after: str, foreign: bool) -> It
 def _entries(root: Path, folder: str, foreign: bool) -> list[tuple[str, "os.DirEntry[str]"]]:
     try:
         with os.scandir(root / folder) as entries:
-            # "a/" sorts behind "a!" and before "a0": only with its slash does a folder stand
-            # where the keys in it stand.
+            # "a/" sorts after "a!" and before "a0": only with its slash does a folder sort like
+            # the keys in it.
             found = {folder + entry.name + "/" * _is_folder(entry): entry for entry in entries}
     except (FileNotFoundError, NotADirectoryError):
         return []
@@ -95,7 +95,7 @@ def _entries(root: Path, folder: str, foreign: bool) -> list[tuple[str, "os.DirE
 
 
 def _size(entry: "os.DirEntry[str]", foreign: bool) -> int | None:
-    """Return the length of a regular file."""
+    """Return the length of a regular file, None for anything else."""
     try:
         status = entry.stat()
     except FileNotFoundError:
@@ -115,7 +115,7 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
 
 
 def _is_near_key(text: str) -> bool:
-    if text.count("/") > _DEEPEST:
+    if text.count("/") > _MAX_DEPTH:
         return False
     try:
         check_key(text.removesuffix("/"))

@@ -1,4 +1,4 @@
-"""Locks between threads and processes that a killed holder never leaves behind."""
+"""Locks between threads and processes, released by the kernel when the holder dies."""
 
 import fcntl
 import os
@@ -13,9 +13,9 @@ STRIPES = 4096
 class LockFolder:
     """Exclusive locks by name on a bounded number of lock files.
 
-    The kernel drops a ``flock`` when its holder dies, whatever killed it. Each taking opens the
-    file anew, so that threads of one process exclude each other like processes do. Two names may
-    share a file; a holder must not take a second lock.
+    The kernel releases a ``flock`` when its holder dies. Each acquisition opens the file again, so
+    that threads of one process exclude each other as processes do. Two names may share a file; a
+    holder must not acquire a second lock.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -24,7 +24,7 @@ class LockFolder:
 
     @contextmanager
     def hold(self, name: str) -> Iterator[None]:
-        """Hold the lock of a name, waiting for it as long as it takes."""
+        """Hold the lock of a name; waits without limit."""
         stripe = zlib.crc32(name.encode()) % STRIPES
         descriptor = os.open(self._folder / f"{stripe:03x}", os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -32,7 +32,7 @@ class LockFolder:
             try:
                 yield
             finally:
-                # Closing alone would not unlock while a forked child has the descriptor too.
+                # Closing alone does not unlock while a forked child has the descriptor, too.
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
         finally:
             os.close(descriptor)

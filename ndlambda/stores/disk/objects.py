@@ -32,21 +32,21 @@ class DiskObjectStore:
 
     A file is written under a temporary name, synced and renamed, so a reader or a crash sees the
     old content or the new, and never changed in place, so a mapping of it is a snapshot. All
-    writers of a key hold its lock while they look and rename: were an overwriting or deleting one
-    exempt, it could slip between comparison and rename of a conditional one and be lost unseen.
+    writers of a key hold its lock while they compare and rename: an unconditional put or delete
+    without the lock could fall between comparison and rename of a conditional put and be lost.
 
-    Wants a local, case-sensitive, journalling POSIX file system (``flock``, hard links).
+    Requires a local, case-sensitive, journalling POSIX file system (``flock``, hard links).
 
     Parameters
     ----------
     root
         The folder; made if absent. ``.locks`` and ``.temp`` in it are the store's own.
     fsync
-        Whether an acknowledged write outlives a power cut. Without, it still outlives kill -9.
+        Whether an acknowledged write survives a power cut; it always survives kill -9.
     mapped
-        Whether large files are mapped; not where others change them in place.
+        Whether large files are mapped; not allowed if others change them in place.
     clock
-        Unix seconds; tells which temporary files a dead process left behind.
+        Unix seconds; decides which temporary files are left over from a dead process.
     """
 
     def __init__(
@@ -68,18 +68,18 @@ class DiskObjectStore:
 
     @property
     def whole_reads_are_cheap(self) -> bool:
-        """Whether large files are mapped, so that only the pages looked at are read."""
+        """Whether large files are mapped, so that only accessed pages are read."""
         return self._mapped
 
     def get(
         self, key: str, byte_range: ByteRange | None = None, *, if_match: str | None = None
     ) -> StoredObject | None:
-        """Read an object or a range of it; None where there is none.
+        """Read an object or a range of it; None if there is none.
 
         Raises
         ------
         InvalidArgumentError
-            The key cannot be the name of a file.
+            The key is not a valid path.
         PreconditionFailedError
             ``if_match`` was given and the object has another ETag now (or is gone).
         """
@@ -104,9 +104,9 @@ class DiskObjectStore:
         Raises
         ------
         InvalidArgumentError
-            The key cannot be the name of a file, or one of the two is the folder of the other.
+            The key is not a valid path, or it and another key are folder and file.
         PreconditionFailedError
-            ``Create`` met an object, or ``Replace`` met another ETag or none.
+            ``Create`` found an object, or ``Replace`` found another ETag or none.
         """
         path = self._path(key)
         content = memoryview(data).cast("B")
@@ -124,7 +124,7 @@ class DiskObjectStore:
         return content_etag(content)
 
     def delete(self, key: str) -> None:
-        """Remove an object and the folders that it leaves empty; no error where there is none."""
+        """Remove an object and the folders that it leaves empty; no error if there is none."""
         path = self._path(key)
         with translated(key):
             with self._locks.hold(key):
@@ -162,7 +162,7 @@ class DiskObjectStore:
     def _sync(self, folder: Path, *, up_to_root: bool = False) -> None:
         """Make the names in a folder durable, and those of new folders above it."""
         while self._fsync:
-            # Where a concurrent delete has removed the folder there is nothing left to keep.
+            # A concurrent delete removed the folder: nothing is left to sync.
             with suppress(FileNotFoundError):
                 _sync_folder(folder)
             if not up_to_root or folder == self._root:
@@ -170,7 +170,7 @@ class DiskObjectStore:
             folder = folder.parent
 
     def _remove_empty(self, folder: Path) -> Path:
-        """Remove folders upwards while they are empty; give the first that stays."""
+        """Remove empty folders upwards; return the first that stays."""
         while folder != self._root:
             try:
                 folder.rmdir()
@@ -195,7 +195,7 @@ def _check_unchanged(path: Path, key: str, etag: str) -> None:
 
 
 def _place(temporary: Path, path: Path, key: str, *, exclusive: bool) -> bool:
-    """Return a file its name; say whether its folder had to be made."""
+    """Move a file to its path; return whether its folder had to be created."""
     folder_is_new = False
     for _ in range(_PLACE_ATTEMPTS):
         try:
@@ -208,13 +208,13 @@ def _place(temporary: Path, path: Path, key: str, *, exclusive: bool) -> bool:
                 raise IsADirectoryError(str(path)) from None
             raise PreconditionFailedError("There is an object already.", key=key) from None
         except FileNotFoundError:
-            # The folder is not there yet, or a delete has just removed it as empty.
+            # The folder does not exist yet, or a concurrent delete removed it as empty.
             folder_is_new = True
             with suppress(FileNotFoundError, FileExistsError):
                 path.parent.mkdir(parents=True, exist_ok=True)
         else:
             return folder_is_new
-    raise UpstreamError("The folder of the object kept vanishing; try again.", key=key)
+    raise UpstreamError("The folder of the object keeps being removed; try again.", key=key)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -227,7 +227,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def translated(key: str) -> Iterator[None]:
-    """Turn the errors of files into ours."""
+    """Translate the errors of files to ours."""
     try:
         yield
     except (NotADirectoryError, IsADirectoryError) as error:

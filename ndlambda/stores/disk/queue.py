@@ -5,12 +5,12 @@ import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ndlambda.errors import PayloadTooLargeError
 from ndlambda.stores.disk.database import Database
-from ndlambda.stores.ports import MAX_MESSAGE_BYTES, Message
+from ndlambda.stores.limits import check_bodies
+from ndlambda.stores.ports import Message
 
 MAX_RECEIVE = 10
-"""Messages that one ``receive`` gives at most, as on SQS."""
+"""Maximum messages of one ``receive``, as on SQS."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS messages (
@@ -41,7 +41,7 @@ _DELIVER = """
 UPDATE messages SET receive_count = receive_count + 1, receipt = ?, visible_at = ?
 WHERE number = ?
 """
-_TAKE_BACK = """
+_RELEASE_RECEIVED = """
 UPDATE messages SET visible_at = ? WHERE dead = 0 AND receipt IS NOT NULL AND visible_at > ?
 """
 _SELECT_DEAD = """
@@ -53,40 +53,42 @@ UPDATE messages SET dead = 0, receive_count = 0, visible_at = ? WHERE queue = ? 
 """
 
 
-def take_back(path: Path, clock: Callable[[], float] = time.time, *, fsync: bool = True) -> int:
-    """Make what was received of all queues of a file, and not acknowledged, visible at once.
+def release_received(
+    path: Path, clock: Callable[[], float] = time.time, *, fsync: bool = True
+) -> int:
+    """Make all received, unacknowledged messages of a file's queues visible at once.
 
-    For when all who received are known to be dead. Messages that were sent with a delay keep it.
+    For use when all receivers are known to be dead. Messages sent with a delay keep it.
 
     Returns
     -------
     int
-        How many these are.
+        Number of released messages.
     """
     database = Database(path, _SCHEMA, fsync=fsync)
     try:
         with database.writing() as connection:
             now = clock()
-            return connection.execute(_TAKE_BACK, (now, now)).rowcount
+            return connection.execute(_RELEASE_RECEIVED, (now, now)).rowcount
     finally:
         database.close()
 
 
 class SqliteQueue:
-    """Messages in a SQLite file, with the manners of SQS.
+    """Messages in a SQLite file, with the semantics of SQS.
 
     Parameters
     ----------
     path
-        The file; made if absent. Several queues may share it.
+        The file; created if absent. Several queues may share it.
     name
-        Tells the queues of a file apart.
+        Identifies the queue in the file.
     clock
         Unix seconds, by which messages become visible.
     max_receives
         Deliveries after which a message goes to the dead-letter list.
     fsync
-        False gives up power cuts for faster writes.
+        False is faster, but writes may be lost in a power cut.
     """
 
     def __init__(
@@ -115,12 +117,7 @@ class SqliteQueue:
         PayloadTooLargeError
             A body is too long; nothing was sent.
         """
-        longest = max((len(body.encode()) for body in bodies), default=0)
-        if longest > MAX_MESSAGE_BYTES:
-            raise PayloadTooLargeError(
-                f"A message has {longest} bytes; at most {MAX_MESSAGE_BYTES} are sent.",
-                limit=MAX_MESSAGE_BYTES,
-            )
+        check_bodies(bodies)
         visible_at = self._clock() + delay_s
         with self._database.writing() as connection:
             connection.executemany(
@@ -128,9 +125,9 @@ class SqliteQueue:
             )
 
     def receive(self, limit: int = 10, visibility_s: int = 60) -> Sequence[Message]:
-        """Take up to ``limit`` (at most 10) visible messages, the longest visible first."""
+        """Receive up to ``limit`` (at most 10) visible messages, the longest visible first."""
         now = self._clock()
-        # Idle pumps ask often; asking must not take the write lock.
+        # Idle pumps poll often, which must not take the write lock.
         with self._database.reading() as connection:
             if connection.execute(_IS_ANY_VISIBLE, (self._name, now)).fetchone() == (0,):
                 return []
@@ -163,12 +160,12 @@ class SqliteQueue:
             )
 
     def dead_letters(self, limit: int = 10) -> Sequence[Message]:
-        """Look at messages that failed too often, without taking them; their receipts are empty."""
+        """Return messages that failed too often, without consuming them; receipts are empty."""
         with self._database.reading() as connection:
             found = connection.execute(_SELECT_DEAD, (self._name, limit)).fetchall()
         return [Message(message_id, "", body, count) for message_id, body, count in found]
 
     def redrive(self) -> int:
-        """Send all dead letters back to the queue and return how many."""
+        """Send all dead letters back to the queue and return their number."""
         with self._database.writing() as connection:
             return connection.execute(_REDRIVE, (self._clock(), self._name)).rowcount

@@ -9,28 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from ndlambda.batches import batched
-from ndlambda.errors import InvalidArgumentError, PreconditionFailedError
+from ndlambda.errors import PreconditionFailedError
 from ndlambda.stores.cursors import decode_cursor, encode_cursor
 from ndlambda.stores.disk.database import Database
 from ndlambda.stores.disk.rows import decode_row, encode_row
-from ndlambda.stores.ports import (
-    MAX_TRANSACTION,
-    Action,
-    Check,
-    Delete,
-    Expectation,
-    Page,
-    Put,
-    Row,
-)
+from ndlambda.stores.limits import check_actions, check_page_size, key_of
+from ndlambda.stores.ports import Action, Check, Delete, Expectation, Page, Put, Row
 
 _PAGE_ROWS = 500
 _EXPIRED_PER_WRITE = 16
 _BATCH_ROWS = 256
-"""Rows of a batch in one transaction, which holds the write lock for 20 ms then."""
+"""Rows of a batch in one transaction, which then holds the write lock for 20 ms."""
 
-# AUTOINCREMENT never gives a number twice, whatever is deleted, and every write inserts a row
-# anew: a version that never comes back. Text compares by UTF-8 bytes. Members are packed as
+# AUTOINCREMENT never reuses a number, and every write inserts the row again, so a version is never
+# reused. Text compares by UTF-8 bytes. Members are packed as
 # uint64, which SQLite's signed integers cannot hold.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS rows (
@@ -64,18 +56,18 @@ WHERE version IN (SELECT version FROM rows WHERE expires <= ? ORDER BY expires L
 
 
 class SqliteTable:
-    """Rows in a SQLite file; every acknowledged write outlives kill -9 and power cuts.
+    """Rows in a SQLite file; every acknowledged write survives kill -9 and power cuts.
 
     Parameters
     ----------
     path
-        The file; made if absent.
+        The file; created if absent.
     clock
         Unix seconds, by which rows expire.
     fsync
-        False gives up power cuts for faster writes.
+        False is faster, but writes may be lost in a power cut.
     busy_timeout_s
-        How long one of five attempts to write waits for other writers.
+        How long each of five attempts to write waits for other writers.
     """
 
     def __init__(
@@ -99,7 +91,7 @@ class SqliteTable:
             return self._read(connection, pk, sk)
 
     def batch_get(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Row]:
-        """Read many rows, of one moment; absent ones are not in the answer."""
+        """Read many rows from one snapshot; absent ones are left out."""
         with self._database.reading() as connection:
             rows = (self._read(connection, pk, sk) for pk, sk in keys)
             return {(row.pk, row.sk): row for row in rows if row is not None}
@@ -120,17 +112,16 @@ class SqliteTable:
         InvalidArgumentError
             The cursor is not one of ours, or the limit is not positive.
         """
-        if limit is not None and limit < 1:
-            raise InvalidArgumentError(f"The limit must be positive, not {limit}.", limit=limit)
+        check_page_size(limit)
         size = min(limit or _PAGE_ROWS, _PAGE_ROWS)
         start = first if cursor is None else decode_cursor(cursor)
-        stop = b"" if last is None else last  # any blob sorts behind all text
+        stop = b"" if last is None else last  # any blob sorts after all text
         with self._database.reading() as connection:
             found = connection.execute(
                 _SELECT_RANGE, (pk, start, stop, int(self._clock()), size + 1)
             ).fetchall()
         rows = [decode_row(columns) for columns in found[:size]]
-        # The next key in byte order is the same with a NUL behind it.
+        # The next key in byte order is the same with a NUL appended.
         return Page(rows, encode_cursor(rows[-1].sk + "\0") if len(found) > size else None)
 
     def put(self, row: Row, expect: Expectation = "any") -> int:
@@ -145,7 +136,7 @@ class SqliteTable:
         PayloadTooLargeError
             The row is over ``MAX_ROW_BYTES``.
         """
-        return self._carry_out([Put(row, expect)])
+        return self._execute([Put(row, expect)])
 
     def delete(self, pk: str, sk: str, expect: Expectation = "any") -> None:
         """Remove a row.
@@ -155,10 +146,10 @@ class SqliteTable:
         PreconditionFailedError
             The expectation does not hold.
         """
-        self._carry_out([Delete(pk, sk, expect)])
+        self._execute([Delete(pk, sk, expect)])
 
     def add_members(self, pk: str, sk: str, members: AbstractSet[int]) -> int:
-        """Unite the row's set with members, making the row if absent; give the new version.
+        """Add members to the row's set, creating an absent row; return the new version.
 
         Raises
         ------
@@ -169,7 +160,7 @@ class SqliteTable:
             return self._unite(connection, pk, sk, members)
 
     def batch_add_members(self, sets: Mapping[tuple[str, str], AbstractSet[int]]) -> None:
-        """Do as ``add_members`` for many rows, by their keys.
+        """Add members to many rows, by key.
 
         Raises
         ------
@@ -182,7 +173,7 @@ class SqliteTable:
                     self._unite(connection, *key, sets[key])
 
     def remove_members(self, pk: str, sk: str, members: AbstractSet[int], if_version: int) -> bool:
-        """Take members out of the row's set if the row has this version; False where it has not."""
+        """Remove members from the row's set if the row has this version; False if it has not."""
         return self.batch_remove_members({(pk, sk): members}, {(pk, sk): if_version}) == 1
 
     def batch_remove_members(
@@ -190,7 +181,7 @@ class SqliteTable:
         sets: Mapping[tuple[str, str], AbstractSet[int]],
         if_versions: Mapping[tuple[str, str], int],
     ) -> int:
-        """Do as ``remove_members`` for many rows by their keys; give how many had their version."""
+        """Remove members from many rows, by key; return how many had their version."""
         removed = 0
         for keys in batched(sets, _BATCH_ROWS):
             with self._writing(len(keys)) as connection:
@@ -202,7 +193,7 @@ class SqliteTable:
         return removed
 
     def increment(self, pk: str, sk: str, field: str, by: int = 1) -> int:
-        """Add to one of the row's counters, making row and counter if absent; give its value."""
+        """Add to one of the row's counters, creating row and counter if absent; return the sum."""
         with self._writing() as connection:
             row = self._read(connection, pk, sk) or Row(pk, sk)
             value = row.counters.get(field, 0) + by
@@ -210,7 +201,7 @@ class SqliteTable:
             return value
 
     def raise_counter(self, pk: str, sk: str, field: str, at_least: int) -> int:
-        """Set one of the row's counters to a value if it is smaller, and return what it then is."""
+        """Raise one of the row's counters to a value if it is smaller; return its value."""
         with self._writing() as connection:
             row = self._read(connection, pk, sk) or Row(pk, sk)
             value = row.counters.get(field)
@@ -220,7 +211,7 @@ class SqliteTable:
             return at_least
 
     def transact(self, actions: Sequence[Action]) -> None:
-        """Carry out all actions or none.
+        """Execute all actions or none.
 
         Raises
         ------
@@ -229,23 +220,17 @@ class SqliteTable:
         PreconditionFailedError
             An expectation does not hold; ``details["failed"]`` lists the indexes of such actions.
         WriteContentionError
-            Other writers kept getting in the way.
+            Other writers kept the file locked.
         """
-        if len(actions) > MAX_TRANSACTION:
-            raise InvalidArgumentError(
-                f"{len(actions)} actions; a transaction has at most {MAX_TRANSACTION}.",
-                limit=MAX_TRANSACTION,
-            )
-        if len({_target(action) for action in actions}) < len(actions):
-            raise InvalidArgumentError("Two actions of a transaction name the same row.")
+        check_actions(actions)
         if actions:
-            self._carry_out(actions)
+            self._execute(actions)
 
-    def _carry_out(self, actions: Sequence[Action]) -> int:
-        """Do all or nothing; give the version that the last put made (0: no put)."""
+    def _execute(self, actions: Sequence[Action]) -> int:
+        """Execute all actions or none; return the version of the last put (0: no put)."""
         version = 0
         with self._writing(len(actions)) as connection:
-            present = [self._read(connection, *_target(action)) for action in actions]
+            present = [self._read(connection, *key_of(action)) for action in actions]
             failed = [
                 index
                 for index, (action, row) in enumerate(zip(actions, present, strict=True))
@@ -268,7 +253,7 @@ class SqliteTable:
 
     @contextmanager
     def _writing(self, rows: int = 1) -> Iterator[sqlite3.Connection]:
-        """Return a connection that holds the write lock; more expired rows go than are written."""
+        """Return a connection with the write lock; more expired rows are removed than written."""
         with self._database.writing() as connection:
             connection.execute(_DELETE_EXPIRED, (int(self._clock()), _EXPIRED_PER_WRITE * rows))
             yield connection
@@ -287,12 +272,6 @@ class SqliteTable:
         version = connection.execute(_INSERT, encode_row(row)).lastrowid
         assert version is not None
         return version
-
-
-def _target(action: Action) -> tuple[str, str]:
-    if isinstance(action, Put):
-        return action.row.pk, action.row.sk
-    return action.pk, action.sk
 
 
 def _holds(expect: Expectation, row: Row | None) -> bool:

@@ -74,7 +74,7 @@ def open_objects(context: Context, channel: Channel) -> RequestBody:
 
 def _most_bytes(context: Context) -> int:
     """Return what the arrays of one body may need."""
-    return min(RamonLimits().array_bytes, context.runtime.settings.memory_bytes // _SHARE)
+    return min(RamonLimits().array_bytes, context.runtime.settings.max_memory_bytes // _SHARE)
 
 
 def read_objects(intake: RequestBody, body_format: RamonFormat, held: ExitStack) -> list[RamonItem]:

@@ -136,7 +136,7 @@ def progress_fields(job: Job, progress: Progress) -> dict[str, Any]:
             "done": progress.chunks_built,
             "partial": progress.chunks_open,
         },
-        "parts": {"expected": progress.parts, "seen": progress.parts_seen},
+        "parts": {"expected": progress.parts, "seen": progress.parts_received},
         "faults": progress.faults,
         "bytes": {"stored": progress.stored_bytes},
         "first_missing": None if first is None else {"t": first[0], named: first[1]},

@@ -108,7 +108,7 @@ def open_intake(
             f"The body has {length} bytes;{most} at most {limit_bytes} are read here.",
             limit=limit_bytes,
         )
-    unknown = min(limit_bytes, context.runtime.settings.max_body_bytes)
+    unknown = min(limit_bytes, context.runtime.settings.max_request_bytes)
     return RequestBody(
         context,
         upload,

@@ -35,22 +35,22 @@ def test_a_file_is_told_of_when_it_has_not_changed_for_a_second(tmp_path: Path, 
     queue, clock = Queue(), Clock()
     watch = DropFolder(tmp_path, queue, clock)
     (folder / "0001.tif").write_bytes(b"half")
-    assert watch.look() == 0
+    assert watch.poll() == 0
     clock.advance(0.9)
     (folder / "0001.tif").write_bytes(b"half and half")
-    assert watch.look() == 0
+    assert watch.poll() == 0
     clock.advance(0.9)
-    assert watch.look() == 0
+    assert watch.poll() == 0
     clock.advance(0.2)
-    assert watch.look() == 1
+    assert watch.poll() == 1
     assert queue.take() == ["drop/tk/em/0001.tif"]
     clock.advance(5)
-    assert watch.look() == 0
+    assert watch.poll() == 0
     (folder / "0001.tif").write_bytes(b"another")
     clock.advance(5)  # what is written over in place does not change its folder
-    assert watch.look() == 0
+    assert watch.poll() == 0
     clock.advance(1)
-    assert watch.look() == 1
+    assert watch.poll() == 1
 
 
 def test_names_come_through_and_hidden_ones_do_not(tmp_path: Path, folder: Path):
@@ -58,9 +58,9 @@ def test_names_come_through_and_hidden_ones_do_not(tmp_path: Path, folder: Path)
     watch = DropFolder(tmp_path, queue, clock)
     for name in ("ä + b%20.tif", ".hidden", "0002.tif.part"):
         (folder / name).write_bytes(b"")
-    watch.look()
+    watch.poll()
     clock.advance(1)
-    watch.look()
+    watch.poll()
     assert queue.take() == ["drop/tk/em/ä + b%20.tif"]
 
 
@@ -69,9 +69,9 @@ def test_after_a_restart_all_files_are_told_of_anew(tmp_path: Path, folder: Path
     for _ in range(2):
         queue, clock = Queue(), Clock()
         watch = DropFolder(tmp_path, queue, clock)
-        watch.look()
+        watch.poll()
         clock.advance(1)
-        watch.look()
+        watch.poll()
         assert queue.take() == ["drop/tk/em/0001.tif"]
 
 
@@ -82,15 +82,15 @@ def test_a_file_whose_time_was_set_back_is_told_of_again(tmp_path: Path, folder:
     path = folder / "0001.tif"
     path.write_bytes(b"one")
     os.utime(path, ns=(1, 1))
-    watch.look()
+    watch.poll()
     clock.advance(1)
-    assert watch.look() == 1
+    assert watch.poll() == 1
     path.write_bytes(b"two")
     os.utime(path, ns=(1, 1))
     clock.advance(10)
-    watch.look()
+    watch.poll()
     clock.advance(1)
-    assert watch.look() == 1
+    assert watch.poll() == 1
 
 
 def test_done_is_told_of_when_all_of_its_folder_is_at_rest(tmp_path: Path, folder: Path):
@@ -101,17 +101,17 @@ def test_done_is_told_of_when_all_of_its_folder_is_at_rest(tmp_path: Path, folde
     watch = DropFolder(tmp_path, queue, clock)
     for path in (folder / "_DONE", folder / "1.png", other / "_DONE"):
         path.write_bytes(b"")
-    watch.look()
+    watch.poll()
     clock.advance(0.9)
     (folder / "time0001").mkdir()
     slow = folder / "time0001" / "1.png"
     slow.write_bytes(b"half")
-    watch.look()
+    watch.poll()
     clock.advance(0.2)
-    assert watch.look() == 2
+    assert watch.poll() == 2
     assert queue.take() == ["drop/tk/em/1.png", "drop/tk/labels/_DONE"]
     clock.advance(0.9)
-    assert watch.look() == 2
+    assert watch.poll() == 2
     assert queue.keys == ["drop/tk/em/time0001/1.png", "drop/tk/em/_DONE"]
 
 
@@ -125,9 +125,9 @@ def test_linked_folders_are_looked_into_and_rings_of_them_end(tmp_path: Path, fo
     os.mkfifo(folder / "0003.tif")
     queue, clock = Queue(), Clock()
     watch = DropFolder(tmp_path, queue, clock)
-    watch.look()
+    watch.poll()
     clock.advance(1)
-    watch.look()
+    watch.poll()
     assert "drop/tk/linked/0001.tif" in queue.take()
 
 
@@ -141,15 +141,15 @@ def test_nothing_but_folders_is_looked_at_while_nothing_comes(
     )
     clock = Clock()
     watch = DropFolder(tmp_path, Queue(), clock)
-    watch.look()
+    watch.poll()
     looked_at.clear()
     for _ in range(9):
         clock.advance(1)
-        watch.look()
+        watch.poll()
         assert watch.pause_s == 1
     assert looked_at == []
     (folder / "0001.tif").write_bytes(b"")
-    watch.look()
+    watch.poll()
     assert looked_at == ["drop", "drop/tk", "drop/tk/em"]
     assert watch.pause_s == 0.25
 
@@ -157,9 +157,9 @@ def test_nothing_but_folders_is_looked_at_while_nothing_comes(
 def test_a_long_look_is_followed_by_a_long_pause(tmp_path: Path, folder: Path):
     clock = Clock()
     watch = DropFolder(tmp_path, Queue(), lambda: clock.advance(0.5) or clock())
-    watch.look()
+    watch.poll()
     assert watch.pause_s == 10
 
 
 def test_a_folder_that_is_not_there_is_empty(tmp_path: Path):
-    assert DropFolder(tmp_path / "none", Queue(), Clock()).look() == 0
+    assert DropFolder(tmp_path / "none", Queue(), Clock()).poll() == 0

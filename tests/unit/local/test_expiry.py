@@ -49,7 +49,7 @@ def test_what_is_older_than_a_day_goes_and_nothing_else(
 def test_one_sweep_deletes_no_more_than_so_many(
     store: DiskObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(expiry, "_AT_ONCE", 3)
+    monkeypatch.setattr(expiry, "_MAX_DELETIONS", 3)
     for number in range(7):
         put(store, tmp_path, f"results/{number}", EXPIRES_S + 1)
     assert [sweep(store, tmp_path) for _ in range(4)] == [3, 3, 1, 0]

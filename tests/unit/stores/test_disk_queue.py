@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from ndlambda.stores.disk import SqliteQueue, take_back
+from ndlambda.stores.disk import SqliteQueue, release_received
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_what_dead_processes_had_received_is_taken_back(
     queue.send(["delayed"], delay_s=60)
     queue.receive(1, visibility_s=900)
     other.receive(1, visibility_s=900)
-    assert take_back(tmp_path / "queues.sqlite", lambda: now[0], fsync=False) == 2
+    assert release_received(tmp_path / "queues.sqlite", lambda: now[0], fsync=False) == 2
     found = queue.receive(visibility_s=900)
     assert [(message.body, message.receive_count) for message in found] == [
         ("taken", 2),

@@ -30,7 +30,7 @@ def _carry_out(context: Context) -> list[Job]:
     request = AutoIngest.read(
         json_object(context.request), owner_id, runtime.ingest.fetcher.files.check
     )
-    return runtime.ingest.creation.carry_out(request, context.principal)
+    return runtime.ingest.creation.run(request, context.principal)
 
 
 def auto_ingest(context: Context) -> Response:

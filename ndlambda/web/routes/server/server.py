@@ -28,9 +28,9 @@ def get_server(context: Context) -> Response:
         {
             "version": __version__,
             "limits": {
-                "cutout_voxels": settings.cutout_voxels,
-                "body_bytes": settings.max_body_bytes if settings.lambda_limits else None,
-                "upload_bytes": settings.body_bytes,
+                "cutout_voxels": settings.max_cutout_voxels,
+                "body_bytes": settings.max_request_bytes if settings.lambda_limits else None,
+                "upload_bytes": settings.max_body_bytes,
             },
             "user": context.principal.name,
             "superuser": context.principal.superuser,

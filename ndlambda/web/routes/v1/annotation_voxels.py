@@ -78,7 +78,7 @@ def paint_voxels(context: Context, token: str, channel: str, annotation: str) ->
     opened = open_labels(context, token, channel, (RESOLUTION, DISCIPLINE, UPLOAD), write=True)
     known, resolution = _known(context, opened, annotation), _resolution(context)
     mode = _mode(context)
-    intake = open_intake(context, opened.channel, context.runtime.settings.body_bytes)
+    intake = open_intake(context, opened.channel, context.runtime.settings.max_body_bytes)
     # The body and, where it has another integer type, the list as uint32.
     with context.runtime.volume.budget.hold(2 * intake.size_bytes):
         points = _unsigned(decode_npy(intake.read(), _accept_points))

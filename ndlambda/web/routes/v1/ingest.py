@@ -114,7 +114,7 @@ def complete_job(context: Context, job: str) -> Response:
     """Note that nothing more will come."""
     found = find_job(context, job)
     _check_not_cancelled(found)
-    context.runtime.ingest.jobs.intake.close(found)
+    context.runtime.ingest.jobs.registry.close(found)
     return _answer(context, context.runtime.ingest.jobs.ledger.get(found.id), 202)
 
 
@@ -144,7 +144,7 @@ def give_uploads(context: Context, job: str) -> Response:
     limit = _limit(context, 100, _MOST_UPLOADS)
     uploads: list[dict[str, Any]] = []
     following = None
-    for chunk, parts in context.runtime.ingest.jobs.wanting(found, *_span(context)):
+    for chunk, parts in context.runtime.ingest.jobs.needed_parts(found, *_span(context)):
         if len(uploads) >= limit:
             break
         uploads += [_upload(context, found, chunk, part, suffix) for part in parts]
@@ -170,7 +170,7 @@ def put_part(context: Context, job: str, chunk: int, name: str) -> Response:
     voxel_bytes = planes * height * width * target.channel.dtype.itemsize
     intake = open_voxels(context, target.channel, voxel_bytes)
     etag = ingest.stores.drop.put(key, intake.read(), Overwrite())
-    context.runtime.ingest.drop.notice(key)
+    context.runtime.ingest.drop.on_object_created(key)
     return json_response({"key": key, "etag": etag}, 201)
 
 
@@ -242,7 +242,7 @@ def _limit(context: Context, default: int, most: int) -> int:
 
 
 def _lacking(context: Context, job: Job) -> Iterator[tuple[Chunk, list[int]]]:
-    return context.runtime.ingest.jobs.lacking(job, *_span(context))
+    return context.runtime.ingest.jobs.missing_parts(job, *_span(context))
 
 
 def _span(context: Context) -> tuple[int, tuple[int, int]]:

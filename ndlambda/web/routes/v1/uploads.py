@@ -93,7 +93,7 @@ def _announced(context: Context, fields: dict[str, Any]) -> tuple[str, int]:
             f"{media_type[:80]!r} is not the media type of a volume format.",
             known=sorted(_media_types()),
         )
-    limit = context.runtime.settings.body_bytes
+    limit = context.runtime.settings.max_body_bytes
     if size_bytes > limit:
         raise PayloadTooLargeError(
             f"The body of {size_bytes} bytes is over the limit of {limit}; send smaller boxes.",

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from ingest_queue.jobs.attempts import (
-    MOST_FAILURES,
-    MOST_TRIES,
+    MAX_ATTEMPTS,
+    MAX_FAILURES,
     SPAN_S,
     Attempts,
     AttemptsExhaustedError,
@@ -30,7 +30,7 @@ def tries(tmp_path: Path, clock: Clock) -> Attempts:
 
 
 def be_killed(tries: Attempts) -> None:
-    with pytest.raises(Crash), tries.trying(CHUNK, 2):
+    with pytest.raises(Crash), tries.track(CHUNK, 2):
         raise Crash
 
 
@@ -40,35 +40,35 @@ def test_many_workers_with_one_message_are_no_sign_of_a_bad_chunk(tries: Attempt
     Seen to fail where tries are counted one by one: the eleventh worker set a sound chunk aside.
     """
     with ExitStack() as stack:
-        for _ in range(3 * MOST_TRIES):
-            stack.enter_context(tries.trying(CHUNK, 2))
+        for _ in range(3 * MAX_ATTEMPTS):
+            stack.enter_context(tries.track(CHUNK, 2))
             clock.advance(SPAN_S / 20)
-    with tries.trying(CHUNK, 2):
+    with tries.track(CHUNK, 2):
         pass
 
 
 def test_a_chunk_that_kills_its_workers_for_so_long_is_given_up(tries: Attempts, clock: Clock):
-    for _ in range(MOST_TRIES):
+    for _ in range(MAX_ATTEMPTS):
         be_killed(tries)
         clock.advance(SPAN_S)
-    with pytest.raises(AttemptsExhaustedError, match="came to no end"), tries.trying(CHUNK, 2):
+    with pytest.raises(AttemptsExhaustedError, match="did not finish"), tries.track(CHUNK, 2):
         raise AssertionError
-    with tries.trying(CHUNK, 1), tries.trying(CHUNK + 1, 2):
+    with tries.track(CHUNK, 1), tries.track(CHUNK + 1, 2):
         pass
 
 
 def test_what_was_given_up_starts_anew_once_it_is_forgotten(tries: Attempts, clock: Clock):
-    for _ in range(MOST_TRIES):
+    for _ in range(MAX_ATTEMPTS):
         be_killed(tries)
         clock.advance(SPAN_S)
-    tries.forget(CHUNK)
-    with tries.trying(CHUNK, 2):
+    tries.reset(CHUNK)
+    with tries.track(CHUNK, 2):
         pass
 
 
 def test_faults_are_counted_one_by_one(tries: Attempts):
-    for _ in range(MOST_FAILURES - 1):
-        with pytest.raises(RecursionError), tries.trying(CHUNK, 2):
+    for _ in range(MAX_FAILURES - 1):
+        with pytest.raises(RecursionError), tries.track(CHUNK, 2):
             raise RecursionError
-    with pytest.raises(AttemptsExhaustedError, match="RecursionError"), tries.trying(CHUNK, 2):
+    with pytest.raises(AttemptsExhaustedError, match="RecursionError"), tries.track(CHUNK, 2):
         raise RecursionError

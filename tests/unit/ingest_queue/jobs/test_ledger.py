@@ -47,8 +47,8 @@ def test_a_slice_is_entered_by_one_transaction(world: IngestWorld):
     table = Counted(world.base.table)
     ledger = Ledger(table)
     for number in (5, 6, 7, 7):
-        state = ledger.see(job, chunk, part(number))
-    assert state.seen == {5, 6, 7}
+        state = ledger.record_part(job, chunk, part(number))
+    assert state.received == {5, 6, 7}
     assert ledger.parts(job, 0) == {number: part(number) for number in (5, 6, 7)}
     writes = {name: table.calls[name] for name in ("transact", "put", "add_members")}
     assert writes == {"transact": 4, "put": 0, "add_members": 1}
@@ -63,14 +63,14 @@ def test_parts_of_all_chunks_are_read_in_pages(world: IngestWorld):
     ledger = Ledger(table)
     entered = [(chunk, part(grid.chunk(chunk).parts.start)) for chunk in range(grid.count)]
     for chunk, slice_of_it in entered:
-        ledger.see(job, grid.chunk(chunk), slice_of_it)
+        ledger.record_part(job, grid.chunk(chunk), slice_of_it)
     table.calls.clear()
     assert list(ledger.all_parts(job)) == entered
     assert table.calls == {"query": 1}
     process = world.process()
-    process.ingest.intake._ledger = ledger
+    process.ingest.registry._ledger = ledger
     table.calls.clear()
-    process.ingest.intake.enter_unseen(job)
+    process.ingest.registry.record_unnotified(job)
     assert table.calls == {"query": 3}, "states, parts, faults"
 
 
@@ -79,9 +79,9 @@ def test_slices_of_one_chunk_that_come_at_once_are_all_entered(world: IngestWorl
     job = world.create()
     chunk = first_chunk(world, job)
     ledger = Ledger(Losing(world.base.table))
-    ledger.see(job, chunk, part(5))
-    state = ledger.see(job, chunk, part(6))
-    assert state.seen == {5, 6}
+    ledger.record_part(job, chunk, part(5))
+    state = ledger.record_part(job, chunk, part(6))
+    assert state.received == {5, 6}
     assert set(ledger.parts(job, 0)) == {5, 6}
 
 
@@ -94,13 +94,13 @@ def test_a_process_that_dies_over_a_slice_leaves_it_whole_or_not_entered(
     chunk = first_chunk(world, job)
     plan = FaultPlan(at)
     with pytest.raises(Crash):
-        Ledger(Faulty(world.base.table, plan)).see(job, chunk, part(5))
+        Ledger(Faulty(world.base.table, plan)).record_part(job, chunk, part(5))
     ledger = Ledger(world.base.table)
-    entered = ledger.state(job, 0).seen
+    entered = ledger.state(job, 0).received
     assert (ledger.part(job, 0, 5) is not None) == (entered == {5})
     came = world.base.table.get(job.partition, f"came#{0:012x}")
     assert came is not None or not entered
-    assert ledger.see(job, chunk, part(5)).seen == {5}
+    assert ledger.record_part(job, chunk, part(5)).received == {5}
 
 
 def test_a_list_of_jobs_is_read_in_batches(world: IngestWorld):

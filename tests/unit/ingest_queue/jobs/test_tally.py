@@ -54,23 +54,23 @@ def check(ledger: Ledger, job: Job, grid: ChunkGrid) -> None:
     lacking = [
         (chunk, missing)
         for chunk in grid.chunks()
-        if (missing := [part for part in chunk.parts if part not in states[chunk.number].seen])
+        if (missing := [part for part in chunk.parts if part not in states[chunk.number].received])
     ]
     assert told.chunks_built == sum(state.built for state in states.values())
     assert told.chunks_open == sum(
-        bool(state.seen) and not state.built for state in states.values()
+        bool(state.received) and not state.built for state in states.values()
     )
-    assert told.parts_seen == sum(len(state.seen) for state in states.values())
+    assert told.parts_received == sum(len(state.received) for state in states.values())
     assert told.stored_bytes == sum(state.stored_bytes for state in states.values())
     for span in (range(grid.count), range(7, grid.count), range(3, min(18, grid.count))):
         expected = [each for each in lacking if each[0].number in span]
-        assert list(Tally(ledger, job, grid).lacking(span)) == expected
+        assert list(Tally(ledger, job, grid).missing_parts(span)) == expected
     assert (told.first_missing is None) == (not lacking)
 
 
 def build(ledger: Ledger, job: Job, grid: ChunkGrid, number: int) -> None:
     chunk, state = grid.chunk(number), ledger.state(job, number)
-    bad = frozenset(part for part in chunk.parts if part not in state.seen)
+    bad = frozenset(part for part in chunk.parts if part not in state.received)
     built = replace(state, built=True, bad=bad, stored_bytes=chunk.box.voxels * 2)
     assert ledger.put_state(job, number, built)
     ledger.built(job, grid.count).enter(number)
@@ -82,13 +82,13 @@ def change(ledger: Ledger, job: Job, grid: ChunkGrid, number: int, random: Rando
     match random.choice(["see", "see", "see", "build", "build", "open", "lose"]):
         case "see":
             for part in random.sample(chunk.parts, random.randint(1, len(chunk.parts))):
-                ledger.see(job, chunk, Part(part, "k", "e"))
+                ledger.record_part(job, chunk, Part(part, "k", "e"))
         case "build" if not state.built and (job.closed or state.is_ready(chunk)):
             build(ledger, job, grid, number)
         case "open" if state.built:
             ledger.put_state(job, number, replace(state, built=False, reopened=True))
-        case "lose" if state.seen and not state.built:
-            ledger.unsee(job, number, {min(state.seen)}, state)
+        case "lose" if state.received and not state.built:
+            ledger.forget_parts(job, number, {min(state.received)}, state)
 
 
 @pytest.mark.parametrize("closed", [False, True])
@@ -113,7 +113,7 @@ def test_the_sets_tell_what_the_rows_tell(
     check(ledger, job, grid)
     for number in range(grid.count):
         for part in grid.chunk(number).parts:
-            ledger.see(job, grid.chunk(number), Part(part, "k", "e"))
+            ledger.record_part(job, grid.chunk(number), Part(part, "k", "e"))
         if not ledger.state(job, number).built:
             build(ledger, job, grid, number)
     check(ledger, job, grid)
@@ -125,9 +125,9 @@ def test_a_part_that_came_is_never_held_missing_once_it_is_entered(table: Sqlite
     job, grid = job_of(Mode.CHUNKS, Box((0, 0, 0), (16, 12, 8)))
     dying = Ledger(Faulty(table, FaultPlan(step)))
     with pytest.raises(Crash):
-        dying.see(job, grid.chunk(4), Part(0, "k", "e"))
+        dying.record_part(job, grid.chunk(4), Part(0, "k", "e"))
     ledger = Ledger(table)
-    ledger.see(job, grid.chunk(4), Part(0, "k", "e"))
+    ledger.record_part(job, grid.chunk(4), Part(0, "k", "e"))
     check(ledger, job, grid)
 
 
@@ -147,7 +147,7 @@ def test_a_large_job_is_counted_in_few_rows(table: SqliteTable):
         table.add_members(job.partition, f"done#1#{group:012x}", full)
     tally = Tally(Ledger(counted), job, grid)
     told = tally.progress(itemsize=1)
-    assert (told.chunks_built, told.parts_seen) == (done, done)
+    assert (told.chunks_built, told.parts_received) == (done, done)
     assert told.stored_bytes == done * 8 * 6 * 4
     assert told.first_missing == (0, done)
     assert counted.rows < 50
@@ -159,8 +159,8 @@ def test_an_empty_job_of_any_size_is_counted_at_once(table: SqliteTable):
     job, grid = job_of(Mode.CHUNKS, Box((0, 0, 0), (8 << 13, 6 << 13, 4 << 13)))
     ledger = Ledger(counted)
     last = grid.count - 1
-    ledger.see(job, grid.chunk(last), Part(0, "k", "e"))
+    ledger.record_part(job, grid.chunk(last), Part(0, "k", "e"))
     counted.clear()
     told = Tally(ledger, job, grid).progress(itemsize=1)
-    assert (told.chunks, told.parts_seen, told.first_missing) == (1 << 39, 1, (0, 0))
+    assert (told.chunks, told.parts_received, told.first_missing) == (1 << 39, 1, (0, 0))
     assert counted.calls.total() < 30

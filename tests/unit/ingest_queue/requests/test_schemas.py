@@ -81,7 +81,7 @@ def test_a_schema_refuses_only_what_is_refused_and_all_but_empty_ranges(
 def test_configurations_of_the_ingest_client_are_accepted(version: str, words: str) -> None:
     document = client_config(version, words=words)
     assert _accepted_by_schema("job", document)
-    for key in job_config._CLIENT:
+    for key in job_config.CLIENT_KEYS:
         broken = {name: value for name, value in document.items() if name != key}
         assert not _accepted_by_schema("job", broken)
         assert _refusal(broken, "job") is not None

@@ -57,7 +57,7 @@ def test_an_ingest_makes_no_more_requests_than_the_plan_counts(world, mode):
     for key, body in uploads(job, grid):
         counts["S3 PUT"] += 1
         world.drop_store.put(key, body, Overwrite())
-        process.drop.notice(key)
+        process.drop.on_object_created(key)
     world.pump(process)
     for (name, call), kind in KINDS.items():
         counts[kind] += ports[name].calls[call]

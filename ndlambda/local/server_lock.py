@@ -1,4 +1,4 @@
-"""Which servers are at work on a data folder: a lock that no killed server leaves behind."""
+"""A lock shared by the servers of a data folder, released by the kernel when a server dies."""
 
 import fcntl
 import os
@@ -8,14 +8,14 @@ from pathlib import Path
 
 
 @contextmanager
-def presence(data: Path, take_over: Callable[[], object]) -> Iterator[None]:
-    """Be known as a server of a data folder while the context lasts.
+def server_lock(data: Path, take_over: Callable[[], object]) -> Iterator[None]:
+    """Hold the lock of a server of a data folder.
 
     Parameters
     ----------
     take_over
-        Called at the beginning where there is no other server: whatever one held is a dead one's.
-        Not called where the file system knows no locks.
+        Called at the beginning if no other server holds the lock: what servers had in progress is
+        then abandoned. Not called if the file system has no locks.
     """
     descriptor = os.open(data / "servers.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -6,13 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ndlambda.local.presence import presence
+from ndlambda.local.server_lock import server_lock
 
 SERVER = """
 import sys
 from pathlib import Path
-from ndlambda.local.presence import presence
-with presence(Path(sys.argv[1]), lambda: print("alone")):
+from ndlambda.local.server_lock import server_lock
+with server_lock(Path(sys.argv[1]), lambda: print("alone")):
     print("present", flush=True)
     sys.stdin.read()
 """
@@ -25,12 +25,12 @@ def start(data: Path) -> "subprocess.Popen[str]":
 
 def is_alone(data: Path) -> bool:
     told: list[bool] = []
-    with presence(data, lambda: told.append(True)):
+    with server_lock(data, lambda: told.append(True)):
         return bool(told)
 
 
 def test_whoever_comes_second_takes_nothing_over(tmp_path: Path):
-    with presence(tmp_path, lambda: None):
+    with server_lock(tmp_path, lambda: None):
         assert not is_alone(tmp_path)
         assert not is_alone(tmp_path)
     assert is_alone(tmp_path)
@@ -38,9 +38,9 @@ def test_whoever_comes_second_takes_nothing_over(tmp_path: Path):
 
 def test_the_first_may_go_before_the_second(tmp_path: Path):
     """Seen to fail where only the first holds the lock: a third takes over from the second."""
-    first = presence(tmp_path, lambda: None)
+    first = server_lock(tmp_path, lambda: None)
     first.__enter__()
-    with presence(tmp_path, lambda: None):
+    with server_lock(tmp_path, lambda: None):
         first.__exit__(None, None, None)
         assert not is_alone(tmp_path)
     assert is_alone(tmp_path)
