@@ -1,4 +1,4 @@
-"""Cuboids that may hold an object, and the box around them, from the index alone."""
+"""Cuboids that may hold an object, and their bounding box, from the label index alone."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,19 +16,19 @@ from ndlambda.web.routing import Context
 def cuboid_codes(
     context: Context, opened: Opened, ramon: Annotation, level: Level
 ) -> NDArray[np.uint64]:
-    """Return the Morton codes of cuboids of a level that may hold an object, ascending.
+    """Return the Morton codes of the cuboids of a level that may hold an object, ascending.
 
-    Those that do are among them, as far as they are stored; those of a neuron are those of its
-    segments.
+    Every stored cuboid that holds the object is among them. The cuboids of a neuron are those of
+    its segments.
     """
     volume = LabelVolume(opened.channel, level, opened.channel.default_time)
     return _codes(context, volume, ramon)
 
 
 def loose_box(context: Context, opened: Opened, ramon: Annotation, level: Level) -> Box | None:
-    """Return a box in dataset coordinates that holds all voxels of an object that a level shows.
+    """Return a box in dataset coordinates that covers all voxels of an object at a level.
 
-    It may be too large, and be there for an object that has no voxels any more; None: it has none.
+    The box may be too large, and may cover an object that has no voxels left. None: no cuboids.
     """
     channel = opened.channel
     shown = LabelView.of(opened.dataset, channel, level, channel.default_time)
