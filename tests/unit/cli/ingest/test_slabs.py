@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ingest_queue.jobs.grid import ChunkGrid
-from ndlambda.cli.ingest.slabs import MOST_THREADS, BadPlane, Memory, Slabs, _SpooledSlab
+from ndlambda.cli.ingest.slabs import MAX_THREADS, BadPlane, Memory, Slabs, _SpooledSlab
 from ndlambda.errors import MalformedBodyError
 from ndlambda.space.box import Box
 
@@ -112,7 +112,7 @@ def fail(*_: object) -> None:
 
 def test_threads_depend_on_what_a_chunk_needs():
     assert Memory(1000 * MB).threads(16 * MB) > 2
-    assert Memory(1000 * MB).threads(1) == MOST_THREADS
+    assert Memory(1000 * MB).threads(1) == MAX_THREADS
     assert Memory(16 * MB).threads(1000 * MB) == 1
 
 
