@@ -19,11 +19,11 @@ class SynapseGraphs:
         self._path = f"/v1/projects/{quote(token, safe='')}/channels/{quote(channel, safe='')}"
 
     def network(self, box: Box | None = None, *, directed: bool = False) -> "nx.Graph[int]":
-        """Return a graph as a ``networkx.MultiGraph``, or ``MultiDiGraph`` where directed.
+        """Return a graph as a ``networkx.MultiGraph``, or ``MultiDiGraph`` if directed.
 
         Nodes are ids of segments. Edges have the attributes ``synapse`` (its id), ``weight``,
         ``confidence``, ``synapse_type`` and ``status``. The graph's attribute ``skipped`` lists
-        synapses that do not say which segments they connect, if there are any.
+        synapses that do not name the segments they connect, if there are any.
 
         Parameters
         ----------
@@ -31,12 +31,12 @@ class SynapseGraphs:
             Only synapses with voxels in it: dataset coordinates at the channel's own resolution.
             None: all, painted or not.
         directed
-            From the presynaptic segment to each postsynaptic one, instead of between two segments.
+            Edges from the presynaptic segment to each postsynaptic one, instead of undirected.
 
         Raises
         ------
         OutOfBoundsError, PayloadTooLargeError
-            The box leaves the volume or is too large, or there are too many synapses.
+            The box exceeds the volume or is too large, or there are too many synapses.
         """
         return decode_node_link(self.text(NAME, box, directed=directed))
 
@@ -46,7 +46,7 @@ class SynapseGraphs:
         Raises
         ------
         UnknownNameError
-            There is no such format; the message lists those there are.
+            There is no such format; the message lists the known ones.
         OutOfBoundsError, PayloadTooLargeError
             See :meth:`network`.
         """
