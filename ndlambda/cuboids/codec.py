@@ -1,13 +1,13 @@
-"""One cuboid as a blosc frame with its checksum: encode it, decode it or a part of it.
+"""Encodes a cuboid as a blosc frame with a checksum, and decodes all or part of it.
 
 A stored frame is one plain blosc (version 1) chunk of the C-ordered (z, y, x) little-endian voxels,
-followed by the crc32c of the chunk. To Zarr this is the codec chain ``bytes, blosc, crc32c``. Blosc
-has no checksum of its own: of 5000 single-bit flips in a frame of FIB-25 microscopy, 4994 decoded
-to wrong voxels without a complaint (``docs/adr/0003-crc32c-on-every-frame.md``).
+followed by the crc32c of the chunk. For Zarr this is the codec chain ``bytes, blosc, crc32c``.
+Blosc has no checksum of its own: of 5000 single-bit flips in a frame of FIB-25 microscopy, 4994
+decoded to wrong voxels without an error (``docs/adr/0003-crc32c-on-every-frame.md``).
 
-A chunk is cut in blocks of 64 KiB that decode on their own. That is a whole number of planes of
-our cuboids up to 4 bytes a voxel, so a thin slab costs only its blocks. On FIB-25 (images zstd 1,
-labels zstd 5, MB per CPU-second of voxels, decode measured with the whole cuboid):
+A chunk consists of blocks of 64 KiB that are decoded independently. That is a whole number of
+planes for cuboids of up to 4 bytes per voxel, so a thin slab costs only its blocks. On FIB-25
+(images zstd 1, labels zstd 5, MB of voxels per CPU second, decoding the whole cuboid):
 
 =======  ====================================  =====================================
 block    image 128x128x16 uint8                labels 64x64x64 uint64
@@ -19,8 +19,8 @@ block    image 128x128x16 uint8                labels 64x64x64 uint64
 256 KiB  ratio 1.15, encode 691, decode 995    ratio 115.9, encode 292, decode 4893
 =======  ====================================  =====================================
 
-Half the block would halve the price of a single image plane and cost labels an eighth of their
-ratio; twice the block the reverse.
+Half the block size would halve the cost of a single image plane and cost labels an eighth of their
+ratio; twice the block size the reverse.
 """
 
 import struct
@@ -44,8 +44,8 @@ BLOCK_BYTES = 65536
 _BLOSC1_FORMAT = 2
 _CHECKSUM = struct.Struct("<I")
 
-# Threads are ours: one cuboid a thread, and the GIL given up meanwhile (which also makes
-# python-blosc take the calls without global state).
+# Each calling thread handles one cuboid and releases the GIL meanwhile (which also makes
+# python-blosc use its calls without global state).
 blosc.set_nthreads(1)
 blosc.set_releasegil(True)
 blosc.set_blocksize(BLOCK_BYTES)
@@ -53,25 +53,25 @@ blosc.set_blocksize(BLOCK_BYTES)
 
 def checksum(data: memoryview) -> bytes:
     """Return the crc32c of bytes, 4 bytes little endian."""
-    # The extension takes no memoryview, but any array, without a copy.
+    # The extension accepts arrays without a copy, but no memoryview.
     return _CHECKSUM.pack(google_crc32c.value(np.frombuffer(data, np.uint8)))
 
 
 def is_zero(array: NDArray[np.generic]) -> bool:
-    """Return whether all voxels are zero: -0.0 is, NaN is not."""
-    # numpy warns of a signalling NaN, which damaged or odd data may hold.
+    """Return whether all voxels are zero; -0.0 is zero, NaN is not."""
+    # numpy warns about a signalling NaN, which damaged or unusual data may contain.
     with np.errstate(invalid="ignore"):
-        # What is not zero mostly shows it at once, and numpy would look at all of it.
+        # Non-zero data mostly shows in the first plane; numpy would scan the whole array.
         return not (array[:1].any() or array.any())
 
 
 def encode_frame(array: NDArray[np.generic], codec: CodecSpec) -> bytes:
-    """Return a cuboid as a stored frame: a blosc chunk and its crc32c.
+    """Encode a cuboid as a stored frame: a blosc chunk and its crc32c.
 
     Parameters
     ----------
     array
-        Voxels (z, y, x); copied first where they are not C-ordered and little-endian.
+        Voxels (z, y, x); copied first unless they are C-ordered and little-endian.
     codec
         Compressor, level and shuffle.
     """
@@ -90,26 +90,26 @@ def encode_frame(array: NDArray[np.generic], codec: CodecSpec) -> bytes:
 def decode_frame(
     frame: memoryview, layout: CuboidLayout, out: NDArray[np.generic], part: Box | None = None
 ) -> None:
-    """Decode a stored frame, or only the blocks of it that hold a part, into an array.
+    """Decode a stored frame, or only the blocks that hold a part of it, into an array.
 
     Parameters
     ----------
     frame
-        A chunk and its crc32c, as ``encode_frame`` gave them.
+        A chunk and its crc32c, as ``encode_frame`` returned them.
     layout
-        What the frame must be: dtype and cuboid shape are checked before anything is decoded.
+        The expected dtype and cuboid shape, checked before decoding.
     out
-        Where the voxels go: (z, y, x), the part's shape, the layout's dtype, any strides. On an
-        error its contents are undefined.
+        The target: (z, y, x), the part's shape, the layout's dtype, any strides. After an error its
+        contents are undefined.
     part
         A box inside the cuboid, in voxels from its corner; None for all of it.
 
     Raises
     ------
     CuboidDecodeError
-        The frame is damaged, or is not of this layout.
+        The frame is damaged, or does not have this layout.
     ShapeMismatchError, DataTypeMismatchError
-        ``out`` does not fit the part.
+        ``out`` does not match the part.
     """
     selection = _select(layout.cuboid_xyz, part)
     _check_target(out, selection, layout)
@@ -138,11 +138,11 @@ def decode_frame(
 
 @dataclass(frozen=True, slots=True)
 class _Selection:
-    """Which voxels of a cuboid a part needs, in items of its C order.
+    """The voxels of a cuboid that a part needs, in items of its C order.
 
-    ``is_run``: nothing but the part lies between its first and its last voxel. Otherwise whole
-    rows are read, from the first needed row to the last one, and ``inside`` cuts the part out of
-    the planes that they were read into, ``lead_items`` behind the start of the first.
+    ``is_run``: the part is one contiguous run of items. Otherwise whole rows are read, from the
+    first needed row to the last one, into planes whose first ``lead_items`` stay unused, and
+    ``inside`` selects the part from the planes.
     """
 
     shape_zyx: tuple[int, int, int]
@@ -208,8 +208,8 @@ class _Frame(NamedTuple):
         wanted = items * self.itemsize
         before_block_end = -first * self.itemsize % self.block_bytes
         if before_block_end and wanted == self.block_bytes:
-            # libblosc2 (seen in 3.3.5) takes any run as long as a block for that whole block and
-            # gives its voxels, wherever the run starts.
+            # libblosc2 (seen in 3.3.5) treats any run of a block's length as a read of that whole
+            # block and returns its voxels, wherever the run starts.
             head = before_block_end // self.itemsize
             self.read_items(first, head, target)
             self.read_items(first + head, items - head, target + before_block_end)
@@ -223,7 +223,7 @@ class _Frame(NamedTuple):
 
 
 def _check_target(out: NDArray[np.generic], selection: _Selection, layout: CuboidLayout) -> None:
-    # Decoding writes through a pointer: a target that does not fit would be memory corruption.
+    # Decoding writes through a pointer: a target that does not match would corrupt memory.
     if out.shape != selection.shape_zyx:
         raise ShapeMismatchError(f"The target is {out.shape}, the part {selection.shape_zyx}.")
     if out.dtype != layout.dtype:
@@ -245,8 +245,8 @@ def _checked_chunk(frame: memoryview) -> NDArray[np.uint8]:
 def _checked_block_bytes(frame: memoryview, layout: CuboidLayout) -> int:
     header = read_blosc_header(frame)
     nbytes, block_bytes, cbytes = header.nbytes, header.block_bytes, header.frame_bytes
-    # libblosc2's own frames have features (values never stored, lazy blocks, user codecs) that
-    # ours must not have.
+    # libblosc2's own format has features (values never stored, lazy blocks, user codecs) that
+    # stored frames must not use.
     if header.version != _BLOSC1_FORMAT or header.is_blosc_2:
         raise _damaged("it is not a blosc 1 chunk", version=header.version, flags=header.flags)
     if cbytes != len(frame) - CHECKSUM_BYTES or nbytes != layout.cuboid_bytes:
