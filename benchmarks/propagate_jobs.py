@@ -36,7 +36,7 @@ FIB25 = Path(__file__).resolve().parents[2] / "shared" / "data" / "fib25"
 
 
 class Counting:
-    """A builder that adds up what its builds did."""
+    """Wraps a builder and adds up the counts of its builds."""
 
     def __init__(self, builder: PyramidBuilder) -> None:
         self._builder = builder
@@ -77,7 +77,7 @@ def measure_jobs(fib25: Path, copies: XYZ, threads: int) -> dict[str, Any]:
 
 
 def run_job(folder: Path, voxels: NDArray[Any], threads: int) -> dict[str, Any]:
-    """Write voxels and propagate them over four levels; give rates and counts."""
+    """Write voxels and propagate them over four levels; return rates and counts."""
     settings = Settings(data=folder, fsync=False, threads=threads, cutout_voxels=1 << 32)
     built = runtime.build(settings)
     is_image = voxels.dtype == np.uint8
@@ -135,7 +135,7 @@ def run_job(folder: Path, voxels: NDArray[Any], threads: int) -> dict[str, Any]:
 
 
 def job_lines(jobs: dict[str, Any]) -> list[str]:
-    """Return what the page says of whole jobs."""
+    """Return the lines of the results page about whole jobs."""
     x, y, z = jobs["copies"]
     return [
         (

@@ -1,4 +1,4 @@
-"""Wall and CPU time of what a benchmark does."""
+"""Measures wall and CPU time of a block of code."""
 
 import time
 from collections.abc import Iterator
