@@ -73,8 +73,8 @@ class RetryPolicy:
     def wait(self, attempt: int, retry_after: str | None) -> None:
         """Wait before the retry of attempt number ``attempt`` (the first is 0)."""
         jittered = pause_s(attempt, self.base_s, self.cap_s, self.random)
-        asked = float(retry_after) if retry_after is not None and retry_after.isdigit() else 0.0
-        self.sleep(jittered + min(asked, self.max_retry_after_s))
+        delay_s = float(retry_after) if retry_after is not None and retry_after.isdigit() else 0.0
+        self.sleep(jittered + min(delay_s, self.max_retry_after_s))
 
 
 def _origin(url: str) -> tuple[str, str]:

@@ -67,7 +67,7 @@ class Sender:
 
     def _upload(self, body: bytes, content_type: str) -> str:
         announced = {"media_type": content_type, "bytes": len(body)}
-        made = self.session.json("POST", self.path("uploads"), announced)
-        self.session.put(made["url"], body, with_key=made["with_key"])
-        upload_id: str = made["id"]
+        created = self.session.json("POST", self.path("uploads"), announced)
+        self.session.put(created["url"], body, with_key=created["with_key"])
+        upload_id: str = created["id"]
         return upload_id

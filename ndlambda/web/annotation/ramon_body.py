@@ -33,10 +33,10 @@ def json_format(context: Context) -> RamonFormat:
     UnknownNameError
         There is no such form.
     """
-    asked = context.request.args.get("format", "flat")
-    if asked not in _JSON_FORMS:
-        raise UnknownNameError("format", asked[:80], tuple(_JSON_FORMS))
-    return get_format(_JSON_FORMS[asked])
+    requested = context.request.args.get("format", "flat")
+    if requested not in _JSON_FORMS:
+        raise UnknownNameError("format", requested[:80], tuple(_JSON_FORMS))
+    return get_format(_JSON_FORMS[requested])
 
 
 def read_body(context: Context, limit_bytes: int) -> bytes:

@@ -52,10 +52,10 @@ def read_query(query: MultiDict[str, str]) -> ObjectQuery:
     words = [
         word for name, path in _WORDS.items() if name in query for word in (*path, query[name])
     ]
-    asked = parse_query(words)
+    parsed = parse_query(words)
     ramon_type = read_type(query)
     typed = () if ramon_type is None else (Predicate(TYPE_KEY, "=", int(ramon_type)),)
-    return ObjectQuery((*typed, *asked.predicates, *_families(query, ramon_type)), asked.limit)
+    return ObjectQuery((*typed, *parsed.predicates, *_families(query, ramon_type)), parsed.limit)
 
 
 def read_type(query: MultiDict[str, str]) -> RamonType | None:

@@ -78,11 +78,11 @@ def decompress(frame: bytes | memoryview, nbytes: int) -> NDArray[np.uint8]:
     out: NDArray[np.uint8] = np.empty(nbytes, np.uint8)
     readable: Any = frame if isinstance(frame, bytes) else memoryview(frame).toreadonly()
     try:
-        made = blosc.decompress_ptr(readable, out.ctypes.data)
+        written = blosc.decompress_ptr(readable, out.ctypes.data)
     except blosc.blosc_extension.error as fault:
         message = "The blosc frame is damaged."
         raise MalformedBodyError(message) from fault
-    if made != nbytes:
-        message = f"The blosc frame holds {made} bytes where its header declares {nbytes}."
+    if written != nbytes:
+        message = f"The blosc frame holds {written} bytes where its header declares {nbytes}."
         raise MalformedBodyError(message)
     return out

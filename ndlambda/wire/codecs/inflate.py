@@ -53,13 +53,13 @@ class Inflater:
                 self._position += len(self._pending)
             is_exhausted = not self._pending
             try:
-                made: bytes = self._engine.decompress(self._pending, limit)
+                output: bytes = self._engine.decompress(self._pending, limit)
             except _DAMAGE as fault:
                 message = f"The zlib stream is damaged: {fault}."
                 raise MalformedBodyError(message) from fault
             self._pending = self._engine.unconsumed_tail
-            if made:
-                return made
+            if output:
+                return output
             if is_exhausted:
                 break
         return b""
@@ -74,12 +74,12 @@ class Inflater:
         """
         filled = 0
         while filled < len(target):
-            made = self._some(min(_WINDOW, len(target) - filled))
-            if not made:
+            output = self._some(min(_WINDOW, len(target) - filled))
+            if not output:
                 message = f"The zlib stream ends {len(target) - filled} bytes before its contents."
                 raise MalformedBodyError(message)
-            target[filled : filled + len(made)] = made
-            filled += len(made)
+            target[filled : filled + len(output)] = output
+            filled += len(output)
 
     def read(self, size: int) -> bytes:
         """Return exactly `size` bytes; meant for headers.

@@ -328,8 +328,8 @@ def read_array(pickled: bytes | memoryview) -> PickledArray:
     return _finish(machine.pop())
 
 
-def _finish(made: object) -> PickledArray:
-    outline = made.outline if isinstance(made, _Blank) else made
+def _finish(result: object) -> PickledArray:
+    outline = result.outline if isinstance(result, _Blank) else result
     if not isinstance(outline, _Outline):
         raise _refuse("it makes no array, or one without contents")
     data = outline.data
@@ -352,15 +352,15 @@ def latin_1_of(text: memoryview) -> memoryview:
     """
     windows = [text[at : at + _WINDOW] for at in range(0, len(text), _WINDOW)]
     starts = (np.bitwise_and(np.frombuffer(each, np.uint8), 0xC0) != 0x80 for each in windows)
-    made = np.empty(sum(map(np.count_nonzero, starts)), np.uint8).data  # all but continuations
+    result = np.empty(sum(map(np.count_nonzero, starts)), np.uint8).data  # all but continuations
     decoder = getincrementaldecoder("utf-8")()
     filled = 0
     for each in windows:
         piece = decoder.decode(each).encode("latin-1")
-        made[filled : filled + len(piece)] = piece
+        result[filled : filled + len(piece)] = piece
         filled += len(piece)
     decoder.decode(b"", final=True)  # raises if the last character is incomplete
-    return made.toreadonly()
+    return result.toreadonly()
 
 
 def wrap_array(dtype: np.dtype[Any], shape: tuple[int, ...], nbytes: int) -> tuple[bytes, bytes]:

@@ -37,8 +37,8 @@ def get_boxes(
 def get_query(context: Context, token: str, channel: str, predicates: str) -> Response:
     """Return the ids of the objects that match all predicates as a JSON list."""
     opened = open_annotations(context, token, channel)
-    asked = parse_query(predicates.split("/"))
-    ids = context.runtime.annotations.query(opened.dataset, opened.channel, asked)
+    query = parse_query(predicates.split("/"))
+    ids = context.runtime.annotations.query(opened.dataset, opened.channel, query)
     return deliver_json(context, ids)
 
 

@@ -47,8 +47,8 @@ def get_skeletons(context: Context, token: str, channel: str) -> Response:
     """Return the given skeletons, or all of the channel, as SWC."""
     view, chosen = _open(context, token, channel)
     check_parameters(context.request, (_IDS,))
-    asked = context.request.args.get("ids")
-    ids = None if asked is None else parse_ids(asked)
+    requested = context.request.args.get("ids")
+    ids = None if requested is None else parse_ids(requested)
     return _send(context, view, chosen, ids, (_PLAIN, {}))
 
 

@@ -48,11 +48,11 @@ _coordinate = integer(0, 10**18 - 1)
 def query_objects(context: Context, token: str, channel: str) -> Response:
     """Return the ids of the objects that match all parameters, ascending."""
     opened = open_labels(context, token, channel, (*WHERE, *TIMED_BOX), prefixes=PREFIXES)
-    asked = read_query(context.request.args)
+    query = read_query(context.request.args)
     region = find_region(context, opened)
     if region is None and "resolution" in context.request.args:
         raise InvalidArgumentError("resolution= belongs to a box; add x=, y=, z= or t=.")
-    found = context.runtime.annotations.query(opened.dataset, opened.channel, asked, region)
+    found = context.runtime.annotations.query(opened.dataset, opened.channel, query, region)
     return deliver_json(context, {"ids": found})
 
 
@@ -75,7 +75,7 @@ def _read_list(documents: list[Any]) -> list[RamonItem]:
         raise MalformedBodyError("The list has no object in it.")
     if len(documents) > _MAX_OBJECTS:
         raise PayloadTooLargeError(
-            f"At most {_MAX_OBJECTS} objects are taken at once.", limit=_MAX_OBJECTS
+            f"At most {_MAX_OBJECTS} objects are accepted at once.", limit=_MAX_OBJECTS
         )
     return [RamonItem(_read_element(position, one)) for position, one in enumerate(documents)]
 

@@ -232,10 +232,10 @@ def _list_entry(context: Context, job: Job) -> dict[str, Any]:
     return fields
 
 
-def _limit(context: Context, default: int, most: int) -> int:
+def _limit(context: Context, default: int, maximum: int) -> int:
     limit = read_integer(context.request.args, "limit", default)
-    if not 0 < limit <= most:
-        raise InvalidArgumentError(f"limit={limit} is not from 1 to {most}.", parameter="limit")
+    if not 0 < limit <= maximum:
+        raise InvalidArgumentError(f"limit={limit} is not from 1 to {maximum}.", parameter="limit")
     return limit
 
 
@@ -269,9 +269,9 @@ def _check_takes_parts(job: Job) -> None:
         job.check_takes_input()
 
 
-def _suffix(job: Job, asked: str | None) -> str:
+def _suffix(job: Job, requested: str | None) -> str:
     known = SUFFIXES if job.mode is Mode.SLICES else _BOXES
-    suffix = known[0] if asked is None else f".{asked.lower().removeprefix('.')}"
+    suffix = known[0] if requested is None else f".{requested.lower().removeprefix('.')}"
     if suffix not in known:
         raise InvalidArgumentError(
             f"suffix={suffix[:20]!r} is none of {', '.join(known)}.", parameter="suffix"
