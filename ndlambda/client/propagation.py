@@ -3,9 +3,8 @@
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, TypeAlias
-from urllib.parse import quote
 
-from ndlambda.client.transport.session import Session
+from ndlambda.client.transport.session import Session, channel_path
 
 Document: TypeAlias = dict[str, Any]
 
@@ -29,9 +28,7 @@ class Propagation:
 
     def __init__(self, session: Session, token: str, channel: str) -> None:
         self._session = session
-        self._path = (
-            f"/v1/projects/{quote(token, safe='')}/channels/{quote(channel, safe='')}/propagation"
-        )
+        self._path = f"{channel_path(token, channel)}/propagation"
 
     def status(self) -> Document:
         """Return the status."""

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from werkzeug.routing import BaseConverter, Map, Rule
 from werkzeug.wrappers import Request, Response
@@ -14,6 +14,9 @@ from ndlambda.wire.discovery import modules
 
 if TYPE_CHECKING:
     from ndlambda.runtime import Runtime
+
+CHANNEL_RULE: Final = "/v1/projects/<name:token>/channels/<name:channel>"
+"""Rule of a channel under v1, which starts the rules of everything in it."""
 
 _PREFIXES = frozenset({"nd", "ocp"})
 _ALIASES = {"ca": "sd", "ocpca": "sd", "tilecache": "catmaid"}

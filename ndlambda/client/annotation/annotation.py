@@ -6,7 +6,6 @@ arrays. Coordinates are dataset coordinates: ``_xyz`` is x first, ``_zyx`` is z 
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias, Unpack
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,7 +20,7 @@ from ndlambda.client.annotation.bodies import (
     mask_blocks,
 )
 from ndlambda.client.transport.http import Answer
-from ndlambda.client.transport.session import Session
+from ndlambda.client.transport.session import Session, channel_path
 from ndlambda.errors import ShapeMismatchError
 from ndlambda.space.box import XYZ, Box
 from ndlambda.wire.codecs.npy_array import CONTENT_TYPE, encode_npy
@@ -56,7 +55,7 @@ class Annotations:
         self._session = session
         self.token = token
         self.channel = channel
-        self._root = f"/v1/projects/{quote(token, safe='')}/channels/{quote(channel, safe='')}"
+        self._root = channel_path(token, channel)
 
     def __repr__(self) -> str:
         return f"<Annotations {self.token}/{self.channel}>"

@@ -7,7 +7,7 @@ from typing import Any, Final, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from ndlambda.client.transport.blocks import BlockPlan
+from ndlambda.client.transport.blocks import BlockPlan, box_ranges
 from ndlambda.client.transport.http import Answer
 from ndlambda.errors import IntegrityError, MalformedBodyError
 from ndlambda.space.box import XYZ, Box
@@ -68,10 +68,8 @@ class LabelledVoxels:
 
 
 def box_query(box: Box, resolution: int) -> dict[str, str]:
-    """Return the query parameters of a box."""
-    axes = zip("xyz", box.start_xyz, box.stop_xyz, strict=True)
-    ranges = {axis: f"{start}:{stop}" for axis, start, stop in axes}
-    return {"resolution": str(resolution), **ranges}
+    """Return the query parameters of a box at a resolution."""
+    return {"resolution": str(resolution), **box_ranges(box)}
 
 
 def mask_blocks(box: Box) -> Iterator[Box]:

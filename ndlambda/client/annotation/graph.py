@@ -1,9 +1,9 @@
 """Synapse graphs of an annotation channel."""
 
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
-from ndlambda.client.transport.session import Session
+from ndlambda.client.transport.blocks import box_ranges
+from ndlambda.client.transport.session import Session, channel_path
 from ndlambda.space.box import Box
 from ndlambda.wire.graph.node_link import NAME, decode_node_link
 
@@ -16,7 +16,7 @@ class SynapseGraphs:
 
     def __init__(self, session: Session, token: str, channel: str) -> None:
         self._session = session
-        self._path = f"/v1/projects/{quote(token, safe='')}/channels/{quote(channel, safe='')}"
+        self._path = channel_path(token, channel)
 
     def network(self, box: Box | None = None, *, directed: bool = False) -> "nx.Graph[int]":
         """Return a graph as a ``networkx.MultiGraph``, or ``MultiDiGraph`` if directed.
@@ -52,6 +52,5 @@ class SynapseGraphs:
         """
         query = {"format": name, "direction": "pre-post" if directed else "none"}
         if box is not None:
-            ends = zip("xyz", box.start_xyz, box.stop_xyz, strict=True)
-            query |= {axis: f"{start}:{stop}" for axis, start, stop in ends}
+            query |= box_ranges(box)
         return self._session.request("GET", f"{self._path}/graph", query=query).body

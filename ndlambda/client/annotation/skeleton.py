@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Sequence
-from urllib.parse import quote
 
-from ndlambda.client.transport.session import Session
+from ndlambda.client.transport.session import Session, channel_path
 
 
 class Skeletons:
@@ -21,7 +20,7 @@ class Skeletons:
 
     def __init__(self, session: Session, token: str, channel: str) -> None:
         self._session = session
-        self._path = f"/v1/projects/{quote(token, safe='')}/channels/{quote(channel, safe='')}"
+        self._path = channel_path(token, channel)
 
     def get(self, ids: Sequence[int] | None = None) -> str:
         """Return skeletons as one SWC text; its node numbers are their ids.

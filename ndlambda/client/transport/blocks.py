@@ -8,6 +8,12 @@ from ndlambda.space.box import XYZ, Box
 from ndlambda.space.grid import cover
 
 
+def box_ranges(box: Box) -> dict[str, str]:
+    """Return the query parameters of a box: a half-open range ``start:stop`` per axis."""
+    axes = zip("xyz", box.start_xyz, box.stop_xyz, strict=True)
+    return {axis: f"{start}:{stop}" for axis, start, stop in axes}
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """The part of one request: a box in dataset coordinates and a half-open range of times."""

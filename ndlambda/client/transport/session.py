@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import InitVar, dataclass, field
 from typing import Any, Final
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from ndlambda import __version__
 from ndlambda.backoff import longest_pause_s, pause_s
@@ -75,6 +75,11 @@ class RetryPolicy:
         jittered = pause_s(attempt, self.base_s, self.cap_s, self.random)
         delay_s = float(retry_after) if retry_after is not None and retry_after.isdigit() else 0.0
         self.sleep(jittered + min(delay_s, self.max_retry_after_s))
+
+
+def channel_path(token: str, channel: str) -> str:
+    """Return the path of a channel, which starts the paths of everything in it."""
+    return f"/v1/projects/{quote(token, safe='')}/channels/{quote(channel, safe='')}"
 
 
 def _origin(url: str) -> tuple[str, str]:

@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote
 
-from ndlambda.client.transport.session import Session
+from ndlambda.client.transport.session import Session, channel_path
 from ndlambda.errors import UploadNotFoundError
 
 _ATTEMPTS: Final = 3
@@ -29,8 +28,7 @@ class Sender:
 
     def path(self, resource: str) -> str:
         """Return the path of a resource of the channel, such as ``cutout``."""
-        token, channel = quote(self.token, safe=""), quote(self.channel, safe="")
-        return f"/v1/projects/{token}/channels/{channel}/{resource}"
+        return f"{channel_path(self.token, self.channel)}/{resource}"
 
     def post(self, resource: str, query: Mapping[str, str], body: bytes, content_type: str) -> None:
         """Send a body by an idempotent request.

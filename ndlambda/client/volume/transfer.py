@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ndlambda.client.transport.blocks import Block, BlockPlan
+from ndlambda.client.transport.blocks import Block, BlockPlan, box_ranges
 from ndlambda.client.transport.http import Answer
 from ndlambda.client.transport.parallel import bounded_map
 from ndlambda.client.transport.progress import Advance
@@ -138,10 +138,8 @@ class BlockTransfer:
         return self._sender.session.request("GET", self._sender.path(resource), query=query)
 
     def _query(self, block: Block) -> dict[str, str]:
-        axes = zip("xyz", block.box.start_xyz, block.box.stop_xyz, strict=True)
-        ranges = {axis: f"{start}:{stop}" for axis, start, stop in axes}
         t0, t1 = block.times
-        return {"resolution": str(self._resolution), **ranges, "t": f"{t0}:{t1}"}
+        return {"resolution": str(self._resolution), **box_ranges(block.box), "t": f"{t0}:{t1}"}
 
 
 def _place(part: Block, whole: Block) -> tuple[slice, slice, slice, slice]:

@@ -20,8 +20,6 @@ from ndlambda.web.request.params import region_of_query
 from ndlambda.web.request.query import check_parameters
 from ndlambda.web.routing import Context, QueryParameter
 
-RULE: Final = "/v1/projects/<name:token>/channels/<name:channel>"
-
 _RANGES: Final = frozenset("xyzt")
 
 

@@ -8,12 +8,12 @@ from werkzeug.wrappers import Response
 
 from ndlambda.errors import PathSyntaxError, UnknownNameError
 from ndlambda.services.volume.region import Region
-from ndlambda.web.annotation.channel import RULE, Opened, open_annotations, open_labels
+from ndlambda.web.annotation.channel import Opened, open_annotations, open_labels
 from ndlambda.web.problem import Dialect
 from ndlambda.web.request.params import parse_region, region_of, region_of_query
 from ndlambda.web.request.query import TIMED_BOX
 from ndlambda.web.response.delivery import deliver
-from ndlambda.web.routing import Context, QueryParameter, Route
+from ndlambda.web.routing import CHANNEL_RULE, Context, QueryParameter, Route
 from ndlambda.wire.graph import GraphFormat, SynapseGraph, formats, get_format
 
 _DEFAULT: Final = "graphml"
@@ -101,5 +101,5 @@ _SUMMARY: Final = "Graph of segments and synapses; headers list synapses that fo
 ROUTES = (
     Route("GET", _RULE, get_legacy, _SUMMARY, Dialect.NDSTORE),
     Route("GET", f"{_RULE}/<path:wanted>", get_legacy, _SUMMARY, Dialect.NDSTORE),
-    Route("GET", f"{RULE}/graph", get_graph, _SUMMARY, query=_QUERIES),
+    Route("GET", f"{CHANNEL_RULE}/graph", get_graph, _SUMMARY, query=_QUERIES),
 )

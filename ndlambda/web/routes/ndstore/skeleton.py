@@ -8,14 +8,13 @@ from werkzeug.wrappers import Response
 
 from ndlambda.model.catalog import Channel
 from ndlambda.services.catalog.project_view import ProjectView
-from ndlambda.web.annotation.channel import RULE
 from ndlambda.web.annotation.ramon_body import read_body
 from ndlambda.web.problem import Dialect
 from ndlambda.web.request.params import parse_ids
 from ndlambda.web.request.query import check_parameters
 from ndlambda.web.response.delivery import deliver
 from ndlambda.web.response.json import json_response
-from ndlambda.web.routing import Context, QueryParameter, Route
+from ndlambda.web.routing import CHANNEL_RULE, Context, QueryParameter, Route
 from ndlambda.wire.skeleton.swc import read_swc, write_swc
 
 _MAX_BODY_BYTES: Final = 32 << 20
@@ -111,10 +110,10 @@ ROUTES = (
         Dialect.NDSTORE_SWC,
         body=_BODY,
     ),
-    Route("GET", f"{RULE}/skeletons", get_skeletons, "Skeletons as SWC", query=(_IDS,)),
+    Route("GET", f"{CHANNEL_RULE}/skeletons", get_skeletons, "Skeletons as SWC", query=(_IDS,)),
     Route(
         "POST",
-        f"{RULE}/skeletons",
+        f"{CHANNEL_RULE}/skeletons",
         post_skeletons,
         "Store the trees of an SWC file as skeletons; 201 with their ids",
         body=_BODY,

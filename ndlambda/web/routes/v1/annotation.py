@@ -22,14 +22,14 @@ from ndlambda.model.readers import Refusal, integer
 from ndlambda.services.annotation.options import WriteMode
 from ndlambda.services.support.retry import HOT_ROW_ATTEMPTS, optimistic
 from ndlambda.services.volume.region import Region
-from ndlambda.web.annotation.channel import RULE, Opened, find_region, open_labels, read_id
+from ndlambda.web.annotation.channel import Opened, find_region, open_labels, read_id
 from ndlambda.web.request.json_body import json_object, json_value
 from ndlambda.web.request.object_query import PREFIXES, SHOWN, TYPE, WHERE, read_query, read_type
 from ndlambda.web.request.params import region_of_query
 from ndlambda.web.request.query import TIMED_BOX, read_integer
 from ndlambda.web.response.delivery import deliver_json
 from ndlambda.web.response.json import json_response
-from ndlambda.web.routing import Context, QueryParameter, Route
+from ndlambda.web.routing import CHANNEL_RULE, Context, QueryParameter, Route
 from ndlambda.wire.ramon.contract import RamonItem
 
 _LIMIT: Final = QueryParameter("limit", "most keys to return; 10 if left out")
@@ -249,7 +249,7 @@ def _box(context: Context, opened: Opened, value: object, resolution: int) -> Re
     return region
 
 
-_OBJECTS: Final = f"{RULE}/annotations"
+_OBJECTS: Final = f"{CHANNEL_RULE}/annotations"
 _OBJECT: Final = f"{_OBJECTS}/<segment:annotation>"
 _DOCUMENT: Final = (
     'A JSON object: "type", and optionally "id", fields by their names and "pairs"; '
@@ -292,17 +292,23 @@ ROUTES = (
         delete_object,
         "Delete an object and its voxels; 204, or 202 with the ids that a worker still erases",
     ),
-    Route("GET", f"{RULE}/keys", list_keys, "Most frequent keys of pairs", query=(TYPE, _LIMIT)),
+    Route(
+        "GET",
+        f"{CHANNEL_RULE}/keys",
+        list_keys,
+        "Most frequent keys of pairs",
+        query=(TYPE, _LIMIT),
+    ),
     Route(
         "POST",
-        f"{RULE}/reserve",
+        f"{CHANNEL_RULE}/reserve",
         reserve_ids,
         "Reserve consecutive ids; 201 with first and count",
         body='{"count": 100}',
     ),
     Route(
         "POST",
-        f"{RULE}/merge",
+        f"{CHANNEL_RULE}/merge",
         merge_objects,
         "Merge objects into the first of them",
         body='{"ids": [7, 8, 9]}; with "resolution" voxels are relabelled there only; with "box" '

@@ -26,7 +26,6 @@ from ndlambda.services.volume.region import Region
 from ndlambda.space.box import XYZ
 from ndlambda.space.morton import decode_codes
 from ndlambda.web.annotation.channel import (
-    RULE,
     Opened,
     find_region,
     open_labels,
@@ -46,7 +45,7 @@ from ndlambda.web.request.query import (
 )
 from ndlambda.web.response.delivery import deliver, deliver_json
 from ndlambda.web.response.json import json_response
-from ndlambda.web.routing import Context, QueryParameter, Route
+from ndlambda.web.routing import CHANNEL_RULE, Context, QueryParameter, Route
 from ndlambda.wire.codecs.npy_array import CONTENT_TYPE, decode_npy, encode_npy
 from ndlambda.wire.ramon.contract import AnnotationVoxels, RamonItem
 
@@ -251,8 +250,8 @@ def _unsigned(points: NDArray[Any]) -> NDArray[np.uint32]:
     return points.astype(np.uint32, copy=False)
 
 
-_LABELS: Final = f"{RULE}/ids"
-_OBJECT: Final = f"{RULE}/annotations/<segment:annotation>"
+_LABELS: Final = f"{CHANNEL_RULE}/ids"
+_OBJECT: Final = f"{CHANNEL_RULE}/annotations/<segment:annotation>"
 
 ROUTES = (
     Route(
@@ -304,7 +303,7 @@ ROUTES = (
     Route("GET", f"{_LABELS}/at", get_id_at, "Label of one voxel, 0 if none", query=_POINT),
     Route(
         "GET",
-        f"{RULE}/exceptions",
+        f"{CHANNEL_RULE}/exceptions",
         get_exceptions,
         "Voxels of a box with several labels: npy, uint64, columns x, y, z, labels",
         query=TIMED_BOX,

@@ -20,7 +20,7 @@ from ndlambda.web.request.params import region_of_query
 from ndlambda.web.request.query import DISCIPLINE, TIMED_BOX, check_parameters, read_discipline
 from ndlambda.web.response.delivery import deliver
 from ndlambda.web.response.json import json_response
-from ndlambda.web.routing import Context, QueryParameter, Route
+from ndlambda.web.routing import CHANNEL_RULE, Context, QueryParameter, Route
 from ndlambda.wire.volume import ChannelData, Expected, VolumeFormat, formats, get_format
 
 _DIALECT: Final = "v1"
@@ -127,19 +127,24 @@ def get_digest(context: Context, token: str, channel: str) -> Response:
 
 
 _FORMAT = QueryParameter("format", "npy, raw, blosc, hdf5 or npz, instead of the content type")
-_RULE = "/v1/projects/<name:token>/channels/<name:channel>"
 
 ROUTES = (
-    Route("GET", f"{_RULE}/cutout", get_cutout, "Read a cutout", query=(*TIMED_BOX, _FORMAT)),
+    Route(
+        "GET", f"{CHANNEL_RULE}/cutout", get_cutout, "Read a cutout", query=(*TIMED_BOX, _FORMAT)
+    ),
     Route(
         "POST",
-        f"{_RULE}/cutout",
+        f"{CHANNEL_RULE}/cutout",
         post_cutout,
         "Write a cutout; zeros never overwrite",
         query=(*TIMED_BOX, _FORMAT, DISCIPLINE, UPLOAD),
         body="The array, axes ([time,] z, y, x), in the format of the content type",
     ),
     Route(
-        "GET", f"{_RULE}/digest", get_digest, "BLAKE2b-160 of a cutout's voxels", query=TIMED_BOX
+        "GET",
+        f"{CHANNEL_RULE}/digest",
+        get_digest,
+        "BLAKE2b-160 of a cutout's voxels",
+        query=TIMED_BOX,
     ),
 )

@@ -12,7 +12,7 @@ from ndlambda.voxels.downsample import Method
 from ndlambda.web.request.json_body import json_object
 from ndlambda.web.request.query import check_parameters
 from ndlambda.web.response.json import json_response
-from ndlambda.web.routing import Context, Route
+from ndlambda.web.routing import CHANNEL_RULE, Context, Route
 
 _METHODS = (Method.MEAN.value, Method.NEAREST.value)
 
@@ -64,7 +64,7 @@ def _answer(context: Context, view: ProjectView, channel: Channel, status: int =
     return json_response(found, status)
 
 
-_RULE = "/v1/projects/<name:token>/channels/<name:channel>/propagation"
+_RULE = f"{CHANNEL_RULE}/propagation"
 
 ROUTES = (
     Route("GET", _RULE, get_propagation, "Progress of a channel's propagation"),

@@ -20,7 +20,7 @@ from ndlambda.web.request.body import open_body
 from ndlambda.web.request.json_body import json_object
 from ndlambda.web.request.query import check_parameters
 from ndlambda.web.response.json import json_response
-from ndlambda.web.routing import Context, Route
+from ndlambda.web.routing import CHANNEL_RULE, Context, Route
 from ndlambda.wire.volume import formats
 
 
@@ -107,7 +107,7 @@ def _media_types() -> frozenset[str]:
     return frozenset(kind for each in every if each.decode for kind in each.content_types)
 
 
-_RULE: Final = "/v1/projects/<name:token>/channels/<name:channel>/uploads"
+_RULE: Final = f"{CHANNEL_RULE}/uploads"
 
 ROUTES = (
     Route(
