@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import statistics
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +30,7 @@ import numpy as np
 import tensorstore
 from numpy.typing import NDArray
 
+from benchmarks.timing import stopwatch
 from ndlambda.model.catalog import LABEL_CODEC, Channel, Dataset
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import ChannelType, DataType
@@ -198,12 +198,13 @@ def paint_volume(painter: Painter, labels: Labels) -> dict[str, float]:
     """Paint all blocks and return time, CPU time and requests."""
     blocks = [cell.part for cell in cover(Box((0, 0, 0), labels.shape[::-1]), BLOCK)]
     arrays = [np.ascontiguousarray(labels[box.slices_zyx()]) for box in blocks]
-    before, wall, cpu = painter.count(), time.perf_counter(), time.process_time()
-    for box, block in zip(blocks, arrays, strict=True):
-        painter.paint(box, block)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    before = painter.count()
+    with stopwatch() as elapsed:
+        for box, block in zip(blocks, arrays, strict=True):
+            painter.paint(box, block)
     requests = painter.count() - before
-    return {"wall_s": wall, "cpu_s": cpu, **{k: requests[k] for k in ("read", "write", "rows")}}
+    counts = {key: requests[key] for key in ("read", "write", "rows")}
+    return {"wall_s": elapsed.wall_s, "cpu_s": elapsed.cpu_s, **counts}
 
 
 def run_round(

@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -34,6 +33,7 @@ import zarr.storage
 from numpy.typing import NDArray
 from obstore.store import S3Store
 
+from benchmarks.timing import stopwatch
 from ndlambda.local.synthetic import em_stack
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
@@ -218,14 +218,13 @@ def measure(readers: dict[str, Reader], voxels: NDArray[np.uint8], rounds: int) 
             order = list(readers)
             order = order[turn % len(order) :] + order[: turn % len(order)]
             for name in order:
-                wall, cpu = time.perf_counter(), time.process_time()
-                found = readers[name](box)
-                wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+                with stopwatch() as elapsed:
+                    found = readers[name](box)
                 if turn == 0:  # the warm-up checks that all read the same voxels
                     np.testing.assert_array_equal(found, voxels[box.slices_zyx()], err_msg=name)
                 else:
-                    walls[name].append(wall)
-                    cpus[name].append(cpu)
+                    walls[name].append(elapsed.wall_s)
+                    cpus[name].append(elapsed.cpu_s)
         size_mb = box.voxels / 1e6
         median = {name: statistics.median(values) for name, values in walls.items()}
         cpu_median = {name: statistics.median(values) for name, values in cpus.items()}

@@ -33,6 +33,7 @@ import tensorstore
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.timing import stopwatch
 from ndlambda.client import connect
 from ndlambda.client.ingest import UNDER_WAY
 from ndlambda.local.synthetic import em_stack
@@ -95,41 +96,41 @@ def ended(process: "subprocess.Popen[Any]") -> dict[str, float]:
 
 def measure_command(folder: Path, work: Path, voxels: int) -> dict[str, Any]:
     """Ingest the folder by the server and the command."""
-    of_server: dict[str, float] = {}
-    with server(work / "nd", of_server) as url:
+    server_usage: dict[str, float] = {}
+    with server(work / "nd", server_usage) as url:
         arguments = [
             *(COMMAND, "--url", url, "--data", str(work / "nd"), "ingest", str(folder)),
             *("--token", "bench", "--channel", "em", "--create"),
         ]
-        begun = time.perf_counter()
+        started = time.perf_counter()
         process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
-        of_command = ended(process)
-        seconds = time.perf_counter() - begun
+        command_usage = ended(process)
+        seconds = time.perf_counter() - started
         if process.returncode:
             raise SystemExit(f"the ingest failed; see {work / 'server.log'}")
     with server(work / "nd", {}) as url:
         arguments[2] = url
-        begun = time.perf_counter()
+        started = time.perf_counter()
         listing = [*arguments[:5], "ingest", "list", "--json"]
         listed = json.loads(subprocess.run(listing, check=True, capture_output=True).stdout)
         check = [*arguments[:5], "ingest", "verify", listed[0]["id"]]
         subprocess.run(check, check=True, stdout=subprocess.DEVNULL)
-        verify_s = time.perf_counter() - begun
+        verify_s = time.perf_counter() - started
     return {
         "mb_per_s": round(voxels / seconds / MB, 1),
         "verify_mb_per_s": round(voxels / verify_s / MB, 1),
-        "cpu_s": round(of_server["cpu_s"] + of_command["cpu_s"], 1),
-        "server_resident_mb": of_server["resident_mb"],
-        "command_resident_mb": of_command["resident_mb"],
+        "cpu_s": round(server_usage["cpu_s"] + command_usage["cpu_s"], 1),
+        "server_resident_mb": server_usage["resident_mb"],
+        "command_resident_mb": command_usage["resident_mb"],
     }
 
 
 def measure_drop(folder: Path, work: Path, voxels: int) -> dict[str, Any]:
     """Let the server ingest slices that are dropped into its folder."""
-    of_server: dict[str, float] = {}
+    server_usage: dict[str, float] = {}
     data = work / "dropped"
-    with server(data, of_server) as url:
-        begun = time.perf_counter()
+    with server(data, server_usage) as url:
+        started = time.perf_counter()
         into = data / "drop" / "bench" / "em"
         into.mkdir(parents=True)
         for file in folder.iterdir():
@@ -138,13 +139,13 @@ def measure_drop(folder: Path, work: Path, voxels: int) -> dict[str, Any]:
         client = connect(url, (data / "admin.key").read_text().strip())
         while not (jobs := client.ingest.list()) or jobs[0]["state"] in UNDER_WAY:
             time.sleep(POLL_S)
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - started
         if jobs[0]["state"] != "COMPLETE":
             raise SystemExit(f"the drop ended as {jobs[0]['state']}")
     return {
         "mb_per_s": round(voxels / seconds / MB, 1),
-        "cpu_s": of_server["cpu_s"],
-        "server_resident_mb": of_server["resident_mb"],
+        "cpu_s": server_usage["cpu_s"],
+        "server_resident_mb": server_usage["resident_mb"],
     }
 
 
@@ -212,10 +213,12 @@ def measure_cloudvolume(planes: NDArray[np.uint8], work: Path, depth: int) -> di
 
 def timed(write: Any, voxels: int) -> dict[str, Any]:
     """Return MB/s and CPU seconds of a call in this process."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    write()
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    return {"mb_per_s": round(voxels / wall / MB, 1), "cpu_s": round(cpu, 1)}
+    with stopwatch() as elapsed:
+        write()
+    return {
+        "mb_per_s": round(voxels / elapsed.wall_s / MB, 1),
+        "cpu_s": round(elapsed.cpu_s, 1),
+    }
 
 
 def main() -> None:
@@ -223,8 +226,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gigavoxels", type=float, default=2.0)
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
-    given = parser.parse_args()
-    depth = max(1, round(given.gigavoxels * 2**30 / EDGE**2))
+    options = parser.parse_args()
+    depth = max(1, round(options.gigavoxels * 2**30 / EDGE**2))
     voxels = depth * EDGE**2
     found: dict[str, dict[str, Any]] = {}
     with TemporaryDirectory(prefix="ndlambda-bench-") as name:
@@ -247,13 +250,13 @@ def main() -> None:
         print(f"{who:26}", *(f"{key} {value}" for key, value in figures.items()), sep="  ")
     report = {
         "machine": {"cpus": os.cpu_count(), "python": platform.python_version()},
-        "gigavoxels": given.gigavoxels,
+        "gigavoxels": options.gigavoxels,
         "shape_zyx": [depth, EDGE, EDGE],
         "own_resident_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MB),
         "results": found,
     }
-    given.results.mkdir(exist_ok=True)
-    (given.results / "ingest.json").write_text(json.dumps(report, indent=2) + "\n")
+    options.results.mkdir(exist_ok=True)
+    (options.results / "ingest.json").write_text(json.dumps(report, indent=2) + "\n")
     ours = (found["ndlambda ingest"], found["ndlambda, dropped"])
     largest = max(of[key] for of in ours for key in of if key.endswith("resident_mb"))
     if largest > MAX_RESIDENT_MB:

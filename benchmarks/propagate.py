@@ -27,7 +27,7 @@ import tensorstore
 from numpy.typing import NDArray
 
 from benchmarks.propagate_jobs import FIB25, job_lines, measure_jobs
-from benchmarks.timing import Taken, taken
+from benchmarks.timing import Elapsed, stopwatch
 from ndlambda.local.synthetic import em_stack
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
@@ -98,9 +98,9 @@ def measure_arithmetic(rounds: int) -> list[dict[str, Any]]:
             for who, halve in peers.items():
                 walls = []
                 for _ in range(rounds):
-                    with taken() as time_taken:
+                    with stopwatch() as elapsed:
                         halve(block)
-                    walls.append(time_taken.wall_s)
+                    walls.append(elapsed.wall_s)
                 # The minimum, because other processes use this machine too.
                 rate[who] = round(block.size / min(walls) / 1e6, 1)
             if method is Method.MEAN:  # the rules for labels differ between libraries
@@ -138,21 +138,21 @@ def zarr_level(folder: Path, level: int, shape_zyx: tuple[int, ...]) -> tensorst
 
 def build_by_tensorstore(
     folder: Path, base: tensorstore.TensorStore
-) -> tuple[Taken, list[NDArray[Any]]]:
+) -> tuple[Elapsed, list[NDArray[Any]]]:
     """Write each level from the one below."""
     levels = [base]
-    with taken() as time_taken:
+    with stopwatch() as elapsed:
         for level in range(1, LEVELS + 1):
             halved = tensorstore.downsample(levels[-1], [2, 2, 2], method="mean")
             target = zarr_level(folder, level, halved.shape)
             target.write(halved).result()
             levels.append(target)
-    return time_taken, [level.read().result() for level in levels[1:]]
+    return elapsed, [level.read().result() for level in levels[1:]]
 
 
 def build_by_ndlambda(
     folder: Path, voxels: NDArray[np.uint8], threads: int
-) -> tuple[Taken, Built, list[NDArray[Any]]]:
+) -> tuple[Elapsed, Built, list[NDArray[Any]]]:
     """Build all levels, root by root, in threads."""
     depth, height, width = voxels.shape
     dataset = Dataset(
@@ -176,7 +176,7 @@ def build_by_ndlambda(
         size = dataset.pyramid.level(LEVELS).imagesize_xyz
         counts = [-(-length // edge) for length, edge in zip(size, edges, strict=True)]
         roots = [PyramidNode(LEVELS, 0, encode(x, y, z)) for x, y, z in np.ndindex(*counts)]
-        with taken() as time_taken:
+        with stopwatch() as elapsed:
             built = list(
                 pool.map(
                     lambda root: builder.build(dataset, channel, root, LEVELS, Method.MEAN), roots
@@ -188,7 +188,7 @@ def build_by_ndlambda(
             sum(each.voxels_read for each in built),
         )
         levels = [volume.read(dataset, channel, region)[0] for region in regions[1:]]
-    return time_taken, total, levels
+    return elapsed, total, levels
 
 
 def measure_band(edge: int, threads: int) -> dict[str, Any]:

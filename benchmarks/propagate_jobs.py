@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.timing import taken
+from benchmarks.timing import stopwatch
 from ndlambda import runtime
 from ndlambda.local.synthetic import em_stack
 from ndlambda.model.catalog import Channel, Dataset, Project
@@ -115,7 +115,7 @@ def run_job(folder: Path, voxels: NDArray[Any], threads: int) -> dict[str, Any]:
                 propagation.run(message.body, message.receive_count)
                 built.propagate_queue.ack([message.receipt])
 
-    with ThreadPoolExecutor(threads) as workers, taken() as time_taken:
+    with ThreadPoolExecutor(threads) as workers, stopwatch() as elapsed:
         propagation.start(dataset, channel)
         for worker in [workers.submit(work) for _ in range(threads)]:
             worker.result()
@@ -124,8 +124,8 @@ def run_job(folder: Path, voxels: NDArray[Any], threads: int) -> dict[str, Any]:
     built.close()
     return {
         "voxels": voxels.size,
-        "mvoxels_per_s": round(voxels.size / time_taken.wall_s / 1e6, 1),
-        "cpu_s_per_gvoxel": round(time_taken.cpu_s / voxels.size * 1e9, 2),
+        "mvoxels_per_s": round(voxels.size / elapsed.wall_s / 1e6, 1),
+        "cpu_s_per_gvoxel": round(elapsed.cpu_s / voxels.size * 1e9, 2),
         "voxels_read_per_stored": round(counting.voxels[0] / voxels.size, 3),
         "sources": sources,
         "made": stored - sources,
