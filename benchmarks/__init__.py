@@ -1,1 +1,1 @@
-"""Benchmarks: each prints its figures beside a peer's."""
+"""Benchmarks that compare ndlambda with other libraries."""

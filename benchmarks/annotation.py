@@ -1,12 +1,12 @@
-"""Painting labels on a disk: our service beside tensorstore's read-modify-write.
+"""Painting labels on disk: the label service compared with tensorstore's read-modify-write.
 
-All paint the same blocks of the same volume, which fit no grid, one block after the other: the
-non-zero voxels replace what is there. ndlambda keeps 128^3 supercuboids of 64^3 cuboids, an index
-of every label and a counter of ids; tensorstore (zarr3, the same codec and cuboids, once sharded
-in 128^3 and once one cuboid a chunk) reads a block, overlays it and writes it in a transaction of
-its own, and keeps no index. The volume is the ground truth of FIB-25 where it lies beside the
-checkout, else cells of a wavy grid. Painters take turns, each round in a new folder; the table
-gives medians. Both sides sync every file before its rename, or neither does. Run ``python -m
+Every painter paints the same blocks of the same volume, which are not aligned to any grid, one
+after the other; non-zero voxels replace stored ones. ndlambda stores 128^3 supercuboids of 64^3
+cuboids, an index of every label and an id counter. tensorstore (zarr3, the same codec and cuboids,
+once sharded in 128^3 and once with one cuboid per chunk) reads a block, overlays it and writes it
+in a transaction of its own, without an index. The volume is the ground truth of FIB-25 if it is
+beside the checkout, else cells of a wavy grid. Painters alternate, each round in a new folder; the
+table shows medians. All painters sync every file before its rename, or none does. Run ``python -m
 benchmarks.annotation``; results go to ``benchmarks/results/``.
 """
 
@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import statistics
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +30,7 @@ import numpy as np
 import tensorstore
 from numpy.typing import NDArray
 
+from benchmarks.timing import stopwatch
 from ndlambda.model.catalog import LABEL_CODEC, Channel, Dataset
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import ChannelType, DataType
@@ -50,26 +50,26 @@ BLOCK: XYZ = (100, 90, 70)
 CUBOID = 64
 SHARD = 128
 SHIFT = 20
-"""Voxels along x by which the volume is moved before it is painted over itself."""
+"""Voxels in x by which the volume is shifted before it is painted over itself."""
 
 Labels = NDArray[np.uint32]
 
 
 @dataclass(frozen=True, slots=True)
 class Painter:
-    """What is measured: paints blocks, and reads all of it back."""
+    """A subject of the benchmark: paints blocks, and reads everything back."""
 
     paint: Callable[[Box, Labels], None]
     read: Callable[[], Labels]
     count: Callable[[], Counter[str]]
-    """Requests so far: objects read and written, table requests."""
+    """Requests so far: objects read, objects written, table requests."""
 
 
 Open = Callable[[Path, Labels, bool], AbstractContextManager[Painter]]
 
 
 class Counting:
-    """A port that counts what is asked of it."""
+    """Wraps a port and counts its calls."""
 
     def __init__(self, port: Any, names: dict[str, str], counts: Counter[str]) -> None:
         self._port, self._names, self._counts = port, names, counts
@@ -88,9 +88,9 @@ class Counting:
 
 @contextmanager
 def our_painter(folder: Path, labels: Labels, fsync: bool) -> Iterator[Painter]:
-    """Return the label service on files and SQLite."""
+    """Yield a painter of the label service on files and SQLite."""
     depth, height, width = labels.shape
-    dataset = Dataset("bench", (width, height, depth), (8, 8, 8), scaling=Scaling.ISOTROPIC)
+    dataset = Dataset("bench", (width, height, depth), scaling=Scaling.ISOTROPIC)
     channel = Channel("bench", "labels", ChannelType.ANNOTATION, DataType.UINT32, uid="u")
     level = dataset.pyramid.level(0)
     counts: Counter[str] = Counter()
@@ -119,7 +119,7 @@ def our_painter(folder: Path, labels: Labels, fsync: bool) -> Iterator[Painter]:
 def tensorstore_painter(
     folder: Path, labels: Labels, fsync: bool, *, sharded: bool
 ) -> Iterator[Painter]:
-    """Return a Zarr v3 array on files, changed by a transaction for each block."""
+    """Yield a painter of a Zarr v3 array on files, with a transaction per block."""
     codecs: list[dict] = [
         {"name": "bytes"},
         {
@@ -196,21 +196,22 @@ def volume_of_labels() -> tuple[str, Labels]:
 
 
 def paint_volume(painter: Painter, labels: Labels) -> dict[str, float]:
-    """Paint all blocks and give time, CPU time and requests."""
+    """Paint all blocks and return time, CPU time and requests."""
     blocks = [cell.part for cell in cover(Box((0, 0, 0), labels.shape[::-1]), BLOCK)]
     arrays = [np.ascontiguousarray(labels[box.slices_zyx()]) for box in blocks]
-    before, wall, cpu = painter.count(), time.perf_counter(), time.process_time()
-    for box, block in zip(blocks, arrays, strict=True):
-        painter.paint(box, block)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    before = painter.count()
+    with stopwatch() as elapsed:
+        for box, block in zip(blocks, arrays, strict=True):
+            painter.paint(box, block)
     requests = painter.count() - before
-    return {"wall_s": wall, "cpu_s": cpu, **{k: requests[k] for k in ("read", "write", "rows")}}
+    counts = {key: requests[key] for key in ("read", "write", "rows")}
+    return {"wall_s": elapsed.wall_s, "cpu_s": elapsed.cpu_s, **counts}
 
 
 def run_round(
     order: list[str], labels: Labels, fsync: bool, folder: Path, *, check: bool
 ) -> dict[tuple[str, str], dict[str, float]]:
-    """Let every painter paint the volume and then paint over it; give figures by case and name."""
+    """Let every painter paint the volume and paint over it; return figures by case and name."""
     moved = np.roll(labels, SHIFT, axis=2)
     found = {}
     for name in order:
@@ -227,14 +228,14 @@ def run_round(
 
 
 def measure(labels: Labels, rounds: int, folder: Path) -> list[dict]:
-    """Return one row a case and painter: medians over the rounds."""
+    """Return one row per case and painter: medians over the rounds."""
     rows = []
     for fsync in (True, False):
         results = []
         for turn in range(rounds + 1):
             names = list(PAINTERS)
             order = names[turn % len(names) :] + names[: turn % len(names)]
-            # The first round proves that all painted the same, and is not counted.
+            # The first round checks that all painted the same, and is not counted.
             result = run_round(order, labels, fsync, folder, check=turn == 0)
             results += [result] if turn else []
         for case, name in results[0]:
@@ -246,7 +247,7 @@ def measure(labels: Labels, rounds: int, folder: Path) -> list[dict]:
 
 
 def markdown(rows: list[dict], facts: dict) -> str:
-    """Return the result as a page."""
+    """Return the results as a Markdown page."""
     titles = {"first": "first painting", "over": f"painted over, moved by {SHIFT} voxels"}
     lines = [
         "# Painting labels on a disk",

@@ -1,12 +1,12 @@
-"""Cutouts from a real S3 server: our reader beside tensorstore, zarr-python and plain boto3.
+"""Cutouts from a real S3 server: the volume service, tensorstore, zarr-python and plain boto3.
 
-All four read the same voxels with the same codec and the same cuboid as chunk from one SeaweedFS
-that this program starts. Peers keep one object a cuboid (Zarr v3, unsharded), we keep our
-supercuboids. Ours is timed twice: as who meets every object for the first time, and as who has met
-it before and knows the index at its end (never its voxels). Readers take turns at random
-positions; the table gives medians and the ratio of our first median to each, in wall time and in
-CPU seconds of this process (the server's share is outside). Run ``python -m benchmarks.cutout``;
-results go to ``benchmarks/results/``.
+All read the same voxels with the same codec and the same cuboid or chunk shape from one SeaweedFS
+that this program starts. The others store one object per cuboid (Zarr v3, unsharded), ndlambda
+stores supercuboids. ndlambda is timed twice: without any cached object, and with the index at the
+end of each object cached (its voxels never are). Readers alternate at random positions; the table
+shows medians and their ratio to ndlambda's first one, in wall time and in CPU seconds of this
+process (the server's share is excluded). Run ``python -m benchmarks.cutout``; results go to
+``benchmarks/results/``.
 """
 
 import argparse
@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -34,6 +33,7 @@ import zarr.storage
 from numpy.typing import NDArray
 from obstore.store import S3Store
 
+from benchmarks.timing import stopwatch
 from ndlambda.local.synthetic import em_stack
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
@@ -56,7 +56,7 @@ Reader = Callable[[Box], NDArray[np.uint8]]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A box shape and whether it starts on the cuboid grid."""
+    """A box shape, and whether it starts on the cuboid grid."""
 
     name: str
     shape_xyz: XYZ
@@ -77,14 +77,14 @@ CASES = (
 
 
 def make_volume(depth: int) -> NDArray[np.uint8]:
-    """Return (z, y, x) voxels, 2048 x 2048 by depth, of EM-like tiles."""
+    """Return (z, y, x) voxels, 2048 x 2048 x depth, of EM-like tiles."""
     tile = em_stack((depth, 512, 512))
     return np.tile(tile, (1, 4, 4))
 
 
 @contextmanager
 def our_readers(config: AwsConfig, voxels: NDArray[np.uint8]) -> Iterator[dict[str, Reader]]:
-    """Store the volume as supercuboids and return the volume service's readers."""
+    """Store the volume as supercuboids and yield the volume service's readers."""
     depth, height, width = voxels.shape
     dataset = Dataset("bench", (width, height, depth), voxelres_xyz=(4, 4, 40))
     channel = Channel("bench", "em", ChannelType.IMAGE, DataType.UINT8, uid="u")
@@ -96,17 +96,17 @@ def our_readers(config: AwsConfig, voxels: NDArray[np.uint8]) -> Iterator[dict[s
         def read(volume: VolumeService, box: Box) -> NDArray[np.uint8]:
             return volume.read(dataset, channel, Region(level, box, (0, 1)))[0]
 
-        experienced = VolumeService(objects, pool, budget, options)
-        experienced.write(channel, Region(level, level.box, (0, 1)), voxels[None])
-        read(experienced, level.box)
+        cached = VolumeService(objects, pool, budget, options)
+        cached.write(channel, Region(level, level.box, (0, 1)), voxels[None])
+        read(cached, level.box)
         yield {
             OURS: lambda box: read(VolumeService(objects, pool, budget, options), box),
-            OURS_AGAIN: partial(read, experienced),
+            OURS_AGAIN: partial(read, cached),
         }
 
 
 def write_zarr(server: Seaweed, voxels: NDArray[np.uint8]) -> tensorstore.TensorStore:
-    """Store the volume as a Zarr v3 array of one cuboid a chunk and return it, opened."""
+    """Store the volume as a Zarr v3 array of one cuboid per chunk and return it, opened."""
     x, y, z = CUBOID
     array = tensorstore.open(
         {
@@ -150,7 +150,7 @@ def write_zarr(server: Seaweed, voxels: NDArray[np.uint8]) -> tensorstore.Tensor
 
 
 def zarr_reader(server: Seaweed) -> Reader:
-    """Return zarr-python's reader through obstore."""
+    """Return a reader by zarr-python and obstore."""
     store = S3Store(
         BUCKET,
         prefix=ZARR,
@@ -166,7 +166,7 @@ def zarr_reader(server: Seaweed) -> Reader:
 
 
 def boto3_reader(server: Seaweed) -> Reader:
-    """Return the loop that somebody writes in an afternoon: boto3, blosc, eight threads."""
+    """Return a straightforward reader: boto3, blosc, eight threads."""
     client = boto3.client(
         "s3",
         endpoint_url=server.endpoint_url,
@@ -194,7 +194,7 @@ def boto3_reader(server: Seaweed) -> Reader:
 
 
 def positions(case: Case, bounds: XYZ, count: int) -> list[Box]:
-    """Return boxes of a case inside the volume, the same at every run."""
+    """Return boxes of a case inside the volume, the same in every run."""
     random = np.random.default_rng(len(case.name))
     boxes = []
     for _ in range(count):
@@ -209,7 +209,7 @@ def positions(case: Case, bounds: XYZ, count: int) -> list[Box]:
 
 
 def measure(readers: dict[str, Reader], voxels: NDArray[np.uint8], rounds: int) -> list[dict]:
-    """Time every reader on every case, in turns, and give one row a case."""
+    """Time every reader on every case, alternating, and return one row per case."""
     depth, height, width = voxels.shape
     rows = []
     for case in CASES:
@@ -219,14 +219,13 @@ def measure(readers: dict[str, Reader], voxels: NDArray[np.uint8], rounds: int) 
             order = list(readers)
             order = order[turn % len(order) :] + order[: turn % len(order)]
             for name in order:
-                wall, cpu = time.perf_counter(), time.process_time()
-                found = readers[name](box)
-                wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-                if turn == 0:  # the warm-up proves that all read the same voxels
+                with stopwatch() as elapsed:
+                    found = readers[name](box)
+                if turn == 0:  # the warm-up checks that all read the same voxels
                     np.testing.assert_array_equal(found, voxels[box.slices_zyx()], err_msg=name)
                 else:
-                    walls[name].append(wall)
-                    cpus[name].append(cpu)
+                    walls[name].append(elapsed.wall_s)
+                    cpus[name].append(elapsed.cpu_s)
         size_mb = box.voxels / 1e6
         median = {name: statistics.median(values) for name, values in walls.items()}
         cpu_median = {name: statistics.median(values) for name, values in cpus.items()}
@@ -263,7 +262,7 @@ def geometric_means(rows: list[dict], key: str) -> dict[str, float]:
 
 
 def markdown(rows: list[dict], facts: dict) -> str:
-    """Return the result as a page."""
+    """Return the results as a Markdown page."""
     names = list(rows[0]["mb_per_s"])
     lines = [
         "# Cutouts from S3",
@@ -273,7 +272,7 @@ def markdown(rows: list[dict], facts: dict) -> str:
             f"loopback, load average {facts['load']}, cuboid {'x'.join(map(str, CUBOID))}, zstd 1 "
             f"no shuffle, {THREADS} threads, median of {facts['rounds']} positions. "
             "MB/s of voxels; in brackets CPU ms of the client. "
-            f"{OURS}: no object was met before; again: the indexes of all are known."
+            f"{OURS}: nothing is cached; again: the indexes of all objects are cached."
         ),
         "",
         "| cutout | " + " | ".join(names) + " |",
@@ -285,7 +284,7 @@ def markdown(rows: list[dict], facts: dict) -> str:
             for row in rows
         ),
         "",
-        "How many times as long as ndlambda (geometric mean over the cases): "
+        "Time relative to ndlambda (geometric mean over the cases): "
         + ", ".join(
             f"{name} {wall} wall / {facts['cpu_ratio'][name]} CPU"
             for name, wall in facts["ratio"].items()
@@ -328,7 +327,7 @@ def main() -> None:
     facts = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "cpus": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 1),  # of all that the machine does, this included
+        "load": round(os.getloadavg()[0], 1),  # of the whole machine, including this benchmark
         "python": platform.python_version(),
         "rounds": options.rounds,
         "ratio": geometric_means(rows, "ratio"),

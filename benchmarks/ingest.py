@@ -1,11 +1,11 @@
-"""Ingest: our two ways in beside tensorstore and cloud-volume writing the same array.
+"""Ingest: ndlambda's two ways compared with tensorstore and cloud-volume writing the same array.
 
-A stack of synthetic electron microscopy, as a folder of PNG slices of which every 64th is the same
-file, comes in by ``ndlambda ingest`` (two processes, HTTP) and by being dropped into the folder of
-``ndlambda serve`` (one), with digests, a ledger, and every object on the disk when it is counted.
-The peer is a script that reads the same PNG files with Pillow and writes a sharded Zarr with
-tensorstore. tensorstore and cloud-volume also write the voxels from memory: what is possible
-without files, checks and a server. cloud-volume takes part where it is installed (the results say
+A stack of synthetic electron microscopy, as a folder of PNG slices in which every 64th is the same
+file, is ingested by ``ndlambda ingest`` (two processes, HTTP) and by being dropped into the folder
+of ``ndlambda serve`` (one process), with digests, a ledger, and every object on disk when it is
+counted. The peer is a script that reads the same PNG files with Pillow and writes a sharded Zarr
+with tensorstore. tensorstore and cloud-volume also write the voxels from memory, as an upper bound
+without files, checks and a server. cloud-volume takes part if it is installed (the results say
 how). MB/s of voxels, CPU seconds of all processes, resident memory of each (getrusage). Run
 ``python -m benchmarks.ingest [--gigavoxels 2]``; results go to ``benchmarks/results/``.
 """
@@ -33,6 +33,7 @@ import tensorstore
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.timing import stopwatch
 from ndlambda.client import connect
 from ndlambda.client.ingest import UNDER_WAY
 from ndlambda.local.synthetic import em_stack
@@ -42,19 +43,19 @@ TILE = 512
 PERIOD = 64
 POLL_S = 0.2
 STEP = 3
-MOST_RESIDENT_MB = 1500
+MAX_RESIDENT_MB = 1500
 COMMAND = str(Path(sys.executable).with_name("ndlambda"))
 MB = 1_000_000
 
 
 def write_stack(folder: Path, depth: int) -> None:
-    """Write a folder of slices, and beside it the voxels of its first period.
+    """Write a folder of slices, and next to it the voxels of its first period.
 
-    To be called in a process of its own: the most that a process ever held is counted as held by
-    those that it starts, too.
+    Run this in a process of its own: the peak memory of a process is also counted for the processes
+    that it starts.
     """
     tiles, across = em_stack((PERIOD, TILE, TILE), seed=1), EDGE // TILE
-    # Tiles of other slices side by side: the same again would be no work for a PNG decoder.
+    # Different slices side by side, because repeated tiles would be trivial for a PNG decoder.
     moved = [np.roll(tiles, -STEP * tile, axis=0) for tile in range(across**2)]
     planes = np.block([moved[row * across : (row + 1) * across] for row in range(across)])
     folder.mkdir()
@@ -69,7 +70,7 @@ def write_stack(folder: Path, depth: int) -> None:
 
 @contextmanager
 def server(data: Path, usage: dict[str, float]) -> Iterator[str]:
-    """Run a server and note its CPU seconds and resident megabytes when it has ended."""
+    """Run a server, and record its CPU seconds and resident megabytes when it has ended."""
     arguments = [COMMAND, "serve", "--data", str(data), "--port", "0"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("NDLAMBDA_")}
     with (data.parent / "server.log").open("wb") as log:
@@ -86,7 +87,7 @@ def server(data: Path, usage: dict[str, float]) -> Iterator[str]:
 
 
 def ended(process: "subprocess.Popen[Any]") -> dict[str, float]:
-    """Wait for a process and return what it took."""
+    """Wait for a process and return its resource usage."""
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     cpu_s = used.ru_utime + used.ru_stime
@@ -94,42 +95,42 @@ def ended(process: "subprocess.Popen[Any]") -> dict[str, float]:
 
 
 def measure_command(folder: Path, work: Path, voxels: int) -> dict[str, Any]:
-    """Ingest the folder by server and command."""
-    of_server: dict[str, float] = {}
-    with server(work / "nd", of_server) as url:
+    """Ingest the folder by the server and the command."""
+    server_usage: dict[str, float] = {}
+    with server(work / "nd", server_usage) as url:
         arguments = [
             *(COMMAND, "--url", url, "--data", str(work / "nd"), "ingest", str(folder)),
             *("--token", "bench", "--channel", "em", "--create"),
         ]
-        begun = time.perf_counter()
+        started = time.perf_counter()
         process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
-        of_command = ended(process)
-        seconds = time.perf_counter() - begun
+        command_usage = ended(process)
+        seconds = time.perf_counter() - started
         if process.returncode:
             raise SystemExit(f"the ingest failed; see {work / 'server.log'}")
     with server(work / "nd", {}) as url:
         arguments[2] = url
-        begun = time.perf_counter()
+        started = time.perf_counter()
         listing = [*arguments[:5], "ingest", "list", "--json"]
         listed = json.loads(subprocess.run(listing, check=True, capture_output=True).stdout)
         check = [*arguments[:5], "ingest", "verify", listed[0]["id"]]
         subprocess.run(check, check=True, stdout=subprocess.DEVNULL)
-        verify_s = time.perf_counter() - begun
+        verify_s = time.perf_counter() - started
     return {
         "mb_per_s": round(voxels / seconds / MB, 1),
         "verify_mb_per_s": round(voxels / verify_s / MB, 1),
-        "cpu_s": round(of_server["cpu_s"] + of_command["cpu_s"], 1),
-        "server_resident_mb": of_server["resident_mb"],
-        "command_resident_mb": of_command["resident_mb"],
+        "cpu_s": round(server_usage["cpu_s"] + command_usage["cpu_s"], 1),
+        "server_resident_mb": server_usage["resident_mb"],
+        "command_resident_mb": command_usage["resident_mb"],
     }
 
 
 def measure_drop(folder: Path, work: Path, voxels: int) -> dict[str, Any]:
-    """Let the server find the slices in its own folder."""
-    of_server: dict[str, float] = {}
+    """Let the server ingest slices that are dropped into its folder."""
+    server_usage: dict[str, float] = {}
     data = work / "dropped"
-    with server(data, of_server) as url:
-        begun = time.perf_counter()
+    with server(data, server_usage) as url:
+        started = time.perf_counter()
         into = data / "drop" / "bench" / "em"
         into.mkdir(parents=True)
         for file in folder.iterdir():
@@ -138,24 +139,24 @@ def measure_drop(folder: Path, work: Path, voxels: int) -> dict[str, Any]:
         client = connect(url, (data / "admin.key").read_text().strip())
         while not (jobs := client.ingest.list()) or jobs[0]["state"] in UNDER_WAY:
             time.sleep(POLL_S)
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - started
         if jobs[0]["state"] != "COMPLETE":
             raise SystemExit(f"the drop ended as {jobs[0]['state']}")
     return {
         "mb_per_s": round(voxels / seconds / MB, 1),
-        "cpu_s": of_server["cpu_s"],
-        "server_resident_mb": of_server["resident_mb"],
+        "cpu_s": server_usage["cpu_s"],
+        "server_resident_mb": server_usage["resident_mb"],
     }
 
 
 def slabs(planes: NDArray[np.uint8], depth: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Iterate over first slice and voxels (z, y, x) of the stack."""
+    """Iterate over the stack by first slice and voxels (z, y, x)."""
     for z in range(0, depth, PERIOD):
         yield z, planes[: min(PERIOD, depth - z)]
 
 
 def read_slabs(folder: Path) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Iterate over first slice and voxels (z, y, x) of the files, read in threads by Pillow."""
+    """Iterate over the files by first slice and voxels (z, y, x), read in threads by Pillow."""
     files = sorted(folder.iterdir())
     with ThreadPoolExecutor() as pool:
         for z in range(0, len(files), PERIOD):
@@ -166,7 +167,7 @@ def read_slabs(folder: Path) -> Iterator[tuple[int, NDArray[np.uint8]]]:
 def measure_tensorstore(
     stack: Iterator[tuple[int, NDArray[np.uint8]]], place: Path, depth: int
 ) -> dict[str, Any]:
-    """Write a stack slab by slab into a sharded Zarr of the shape of our objects."""
+    """Write a stack slab by slab into a sharded Zarr with the shape of ndlambda's objects."""
     blosc = {"name": "blosc", "configuration": {"cname": "zstd", "clevel": 3, "typesize": 1}}
     inner = {"chunk_shape": [16, 128, 128], "codecs": [{"name": "bytes"}, blosc]}
     codecs = [{"name": "sharding_indexed", "configuration": inner}]
@@ -212,19 +213,21 @@ def measure_cloudvolume(planes: NDArray[np.uint8], work: Path, depth: int) -> di
 
 def timed(write: Any, voxels: int) -> dict[str, Any]:
     """Return MB/s and CPU seconds of a call in this process."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    write()
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    return {"mb_per_s": round(voxels / wall / MB, 1), "cpu_s": round(cpu, 1)}
+    with stopwatch() as elapsed:
+        write()
+    return {
+        "mb_per_s": round(voxels / elapsed.wall_s / MB, 1),
+        "cpu_s": round(elapsed.cpu_s, 1),
+    }
 
 
 def main() -> None:
-    """Measure, print, and keep the figures."""
+    """Measure, print, and store the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gigavoxels", type=float, default=2.0)
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
-    given = parser.parse_args()
-    depth = max(1, round(given.gigavoxels * 2**30 / EDGE**2))
+    options = parser.parse_args()
+    depth = max(1, round(options.gigavoxels * 2**30 / EDGE**2))
     voxels = depth * EDGE**2
     found: dict[str, dict[str, Any]] = {}
     with TemporaryDirectory(prefix="ndlambda-bench-") as name:
@@ -247,17 +250,17 @@ def main() -> None:
         print(f"{who:26}", *(f"{key} {value}" for key, value in figures.items()), sep="  ")
     report = {
         "machine": {"cpus": os.cpu_count(), "python": platform.python_version()},
-        "gigavoxels": given.gigavoxels,
+        "gigavoxels": options.gigavoxels,
         "shape_zyx": [depth, EDGE, EDGE],
         "own_resident_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MB),
         "results": found,
     }
-    given.results.mkdir(exist_ok=True)
-    (given.results / "ingest.json").write_text(json.dumps(report, indent=2) + "\n")
+    options.results.mkdir(exist_ok=True)
+    (options.results / "ingest.json").write_text(json.dumps(report, indent=2) + "\n")
     ours = (found["ndlambda ingest"], found["ndlambda, dropped"])
     largest = max(of[key] for of in ours for key in of if key.endswith("resident_mb"))
-    if largest > MOST_RESIDENT_MB:
-        raise SystemExit(f"{largest} MB resident; {MOST_RESIDENT_MB} are allowed")
+    if largest > MAX_RESIDENT_MB:
+        raise SystemExit(f"{largest} MB resident; at most {MAX_RESIDENT_MB} are allowed")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Pyramids: our arithmetic and our builder beside tensorstore's downsample driver and tinybrain.
+"""Pyramids: arithmetic and builder compared with tensorstore's downsample driver and tinybrain.
 
-Part 1 halves one block in memory, single-threaded, and gives source voxels a second. Part 2 builds
-three levels of a volume on disk, isotropic, by mean: our builder reads the finest level once and
-writes all levels in one pass, tensorstore writes each level from the one below, in its own threads.
-Part 3 propagates copies of FIB-25 side by side (or of synthetic voxels where that is not there), an
-image and its labels, from the start of a job to its end: queue, rows, index and all.
-tinybrain takes part where somebody has installed it (it is GPL, so nothing here needs it). Run
-``python -m benchmarks.propagate``; results go to ``benchmarks/results/``.
+Part 1 halves one block in memory, single-threaded, and reports source voxels per second. Part 2
+builds three levels of a volume on disk, isotropic, by mean: ndlambda reads the finest level once
+and writes all levels in one pass, tensorstore writes each level from the one below, in its own
+threads. Part 3 propagates tiled copies of FIB-25 (or of synthetic voxels if it is missing), an
+image and its labels, from the start of a job to its end, including queue, rows and index. tinybrain
+takes part if it is installed (it is GPL, so nothing here depends on it). Run ``python -m
+benchmarks.propagate``; results go to ``benchmarks/results/``.
 """
 
 import argparse
@@ -27,10 +27,11 @@ import tensorstore
 from numpy.typing import NDArray
 
 from benchmarks.propagate_jobs import FIB25, job_lines, measure_jobs
-from benchmarks.timing import Taken, taken
+from benchmarks.timing import Elapsed, stopwatch
 from ndlambda.local.synthetic import em_stack
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
+from ndlambda.model.propagation import PropagateState
 from ndlambda.services.labels.index import LabelIndex
 from ndlambda.services.labels.painter import LabelPainter
 from ndlambda.services.propagation.builder import Built, PyramidBuilder, PyramidNode
@@ -54,11 +55,11 @@ Halve = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 def halvers(factors: XYZ, method: Method) -> dict[str, Halve]:
-    """Return who halves a block (z, y, x), by name."""
+    """Return functions that halve a block (z, y, x), by name."""
     slices = factors[2]
     found: dict[str, Halve] = {"ndlambda": lambda block: downsample(block, factors, method)}
     if method is Method.MEAN:
-        # One thread copies, as ours does.
+        # One copy thread, like ndlambda.
         context = tensorstore.Context({"data_copy_concurrency": {"limit": 1}})
 
         def by_tensorstore(block: NDArray[Any]) -> NDArray[Any]:
@@ -78,7 +79,7 @@ def halvers(factors: XYZ, method: Method) -> dict[str, Halve]:
 
 
 def measure_arithmetic(rounds: int) -> list[dict[str, Any]]:
-    """Return a row for each kind of block, with source voxels a second by name."""
+    """Return a row for each kind of block, with source voxels per second by name."""
     if find_spec("tinybrain") is None:
         print("tinybrain is not installed and left out: pip install 'ndlambda[bench]' (GPL-3).")
     image = em_stack((128, 256, 256))
@@ -98,12 +99,12 @@ def measure_arithmetic(rounds: int) -> list[dict[str, Any]]:
             for who, halve in peers.items():
                 walls = []
                 for _ in range(rounds):
-                    with taken() as time_taken:
+                    with stopwatch() as elapsed:
                         halve(block)
-                    walls.append(time_taken.wall_s)
-                # The best of all: others work on this machine, too.
+                    walls.append(elapsed.wall_s)
+                # The minimum, because other processes use this machine too.
                 rate[who] = round(block.size / min(walls) / 1e6, 1)
-            if method is Method.MEAN:  # labels have other rules in other houses
+            if method is Method.MEAN:  # the rules for labels differ between libraries
                 ours, theirs = (peers[who](block) for who in ("ndlambda", "tensorstore"))
                 np.testing.assert_allclose(ours, theirs, rtol=1e-6, err_msg=name)
             rows.append({"block": name, "factors": list(factors), "mvoxels_per_s": rate})
@@ -115,7 +116,7 @@ def measure_arithmetic(rounds: int) -> list[dict[str, Any]]:
 
 
 def zarr_level(folder: Path, level: int, shape_zyx: tuple[int, ...]) -> tensorstore.TensorStore:
-    """Return a new Zarr v3 array with a cuboid as chunk and our codec."""
+    """Return a new Zarr v3 array with a cuboid per chunk and the same codec."""
     blosc = {
         "cname": "zstd", "clevel": 1, "shuffle": "noshuffle", "typesize": 1, "blocksize": 0,
     }  # fmt: skip
@@ -138,27 +139,29 @@ def zarr_level(folder: Path, level: int, shape_zyx: tuple[int, ...]) -> tensorst
 
 def build_by_tensorstore(
     folder: Path, base: tensorstore.TensorStore
-) -> tuple[Taken, list[NDArray[Any]]]:
+) -> tuple[Elapsed, list[NDArray[Any]]]:
     """Write each level from the one below."""
     levels = [base]
-    with taken() as time_taken:
+    with stopwatch() as elapsed:
         for level in range(1, LEVELS + 1):
             halved = tensorstore.downsample(levels[-1], [2, 2, 2], method="mean")
             target = zarr_level(folder, level, halved.shape)
             target.write(halved).result()
             levels.append(target)
-    return time_taken, [level.read().result() for level in levels[1:]]
+    return elapsed, [level.read().result() for level in levels[1:]]
 
 
 def build_by_ndlambda(
     folder: Path, voxels: NDArray[np.uint8], threads: int
-) -> tuple[Taken, Built, list[NDArray[Any]]]:
-    """Build all levels, root by root, on some threads."""
+) -> tuple[Elapsed, Built, list[NDArray[Any]]]:
+    """Build all levels, root by root, in threads."""
     depth, height, width = voxels.shape
     dataset = Dataset(
         "bench", (width, height, depth), scaling=Scaling.ISOTROPIC, scalinglevels=LEVELS
     )
-    channel = Channel("b", "em", ChannelType.IMAGE, DataType.UINT8, uid="u", propagate=2)
+    channel = Channel(
+        "b", "em", ChannelType.IMAGE, DataType.UINT8, uid="u", propagate=PropagateState.PROPAGATED
+    )
     objects = DiskObjectStore(folder / "objects", fsync=False)
     table = SqliteTable(folder / "table.sqlite", fsync=False)
     options = VolumeOptions(cutout_voxels=1 << 32)
@@ -174,7 +177,7 @@ def build_by_ndlambda(
         size = dataset.pyramid.level(LEVELS).imagesize_xyz
         counts = [-(-length // edge) for length, edge in zip(size, edges, strict=True)]
         roots = [PyramidNode(LEVELS, 0, encode(x, y, z)) for x, y, z in np.ndindex(*counts)]
-        with taken() as time_taken:
+        with stopwatch() as elapsed:
             built = list(
                 pool.map(
                     lambda root: builder.build(dataset, channel, root, LEVELS, Method.MEAN), roots
@@ -186,11 +189,11 @@ def build_by_ndlambda(
             sum(each.voxels_read for each in built),
         )
         levels = [volume.read(dataset, channel, region)[0] for region in regions[1:]]
-    return time_taken, total, levels
+    return elapsed, total, levels
 
 
 def measure_band(edge: int, threads: int) -> dict[str, Any]:
-    """Build the same levels twice and compare them."""
+    """Build the same levels by both builders and compare them."""
     tile = em_stack((256, 256, 256))
     times = -(-edge // 256)
     voxels = np.tile(tile, (times, times, times))[:edge, :edge, :edge]
@@ -200,7 +203,7 @@ def measure_band(edge: int, threads: int) -> dict[str, Any]:
         base.write(voxels).result()
         theirs, their_levels = build_by_tensorstore(folder / "zarr", base)
         ours, built, our_levels = build_by_ndlambda(folder / "ours", voxels, threads)
-    # A level that is made from a rounded one is rounded twice, here and there in the same way.
+    # A level built from a rounded one is rounded twice, by both in the same way.
     for mine, other in zip(our_levels, their_levels, strict=True):
         np.testing.assert_array_equal(mine, other)
     sources = -((-edge // (2 * EDGE)) ** 3)
@@ -229,7 +232,7 @@ def measure_band(edge: int, threads: int) -> dict[str, Any]:
 def markdown(
     rows: list[dict[str, Any]], band: dict[str, Any], jobs: dict[str, Any], facts: dict[str, Any]
 ) -> str:
-    """Return the result as a page."""
+    """Return the results as a Markdown page."""
     names = list(dict.fromkeys(name for row in rows for name in row["mvoxels_per_s"]))
     lines = [
         "# Pyramids",

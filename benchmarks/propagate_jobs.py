@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.timing import taken
+from benchmarks.timing import stopwatch
 from ndlambda import runtime
 from ndlambda.local.synthetic import em_stack
 from ndlambda.model.catalog import Channel, Dataset, Project
@@ -36,7 +36,7 @@ FIB25 = Path(__file__).resolve().parents[2] / "shared" / "data" / "fib25"
 
 
 class Counting:
-    """A builder that adds up what its builds did."""
+    """Wraps a builder and adds up the counts of its builds."""
 
     def __init__(self, builder: PyramidBuilder) -> None:
         self._builder = builder
@@ -77,7 +77,7 @@ def measure_jobs(fib25: Path, copies: XYZ, threads: int) -> dict[str, Any]:
 
 
 def run_job(folder: Path, voxels: NDArray[Any], threads: int) -> dict[str, Any]:
-    """Write voxels and propagate them over four levels; give rates and counts."""
+    """Write voxels and propagate them over four levels; return rates and counts."""
     settings = Settings(data=folder, fsync=False, threads=threads, max_cutout_voxels=1 << 32)
     built = runtime.build(settings)
     is_image = voxels.dtype == np.uint8
@@ -117,7 +117,7 @@ def run_job(folder: Path, voxels: NDArray[Any], threads: int) -> dict[str, Any]:
                 propagation.run(message.body, message.receive_count)
                 built.resources.queues.propagate.ack([message.receipt])
 
-    with ThreadPoolExecutor(threads) as workers, taken() as time_taken:
+    with ThreadPoolExecutor(threads) as workers, stopwatch() as elapsed:
         propagation.start(dataset, channel)
         for worker in [workers.submit(work) for _ in range(threads)]:
             worker.result()
@@ -126,8 +126,8 @@ def run_job(folder: Path, voxels: NDArray[Any], threads: int) -> dict[str, Any]:
     built.close()
     return {
         "voxels": voxels.size,
-        "mvoxels_per_s": round(voxels.size / time_taken.wall_s / 1e6, 1),
-        "cpu_s_per_gvoxel": round(time_taken.cpu_s / voxels.size * 1e9, 2),
+        "mvoxels_per_s": round(voxels.size / elapsed.wall_s / 1e6, 1),
+        "cpu_s_per_gvoxel": round(elapsed.cpu_s / voxels.size * 1e9, 2),
         "voxels_read_per_stored": round(counting.voxels[0] / voxels.size, 3),
         "sources": sources,
         "made": stored - sources,
@@ -137,7 +137,7 @@ def run_job(folder: Path, voxels: NDArray[Any], threads: int) -> dict[str, Any]:
 
 
 def job_lines(jobs: dict[str, Any]) -> list[str]:
-    """Return what the page says of whole jobs."""
+    """Return the lines of the results page about whole jobs."""
     x, y, z = jobs["copies"]
     return [
         (

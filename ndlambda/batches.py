@@ -1,4 +1,4 @@
-"""Long sequences in pieces that a store or a queue takes at once."""
+"""Splits sequences into the batches that a store or a queue accepts."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -10,7 +10,7 @@ _T = TypeVar("_T")
 def batched(items: Iterable[_T], size: int) -> Iterator[tuple[_T, ...]]:
     """Iterate over items in tuples of ``size``, the last of which may be shorter.
 
-    As ``itertools.batched``, which is newer than the oldest Python that is supported.
+    Like ``itertools.batched``, which the oldest supported Python lacks.
     """
     rest = iter(items)
     while batch := tuple(islice(rest, size)):

@@ -1,4 +1,4 @@
-"""The one error tree of the project; it knows nothing of HTTP.
+"""The project's error tree; it is independent of HTTP.
 
 ::
 
@@ -42,7 +42,7 @@
         ├── UpstreamThrottledError
         └── UpstreamTimeoutError
 
-The HTTP status of each class is in ``ndlambda/web/problem.py`` only.
+``ndlambda/web/problem.py`` maps each class to its HTTP status.
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,14 +50,14 @@ from typing import Any, ClassVar
 
 
 class NDLambdaError(Exception):
-    """Root of the tree; raised itself only for faults that have no better name.
+    """Root of the tree; raised itself only for failures without a more specific class.
 
     Parameters
     ----------
     message
-        One sentence for a person: what is wrong and what to do.
+        One sentence for a person: what happened and what to do.
     details
-        JSON-able facts for a program (limits, names, shapes).
+        JSON-serialisable facts for programs (limits, names, shapes).
     """
 
     retryable: ClassVar[bool] = False
@@ -69,11 +69,11 @@ class NDLambdaError(Exception):
 
 
 class InvalidArgumentError(NDLambdaError):
-    """The request cannot be understood or carried out as written; change it."""
+    """The request is invalid as written; change it."""
 
 
 class PathSyntaxError(InvalidArgumentError):
-    """The path or an option does not follow the grammar of its route; see the docs of the route."""
+    """The path or an option does not follow the grammar of its route; see the route's docs."""
 
 
 class InvalidNameError(InvalidArgumentError):
@@ -81,27 +81,27 @@ class InvalidNameError(InvalidArgumentError):
 
 
 class EmptyBoxError(InvalidArgumentError):
-    """A range ends where it starts or before; give start < stop."""
+    """A range ends at or before its start; give start < stop."""
 
 
 class OutOfBoundsError(InvalidArgumentError):
-    """A box leaves the volume; ask ``info`` for the offset and the size."""
+    """A box exceeds the volume; ``info`` has the offset and the size."""
 
 
 class ShapeMismatchError(InvalidArgumentError):
-    """The array sent has another shape or channel count than the request names."""
+    """The array has another shape or channel count than the request names."""
 
 
 class DataTypeMismatchError(InvalidArgumentError):
-    """The array sent has another dtype than the channel; convert before sending."""
+    """The array has another dtype than the channel; convert it before sending."""
 
 
 class MalformedBodyError(InvalidArgumentError):
-    """The body is not what its format says (truncated, hostile, or of another format)."""
+    """The body does not follow its format (truncated, hostile, or of another format)."""
 
 
 class AuthenticationError(NDLambdaError):
-    """A key is needed here, or the key sent is unknown or revoked."""
+    """A key is required, or the key is unknown or revoked."""
 
 
 class MalformedCredentialsError(AuthenticationError):
@@ -109,7 +109,7 @@ class MalformedCredentialsError(AuthenticationError):
 
 
 class PermissionDeniedError(NDLambdaError):
-    """The caller may not do this, or the thing named does not exist for them."""
+    """The caller may not do this, or the resource does not exist for them."""
 
 
 class ReadOnlyChannelError(PermissionDeniedError):
@@ -117,27 +117,27 @@ class ReadOnlyChannelError(PermissionDeniedError):
 
 
 class NotFoundError(NDLambdaError):
-    """What was named does not exist."""
+    """The named resource does not exist."""
 
 
 class DatasetNotFoundError(NotFoundError):
-    """No dataset of this name."""
+    """There is no dataset with this name."""
 
 
 class ProjectNotFoundError(NotFoundError):
-    """No project of this name."""
+    """There is no project with this name."""
 
 
 class ChannelNotFoundError(NotFoundError):
-    """No channel of this name in the project."""
+    """The project has no channel with this name."""
 
 
 class TokenNotFoundError(NotFoundError):
-    """No token of this name."""
+    """There is no token with this name."""
 
 
 class UserNotFoundError(NotFoundError):
-    """No user of this name."""
+    """There is no user with this name."""
 
 
 class ResolutionNotFoundError(NotFoundError):
@@ -145,11 +145,11 @@ class ResolutionNotFoundError(NotFoundError):
 
 
 class UploadNotFoundError(NotFoundError):
-    """The upload was used, has expired, or is for another user or channel; upload anew."""
+    """The upload was used, has expired, or is for another user or channel; upload it again."""
 
 
 class UnknownNameError(NotFoundError):
-    """A format, codec or source of this name is not registered; ``known`` lists those that are."""
+    """No format, codec or source has this name; ``known`` lists the valid names."""
 
     def __init__(self, kind: str, name: str, known: Sequence[str]) -> None:
         super().__init__(
@@ -165,50 +165,50 @@ class RouteNotFoundError(NDLambdaError):
 
 
 class MethodNotAllowedError(NDLambdaError):
-    """The route exists, but not for this HTTP method; ``allow`` lists those it has."""
+    """The route does not support this HTTP method; ``allow`` lists the supported ones."""
 
 
 class NotAcceptableError(NDLambdaError):
-    """None of the formats that the caller accepts can be made here."""
+    """The server supports none of the formats that the caller accepts."""
 
 
 class ConflictError(NDLambdaError):
-    """The state of the thing named does not allow this now."""
+    """The current state of the resource does not allow this."""
 
 
 class AlreadyExistsError(ConflictError):
-    """The name is taken by something different."""
+    """The name is taken by a different resource."""
 
 
 class InvalidStateError(ConflictError):
-    """The thing named is in a state that refuses this (being deleted, under propagation)."""
+    """The resource's state refuses this (being deleted, under propagation)."""
 
 
 class WriteContentionError(ConflictError):
-    """Too many writers met on one supercuboid or row; send the request again."""
+    """Too many concurrent writes to one supercuboid or row; send the request again."""
 
     retryable = True
 
 
 class PreconditionFailedError(NDLambdaError):
-    """A conditional write or read lost: the object or row is not in the state expected."""
+    """The precondition of a conditional request failed: the object or row has another state."""
 
 
 class PayloadTooLargeError(NDLambdaError):
-    """The box, body or declared content is over a limit; ``limit`` says which. Ask in parts."""
+    """The box, body or declared content exceeds a limit, given as ``limit``; split the request."""
 
 
 class UnsupportedMediaTypeError(NDLambdaError):
-    """The body's content type is not one that this route reads."""
+    """The route does not accept the body's content type."""
 
 
 class ValidationError(NDLambdaError):
-    """The JSON body is well formed but its contents are refused; ``errors`` lists why.
+    """The JSON body is well formed but has invalid fields; ``errors`` lists them.
 
     Parameters
     ----------
     errors
-        Field name -> what is wrong with it.
+        Field name -> reason.
     """
 
     def __init__(self, errors: Mapping[str, str]) -> None:
@@ -220,28 +220,28 @@ class ValidationError(NDLambdaError):
 
 
 class QuotaExceededError(NDLambdaError):
-    """Too much is asked at once; wait ``retry_after_s`` and send the request again."""
+    """Too much is requested at once; wait ``retry_after_s`` and send the request again."""
 
     retryable = True
 
 
 class IntegrityError(NDLambdaError):
-    """Stored data contradicts itself; somebody should look."""
+    """Stored data is inconsistent; an operator should investigate."""
 
 
 class CuboidDecodeError(IntegrityError):
-    """A stored supercuboid is damaged; its voxels are not given out."""
+    """A stored supercuboid is damaged; its voxels are not returned."""
 
 
 class UpstreamError(NDLambdaError):
-    """A store behind this service failed."""
+    """A store behind the service failed."""
 
     retryable = True
 
 
 class UpstreamThrottledError(UpstreamError):
-    """A store behind this service asks for fewer requests; wait and try again."""
+    """A store behind the service throttles requests; wait and retry."""
 
 
 class UpstreamTimeoutError(UpstreamError):
-    """A store behind this service did not answer in time."""
+    """A store behind the service did not answer in time."""

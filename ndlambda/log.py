@@ -1,4 +1,4 @@
-"""JSON lines on standard error, one a request or event."""
+"""Logs as JSON lines on standard error, one per request or event."""
 
 import json
 import logging
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record as one JSON object; ``extra={"fields": {...}}`` adds to it."""
+    """Formats a record as one JSON object; ``extra={"fields": {...}}`` adds fields to it."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record, times in ISO 8601 UTC."""
@@ -24,7 +24,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(level: int = logging.INFO) -> None:
-    """Send log lines, the project's and waitress's, to standard error; called once by a host."""
+    """Send the logs of the project and of waitress to standard error; called once per process."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     for name in ("ndlambda", "waitress"):

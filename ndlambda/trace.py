@@ -1,7 +1,7 @@
-"""Spans: how long the parts of a request or a task take, as log lines or on AWS X-Ray.
+"""Spans: durations of parts of a request or a task, as log lines or on AWS X-Ray.
 
-Off by default, where ``with span(...)`` costs a microsecond at most. A span is of the thread
-that it runs in; what a request asks of other threads shows as spans of theirs.
+Off by default, when ``with span(...)`` costs at most a microsecond. A span belongs to the thread
+that runs it; work on other threads has spans of its own.
 """
 
 import logging
@@ -31,9 +31,9 @@ def span(name: str, **annotations: object) -> _Span:
     Parameters
     ----------
     name
-        What is done, as ``object.get``.
+        The operation, such as ``object.get``.
     annotations
-        To what; texts and numbers.
+        Its subject; texts and numbers.
     """
     if _open is None:
         return _NOTHING
@@ -41,14 +41,14 @@ def span(name: str, **annotations: object) -> _Span:
 
 
 def configure(mode: str) -> None:
-    """Say where the spans of this process go: ``off``, ``log`` or ``xray``.
+    """Set where the spans of this process go: ``off``, ``log`` or ``xray``.
 
     Raises
     ------
     InvalidArgumentError
-        It is none of these, or aws-xray-sdk is not installed.
+        The mode is unknown, or aws-xray-sdk is not installed.
     """
-    global _open  # noqa: PLW0603 - one switch a process, as logging has
+    global _open  # noqa: PLW0603 - one switch per process, like logging's
     match mode:
         case "off":
             _open = None
@@ -63,7 +63,7 @@ def configure(mode: str) -> None:
 
 
 class _Logged:
-    """Logs one line at its end, with milliseconds, and the error that ended it, if any."""
+    """Logs one line at the end of a span, with milliseconds and the error that ended it, if any."""
 
     __slots__ = ("_fields", "_name", "_started")
 
@@ -92,8 +92,8 @@ def _xray() -> Callable[[str, dict[str, Any]], _Span]:
         raise InvalidArgumentError(
             "NDLAMBDA_TRACE=xray needs aws-xray-sdk: pip install 'ndlambda[xray]'.", setting="trace"
         ) from error
-    # Threads of ours and hosts without a segment have nothing to hang a span on: it is left out,
-    # and the SDK's warning, a line a span, with it.
+    # Worker threads and hosts without a segment have no parent for a span: it is omitted, and the
+    # SDK's warning for each span with it.
     xray_recorder.configure(context_missing="IGNORE_ERROR")
     logging.getLogger("aws_xray_sdk").setLevel(logging.ERROR)
 

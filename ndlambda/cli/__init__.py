@@ -1,4 +1,4 @@
-"""The command ``ndlambda``: one file a command or group of commands."""
+"""The command ``ndlambda``: one module per command or group of commands."""
 
 from ndlambda.cli.app import main
 

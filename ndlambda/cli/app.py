@@ -1,4 +1,4 @@
-"""The root command: global options, and errors as one line and an exit code."""
+"""The root command: global options, and errors as one line with an exit code."""
 
 from pathlib import Path
 from typing import Any
@@ -23,19 +23,19 @@ _EXIT_CODES: dict[type[errors.NDLambdaError], int] = {
 }
 
 _ADVICE: dict[type[errors.NDLambdaError], str] = {
-    errors.AuthenticationError: "Give a key with --key, NDLAMBDA_KEY or --data.",
+    errors.AuthenticationError: "Set a key with --key, NDLAMBDA_KEY or --data.",
     errors.PermissionDeniedError: "Check the name, and the key with `ndlambda doctor`.",
 }
 
 
 def exit_code(error: errors.NDLambdaError) -> int:
-    """Return 2 for bad arguments, 3 not found, 4 not allowed, 5 conflict, 1 for all else."""
+    """Return 2 for bad arguments, 3 not found, 4 not allowed, 5 conflict, 1 for everything else."""
     found = (code for kind, code in _EXIT_CODES.items() if isinstance(error, kind))
     return next(found, 1)
 
 
 class _RootGroup(click.Group):
-    """Turns the errors of our tree, and of files, into one line on standard error."""
+    """Prints ndlambda's errors and file errors as one line on standard error."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -45,7 +45,7 @@ class _RootGroup(click.Group):
             message = " ".join([*error.message.split(), *advice])
             click.echo(f"ndlambda: {message}", err=True)
             ctx.exit(exit_code(error))
-        except BrokenPipeError:  # the reader of a pipe left; click ends the command quietly
+        except BrokenPipeError:  # the reader closed the pipe; click ends the command quietly
             raise
         except OSError as error:
             click.echo(f"ndlambda: {error}", err=True)

@@ -1,4 +1,4 @@
-"""Which server the command talks to, and with which key."""
+"""The server that the command talks to, and the key it uses."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ class ServerOptions:
     Attributes
     ----------
     transport
-        Stands in for the network in tests; None is the network.
+        Replaces the network in tests; None uses the network.
     """
 
     url: str
@@ -25,12 +25,12 @@ class ServerOptions:
     transport: Transport | None = None
 
     def find_key(self) -> str | None:
-        """Return ``--key``, else the admin key that ``serve`` left in the data folder, else None.
+        """Return ``--key``, else the admin key that ``serve`` wrote to the data folder, else None.
 
         Raises
         ------
         AuthenticationError
-            The folder was named but has no readable key.
+            The folder was given but has no readable key.
         """
         if self.key is not None or self.data is None:
             return self.key
@@ -44,7 +44,7 @@ class ServerOptions:
             ) from error
 
     def client(self, retry: RetryPolicy | None = None) -> Client:
-        """Return a client; nothing is sent yet."""
+        """Return a client; no request is sent yet."""
         return connect(self.url, self.find_key(), transport=self.transport, retry=retry)
 
 

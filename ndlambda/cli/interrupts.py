@@ -1,4 +1,4 @@
-"""What interrupts a long command: Ctrl-C, and a server that does not answer."""
+"""Interruptions of a long command: Ctrl-C, and a server that does not answer."""
 
 import signal
 import threading
@@ -13,10 +13,10 @@ import click
 
 @contextmanager
 def interruptible_sleep() -> Iterator[Callable[[float], None]]:
-    """Return a sleep for any thread that ends with ``KeyboardInterrupt`` when Ctrl-C is pressed.
+    """Yield a sleep function that raises ``KeyboardInterrupt`` in any thread after Ctrl-C.
 
-    Python tells the main thread only, and that then waits for the others: of a server that is
-    away, for as long as they try again.
+    Python interrupts only the main thread, which then waits for the others: with an unreachable
+    server, for as long as they retry.
     """
     pressed = threading.Event()
 
@@ -28,7 +28,7 @@ def interruptible_sleep() -> Iterator[Callable[[float], None]]:
         pressed.set()
         signal.default_int_handler(number, frame)
 
-    if threading.current_thread() is not threading.main_thread():  # which alone gets signals
+    if threading.current_thread() is not threading.main_thread():  # only that one gets signals
         yield sleep
         return
     before = signal.signal(signal.SIGINT, press)
@@ -40,30 +40,30 @@ def interruptible_sleep() -> Iterator[Callable[[float], None]]:
 
 @dataclass(slots=True)
 class Outage:
-    """Tells once that requests are tried again, and once more if that is so much later, too.
+    """Reports that requests are being retried, at most once per retry period.
 
     Safe to share between threads.
 
     Attributes
     ----------
-    patience_s
-        How long they are tried again.
+    retry_s
+        How long requests are retried.
     clock
         Unix seconds.
     """
 
-    patience_s: float
+    retry_s: float
     clock: Callable[[], float] = time.time
     _until: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, reason: str) -> None:
-        """Say that a try failed, unless that was said within ``patience_s``."""
+        """Report a failed attempt, unless one was reported within ``retry_s``."""
         with self._lock:
             now = self.clock()
             if now < self._until:
                 return
-            self._until = now + self.patience_s
+            self._until = now + self.retry_s
         until = time.strftime("%H:%M:%S", time.localtime(self._until))
         text = f"The server does not answer ({reason}); trying again until about {until}."
         click.echo(text, err=True)

@@ -1,4 +1,4 @@
-"""What the command prints: tables for people, JSON for programs."""
+"""Prints tables for people and JSON for programs."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 _PIPE_WIDTH: Final = 240
-"""Columns of a table that no terminal limits."""
+"""Width of a table that is not printed to a terminal."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -20,7 +20,7 @@ def print_json(document: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows under column titles; a word where there are none."""
+    """Print rows under column titles, or ``none`` without rows."""
     if not rows:
         click.echo("none")
         return
@@ -36,12 +36,12 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
 
 
 def print_fields(document: Mapping[str, Any]) -> None:
-    """Print one thing of the catalogue, a field a line."""
+    """Print a resource, one field per line."""
     print_table(["field", "value"], sorted(document.items()))
 
 
 def write_file(path: Path | None, body: bytes) -> None:
-    """Write a file, which appears under its name only when it is whole; None: standard output."""
+    """Write a file, which gets its name only when complete; None is standard output."""
     if path is None:
         sys.stdout.buffer.write(body)
         return

@@ -1,4 +1,4 @@
-"""Options that several commands have, and readers of values with a grammar of their own."""
+"""Options shared by several commands, and parsers of their values."""
 
 import re
 from collections.abc import Callable
@@ -56,7 +56,7 @@ def read_range(value: str) -> tuple[int, int]:
 
 
 def read_pair(value: str) -> tuple[str, str]:
-    """Read ``name=value``; the value may be empty and have further equal signs."""
+    """Read ``name=value``; the value may be empty or contain equal signs."""
     name, mark, word = value.partition("=")
     if not name or not mark:
         raise click.BadParameter(f"{value!r} is not NAME=VALUE.")
@@ -64,7 +64,7 @@ def read_pair(value: str) -> tuple[str, str]:
 
 
 def path_argument(*kinds: str, required: bool = True) -> Decorator:
-    """Return the argument ``path`` of names from the dataset down, as in ``DATASET/PROJECT``."""
+    """Return the argument ``path``: names from the dataset down, such as ``DATASET/PROJECT``."""
     form = "/".join(kinds).upper()
 
     def read_path(value: str) -> tuple[str, ...]:

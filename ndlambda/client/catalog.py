@@ -1,4 +1,4 @@
-"""Datasets, projects, channels and tokens: four collections with the same verbs."""
+"""Datasets, projects, channels and tokens: four collections with the same methods."""
 
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -7,11 +7,11 @@ from ndlambda.client.transport.session import Session
 from ndlambda.errors import NotFoundError
 
 Document: TypeAlias = dict[str, Any]
-"""One thing of the catalogue under ndstore's field names."""
+"""One resource under ndstore's field names."""
 
 
 class Collection:
-    """The things of one kind under one parent.
+    """The resources of one kind under one parent.
 
     Parameters
     ----------
@@ -24,43 +24,43 @@ class Collection:
         self._path = "/v1/" + "/".join(quote(part, safe="") for part in path)
 
     def list(self) -> list[Document]:
-        """Return all that the caller may see."""
+        """Return all resources that the caller may see."""
         found: list[Document] = self._session.json("GET", self._path)
         return found
 
     def get(self, name: str) -> Document:
-        """Return one.
+        """Return a resource.
 
         Raises
         ------
         NotFoundError
-            There is none of this name, or its parent is missing.
+            There is none with this name, or its parent is missing.
         """
         found: Document = self._session.json("GET", self._item(name))
         return found
 
     def find(self, name: str) -> Document | None:
-        """Return one, or None where there is none."""
+        """Return a resource, or None if it does not exist."""
         try:
             return self.get(name)
         except NotFoundError:
             return None
 
     def create(self, name: str, **fields: Any) -> Document:
-        """Make one and return it with all its fields; no error where an identical one exists.
+        """Create a resource and return it with all its fields; no error if it exists identically.
 
         Raises
         ------
         AlreadyExistsError
-            The name is taken by something different.
+            The name is taken by a different resource.
         ValidationError
-            A field is refused.
+            A field is invalid.
         """
-        made: Document = self._session.json("POST", self._item(name), fields)
-        return made
+        created: Document = self._session.json("POST", self._item(name), fields)
+        return created
 
     def delete(self, name: str) -> None:
-        """Delete one with everything below it, voxels too."""
+        """Delete a resource and everything under it, including voxels."""
         self._session.json("DELETE", self._item(name))
 
     def _item(self, name: str) -> str:
@@ -68,18 +68,18 @@ class Collection:
 
 
 class Users:
-    """The people who hold keys; for superusers only."""
+    """The users of the server and their keys; for superusers only."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
     def list(self) -> list[Document]:
-        """Return all users: name, id, superuser, revocations (how often all keys were)."""
+        """Return all users: name, id, superuser, revocations (how often all keys were revoked)."""
         found: list[Document] = self._session.json("GET", "/v1/users")
         return found
 
     def add(self, name: str, *, superuser: bool = False, password: str | None = None) -> Document:
-        """Make a user and return it with its ``key``, which is shown this once and kept nowhere.
+        """Create a user and return it with its ``key``, which is shown only once.
 
         Raises
         ------
@@ -89,43 +89,43 @@ class Users:
         document: Document = {"name": name, "superuser": superuser}
         if password is not None:
             document["password"] = password
-        made: Document = self._session.json("POST", "/v1/users", document, repeatable=False)
-        return made
+        created: Document = self._session.json("POST", "/v1/users", document, repeatable=False)
+        return created
 
     def new_key(self, name: str) -> str:
-        """Return a user one more key and tell it, this once; those before go on to work.
+        """Issue and return another key for a user, shown only once; existing keys stay valid.
 
         Raises
         ------
         UserNotFoundError
-            No user of this name.
+            There is no such user.
         """
-        made: Document = self._session.json(
+        created: Document = self._session.json(
             "POST", f"/v1/users/{quote(name, safe='')}/keys", repeatable=False
         )
-        key: str = made["key"]
+        key: str = created["key"]
         return key
 
     def set_password(self, name: str, password: str) -> None:
-        """Give a user another password, for ``/ndauth``; their keys stay.
+        """Set a user's password for ``/ndauth``; the keys stay valid.
 
         Raises
         ------
         UserNotFoundError
-            No user of this name.
+            There is no such user.
         InvalidArgumentError
-            The password has other characters than letters and digits.
+            The password has characters other than letters and digits.
         """
         self._session.json(
             "PUT", f"/v1/users/{quote(name, safe='')}/password", {"password": password}
         )
 
     def revoke(self, name: str) -> None:
-        """Make all keys of a user worthless at once.
+        """Revoke all keys of a user.
 
         Raises
         ------
         UserNotFoundError
-            No user of this name.
+            There is no such user.
         """
         self._session.json("DELETE", f"/v1/users/{quote(name, safe='')}")

@@ -17,19 +17,19 @@ from ndlambda.errors import InvalidArgumentError
 
 
 class Client:
-    """One server seen with one key. Safe to share between threads."""
+    """One server, accessed with one key. Safe to share between threads."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
     @property
     def url(self) -> str:
-        """Root of the server."""
+        """Root URL of the server."""
         return self._session.url
 
     @cached_property
     def server(self) -> Document:
-        """The server's version and limits, and who the key says we are; asked once.
+        """The server's version and limits, and the user of the key; requested once.
 
         Raises
         ------
@@ -40,7 +40,7 @@ class Client:
         return found
 
     def healthz(self) -> Document:
-        """Ask whether the server lives; needs no key."""
+        """Check that the server is up; needs no key."""
         found: Document = self._session.json("GET", "/healthz")
         return found
 
@@ -50,7 +50,7 @@ class Client:
         Raises
         ------
         TokenNotFoundError, PermissionDeniedError
-            No such token for this key.
+            The key opens no such token.
         """
         found: Document = self._session.json("GET", f"/v1/projects/{quote(token, safe='')}")
         return found
@@ -61,7 +61,7 @@ class Client:
         Raises
         ------
         TokenNotFoundError, PermissionDeniedError
-            No such token for this key.
+            The key opens no such token.
         ChannelNotFoundError, ResolutionNotFoundError
             The project has no such channel, or its dataset no such resolution.
         """
@@ -70,19 +70,19 @@ class Client:
         return Volume(source, channel, resolution)
 
     def annotations(self, token: str, channel: str) -> Annotations:
-        """Open an annotation channel for its objects. Nothing is sent yet."""
+        """Open an annotation channel for its objects. No request is sent yet."""
         return Annotations(self._session, token, channel)
 
     def skeletons(self, token: str, channel: str) -> Skeletons:
-        """Open an annotation channel for its skeletons. Nothing is sent yet."""
+        """Open an annotation channel for its skeletons. No request is sent yet."""
         return Skeletons(self._session, token, channel)
 
     def graph(self, token: str, channel: str) -> SynapseGraphs:
-        """Open an annotation channel for its synapse graphs. Nothing is sent yet."""
+        """Open an annotation channel for its synapse graphs. No request is sent yet."""
         return SynapseGraphs(self._session, token, channel)
 
     def propagation(self, token: str, channel: str) -> Propagation:
-        """Open a channel for the building of its coarser resolutions. Nothing is sent yet."""
+        """Open a channel to build its coarser resolutions. No request is sent yet."""
         return Propagation(self._session, token, channel)
 
     @property
@@ -92,7 +92,7 @@ class Client:
 
     @property
     def users(self) -> Users:
-        """People and keys (superusers only)."""
+        """Users and keys (superusers only)."""
         return Users(self._session)
 
     @property
@@ -125,18 +125,18 @@ def connect(
     transport: Transport | None = None,
     retry: RetryPolicy | None = None,
 ) -> Client:
-    """Return a client of a server. Nothing is sent yet.
+    """Return a client of a server. No request is sent yet.
 
     Parameters
     ----------
     url
-        Root of the server, for example ``http://127.0.0.1:8080``.
+        Root URL of the server, for example ``http://127.0.0.1:8080``.
     key
         API key; None is anonymous and sees public data only.
     transport
         Carries the requests; by default pooled connections.
     retry
-        Patience with a server that is busy or away.
+        How to retry when the server is busy or unreachable.
 
     Raises
     ------

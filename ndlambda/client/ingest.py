@@ -1,4 +1,4 @@
-"""Ingest jobs: made, fed with chunks, looked after, and checked."""
+"""Client of ingest jobs: create, feed, watch and verify them."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -9,13 +9,13 @@ from ndlambda.client.transport.session import Session
 from ndlambda.errors import NotFoundError
 
 Document: TypeAlias = dict[str, Any]
-"""A job, as the server tells it."""
+"""A job, as the server describes it."""
 
 UNDER_WAY: Final = frozenset({"CREATED", "INGESTING"})
-"""States in which a job takes data."""
+"""States in which a job accepts data."""
 
 COMPLETE: Final = frozenset({"COMPLETE", "COMPLETE_WITH_ERRORS"})
-"""States in which all of a job is stored, perhaps without what cannot be used."""
+"""States in which a job is stored, possibly without unusable parts."""
 
 _PATH: Final = "/v1/ingest"
 _PAGE: Final = 10_000
@@ -26,9 +26,8 @@ class Ingests:
     """The ingest jobs of a server.
 
     A job fills a channel at one resolution. Its extent is cut into chunks of whole supercuboids;
-    each is sent once as a box of voxels (or as slices), in any order, and built by the server. What
-    has not come can be asked for at any time, so that sending goes on after whatever interrupted
-    it.
+    each is sent once as a box of voxels (or as slices), in any order, and built by the server. The
+    missing parts can be listed at any time, so that sending can resume after an interruption.
 
     Examples
     --------
@@ -40,33 +39,32 @@ class Ingests:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def create(self, token: str, channel: str, **wishes: Any) -> Document:
-        """Make a job and return it.
+    def create(self, token: str, channel: str, **options: Any) -> Document:
+        """Create a job and return it.
 
         Parameters
         ----------
         token, channel
-            What is filled.
-        wishes
-            ``id`` (16 hexadecimal digits: the same twice makes one job), ``resolution``, ``extent``
-            (``{"x": [start, stop], "y": …, "z": …, "t": …}`` in dataset coordinates; axes left out
-            are whole),
-            ``mode`` (``slices`` or ``chunks``), ``on_bad`` (``fail``, ``zero``, ``skip``),
-            ``propagate``.
+            The channel to fill.
+        options
+            ``id`` (16 hexadecimal digits; idempotency key of the job), ``resolution``, ``extent``
+            (``{"x": [start, stop], "y": …, "z": …, "t": …}`` in dataset coordinates; an omitted
+            axis is whole), ``mode`` (``slices`` or ``chunks``), ``on_bad`` (``fail``, ``zero``,
+            ``skip``), ``propagate``.
 
         Raises
         ------
         AlreadyExistsError
-            The id is that of a job that was asked for something else.
+            The id belongs to a job with other options.
         QuotaExceededError
             Too many jobs, or too large a job.
         NDLambdaError
-            As the server refuses: no such channel, no permission, a box outside of the volume.
+            As the server refuses: no such channel, no permission, a box outside the volume.
         """
-        fields = {"token": token, "channel": channel, **wishes}
-        repeatable = "id" in wishes  # else twice sent would be two jobs
-        made: Document = self._session.json("POST", _PATH, fields, repeatable=repeatable)
-        return made
+        fields = {"token": token, "channel": channel, **options}
+        repeatable = "id" in options  # without an id a retry could create a second job
+        created: Document = self._session.json("POST", _PATH, fields, repeatable=repeatable)
+        return created
 
     def list(self) -> Sequence[Document]:
         """Return the caller's jobs."""
@@ -74,26 +72,26 @@ class Ingests:
         return found
 
     def waiting(self) -> Sequence[Document]:
-        """Return folders of dropped files that are no jobs yet: folder, why, since.
+        """Return folders of dropped files without a job: folder, why, since.
 
-        Only a superuser and the user to whom what is dropped belongs see some.
+        Only superusers and the owner of dropped files see any.
         """
         found: Sequence[Document] = self._session.json("GET", "/v1/drop")["waiting"]
         return found
 
     def get(self, job_id: str) -> Document:
-        """Return a job and how far it is.
+        """Return a job and its progress.
 
         Raises
         ------
         NotFoundError
-            There is none, or it is none of the caller's business.
+            There is no such job, or it belongs to another user.
         """
         found: Document = self._session.json("GET", _job(job_id))
         return found
 
     def find(self, job_id: str) -> Document | None:
-        """Return a job, or None where there is none."""
+        """Return a job, or None if it does not exist."""
         try:
             return self.get(job_id)
         except NotFoundError:
@@ -110,7 +108,7 @@ class Ingests:
         self._session.json("DELETE", _job(job_id))
 
     def retry(self, job_id: str) -> Document:
-        """Let a job that failed go on, its faults forgotten.
+        """Resume a failed job and clear its faults.
 
         Raises
         ------
@@ -121,7 +119,7 @@ class Ingests:
         return found
 
     def complete(self, job_id: str) -> Document:
-        """Say that nothing more comes: what is missing is then treated as ``on_bad`` says."""
+        """Declare the input complete: missing parts are then treated as ``on_bad`` says."""
         found: Document = self._session.json("POST", _job(job_id, "complete"))
         return found
 
@@ -136,20 +134,20 @@ class Ingests:
         Raises
         ------
         InvalidStateError
-            The job takes no data any more.
+            The job accepts no more data.
         """
         path = _job(job_id, "parts", str(chunk), name)
         self._session.request("PUT", path, body=body)
 
     def addresses(self, job_id: str, after: int, suffix: str, limit: int = 100) -> Document:
-        """Return addresses to which parts that did not come can be sent past the server.
+        """Return URLs to which missing parts can be sent directly to the store.
 
         Parameters
         ----------
         after
-            Only of chunks with higher numbers; -1 for all.
+            Only chunks with higher numbers; -1 for all.
         suffix
-            Format of the parts, as ``blosc``.
+            Format of the parts, such as ``blosc``.
 
         Returns
         -------
@@ -162,17 +160,17 @@ class Ingests:
         return found
 
     def upload_to(self, upload: Document, body: bytes) -> None:
-        """Send a part to one of the ``addresses``.
+        """Send a part to one of the URLs of ``addresses``.
 
         Raises
         ------
         PermissionDeniedError
-            The address has expired.
+            The URL has expired.
         """
         self._session.put(upload["url"], body, with_key=upload["with_key"])
 
     def missing(self, job_id: str) -> Iterator[int]:
-        """Iterate over what did not come, ascending: numbers of chunks, or slices by dataset z."""
+        """Iterate over the missing parts, ascending: chunk numbers, or slices by dataset z."""
         after: int | None = -1
         while after is not None:
             query = {"after": str(after), "limit": str(_PAGE)}
@@ -181,52 +179,54 @@ class Ingests:
             after = page["next"]
 
     def errors(self, job_id: str) -> Sequence[Document]:
-        """Return what is wrong with a job's input: chunk, t, part, key, error, first_seen, count.
+        """Return the faults of a job's input: chunk, t, part, key, error, first_seen, count.
 
-        What belongs to no chunk has the chunk None. The part is the dataset z of a slice, or of a
-        plane that could not be read; None for a whole box of voxels.
+        The chunk is None for files that belong to no chunk. The part is the dataset z of a slice,
+        or of an unreadable plane; None for a whole box of voxels.
         """
         found: Document = self._session.json("GET", _job(job_id, "errors"), headers=_AS_JSON)
         errors: Sequence[Document] = found["errors"]
         return errors
 
     def report(self, job_id: str, faults: Sequence[Document]) -> None:
-        """Tell a job of planes that cannot be read where they come from.
+        """Report planes that cannot be read at their source.
 
-        Slices then count as ``on_bad`` says when the job is told that nothing more comes. A plane
-        of a box is sent as zeros; report it before the box.
+        Unreadable slices are treated as ``on_bad`` says once the input is complete. An unreadable
+        plane of a box is sent as zeros; report it before the box.
 
         Parameters
         ----------
         faults
-            Each ``slice`` (dataset z), ``error`` and, unless it is the job's first, time point
-            ``t``.
+            Each has ``slice`` (dataset z), ``error`` and, unless it is the job's first, the time
+            point ``t``.
 
         Raises
         ------
         InvalidStateError
-            The job takes no data any more.
+            The job accepts no more data.
         """
         self._session.json("POST", _job(job_id, "errors"), {"errors": list(faults)})
 
     def verify(self, job_id: str, chunk: int | None = None, strip: int = 0) -> Document:
-        """Check a complete job against the digests that were taken when it was built.
+        """Check a complete job against the digests taken when it was built.
 
         Parameters
         ----------
         chunk, strip
-            What is read again: a strip of a chunk; None checks the chain from chunks to the root.
+            A strip of a chunk, which is read again; None checks the digests from the chunks to the
+            root.
 
         Returns
         -------
         document
             ``chunks`` of the job, ``strips`` of the chunk, ``supercuboids`` (box, blake2b) as they
-            are stored now, ``differences``.
+            ``chunks`` of the job, ``strips`` of the chunk, ``supercuboids`` (box, blake2b) as
+            stored now, ``differences``.
 
         Raises
         ------
         InvalidStateError
-            It is not complete.
+            The job is not complete.
         """
         query = {} if chunk is None else {"chunk": str(chunk), "strip": str(strip)}
         found: Document = self._session.json("GET", _job(job_id, "verify"), query=query)
@@ -235,7 +235,7 @@ class Ingests:
     def follow(
         self, job_id: str, interval_s: float = 1.0, sleep: Callable[[float], None] = time.sleep
     ) -> Iterator[Document]:
-        """Iterate over how far a job is until it has ended; the last one says how."""
+        """Poll a job and yield it until it has ended; the last one is its final state."""
         while (job := self.get(job_id))["state"] in UNDER_WAY:
             yield job
             sleep(interval_s)

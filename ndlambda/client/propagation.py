@@ -1,11 +1,10 @@
-"""The building of a channel's coarser resolutions."""
+"""Client of the propagation that builds a channel's coarser resolutions."""
 
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, TypeAlias
-from urllib.parse import quote
 
-from ndlambda.client.transport.session import Session
+from ndlambda.client.transport.session import Session, channel_path
 
 Document: TypeAlias = dict[str, Any]
 
@@ -29,50 +28,48 @@ class Propagation:
 
     def __init__(self, session: Session, token: str, channel: str) -> None:
         self._session = session
-        self._path = (
-            f"/v1/projects/{quote(token, safe='')}/channels/{quote(channel, safe='')}/propagation"
-        )
+        self._path = f"{channel_path(token, channel)}/propagation"
 
     def status(self) -> Document:
-        """Return how far it is."""
+        """Return the status."""
         found: Document = self._session.json("GET", self._path)
         return found
 
     def start(
         self, *, full: bool = False, method: Literal["mean", "nearest"] | None = None
     ) -> Document:
-        """Begin, or go on where it was cancelled or failed; give the status.
+        """Start, or resume a run that was cancelled or failed; return the status.
 
-        What is propagated is brought up to date where it was written since.
+        Resolutions that are built already are updated where voxels were written since.
 
         Parameters
         ----------
         full
-            Rebuild all.
+            Rebuild everything.
         method
-            How images are reduced; None as last time, at first the mean.
+            How images are downsampled; None is as last time, at first the mean.
 
         Raises
         ------
         InvalidStateError
-            It is under way.
+            A run is under way.
         ReadOnlyChannelError
             The channel is read-only.
         """
-        wanted: Document = {"full": full}
+        options: Document = {"full": full}
         if method is not None:
-            wanted["method"] = method
-        # Sent twice, the second would find the first under way and fail.
-        found: Document = self._session.json("POST", self._path, wanted, repeatable=False)
+            options["method"] = method
+        # A retry would find the first request's run under way and fail.
+        found: Document = self._session.json("POST", self._path, options, repeatable=False)
         return found
 
     def cancel(self) -> Document:
-        """Stop it and return the status; what is built stays.
+        """Stop the run and return the status; what is built stays.
 
         Raises
         ------
         InvalidStateError
-            It is not under way.
+            No run is under way.
         """
         found: Document = self._session.json("DELETE", self._path, repeatable=False)
         return found
@@ -80,7 +77,7 @@ class Propagation:
     def follow(
         self, interval_s: float = 1.0, sleep: Callable[[float], None] = time.sleep
     ) -> Iterator[Document]:
-        """Iterate over statuses until it has ended; the last one says how."""
+        """Poll the status and yield it until the run has ended; the last one is final."""
         while (status := self.status())["state"] == "running":
             yield status
             sleep(interval_s)

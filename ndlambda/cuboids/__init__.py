@@ -1,1 +1,1 @@
-"""The stored object: blosc frames of cuboids, and the supercuboid that holds them."""
+"""The format of stored objects: blosc frames of cuboids, and the supercuboid that holds them."""

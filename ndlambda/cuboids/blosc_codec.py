@@ -1,8 +1,8 @@
 """Cuboids as plain blosc (version 1) chunks, decoded by the blocks that a part needs.
 
-A chunk is cut in blocks of 64 KiB that decode on their own. That is a whole number of planes of
-our cuboids up to 4 bytes a voxel, so a thin slab costs only its blocks. On FIB-25 (images zstd 1,
-labels zstd 5, MB per CPU-second of voxels, decode measured with the whole cuboid):
+A chunk consists of blocks of 64 KiB that are decoded independently. That is a whole number of
+planes for cuboids of up to 4 bytes per voxel, so a thin slab costs only its blocks. On FIB-25
+(images zstd 1, labels zstd 5, MB of voxels per CPU second, decoding the whole cuboid):
 
 =======  ====================================  =====================================
 block    image 128x128x16 uint8                labels 64x64x64 uint64
@@ -14,8 +14,8 @@ block    image 128x128x16 uint8                labels 64x64x64 uint64
 256 KiB  ratio 1.15, encode 691, decode 995    ratio 115.9, encode 292, decode 4893
 =======  ====================================  =====================================
 
-Half the block would halve the price of a single image plane and cost labels an eighth of their
-ratio; twice the block the reverse.
+Half the block size would halve the cost of a single image plane and cost labels an eighth of their
+ratio; twice the block size the reverse.
 """
 
 from dataclasses import dataclass
@@ -38,8 +38,8 @@ COMPRESSORS: Final = ("blosclz", "lz4", "lz4hc", "zlib", "zstd")
 _BLOSC1_FORMAT = 2
 _SHUFFLES = ("noshuffle", "shuffle", "bitshuffle")
 
-# Threads are ours: one cuboid a thread, and the GIL given up meanwhile (which also makes
-# python-blosc take the calls without global state).
+# Each calling thread handles one cuboid and releases the GIL meanwhile (which also makes
+# python-blosc use its calls without global state).
 blosc.set_nthreads(1)
 blosc.set_releasegil(True)
 blosc.set_blocksize(BLOCK_BYTES)
@@ -106,11 +106,11 @@ class BloscCodec:
 
 @dataclass(frozen=True, slots=True)
 class _Selection:
-    """Which voxels of a cuboid a part needs, in items of its C order.
+    """The voxels of a cuboid that a part needs, in items of its C order.
 
-    ``is_run``: nothing but the part lies between its first and its last voxel. Otherwise whole
-    rows are read, from the first needed row to the last one, and ``inside`` cuts the part out of
-    the planes that they were read into, ``lead_items`` behind the start of the first.
+    ``is_run``: the part is one contiguous run of items. Otherwise whole rows are read, from the
+    first needed row to the last one, into planes whose first ``lead_items`` stay unused, and
+    ``inside`` selects the part from the planes.
     """
 
     shape_zyx: tuple[int, int, int]
@@ -174,8 +174,8 @@ class _Frame(NamedTuple):
         wanted = items * self.itemsize
         before_block_end = -first * self.itemsize % self.block_bytes
         if before_block_end and wanted == self.block_bytes:
-            # libblosc2 (seen in 3.3.5) takes any run as long as a block for that whole block and
-            # gives its voxels, wherever the run starts.
+            # libblosc2 (seen in 3.3.5) treats any run of a block's length as a read of that whole
+            # block and returns its voxels, wherever the run starts.
             head = before_block_end // self.itemsize
             self.read_items(first, head, target)
             self.read_items(first + head, items - head, target + before_block_end)
@@ -192,8 +192,8 @@ def _checked_block_bytes(chunk: NDArray[np.uint8], layout: CuboidLayout) -> int:
     header = read_blosc_header(chunk.data)
     nbytes, block_bytes, cbytes = header.nbytes, header.block_bytes, header.frame_bytes
     itemsize = header.itemsize
-    # libblosc2's own frames have features (values never stored, lazy blocks, user codecs) that
-    # ours must not have.
+    # libblosc2's own format has features (values never stored, lazy blocks, user codecs) that
+    # stored frames must not use.
     if header.version != _BLOSC1_FORMAT or header.is_blosc_2:
         raise damaged_frame("it is not a blosc 1 chunk", version=header.version, flags=header.flags)
     if cbytes != chunk.size or nbytes != layout.cuboid_bytes:

@@ -1,7 +1,7 @@
-"""The header of a blosc 1 frame (``README_CHUNK_FORMAT.rst`` of c-blosc), read in one place.
+"""Parses the header of a blosc 1 frame (``README_CHUNK_FORMAT.rst`` of c-blosc).
 
-Stored frames and bodies have the same header, but not the same rules: those who read it compare it
-with what they know, and raise their own errors.
+Stored frames and bodies share the header but not the rules: each caller validates it against what
+it expects, and raises its own errors.
 """
 
 import struct
@@ -12,22 +12,22 @@ _HEADER: Final = struct.Struct("<BBBBIII")
 HEADER_BYTES: Final = _HEADER.size
 
 _SHUFFLES: Final = 0x05
-"""Shuffle and bit shuffle, of which a frame has one at most."""
+"""Byte shuffle and bit shuffle; a blosc 1 frame has at most one of them."""
 _UNCOMPRESSED: Final = 0x02
 _RESERVED: Final = 0x08
 
 
 class BloscHeader(NamedTuple):
-    """What a frame declares; nothing in it is checked.
+    """The declarations of a frame, unchecked.
 
     Attributes
     ----------
     itemsize, nbytes
-        Bytes of an item, and of all items.
+        Size of an item, and of all items, in bytes.
     block_bytes
-        Bytes of items in each block that is compressed on its own.
+        Uncompressed size of each independently compressed block.
     frame_bytes
-        Length of the frame with its header.
+        Length of the frame including its header.
     """
 
     version: int
@@ -40,14 +40,14 @@ class BloscHeader(NamedTuple):
 
     @property
     def is_uncompressed(self) -> bool:
-        """Whether the items follow the header as they are."""
+        """Whether the items follow the header uncompressed."""
         return bool(self.flags & _UNCOMPRESSED)
 
     @property
     def is_blosc_2(self) -> bool:
-        """Whether libblosc2 takes the frame for one of its own format.
+        """Whether libblosc2 would read the frame as one of its own format.
 
-        It knows those by a reserved bit, or by both shuffles at once.
+        It recognises those by a reserved bit, or by both shuffle bits.
         """
         return bool(self.flags & _RESERVED) or self.flags & _SHUFFLES == _SHUFFLES
 

@@ -1,4 +1,4 @@
-"""A supercuboid of one level while it is made from those of the next finer level."""
+"""Builds a supercuboid of one level from supercuboids of the next finer level."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ from ndlambda.voxels.downsample import Method, downsample
 
 @dataclass(frozen=True, slots=True)
 class Halving:
-    """How supercuboids of one level become those of the next coarser one.
+    """The parameters that turn supercuboids of one level into those of the next coarser one.
 
     Attributes
     ----------
     fine, coarse
-        Layouts of the two levels. A cuboid of the fine one lies in one cuboid of the coarse one.
+        Layouts of the two levels. Each fine cuboid falls into one coarse cuboid.
     factors_xyz
-        Voxels that make one, an axis.
+        Fine voxels per coarse voxel, by axis.
     method
-        What becomes of them.
+        How they are combined.
     bounds
-        Zero-based voxels of the fine level; those outside have no part in any coarse voxel. None
-        is for labels, whose absence is 0 inside and outside.
+        Zero-based voxels of the fine level; voxels outside contribute to no coarse voxel. None for
+        labels, where missing voxels are 0 anyway.
     """
 
     fine: CuboidLayout
@@ -39,19 +39,19 @@ class Halving:
 
 
 class CoarseBlock:
-    """A supercuboid that fills up; in memory are only those of its cuboids that are not zero.
+    """A supercuboid being filled; only its non-zero cuboids are in memory.
 
     Parameters
     ----------
     halving
-        How it is made.
+        The parameters.
     code
-        Its Morton code.
+        Morton code of the supercuboid.
 
     Attributes
     ----------
     cuboids
-        Slot to voxels (z, y, x), the coarse layout's; cuboids that are missing are zero.
+        Slot to voxels (z, y, x) in the coarse layout; missing cuboids are zero.
     """
 
     def __init__(self, halving: Halving, code: int) -> None:
@@ -60,19 +60,19 @@ class CoarseBlock:
         self.cuboids: dict[int, NDArray[Any]] = {}
 
     def add(self, code: int, cuboids: Iterable[tuple[int, NDArray[Any]]]) -> int:
-        """Take in a supercuboid of the fine level.
+        """Add a supercuboid of the fine level.
 
         Parameters
         ----------
         code
             Its Morton code.
         cuboids
-            Slot and voxels (z, y, x) of its cuboids that are not zero.
+            Slot and voxels (z, y, x) of its non-zero cuboids.
 
         Returns
         -------
         voxels
-            How many voxels of the volume they hold.
+            Number of their voxels inside the volume.
         """
         voxels = 0
         fine = self._halving.fine

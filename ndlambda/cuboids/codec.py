@@ -31,15 +31,15 @@ _CHECKSUM = struct.Struct("<I")
 
 def checksum(data: memoryview) -> bytes:
     """Return the crc32c of bytes, 4 bytes little endian."""
-    # The extension takes no memoryview, but any array, without a copy.
+    # The extension accepts arrays without a copy, but no memoryview.
     return _CHECKSUM.pack(google_crc32c.value(np.frombuffer(data, np.uint8)))
 
 
 def is_zero(array: NDArray[np.generic]) -> bool:
-    """Return whether all voxels are zero: -0.0 is, NaN is not."""
-    # numpy warns of a signalling NaN, which damaged or odd data may hold.
+    """Return whether all voxels are zero; -0.0 is zero, NaN is not."""
+    # numpy warns about a signalling NaN, which damaged or unusual data may contain.
     with np.errstate(invalid="ignore"):
-        # What is not zero mostly shows it at once, and numpy would look at all of it.
+        # Non-zero data mostly shows in the first plane; numpy would scan the whole array.
         return not (array[:1].any() or array.any())
 
 
@@ -49,7 +49,7 @@ def encode_frame(array: NDArray[np.generic], codec: CodecSpec) -> bytes:
     Parameters
     ----------
     array
-        Voxels (z, y, x); copied first where they are not C-ordered and little-endian.
+        Voxels (z, y, x); copied first unless they are C-ordered and little-endian.
     codec
         Compressor, level and shuffle.
     """
@@ -66,21 +66,21 @@ def decode_frame(
     Parameters
     ----------
     frame
-        A chunk and its crc32c, as ``encode_frame`` gave them.
+        A chunk and its crc32c, as ``encode_frame`` returned them.
     layout
-        What the frame must be: dtype and cuboid shape are checked before anything is decoded.
+        The expected dtype and cuboid shape, checked before decoding.
     out
-        Where the voxels go: (z, y, x), the part's shape, the layout's dtype, any strides. On an
-        error its contents are undefined.
+        The target: (z, y, x), the part's shape, the layout's dtype, any strides. After an error its
+        contents are undefined.
     part
         A box inside the cuboid, in voxels from its corner; None for all of it.
 
     Raises
     ------
     CuboidDecodeError
-        The frame is damaged, or is not of this layout.
+        The frame is damaged, or does not have this layout.
     ShapeMismatchError, DataTypeMismatchError
-        ``out`` does not fit the part.
+        ``out`` does not match the part.
     """
     _check_target(out, part, layout)
     chunk = _checked_chunk(frame)
@@ -102,7 +102,7 @@ def frame_codec(codec: CodecSpec) -> FrameCodec:
 
 
 def _check_target(out: NDArray[np.generic], part: Box | None, layout: CuboidLayout) -> None:
-    # Decoding writes through a pointer: a target that does not fit would be memory corruption.
+    # Decoding writes through a pointer: a target that does not match would corrupt memory.
     cuboid = Box((0, 0, 0), layout.cuboid_xyz)
     box = part or cuboid
     if not box.within(cuboid):

@@ -1,16 +1,16 @@
-"""Extra labels of a supercuboid as the bytes of its extras section.
+"""Encodes the extra labels of a supercuboid as the extras section of its object.
 
-No extra labels are no bytes. Otherwise, little endian::
+Without extra labels the section is empty. Otherwise, little endian::
 
     version u8 = 1 | zero 3 | labels u32 | runs u32 | pairs u32
     label u64                  each, ascending
     number of its runs u32     each
     first voxel u32, length u32 of each run, label by label, ascending
 
-A voxel is ``slot * voxels of a cuboid + C-order index in the cuboid``. Runs are as long as can be,
-so one set has one encoding. They keep the section small, because extra labels are the overlap of
-two objects, a few runs of x a plane; a compressor would save little on top and would have to be
-guarded against what it expands to. The section has the checksum of the object's header.
+A voxel is ``slot * voxels of a cuboid + C-order index in the cuboid``. Runs are maximal, so a set
+has exactly one encoding. They keep the section small, because extra labels are the overlap of two
+objects, a few runs of x per plane; compression would save little more and would need a guard
+against its expansion. The checksum of the object's header covers the section.
 """
 
 import struct
@@ -22,7 +22,7 @@ from ndlambda.errors import CuboidDecodeError, PayloadTooLargeError
 from ndlambda.voxels.extra_labels import ExtraLabels
 
 MAX_PAIRS = 1 << 22
-"""Most pairs of voxel and extra label in a supercuboid: 64 MiB in memory."""
+"""Most (voxel, extra label) pairs in a supercuboid: 64 MiB in memory."""
 
 _VERSION = 1
 _HEADER = struct.Struct("<B3xIII")
@@ -31,7 +31,7 @@ _RUN = np.dtype([("first", "<u4"), ("length", "<u4")])
 
 
 def encode_extras(extra: ExtraLabels) -> bytes:
-    """Return the bytes of extra labels.
+    """Return the extras section of extra labels.
 
     Raises
     ------
@@ -73,8 +73,8 @@ def decode_extras(data: memoryview, voxels: int) -> ExtraLabels:
     Raises
     ------
     CuboidDecodeError
-        It is not what ``encode_extras`` gives for a supercuboid of this size. Lengths are checked
-        before anything is allocated.
+        It is not the output of ``encode_extras`` for a supercuboid of this size. Lengths are
+        checked before anything is allocated.
     """
     if not len(data):
         return ExtraLabels.none()

@@ -1,4 +1,4 @@
-"""The labels of one supercuboid: read from its object, changed, and written anew."""
+"""Reads the labels of one supercuboid from its object, plans changes, and encodes the result."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,21 +19,21 @@ from ndlambda.voxels.paint import Painted, Stroke, distinct, paint
 from ndlambda.voxels.relabel import is_any, relabel
 
 _Step: TypeAlias = Callable[[NDArray[Any], ExtraLabels], Painted]
-"""Gives a cuboid after a change, from its labels and its extra ones."""
+"""Returns a cuboid after a change, given its labels and its extra labels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What becomes of a supercuboid.
+    """The change of a supercuboid.
 
     Attributes
     ----------
     cuboids
-        Slot to labels (z, y, x), where they change.
+        Slot to labels (z, y, x), for the cuboids that change.
     extra
-        All extra labels; None where they do not change.
+        All extra labels; None if they do not change.
     appeared, vanished
-        Label to the slots of cuboids that have it (own or extra) and had not, and the reverse.
+        Label to the slots of cuboids that gain it (main or extra), and to those that lose it.
     """
 
     cuboids: Mapping[int, NDArray[Any]] = field(default_factory=dict)
@@ -43,19 +43,19 @@ class Change:
 
     @property
     def is_none(self) -> bool:
-        """Whether all stays as it is."""
+        """Whether nothing changes."""
         return not self.cuboids and self.extra is None
 
 
 class LabelBlock:
-    """A supercuboid of labels as it is stored; cuboids are decoded when asked for.
+    """A stored supercuboid of labels; cuboids are decoded on demand.
 
     Parameters
     ----------
     data
-        All bytes of the object; None where there is none.
+        All bytes of the object, or None if it does not exist.
     layout
-        The object's.
+        The object's layout.
     """
 
     def __init__(self, data: memoryview | None, layout: CuboidLayout) -> None:
@@ -65,11 +65,11 @@ class LabelBlock:
 
     @property
     def is_stored(self) -> bool:
-        """Whether there is an object, be it an empty one."""
+        """Whether the object exists, even if it is empty."""
         return self._data is not None
 
     def cuboid(self, slot: int) -> NDArray[Any]:
-        """Return the labels of a cuboid (z, y, x), a new array; zeros where none is stored.
+        """Return the labels of a cuboid (z, y, x) as a new array; zeros if it is not stored.
 
         Raises
         ------
@@ -88,7 +88,7 @@ class LabelBlock:
         Raises
         ------
         CuboidDecodeError
-            They are damaged.
+            The extra labels are damaged.
         """
         if self._data is None:
             return ExtraLabels.none()
@@ -96,25 +96,25 @@ class LabelBlock:
         return decode_extras(supercuboid.extras(self._data), voxels)
 
     def extra_of(self, slot: int) -> ExtraLabels:
-        """Return the extra labels of a cuboid; a voxel is its C-order index in the cuboid."""
+        """Return the extra labels of a cuboid, with voxels as C-order indices in the cuboid."""
         return self.extra.between(*self._range(slot))
 
     def labels(self, slot: int) -> frozenset[int]:
-        """Return the labels of a cuboid, own and extra."""
+        """Return the labels of a cuboid, main and extra."""
         return distinct(self.cuboid(slot)) | self.extra_of(slot).distinct()
 
     def has_label(self, slot: int, label: int) -> NDArray[np.bool_]:
-        """Return where (z, y, x) a cuboid has a label, own or extra."""
+        """Return where (z, y, x) a cuboid has a label, main or extra."""
         return self.has_any(slot, np.array([label], np.uint64))
 
     def has_any(self, slot: int, labels: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Return where (z, y, x) a cuboid has one of some labels, own or extra."""
+        """Return where (z, y, x) a cuboid has any of some labels, main or extra."""
         found = is_any(self.cuboid(slot), labels)
         found.reshape(-1)[self.extra_of(slot).among(labels).at] = True
         return found
 
     def painted(self, strokes: Mapping[int, Sequence[Stroke]], discipline: Discipline) -> Change:
-        """Return what strokes change; they are by slot, in the order in which they are made."""
+        """Return the change that strokes make; they are given by slot, in order of painting."""
         return self._change(
             (slot, partial(paint, strokes=each, discipline=discipline))
             for slot, each in sorted(strokes.items())
@@ -122,21 +122,21 @@ class LabelBlock:
         )
 
     def erased(self, label: int) -> Change:
-        """Return what changes when a label goes from all voxels, own and extra."""
+        """Return the change that removes a label from all voxels, main and extra."""
         strokes = {slot: [self._all_of(slot, label)] for slot in range(self._layout.slots)}
         return self.painted(strokes, Discipline.REDUCE)
 
     def relabelled(
         self, losers: NDArray[np.uint64], survivor: int, box: Box | None = None
     ) -> Change:
-        """Return what changes when one label takes the place of others, own and extra.
+        """Return the change that replaces labels by another one, main and extra.
 
         Parameters
         ----------
         losers, survivor
-            The others, and the one; it is none of them.
+            The labels to replace, and their replacement, which is not among them.
         box
-            Only there, in voxels from the supercuboid's corner; None is everywhere.
+            Restricts the change, in voxels from the supercuboid's corner; None is everywhere.
         """
         return self._change(
             (slot, partial(relabel, losers=losers, survivor=survivor, part=part))
@@ -144,12 +144,12 @@ class LabelBlock:
         )
 
     def replaced(self, cuboids: Mapping[int, NDArray[Any]]) -> Change:
-        """Return the change that erases all that is stored; never an empty change.
+        """Return the change that replaces all stored labels; it is never empty.
 
         Parameters
         ----------
         cuboids
-            Slot to labels (z, y, x); cuboids that are not given become zero. Extra labels go.
+            Slot to labels (z, y, x); other cuboids become zero. Extra labels are removed.
 
         Raises
         ------
@@ -170,12 +170,12 @@ class LabelBlock:
         return Change(whole, ExtraLabels.none(), appeared, vanished)
 
     def rewritten(self, change: Change, write_id: bytes) -> bytes:
-        """Return the object after a change (also one of nothing), with the write-id of this write.
+        """Return the object after a change (which may be empty), with the id of this write.
 
         Raises
         ------
         CuboidDecodeError
-            Header or index of the object are damaged.
+            The header or index of the object is damaged.
         PayloadTooLargeError
             There would be too many extra labels.
         """
@@ -187,7 +187,7 @@ class LabelBlock:
         return Stroke(at, np.full(at.size, label, self._layout.dtype))
 
     def _parts(self, box: Box | None) -> Iterator[tuple[int, Box | None]]:
-        """Yield the cuboids that a box of the supercuboid meets and where; None: wholly."""
+        """Yield the cuboids that a box of the supercuboid meets, and the part; None: all of it."""
         for slot in range(self._layout.slots):
             cuboid = cuboid_box(self._layout, slot)
             part = cuboid if box is None else cuboid.intersection(box)

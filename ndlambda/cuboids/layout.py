@@ -1,4 +1,4 @@
-"""How the voxels of a channel lie in its stored objects, and which cuboids a box touches."""
+"""The layout of a channel's stored objects, and which cuboids a box touches."""
 
 import math
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from ndlambda.space.box import XYZ, Box, SlicesZYX
 
 CUBOIDS_PER_AXIS = (1, 2, 4)
 CHECKSUM_BYTES = 4
-"""A crc32c, little endian: behind the header, behind every frame, behind the index."""
+"""A crc32c, little endian: follows the header, every frame, and the index."""
 FRAME_OVERHEAD_BYTES = 16
-"""Blosc writes at most its header on top of the voxels (``BLOSC_MAX_OVERHEAD``)."""
+"""Most bytes that blosc adds to the voxels, its header (``BLOSC_MAX_OVERHEAD``)."""
 HEADER_BYTES = 20
-"""Write-id (16) and the length of the extras (4); extras and a checksum follow."""
+"""Write-id (16) and the length of the extras (4); the extras and a checksum follow."""
 MAX_EXTRAS_BYTES = 64 << 20
 INDEX_ENTRY_BYTES = 16
 
@@ -35,12 +35,12 @@ class CuboidLayout:
     cuboids_per_axis
         Edge of a supercuboid in cuboids: 1, 2 or 4.
     codec
-        How frames are compressed. Frames of any blosc codec are read.
+        How frames are compressed. Frames of any blosc codec can be read.
 
     Raises
     ------
     InvalidArgumentError
-        Another edge, or a dtype that is big-endian or has no fixed size.
+        Another edge, or a dtype that is big-endian or not a plain number.
     """
 
     dtype: np.dtype
@@ -66,7 +66,7 @@ class CuboidLayout:
 
     @property
     def slots(self) -> int:
-        """Number of cuboids in a supercuboid; a slot is the Morton code of one, from 0."""
+        """Number of cuboids in a supercuboid; a slot is a cuboid's Morton code in it, from 0."""
         return self.cuboids_per_axis**3
 
     @property
@@ -77,38 +77,38 @@ class CuboidLayout:
 
     @property
     def cuboid_bytes(self) -> int:
-        """Length of a cuboid's voxels in bytes."""
+        """Size of a cuboid's voxels in bytes."""
         return math.prod(self.cuboid_xyz) * self.dtype.itemsize
 
     @property
     def index_bytes(self) -> int:
-        """Length of the shard index at the end of an object, with its checksum."""
+        """Length of the shard index at the end of an object, including its checksum."""
         return self.slots * INDEX_ENTRY_BYTES + CHECKSUM_BYTES
 
     @property
     def max_frame_bytes(self) -> int:
-        """Length that no stored frame exceeds, with its checksum."""
+        """Longest possible stored frame, including its checksum."""
         return self.cuboid_bytes + FRAME_OVERHEAD_BYTES + CHECKSUM_BYTES
 
     @property
     def max_object_bytes(self) -> int:
-        """Length that no object exceeds; the index of one that does is not believed."""
+        """Longest possible object; the index of a longer one is not trusted."""
         header = HEADER_BYTES + MAX_EXTRAS_BYTES + CHECKSUM_BYTES
         return header + self.slots * self.max_frame_bytes + self.index_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class SlotPart:
-    """The piece of a box that lies in one cuboid.
+    """The part of a box inside one cuboid.
 
     Attributes
     ----------
     slot
         Morton code of the cuboid inside its supercuboid.
     box
-        The piece, in voxels from the cuboid's corner.
+        The part, in voxels from the cuboid's corner.
     where
-        The piece in an array of the whole box.
+        The part's place in an array of the whole box.
     """
 
     slot: int
@@ -122,25 +122,25 @@ def needed_slots(layout: CuboidLayout, part: Box) -> tuple[SlotPart, ...]:
     Parameters
     ----------
     layout
-        The supercuboid's.
+        The supercuboid's layout.
     part
         In voxels from the supercuboid's corner.
 
     Returns
     -------
     parts
-        They tile the part exactly.
+        Parts that tile the box exactly.
 
     Raises
     ------
     OutOfBoundsError
-        The part leaves the supercuboid.
+        The part exceeds the supercuboid.
     """
     return _needed_slots(layout.cuboid_xyz, layout.cuboids_per_axis, part)
 
 
 # A cutout meets few distinct parts: the whole supercuboid, and at most 26 pieces at its faces,
-# edges and corners. Finding the parts anew takes about 0.1 ms, a third of decoding a cuboid.
+# edges and corners. Computing them takes about 0.1 ms, a third of decoding a cuboid.
 @lru_cache(maxsize=4096)
 def _needed_slots(cuboid_xyz: XYZ, cuboids_per_axis: int, part: Box) -> tuple[SlotPart, ...]:
     x, y, z = (edge * cuboids_per_axis for edge in cuboid_xyz)
@@ -169,10 +169,10 @@ def _minus(a: XYZ, b: XYZ) -> XYZ:
 
 @lru_cache(maxsize=len(CUBOIDS_PER_AXIS))
 def index_entries(cuboids_per_axis: int) -> tuple[int, ...]:
-    """Return the place in the shard index of every slot.
+    """Return the position in the shard index of every slot.
 
-    Frames lie in Morton order, but Zarr orders the entries of the index as a C-ordered array of
-    the inner chunk grid (z, y, x). The two differ from 4 cuboids an axis on.
+    Frames are stored in Morton order, but Zarr orders the index entries as a C-ordered array of the
+    inner chunk grid (z, y, x). The two orders differ from 4 cuboids per axis on.
     """
     n = cuboids_per_axis
     corners = (morton.decode(slot) for slot in range(n**3))

@@ -1,14 +1,13 @@
-"""The decoder of libblosc2, called through pointers.
+"""Binds the decoder of libblosc2 by ctypes.
 
-python-blosc decodes whole frames only. libblosc2 reads the same frames, and decodes a range of
-voxels out of one by touching just the blocks that hold it. The library is the one that the blosc2
-wheel ships; the package itself is not imported (its import takes half a second that a cold start
-should not pay).
+python-blosc decodes only whole frames. libblosc2 reads the same frames and can decode a range of
+voxels by touching only the blocks that hold it. The library comes from the blosc2 wheel; the
+package itself is not imported, because its import would add half a second to a cold start.
 
-Every thread has one decoding context of its own: a context is not to be shared, and making one for
-each call would allocate the decompressor and its buffers anew. The context-free entry points of
-the library (``blosc1_*``) go through a global one under a lock. ctypes gives up the GIL during a
-call, so threads decode in parallel.
+Every thread has its own decoding context: a context must not be shared, and creating one per call
+would allocate the decompressor and its buffers again. The context-free functions of the library
+(``blosc1_*``) use a global context under a lock. ctypes releases the GIL during a call, so threads
+decode in parallel.
 """
 
 import ctypes
@@ -30,7 +29,7 @@ _FIRST_USE = threading.Lock()
 class _DecompressionParams(ctypes.Structure):
     """``blosc2_dparams`` of blosc2.h; older releases end before ``typesize``.
 
-    It is passed by value, in memory, so a library that knows fewer fields reads its own part.
+    It is passed by value, in memory, so a library that knows fewer fields reads only those.
     """
 
     _fields_ = (
@@ -74,10 +73,10 @@ def _load() -> ctypes.CDLL:
 
 
 class Decoder:
-    """One thread's decoding context and its scratch memory; get it from ``thread_decoder``.
+    """A thread's decoding context and scratch memory; obtained from ``thread_decoder``.
 
-    Sources and targets are addresses: the caller vouches for the memory behind them. Both calls
-    give the library's return code, the number of bytes written, negative on damage.
+    Sources and targets are addresses; the caller guarantees the memory behind them. Both functions
+    return the library's code: the number of bytes written, or a negative number on damage.
 
     Attributes
     ----------
@@ -95,14 +94,14 @@ class Decoder:
         self.context = library.blosc2_create_dctx(_DecompressionParams(nthreads=1, typesize=8))
         if not self.context:
             raise NDLambdaError("libblosc2 could not make a decoding context.")
-        # Not at exit: a daemon thread may still be decoding with its context then.
+        # Not at exit, when a daemon thread may still be decoding with its context.
         weakref.finalize(self, library.blosc2_free_ctx, self.context).atexit = False
         self.whole = library.blosc2_decompress_ctx
         self.items = library.blosc2_getitem_ctx
         self._scratch = np.empty(0, np.uint8)
 
     def scratch(self, size_bytes: int) -> NDArray[np.uint8]:
-        """Return this thread's scratch memory, valid until the thread asks again."""
+        """Return this thread's scratch memory, valid until the thread's next call."""
         if self._scratch.size < size_bytes:
             self._scratch = np.empty(size_bytes, np.uint8)
         return self._scratch[:size_bytes]
@@ -116,12 +115,12 @@ _PER_THREAD = _PerThread()
 
 
 def thread_decoder() -> Decoder:
-    """Return the calling thread's decoder, made at its first use and freed with the thread.
+    """Return the calling thread's decoder, created at first use and freed with the thread.
 
     Raises
     ------
     NDLambdaError
-        libblosc2 is not there.
+        libblosc2 is not installed.
     """
     decoder = _PER_THREAD.decoder
     if decoder is None:

@@ -1,4 +1,4 @@
-"""The parts of a stored object that are not voxels: header, extras and shard index.
+"""Header, extras and shard index of a stored object.
 
 ::
 
@@ -6,7 +6,7 @@
     frames of the present cuboids, in Morton order, each with its crc32c
     shard index: offset, length u64 an entry, missing = 2^64-1 | crc32c of the index
 
-Everything is little endian. To Zarr the header is a gap that no index entry points to.
+Everything is little endian. For Zarr the header is a gap that no index entry refers to.
 """
 
 import struct
@@ -43,12 +43,12 @@ class FrameSpan(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ShardIndex:
-    """Where in an object the frame of every present cuboid lies.
+    """The place in an object of every present cuboid's frame.
 
     Attributes
     ----------
     spans
-        By slot; None where the cuboid is all zero and therefore not stored.
+        By slot; None if the cuboid is all zero and therefore not stored.
     """
 
     spans: tuple[FrameSpan | None, ...]
@@ -63,7 +63,7 @@ class ShardIndex:
         return self.spans[slot] is not None
 
     def span(self, slot: int) -> FrameSpan:
-        """Return the bytes of a stored cuboid's frame, its checksum included.
+        """Return the bytes of a stored cuboid's frame, including its checksum.
 
         Raises
         ------
@@ -89,7 +89,7 @@ def read_index(tail: memoryview, layout: CuboidLayout, size: int) -> ShardIndex:
     tail
         The last ``layout.index_bytes`` bytes of the object.
     layout
-        The object's.
+        The object's layout.
     size
         Length of the whole object in bytes.
 
@@ -122,14 +122,14 @@ def _checked_span(offset: int, length: int, end: int, longest: int) -> FrameSpan
     if offset == length == _MISSING:
         return None
     if offset < HEADER_BYTES + CHECKSUM_BYTES or offset + length > end:
-        raise _damaged("a frame lies outside of it", offset=offset, length=length)
+        raise _damaged("a frame is outside it", offset=offset, length=length)
     if not 0 < length <= longest:
         raise _damaged("a frame has an impossible length", offset=offset, length=length)
     return FrameSpan(offset, offset + length)
 
 
 def pack_index(spans: Sequence[FrameSpan | None], layout: CuboidLayout) -> bytes:
-    """Return the bytes of a shard index, its checksum included; spans are by slot."""
+    """Return the bytes of a shard index, including its checksum; spans are by slot."""
     values = [_MISSING] * (2 * layout.slots)
     for span, entry in zip(spans, index_entries(layout.cuboids_per_axis), strict=True):
         if span is not None:
@@ -144,7 +144,7 @@ def pack_header(write_id: bytes, extras: bytes | memoryview) -> bytes:
     Raises
     ------
     InvalidArgumentError
-        The write-id has not 16 bytes.
+        The write-id does not have 16 bytes.
     PayloadTooLargeError
         The extras are over ``MAX_EXTRAS_BYTES``.
     """
@@ -161,7 +161,7 @@ def pack_header(write_id: bytes, extras: bytes | memoryview) -> bytes:
 
 
 def write_id(data: memoryview) -> bytes:
-    """Return the 16 bytes by which a writer knows its own write again.
+    """Return the 16 bytes by which a writer recognises its own write.
 
     Raises
     ------
@@ -173,7 +173,7 @@ def write_id(data: memoryview) -> bytes:
 
 
 def extras(data: memoryview) -> memoryview:
-    """Return the extras section of an object, a view of it.
+    """Return the extras section of an object, as a view.
 
     Raises
     ------
@@ -194,7 +194,7 @@ def _header_end(data: memoryview) -> int:
 
 
 def is_empty(shard: memoryview | ShardIndex) -> bool:
-    """Return whether an object (or its index) holds no cuboid, so that it reads as zeros.
+    """Return whether an object (or its index) holds no cuboid and so reads as zeros.
 
     Raises
     ------
@@ -203,8 +203,8 @@ def is_empty(shard: memoryview | ShardIndex) -> bool:
     """
     if isinstance(shard, ShardIndex):
         return shard.is_empty
-    # No layout is needed: only in an empty object does the index follow the header at once, and
-    # a frame does not start with the byte that a missing entry is made of.
+    # No layout is needed: the index directly follows the header only in an empty object, and no
+    # frame starts with the byte that fills a missing entry.
     rest = shard[_header_end(shard) :]
     body, stored = rest[:-CHECKSUM_BYTES], rest[-CHECKSUM_BYTES:]
     slots = {n**3 for n in CUBOIDS_PER_AXIS}
@@ -213,7 +213,7 @@ def is_empty(shard: memoryview | ShardIndex) -> bool:
     if body[:1] != _MISSING_BYTE:
         return False
     if body != _MISSING_BYTE * len(body) or checksum(body) != stored:
-        raise _damaged("its empty index is not what it should be")
+        raise _damaged("its empty index is invalid")
     return True
 
 

@@ -1,12 +1,12 @@
-"""The stored object: read a box from it, and write it anew with some cuboids replaced.
+"""Reads boxes from a stored object, and encodes the object with some cuboids replaced.
 
-An object is 1, 8 or 64 cuboids in one Zarr v3 shard (``shard.py`` has the bytes). A cuboid whose
-voxels are all zero is not stored and reads as zeros; -0.0 counts as zero, NaN does not. An object
-without any cuboid is legal: erasing the last voxel leaves one.
+An object is 1, 8 or 64 cuboids in one Zarr v3 shard (``shard.py`` defines the bytes). An all-zero
+cuboid is not stored and reads as zeros; -0.0 counts as zero, NaN does not. An object without
+cuboids is valid: erasing the last voxel leaves one.
 
-Damage is an error, never wrong voxels: header, every frame and the index have their own crc32c, and
-what is read has been checked. A checksum knows its frame, not the frame's place or age, so the
-ranges of one object must come from one version of it: read them under the ETag of the index.
+Damage is an error, never wrong voxels: the header, every frame and the index have a crc32c, which
+is checked on reading. A checksum covers a frame but not its place or age, so all ranges of an
+object must come from one version of it: read them under the ETag of the index.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,16 +53,16 @@ __all__ = [
 ]
 
 MAX_GAP_BYTES = 256 << 10
-"""A gap between needed frames up to this length is read along.
+"""A gap between needed frames up to this length is fetched with them.
 
-A GET over loopback takes client and server about 0.8 ms of CPU before the bytes count; reading
-256 KiB more along takes about a third of that, and over a network the latency tips it further.
+A GET over loopback costs client and server about 0.8 ms of CPU besides the bytes; reading 256 KiB
+more costs about a third of that, and over a network the latency favours it even more.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class RangePlan:
-    """One range of an object to fetch, and what to decode from it, in Morton order."""
+    """A byte range of an object to fetch, and the parts to decode from it, in Morton order."""
 
     span: FrameSpan
     parts: tuple[SlotPart, ...]
@@ -76,21 +76,21 @@ def decode_box(data: memoryview, layout: CuboidLayout, part: Box, out: NDArray[n
     data
         All bytes of the object.
     layout
-        The object's.
+        The object's layout.
     part
         In voxels from the supercuboid's corner.
     out
-        Where the voxels go: (z, y, x), the part's shape, the layout's dtype, any strides. Written
-        completely; on an error its contents are undefined.
+        The target: (z, y, x), the part's shape, the layout's dtype, any strides. It is written
+        completely; after an error its contents are undefined.
 
     Raises
     ------
     CuboidDecodeError
-        The index, or a frame that is needed, is damaged.
+        The index, or a needed frame, is damaged.
     OutOfBoundsError
-        The part leaves the supercuboid.
+        The part exceeds the supercuboid.
     ShapeMismatchError, DataTypeMismatchError
-        ``out`` does not fit.
+        ``out`` does not match.
     """
     _check_target(out, part, layout)
     parts = needed_slots(layout, part)
@@ -104,25 +104,25 @@ def decode_box(data: memoryview, layout: CuboidLayout, part: Box, out: NDArray[n
 def decode_part(
     frame: memoryview | None, layout: CuboidLayout, piece: SlotPart, out: NDArray[np.generic]
 ) -> None:
-    """Read from its frame what one cuboid holds of a box.
+    """Decode the part of a box that one cuboid holds.
 
     Parameters
     ----------
     frame
-        The cuboid's, with its checksum; None where it is not stored: zeros.
+        The cuboid's frame with its checksum; None if it is not stored, which reads as zeros.
     layout
-        The object's.
+        The object's layout.
     piece
-        As ``needed_slots`` gives it for the box.
+        As ``needed_slots`` returns it for the box.
     out
-        Where all of the box goes; the piece's place in it is written.
+        The target of the whole box; only the piece's place in it is written.
 
     Raises
     ------
     CuboidDecodeError
         The frame is damaged.
     ShapeMismatchError, DataTypeMismatchError
-        ``out`` does not fit.
+        ``out`` does not match.
     """
     if frame is None:
         out[piece.where] = 0
@@ -133,19 +133,19 @@ def decode_part(
 def present_cuboids(
     data: memoryview, layout: CuboidLayout
 ) -> Iterator[tuple[int, NDArray[np.generic]]]:
-    """Iterate over the cuboids that an object holds, in Morton order; the others are zero.
+    """Iterate over the stored cuboids of an object in Morton order; all others are zero.
 
     Parameters
     ----------
     data
         All bytes of the object.
     layout
-        The object's.
+        The object's layout.
 
     Returns
     -------
     cuboids
-        Slot and voxels (z, y, x), a new array each; decoded when its turn comes.
+        Slot and voxels (z, y, x), a new array each, decoded when it is reached.
 
     Raises
     ------
@@ -160,14 +160,14 @@ def present_cuboids(
 
 
 def plan_ranges(index: ShardIndex, parts: Sequence[SlotPart]) -> tuple[RangePlan, ...]:
-    """Return the fewest ranges that hold the needed frames without large gaps.
+    """Return the fewest ranges that cover the needed frames without large gaps.
 
     Parameters
     ----------
     index
-        The object's.
+        The object's index.
     parts
-        As ``needed_slots`` gives them.
+        As ``needed_slots`` returns them.
     """
     plans: list[RangePlan] = []
     for piece in parts:
@@ -185,21 +185,21 @@ def plan_ranges(index: ShardIndex, parts: Sequence[SlotPart]) -> tuple[RangePlan
 def fetch_frames(
     index: ShardIndex, plans: Sequence[RangePlan], fetch: Callable[[int, int], memoryview]
 ) -> dict[int, memoryview]:
-    """Fetch planned ranges and return the stored frames in them, by slot.
+    """Fetch planned ranges and return the stored frames in them by slot.
 
     Parameters
     ----------
     index
-        The object's.
+        The object's index.
     plans
-        As ``plan_ranges`` gives them.
+        As ``plan_ranges`` returns them.
     fetch
-        Gives the bytes ``start <= i < stop`` of the very object that the index came from.
+        Returns the bytes ``start <= i < stop`` of the same version of the object as the index.
 
     Raises
     ------
     CuboidDecodeError
-        ``fetch`` gave another number of bytes.
+        ``fetch`` returned another number of bytes.
     """
     frames = {}
     for plan in plans:
@@ -224,29 +224,29 @@ def splice(
     write_id: bytes,
     extras: bytes | None = None,
 ) -> bytes:
-    """Return an object anew with some of its cuboids replaced.
+    """Encode an object again with some of its cuboids replaced.
 
-    Frames of other cuboids are copied with their checksums, unread: one damaged cuboid neither
-    hides behind a fresh checksum nor stops work on its neighbours, and replacing it mends the
-    object. Header and index of ``existing`` are checked.
+    Frames of other cuboids are copied with their checksums, undecoded: a damaged cuboid neither
+    gets a fresh checksum nor blocks its neighbours, and replacing it repairs the object. The header
+    and index of ``existing`` are checked.
 
     Parameters
     ----------
     existing
-        All bytes of the object as it is; None where there is none yet.
+        All bytes of the current object, or None if it does not exist.
     layout
-        The object's.
+        The object's layout.
     replaced
         Slot to whole cuboid (z, y, x), or to None for zeros. An all-zero cuboid is not stored.
     write_id
-        16 bytes that no other write has.
+        16 bytes unique to this write.
     extras
-        The new extras section; None keeps the one that is there.
+        The new extras section; None keeps the existing one.
 
     Returns
     -------
     data
-        The object; an empty shard where no cuboid is left.
+        The object; an empty shard if no cuboid is left.
 
     Raises
     ------
@@ -257,7 +257,7 @@ def splice(
     ShapeMismatchError, DataTypeMismatchError
         A cuboid has another shape or dtype than the layout.
     InvalidArgumentError, PayloadTooLargeError
-        The write-id has not 16 bytes, or the extras are too long.
+        The write-id does not have 16 bytes, or the extras are too long.
     """
     for slot, cuboid in replaced.items():
         _check_cuboid(slot, cuboid, layout)

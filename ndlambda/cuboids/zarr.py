@@ -1,4 +1,4 @@
-"""What a Zarr v3 reader must be told to read our objects as they lie."""
+"""The metadata by which a Zarr v3 reader reads stored objects in place."""
 
 from typing import Any
 
@@ -10,16 +10,16 @@ from ndlambda.space.box import XYZ
 def array_metadata(layout: CuboidLayout, imagesize_xyz: XYZ) -> dict[str, Any]:
     """Return the ``zarr.json`` of one time point of a channel at one resolution.
 
-    The array is (z, y, x). Its chunk ``c/{z}/{y}/{x}`` is the object of the supercuboid of that
-    index, byte for byte, and its inner chunks are the cuboids. It is for reading: a Zarr writer
-    would leave out the write-id.
+    The array is (z, y, x). Its chunk ``c/{z}/{y}/{x}`` is the object of the supercuboid with that
+    index, byte for byte, and its inner chunks are the cuboids. It is for reading only: a Zarr
+    writer would omit the write-id.
 
     Parameters
     ----------
     layout
-        The channel's at that resolution.
+        The channel's layout at that resolution.
     imagesize_xyz
-        Size of the resolution in voxels; cuboids at its far edges are stored whole.
+        Size of the resolution in voxels; cuboids at its far edges are stored as a whole.
     """
     z, y, x = layout.cuboid_shape_zyx
     n = layout.cuboids_per_axis

@@ -1,1 +1,1 @@
-"""Frozen values of the catalogue: datasets, projects, channels, tokens and who asks."""
+"""Immutable values: datasets, projects, channels, tokens, principals and RAMON objects."""

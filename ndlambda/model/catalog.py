@@ -1,7 +1,7 @@
-"""The four things of the catalogue, as frozen values.
+"""The four resources of the catalogue, as immutable values.
 
-Field meanings and defaults are those of ndstore's models; names are in our words, and
-``ndlambda/model/fields.py`` translates them to the names on the wire.
+Field meanings and defaults are those of ndstore's models; ``ndlambda/model/fields.py`` maps these
+names to the names on the wire.
 """
 
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ SCHEMA_VERSION = "1.1.0"
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """The geometry that projects share: sizes in voxels, voxel size in nanometres (x, y, z)."""
+    """The geometry shared by projects: sizes in voxels, voxel size in nanometres (x, y, z)."""
 
     name: str
     imagesize_xyz: XYZ
@@ -45,7 +45,7 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A set of channels over one dataset. The engine fields are echoed to clients, not used."""
+    """A set of channels over one dataset. The engine fields are only echoed to clients."""
 
     name: str
     dataset: str
@@ -63,7 +63,7 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """The name under which clients address a project; unique over the whole server."""
+    """The name by which clients address a project; unique on the server."""
 
     name: str
     project: str
@@ -74,7 +74,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class CodecSpec:
-    """How cuboids of a channel are compressed; recorded in the channel, never changed."""
+    """How a channel's cuboids are compressed; recorded in the channel and never changed."""
 
     cname: str = "zstd"
     clevel: int = 1
@@ -92,14 +92,14 @@ class Channel:
     Attributes
     ----------
     id
-        Number given at creation, as ndstore's clients expect.
+        Number assigned at creation, as ndstore's clients expect.
     uid
-        Given once at creation and part of every object key, so that a channel deleted and made
-        again never sees old voxels.
+        Assigned at creation and part of every object key, so that a channel that is deleted and
+        created again never sees old voxels.
     resolution
-        The level that the data was acquired at; coarser ones are built from it.
+        The level at which the data was acquired; coarser ones are built from it.
     starttime, endtime
-        Half-open range of time points as the client gave it; see ``times``.
+        Half-open range of time points as the client sent it; see ``times``.
     cuboids_per_axis
         Edge of a supercuboid in cuboids: 1, 2 or 4.
     """
@@ -131,15 +131,15 @@ class Channel:
 
     @property
     def times(self) -> tuple[int, int]:
-        """The time range used inside: ndio sends endtime 0, which means one point."""
+        """The effective time range: ndio sends endtime 0, which means one time point."""
         return self.starttime, max(self.endtime, self.starttime + 1)
 
     @property
     def default_time(self) -> int:
-        """The time point read and written where a request names none."""
+        """The time point of requests that name none."""
         return self.starttime
 
     @property
     def is_annotation(self) -> bool:
-        """Whether voxels are labels."""
+        """Whether the voxels are labels."""
         return self.channel_type is ChannelType.ANNOTATION

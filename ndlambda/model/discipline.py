@@ -1,13 +1,13 @@
-"""How painted labels meet the labels that are there."""
+"""How painted labels combine with stored ones."""
 
 from enum import StrEnum
 
 
 class Discipline(StrEnum):
-    """The write disciplines of annotation, by their words on the wire.
+    """The write disciplines of annotation, by their names on the wire.
 
-    ``UPDATE`` and ``DATAONLY`` say what becomes of an object's metadata; their voxels are painted
-    as ``OVERWRITE`` does, unless the request names another discipline beside them.
+    ``UPDATE`` and ``DATAONLY`` concern an object's metadata; their voxels are painted like
+    ``OVERWRITE`` unless the request also names another discipline.
     """
 
     OVERWRITE = "overwrite"
@@ -19,7 +19,7 @@ class Discipline(StrEnum):
 
     @property
     def for_voxels(self) -> "Discipline":
-        """The discipline that decides about voxels."""
+        """The discipline that applies to voxels."""
         if self in {Discipline.UPDATE, Discipline.DATAONLY}:
             return Discipline.OVERWRITE
         return self

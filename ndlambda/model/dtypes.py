@@ -1,4 +1,4 @@
-"""Channel types, voxel data types and which go together."""
+"""Channel types, voxel data types, and their valid combinations."""
 
 from enum import StrEnum
 
@@ -16,7 +16,7 @@ class ChannelType(StrEnum):
 
 
 class DataType(StrEnum):
-    """Voxel type of a channel; each value is also the numpy name."""
+    """Voxel type of a channel; each value is also numpy's name."""
 
     UINT8 = "uint8"
     UINT16 = "uint16"
@@ -43,7 +43,7 @@ COMBINATIONS: dict[ChannelType, frozenset[DataType]] = {
     ChannelType.OLDCHANNEL: frozenset(DataType),
     ChannelType.PROBMAP: frozenset({DataType.FLOAT32}),
 }
-"""Data types that a channel of each type may have.
+"""Data types that each channel type may have.
 
-ndstore documents fewer for images and time series but lists all nine; we store all.
+ndstore documents fewer for images and time series but lists all nine; all are supported here.
 """

@@ -1,8 +1,8 @@
-"""The catalogue's things as JSON objects: ndstore's names and rules (its contract, section 4).
+"""The catalogue's resources as JSON objects: ndstore's names and rules (its contract, section 4).
 
-``*_from_fields`` reads what a client sends and reports every fault at once; ``*_fields`` gives
-what a client is shown: all fields, owners and parents by key, flags as 0 and 1 where ndstore has
-integers. Rows hold ``*_doc``, which loses nothing and which ``*_from_doc`` trusts.
+``*_from_fields`` parses a client's object and reports every fault at once. ``*_fields`` returns
+what clients see: all fields, owners and parents by key, flags as 0 and 1 where ndstore uses
+integers. Rows hold ``*_doc``, which is lossless and which ``*_from_doc`` trusts.
 """
 
 import re
@@ -42,13 +42,13 @@ from ndlambda.space.pyramid import Scaling
 LONGEST_NAME = 255
 MAX_LEVELS = 20
 _NAME = re.compile(r"[A-Za-z0-9_]+")
-# Object keys start with the project: what lies under results/ and uploads/ expires, the others hold
-# ingest jobs.
+# Object keys start with the project: results/ and uploads/ expire, drop/ and ingest/ hold ingest
+# jobs.
 _RESERVED = frozenset(("project", name) for name in ("results", "uploads", "drop", "ingest"))
 _REQUIRED: Final = object()
 
 _AXES = "xyz"
-# The smallest cell that a Morton code counts is one cuboid; the thinnest is 16 deep in z.
+# Morton codes count cuboids; the thinnest cuboid is 16 voxels deep in z.
 _LARGEST = {"x": AXIS_LIMIT * 64, "y": AXIS_LIMIT * 64, "z": AXIS_LIMIT * 16}
 _MAX_TIME = 2**31 - 1
 
@@ -108,17 +108,17 @@ _CHANNEL: _Spec = {
 }
 
 _ASSIGNED = frozenset({"id", "user"})
-"""Fields that the server gives; a client may send back what it was shown, without effect."""
+"""Fields that the server assigns; a client may send them back, without effect."""
 
 
 def check_name(name: str, kind: str) -> str:
-    """Return the name back if it may name a ``kind`` (dataset, project, channel, token, user).
+    """Return the name if it is valid for a ``kind`` (dataset, project, channel, token, user).
 
     Raises
     ------
     InvalidNameError
         It is empty, over 255 characters, reserved, or has characters outside ``A-Z a-z 0-9 _``
-        (ndstore's resource routes also took ``-``, but its data routes never found such names).
+        (ndstore's resource routes also accepted ``-``, but its data routes never found the name).
     """
     if len(name) > LONGEST_NAME or not _NAME.fullmatch(name) or (kind, name) in _RESERVED:
         raise InvalidNameError(
@@ -132,14 +132,14 @@ def check_name(name: str, kind: str) -> str:
 
 @dataclass(slots=True)
 class _Reading:
-    """The values of one object and what is wrong with it."""
+    """The values of one object, and its faults."""
 
     values: dict[str, Any]
     problems: dict[str, str]
 
     @classmethod
     def of(cls, fields: object, spec: _Spec, given: Mapping[str, str]) -> "_Reading":
-        """Read an object; ``given`` fields are known from the URL and may only be repeated."""
+        """Parse an object; ``given`` fields come from the URL and may only be repeated."""
         if not isinstance(fields, Mapping):
             raise MalformedBodyError("The body must be a JSON object.")
         reading = cls({}, {})
@@ -166,32 +166,32 @@ class _Reading:
             self.problems[name] = str(refusal)
 
     def require(self, name: str, holds: bool, reason: str) -> None:
-        """Note a fault of a field that was readable by itself."""
+        """Record a fault of a field that is valid by itself."""
         if not holds:
             self.problems.setdefault(name, reason)
 
     def has(self, *names: str) -> bool:
-        """Return whether the fields could be read, so that they can be compared."""
+        """Return whether the fields were parsed, so that they can be compared."""
         return all(name in self.values for name in names)
 
     def checked(self) -> dict[str, Any]:
-        """Return the values, or raise ValidationError with every problem."""
+        """Return the values, or raise ValidationError with every fault."""
         if self.problems:
             raise ValidationError(self.problems)
         return self.values
 
 
 def dataset_from_fields(fields: object, *, name: str, user_id: int = 0) -> Dataset:
-    """Read a client's dataset.
+    """Parse a client's dataset.
 
     Raises
     ------
     InvalidNameError
-        The name in the URL.
+        The name in the URL is invalid.
     MalformedBodyError
         ``fields`` is not a JSON object.
     ValidationError
-        Fields unknown, missing, of a wrong type or out of range: all of them are listed.
+        Fields are unknown, missing, of a wrong type or out of range; all are listed.
     """
     check_name(name, "dataset")
     values = _Reading.of(fields, _DATASET, {"dataset_name": name}).checked()
@@ -199,23 +199,23 @@ def dataset_from_fields(fields: object, *, name: str, user_id: int = 0) -> Datas
 
 
 def project_from_fields(fields: object, *, name: str, dataset: str, user_id: int = 0) -> Project:
-    """Read a client's project. Raises as ``dataset_from_fields``."""
+    """Parse a client's project. Raises as ``dataset_from_fields``."""
     check_name(name, "project")
     given = {"project_name": name, "dataset": dataset}
     return _project(_Reading.of(fields, _PROJECT, given).checked(), name, dataset, user_id)
 
 
 def token_from_fields(fields: object, *, name: str, project: str, user_id: int = 0) -> Token:
-    """Read a client's token. Raises as ``dataset_from_fields``."""
+    """Parse a client's token. Raises as ``dataset_from_fields``."""
     check_name(name, "token")
     given = {"token_name": name, "project": project}
     return _token(_Reading.of(fields, _TOKEN, given).checked(), name, project, user_id)
 
 
 def channel_from_fields(fields: object, *, name: str, project: str) -> Channel:
-    """Read a client's channel; ``codec`` and ``cuboids_per_axis`` are our additions.
+    """Parse a client's channel; ``codec`` and ``cuboids_per_axis`` are additions to ndstore.
 
-    Raises as ``dataset_from_fields``. ``id`` and ``uid`` stay empty until it is stored.
+    Raises as ``dataset_from_fields``. ``id`` and ``uid`` stay empty until the channel is stored.
     """
     check_name(name, "channel")
     reading = _Reading.of(fields, _CHANNEL, {"channel_name": name, "project": project})
@@ -228,7 +228,7 @@ def channel_from_fields(fields: object, *, name: str, project: str) -> Channel:
             f"must be one of {', '.join(sorted(allowed))} in a {values['channel_type']} channel",
         )
     if reading.has("starttime", "endtime"):
-        # ndio sends 0 and means one time point.
+        # ndio sends 0, which means one time point.
         holds = values["endtime"] == 0 or values["endtime"] >= values["starttime"]
         reading.require("endtime", holds, "must be 0 or not before starttime")
     if reading.has("startwindow", "endwindow"):
@@ -291,7 +291,7 @@ def token_fields(token: Token) -> dict[str, Any]:
 
 
 def channel_fields(channel: Channel) -> dict[str, Any]:
-    """Return all fields of a channel under ndstore's names (``default`` is a boolean there)."""
+    """Return all fields of a channel under ndstore's names; ``default`` is a boolean there."""
     return {
         "id": channel.id,
         "project": channel.project,
@@ -313,7 +313,7 @@ def channel_fields(channel: Channel) -> dict[str, Any]:
 
 
 def channel_doc(channel: Channel) -> dict[str, Any]:
-    """Return a channel as it is stored: its fields and what clients are not shown."""
+    """Return a channel as stored: its fields, and those that clients do not see."""
     codec = channel.codec
     return {
         **channel_fields(channel),

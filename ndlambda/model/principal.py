@@ -1,11 +1,11 @@
-"""Who asks."""
+"""The authenticated caller of a request."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A user who proved to hold a key, or nobody (``user_id`` None)."""
+    """A user who presented a valid key, or the anonymous caller (``user_id`` None)."""
 
     user_id: int | None
     name: str
@@ -13,7 +13,7 @@ class Principal:
 
     @property
     def anonymous(self) -> bool:
-        """Whether no key was shown."""
+        """Whether no key was presented."""
         return self.user_id is None
 
 

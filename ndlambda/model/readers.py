@@ -1,4 +1,4 @@
-"""Readers of single JSON values: each returns the Python value or says why it refuses it."""
+"""Readers of single JSON values: each returns the Python value or raises why it is refused."""
 
 import math
 from collections.abc import Callable, Collection, Mapping
@@ -11,7 +11,7 @@ _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
 class Refusal(ValueError):  # noqa: N818  it says why, and never leaves ndlambda.model
-    """A value is not what its field takes; the text completes "FIELD: ..."."""
+    """A value is invalid for its field; the text completes "FIELD: ..."."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ def text(longest: int) -> Reader:
             raise Refusal(f"must not be longer than {longest} characters")
         try:
             value.encode()
-        except UnicodeEncodeError:  # JSON can spell half a surrogate pair; no store takes it
+        except UnicodeEncodeError:  # JSON can spell half a surrogate pair; no store accepts it
             raise Refusal("must be valid Unicode") from None
-        if "\0" in value:  # at which HDF5 and most of its readers take a text to end
+        if "\0" in value:  # HDF5 and most of its readers end a text there
             raise Refusal("must not contain the character NUL")
         return value
 
@@ -51,7 +51,7 @@ def text(longest: int) -> Reader:
 
 
 def integer(low: int, high: int) -> Reader:
-    """Return a reader of integers ``low <= i <= high``; true and false are not integers here."""
+    """Return a reader of integers ``low <= i <= high``; booleans are refused."""
 
     def read(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
@@ -64,7 +64,7 @@ def integer(low: int, high: int) -> Reader:
 
 
 def number(low: float, high: float) -> Reader:
-    """Return a reader of finite integers or floats ``low <= v <= high``, given as they came."""
+    """Return a reader of finite integers or floats ``low <= v <= high``, returned unchanged."""
 
     def read(value: object) -> int | float:
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -79,7 +79,7 @@ def number(low: float, high: float) -> Reader:
 
 
 def size(low: float, high: float) -> Reader:
-    """Return a reader of numbers ``low <= v <= high``, given as float."""
+    """Return a reader of numbers ``low <= v <= high``, returned as float."""
     bounded = number(low, high)
     return lambda value: float(bounded(value))
 
@@ -121,7 +121,7 @@ def one_of(allowed: Collection[int | str]) -> Reader:
 
 
 def record(parts: Mapping[str, Reader]) -> Reader:
-    """Return a reader of JSON objects that have exactly the named parts."""
+    """Return a reader of JSON objects with exactly the named members."""
 
     def read(value: object) -> dict[str, Any]:
         if not isinstance(value, Mapping) or set(value) != set(parts):
@@ -135,3 +135,18 @@ def record(parts: Mapping[str, Reader]) -> Reader:
         return values
 
     return read
+
+
+def unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the fields of a JSON object, for ``object_pairs_hook`` of :func:`json.loads`.
+
+    Raises
+    ------
+    ValueError
+        A field is repeated.
+    """
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        message = "a field is repeated"
+        raise ValueError(message)
+    return fields

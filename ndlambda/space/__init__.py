@@ -1,1 +1,1 @@
-"""Pure integers: Morton codes, boxes, grids and pyramids. Nothing here knows of voxels."""
+"""Integer geometry: Morton codes, boxes, grids and pyramids, independent of voxel data."""

@@ -1,9 +1,9 @@
-"""Which supercuboids of one resolution make which of the next coarser one.
+"""Which supercuboids of one resolution are downsampled to which of the next coarser one.
 
-Supercuboid edges are powers of two, and an edge halved never exceeds the edge one level up, also
-where slabs give way to cubes. So each supercuboid has exactly one parent, the supercuboids of a
-channel at one time point are a tree, and what makes a supercuboid of any level is a box of whole
-supercuboids of any finer one.
+Supercuboid edges are powers of two, and a halved edge never exceeds the edge one level up, even
+where slabs change to cubes. So each supercuboid has exactly one parent, the supercuboids of a
+channel at one time point form a tree, and the sources of any supercuboid are a box of whole
+supercuboids of any finer level.
 """
 
 from dataclasses import dataclass
@@ -32,14 +32,14 @@ class CodeRange:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How one level (or near-isotropic variant of it) is made from the next finer one.
+    """How one level (or its near-isotropic variant) is downsampled from the next finer one.
 
     Attributes
     ----------
     factors_xyz
-        Voxels that make one voxel, an axis: 2, or 1 in z between slices.
+        Fine voxels per coarse voxel, by axis: 2, or 1 in z between slices.
     children_xyz
-        Supercuboids that make one supercuboid, an axis; powers of two.
+        Fine supercuboids per coarse supercuboid, by axis; powers of two.
     """
 
     factors_xyz: XYZ
@@ -48,68 +48,68 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Ancestry:
-    """The tree of supercuboids of a channel.
+    """The tree of a channel's supercuboids.
 
-    Resolutions and codes name supercuboids; nothing here knows which of them are stored, and a box
-    of descendants may reach over the edge of the volume.
+    Resolutions and codes name supercuboids, whether or not they are stored, and a box of
+    descendants may exceed the volume.
 
     Parameters
     ----------
     pyramid
-        The dataset's.
+        The dataset's pyramid.
     cuboids_per_axis
-        The channel's: edge of a supercuboid in cuboids.
+        Edge of the channel's supercuboids in cuboids.
     """
 
     pyramid: Pyramid
     cuboids_per_axis: int
 
     def supercuboid_xyz(self, resolution: int) -> XYZ:
-        """Return the edges of a supercuboid in voxels; the near-isotropic variant has the same.
+        """Return the edges of a supercuboid in voxels, also for the near-isotropic variant.
 
         Raises
         ------
         ResolutionNotFoundError
-            The dataset has no such resolution (so do all methods).
+            The dataset has no such resolution (raised by all methods).
         """
         x, y, z = self.pyramid.level(resolution).cuboid_xyz
         n = self.cuboids_per_axis
         return x * n, y * n, z * n
 
     def step(self, resolution: int, *, neariso: bool = False) -> Step:
-        """Return how a level from 1 on is made from level ``resolution - 1``.
+        """Return how a level from 1 on is downsampled from level ``resolution - 1``.
 
         Parameters
         ----------
         resolution
             The coarser level.
         neariso
-            Whether its near-isotropic variant is made, which always halves z and always comes from
-            the plain level below (ndstore's pyramid does that, whatever the scale-down).
+            Whether to build its near-isotropic variant, which always halves z and is always built
+            from the plain level below (as ndstore's pyramid does, whatever the scale-down).
         """
         return _step(self, resolution, neariso)
 
     def parent(self, resolution: int, code: int) -> Morton:
-        """Return the supercuboid of level ``resolution + 1`` that a supercuboid is a part of."""
+        """Return the supercuboid of level ``resolution + 1`` that contains a supercuboid."""
         return self.root(resolution, code, 1)
 
     def root(self, resolution: int, code: int, depth: int) -> Morton:
-        """Return the ancestor of a supercuboid ``depth`` levels up; 0 gives itself."""
+        """Return the ancestor of a supercuboid ``depth`` levels up; 0 returns itself."""
         (x, y, z), (mx, my, mz) = morton.decode(code), self._spread(resolution + depth, depth)
         return morton.encode(x // mx, y // my, z // mz)
 
     def roots(
         self, resolution: int, codes: NDArray[np.uint64], depth: int = 1
     ) -> NDArray[np.uint64]:
-        """Return the distinct ancestors of many supercuboids, ascending; as ``root``."""
+        """Return the distinct ancestors of many supercuboids, ascending; see ``root``."""
         spread = np.array(self._spread(resolution + depth, depth), np.int64)
         return np.unique(morton.encode_indices(morton.decode_codes(codes) // spread))
 
     def neariso_parent(self, resolution: int, code: int) -> Morton | None:
-        """Return the supercuboid of the near-isotropic level above that one is a part of.
+        """Return the supercuboid of the near-isotropic level above that contains one.
 
-        None where level ``resolution + 1`` has no such variant, or where the variant ends before:
-        it holds fewer slices than a halved z has.
+        None if level ``resolution + 1`` has no such variant, or if the variant ends before: it has
+        fewer slices than a halved z.
         """
         level = self.pyramid.level(resolution + 1)
         if not has_neariso(level):
@@ -122,50 +122,50 @@ class Ancestry:
         return morton.encode(x // mx, y // my, z // mz)
 
     def children(self, resolution: int, code: int, *, neariso: bool = False) -> tuple[Morton, ...]:
-        """Return the supercuboids of level ``resolution - 1`` that make one, in Morton order."""
+        """Return the supercuboids of level ``resolution - 1`` in one, in Morton order."""
         spread = self.step(resolution, neariso=neariso).children_xyz
         box = _descendants(code, spread)
         codes = np.sort(morton.plan(box.start_xyz, box.stop_xyz), axis=None)
         return tuple(Morton(each) for each in codes.tolist())
 
     def descendants(self, resolution: int, code: int, depth: int) -> Box:
-        """Return the box of indices of the supercuboids ``depth`` levels down that make one."""
+        """Return the box of indices of the supercuboids ``depth`` levels down in one."""
         return _descendants(code, self._spread(resolution, depth))
 
     def descendant_codes(self, resolution: int, code: int, depth: int) -> CodeRange:
-        """Return the Morton range that the supercuboids ``depth`` levels down lie in.
+        """Return the Morton range of the supercuboids ``depth`` levels down.
 
-        Where all axes shrink alike it holds nothing else. Between slices others lie among them, all
-        in the same aligned cube: ask ``root`` which ones are meant.
+        If all axes shrink alike it contains no others. Between slices it also contains others of
+        the same aligned cube: ``root`` tells which ones belong.
         """
         box = self.descendants(resolution, code, depth)
         x, y, z = box.stop_xyz
         return CodeRange(morton.encode(*box.start_xyz), morton.encode(x - 1, y - 1, z - 1))
 
     def leaves(self, resolution: int, depth: int) -> int:
-        """Return how many supercuboids ``depth`` levels down make one of a level."""
+        """Return how many supercuboids ``depth`` levels down are in one of a level."""
         x, y, z = self._spread(resolution, depth)
         return x * y * z
 
-    def band_depth(self, source: int, deepest: int, most_leaves: int) -> int:
-        """Return how many levels above a source level one root should span: at least 1.
+    def band_depth(self, source: int, max_depth: int, max_leaves: int) -> int:
+        """Return how many levels above a source level one root should span, at least 1.
 
         Parameters
         ----------
         source
             The level that is read; not the coarsest one.
-        deepest
-            The most levels wanted.
-        most_leaves
-            The most supercuboids of the source level below one root (passed over for depth 1).
+        max_depth
+            The most levels.
+        max_leaves
+            The most supercuboids of the source level below one root (ignored for depth 1).
         """
-        depth = min(deepest, self.pyramid.levels - source)
-        while depth > 1 and self.leaves(source + depth, depth) > most_leaves:
+        depth = min(max_depth, self.pyramid.levels - source)
+        while depth > 1 and self.leaves(source + depth, depth) > max_leaves:
             depth -= 1
         return max(depth, 1)
 
     def _spread(self, resolution: int, depth: int) -> XYZ:
-        """Return how many supercuboids ``depth`` levels below a level make one of it, an axis."""
+        """Return how many supercuboids ``depth`` levels down are in one of a level, by axis."""
         x, y, z = 1, 1, 1
         for each in range(resolution - depth + 1, resolution + 1):
             mx, my, mz = self.step(each).children_xyz
@@ -174,7 +174,7 @@ class Ancestry:
 
 
 def has_neariso(level: Level) -> bool:
-    """Return whether a level has a near-isotropic variant of its own (level 0 has none)."""
+    """Return whether a level has a separate near-isotropic variant (level 0 has none)."""
     return level.resolution > 0 and level.neariso_scaledown > 1
 
 

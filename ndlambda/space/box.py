@@ -1,4 +1,4 @@
-"""Half-open boxes of voxels (or cells) in three axes."""
+"""Half-open boxes of voxels (or cells) in three dimensions."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -68,7 +68,7 @@ class Box:
         )
 
     def intersection(self, other: "Box") -> "Box | None":
-        """Return the common box, or None where they do not meet."""
+        """Return the common box, or None if they are disjoint."""
         (ax, ay, az), (bx, by, bz) = self.start_xyz, other.start_xyz
         (cx, cy, cz), (dx, dy, dz) = self.stop_xyz, other.stop_xyz
         start = (max(ax, bx), max(ay, by), max(az, bz))

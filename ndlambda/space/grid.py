@@ -1,4 +1,4 @@
-"""Exact cover of a box by the cells of a regular grid that starts at voxel 0."""
+"""Covers a box exactly by cells of a regular grid that starts at voxel 0."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Cell:
     box
         The whole cell, in voxels.
     part
-        The piece of the asked box that lies in this cell, in voxels; never empty.
+        The part of the box in this cell, in voxels; never empty.
     """
 
     code: Morton

@@ -58,8 +58,8 @@ def plan(start_xyz: tuple[int, int, int], stop_xyz: tuple[int, int, int]) -> NDA
     Returns
     -------
     codes
-        uint64, axes (z, y, x), one code a cell. Three table look-ups by axis are broadcast, so
-        the cost is one OR a cell.
+        uint64, axes (z, y, x), one code per cell. Three table look-ups per axis are broadcast, so
+        the cost is one OR per cell.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Sizes, offsets, voxel sizes and cuboid shapes of every resolution of a dataset.
 
-The formulas are ndstore's (its info document and its storage agree on them); all integer
-divisions floor, sizes are rounded up.
+The formulas are ndstore's (its info document and its storage agree on them): integer divisions
+round down, sizes round up.
 """
 
 import math
@@ -16,7 +16,7 @@ CUBE_CUBOID_XYZ: XYZ = (64, 64, 64)
 
 
 _COARSEST_EDGE = 512
-_MOST_LEVELS = 20
+_MAX_LEVELS = 20
 
 
 class Scaling(IntEnum):
@@ -72,7 +72,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Pyramid:
-    """The geometry of a dataset at resolution 0 and the rule by which it shrinks."""
+    """The geometry of a dataset at resolution 0, and its scaling rule."""
 
     imagesize_xyz: XYZ
     offset_xyz: XYZ
@@ -127,8 +127,8 @@ class Pyramid:
 
 
 def useful_levels(edge: int) -> int:
-    """Return how many coarser resolutions bring an edge of so many voxels down to 512 or less."""
+    """Return how many coarser resolutions reduce an edge of so many voxels to 512 or less."""
     levels = 0
-    while edge > _COARSEST_EDGE and levels < _MOST_LEVELS:
+    while edge > _COARSEST_EDGE and levels < _MAX_LEVELS:
         edge, levels = -(-edge // 2), levels + 1
     return levels

@@ -1,1 +1,1 @@
-"""Pure numpy on voxel arrays; nothing here knows of storage, channels or HTTP."""
+"""numpy operations on voxel arrays, independent of storage, channels and HTTP."""

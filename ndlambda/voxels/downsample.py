@@ -1,20 +1,20 @@
-"""Halving a block of voxels: one level of a pyramid from the next finer one.
+"""Halves a block of voxels: computes one level of a pyramid from the next finer one.
 
-A voxel of the result is made of the voxels 2i and 2i+1 of each halved axis. Where the block ends
-in between, images use what is there and labels take the missing voxels as 0.
+A voxel of the result combines the voxels 2i and 2i+1 of each halved axis. At an odd end of the
+block, images use the existing voxels and labels count the missing ones as 0.
 
 =========  =========================================================================================
-method     what becomes of the voxels that make one
+method     how voxels are combined
 =========  =========================================================================================
-mean       their mean; integers are rounded half to even and exact, floats are summed as float64 and
-           NaN wins; uint32 is a colour (RGBA), each of whose bytes has its own mean
-nearest    voxel (2i+1, 2j+1), which ndstore's PIL took; where z is halved, the mean of the two
-           slices' voxels rounded down (colours: each byte), or the other one where one is 0
-labels     ndstore's vote: a label seen twice wins, otherwise the first one in scan order; where z
-           is halved, the first slice votes, and the second one where that gives 0
+mean       their mean; integers are exact and rounded half to even, floats are summed as float64 and
+           NaN wins; uint32 is a colour (RGBA), and each byte has its own mean
+nearest    voxel (2i+1, 2j+1), as ndstore's PIL chose; if z is halved, the mean of the two slices'
+           voxels rounded down (colours: per byte), or the other one if one is 0
+labels     ndstore's vote: a label that occurs twice wins, otherwise the first one in scan order; if
+           z is halved, the first slice votes, and the second one where the result is 0
 =========  =========================================================================================
 
-ndstore's vote lost a label that only the last voxel of four had; here it stays.
+ndstore's vote lost a label that only the last of four voxels had; here it is kept.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ from ndlambda.errors import InvalidArgumentError
 from ndlambda.space.box import XYZ
 
 FACTORS_XYZ: tuple[XYZ, XYZ] = ((2, 2, 1), (2, 2, 2))
-"""How a block may shrink."""
+"""Supported factors."""
 
 _COLOUR = np.dtype("<u4")
 _EVEN_BYTES = np.uint32(0x00FF00FF)
@@ -36,15 +36,14 @@ _LANE_ONES = np.uint32(0x00010001)
 _HIGH_SEVEN_BITS = np.uint32(0xFEFEFEFE)
 
 _SLAB_VOXELS = 1 << 17
-"""About how many voxels are worked on at once, so that what is in between stays in the cache."""
+"""Approximate number of voxels processed at once, so that intermediate arrays fit the cache."""
 
 _Slab = NDArray[Any]
-"""Voxels (n, 1 or 2, y, x) of the one or two slices that make each of n slices; y and x are even,
-and the order is C."""
+"""Voxels (n, 1 or 2, y, x) of the one or two slices per result slice; y and x are even, C order."""
 
 
 class Method(StrEnum):
-    """What becomes of the voxels that make one; the module says how."""
+    """How voxels are combined; see the module."""
 
     MEAN = "mean"
     NEAREST = "nearest"
@@ -52,12 +51,12 @@ class Method(StrEnum):
 
 
 def downsample(block: NDArray[Any], factors_xyz: XYZ, method: Method) -> NDArray[Any]:
-    """Return a block halved in x and y, and in z where the factor says so.
+    """Return a block halved in x and y, and in z if the factor says so.
 
     Parameters
     ----------
     block
-        (z, y, x), at least one voxel an axis, one of the nine little-endian dtypes. Not changed.
+        (z, y, x), at least one voxel per axis, one of the nine little-endian dtypes. Not changed.
     factors_xyz
         (2, 2, 1) or (2, 2, 2).
     method
@@ -66,8 +65,8 @@ def downsample(block: NDArray[Any], factors_xyz: XYZ, method: Method) -> NDArray
     Returns
     -------
     halved
-        (z, y, x), a new array of the block's dtype; lengths of halved axes are rounded up. Beside
-        it the call holds a few slices only (and a copy of a block of odd shape).
+        (z, y, x), a new array of the block's dtype; lengths of halved axes are rounded up. The call
+        needs extra memory for a few slices only (and a copy of a block of odd shape).
 
     Raises
     ------
@@ -82,7 +81,7 @@ def downsample(block: NDArray[Any], factors_xyz: XYZ, method: Method) -> NDArray
     halved = np.empty((depth // slices, height // 2, width // 2), block.dtype)
     make = _slab_maker(method, block.dtype)
     step = max(1, _SLAB_VOXELS // (slices * height * width))
-    with np.errstate(invalid="ignore"):  # NaN and infinity are voxels like others
+    with np.errstate(invalid="ignore"):  # NaN and infinity are valid voxels
         for z in range(0, len(halved), step):
             slab = np.ascontiguousarray(even[z * slices : (z + step) * slices])
             halved[z : z + step] = make(slab.reshape(-1, slices, height, width))
@@ -90,9 +89,9 @@ def downsample(block: NDArray[Any], factors_xyz: XYZ, method: Method) -> NDArray
 
 
 def _even(block: NDArray[Any], slices: int, *, edge: bool) -> NDArray[Any]:
-    """Return the block with even lengths: its last voxels doubled, or zeros behind them.
+    """Return the block padded to even lengths, by repeating its last voxels or by zeros.
 
-    A mean of doubled voxels is the mean of what is there.
+    Repeated voxels do not change the mean of the existing ones.
     """
     missing = [(0, -length % by) for length, by in zip(block.shape, (slices, 2, 2), strict=True)]
     if not any(after for _, after in missing):
@@ -118,9 +117,9 @@ def _slab_maker(method: Method, dtype: np.dtype) -> Callable[[_Slab], NDArray[An
 def _mean_of_integers(slab: _Slab) -> NDArray[Any]:
     """Return the mean of integers of up to 32 bits.
 
-    Two neighbours in x are read as one integer of twice the width, whose halves are added: that
-    keeps to contiguous memory. Signed integers take part as unsigned ones with the sign bit
-    turned, which moves all of them by an even number.
+    Two neighbours in x are read as one integer of twice the width, whose halves are added: this
+    uses contiguous memory. Signed integers are processed as unsigned ones with the sign bit
+    flipped, which shifts all of them by an even number.
     """
     bits = slab.itemsize * 8
     values = _as_unsigned(slab)
@@ -130,14 +129,14 @@ def _mean_of_integers(slab: _Slab) -> NDArray[Any]:
     total = _over_rows_and_slices(sums)
     shift = _shift(slab)
     up = (total >> shift) & 1
-    up += (1 << (shift - 1)) - 1  # a half goes up where the floor is odd, more than a half always
+    up += (1 << (shift - 1)) - 1  # a half rounds up only if the floor is odd, more than a half does
     total += up
     total >>= shift
     return _from_unsigned(total.astype(values.dtype), slab.dtype)
 
 
 def _mean_of_long_integers(slab: _Slab) -> NDArray[Any]:
-    """Return the mean of integers of 64 bits from the sums of their quotients and remainders."""
+    """Return the mean of 64-bit integers from the sums of their quotients and remainders."""
     values, shift = _as_unsigned(slab), _shift(slab)
     low = np.uint64((1 << shift) - 1)
     rest = _over_rows_and_slices(_over_pairs(values & low))
@@ -150,7 +149,7 @@ def _mean_of_long_integers(slab: _Slab) -> NDArray[Any]:
 
 
 def _mean_of_colours(slab: _Slab) -> NDArray[Any]:
-    """Return the mean of each byte; two bytes at a time, in lanes of 16 bits."""
+    """Return the mean of each byte, processing two bytes at a time in lanes of 16 bits."""
     even = _mean_of_lanes(slab & _EVEN_BYTES, _shift(slab))
     odd = _mean_of_lanes((slab >> 8) & _EVEN_BYTES, _shift(slab))
     colours: NDArray[Any] = even | (odd << 8)
@@ -166,7 +165,7 @@ def _mean_of_lanes(lanes: NDArray[Any], shift: int) -> NDArray[Any]:
 
 
 def _mean_of_floats(slab: _Slab) -> NDArray[Any]:
-    # Rows first: what is contiguous is added while it is widened, and pairs are but half as many.
+    # Rows first: contiguous memory is added while it is widened, which leaves half as many pairs.
     rows: NDArray[Any] = np.add(slab[:, 0, 0::2], slab[:, 0, 1::2], dtype=np.float64)
     if slab.shape[1] == 2:
         rows += slab[:, 1, 0::2]
@@ -177,7 +176,7 @@ def _mean_of_floats(slab: _Slab) -> NDArray[Any]:
 
 
 def _shift(slab: _Slab) -> int:
-    """Return the binary logarithm of the number of voxels that make one."""
+    """Return the binary logarithm of the number of voxels per result voxel."""
     return 3 if slab.shape[1] == 2 else 2
 
 
@@ -222,7 +221,7 @@ def _nearest(slab: _Slab) -> NDArray[Any]:
     if slab.dtype.kind == "f":
         both = (first.astype(np.float64) + second) / 2
     else:
-        # The mean is a & b and half of a ^ b, without a carry.
+        # The mean of two integers is a & b plus half of a ^ b, without overflow.
         apart: NDArray[Any] = first ^ second
         if slab.dtype == _COLOUR:
             apart = apart & _HIGH_SEVEN_BITS
@@ -248,7 +247,7 @@ def _vote(planes: NDArray[Any]) -> NDArray[Any]:
     differs = voted != others[0]
     differs |= voted != others[1]
     differs |= voted != others[2]
-    places = np.flatnonzero(differs)  # real labels are mostly of one piece
+    places = np.flatnonzero(differs)  # few, because real labels are mostly uniform
     if places.size:
         four = (np.ascontiguousarray(each).ravel()[places] for each in (voted, *others))
         voted.ravel()[places] = _vote_of(*four)

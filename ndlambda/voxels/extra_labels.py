@@ -1,4 +1,4 @@
-"""Labels that a voxel has beside its own: ndstore's exceptions."""
+"""Labels that a voxel has besides its main label: ndstore's exceptions."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExtraLabels:
-    """Pairs of a voxel and a label, each once, in ascending order of voxel, then label.
+    """Unique pairs of a voxel and a label, in ascending order of voxel, then label.
 
     Attributes
     ----------
     at
-        int64, shape (n,): voxels as C-order indices in a block that the holder knows.
+        int64, shape (n,): voxels as C-order indices in the owner's block.
     labels
         uint64, shape (n,): never 0.
     """
@@ -28,18 +28,18 @@ class ExtraLabels:
 
     @classmethod
     def of(cls, at: NDArray[np.integer], labels: NDArray[np.integer]) -> "ExtraLabels":
-        """Return the set of some pairs, in any order and with repetitions."""
+        """Return the set of pairs given in any order, possibly with duplicates."""
         order = np.lexsort((labels, at))
         pairs = cls(at[order].astype(np.int64), labels[order].astype(np.uint64))
-        fresh = np.ones(len(pairs), np.bool_)
-        fresh[1:] = (pairs.at[1:] != pairs.at[:-1]) | (pairs.labels[1:] != pairs.labels[:-1])
-        return pairs.where(fresh)
+        is_new = np.ones(len(pairs), np.bool_)
+        is_new[1:] = (pairs.at[1:] != pairs.at[:-1]) | (pairs.labels[1:] != pairs.labels[:-1])
+        return pairs.where(is_new)
 
     def __len__(self) -> int:
         return int(self.at.size)
 
     def union(self, other: "ExtraLabels") -> "ExtraLabels":
-        """Return the pairs of either set."""
+        """Return the union of two sets."""
         if not len(other):
             return self
         return ExtraLabels.of(
@@ -56,14 +56,14 @@ class ExtraLabels:
         return ExtraLabels(self.at[wanted], self.labels[wanted])
 
     def between(self, start: int, stop: int) -> "ExtraLabels":
-        """Return the pairs of the voxels ``start <= i < stop``, voxels counted from start."""
+        """Return the pairs of the voxels ``start <= i < stop``, with indices relative to start."""
         first, last = np.searchsorted(self.at, (start, stop))
         return ExtraLabels(self.at[first:last] - start, self.labels[first:last])
 
     def replaced(self, start: int, stop: int, by: "ExtraLabels") -> "ExtraLabels":
-        """Return the set with the pairs of ``start <= i < stop`` changed for others.
+        """Return the set with the pairs of ``start <= i < stop`` replaced.
 
-        ``by`` counts voxels from start, as ``between`` gives them.
+        ``by`` has indices relative to start, as ``between`` returns them.
         """
         first, last = np.searchsorted(self.at, (start, stop))
         return ExtraLabels(

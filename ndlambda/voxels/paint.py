@@ -1,7 +1,7 @@
-"""Painting labels over labels, by every write discipline, voxel by voxel.
+"""Paints labels over labels, voxel by voxel, by every write discipline.
 
-A voxel has one label of its own (0: none) and, on channels that allow it, extra labels beside it.
-An extra label is never 0 and never the voxel's own label. What a stroke of label n does:
+A voxel has one main label (0: none) and, on channels that allow it, extra labels. An extra label is
+never 0 and never equal to the voxel's main label. The effect of a stroke of label n:
 
 ==========  ======================  ============================  ================================
 discipline  voxel without label     voxel labelled n              voxel with another label
@@ -12,9 +12,9 @@ exception   becomes n               stays                         stays, and get
 reduce      loses an extra n        becomes 0                     loses an extra n
 ==========  ======================  ============================  ================================
 
-Only ``reduce`` takes extra labels away (and any discipline that makes one the voxel's own): what is
-painted over a voxel says nothing about the other objects that it belongs to. A voxel may be left
-with extra labels only. The rules are ndstore's (its C functions and its intent where they failed).
+Only ``reduce`` removes extra labels (and any discipline that makes one the main label): painting
+over a voxel says nothing about the other objects it belongs to. A voxel may have extra labels only.
+The rules are ndstore's (its C functions, and their intent where they failed).
 """
 
 from collections.abc import Sequence
@@ -31,12 +31,12 @@ from ndlambda.voxels.extra_labels import ExtraLabels
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stroke:
-    """What is painted in a block: at most one label a voxel.
+    """Labels to paint in a block: at most one label per voxel.
 
     Attributes
     ----------
     at
-        int64, shape (n,), ascending, each voxel once: C-order indices in the block.
+        int64, shape (n,), ascending, unique: C-order indices in the block.
     labels
         The block's dtype, shape (n,): never 0.
     """
@@ -56,9 +56,9 @@ class Stroke:
         labels
             (z, y, x), the part's shape, the block's dtype.
         part
-            Where in the block the array lies, in voxels from the block's corner.
+            Place of the array, in voxels from the block's corner.
         shape_zyx
-            The block's.
+            Shape of the block.
         """
         z, y, x = np.ogrid[part.slices_zyx()]
         at = (z * shape_zyx[1] + y) * shape_zyx[2] + x
@@ -71,28 +71,28 @@ class Stroke:
     def points(
         cls, points_xyz: NDArray[np.integer], labels: NDArray[Any], shape_zyx: tuple[int, int, int]
     ) -> "list[Stroke]":
-        """Return strokes that paint voxels of a block one by one, if they are made in order.
+        """Return strokes that, made in order, paint voxels of a block one by one.
 
-        No voxel matters to another, so the first stroke has the first label of each voxel, the
-        next the second of those that have a second one, and so on.
+        Voxels are independent, so the first stroke has the first label of each voxel, the next the
+        second label of those that have one, and so on.
 
         Parameters
         ----------
         points_xyz
-            Shape (n, 3), columns x, y, z from the block's corner, in the order of painting.
+            Shape (n, 3), columns x, y, z from the block's corner, in painting order.
         labels
-            Shape (n,), the block's dtype: the label of each, not 0.
+            Shape (n,), the block's dtype: each voxel's label, not 0.
         shape_zyx
-            The block's.
+            Shape of the block.
         """
         x, y, z = points_xyz.astype(np.int64, copy=False).T
         at = (z * shape_zyx[1] + y) * shape_zyx[2] + x
         order = np.argsort(at, kind="stable")
         at, labels = at[order], labels[order]
-        # The same label at once again changes nothing, whatever the discipline.
-        fresh = np.ones(at.size, np.bool_)
-        fresh[1:] = (at[1:] != at[:-1]) | (labels[1:] != labels[:-1])
-        at, labels = at[fresh], labels[fresh]
+        # Painting the same label again directly afterwards changes nothing in any discipline.
+        is_new = np.ones(at.size, np.bool_)
+        is_new[1:] = (at[1:] != at[:-1]) | (labels[1:] != labels[:-1])
+        at, labels = at[is_new], labels[is_new]
         _, starts, counts = np.unique(at, return_index=True, return_counts=True)
         turn = np.arange(at.size) - np.repeat(starts, counts)
         order = np.argsort(turn, kind="stable")
@@ -102,16 +102,16 @@ class Stroke:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Painted:
-    """A block after a stroke.
+    """A block after painting.
 
     Attributes
     ----------
     base
-        Labels of the voxels (z, y, x); the array that was given where none of them changed.
+        Main labels (z, y, x); the given array itself if none changed.
     extra
-        The extra labels; the set that was given where it did not change.
+        Extra labels; the given set itself if it did not change.
     appeared, vanished
-        Labels (own or extra) that the block has now and had not, and the reverse.
+        Labels (main or extra) that the block gained, and those it lost.
     """
 
     base: NDArray[Any]
@@ -123,16 +123,16 @@ class Painted:
 def paint(
     base: NDArray[Any], extra: ExtraLabels, strokes: Sequence[Stroke], discipline: Discipline
 ) -> Painted:
-    """Return a block of labels after strokes, made in order; nothing is changed in place.
+    """Return a block of labels after strokes, made in order; the inputs are not changed.
 
     Parameters
     ----------
     base
-        Labels (z, y, x), unsigned, C-ordered.
+        Main labels (z, y, x), unsigned, C-ordered.
     extra
         Extra labels of the block.
     strokes
-        What is painted.
+        The strokes to paint.
     discipline
         The rule (see the module).
     """
@@ -148,7 +148,7 @@ def paint(
 def _after(
     base: NDArray[Any], extra: ExtraLabels, stroke: Stroke, discipline: Discipline
 ) -> tuple[NDArray[Any], ExtraLabels]:
-    """Return labels and extra labels after one stroke, the very ones given where they stay."""
+    """Return main and extra labels after one stroke; unchanged ones are returned themselves."""
     held = base.reshape(-1)[stroke.at]
     added = ExtraLabels.none()
     kept = extra
@@ -170,18 +170,18 @@ def _after(
         painted = base.copy()
         erasing = discipline is Discipline.REDUCE
         painted.reshape(-1)[stroke.at[written]] = 0 if erasing else stroke.labels[written]
-        # What has become the voxel's own label is no longer an extra one.
+        # A label that became the main one is no longer an extra one.
         kept = _reduced(kept, kept.labels != painted.reshape(-1)[kept.at])
     united = kept.union(added)
     return painted, united if len(united) > len(kept) else kept
 
 
 def distinct(labels: NDArray[Any]) -> frozenset[int]:
-    """Return the labels of an array of any shape; 0 is none."""
+    """Return the labels of an array of any shape, without 0."""
     flat = labels.reshape(-1)
     if not flat.size:
         return frozenset()
-    # Labels come in runs; sorting one voxel of each is some ten times as fast as sorting all.
+    # Labels come in runs; sorting one voxel per run is about ten times as fast as sorting all.
     starts = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     found = np.unique(np.append(flat[starts], flat[:1]))
     return frozenset(found[found != 0].tolist())

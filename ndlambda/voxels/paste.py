@@ -1,4 +1,4 @@
-"""Writing voxels over voxels by ndstore's rule: zeros never erase."""
+"""Writes voxels over voxels by ndstore's rule that zeros never erase."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def paste(target: NDArray[Any], values: NDArray[Any]) -> bool:
     Returns
     -------
     changed
-        Whether any voxel of target has another value now.
+        Whether any voxel of target changed its value.
     """
     painted = values != 0
     if not np.any(painted & (values != target)):

@@ -1,7 +1,7 @@
-"""One label in the place of others: what becomes of the voxels of objects that are merged.
+"""Replaces labels by another one: the voxels of objects that are merged.
 
-A voxel's own label and its extra ones are changed alike. The survivor then is what a painted label
-is: an extra label of a voxel once, and not beside itself as the voxel's own.
+Main and extra labels are changed alike. The survivor then obeys the rules of painted labels: it is
+an extra label of a voxel at most once, and never besides being its main label.
 """
 
 from typing import Any
@@ -15,9 +15,9 @@ from ndlambda.voxels.paint import Painted, distinct
 
 
 def is_any(array: NDArray[Any], labels: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Return where an array of unsigned integers of any shape has one of some labels."""
+    """Return where an array of unsigned integers of any shape has any of some labels."""
     fitting = labels[labels <= np.iinfo(array.dtype).max].astype(array.dtype)
-    if fitting.size == 1:  # some ten times as fast as the general way
+    if fitting.size == 1:  # about ten times as fast as the general case
         found: NDArray[np.bool_] = array == fitting[0]
         return found
     return np.isin(array, fitting)
@@ -30,18 +30,18 @@ def relabel(
     survivor: int,
     part: Box | None = None,
 ) -> Painted:
-    """Return a block in which one label has taken the place of others; nothing changes in place.
+    """Return a block in which labels are replaced by another one; the inputs are not changed.
 
     Parameters
     ----------
     base
-        Labels (z, y, x), unsigned, C-ordered.
+        Main labels (z, y, x), unsigned, C-ordered.
     extra
         Extra labels of the block.
     losers, survivor
-        The labels that go, and the one that takes their place; it is none of them.
+        The labels to replace, and their replacement, which is not among them.
     part
-        Only there, in voxels from the block's corner; None is everywhere.
+        Restricts the change, in voxels from the block's corner; None is everywhere.
     """
     own = is_any(base, losers)
     beside = np.isin(extra.labels, losers)

@@ -1,7 +1,7 @@
-"""What a reader may ask to be done with voxels on the way out: window and filter.
+"""Transforms of voxels on reading: window and filter.
 
-Both go through an array in pieces: what numpy makes on the way takes many bytes a voxel, which
-nobody has counted.
+Both process an array in pieces, because numpy's intermediate arrays take many bytes per voxel that
+no memory budget counts.
 """
 
 from collections.abc import Callable, Collection
@@ -16,8 +16,8 @@ _PIECE = 1 << 18
 def window(array: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
     """Map values from ``low .. high`` to ``0 .. 255``, clipping outside, truncating to uint8.
 
-    Where ``high`` is not over ``low`` (ndstore: both 0) it is a plain cast, which wraps. What NaN
-    and values beyond the cast's range become is undefined. Any shape and dtype.
+    If ``high`` is not greater than ``low`` (ndstore: both 0) it is a plain cast, which wraps. The
+    result for NaN and values beyond the cast's range is undefined. Any shape and dtype.
     """
 
     def cast(piece: NDArray[Any]) -> NDArray[np.uint8]:
@@ -33,7 +33,7 @@ def window(array: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
 
 
 def keep_ids(labels: NDArray[Any], ids: Collection[int]) -> NDArray[Any]:
-    """Return a copy of labels in which every label outside ids is 0. Any shape, integer dtype."""
+    """Return a copy of labels in which every label not in ids is 0. Any shape, integer dtype."""
     limit = np.iinfo(labels.dtype).max
     wanted = np.array([i for i in ids if i <= limit], dtype=labels.dtype)
     return _in_pieces(

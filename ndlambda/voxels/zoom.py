@@ -1,4 +1,4 @@
-"""Nearest-neighbour reading between resolutions: which source voxel each asked voxel shows."""
+"""Nearest-neighbour reading between resolutions: the source voxel of each requested voxel."""
 
 from typing import Any
 
@@ -17,21 +17,21 @@ def source_indices(
     Parameters
     ----------
     start, stop
-        Half-open range at the asked resolution.
+        Half-open range at the requested resolution.
     size
-        Length of the source axis; indices are clipped to it (sizes are rounded up by level).
+        Length of the source axis; indices are clipped to it (sizes are rounded up per level).
     shift
-        Levels from the source to the asked resolution: positive shrinks (one voxel of 2^shift is
-        taken), negative magnifies (each voxel is repeated 2^-shift times).
+        Levels from the source to the requested resolution: positive shrinks (one of 2^shift voxels
+        is taken), negative magnifies (each voxel is repeated 2^-shift times).
     centre
-        When shrinking, take the middle voxel (images, as PIL's NEAREST does) and not the first
-        (labels, as ndstore does).
+        When shrinking, take the middle voxel (images, like PIL's NEAREST) instead of the first
+        (labels, like ndstore).
     """
-    asked = np.arange(start, stop, dtype=np.intp)
+    requested = np.arange(start, stop, dtype=np.intp)
     if shift <= 0:
-        source = asked >> -shift
+        source = requested >> -shift
     else:
-        source = (asked << shift) + ((1 << shift) >> 1 if centre else 0)
+        source = (requested << shift) + ((1 << shift) >> 1 if centre else 0)
     clipped: NDArray[np.intp] = np.minimum(source, size - 1)
     return clipped
 
@@ -52,9 +52,9 @@ def source_axes(
     Parameters
     ----------
     box
-        At the asked level, zero-based.
+        At the requested level, zero-based.
     level, base
-        The asked level and the one that is shown; z scales with x and y only where the two levels
+        The requested level and the level that is read; z scales with x and y only if the two levels
         differ in depth.
     centre
         See ``source_indices``.
@@ -69,7 +69,7 @@ def source_axes(
 
 
 def source_box(box: Box, level: Level, base: Level) -> Box:
-    """Return the box of a level that holds every source voxel of an asked box."""
+    """Return the box of a level that holds every source voxel of a requested box."""
     axes = source_axes(box, level, base, centre=True)
     firsts = source_axes(box, level, base, centre=False)
     start: XYZ = (int(firsts[0][0]), int(firsts[1][0]), int(firsts[2][0]))
@@ -78,10 +78,10 @@ def source_box(box: Box, level: Level, base: Level) -> Box:
 
 
 def shown_box(box: Box, level: Level, base: Level) -> Box | None:
-    """Return the voxels of a level that show a box of another one, taken as labels are.
+    """Return the voxels of a level that show a box of another one, chosen as for labels.
 
-    These are the voxels of the image whose ``source_axes`` without ``centre`` lie in the box; None
-    where there is none of them.
+    These are the voxels of the image whose ``source_axes`` without ``centre`` are in the box; None
+    if there are none.
     """
     shifts = _shifts(level, base)
     x0, y0, z0 = map(_first_shown, box.start_xyz, shifts)
@@ -92,7 +92,7 @@ def shown_box(box: Box, level: Level, base: Level) -> Box | None:
 
 
 def _first_shown(source: int, shift: int) -> int:
-    """Return the first voxel whose source is not before one."""
+    """Return the first voxel whose source is not before the given one."""
     return -(-source >> shift) if shift > 0 else source << -shift
 
 

@@ -1,1 +1,1 @@
-"""HTTP words live here and nowhere else: paths, headers, statuses, bodies of errors."""
+"""The HTTP layer: paths, headers, statuses and error bodies occur only here."""

@@ -1,4 +1,4 @@
-"""The WSGI application: one way in for waitress, Lambda and tests."""
+"""The WSGI application that waitress, Lambda and the tests call."""
 
 import logging
 import secrets
@@ -35,22 +35,22 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("ndlambda.web")
 
-_READING = ("GET", "HEAD", "OPTIONS")
-_EXPOSED = (
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+_EXPOSED_HEADERS = (
     "X-NDLambda-Shape, X-NDLambda-Dtype, X-NDLambda-Corner, X-NDLambda-Skipped, "
     "X-NDLambda-Skipped-Count, X-Request-Id, Content-Disposition, ETag"
 )
 
 
 class App:
-    """Routes requests to views, turns errors into problem documents, logs a line a request.
+    """Routes requests to views, turns errors into problem documents, and logs each request.
 
     Parameters
     ----------
     runtime
         The services that views use.
     routes
-        The route table; all of ``ndlambda.web.routes`` unless a test says otherwise.
+        The route table; by default all of ``ndlambda.web.routes``.
     """
 
     def __init__(self, runtime: "Runtime", routes: Sequence[Route] | None = None) -> None:
@@ -68,9 +68,9 @@ class App:
         with span("request", request_id=request_id, method=request.method, path=request.path):
             principal, response = self._answer(request, request_id)
         response.headers["X-Request-Id"] = request_id
-        if request.method in _READING:
+        if request.method in _SAFE_METHODS:
             response.headers["Access-Control-Allow-Origin"] = "*"
-            response.headers["Access-Control-Expose-Headers"] = _EXPOSED
+            response.headers["Access-Control-Expose-Headers"] = _EXPOSED_HEADERS
         _log.info(
             "%s %s %s",
             request.method,
@@ -109,9 +109,9 @@ class App:
             if response.status_code >= 500:
                 _log.exception("request failed", extra={"fields": {"request_id": request_id}})
             return principal, response
-        except HTTPException as error:  # werkzeug's own, from reading a broken request
-            return principal, problem_response(_in_our_words(error), request_id, dialect)
-        except Exception:  # noqa: BLE001 - the last net: the caller gets a 500 without internals
+        except HTTPException as error:  # raised by werkzeug while it reads a malformed request
+            return principal, problem_response(_as_own_error(error), request_id, dialect)
+        except Exception:  # noqa: BLE001 - last resort: a 500 that exposes no internals
             _log.exception("unexpected error", extra={"fields": {"request_id": request_id}})
             return principal, problem_document(
                 name="NDLambdaError",
@@ -160,7 +160,7 @@ class App:
         request.max_content_length = limit
 
 
-def _in_our_words(error: HTTPException) -> NDLambdaError:
-    if isinstance(error, RequestEntityTooLarge):  # a body that did not say its length
+def _as_own_error(error: HTTPException) -> NDLambdaError:
+    if isinstance(error, RequestEntityTooLarge):  # a body without Content-Length
         return PayloadTooLargeError("The body is over the limit; send smaller boxes.")
     return MalformedBodyError(error.description or "The request cannot be read.")

@@ -1,4 +1,4 @@
-"""Who asks: the Authorization header."""
+"""Authenticates a request by its Authorization header."""
 
 from werkzeug.wrappers import Request
 
@@ -11,15 +11,16 @@ _SCHEMES = frozenset({"token", "bearer"})
 
 
 def principal_of(request: Request, users: UserService, dialect: Dialect) -> Principal:
-    """Return the holder of the request's key.
+    """Return the owner of the request's key.
 
-    No header, another scheme, or the scheme alone is the anonymous principal. On ndstore's routes
-    an unknown key is anonymous too (ndio always sends one, by default ``placeholder``).
+    A missing header, another scheme, or a scheme without a key means the anonymous principal. On
+    ndstore's routes an unknown key is anonymous too (ndio always sends one, by default
+    ``placeholder``).
 
     Raises
     ------
     MalformedCredentialsError
-        More than two words, or a word that no header may hold.
+        The header has more than two words, or the key has characters no header may hold.
     AuthenticationError
         The key is unknown or revoked, on a v1 route.
     """

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the route table so that the two cannot differ."""
+"""The OpenAPI 3.1 document, generated from the route table so that the two always agree."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ _ARGUMENT = re.compile(r"<(?:(?P<converter>\w+)(?:\([^)]*\))?:)?(?P<name>\w+)>")
 
 
 def openapi_document(routes: Sequence[Route]) -> dict[str, Any]:
-    """Return the document of a route table."""
+    """Return the OpenAPI document of a route table."""
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         path = _ARGUMENT.sub(lambda match: f"{{{match['name']}}}", route.rule)

@@ -1,4 +1,4 @@
-"""Errors as ``application/problem+json`` (RFC 9457), and the one table of statuses."""
+"""Errors as ``application/problem+json`` (RFC 9457), and the table of HTTP statuses."""
 
 import json
 from enum import Enum
@@ -9,14 +9,14 @@ from ndlambda import errors
 
 
 class Dialect(Enum):
-    """Whose statuses a route answers with.
+    """The set of HTTP statuses that a route answers errors with.
 
     ``V1`` uses the table as it is. ndstore's clients and tests pin other statuses on its routes:
-    most faults of a request are 404 on data routes (``NDSTORE``), 400 on the resource API
+    most client errors are 404 on data routes (``NDSTORE``) and 400 on the resource API
     (``RESOURCE``); a denied anonymous caller gets 401 only on ``info`` and ``projinfo``
-    (``NDSTORE_INFO``), else 403. ``NDAUTH`` answers 403 to whatever is wrong with credentials, and
-    skeleton routes (``NDSTORE_SWC``) 400 to whatever is wrong with a file or an id. ndstore's job
-    API (``INGEST``) knew nothing but 400.
+    (``NDSTORE_INFO``), else 403. ``NDAUTH`` answers 403 to any bad credentials. Skeleton routes
+    (``NDSTORE_SWC``) answer 400 to any bad file or id. ndstore's job API (``INGEST``) answers
+    every client error with 400.
     """
 
     V1 = "v1"
@@ -101,7 +101,7 @@ _RETRY_AFTER_S = {
 
 
 def status_of(error_class: type[errors.NDLambdaError], dialect: Dialect = Dialect.V1) -> int:
-    """Return the HTTP status of an error class: the nearest class that a table names wins."""
+    """Return the HTTP status of an error class; the closest base class in a table decides."""
     overrides = OVERRIDES[dialect]
     for cls in error_class.__mro__:
         if cls in overrides:
@@ -114,7 +114,7 @@ def status_of(error_class: type[errors.NDLambdaError], dialect: Dialect = Dialec
 def problem_response(
     error: errors.NDLambdaError, request_id: str, dialect: Dialect = Dialect.V1
 ) -> Response:
-    """Return the answer that tells a caller about an error."""
+    """Return the response that reports an error."""
     status = status_of(type(error), dialect)
     return problem_document(
         name=type(error).__name__,
@@ -135,15 +135,15 @@ def problem_document(
     details: dict[str, object] | None = None,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    """Return a problem document; ``details`` become extension members and never replace ours."""
-    ours = {
+    """Return a problem document; ``details`` add members but never replace the standard ones."""
+    standard = {
         "type": f"urn:ndlambda:error:{name}",
         "title": _title(name),
         "status": status,
         "detail": detail,
         "instance": request_id,
     }
-    body = {**ours, **(details or {}), **ours}
+    body = {**standard, **(details or {}), **standard}
     return Response(
         json.dumps(body, default=str),
         status=status,

@@ -1,9 +1,9 @@
-"""The route table: what a route is, how paths are normalised, and how tables are discovered."""
+"""The route table: what a route is, how paths are normalised, how routes are discovered."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from werkzeug.routing import BaseConverter, Map, Rule
 from werkzeug.wrappers import Request, Response
@@ -15,31 +15,35 @@ from ndlambda.wire.discovery import modules
 if TYPE_CHECKING:
     from ndlambda.runtime import Runtime
 
+CHANNEL_RULE: Final = "/v1/projects/<name:token>/channels/<name:channel>"
+"""Rule of a channel under v1, which starts the rules of everything in it."""
+
 _PREFIXES = frozenset({"nd", "ocp"})
-_SAME = {"ca": "sd", "ocpca": "sd", "tilecache": "catmaid"}
+_ALIASES = {"ca": "sd", "ocpca": "sd", "tilecache": "catmaid"}
 
 
 def normalise(path: str) -> str:
-    """Return the one path of the many that ndstore's clients send for it.
+    """Return the canonical form of a path.
 
-    Repeated slashes collapse, leading ``nd`` and ``ocp`` segments drop, ``ca`` is ``sd`` and
-    ``tilecache`` is ``catmaid`` (ndstore mounted its tree twice behind a rewriting proxy).
+    Repeated slashes collapse, leading ``nd`` and ``ocp`` segments are dropped, ``ca`` becomes
+    ``sd`` and ``tilecache`` becomes ``catmaid`` (ndstore mounted its tree twice behind a
+    rewriting proxy).
     """
     segments = re.sub(r"/+", "/", path).lstrip("/").split("/")
     while len(segments) > 1 and segments[0] in _PREFIXES:
         segments = segments[1:]
-    segments[0] = _SAME.get(segments[0], segments[0])
+    segments[0] = _ALIASES.get(segments[0], segments[0])
     return "/" + "/".join(segments)
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Everything that a view may know of its request.
+    """What a view knows of its request.
 
     Attributes
     ----------
     path
-        The normalised path, final slash kept (options of legacy cutouts depend on it).
+        The normalised path with its final slash, which options of legacy cutouts depend on.
     routes
         The route table, for views that describe it.
     """
@@ -75,17 +79,17 @@ class Route:
     view
         Called with a ``Context`` and the rule's arguments by name.
     dialect
-        Whose statuses errors have.
+        Which statuses errors get.
     summary
         One line for the OpenAPI document.
     query, body
         Parameters and what the body holds, for the OpenAPI document.
     changes
-        Whether a GET changes something, as some of ndstore's do. HEAD is not for its path then:
-        whoever looks whether something is there must not write.
+        Whether a GET changes something, as some of ndstore's do. Such a path has no HEAD, because
+        a client that only checks a path must not write.
     carries_uploads
-        Whether it takes bodies of any length that the settings allow, since it stands in for a
-        store that does; Lambda's limit is for the others.
+        Whether the route stands in for the store and accepts uploads up to the settings' limit;
+        Lambda's limit holds for all others.
     """
 
     method: str
@@ -106,7 +110,7 @@ class NameConverter(BaseConverter):
 
 
 class NamesConverter(BaseConverter):
-    """One or several channel names joined by commas; tried before words that rules list there.
+    """One or several channel names joined by commas; matched before literal words in that place.
 
     ``/sd/TOKEN/npz/raw/…`` is the channel ``npz``, whatever the order of the rules.
     """
@@ -116,7 +120,7 @@ class NamesConverter(BaseConverter):
 
 
 class SegmentConverter(BaseConverter):
-    """Any single segment, so that a bad name is answered by validation and not by 404."""
+    """Any single segment, so that validation answers a bad name, not 404."""
 
     regex = r"[^/]+"
 
@@ -128,13 +132,13 @@ class RangeConverter(BaseConverter):
 
 
 class IdsConverter(BaseConverter):
-    """One or several ids joined by commas, as text: ``params.parse_ids`` knows their bounds."""
+    """One or several ids joined by commas, as text: ``params.parse_ids`` checks their bounds."""
 
     regex = r"[0-9]+(?:,[0-9]+)*"
 
 
 class NumberConverter(BaseConverter):
-    """A non-negative integer of at most as many digits as an id has; werkzeug's own has no end."""
+    """A non-negative integer with at most as many digits as an id; werkzeug's has no bound."""
 
     regex = r"[0-9]{1,20}"
 
@@ -144,7 +148,7 @@ class NumberConverter(BaseConverter):
 
 
 class WordsConverter(BaseConverter):
-    """The rest of a path, if it is nothing but words of small letters: options in any order."""
+    """The rest of a path, if it consists of lower-case words: options in any order."""
 
     part_isolating = False
     regex = r"[a-z]+(?:/[a-z]+)*"
@@ -152,29 +156,29 @@ class WordsConverter(BaseConverter):
 
 
 class _OtherNameConverter(NameConverter):
-    """A name, unless it is a word that other rules have in its place.
+    """A name that is not one of the literal words other rules have in its place.
 
-    Rules with one come last, so that they take no path from rules with literal words.
+    Its rules are matched last, so that they take no path from rules with literal words.
     """
 
     weight = 150
-    taken: frozenset[str] = frozenset()
+    excluded: frozenset[str] = frozenset()
 
     def __init__(self, url_map: Map) -> None:
         super().__init__(url_map)
-        words = "|".join(map(re.escape, sorted(self.taken)))
+        words = "|".join(map(re.escape, sorted(self.excluded)))
         self.regex = rf"(?!(?:{words})\Z)\w+" if words else r"\w+"
 
 
-def _without(taken: Iterable[str]) -> type[_OtherNameConverter]:
-    return type("OtherNameConverter", (_OtherNameConverter,), {"taken": frozenset(taken)})
+def _excluding(words: Iterable[str]) -> type[_OtherNameConverter]:
+    return type("OtherNameConverter", (_OtherNameConverter,), {"excluded": frozenset(words)})
 
 
 class _MatchedRule(Rule):
-    """A rule that paths are matched with, and that no URL is built from.
+    """A rule that matches paths but builds no URLs.
 
-    werkzeug compiles two functions that build URLs for every rule, which took nine tenths of the
-    time to make the map: a third of a second at every cold start.
+    werkzeug compiles two URL-building functions for every rule, which took nine tenths of the time
+    to make the map: a third of a second at every cold start.
     """
 
     def __init__(self, route: Route) -> None:
@@ -194,13 +198,13 @@ def _build_nothing(*_: object) -> tuple[str, str]:
 def build_map(routes: Sequence[Route]) -> Map:
     """Return the werkzeug map of a route table; endpoints are ``Route`` objects.
 
-    Paths are matched without their final slash. In rules, ``<root:token>`` is a token that stands
-    where other rules have their first word, and ``<channel:channel>`` a channel that stands where
-    ``/sd/<name:token>/info`` and its like have theirs: neither matches such a word.
+    Paths are matched without their final slash. In rules, ``<root:token>`` is a token in the place
+    of the first word of other rules, and ``<channel:channel>`` a channel in the place of the last
+    word of ``/sd/<name:token>/info`` and its like; neither matches such a word.
     """
     parts = [route.rule.split("/")[1:] for route in routes]
     roots = {first for first, *_ in parts if "<" not in first}
-    about_tokens = {each[2] for each in parts if len(each) == 3 and each[0] == "sd"}
+    token_words = {each[2] for each in parts if len(each) == 3 and each[0] == "sd"}
     return Map(
         [_MatchedRule(route) for route in routes],
         converters={
@@ -211,8 +215,8 @@ def build_map(routes: Sequence[Route]) -> Map:
             "ids": IdsConverter,
             "number": NumberConverter,
             "words": WordsConverter,
-            "root": _without(roots),
-            "channel": _without(word for word in about_tokens if "<" not in word),
+            "root": _excluding(roots),
+            "channel": _excluding(word for word in token_words if "<" not in word),
         },
         merge_slashes=False,
         redirect_defaults=False,
@@ -220,9 +224,9 @@ def build_map(routes: Sequence[Route]) -> Map:
 
 
 def discover(package: str) -> list[Route]:
-    """Return the ``ROUTES`` of every module of a package and of its sub-packages.
+    """Return the ``ROUTES`` of every module of a package and its sub-packages.
 
-    They are sorted by rule and method, so that nothing depends on where a route is defined.
+    They are sorted by rule and method, so that the order of definition does not matter.
     """
     routes = [route for module in modules(package) for route in module.ROUTES]
     return sorted(routes, key=lambda route: (route.rule, route.method))

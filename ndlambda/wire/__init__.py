@@ -1,5 +1,5 @@
-"""Bodies: arrays and objects to bytes and back, with hostile bytes refused before they cost much.
+"""Encodes and decodes bodies of arrays and objects; hostile input is refused before it costs much.
 
-A decoder is told what the URL promises and compares that with the header of the body before it
-allocates, inflates or decompresses anything.
+A decoder is given the dtype and shape that the URL promises, and compares them with the header of
+the body before it allocates, inflates or decompresses anything.
 """

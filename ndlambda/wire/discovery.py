@@ -1,4 +1,4 @@
-"""Formats found in a folder: a new one is one new module, and nothing is registered."""
+"""Discovers formats in a package: a new format is one new module, without registration."""
 
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from ndlambda.errors import UnknownNameError
 
-_SHOWN = 80  # of a name that a caller made up
+_MAX_SHOWN = 80  # characters of a name that a caller made up
 
 
 class _Named(Protocol):
@@ -20,9 +20,9 @@ Format = TypeVar("Format", bound=_Named)
 
 
 def modules(package: str) -> Iterator[ModuleType]:
-    """Iterate over the modules of a package and of its sub-packages, imported, by name.
+    """Iterate over the modules of a package and its sub-packages, imported, sorted by name.
 
-    Packages themselves are left out: their ``__init__`` describes the others.
+    Packages themselves are skipped.
     """
     found = pkgutil.iter_modules(import_module(package).__path__, f"{package}.")
     for info in sorted(found, key=lambda each: each.name):
@@ -33,21 +33,21 @@ def modules(package: str) -> Iterator[ModuleType]:
 
 
 def offered(package: str) -> Iterator[Any]:
-    """Iterate over what the modules of a package offer, each in a tuple ``FORMATS``.
+    """Iterate over the formats of a package; a module lists its own in a tuple ``FORMATS``.
 
-    A module without one offers nothing: it serves the others.
+    A module without ``FORMATS`` is a helper of the others.
     """
     for module in modules(package):
         yield from getattr(module, "FORMATS", ())
 
 
 def by_name(what: str, formats: Iterable[Format]) -> Mapping[str, Format]:
-    """Return formats by name, read-only.
+    """Return a read-only mapping of formats by name.
 
     Raises
     ------
     RuntimeError
-        Two of them have one name.
+        Two formats have the same name.
     """
     found: dict[str, Format] = {}
     for entry in formats:
@@ -59,13 +59,13 @@ def by_name(what: str, formats: Iterable[Format]) -> Mapping[str, Format]:
 
 
 def choose(what: str, name: str, known: Mapping[str, Format]) -> Format:
-    """Return the format of a name.
+    """Return the format with a name.
 
     Raises
     ------
     UnknownNameError
-        There is none of this name; the error lists those there are.
+        There is none; the error lists the known names.
     """
     if name not in known:
-        raise UnknownNameError(what, name[:_SHOWN], tuple(known))
+        raise UnknownNameError(what, name[:_MAX_SHOWN], tuple(known))
     return known[name]

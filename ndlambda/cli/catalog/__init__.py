@@ -1,1 +1,1 @@
-"""Commands on datasets, projects, channels, tokens and users."""
+"""Commands for datasets, projects, channels, tokens and users."""

@@ -33,7 +33,7 @@ def channel() -> None:
 def list_(connection: ServerOptions, path: _Path, as_json: bool) -> None:
     """List the channels of a project."""
     found = connection.client().channels(*path).list()
-    resources.list_things(found, _COLUMNS, as_json=as_json)
+    resources.list_resources(found, _COLUMNS, as_json=as_json)
 
 
 @channel.command()
@@ -68,8 +68,8 @@ def list_(connection: ServerOptions, path: _Path, as_json: bool) -> None:
     show_default=True,
     help="Resolution at which the data was acquired.",
 )
-@click.option("--readonly", is_flag=True, help="Refuse writing.")
-@click.option("--exceptions", is_flag=True, help="Let a voxel have several labels.")
+@click.option("--readonly", is_flag=True, help="Refuse writes.")
+@click.option("--exceptions", is_flag=True, help="Allow several labels per voxel.")
 @resources.description_option
 @pass_connection
 def create(
@@ -84,7 +84,7 @@ def create(
     exceptions: bool,
     description: str,
 ) -> None:
-    """Make a channel; no error if an identical one exists.
+    """Create a channel; no error if an identical one exists.
 
     \b
     Examples:
@@ -102,7 +102,7 @@ def create(
         "exceptions": int(exceptions),
         "channel_description": description,
     }
-    resources.create_thing(connection.client(), "channel", path, fields)
+    resources.create_resource(connection.client(), "channel", path, fields)
 
 
 resources.add_show(channel, "channel", _path)

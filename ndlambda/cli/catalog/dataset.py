@@ -1,4 +1,4 @@
-"""``ndlambda dataset``: the geometry that projects share."""
+"""``ndlambda dataset``: the geometry shared by projects."""
 
 import click
 
@@ -15,7 +15,7 @@ _Path = tuple[str, ...]
 
 @click.group()
 def dataset() -> None:
-    """Datasets: size, voxel size and resolutions that projects share."""
+    """Datasets: size, voxel size and resolutions, shared by projects."""
 
 
 @dataset.command("list")
@@ -23,7 +23,7 @@ def dataset() -> None:
 @pass_connection
 def list_(connection: ServerOptions, as_json: bool) -> None:
     """List the datasets that you may see."""
-    resources.list_things(connection.client().datasets.list(), _COLUMNS, as_json=as_json)
+    resources.list_resources(connection.client().datasets.list(), _COLUMNS, as_json=as_json)
 
 
 @dataset.command()
@@ -63,7 +63,7 @@ def list_(connection: ServerOptions, as_json: bool) -> None:
     type=click.IntRange(0, 20),
     default=0,
     show_default=True,
-    help="Resolutions below the finest.",
+    help="Number of resolutions below the finest.",
 )
 @resources.public_option
 @resources.description_option
@@ -80,7 +80,7 @@ def create(
     public: bool,
     description: str,
 ) -> None:
-    """Make a dataset; no error if an identical one exists.
+    """Create a dataset; no error if an identical one exists.
 
     \b
     Example:
@@ -93,7 +93,7 @@ def create(
         "public": int(public),
         "dataset_description": description,
     }
-    resources.create_thing(connection.client(), "dataset", path, fields)
+    resources.create_resource(connection.client(), "dataset", path, fields)
 
 
 resources.add_show(dataset, "dataset", _path)
@@ -107,7 +107,7 @@ def dataset_fields(
     offset: tuple[int, int, int],
     voxelres: tuple[float, float, float],
 ) -> dict[str, object]:
-    """Return the geometry, x first, under ndstore's field names."""
+    """Return the geometry, given x first, under ndstore's field names."""
     triples = {"imagesize": size, "offset": offset, "voxelres": voxelres}
     return {
         f"{axis}{name}": value

@@ -1,4 +1,4 @@
-"""``ndlambda project``: channels over one dataset."""
+"""``ndlambda project``: sets of channels over one dataset."""
 
 import click
 
@@ -14,7 +14,7 @@ _Path = tuple[str, ...]
 
 @click.group()
 def project() -> None:
-    """Projects: a set of channels over one dataset."""
+    """Projects: sets of channels over one dataset."""
 
 
 @project.command("list")
@@ -24,7 +24,7 @@ def project() -> None:
 def list_(connection: ServerOptions, path: _Path, as_json: bool) -> None:
     """List the projects of a dataset."""
     found = connection.client().projects(path[0]).list()
-    resources.list_things(found, _COLUMNS, as_json=as_json)
+    resources.list_resources(found, _COLUMNS, as_json=as_json)
 
 
 @project.command()
@@ -33,14 +33,14 @@ def list_(connection: ServerOptions, path: _Path, as_json: bool) -> None:
 @resources.description_option
 @pass_connection
 def create(connection: ServerOptions, path: _Path, public: bool, description: str) -> None:
-    """Make a project; no error if an identical one exists.
+    """Create a project; no error if an identical one exists.
 
     \b
     Example:
       ndlambda project create kasthuri/em --public
     """
     fields = {"public": int(public), "project_description": description}
-    resources.create_thing(connection.client(), "project", path, fields)
+    resources.create_resource(connection.client(), "project", path, fields)
 
 
 resources.add_show(project, "project", _path)

@@ -1,4 +1,4 @@
-"""What datasets, projects, channels and tokens have in common: list, show, create, delete."""
+"""Commands shared by datasets, projects, channels and tokens: list, show, create, delete."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,14 +12,14 @@ from ndlambda.client import Client
 from ndlambda.client.catalog import Collection
 
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
-public_option = click.option("--public", is_flag=True, help="Let everybody read it without a key.")
+public_option = click.option("--public", is_flag=True, help="Allow reading without a key.")
 description_option = click.option(
-    "--description", default="", help="A sentence for people who find it."
+    "--description", default="", help="A sentence that describes it to people."
 )
 
 
 def collection_of(client: Client, kind: str, parents: Sequence[str]) -> Collection:
-    """Return the collection that holds things of a kind under its parents."""
+    """Return the collection of one kind of resource under its parents."""
     match kind, *parents:
         case "dataset", *_:
             return client.datasets
@@ -32,22 +32,24 @@ def collection_of(client: Client, kind: str, parents: Sequence[str]) -> Collecti
             return client.tokens(dataset, project)
 
 
-def list_things(found: Sequence[dict[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
-    """Print a listing."""
+def list_resources(
+    found: Sequence[dict[str, Any]], columns: Sequence[str], *, as_json: bool
+) -> None:
+    """Print a list of resources."""
     if as_json:
         print_json(list(found))
     else:
-        print_table(columns, [[thing.get(column, "") for column in columns] for thing in found])
+        print_table(columns, [[each.get(column, "") for column in columns] for each in found])
 
 
-def create_thing(client: Client, kind: str, path: Sequence[str], fields: dict[str, Any]) -> None:
-    """Make one thing and say so."""
+def create_resource(client: Client, kind: str, path: Sequence[str], fields: dict[str, Any]) -> None:
+    """Create a resource and confirm it."""
     collection_of(client, kind, path[:-1]).create(path[-1], **fields)
-    click.echo(f"{kind} {'/'.join(path)} is there")
+    click.echo(f"{kind} {'/'.join(path)} exists")
 
 
 def add_show(group: click.Group, kind: str, path_argument: Decorator) -> None:
-    """Add the command that prints all fields of one thing."""
+    """Add the command that prints all fields of a resource."""
 
     @group.command(help=f"Show all fields of a {kind}.")
     @path_argument
@@ -62,7 +64,7 @@ def add_show(group: click.Group, kind: str, path_argument: Decorator) -> None:
 
 
 def add_delete(group: click.Group, kind: str, path_argument: Decorator, consequence: str) -> None:
-    """Add the command that deletes one thing, after telling the consequence and asking."""
+    """Add the command that deletes a resource, after stating the consequence and asking."""
 
     @group.command(help=f"Delete a {kind} {consequence}.")
     @path_argument
@@ -70,7 +72,7 @@ def add_delete(group: click.Group, kind: str, path_argument: Decorator, conseque
     @pass_connection
     def delete(connection: ServerOptions, path: Sequence[str], yes: bool) -> None:
         collection = collection_of(connection.client(), kind, path[:-1])
-        collection.get(path[-1])  # a wrong name is told before anybody is asked
+        collection.get(path[-1])  # reports a wrong name before asking for confirmation
         if not yes:
             click.confirm(f"Delete {kind} {'/'.join(path)} {consequence}?", abort=True)
         collection.delete(path[-1])

@@ -1,4 +1,4 @@
-"""``ndlambda token``: the names under which clients address projects."""
+"""``ndlambda token``: the names by which clients address projects."""
 
 import click
 
@@ -14,7 +14,7 @@ _Path = tuple[str, ...]
 
 @click.group()
 def token() -> None:
-    """Tokens: the names under which clients address projects."""
+    """Tokens: the names by which clients address projects."""
 
 
 @token.command("list")
@@ -25,7 +25,7 @@ def list_(connection: ServerOptions, path: _Path | None, as_json: bool) -> None:
     """List the tokens of a project, or all that you may use."""
     client = connection.client()
     found = client.list_tokens() if path is None else client.tokens(*path).list()
-    resources.list_things(found, _COLUMNS, as_json=as_json)
+    resources.list_resources(found, _COLUMNS, as_json=as_json)
 
 
 @token.command()
@@ -34,14 +34,14 @@ def list_(connection: ServerOptions, path: _Path | None, as_json: bool) -> None:
 @resources.description_option
 @pass_connection
 def create(connection: ServerOptions, path: _Path, public: bool, description: str) -> None:
-    """Make a token; its name is unique over the whole server.
+    """Create a token; its name must be unique on the server.
 
     \b
     Example:
       ndlambda token create kasthuri/em/kasthuri11 --public
     """
     fields = {"public": int(public), "token_description": description}
-    resources.create_thing(connection.client(), "token", path, fields)
+    resources.create_resource(connection.client(), "token", path, fields)
 
 
 resources.add_show(token, "token", _path)

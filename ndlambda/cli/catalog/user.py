@@ -1,8 +1,8 @@
-"""``ndlambda user``: people and their API keys."""
+"""``ndlambda user``: users and their API keys."""
 
 import click
 
-from ndlambda.cli.catalog.resources import list_things, yes_option
+from ndlambda.cli.catalog.resources import list_resources, yes_option
 from ndlambda.cli.connection import ServerOptions, pass_connection
 from ndlambda.cli.output import json_option, print_json
 
@@ -19,48 +19,48 @@ def user() -> None:
 @pass_connection
 def list_(connection: ServerOptions, as_json: bool) -> None:
     """List the users."""
-    list_things(connection.client().users.list(), _COLUMNS, as_json=as_json)
+    list_resources(connection.client().users.list(), _COLUMNS, as_json=as_json)
 
 
 @user.command()
 @click.argument("name")
-@click.option("--superuser", is_flag=True, help="May see and change everything.")
+@click.option("--superuser", is_flag=True, help="Allow the user to see and change everything.")
 @click.option("--ask-password", is_flag=True, help="Ask for a password for /ndauth/validate/.")
 @json_option
 @pass_connection
 def add(
     connection: ServerOptions, name: str, superuser: bool, ask_password: bool, as_json: bool
 ) -> None:
-    """Make a user and print the API key, which cannot be shown again.
+    """Create a user and print the API key, which cannot be shown again.
 
     \b
     Example:
       ndlambda --data nd-data user add alice
     """
     password = _ask_password() if ask_password else None
-    made = connection.client().users.add(name, superuser=superuser, password=password)
+    created = connection.client().users.add(name, superuser=superuser, password=password)
     if as_json:
-        print_json(made)
+        print_json(created)
     else:
-        _tell_key(name, made["key"])
+        _print_key(name, created["key"])
 
 
 @user.command()
 @click.argument("name")
 @pass_connection
 def key(connection: ServerOptions, name: str) -> None:
-    """Give a user one more key and print it, for one that was lost or revoked.
+    """Issue another key for a user and print it, to replace a lost or revoked one.
 
-    The other keys go on to work; revoke them first if they are in wrong hands.
+    Existing keys stay valid; revoke them first if they have leaked.
 
     \b
     Example:
       ndlambda --data nd-data user key alice
     """
-    _tell_key(name, connection.client().users.new_key(name))
+    _print_key(name, connection.client().users.new_key(name))
 
 
-def _tell_key(name: str, text: str) -> None:
+def _print_key(name: str, text: str) -> None:
     click.echo(text)
     click.echo(f"{name} uses this key with --key or NDLAMBDA_KEY; keep it.", err=True)
 
@@ -69,7 +69,7 @@ def _tell_key(name: str, text: str) -> None:
 @click.argument("name")
 @pass_connection
 def passwd(connection: ServerOptions, name: str) -> None:
-    """Give a user another password, of letters and digits; the keys stay as they are.
+    """Set a user's password, of letters and digits; the keys stay valid.
 
     \b
     Example:
@@ -89,7 +89,7 @@ def _ask_password() -> str:
 @yes_option
 @pass_connection
 def revoke(connection: ServerOptions, name: str, yes: bool) -> None:
-    """Make all keys of a user worthless at once."""
+    """Revoke all keys of a user."""
     if not yes:
         click.confirm(f"Revoke all keys of {name}?", abort=True)
     connection.client().users.revoke(name)

@@ -1,1 +1,1 @@
-"""Commands on voxels and annotation."""
+"""Commands for voxels and annotation."""

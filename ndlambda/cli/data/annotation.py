@@ -1,4 +1,4 @@
-"""``ndlambda annotation``: the objects of an annotation channel, and where they are."""
+"""``ndlambda annotation``: the objects of an annotation channel, and their voxels."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +31,7 @@ _fields = click.option(
     type=params.read_pair,
     metavar=params.PAIR_METAVAR,
     multiple=True,
-    help="A field of the type, as in --field neuron=3 (lists: --field segments=7,9); repeatable.",
+    help="A field of the type, such as --field neuron=3 (lists: --field segments=7,9); repeatable.",
 )
 _pairs = click.option(
     "--pair",
@@ -39,7 +39,7 @@ _pairs = click.option(
     type=params.read_pair,
     metavar=params.PAIR_METAVAR,
     multiple=True,
-    help="A key-value pair, which may be anything; repeatable.",
+    help="A key-value pair, with any key and value; repeatable.",
 )
 _ids = click.argument("ids", metavar="ID...", type=click.IntRange(min=1), nargs=-1, required=True)
 
@@ -57,10 +57,10 @@ def annotation() -> None:
 @annotation.command("list")
 @_path
 @click.option("--type", "of_type", type=click.Choice(TYPE_WORDS), help="Only of this type.")
-@click.option("--status", type=int, help="Only of this status.")
-@click.option("--author", help="Only of this author.")
-@click.option("--confidence-above", type=float, help="Only of a greater confidence.")
-@click.option("--confidence-below", type=float, help="Only of a smaller confidence.")
+@click.option("--status", type=int, help="Only with this status.")
+@click.option("--author", help="Only by this author.")
+@click.option("--confidence-above", type=float, help="Only with a greater confidence.")
+@click.option("--confidence-below", type=float, help="Only with a smaller confidence.")
 @_fields
 @_pairs
 @_box
@@ -84,7 +84,7 @@ def list_(
     limit: int | None,
     as_json: bool,
 ) -> None:
-    """List the ids of objects for which everything that is asked holds.
+    """List the ids of the objects that match all conditions.
 
     \b
     Examples:
@@ -92,7 +92,7 @@ def list_(
       ndlambda annotation list kasthuri11/syn --confidence-above 0.9 --pair seen=yes
       ndlambda annotation list kasthuri11/cells --box 0:512,0:512,10:20 --resolution 1
     """
-    asked = {
+    conditions = {
         "type": of_type,
         "status": status,
         "author": author,
@@ -103,7 +103,7 @@ def list_(
         "box": box,
         "resolution": resolution,
     }
-    where = cast(Where, {name: value for name, value in asked.items() if value is not None})
+    where = cast(Where, {name: value for name, value in conditions.items() if value is not None})
     _print_ids(_open(connection, path).query(limit=limit, **where), as_json=as_json)
 
 
@@ -131,13 +131,13 @@ def show(connection: ServerOptions, path: _Path, annotation_id: int, as_json: bo
     type=click.Choice(TYPE_WORDS),
     default="annotation",
     show_default=True,
-    help="What it is.",
+    help="Type of the object.",
 )
 @click.option(
     "--id",
     "annotation_id",
     type=click.IntRange(min=1),
-    help="Id that it is to have.  [default: a new one]",
+    help="Id of the object.  [default: a new one]",
 )
 @_fields
 @_pairs
@@ -150,7 +150,7 @@ def create(
     fields: _Pairs,
     pairs: _Pairs,
 ) -> None:
-    """Make an object and print its id.
+    """Create an object and print its id.
 
     \b
     Examples:
@@ -169,9 +169,9 @@ def create(
 @_id
 @_fields
 @_pairs
-@click.option("--unset", multiple=True, help="Field to put back to its default; repeatable.")
+@click.option("--unset", multiple=True, help="Field to reset to its default; repeatable.")
 @click.option("--unpair", multiple=True, help="Key of a pair to remove; repeatable.")
-@click.option("--if-version", type=int, help="Do so only if it still has this version.")
+@click.option("--if-version", type=int, help="Only if the object still has this version.")
 @pass_connection
 def set_(
     connection: ServerOptions,
@@ -206,7 +206,7 @@ def set_(
 @resources.yes_option
 @pass_connection
 def delete(connection: ServerOptions, path: _Path, ids: Sequence[int], yes: bool) -> None:
-    """Delete objects with their voxels; no error for those that are not there."""
+    """Delete objects with their voxels; no error for ids that do not exist."""
     objects = _open(connection, path)
     if not yes:
         named = ", ".join(map(str, ids))
@@ -226,7 +226,7 @@ def delete(connection: ServerOptions, path: _Path, ids: Sequence[int], yes: bool
 def ids(
     connection: ServerOptions, path: _Path, box: Box | None, resolution: int, as_json: bool
 ) -> None:
-    """List the labels in a box of voxels, whether or not there are objects of them."""
+    """List the labels in a box of voxels, whether or not they have objects."""
     found = _open(connection, path).ids(box, resolution=resolution)
     _print_ids(found.tolist(), as_json=as_json)
 
@@ -235,7 +235,7 @@ def ids(
 @_path
 @_id
 @_resolution
-@click.option("--loose", is_flag=True, help="Whole cuboids: sooner, maybe too large.")
+@click.option("--loose", is_flag=True, help="Use whole cuboids: faster, possibly too large.")
 @json_option
 @pass_connection
 def box(
@@ -246,7 +246,7 @@ def box(
     loose: bool,
     as_json: bool,
 ) -> None:
-    """Print the box around an object, as --box takes it; nothing if it has no voxels."""
+    """Print an object's bounding box in the form of --box; nothing if it has no voxels."""
     found = _open(connection, path).box(annotation_id, resolution, loose=loose)
     if as_json:
         ends = None if found is None else [found.start_xyz, found.stop_xyz]
@@ -290,8 +290,8 @@ def voxels(
 @annotation.command()
 @_path
 @_ids
-@click.option("--resolution", type=int, help="Relabel at this one only.  [default: at all]")
-@params.box_option("Relabel in this box only, and keep the objects.")
+@click.option("--resolution", type=int, help="Relabel only this one.  [default: all resolutions]")
+@params.box_option("Relabel only this box, and keep the objects.")
 @pass_connection
 def merge(
     connection: ServerOptions,
@@ -300,7 +300,7 @@ def merge(
     resolution: int | None,
     box: Box | None,
 ) -> None:
-    """Merge objects into the first of them; what referred to the others refers to it.
+    """Merge objects into the first of them; references to the others are redirected to it.
 
     \b
     Example:
@@ -316,7 +316,7 @@ def merge(
 @json_option
 @pass_connection
 def reserve(connection: ServerOptions, path: _Path, count: int, as_json: bool) -> None:
-    """Reserve ids in a row that nobody else gets, and print the first and the last."""
+    """Reserve consecutive ids for you alone, and print the first and the last."""
     found = _open(connection, path).reserve(count)
     if as_json:
         print_json({"first": found[0], "count": len(found)})
@@ -337,7 +337,7 @@ def _shown(value: object) -> object:
 
 
 def _values(fields: _Pairs) -> dict[str, Any]:
-    """Return the values that words spell; the server refuses names that no type has."""
+    """Return the values that words spell; the server refuses unknown field names."""
     return {name: _value(name, word) for name, word in fields}
 
 

@@ -1,4 +1,4 @@
-"""What ``put --create`` makes: whatever is missing between the token and the channel."""
+"""Creates what ``--create`` requests: whatever is missing between the token and the channel."""
 
 from dataclasses import dataclass
 
@@ -14,8 +14,8 @@ from ndlambda.space.pyramid import Scaling, useful_levels
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Names and properties of what ``put`` writes to; None takes what the data or token says."""
+class StackTarget:
+    """Names and properties of a stack's target; None takes the value of the data or the token."""
 
     token: str
     channel: str
@@ -31,54 +31,54 @@ class Wanted:
     annotation: bool = False
 
 
-def create_missing(client: Client, source: Source, wanted: Wanted) -> bool:
-    """Make dataset, project, channel and token where missing.
+def create_missing(client: Client, source: Source, target: StackTarget) -> bool:
+    """Create the dataset, project, channel and token that are missing.
 
     Returns
     -------
-    fresh
-        Whether the channel was made now, so that nothing can be stored in it yet.
+    bool
+        Whether the channel is new, so that nothing can be stored in it yet.
 
     Raises
     ------
     DataTypeMismatchError
-        No channel of the wanted type has the data's dtype.
+        No channel type that suits the data has its dtype.
     InvalidArgumentError
-        The token leads to another project than the one named, or a dataset would have to be made
-        from data of a coarser resolution.
+        The token belongs to another project than the one named, or a dataset would be created from
+        data of a coarser resolution.
     """
-    fields = _channel_fields(source, wanted)
+    fields = _channel_fields(source, target)
     known = {token["token_name"]: token for token in client.list_tokens()}
-    token = known.get(wanted.token)
+    token = known.get(target.token)
     if token is None:
-        dataset, project = wanted.dataset or wanted.token, wanted.project or wanted.token
+        dataset, project = target.dataset or target.token, target.project or target.token
         if client.datasets.find(dataset) is None:
-            client.datasets.create(dataset, **_dataset_fields(source, wanted))
+            client.datasets.create(dataset, **_dataset_fields(source, target))
         if client.projects(dataset).find(project) is None:
-            client.projects(dataset).create(project, public=int(wanted.public))
+            client.projects(dataset).create(project, public=int(target.public))
     else:
         dataset, project = token["dataset"], token["project"]
-        if wanted.dataset not in {None, dataset} or wanted.project not in {None, project}:
+        if target.dataset not in {None, dataset} or target.project not in {None, project}:
             raise InvalidArgumentError(
-                f"Token {wanted.token} leads to {dataset}/{project}; leave out --dataset and "
+                f"Token {target.token} leads to {dataset}/{project}; leave out --dataset and "
                 "--project, or name another token."
             )
     channels = client.channels(dataset, project)
-    fresh = channels.find(wanted.channel) is None
-    if fresh:
-        channels.create(wanted.channel, **fields)
+    is_new = channels.find(target.channel) is None
+    if is_new:
+        channels.create(target.channel, **fields)
     if token is None:
-        client.tokens(dataset, project).create(wanted.token, public=int(wanted.public))
-    return fresh
+        client.tokens(dataset, project).create(target.token, public=int(target.public))
+    return is_new
 
 
 def refuse_lossy_labels(source: Source) -> None:
-    """See that labels come from a format that keeps them.
+    """Refuse labels from a lossy format.
 
     Raises
     ------
     DataTypeMismatchError
-        It is a lossy one, which makes other labels of labels.
+        The format is lossy and would change labels.
     """
     if not source.labels_allowed:
         raise DataTypeMismatchError(
@@ -86,26 +86,26 @@ def refuse_lossy_labels(source: Source) -> None:
         )
 
 
-def _dataset_fields(source: Source, wanted: Wanted) -> dict[str, object]:
-    if wanted.resolution != 0:
+def _dataset_fields(source: Source, target: StackTarget) -> dict[str, object]:
+    if target.resolution != 0:
         raise InvalidArgumentError(
-            "A dataset is made from data of resolution 0; make it with `ndlambda dataset create`."
+            "A dataset is created from data of resolution 0; use `ndlambda dataset create`."
         )
     _, z, y, x = source.shape_tzyx
-    voxelres = wanted.voxelres_xyz or source.voxelres_xyz or (1.0, 1.0, 1.0)
-    fields = dataset_fields((x, y, z), wanted.corner_xyz or (0, 0, 0), voxelres)
+    voxelres = target.voxelres_xyz or source.voxelres_xyz or (1.0, 1.0, 1.0)
+    fields = dataset_fields((x, y, z), target.corner_xyz or (0, 0, 0), voxelres)
     return fields | {
-        "scalingoption": wanted.scaling.value,
-        "scalinglevels": useful_levels(max(x, y)) if wanted.levels is None else wanted.levels,
-        "public": int(wanted.public),
+        "scalingoption": target.scaling.value,
+        "scalinglevels": useful_levels(max(x, y)) if target.levels is None else target.levels,
+        "public": int(target.public),
     }
 
 
-def _channel_fields(source: Source, wanted: Wanted) -> dict[str, object]:
+def _channel_fields(source: Source, target: StackTarget) -> dict[str, object]:
     times = source.shape_tzyx[0]
     kind = ChannelType.TIMESERIES if times > 1 else ChannelType.IMAGE
     dtype = source.dtype
-    if wanted.annotation:
+    if target.annotation:
         refuse_lossy_labels(source)
         kind = ChannelType.ANNOTATION
         if np.can_cast(dtype, np.uint32, "safe"):
@@ -118,7 +118,7 @@ def _channel_fields(source: Source, wanted: Wanted) -> dict[str, object]:
             dtype=dtype.name,
             known=known,
         )
-    start = wanted.start_time or 0
+    start = target.start_time or 0
     return {
         "channel_type": str(kind),
         "channel_datatype": dtype.name,

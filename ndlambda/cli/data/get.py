@@ -1,4 +1,4 @@
-"""``ndlambda get``: a box of voxels into a file."""
+"""``ndlambda get``: fetches a box of voxels into a file."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def get(
       ndlambda get --token demo --channel em -o em.tif
       ndlambda get --token demo --channel em --box 0:512,0:512,10:20 --resolution 1 -o part.npy
     """
-    export.suffix_of(output)  # a wrong suffix is told before anything is fetched
+    export.suffix_of(output)  # reports a wrong suffix before anything is fetched
     volume = connection.client().volume(token, channel, resolution)
     box = box or volume.box
     array = volume.read(box, times=times, progress=True)

@@ -29,7 +29,7 @@ from ndlambda.wire.graph import formats
 @click.option(
     "--directed",
     is_flag=True,
-    help="From presynaptic to postsynaptic segments, instead of between two segments.",
+    help="Edges from presynaptic to postsynaptic segments, instead of undirected ones.",
 )
 @click.option(
     "-o",

@@ -1,4 +1,4 @@
-"""``ndlambda info``: what a token leads to."""
+"""``ndlambda info``: describes the project of a token."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from ndlambda.cli.output import json_option, print_json, print_table
 @json_option
 @pass_connection
 def info(connection: ServerOptions, token: str, as_json: bool) -> None:
-    """Show the resolutions and channels that a token leads to.
+    """Show the resolutions and channels of a token's project.
 
     \b
     Example:

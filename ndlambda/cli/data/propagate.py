@@ -1,4 +1,4 @@
-"""``ndlambda propagate``: the building of a channel's coarser resolutions."""
+"""``ndlambda propagate``: builds a channel's coarser resolutions."""
 
 import sys
 import time
@@ -17,15 +17,19 @@ _INTERVAL_S = 1.0
 @click.command()
 @click.argument("token")
 @click.argument("channel")
-@click.option("--watch", is_flag=True, help="Show the progress until the end, also of others' run.")
-@click.option("--full", is_flag=True, help="Rebuild all, not only what was written since.")
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="Show the progress until the end, also of a run started elsewhere.",
+)
+@click.option("--full", is_flag=True, help="Rebuild everything, not only what was written since.")
 @click.option(
     "--method",
     type=click.Choice(["mean", "nearest"]),
-    help="How images are reduced.  [default: as last time, at first mean]",
+    help="How images are downsampled.  [default: as last time, at first mean]",
 )
-@click.option("--cancel", is_flag=True, help="Stop; a later start goes on there.")
-@click.option("--status", "only_status", is_flag=True, help="Only tell how far it is.")
+@click.option("--cancel", is_flag=True, help="Stop; a later start resumes there.")
+@click.option("--status", "only_status", is_flag=True, help="Only show the progress.")
 @json_option
 @pass_connection
 def propagate(
@@ -40,10 +44,11 @@ def propagate(
     only_status: bool,
     as_json: bool,
 ) -> None:
-    """Build the coarser resolutions of a channel, or bring them up to date.
+    """Build the coarser resolutions of a channel, or update them.
 
-    Only what was written since the last time is built again. The channel takes no writes meanwhile.
-    What was cancelled or has failed goes on where it was. Ctrl-C ends the watching, not the work.
+    Only regions written since the last run are rebuilt. The channel accepts no writes meanwhile. A
+    run that was cancelled or failed resumes where it stopped. Ctrl-C ends the watching, not the
+    run.
 
     \b
     Examples:
@@ -52,7 +57,7 @@ def propagate(
       ndlambda propagate kasthuri11 image --cancel
     """
     if cancel + only_status > 1 or ((cancel or only_status) and (full or method)):
-        raise click.UsageError("--cancel and --status go with no other wish.")
+        raise click.UsageError("--cancel and --status cannot be combined with other options.")
     propagation = connection.client().propagation(token, channel)
     if cancel:
         status = propagation.cancel()
@@ -66,7 +71,7 @@ def propagate(
                 raise
             status = propagation.status()
     if watch:
-        status = _watched(propagation.follow(_INTERVAL_S, time.sleep), f"{token}/{channel}")
+        status = _watch(propagation.follow(_INTERVAL_S, time.sleep), f"{token}/{channel}")
     if as_json:
         print_json(status)
     else:
@@ -75,8 +80,8 @@ def propagate(
         click.get_current_context().exit(1)
 
 
-def _watched(statuses: Iterable[dict[str, Any]], title: str) -> dict[str, Any]:
-    """Draw a bar on a terminal and return the last status."""
+def _watch(statuses: Iterable[dict[str, Any]], title: str) -> dict[str, Any]:
+    """Show a progress bar on a terminal and return the last status."""
     from rich import progress as rich_progress
     from rich.console import Console
 

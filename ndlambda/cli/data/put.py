@@ -1,4 +1,4 @@
-"""``ndlambda put``: an image stack from disk into a channel."""
+"""``ndlambda put``: stores an image stack in a channel."""
 
 import time
 from typing import Any, Final
@@ -42,8 +42,8 @@ def put(
     OME-TIFF, Zarr, OME-Zarr, N5, Neuroglancer precomputed, HDF5 (FILE.h5:/dataset), NWB, NIfTI,
     NRRD, a .npy with the axes (t,) z, y, x, KNOSSOS cubes, CATMAID tiles, or a channel of another
     server (http://host/sd/token/channel/). Everything is checked before the first voxel is sent.
-    Run it again after an interruption: what is stored already is not sent again. Zeros never
-    overwrite what is stored.
+    After an interruption run it again: blocks that are stored already are not sent again. Zeros
+    never overwrite stored voxels.
 
     \b
     Examples:
@@ -53,18 +53,18 @@ def put(
     """
     check_creation(options, create=create)
     source = open_source(location, reading_options(options))
-    wanted = target_of(options)
+    target = target_of(options)
     client = connection.client()
-    fresh = create and create_missing(client, source, wanted)
-    volume = client.volume(wanted.token, wanted.channel, wanted.resolution)
-    start_time = volume.times[0] if wanted.start_time is None else wanted.start_time
-    corner = wanted.corner_xyz or volume.box.start_xyz
+    is_new = create and create_missing(client, source, target)
+    volume = client.volume(target.token, target.channel, target.resolution)
+    start_time = volume.times[0] if target.start_time is None else target.start_time
+    corner = target.corner_xyz or volume.box.start_xyz
     upload = StackUpload(source, volume, corner, start_time, slab_mb * _MB)
-    begin = time.perf_counter()
+    started = time.perf_counter()
     report = volume.write_pieces(
-        upload.pieces(), upload.voxels, progress=True, skip_stored=not fresh
+        upload.pieces(), upload.voxels, progress=True, skip_stored=not is_new
     )
-    click.echo(_summary(upload, report, time.perf_counter() - begin))
+    click.echo(_summary(upload, report, time.perf_counter() - started))
 
 
 def _summary(upload: StackUpload, report: WriteReport, seconds: float) -> str:

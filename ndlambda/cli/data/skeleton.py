@@ -1,4 +1,4 @@
-"""``ndlambda skeleton``: trees of an annotation channel, to and from SWC files."""
+"""``ndlambda skeleton``: stores and fetches skeletons of an annotation channel as SWC files."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def skeleton() -> None:
 def put(connection: ServerOptions, path: Path, *, token: str, channel: str) -> None:
     """Store every tree of an SWC file as a new skeleton, and print their ids.
 
-    Coordinates and radii are kept as they are given. Run twice, it stores two skeletons.
+    Coordinates and radii are kept as given. Running it twice stores the skeletons twice.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""Options of the commands that read a stack of images: what it is, and where it goes."""
+"""Options of the commands that read an image stack: how to read it, and where to store it."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
@@ -7,7 +7,7 @@ import click
 
 from ingest_queue.sources import MissingSlices, Options
 from ndlambda.cli import params
-from ndlambda.cli.data.creation import Wanted
+from ndlambda.cli.data.creation import StackTarget
 from ndlambda.model.fields import MAX_LEVELS
 from ndlambda.space.pyramid import Scaling
 
@@ -33,7 +33,7 @@ _TARGET_OPTIONS: Final = (
         help="Time point of the data's first one.  [default: the channel's first]",
     ),
     click.option(
-        "--create", is_flag=True, help="Make what is missing from the data's shape and dtype."
+        "--create", is_flag=True, help="Create what is missing, by the data's shape and dtype."
     ),
     click.option("--dataset", help="With --create: dataset's name.  [default: the token's name]"),
     click.option("--project", help="With --create: project's name.  [default: the token's name]"),
@@ -42,7 +42,7 @@ _TARGET_OPTIONS: Final = (
         "voxelres_xyz",
         type=params.read_voxelres,
         metavar=params.XYZ_METAVAR,
-        help="With --create: voxel size in nanometres.  [default: what the file says, else 1,1,1]",
+        help="With --create: voxel size in nanometres.  [default: the file's own, else 1,1,1]",
     ),
     click.option(
         "--scaling",
@@ -57,7 +57,7 @@ _TARGET_OPTIONS: Final = (
         type=click.IntRange(0, MAX_LEVELS),
         help="With --create: coarser resolutions.  [default: until the longer edge is under 512]",
     ),
-    click.option("--public", is_flag=True, help="With --create: let everybody read without a key."),
+    click.option("--public", is_flag=True, help="With --create: allow reading without a key."),
     click.option("--annotation", is_flag=True, help="With --create: the voxels are labels."),
 )
 
@@ -68,8 +68,7 @@ _SOURCE_OPTIONS: Final = (
         type=click.Choice([gaps.value for gaps in MissingSlices]),
         default="error",
         show_default=True,
-        help="What missing slices, tiles and cubes are: an error, zeros, or closed up (slices "
-        "only).",
+        help="Missing slices, tiles and cubes are an error, zeros, or closed up (slices only).",
     ),
     click.option("--from-channel", type=click.IntRange(min=0), help="Channel of the data, from 0."),
     click.option(
@@ -79,7 +78,7 @@ _SOURCE_OPTIONS: Final = (
         show_default=True,
         help="Resolution of the data; 0 is the finest.",
     ),
-    click.option("--from-axes", metavar="AXES", help="Axes of the data as stored, as in tzyx."),
+    click.option("--from-axes", metavar="AXES", help="Axes of the data as stored, such as tzyx."),
     click.option(
         "--from-size",
         type=params.read_xyz,
@@ -90,21 +89,21 @@ _SOURCE_OPTIONS: Final = (
 
 
 def target_options(command: Command) -> Command:
-    """Return a command the options of ``creation.Wanted`` (by the same names) and ``create``."""
+    """Add the options of ``StackTarget``, with the same names, and ``create`` to a command."""
     for option in reversed(_TARGET_OPTIONS):
         command = option(command)
     return command
 
 
 def source_options(command: Command) -> Command:
-    """Return a command the options that ``reading_options`` takes."""
+    """Add the options that ``reading_options`` takes to a command."""
     for option in reversed(_SOURCE_OPTIONS):
         command = option(command)
     return command
 
 
 def reading_options(options: dict[str, Any]) -> Options:
-    """Take out of a command's options those that are about the data."""
+    """Remove and return the options about the source from a command's options."""
     return Options(
         channel=options.pop("from_channel"),
         level=options.pop("from_level"),
@@ -114,14 +113,14 @@ def reading_options(options: dict[str, Any]) -> Options:
     )
 
 
-def target_of(options: Mapping[str, Any]) -> Wanted:
-    """Return what the options of ``target_options`` (``create`` taken out) say."""
-    return Wanted(**{**options, "scaling": Scaling[options["scaling"].upper()]})
+def target_of(options: Mapping[str, Any]) -> StackTarget:
+    """Return the target that the options of ``target_options``, without ``create``, describe."""
+    return StackTarget(**{**options, "scaling": Scaling[options["scaling"].upper()]})
 
 
 def check_creation(options: Mapping[str, Any], *, create: bool) -> None:
-    """Refuse options that say what is to be made where nothing is."""
-    useless = [name for name in _CREATE_ONLY if options[name] and not create]
-    if useless:
-        names = ", ".join(f"--{name.removesuffix('_xyz')}" for name in useless)
+    """Refuse options for creation without ``--create``."""
+    unused = [name for name in _CREATE_ONLY if options[name] and not create]
+    if unused:
+        names = ", ".join(f"--{name.removesuffix('_xyz')}" for name in unused)
         raise click.UsageError(f"{names}: only with --create.")

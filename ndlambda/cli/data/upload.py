@@ -1,4 +1,4 @@
-"""From an opened source to a volume: bounds, dtype, slabs."""
+"""Cuts an opened source into slabs for a volume, after checking bounds and dtype."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,24 +14,24 @@ from ndlambda.space.box import XYZ, Box
 
 @dataclass(frozen=True, slots=True)
 class StackUpload:
-    """A source with its place in a volume.
+    """A source and its place in a volume.
 
     Attributes
     ----------
     corner_xyz
         Dataset coordinates of the source's first voxel.
     start_time
-        Time point of its first one.
+        Time point of the source's first one.
     slab_bytes
-        How much of the source is read at once, but at least one plane.
+        Bytes of the source read at once, but at least one plane.
 
     Raises
     ------
     OutOfBoundsError
-        Some of the source would lie outside the volume.
+        Part of the source would lie outside the volume.
     DataTypeMismatchError
-        The channel has another dtype. (Labels are widened: no value changes by that.) Or it has
-        labels, and the source is lossy.
+        The channel has another dtype (labels are widened, which changes no value), or it has
+        labels and the source is lossy.
     """
 
     source: Source
@@ -68,17 +68,17 @@ class StackUpload:
 
     @property
     def box(self) -> Box:
-        """Where the data goes, in dataset coordinates."""
+        """The source's box in dataset coordinates."""
         _, z, y, x = self.source.shape_tzyx
         return Box.at(self.corner_xyz, (x, y, z))
 
     @property
     def voxels(self) -> int:
-        """Voxels over all time points."""
+        """Number of voxels over all time points."""
         return self.box.voxels * self.source.shape_tzyx[0]
 
     def pieces(self) -> Iterator[Piece]:
-        """Read slab after slab; slabs end where the server's units of storage do."""
+        """Read the source slab by slab; slabs end at the server's storage boundaries."""
         (x0, y0, z0), (x1, y1, _) = self.box.start_xyz, self.box.stop_xyz
         for t in range(self.source.shape_tzyx[0]):
             time = self.start_time + t

@@ -1,1 +1,1 @@
-"""The command that ingests a stack."""
+"""The commands for ingest jobs."""

@@ -1,4 +1,4 @@
-"""``ndlambda ingest``: a stack as a job that survives whatever interrupts it, and jobs later on."""
+"""``ndlambda ingest``: ingests a stack as a job that survives interruptions, and manages jobs."""
 
 import time
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ import click
 from ingest_queue.sources import Source, open_source
 from ingest_queue.sources.slices import SliceSource
 from ndlambda.cli.connection import ServerOptions, pass_connection
-from ndlambda.cli.data.creation import Wanted, create_missing
+from ndlambda.cli.data.creation import StackTarget, create_missing
 from ndlambda.cli.data.stack_options import (
     check_creation,
     reading_options,
@@ -22,7 +22,7 @@ from ndlambda.cli.data.stack_options import (
 from ndlambda.cli.data.upload import StackUpload
 from ndlambda.cli.ingest.compare import compare_digests, compare_source
 from ndlambda.cli.ingest.files import send_files
-from ndlambda.cli.ingest.job import JobOptions, begin, grid_of
+from ndlambda.cli.ingest.job import JobOptions, find_or_create_job, grid_of
 from ndlambda.cli.ingest.plan import print_plan
 from ndlambda.cli.ingest.slabs import Memory
 from ndlambda.cli.ingest.transfer import Sent, Transfer
@@ -39,13 +39,13 @@ from ndlambda.errors import (
 )
 
 _MB: Final = 1_000_000
-_PATIENT: Final = RetryPolicy(attempts=14)
-"""About three minutes: a server that restarts is no reason to end an ingest of hours."""
-_SHOWN: Final = 50
+_PATIENT_RETRY: Final = RetryPolicy(attempts=14)
+"""About three minutes, so that a restarting server does not end an ingest of hours."""
+_MAX_SHOWN: Final = 50
 
 
 class _StartByDefault(click.Group):
-    """A group whose first word may be a source instead of a command."""
+    """A group whose first argument may be a source instead of a command."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and not {"-h", "--help"}.intersection(args[:1]):
@@ -55,7 +55,7 @@ class _StartByDefault(click.Group):
 
 @click.group(cls=_StartByDefault)
 def ingest() -> None:
-    """Ingest a stack, and look after ingest jobs.
+    """Ingest a stack, and manage ingest jobs.
 
     `ndlambda ingest SOURCE ...` is short for `ndlambda ingest start SOURCE ...`.
 
@@ -76,104 +76,110 @@ def ingest() -> None:
     type=click.Choice(["fail", "zero", "skip"]),
     default="fail",
     show_default=True,
-    help="What cannot be read: stop, count it as zeros, or leave it out.",
+    help="For unreadable parts: fail, store zeros, or skip them.",
 )
 @click.option(
     "--raw-slices",
     is_flag=True,
-    help="Send slices as the files that they are; the server decodes them.",
+    help="Send slices as files; the server decodes them.",
 )
 @click.option("--propagate", is_flag=True, help="Build the coarser resolutions at the end.")
-@click.option("--verify", is_flag=True, help="At the end compare what is stored with the source.")
-@click.option("--plan", is_flag=True, help="Tell what it takes, and send nothing.")
-@click.option("--again", is_flag=True, help="Ingest again what was ingested already.")
+@click.option("--verify", is_flag=True, help="At the end compare the stored data with the source.")
+@click.option("--plan", is_flag=True, help="Show what the ingest takes, and send nothing.")
+@click.option("--again", is_flag=True, help="Ingest again even if the source was ingested already.")
 @click.option(
     "--job",
     "job_id",
-    help="Go on with this job, though the source was changed since; what was wrong is sent again.",
+    help="Continue this job although the source has changed since; faulty parts are sent again.",
 )
-@click.option("--no-wait", is_flag=True, help="End when all is sent, not when all is stored.")
+@click.option("--no-wait", is_flag=True, help="End when all is sent, before it is stored.")
 @source_options
 @click.option(
     "--memory-mb",
     default=1000,
     show_default=True,
     type=click.IntRange(min=16),
-    help="Megabytes to hold at once. What slabs have beyond that goes into a temporary file.",
+    help="Megabytes to hold at once; larger slabs go into a temporary file.",
 )
 @click.option(
     "--uplink-mbit",
     default=1000,
     show_default=True,
     type=click.IntRange(min=1),
-    help="With --plan: how fast the network is.",
+    help="With --plan: network speed.",
 )
 @pass_connection
 def start(connection: ServerOptions, /, source: str, *, create: bool, **options: Any) -> None:
     """Ingest a stack: any source that `ndlambda put` reads.
 
-    It is cut into chunks of whole units of storage, which are sent compressed, several at once.
-    After Ctrl-C, a crash or a lost network run the same command again: the server knows what has
-    come, and nothing is sent twice. What is damaged on its way is never stored, and --verify reads
-    all of it again, here and there.
+    The stack is cut into chunks of whole storage units, which are compressed and sent in parallel.
+    After Ctrl-C, a crash or a lost network run the same command again: the server knows which
+    chunks have arrived, and none is sent twice. Data damaged in transit is never stored, and
+    --verify reads everything again on both sides.
     """
     check_creation(options, create=create)
-    how = {name: options.pop(name) for name in _HOW}
-    keep_going = how["on_bad"] != "fail"
+    run_options = {name: options.pop(name) for name in _RUN_OPTIONS}
+    keep_going = run_options["on_bad"] != "fail"
     opened = open_source(source, replace(reading_options(options), defer_faults=keep_going))
-    wanted = target_of(options)
-    files = _files_of(opened) if how["raw_slices"] else None
-    if how["plan"]:
-        print_plan(opened, wanted, how["uplink_mbit"], files)
+    target = target_of(options)
+    files = _files_of(opened) if run_options["raw_slices"] else None
+    if run_options["plan"]:
+        print_plan(opened, target, run_options["uplink_mbit"], files)
         return
     try:
         with interruptible_sleep() as sleep:
-            told = Outage(_PATIENT.longest_s)
-            client = connection.client(replace(_PATIENT, sleep=sleep, told=told))
+            on_retry = Outage(_PATIENT_RETRY.longest_s)
+            client = connection.client(replace(_PATIENT_RETRY, sleep=sleep, on_retry=on_retry))
             if create:
-                create_missing(client, opened, wanted)
-            upload = _place(client, opened, wanted)
-            job = _find_job(client, source, upload, how)
-            _run(_transfer(client, upload, job, how), how)
+                create_missing(client, opened, target)
+            upload = _place(client, opened, target)
+            job = _find_job(client, source, upload, run_options)
+            _run(_transfer(client, upload, job, run_options), run_options)
     except (AuthenticationError, UpstreamError):
-        click.echo("What was sent stays sent; run the same command again to go on.", err=True)
+        click.echo("What was sent is kept; run the same command again to continue.", err=True)
         raise
     except KeyboardInterrupt:
-        click.echo("Interrupted; run the same command again to go on.", err=True)
+        click.echo("Interrupted; run the same command again to continue.", err=True)
         raise
 
 
-_HOW: Final = (
+_RUN_OPTIONS: Final = (
     *("on_bad", "raw_slices", "propagate", "verify", "plan", "again", "job_id", "no_wait"),
     *("memory_mb", "uplink_mbit"),
 )
 
 
-def _find_job(client: Client, source: str, upload: StackUpload, how: dict[str, Any]) -> Document:
-    """Return the job that was named, ready to be mended, or that of the source."""
-    if how["job_id"]:
-        job = client.ingest.get(how["job_id"])
+def _find_job(
+    client: Client, source: str, upload: StackUpload, run_options: dict[str, Any]
+) -> Document:
+    """Return the job that was named, ready for repair, or the job of the source."""
+    if run_options["job_id"]:
+        job = client.ingest.get(run_options["job_id"])
         _check_extent(job, upload)
-        return _to_mend(client, job)
-    mode = "slices" if how["raw_slices"] else "chunks"
-    wishes = JobOptions(how["on_bad"], how["propagate"], again=how["again"], mode=mode)
-    return begin(client, source, upload, wishes)
+        return _prepare_repair(client, job)
+    mode = "slices" if run_options["raw_slices"] else "chunks"
+    options = JobOptions(
+        run_options["on_bad"], run_options["propagate"], again=run_options["again"], mode=mode
+    )
+    return find_or_create_job(client, source, upload, options)
 
 
-def _transfer(client: Client, upload: StackUpload, job: Document, how: dict[str, Any]) -> Transfer:
+def _transfer(
+    client: Client, upload: StackUpload, job: Document, run_options: dict[str, Any]
+) -> Transfer:
     return Transfer(
         client,
         upload,
         job,
         grid_of(job, upload.volume.box.start_xyz),
-        Memory(how["memory_mb"] * _MB),
+        Memory(run_options["memory_mb"] * _MB),
         keep_going=job["on_bad"] != "fail",
-        mends=bool(how["job_id"]),
+        repairs=bool(run_options["job_id"]),
     )
 
 
 def _files_of(source: Source) -> SliceSource:
-    """Return a source that is a folder of slices.
+    """Return a source that must be a folder of slices.
 
     Raises
     ------
@@ -181,12 +187,12 @@ def _files_of(source: Source) -> SliceSource:
         It is something else.
     """
     if not isinstance(source, SliceSource):
-        raise InvalidArgumentError("Only a folder of slices can be sent as the files that it has.")
+        raise InvalidArgumentError("Only a folder of slices can be sent as files.")
     return source
 
 
-def _to_mend(client: Client, job: Document) -> Document:
-    """Return a job that was named, in a state in which its bad parts can be sent again."""
+def _prepare_repair(client: Client, job: Document) -> Document:
+    """Return a job that was named, in a state in which its faulty parts can be sent again."""
     faults = client.ingest.errors(job["id"]) if job["mode"] == "chunks" else ()
     if job["state"] != "COMPLETE" and any(fault["part"] is not None for fault in faults):
         return client.ingest.retry(job["id"])
@@ -194,7 +200,7 @@ def _to_mend(client: Client, job: Document) -> Document:
 
 
 def _send(transfer: Transfer) -> Sent:
-    if transfer.job["state"] not in UNDER_WAY and not (transfer.mends and _has_faults(transfer)):
+    if transfer.job["state"] not in UNDER_WAY and not (transfer.repairs and _has_faults(transfer)):
         return Sent()
     if transfer.job["mode"] == "slices":
         return send_files(transfer, _files_of(transfer.upload.source))
@@ -205,26 +211,26 @@ def _has_faults(transfer: Transfer) -> bool:
     return transfer.job["state"] in {"FAILED", "COMPLETE_WITH_ERRORS"}
 
 
-def _run(transfer: Transfer, how: dict[str, Any]) -> None:
-    """Send, wait and compare, and say so."""
-    job_id, begun = transfer.job_id, time.perf_counter()
+def _run(transfer: Transfer, run_options: dict[str, Any]) -> None:
+    """Send, wait, verify, and print the result."""
+    job_id, started = transfer.job_id, time.perf_counter()
     click.echo(f"ingest job {job_id}", err=True)
     sent = _send(transfer)
-    for text in sent.unreadable[:_SHOWN]:
+    for text in sent.unreadable[:_MAX_SHOWN]:
         click.echo(f"ndlambda: {text}", err=True)
-    told = f"{job_id}: {_sent(transfer.job, sent, time.perf_counter() - begun)}"
-    if how["no_wait"]:
-        click.echo(told)
+    line = f"{job_id}: {_sent(transfer.job, sent, time.perf_counter() - started)}"
+    if run_options["no_wait"]:
+        click.echo(line)
         return
     job = transfer.wait()
-    told = f"{job_id}: {_sent(job, sent, time.perf_counter() - begun)}"
-    click.echo(f"{told}; {_summary(job)}")
+    line = f"{job_id}: {_sent(job, sent, time.perf_counter() - started)}"
+    click.echo(f"{line}; {_summary(job)}")
     if job["state"] not in COMPLETE:
         if job["state"] == "FAILED":
-            click.echo(f"Mend it, and run the command again with --job {job_id}.", err=True)
+            click.echo(f"Fix the cause, and run the command again with --job {job_id}.", err=True)
         click.get_current_context().exit(1)
-    if how["verify"]:
-        _tell(job, compare_source(transfer))
+    if run_options["verify"]:
+        _print_differences(job, compare_source(transfer))
 
 
 @ingest.command()
@@ -232,7 +238,7 @@ def _run(transfer: Transfer, how: dict[str, Any]) -> None:
 @json_option
 @pass_connection
 def status(connection: ServerOptions, job_id: str, *, as_json: bool) -> None:
-    """Show how far a job is."""
+    """Show the progress of a job."""
     job = connection.client().ingest.get(job_id)
     if as_json:
         print_json(job)
@@ -244,7 +250,7 @@ def status(connection: ServerOptions, job_id: str, *, as_json: bool) -> None:
 @json_option
 @pass_connection
 def list_jobs(connection: ServerOptions, *, as_json: bool) -> None:
-    """Show your jobs, and dropped folders that are none yet."""
+    """List your jobs, and dropped folders without a job."""
     ingests = connection.client().ingest
     jobs = ingests.list()
     if as_json:
@@ -271,7 +277,7 @@ def cancel(connection: ServerOptions, job_id: str) -> None:
 @click.argument("job_id", metavar="JOB")
 @pass_connection
 def retry(connection: ServerOptions, job_id: str) -> None:
-    """Let a job that failed go on, when what it failed of is mended."""
+    """Resume a failed job once the cause is fixed."""
     click.echo(f"{job_id}: {_summary(connection.client().ingest.retry(job_id))}")
 
 
@@ -280,7 +286,7 @@ def retry(connection: ServerOptions, job_id: str) -> None:
 @json_option
 @pass_connection
 def errors(connection: ServerOptions, job_id: str, *, as_json: bool) -> None:
-    """Show what could not be used of a job's input, and why."""
+    """Show the unusable parts of a job's input, and why."""
     found = connection.client().ingest.errors(job_id)
     if as_json:
         print_json(found)
@@ -297,26 +303,26 @@ def errors(connection: ServerOptions, job_id: str, *, as_json: bool) -> None:
 def verify(connection: ServerOptions, job_id: str, *, as_json: bool) -> None:
     """Read a complete job's voxels again and compare them with its digests.
 
-    Names every unit of storage that is not as the job left it. Exit code 1 where there is one.
+    Lists every storage unit that differs from what the job stored. Exit code 1 if there is one.
     """
     client = connection.client()
     job = client.ingest.get(job_id)
     if not as_json:
-        _tell(job, compare_digests(client, job))
+        _print_differences(job, compare_digests(client, job))
         return
     found = list(compare_digests(client, job))
     print_json({"job": job_id, "digest": job["digest"], "differences": found})
     click.get_current_context().exit(1 if found else 0)
 
 
-def _place(client: Client, source: Source, wanted: Wanted) -> StackUpload:
-    volume = client.volume(wanted.token, wanted.channel, wanted.resolution)
-    start_time = volume.times[0] if wanted.start_time is None else wanted.start_time
-    return StackUpload(source, volume, wanted.corner_xyz or volume.box.start_xyz, start_time, 0)
+def _place(client: Client, source: Source, target: StackTarget) -> StackUpload:
+    volume = client.volume(target.token, target.channel, target.resolution)
+    start_time = volume.times[0] if target.start_time is None else target.start_time
+    return StackUpload(source, volume, target.corner_xyz or volume.box.start_xyz, start_time, 0)
 
 
 def _check_extent(job: Document, upload: StackUpload) -> None:
-    """See that a job that was named is of this channel and has the size of the source."""
+    """Check that a job that was named belongs to this channel and has the size of the source."""
     volume, extent = upload.volume, job["extent"]
     target = volume.token, volume.channel, volume.resolution
     if (job["token"], job["channel"], job["resolution"]) != target:
@@ -331,10 +337,10 @@ def _check_extent(job: Document, upload: StackUpload) -> None:
         raise OutOfBoundsError(f"Ingest job {job['id']} is for {extent}, not for the data here.")
 
 
-def _tell(job: Document, differences: Iterable[Document]) -> None:
-    """Print differences as they are found, and end with code 1 if there are some."""
+def _print_differences(job: Document, differences: Iterable[Document]) -> None:
+    """Print differences, and exit with code 1 if there are any."""
     found = iter(differences)
-    shown = list(islice(found, _SHOWN))
+    shown = list(islice(found, _MAX_SHOWN))
     if not shown:
         click.echo(f"{job['id']}: verified, digest {job['digest']}")
         return
@@ -342,7 +348,7 @@ def _tell(job: Document, differences: Iterable[Document]) -> None:
         [each["link"], each["chunk"], each["time"], _box_text(each["box"]), each["reason"]]
         for each in shown
     ]
-    print_table(["what", "chunk", "time", "box", "why"], rows)
+    print_table(["what", "chunk", "time", "box", "reason"], rows)
     more = sum(1 for _ in found)
     click.echo(f"{job['id']}: {len(shown) + more} differences" + (f", {more} more" if more else ""))
     click.get_current_context().exit(1)
@@ -354,7 +360,7 @@ def _box_text(box: Document) -> str:
 
 def _sent(job: Document, sent: Sent, seconds: float) -> str:
     megabytes, uploaded = sent.voxel_bytes / _MB, sent.upload_bytes / _MB
-    others = f", {sent.others} by others meanwhile" if sent.others else ""
+    others = f", {sent.sent_by_others} by others meanwhile" if sent.sent_by_others else ""
     return (
         f"{sent.parts} {job['mode']} sent{others}, {megabytes:.1f} MB as {uploaded:.1f} MB "
         f"in {seconds:.1f} s, {megabytes / max(seconds, 1e-9):.1f} MB/s"
@@ -369,7 +375,7 @@ def _summary(job: Document) -> str:
     if missing and job["state"] in UNDER_WAY:
         what = "slice" if "slice" in missing else "chunk"
         count = job["parts"]["expected"] - job["parts"]["seen"]
-        text += f", {count} {what}s to come from {what} {missing[what]} on"
+        text += f", {count} {what}s missing from {what} {missing[what]} on"
     if job.get("faults"):
         text += f", errors: {job['faults']} (see `ndlambda ingest errors {job['id']}`)"
     return f"{text}: {job['reason']}" if job["reason"] else text

@@ -1,4 +1,4 @@
-"""What a job has stored, compared with its source and with its digests."""
+"""Compares what a job has stored with its source and with its digests."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -16,15 +16,15 @@ from ndlambda.space.box import Box
 
 
 def compare_source(transfer: Transfer) -> Iterator[Document]:
-    """Read the source again and iterate over what the server has differently.
+    """Read the source again and iterate over its differences from the stored voxels.
 
-    Yields the differences that the server finds (see ``Ingests.verify``), and those between its
-    voxels and the source's, with ``link`` ``source``. Where the job goes on without planes that
-    cannot be read, these count as zeros.
+    Yields the differences that the server finds (see ``Ingests.verify``), and those between the
+    stored voxels and the source, with ``link`` ``source``. If the job continues without unreadable
+    planes, these count as zeros.
     """
     yield from transfer.client.ingest.verify(transfer.job_id)["differences"]
-    tell = _ignore if transfer.keep_going else partial(transfer.note_unreadable, Sent())
-    ready = transfer.slabs(tell).ready(range(transfer.grid.count))
+    on_unreadable = _ignore if transfer.keep_going else partial(transfer.report_unreadable, Sent())
+    ready = transfer.slabs(on_unreadable).ready(range(transfer.grid.count))
 
     def compare(each: Ready) -> tuple[Chunk, list[Document]]:
         return each.chunk, _compare(transfer, each)
@@ -37,7 +37,7 @@ def compare_source(transfer: Transfer) -> Iterator[Document]:
 
 
 def compare_digests(client: Client, job: Document) -> Iterator[Document]:
-    """Iterate over what a complete job has stored differently from its digests."""
+    """Iterate over the differences between a complete job's stored voxels and its digests."""
     whole = client.ingest.verify(job["id"])
     yield from whole["differences"]
     numbers = range(whole["chunks"])
@@ -89,7 +89,7 @@ def _strips(client: Client, job_id: str, chunk: int) -> Iterator[Document]:
 
 
 def _ignore(planes: Sequence[BadPlane]) -> None:
-    """Let planes be zeros that the job was told of when they were sent."""
+    """Accept unreadable planes as zeros; they were reported to the job when it was sent."""
 
 
 def _around(boxes: Sequence[Box]) -> Box:

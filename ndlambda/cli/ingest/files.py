@@ -1,4 +1,4 @@
-"""Slices sent to a job as the files that they are: the server decodes them."""
+"""Sends slices to a job as files; the server decodes them."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from typing import Final
 from ingest_queue.jobs.grid import Chunk
 from ingest_queue.sources.slices import SliceSource
 from ndlambda.cli.ingest.parts import Parts
-from ndlambda.cli.ingest.slabs import MOST_THREADS, BadPlane, Memory
+from ndlambda.cli.ingest.slabs import MAX_THREADS, BadPlane, Memory
 from ndlambda.cli.ingest.transfer import Sent, Transfer
 from ndlambda.client.ingest import UNDER_WAY
 from ndlambda.errors import PayloadTooLargeError
 
 _ENDED: Final = frozenset({"FAILED", "CANCELLED"})
 _COPIES: Final = 2
-"""How often a file is in memory while it is sent."""
+"""Copies of a file in memory while it is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +27,14 @@ class _Slice:
 
 
 def send_files(transfer: Transfer, source: SliceSource) -> Sent:
-    """Send every slice that the job misses (and those with faults, where it is to be mended).
+    """Send every slice that the job lacks (and those with faults, if it is to be repaired).
 
     Raises
     ------
     MalformedBodyError
         A file cannot be read.
     InvalidStateError
-        The job takes no data any more.
+        The job accepts no more data.
     """
     sent, parts = Sent(), Parts(transfer.client, transfer.job_id)
     zeros = source.zero_file() if None in source.files else b""
@@ -48,13 +48,13 @@ def send_files(transfer: Transfer, source: SliceSource) -> Sent:
         except (OSError, PayloadTooLargeError) as error:
             z = each.number - transfer.upload.volume.box.start_xyz[2]
             bad = BadPlane(each.chunk.time_point, z, f"{each.file} cannot be sent ({error}).")
-            transfer.note_unreadable(sent, [bad])
+            transfer.report_unreadable(sent, [bad])
             return x * y, 0
         return x * y, len(body) if is_sent else None
 
     ingest = transfer.client.ingest
     numbers = set(ingest.missing(transfer.job_id))
-    if transfer.mends:
+    if transfer.repairs:
         faults = ingest.errors(transfer.job_id)
         numbers.update(fault["part"] for fault in faults if fault["part"] is not None)
     width, height, _ = transfer.grid.box.shape_xyz
@@ -63,20 +63,20 @@ def send_files(transfer: Transfer, source: SliceSource) -> Sent:
     transfer.send_all(send, slices, sent, len(numbers) * width * height, threads)
     if sent.unreadable:
         ingest.complete(transfer.job_id)
-    if transfer.mends and ingest.get(transfer.job_id)["state"] not in UNDER_WAY:
-        # Notifications of what was sent are on their way, or it is the same that was no use.
+    if transfer.repairs and ingest.get(transfer.job_id)["state"] not in UNDER_WAY:
+        # The notifications are still under way, or the same unusable files were sent again.
         ingest.retry(transfer.job_id)
     return sent
 
 
 def _slices(transfer: Transfer, source: SliceSource, numbers: Iterable[int]) -> Iterator[_Slice]:
-    """Iterate over slices, slab by slab, as long as the job has not ended of one of them."""
+    """Iterate over slices, slab by slab, until the job has failed or was cancelled."""
     time_point = transfer.grid.times[0]
     first = transfer.upload.corner_xyz[2]
     slabs = groupby(numbers, lambda z: transfer.grid.of_slice(time_point, z))
     for chunk, slab in slabs:
         ended = transfer.client.ingest.get(transfer.job_id)["state"] in _ENDED
-        if ended and not transfer.mends:
+        if ended and not transfer.repairs:
             return
         for z in slab:
             yield _Slice(chunk, z, source.files[z - first])
@@ -84,4 +84,4 @@ def _slices(transfer: Transfer, source: SliceSource, numbers: Iterable[int]) -> 
 
 def _threads(memory: Memory, source: SliceSource) -> int:
     largest = max(1, *source.file_sizes)
-    return max(1, min(MOST_THREADS, memory.most_bytes // 2 // (_COPIES * largest)))
+    return max(1, min(MAX_THREADS, memory.max_bytes // 2 // (_COPIES * largest)))

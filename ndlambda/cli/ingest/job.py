@@ -1,8 +1,8 @@
-"""The job of a source: found again by what the source is, so that nothing is kept on this side.
+"""Finds or creates the job of a source; the client keeps no state.
 
-The id of a job is a digest of what is ingested from where to where, so the same command makes the
-same job, and whoever was killed finds it on the server with the list of what did not come. A source
-that was changed is another source and gets another job.
+The id of a job is a digest of the source and its target, so the same command names the same job: a
+run that was killed finds it on the server with the list of missing parts. A changed source is
+another source and gets another job.
 """
 
 import json
@@ -27,14 +27,14 @@ _ID_BYTES: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class JobOptions:
-    """What a job is asked to do beside taking voxels.
+    """What a job is to do besides storing voxels.
 
     Attributes
     ----------
     again
-        Whether to begin anew where the same source was ingested already.
+        Whether to start a new job if the same source was ingested already.
     mode
-        What is sent: ``chunks``, or ``slices`` as the files that they are.
+        What is sent: ``chunks``, or ``slices`` as files.
     """
 
     on_bad: str
@@ -43,11 +43,13 @@ class JobOptions:
     mode: str = "chunks"
 
 
-def begin(client: Client, location: str, upload: StackUpload, wishes: JobOptions) -> Document:
-    """Return the job that takes a source: the one that was begun, or a new one.
+def find_or_create_job(
+    client: Client, location: str, upload: StackUpload, options: JobOptions
+) -> Document:
+    """Return the existing job of a source, or a new one.
 
-    One that was begun with other wishes keeps them. A job that was cancelled is left alone, and so
-    is one whose channel was deleted since, or that has ended where it is wished to begin again.
+    An existing job keeps its options. A job that was cancelled, whose channel was deleted, or that
+    has ended although ``again`` is set, is skipped.
     """
     axes = zip("xyz", upload.box.start_xyz, upload.box.stop_xyz, strict=True)
     extent = {axis: [start, stop] for axis, start, stop in axes}
@@ -55,27 +57,27 @@ def begin(client: Client, location: str, upload: StackUpload, wishes: JobOptions
     fields: dict[str, Any] = {
         "resolution": upload.volume.resolution,
         "extent": extent | {"t": times},
-        "mode": wishes.mode,
+        "mode": options.mode,
     }
-    asked = fields | {"on_bad": wishes.on_bad, "propagate": wishes.propagate}
+    requested = fields | {"on_bad": options.on_bad, "propagate": options.propagate}
     target = upload.volume.token, upload.volume.channel
-    about = [*target, fields, client.url, client.server["user"], *_identity(location, upload)]
+    identity = [*target, fields, client.url, client.server["user"], *_identity(location, upload)]
     for attempt in count():
-        job_id = _digest([*about, attempt])
+        job_id = _digest([*identity, attempt])
         try:
-            job = client.ingest.create(*target, **asked, id=job_id)
+            job = client.ingest.create(*target, **requested, id=job_id)
         except AlreadyExistsError:
             job = client.ingest.get(job_id)
         if job["state"] == "CANCELLED" or job["extent"] is None:
             continue
-        if wishes.again and job["state"] not in UNDER_WAY:
+        if options.again and job["state"] not in UNDER_WAY:
             continue
         return job
     raise AssertionError("counting has no end")
 
 
 def grid_of(job: Mapping[str, Any], level_start_xyz: XYZ) -> ChunkGrid:
-    """Return the chunks of a job.
+    """Return the chunk grid of a job.
 
     Parameters
     ----------
@@ -92,10 +94,10 @@ def grid_of(job: Mapping[str, Any], level_start_xyz: XYZ) -> ChunkGrid:
 
 
 def _identity(location: str, upload: StackUpload) -> Iterator[object]:
-    """Iterate over what tells a source from others, and from itself after a change.
+    """Iterate over what distinguishes a source from others and from its changed versions.
 
-    Of a folder this is what lies directly in it: arrays in folders of folders may have millions of
-    files, but their descriptions lie on top.
+    For a folder these are its direct entries: nested array folders may have millions of files, but
+    their metadata is at the top.
     """
     yield list(upload.source.shape_tzyx)
     yield upload.source.dtype.str
@@ -116,10 +118,10 @@ def _identity(location: str, upload: StackUpload) -> Iterator[object]:
 def _file(entry: "Path | os.DirEntry[str]") -> list[object]:
     try:
         status = entry.stat()
-    except OSError:  # a link to nowhere, say: it is another file when it is mended
+    except OSError:  # for example a dangling link, which becomes another file once repaired
         return [entry.name, None, None]
     return [entry.name, status.st_size, status.st_mtime_ns]
 
 
-def _digest(about: object) -> str:
-    return blake2b(json.dumps(about).encode(), digest_size=_ID_BYTES).hexdigest()
+def _digest(identity: object) -> str:
+    return blake2b(json.dumps(identity).encode(), digest_size=_ID_BYTES).hexdigest()

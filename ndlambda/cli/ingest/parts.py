@@ -1,4 +1,4 @@
-"""The way of parts into a job: through the server or, where they are too large for it, past it."""
+"""Sends parts of a job: through the server or, if they are too large, directly to its store."""
 
 from dataclasses import dataclass, field
 from threading import Lock
@@ -12,7 +12,7 @@ from ndlambda.errors import PermissionDeniedError
 class Parts:
     """Sends the parts of a job; safe to share between threads.
 
-    A part has the name that the server has for it: ``data.blosc`` or ``000017.png``.
+    A part has the server's name for it: ``data.blosc`` or ``000017.png``.
     """
 
     client: Client
@@ -21,12 +21,12 @@ class Parts:
     _lock: Lock = field(default_factory=Lock)
 
     def send(self, chunk: int, name: str, body: bytes) -> bool:
-        """Send a part; False where somebody else has sent it meanwhile.
+        """Send a part; return False if another client has sent it meanwhile.
 
         Raises
         ------
         InvalidStateError
-            The job takes no data any more.
+            The job accepts no more data.
         """
         limit = self.client.server["limits"]["body_bytes"]
         if limit is None or len(body) <= limit:
@@ -37,7 +37,7 @@ class Parts:
             return False
         try:
             self.client.ingest.upload_to(address, body)
-        except PermissionDeniedError:  # it has expired
+        except PermissionDeniedError:  # the URL has expired
             with self._lock:
                 self._addresses.clear()
             address = self._address(chunk, name)
@@ -47,7 +47,7 @@ class Parts:
         return True
 
     def _address(self, chunk: int, name: str) -> Document | None:
-        """Return where a part can be sent; the server is asked for many at once."""
+        """Return where to send a part, or None if it is not missing; URLs are fetched in pages."""
         with self._lock:
             if (chunk, name) not in self._addresses:
                 suffix = name.rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""``ndlambda ingest --plan``: what an ingest takes, from headers and some planes."""
+"""``ndlambda ingest --plan``: estimates an ingest from headers and some planes."""
 
 import time
 from typing import Final
@@ -9,7 +9,7 @@ from ingest_queue.jobs.grid import ChunkGrid
 from ingest_queue.sources import Source
 from ingest_queue.sources.plan import Plan, Sample, make_plan
 from ingest_queue.sources.slices import SliceSource
-from ndlambda.cli.data.creation import Wanted
+from ndlambda.cli.data.creation import StackTarget
 from ndlambda.cli.output import print_table
 from ndlambda.client.volume import bodies
 from ndlambda.space.box import XYZ, Box
@@ -19,21 +19,21 @@ _MB: Final = 1e6
 _MBIT_BYTES: Final = 125_000
 _SAMPLE_BYTES: Final = 64_000_000
 _CUBOIDS_PER_AXIS: Final = 2
-"""Of new channels, unless they are made with another number."""
+"""Default of new channels."""
 
 
 def print_plan(
-    source: Source, wanted: Wanted, uplink_mbit: int, files: SliceSource | None = None
+    source: Source, target: StackTarget, uplink_mbit: int, files: SliceSource | None = None
 ) -> None:
-    """Print objects, requests, bytes, minutes and dollars; no server is asked.
+    """Print objects, requests, bytes, minutes and dollars, without contacting a server.
 
     Parameters
     ----------
     files
-        The source, where its files are sent as they are.
+        The source, if its files are sent as they are.
     """
     times, depth, height, width = source.shape_tzyx
-    box, edges = Box((0, 0, 0), (width, height, depth)), _supercuboid(source, wanted)
+    box, edges = Box((0, 0, 0), (width, height, depth)), _supercuboid(source, target)
     if files is None:
         grid, sample = (
             ChunkGrid.of_chunks(box, (0, times), edges),
@@ -51,36 +51,36 @@ def print_plan(
     )
 
 
-def take_sample(source: Source, most_bytes: int) -> Sample:
-    """Read and compress some planes from the middle of a source, to learn how that goes."""
+def take_sample(source: Source, max_bytes: int) -> Sample:
+    """Read and compress some planes from the middle of a source, to measure ratio and speed."""
     times, depth, height, width = source.shape_tzyx
-    planes = max(1, min(depth, most_bytes // (height * width * source.dtype.itemsize)))
+    planes = max(1, min(depth, max_bytes // (height * width * source.dtype.itemsize)))
     first = (depth - planes) // 2
-    begun = time.perf_counter()
+    started = time.perf_counter()
     voxels = source.read(times // 2, first, first + planes)
     length = len(bodies.encode_array(voxels))
-    seconds = max(time.perf_counter() - begun, 1e-6)
+    seconds = max(time.perf_counter() - started, 1e-6)
     return Sample(length / voxels.nbytes, voxels.nbytes / seconds)
 
 
 def sample_files(source: SliceSource) -> Sample:
-    """Learn from the sizes of all files, and from reading some of them as they are."""
+    """Measure a folder of slices: the sizes of all files, and the reading speed of some."""
     _, depth, height, width = source.shape_tzyx
     lengths = source.file_sizes
     plane_bytes = height * width * source.dtype.itemsize
-    begun, read, files = time.perf_counter(), 0, 0
+    started, read, files = time.perf_counter(), 0, 0
     for file in source.files[depth // 2 :]:
         if file is not None and file.is_file() and read < _SAMPLE_BYTES:
             read, files = read + len(file.read_bytes()), files + 1
-    seconds = max(time.perf_counter() - begun, 1e-6)
+    seconds = max(time.perf_counter() - started, 1e-6)
     return Sample(sum(lengths) / (depth * plane_bytes), max(files, 1) * plane_bytes / seconds)
 
 
-def _supercuboid(source: Source, wanted: Wanted) -> XYZ:
-    """Return the unit of storage as it would be in a new channel of the default layout."""
+def _supercuboid(source: Source, target: StackTarget) -> XYZ:
+    """Return the supercuboid shape of a new channel with the default layout."""
     _, depth, height, width = source.shape_tzyx
-    voxelres = wanted.voxelres_xyz or source.voxelres_xyz or (1.0, 1.0, 1.0)
-    level = Pyramid((width, height, depth), (0, 0, 0), voxelres, wanted.scaling, 0).level(0)
+    voxelres = target.voxelres_xyz or source.voxelres_xyz or (1.0, 1.0, 1.0)
+    level = Pyramid((width, height, depth), (0, 0, 0), voxelres, target.scaling, 0).level(0)
     x, y, z = (edge * _CUBOIDS_PER_AXIS for edge in level.cuboid_xyz)
     return x, y, z
 

@@ -1,4 +1,4 @@
-"""The chunks of a job out of a source, with bounded memory: slab after slab, on disk if need be."""
+"""Reads the chunks of a job from a source slab by slab, in bounded memory or a temporary file."""
 
 import os
 import tempfile
@@ -23,12 +23,12 @@ from ndlambda.errors import (
 )
 from ndlambda.space.box import XYZ, Box, SlicesZYX
 
-MOST_THREADS: Final = 8
+MAX_THREADS: Final = 8
 _SLABS_SHARE: Final = 4
-"""One slab may take this part of the memory: one is read while the last one is sent."""
+"""One slab may take 1/4 of the memory: the next slab is read while the last one is sent."""
 _PIECES_SHARE: Final = 8
-_A_CHUNK_IN_FLIGHT: Final = 5
-"""Twice what a thread holds of a chunk (a copy, the frame), and one more that waits."""
+_COPIES_IN_FLIGHT: Final = 5
+"""Twice what a thread holds of a chunk (a copy, the frame), and one that waits."""
 
 UNREADABLE: Final = (
     MalformedBodyError,
@@ -38,40 +38,40 @@ UNREADABLE: Final = (
     PayloadTooLargeError,
     OSError,
 )
-"""What is wrong with a plane of a source. (A server of tiles that does not answer is not.)"""
+"""Errors of an unreadable plane. (A tile server that does not answer is not one.)"""
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What may be held at once, in bytes.
+    """The memory limit, in bytes.
 
     Attributes
     ----------
-    most_bytes
-        In all, roughly.
+    max_bytes
+        Approximate total.
     """
 
-    most_bytes: int
+    max_bytes: int
 
     @property
     def slab_bytes(self) -> int:
-        """Slabs above this are kept in a temporary file."""
-        return self.most_bytes // _SLABS_SHARE
+        """Size above which a slab is kept in a temporary file."""
+        return self.max_bytes // _SLABS_SHARE
 
     @property
     def piece_bytes(self) -> int:
-        """Planes that are read by one call (one plane at least)."""
-        return self.most_bytes // _PIECES_SHARE
+        """Size of the planes read by one call (at least one plane)."""
+        return self.max_bytes // _PIECES_SHARE
 
     def threads(self, chunk_bytes: int) -> int:
-        """Return how many chunks may be on their way at once."""
-        room = self.most_bytes // 2 // (_A_CHUNK_IN_FLIGHT * chunk_bytes)
-        return max(1, min(MOST_THREADS, room))
+        """Return how many chunks may be in flight at once."""
+        room = self.max_bytes // 2 // (_COPIES_IN_FLIGHT * chunk_bytes)
+        return max(1, min(MAX_THREADS, room))
 
 
 @dataclass(frozen=True, slots=True)
 class BadPlane:
-    """A plane of a source that cannot be read: its place in the grid, and why."""
+    """An unreadable plane of a source: its place in the grid, and the reason."""
 
     time_point: int
     z: int
@@ -87,11 +87,11 @@ class Ready:
     corner_xyz: XYZ
 
     def load(self) -> NDArray[Any]:
-        """Return the voxels: (z, y, x), C-ordered; not to be changed."""
+        """Return the voxels: (z, y, x), C-ordered, read-only."""
         return self.take(self.chunk.box)
 
     def take(self, box: Box) -> NDArray[Any]:
-        """Return those of a box within the chunk, in the same way."""
+        """Return the voxels of a box within the chunk, likewise."""
         return self.slab.take(box.slices_zyx(self.corner_xyz))
 
 
@@ -102,15 +102,15 @@ class Slabs:
     Attributes
     ----------
     source
-        The stack; its first voxel is that of the grid's box.
+        The stack; its first voxel is the first of the grid's box.
     grid
         The job's chunks.
     dtype
-        Of the channel.
+        Dtype of the channel.
     memory
-        Bounds.
+        The memory limit.
     on_unreadable
-        Called with the planes of a slab that cannot be read, before its chunks come with zeros in
+        Called with the unreadable planes of a slab, before its chunks are yielded with zeros in
         their place; it may raise.
     """
 
@@ -121,7 +121,7 @@ class Slabs:
     on_unreadable: Callable[[Sequence[BadPlane]], None]
 
     def ready(self, numbers: Iterable[int]) -> Iterator[Ready]:
-        """Read the chunks of these numbers (ascending); planes of no such chunk are not read."""
+        """Read the chunks with these ascending numbers; planes of other chunks are not read."""
         for (time, start, stop), chunks in groupby(map(self.grid.chunk, numbers), _slab_of):
             slab = self._read(time, start, stop)
             x, y, _ = self.grid.box.start_xyz
@@ -148,7 +148,7 @@ class Slabs:
         return slab
 
     def _columns(self) -> list[slice]:
-        """Return what the chunks have of x, from the grid's corner."""
+        """Return the x ranges of the chunks, relative to the grid's corner."""
         (x0, _, _), (x1, _, _) = self.grid.box.start_xyz, self.grid.box.stop_xyz
         edge = self.grid.cell_xyz[0]
         cuts = sorted({x0, x1, *range(-(-x0 // edge) * edge, x1, edge)})
@@ -157,7 +157,7 @@ class Slabs:
     def _planes(
         self, time: int, start: int, stop: int, bad: list[BadPlane]
     ) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Iterate over planes in order, read at once or, where that fails, by halves."""
+        """Iterate over planes in order; a failed read is repeated by halves to find bad planes."""
         first = self.grid.box.start_xyz[2]
         try:
             planes = self.source.read(time - self.grid.times[0], start - first, stop - first)
@@ -181,7 +181,7 @@ class _Slab(Protocol):
         ...
 
     def take(self, where: SlicesZYX) -> NDArray[Any]:
-        """Return a box, C-ordered; not to be changed."""
+        """Return a box, C-ordered and read-only."""
         ...
 
 
@@ -199,18 +199,18 @@ class _HeldSlab:
 
 
 class _SpooledSlab:
-    """A slab in a file without a name, which is gone with the slab.
+    """A slab in an unnamed temporary file, which is deleted with the slab.
 
-    The columns of chunks lie one after another in it, so that few reads fetch a chunk: row by row
-    of whole planes they took a third of all the time. (Of a mapped file, all that lies around the
-    rows would be held, too.)
+    The file stores the columns of chunks one after another, so that few reads fetch a chunk:
+    reading row by row from whole planes took a third of the total time. (A mapped file would also
+    keep the pages around the rows in memory.)
     """
 
     def __init__(
         self, shape_zyx: tuple[int, int, int], dtype: np.dtype, columns: Sequence[slice]
     ) -> None:
         self._shape_zyx, self._dtype, self._columns = shape_zyx, dtype, columns
-        self._file = tempfile.TemporaryFile(  # noqa: SIM115 - it is open as long as the slab is there
+        self._file = tempfile.TemporaryFile(  # noqa: SIM115 - closed when the slab is collected
             prefix="ndlambda-"
         )
         weakref.finalize(self, self._file.close)
@@ -233,7 +233,7 @@ class _SpooledSlab:
         return box
 
     def _place(self, column: slice, z: int, y: int) -> int:
-        """Return where in the file a row of a column starts."""
+        """Return the file offset of a row of a column."""
         depth, height, _ = self._shape_zyx
         width = column.stop - column.start
         voxels = column.start * depth * height + (z * height + y) * width

@@ -1,4 +1,4 @@
-"""A source on its way into a job: sending what did not come, and waiting until it is stored."""
+"""Transfers a source to a job: sends the missing parts, and waits until they are stored."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,22 +19,22 @@ from ndlambda.errors import InvalidStateError, MalformedBodyError
 Item = TypeVar("Item")
 
 _NAME: Final = "data.blosc"
-_PATIENCE: Final = 180
-"""Seconds in which nothing of what a job misses appears."""
+_MAX_IDLE_POLLS: Final = 180
+"""Polls, a second apart, without progress before missing parts count as lost."""
 
 
 @dataclass(slots=True)
 class Sent:
-    """What one run has sent: chunks or files, and their bytes as voxels and on the wire.
+    """Counts of what one run has sent: chunks or files, voxel bytes and uploaded bytes.
 
     Attributes
     ----------
-    others
-        Parts that were not sent, since somebody else had sent them by then.
+    sent_by_others
+        Parts that other clients had sent by then.
     """
 
     parts: int = 0
-    others: int = 0
+    sent_by_others: int = 0
     voxel_bytes: int = 0
     upload_bytes: int = 0
     unreadable: list[str] = field(default_factory=list)
@@ -42,14 +42,14 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """A source and the job that takes it.
+    """A source and the job that ingests it.
 
     Attributes
     ----------
     keep_going
-        Whether what cannot be read is left to the job's policy; else it ends the run.
-    mends
-        Whether the job was named by somebody who has mended its source.
+        Whether unreadable parts are left to the job's policy; else they end the run.
+    repairs
+        Whether the job was named by a user who has repaired its source.
     """
 
     client: Client
@@ -58,7 +58,7 @@ class Transfer:
     grid: ChunkGrid
     memory: Memory
     keep_going: bool = False
-    mends: bool = False
+    repairs: bool = False
 
     @property
     def job_id(self) -> str:
@@ -67,23 +67,23 @@ class Transfer:
 
     @property
     def threads(self) -> int:
-        """How many chunks may be on their way at once."""
+        """How many chunks may be in flight at once."""
         x, y, z = self.grid.cell_xyz
         return self.memory.threads(x * y * z * self.upload.volume.dtype.itemsize)
 
     def send_boxes(self) -> Sent:
-        """Send every chunk that the job misses as a compressed box of voxels.
+        """Send every chunk that the job lacks as a compressed box of voxels.
 
         Raises
         ------
         MalformedBodyError
-            Something cannot be read.
+            Part of the source cannot be read.
         InvalidStateError
-            The job takes no data any more.
+            The job accepts no more data.
         """
         sent, parts = Sent(), Parts(self.client, self.job_id)
         missing = list(self.client.ingest.missing(self.job_id))
-        ready = self.slabs(partial(self.note_unreadable, sent)).ready(missing)
+        ready = self.slabs(partial(self.report_unreadable, sent)).ready(missing)
 
         def send(each: Ready) -> tuple[int, int | None]:
             body = bodies.encode_array(each.load())
@@ -102,14 +102,14 @@ class Transfer:
         total: int,
         threads: int,
     ) -> None:
-        """Send parts side by side and count them.
+        """Send parts in parallel and count them.
 
         Parameters
         ----------
         send
-            Sends one; gives its voxels, and the bytes that were sent: None where others sent it.
+            Sends one part; returns its voxels and the bytes sent, None if others sent it.
         total
-            Voxels of all of them.
+            Voxels of all parts.
         """
         itemsize = self.upload.volume.dtype.itemsize
         try:
@@ -119,15 +119,15 @@ class Transfer:
                         sent.parts += 1
                         sent.voxel_bytes += voxels * itemsize
                         sent.upload_bytes += length
-                    sent.others += length is None
+                    sent.sent_by_others += length is None
                     advance(voxels)
         except InvalidStateError:
-            # Another machine that runs the same command may have sent the rest.
+            # Another machine running the same command may have sent the rest.
             if self.client.ingest.get(self.job_id)["state"] not in COMPLETE:
                 raise
 
-    def note_unreadable(self, sent: Sent, planes: Sequence[BadPlane]) -> None:
-        """Tell the job of planes that cannot be read, or end the run.
+    def report_unreadable(self, sent: Sent, planes: Sequence[BadPlane]) -> None:
+        """Report unreadable planes to the job, or end the run.
 
         Raises
         ------
@@ -137,8 +137,8 @@ class Transfer:
         offset = self.upload.volume.box.start_xyz[2]
         if not self.keep_going:
             raise MalformedBodyError(
-                f"z {planes[0].z + offset}: {planes[0].reason} Mend it, and run the command again "
-                f"with --job {self.job_id}: what was sent stays sent.",
+                f"z {planes[0].z + offset}: {planes[0].reason} Fix it, and run the command again "
+                f"with --job {self.job_id}: what was sent is kept.",
                 slice=planes[0].z + offset,
             )
         faults = [
@@ -153,12 +153,12 @@ class Transfer:
         return Slabs(self.upload.source, self.grid, dtype, self.memory, on_unreadable)
 
     def wait(self) -> Document:
-        """Wait until the job has ended and return it.
+        """Wait until the job has ended, and return it.
 
         Raises
         ------
         InvalidStateError
-            Something that was sent is not there any more: run the command again.
+            A sent part has disappeared: run the command again.
         """
         last: Document = self.job
         done = idle = 0
@@ -168,8 +168,9 @@ class Transfer:
                 advance(built - done)
                 idle = 0 if built > done else idle + 1
                 done = built
-                # Notifications may be lost; then a sweep finds what came, within a minute.
-                if idle > _PATIENCE and last["first_missing"] is not None and not last["closed"]:
+                # If notifications are lost, a sweep finds the parts within a minute.
+                is_stuck = idle > _MAX_IDLE_POLLS and last["first_missing"] is not None
+                if is_stuck and not last["closed"]:
                     raise InvalidStateError(
                         f"Ingest job {last['id']} lost what was sent; run the command again."
                     )

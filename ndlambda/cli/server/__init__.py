@@ -1,1 +1,1 @@
-"""Commands that run and examine a server."""
+"""Commands that run and check a server."""

@@ -1,4 +1,4 @@
-"""What ``ndlambda doctor`` looks at: one function a check."""
+"""The checks of ``ndlambda doctor``, one function each."""
 
 import importlib.metadata
 import os
@@ -17,13 +17,13 @@ from ndlambda.client import RetryPolicy
 from ndlambda.errors import NDLambdaError
 
 _ONCE: Final = RetryPolicy(attempts=1)
-_OLDEST_PYTHON: Final = (3, 11)
+_MIN_PYTHON: Final = (3, 11)
 _AWS_VARIABLES: Final = ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE")
 
 
 @dataclass(frozen=True, slots=True)
 class DoctorCheck:
-    """The outcome of one check; ``remedy`` says what to do where it failed."""
+    """The result of one check; ``remedy`` says what to do if it failed."""
 
     name: str
     ok: bool
@@ -36,12 +36,12 @@ Checker: TypeAlias = Callable[[ServerOptions, Mapping[str, str]], Iterator[Docto
 
 def check_python(_: ServerOptions, __: Mapping[str, str]) -> Iterator[DoctorCheck]:
     """Check the interpreter."""
-    ok = sys.version_info >= _OLDEST_PYTHON
+    ok = sys.version_info >= _MIN_PYTHON
     yield DoctorCheck("python", ok, platform.python_version(), "Use Python 3.11 or later.")
 
 
 def check_libraries(_: ServerOptions, __: Mapping[str, str]) -> Iterator[DoctorCheck]:
-    """Check that every library that the command needs is installed, as the package says."""
+    """Check that every required library is installed, by the package's metadata."""
     yield DoctorCheck("ndlambda", True, __version__)
     missing, found = [], []
     for name in _required_libraries():
@@ -75,7 +75,7 @@ def check_libblosc2(_: ServerOptions, __: Mapping[str, str]) -> Iterator[DoctorC
 
 
 def check_data_folder(connection: ServerOptions, _: Mapping[str, str]) -> Iterator[DoctorCheck]:
-    """Check the data folder, if one was named: writable, what is in it, who can read the key."""
+    """Check the data folder, if given: writable, its entries, and who can read the key."""
     folder = connection.data
     if folder is None:
         return
@@ -84,7 +84,7 @@ def check_data_folder(connection: ServerOptions, _: Mapping[str, str]) -> Iterat
         with tempfile.TemporaryFile(dir=folder):
             entries = sorted(entry.name for entry in folder.iterdir())
     except OSError as error:
-        remedy = "Give --data the folder of `ndlambda serve`, and the right to write in it."
+        remedy = "Set --data to the folder of `ndlambda serve`, and make it writable."
         yield DoctorCheck(name, ok=False, found=f"{folder}: {error.strerror}", remedy=remedy)
         return
     yield DoctorCheck(name, ok=True, found=f"{folder}: {', '.join(entries) or 'empty'}")
@@ -96,19 +96,19 @@ def check_data_folder(connection: ServerOptions, _: Mapping[str, str]) -> Iterat
 
 
 def check_server(connection: ServerOptions, _: Mapping[str, str]) -> Iterator[DoctorCheck]:
-    """Check that the server answers and takes the key."""
+    """Check that the server answers and accepts the key."""
     try:
         client = connection.client(_ONCE)
         version = client.healthz().get("version", "unknown")
     except NDLambdaError as error:
-        remedy = "Start it with `ndlambda serve`, or give --url."
+        remedy = "Start it with `ndlambda serve`, or set --url."
         yield DoctorCheck("server", ok=False, found=error.message, remedy=remedy)
         return
     yield DoctorCheck("server", ok=True, found=f"{client.url} runs ndlambda {version}")
     try:
         user, superuser = client.server.get("user"), client.server.get("superuser")
     except NDLambdaError as error:
-        remedy = "Ask a superuser for `ndlambda user add`, or give --data."
+        remedy = "Ask a superuser for `ndlambda user add`, or set --data."
         yield DoctorCheck("key", ok=False, found=error.message, remedy=remedy)
         return
     role = "superuser" if superuser else "user"
@@ -117,7 +117,7 @@ def check_server(connection: ServerOptions, _: Mapping[str, str]) -> Iterator[Do
 
 
 def check_aws(_: ServerOptions, environ: Mapping[str, str]) -> Iterator[DoctorCheck]:
-    """Yield where AWS credentials would come from; a laptop needs none."""
+    """Report where AWS credentials would come from; a local server needs none."""
     sources = [name for name in _AWS_VARIABLES if environ.get(name)]
     home = Path(environ.get("HOME", "~")).expanduser()
     shared = Path(environ.get("AWS_SHARED_CREDENTIALS_FILE") or home / ".aws" / "credentials")

@@ -1,4 +1,4 @@
-"""``ndlambda doctor``: whether everything that the command needs is in place."""
+"""``ndlambda doctor``: checks that everything the command needs is in place."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""``ndlambda serve``: the whole service on this machine."""
+"""``ndlambda serve``: runs the whole service on this machine."""
 
 from pathlib import Path
 
@@ -11,15 +11,15 @@ from ndlambda.cli.connection import ServerOptions, pass_connection
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder that keeps everything; made if missing.  [default: that of `ndlambda --data`, "
-    "else nd-data]",
+    help="Folder for all data; created if missing.  [default: that of `ndlambda --data`, else "
+    "nd-data]",
 )
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=8080,
     show_default=True,
-    help="Port; 0 takes a free one, which the ready line tells.",
+    help="Port; 0 picks a free one, printed in the ready line.",
 )
 @click.option(
     "--host",
@@ -27,15 +27,13 @@ from ndlambda.cli.connection import ServerOptions, pass_connection
     show_default=True,
     help="Address to listen on; 0.0.0.0 opens it to the network.",
 )
-@click.option(
-    "--moto", is_flag=True, help="Run the AWS adapters on a simulated AWS; keeps nothing."
-)
+@click.option("--moto", is_flag=True, help="Run on a simulated AWS; nothing is kept.")
 @click.option(
     "--threads",
     type=click.IntRange(1, 256),
     default=8,
     show_default=True,
-    help="Requests answered at once.",
+    help="Requests processed in parallel.",
 )
 @pass_connection
 def serve(
@@ -43,13 +41,13 @@ def serve(
 ) -> None:
     """Serve volumes from a folder until Ctrl-C or SIGTERM.
 
-    The first start makes the superuser `admin`; the key is in DATA/admin.key.
+    The first start creates the superuser `admin`; the key is in DATA/admin.key.
 
     \b
     Example:
       ndlambda serve --data nd-data --port 8080
     """
-    # The server is half a second of imports that no other command needs.
+    # Importing the server takes half a second, which no other command needs.
     from ndlambda.local.serve import ServeOptions, run
 
     folder = data or connection.data or Path("nd-data")

@@ -1,1 +1,1 @@
-"""Annotation channels: objects, skeletons, graphs."""
+"""Client of annotation channels: objects, skeletons, graphs."""

@@ -1,12 +1,11 @@
-"""Objects of an annotation channel: made, found, painted, read, merged.
+"""Client of annotation objects: create, find, paint, read and merge them.
 
-Objects are dicts with the names of their fields (see :class:`Annotations`), voxels and masks are
-numpy arrays. Coordinates are dataset coordinates: ``_xyz`` is x first, ``_zyx`` is z first.
+Objects are dicts of their fields by name (see :class:`Annotations`), voxels and masks are numpy
+arrays. Coordinates are dataset coordinates: ``_xyz`` is x first, ``_zyx`` is z first.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias, Unpack
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,16 +20,16 @@ from ndlambda.client.annotation.bodies import (
     mask_blocks,
 )
 from ndlambda.client.transport.http import Answer
-from ndlambda.client.transport.session import Session
+from ndlambda.client.transport.session import Session, channel_path
 from ndlambda.errors import ShapeMismatchError
 from ndlambda.space.box import XYZ, Box
 from ndlambda.wire.codecs.npy_array import CONTENT_TYPE, encode_npy
 
 Document: TypeAlias = dict[str, Any]
-"""One object: id, type, fields by their names, pairs, derived, version."""
+"""One object: id, type, fields by name, pairs, derived, version."""
 
-_POINTS_AT_ONCE: Final = 1 << 18
-"""Voxels of one request: 3 MiB, which every server takes."""
+_MAX_POINTS_PER_REQUEST: Final = 1 << 18
+"""Voxels per request: 3 MiB, which every server accepts."""
 
 
 class Annotations:
@@ -38,8 +37,8 @@ class Annotations:
 
     An object is a dict: ``id``, ``type`` (annotation, synapse, seed, segment, neuron, organelle,
     node, skeleton, roi), ``status``, ``confidence``, ``author``, the fields of its type, and
-    ``pairs``, which are anybody's. ``derived`` (lists of objects that refer to this one) and
-    ``version`` are the server's.
+    ``pairs``, which are free key-value pairs. The server computes ``derived`` (lists of objects
+    that refer to this one) and ``version``.
 
     Examples
     --------
@@ -56,7 +55,7 @@ class Annotations:
         self._session = session
         self.token = token
         self.channel = channel
-        self._root = f"/v1/projects/{quote(token, safe='')}/channels/{quote(channel, safe='')}"
+        self._root = channel_path(token, channel)
 
     def __repr__(self) -> str:
         return f"<Annotations {self.token}/{self.channel}>"
@@ -64,27 +63,29 @@ class Annotations:
     # --- objects -------------------------------------------------------------------------
 
     def create(self, **fields: Any) -> int:
-        """Store a new object and return its id: its own ``id``, or a new one.
+        """Store a new object and return its id: the given ``id``, or a new one.
 
         Without ``type`` it is a plain annotation.
 
         Raises
         ------
         AlreadyExistsError
-            The id was used before.
+            The id is in use or was used before.
         ValidationError
-            A field is refused.
+            A field is invalid.
         """
-        made = self._json("POST", "annotations", {"type": "annotation", **fields}, repeatable=False)
-        return int(made["ids"][0])
+        created = self._json(
+            "POST", "annotations", {"type": "annotation", **fields}, repeatable=False
+        )
+        return int(created["ids"][0])
 
     def create_many(self, documents: Sequence[Mapping[str, Any]]) -> list[int]:
-        """Store new objects, all checked before the first is stored, and return their ids.
+        """Store new objects and return their ids; all are checked before the first is stored.
 
-        It is not sent again when the answer is lost, since objects would be stored twice.
+        The request is not retried when the response is lost, since that could store them twice.
         """
-        made = self._json("POST", "annotations", list(documents), repeatable=False)
-        return list(made["ids"])
+        created = self._json("POST", "annotations", list(documents), repeatable=False)
+        return list(created["ids"])
 
     def get(self, annotation_id: int) -> Document:
         """Return an object.
@@ -92,29 +93,29 @@ class Annotations:
         Raises
         ------
         NotFoundError
-            There is none of this id.
+            There is no object with this id.
         """
         found: Document = self._json("GET", f"annotations/{annotation_id}")
         return found
 
     def replace(self, document: Mapping[str, Any], *, if_version: int | None = None) -> Document:
-        """Put an object in the place of the one of its ``id``, wholly, and return it.
+        """Replace the object with the document's ``id`` as a whole, and return it.
 
-        Fields that are left out go back to their defaults.
+        Omitted fields get their defaults.
 
         Parameters
         ----------
         document
-            As :meth:`get` gives it.
+            As :meth:`get` returns it.
         if_version
-            Do so only if the object still has this version.
+            Only if the object still has this version.
 
         Raises
         ------
         PreconditionFailedError
-            It has another.
+            It has another version.
         NotFoundError, ValidationError
-            There is no such object, or a field is refused.
+            There is no such object, or a field is invalid.
         """
         return self._change("PUT", document["id"], dict(document), if_version)
 
@@ -123,7 +124,7 @@ class Annotations:
     ) -> Document:
         """Change some fields and return the object.
 
-        None puts a field back to its default; ``pairs={"a": "b", "c": None}`` sets one pair and
+        None resets a field to its default; ``pairs={"a": "b", "c": None}`` sets one pair and
         removes another. Raises as :meth:`replace`.
         """
         return self._change("PATCH", annotation_id, fields, if_version)
@@ -134,20 +135,20 @@ class Annotations:
         Returns
         -------
         bool
-            False where a worker is still erasing its voxels.
+            False while a worker is still erasing its voxels.
         """
         answer = self._session.request("DELETE", self._path(f"annotations/{annotation_id}"))
         return answer.status != 202
 
     def query(self, *, limit: int | None = None, **where: Unpack[Where]) -> list[int]:
-        """Return the ids of objects for which everything that is asked holds, ascending.
+        """Return the ids of the objects that match all conditions, ascending.
 
         Parameters
         ----------
         limit
-            The most ids to give.
+            Most ids to return.
         **where
-            See :class:`Where`; nothing asks for every object.
+            See :class:`Where`; without conditions all objects match.
         """
         query = {} if limit is None else {"limit": str(limit)}
         for name, value in where.items():
@@ -164,39 +165,39 @@ class Annotations:
         return found
 
     def top_keys(self, limit: int = 10, *, of_type: str | None = None) -> list[tuple[str, int]]:
-        """Return the most frequent keys of pairs and how many objects have them."""
+        """Return the most frequent keys of pairs, and how many objects have each."""
         query = {"limit": str(limit)} | ({} if of_type is None else {"type": of_type})
         return [
             (one["key"], one["count"]) for one in self._json("GET", "keys", query=query)["keys"]
         ]
 
     def reserve(self, count: int) -> range:
-        """Return ids in a row that nobody else gets."""
-        made = self._json("POST", "reserve", {"count": count}, repeatable=False)
-        return range(made["first"], made["first"] + made["count"])
+        """Reserve consecutive ids for the caller alone."""
+        reserved = self._json("POST", "reserve", {"count": count}, repeatable=False)
+        return range(reserved["first"], reserved["first"] + reserved["count"])
 
     def merge(
         self, ids: Sequence[int], *, resolution: int | None = None, box: Box | None = None
     ) -> int:
-        """Merge objects into the first of them, and return its id; may be repeated.
+        """Merge objects into the first of them and return its id; idempotent.
 
-        Voxels of large objects follow behind, unless a box is given.
+        Without a box, a worker may still relabel voxels of large objects after this returns.
 
         Parameters
         ----------
         ids
-            The survivor and those that go into it.
+            The survivor, then the objects merged into it.
         resolution
-            Relabel voxels of this resolution only; None: of all.
+            Relabel voxels of this resolution only; None: of all resolutions.
         box
-            Relabel voxels in a box (of ``resolution``, or 0) only, and keep the objects.
+            Relabel only voxels in a box (at ``resolution``, or 0), and keep the objects.
 
         Raises
         ------
         NotFoundError
             An id has no object.
         InvalidArgumentError
-            A seed or neuron is merged with something else.
+            A seed or neuron is merged with an object of another type.
         """
         document: Document = {"ids": [int(number) for number in ids]}
         if resolution is not None:
@@ -210,7 +211,9 @@ class Annotations:
     # --- voxels --------------------------------------------------------------------------
 
     def voxels(self, annotation_id: int, resolution: int = 0) -> NDArray[np.uint32]:
-        """Return an object's voxels: uint32, (n, 3), columns x, y, z; those of a neuron's segments.
+        """Return an object's voxels: uint32, (n, 3), columns x, y, z.
+
+        The voxels of a neuron are those of its segments.
 
         Raises
         ------
@@ -232,41 +235,41 @@ class Annotations:
         resolution: int = 0,
         discipline: str = "overwrite",
     ) -> None:
-        """Paint an object on a list of voxels; may be repeated.
+        """Paint an object on a list of voxels; idempotent.
 
         Parameters
         ----------
         annotation_id
-            An object that exists.
+            An existing object.
         voxels_xyz
             Integers, (n, 3), columns x, y, z.
         resolution
-            Of the coordinates.
+            Resolution of the coordinates.
         discipline
-            How it meets labels that are there: overwrite, preserve, exception; reduce erases.
+            How it combines with stored labels: overwrite, preserve, exception; reduce erases.
 
         Raises
         ------
         ShapeMismatchError, DataTypeMismatchError, OutOfBoundsError
-            The list is not that.
+            The list is invalid.
         """
         points = np.asarray(voxels_xyz)
         if points.ndim != 2 or points.shape[1] != 3:
             raise ShapeMismatchError(f"Voxels have the shape (n, 3), not {points.shape}.")
         query = {"resolution": str(resolution), "discipline": discipline}
-        for start in range(0, len(points), _POINTS_AT_ONCE):
-            part = points[start : start + _POINTS_AT_ONCE]
+        for start in range(0, len(points), _MAX_POINTS_PER_REQUEST):
+            part = points[start : start + _MAX_POINTS_PER_REQUEST]
             self._post(f"annotations/{annotation_id}/voxels", query, part)
 
     def cutout(self, annotation_id: int, box: Box | None = None, *, resolution: int = 0) -> Mask:
-        """Return an object as a mask of a box; None: of the cuboids around it.
+        """Return an object as a mask of a box, or of the cuboids around it (None).
 
         Raises
         ------
         OutOfBoundsError
-            The box leaves the volume.
+            The box exceeds the volume.
         PayloadTooLargeError
-            The object is too large for one mask; give boxes.
+            The object is too large for one mask; use boxes.
         """
         query = {"resolution": str(resolution)} if box is None else box_query(box, resolution)
         answer = self._get(f"annotations/{annotation_id}/cutout", query)
@@ -284,12 +287,12 @@ class Annotations:
         resolution: int = 0,
         discipline: str = "overwrite",
     ) -> None:
-        """Paint an object where a mask is not 0; may be repeated. Large ones go in blocks.
+        """Paint an object where a mask is not 0, in blocks if it is large; idempotent.
 
         Parameters
         ----------
         annotation_id
-            An object that exists.
+            An existing object.
         corner_xyz
             First voxel of the mask.
         mask_zyx
@@ -300,7 +303,7 @@ class Annotations:
         Raises
         ------
         ShapeMismatchError, OutOfBoundsError
-            The mask has other than three axes, or leaves the volume.
+            The mask does not have three axes, or exceeds the volume.
         """
         mask = np.asarray(mask_zyx) != 0
         if mask.ndim != 3:
@@ -314,10 +317,10 @@ class Annotations:
                 self._post(f"annotations/{annotation_id}/cutout", query, values)
 
     def box(self, annotation_id: int, resolution: int = 0, *, loose: bool = False) -> Box | None:
-        """Return the box around an object, None where it has no voxels.
+        """Return an object's bounding box, or None if it has no voxels.
 
-        With ``loose`` it is made of whole cuboids and comes from the index alone: sooner, never
-        too small, maybe too large.
+        With ``loose`` the box consists of whole cuboids and comes from the index alone: faster,
+        never too small, possibly too large.
         """
         query = {"resolution": str(resolution)} | ({"loose": "1"} if loose else {})
         found = self._json("GET", f"annotations/{annotation_id}/box", query=query)
@@ -327,7 +330,7 @@ class Annotations:
         return Box.at((x, y, z), (dx, dy, dz))
 
     def cuboids(self, annotation_id: int, resolution: int = 0) -> list[Box]:
-        """Return the cuboids that may hold an object in Morton order; they may leave the volume."""
+        """Return the cuboids that may hold an object, in Morton order, also beyond the volume."""
         query = {"resolution": str(resolution)}
         found = self._json("GET", f"annotations/{annotation_id}/cuboids", query=query)
         dx, dy, dz = found["size"]
@@ -336,17 +339,17 @@ class Annotations:
     # --- labels --------------------------------------------------------------------------
 
     def ids(self, box: Box | None = None, *, resolution: int = 0) -> NDArray[np.uint64]:
-        """Return the labels in a box (None: everywhere), own and extra, ascending, without 0."""
+        """Return the labels in a box (None: everywhere), main and extra, ascending, without 0."""
         query = {"resolution": str(resolution)} if box is None else box_query(box, resolution)
         return np.array(self._json("GET", "ids", query=query)["ids"], np.uint64)
 
     def id_at(self, point_xyz: XYZ, *, resolution: int = 0) -> int:
-        """Return the label of a voxel; 0: it has none.
+        """Return the label of a voxel, 0 if it has none.
 
         Raises
         ------
         OutOfBoundsError
-            It lies outside.
+            The voxel is outside the volume.
         """
         axes = {axis: str(at) for axis, at in zip("xyz", point_xyz, strict=True)}
         found = self._json("GET", "ids/at", query={"resolution": str(resolution), **axes})
@@ -354,12 +357,12 @@ class Annotations:
         return number
 
     def exceptions(self, box: Box | None = None, *, resolution: int = 0) -> LabelledVoxels:
-        """Return the voxels of a box (None: of all) that have several labels."""
+        """Return the voxels with several labels in a box (None: everywhere)."""
         query = {"resolution": str(resolution)} if box is None else box_query(box, resolution)
         table = array_of(self._get("exceptions", query), 2).astype(np.uint64)
         return LabelledVoxels(table[:, :3].astype(np.int64), table[:, 3:])
 
-    # --- inside --------------------------------------------------------------------------
+    # --- internal ------------------------------------------------------------------------
 
     def _path(self, resource: str) -> str:
         return f"{self._root}/{resource}"
@@ -392,7 +395,7 @@ class Annotations:
     def _change(
         self, method: str, annotation_id: int, document: Document, if_version: int | None
     ) -> Document:
-        # A lost answer of a conditional change would come back as a conflict with itself.
+        # A retry after a lost response would conflict with its own earlier change.
         headers = {} if if_version is None else {"If-Match": f'"{if_version}"'}
         changed: Document = self._session.json(
             method,

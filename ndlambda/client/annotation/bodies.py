@@ -1,4 +1,4 @@
-"""What requests about annotations carry: boxes and masks, and what is asked for by name."""
+"""Request and response data of annotations: boxes, masks and query conditions."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -7,21 +7,21 @@ from typing import Any, Final, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from ndlambda.client.transport.blocks import BlockPlan
+from ndlambda.client.transport.blocks import BlockPlan, box_ranges
 from ndlambda.client.transport.http import Answer
 from ndlambda.errors import IntegrityError, MalformedBodyError
 from ndlambda.space.box import XYZ, Box
 from ndlambda.wire.codecs.npy_array import decode_npy
 
 _MASK_BLOCK_XYZ: Final = (128, 128, 128)
-"""Voxels of a mask in one request: 2 MiB."""
+"""Block of a mask in one request: 2 MiB."""
 
 
 class Where(TypedDict, total=False):
-    """What objects are asked for by; all of it must hold.
+    """Conditions of a query; all must hold.
 
-    ``fields`` has values by names of fields (of lists of ids, one id that is in them), ``pairs``
-    values of key-value pairs.
+    ``fields`` has values by field name (for a list of ids, one id in the list), ``pairs`` values of
+    key-value pairs.
     """
 
     type: str
@@ -37,14 +37,14 @@ class Where(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mask:
-    """Where an object is in a box.
+    """The voxels of an object in a box.
 
     Attributes
     ----------
     array
-        bool, (z, y, x); the caller owns it. Empty where the object has no voxels.
+        bool, (z, y, x); the caller owns it. Empty if the object has no voxels.
     corner_xyz
-        Its first voxel in dataset coordinates, None where it is empty.
+        Its first voxel in dataset coordinates, None if it is empty.
     """
 
     array: NDArray[np.bool_]
@@ -60,7 +60,7 @@ class LabelledVoxels:
     voxels_xyz
         int64, (n, 3), dataset coordinates.
     labels
-        uint64, (n, k): the voxel's own label, then its extra ones, filled up with zeros.
+        uint64, (n, k): the voxel's main label, then its extra ones, padded with zeros.
     """
 
     voxels_xyz: NDArray[np.int64]
@@ -68,25 +68,23 @@ class LabelledVoxels:
 
 
 def box_query(box: Box, resolution: int) -> dict[str, str]:
-    """Return the parameters that name a box."""
-    axes = zip("xyz", box.start_xyz, box.stop_xyz, strict=True)
-    ranges = {axis: f"{start}:{stop}" for axis, start, stop in axes}
-    return {"resolution": str(resolution), **ranges}
+    """Return the query parameters of a box at a resolution."""
+    return {"resolution": str(resolution), **box_ranges(box)}
 
 
 def mask_blocks(box: Box) -> Iterator[Box]:
-    """Iterate over the boxes in which a mask travels."""
+    """Iterate over the boxes in which a mask is sent."""
     plan = BlockPlan((0, 0, 0), _MASK_BLOCK_XYZ)
     return (block.box for block in plan.split(box, (0, 1)))
 
 
 def array_of(answer: Answer, axes: int) -> NDArray[Any]:
-    """Return the integers or bools of an answer; may be a read-only view of it.
+    """Return the integers or bools of an answer; possibly a read-only view of it.
 
     Raises
     ------
     IntegrityError
-        It holds something else, or another number of axes.
+        It holds something else, or has another number of axes.
     """
 
     def accept(dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
@@ -100,12 +98,12 @@ def array_of(answer: Answer, axes: int) -> NDArray[Any]:
 
 
 def corner_of(answer: Answer) -> XYZ:
-    """Return the first voxel (dataset coordinates) of an answer's array.
+    """Return the first voxel (dataset coordinates) of the array in an answer.
 
     Raises
     ------
     IntegrityError
-        The answer does not say.
+        The answer does not have it.
     """
     words = answer.headers.get("x-ndlambda-corner", "").split(",")
     try:

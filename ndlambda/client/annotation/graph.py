@@ -1,9 +1,9 @@
 """Synapse graphs of an annotation channel."""
 
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
-from ndlambda.client.transport.session import Session
+from ndlambda.client.transport.blocks import box_ranges
+from ndlambda.client.transport.session import Session, channel_path
 from ndlambda.space.box import Box
 from ndlambda.wire.graph.node_link import NAME, decode_node_link
 
@@ -16,14 +16,14 @@ class SynapseGraphs:
 
     def __init__(self, session: Session, token: str, channel: str) -> None:
         self._session = session
-        self._path = f"/v1/projects/{quote(token, safe='')}/channels/{quote(channel, safe='')}"
+        self._path = channel_path(token, channel)
 
     def network(self, box: Box | None = None, *, directed: bool = False) -> "nx.Graph[int]":
-        """Return a graph as a ``networkx.MultiGraph``, or ``MultiDiGraph`` where directed.
+        """Return a graph as a ``networkx.MultiGraph``, or ``MultiDiGraph`` if directed.
 
         Nodes are ids of segments. Edges have the attributes ``synapse`` (its id), ``weight``,
         ``confidence``, ``synapse_type`` and ``status``. The graph's attribute ``skipped`` lists
-        synapses that do not say which segments they connect, if there are any.
+        synapses that do not name the segments they connect, if there are any.
 
         Parameters
         ----------
@@ -31,12 +31,12 @@ class SynapseGraphs:
             Only synapses with voxels in it: dataset coordinates at the channel's own resolution.
             None: all, painted or not.
         directed
-            From the presynaptic segment to each postsynaptic one, instead of between two segments.
+            Edges from the presynaptic segment to each postsynaptic one, instead of undirected.
 
         Raises
         ------
         OutOfBoundsError, PayloadTooLargeError
-            The box leaves the volume or is too large, or there are too many synapses.
+            The box exceeds the volume or is too large, or there are too many synapses.
         """
         return decode_node_link(self.text(NAME, box, directed=directed))
 
@@ -46,12 +46,11 @@ class SynapseGraphs:
         Raises
         ------
         UnknownNameError
-            There is no such format; the message lists those there are.
+            There is no such format; the message lists the known ones.
         OutOfBoundsError, PayloadTooLargeError
             See :meth:`network`.
         """
         query = {"format": name, "direction": "pre-post" if directed else "none"}
         if box is not None:
-            ends = zip("xyz", box.start_xyz, box.stop_xyz, strict=True)
-            query |= {axis: f"{start}:{stop}" for axis, start, stop in ends}
+            query |= box_ranges(box)
         return self._session.request("GET", f"{self._path}/graph", query=query).body

@@ -1,16 +1,15 @@
-"""Skeletons of an annotation channel, as SWC."""
+"""Client of the skeletons of an annotation channel, as SWC."""
 
 import json
 from collections.abc import Sequence
-from urllib.parse import quote
 
-from ndlambda.client.transport.session import Session
+from ndlambda.client.transport.session import Session, channel_path
 
 
 class Skeletons:
     """The trees of one annotation channel.
 
-    Coordinates and radii are given out as they were given in: they have no unit here.
+    Coordinates and radii have no unit and are kept as given.
 
     Examples
     --------
@@ -21,35 +20,35 @@ class Skeletons:
 
     def __init__(self, session: Session, token: str, channel: str) -> None:
         self._session = session
-        self._path = f"/v1/projects/{quote(token, safe='')}/channels/{quote(channel, safe='')}"
+        self._path = channel_path(token, channel)
 
     def get(self, ids: Sequence[int] | None = None) -> str:
-        """Return skeletons as one SWC text, whose numbers of nodes are their ids.
+        """Return skeletons as one SWC text; its node numbers are their ids.
 
         Parameters
         ----------
         ids
-            Which, in this order; None: all of the channel.
+            Which skeletons, in this order; None: all of the channel.
 
         Raises
         ------
         NotFoundError
-            There is no object of an id.
+            An id has no object.
         InvalidArgumentError
-            An object is no skeleton.
+            An object is not a skeleton.
         """
         query = None if ids is None else {"ids": ",".join(map(str, ids))}
         return self._session.request("GET", f"{self._path}/skeletons", query=query).body.decode()
 
     def put(self, swc: str) -> list[int]:
-        """Store every tree of an SWC text as a new skeleton, and return the ids of these.
+        """Store every tree of an SWC text as a new skeleton, and return their ids.
 
-        It is not sent again by itself when the answer is lost, since that could store it twice.
+        The request is not retried when the response is lost, since that could store it twice.
 
         Raises
         ------
         MalformedBodyError
-            The text is no SWC of whole trees; the message names the line.
+            The text is not SWC with complete trees; the message names the line.
         PayloadTooLargeError
             It has more nodes than one call stores.
         """

@@ -1,1 +1,1 @@
-"""HTTP as the client speaks it: sessions, retries, problems, parallel transfers."""
+"""The client's HTTP layer: sessions, retries, problem documents, parallel transfers."""

@@ -1,4 +1,4 @@
-"""How a large box is cut into requests: along the grid that the server stores by."""
+"""Cuts a large box into requests along the server's storage grid."""
 
 import math
 from collections.abc import Iterator
@@ -8,21 +8,27 @@ from ndlambda.space.box import XYZ, Box
 from ndlambda.space.grid import cover
 
 
+def box_ranges(box: Box) -> dict[str, str]:
+    """Return the query parameters of a box: a half-open range ``start:stop`` per axis."""
+    axes = zip("xyz", box.start_xyz, box.stop_xyz, strict=True)
+    return {axis: f"{start}:{stop}" for axis, start, stop in axes}
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One request's share: a box in dataset coordinates and a half-open range of times."""
+    """The part of one request: a box in dataset coordinates and a half-open range of times."""
 
     box: Box
     times: tuple[int, int]
 
     @property
     def shape_tzyx(self) -> tuple[int, int, int, int]:
-        """Shape of its array."""
+        """Shape of the block's array."""
         return (self.times[1] - self.times[0], *self.box.shape_zyx)
 
     @property
     def voxels(self) -> int:
-        """Number of voxels over all its times."""
+        """Number of voxels over all times."""
         return math.prod(self.shape_tzyx)
 
 
@@ -42,10 +48,10 @@ class BlockPlan:
     block_xyz: XYZ
 
     def split(self, box: Box, times: tuple[int, int]) -> Iterator[Block]:
-        """Iterate over the requests for a box, times slowest, x fastest; they tile it exactly.
+        """Iterate over the requests of a box, times slowest, x fastest; they tile it exactly.
 
-        A box that fits into one block is one request wherever it lies; small pieces of several
-        time points share one.
+        A box that fits into one block is one request wherever it is; several time points of a small
+        box share a request.
         """
         budget = math.prod(self.block_xyz)
         if box.voxels <= budget:

@@ -1,7 +1,7 @@
-"""The seam between the client and the network: one request in, one answer out.
+"""The port between the client and the network: sends a request, returns an answer.
 
-Everything above speaks to a :class:`Transport`, so a test can hand in a WSGI application and a
-notebook can hand in a transport that logs.
+All other code uses a :class:`Transport`, so a test can pass a WSGI application, and a notebook a
+transport that logs.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ READ_TIMEOUT_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request; ``url`` is complete, with its query."""
+    """One HTTP request; ``url`` is complete, including the query."""
 
     method: str
     url: str
@@ -40,25 +40,25 @@ class Transport(Protocol):
     """Carries requests. Called from many threads at once."""
 
     def send(self, request: Request) -> Answer:
-        """Send one request, once, following no redirect.
+        """Send one request, once, without following redirects.
 
         Raises
         ------
         TimeoutError
             The server did not answer in time.
         ConnectionError
-            The server could not be reached, or the connection broke before the whole answer came.
+            The server could not be reached, or the connection broke before the answer ended.
         """
         ...
 
 
 class PooledTransport:
-    """Keeps connections open between requests (urllib3).
+    """Keeps connections open between requests, by urllib3.
 
     Parameters
     ----------
     connections
-        Connections kept open to one host; give at least the number of transfer threads.
+        Open connections per host; at least the number of transfer threads.
     """
 
     def __init__(self, connections: int = 16) -> None:
@@ -80,7 +80,7 @@ class PooledTransport:
                 decode_content=False,
             )
             body = response.data
-        except NewConnectionError as error:  # which urllib3 counts among its timeouts
+        except NewConnectionError as error:  # a subclass of urllib3's timeout
             raise ConnectionError(str(error)) from error
         except Urllib3Timeout as error:
             raise TimeoutError(str(error)) from error
@@ -90,5 +90,5 @@ class PooledTransport:
         return Answer(response.status, headers, body)
 
     def close(self) -> None:
-        """Close the connections; those in use end with their requests."""
+        """Close idle connections; busy ones are closed after their request."""
         self._pool.clear()

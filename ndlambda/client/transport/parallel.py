@@ -1,4 +1,4 @@
-"""A thread pool that reads its work lazily and never runs far ahead."""
+"""A parallel map that takes its items lazily."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -12,11 +12,11 @@ Result = TypeVar("Result")
 def bounded_map(
     function: Callable[[Item], Result], items: Iterable[Item], *, threads: int
 ) -> Iterator[Result]:
-    """Run a function over items in threads and give results as they come, in any order.
+    """Run a function over items in threads and yield results as they finish, in any order.
 
-    At most ``2 * threads`` items are taken but not finished, so items that hold memory (slabs of
-    a stack) are made only when there is room. The first failure stops the taking of items, waits
-    for what is under way and is raised.
+    At most ``2 * threads`` items are in progress, so that items that hold memory (slabs of a stack)
+    are created only when needed. The first failure stops taking items, waits for those in progress
+    and is raised.
     """
     source = iter(items)
     pending: set[Future[Result]] = set()

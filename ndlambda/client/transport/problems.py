@@ -1,4 +1,4 @@
-"""Answers that are not a success, as the exceptions of ``ndlambda.errors``."""
+"""Turns unsuccessful answers into the exceptions of ``ndlambda.errors``."""
 
 import json
 from typing import Any, Final
@@ -40,17 +40,17 @@ def _with_descendants(
 def _document(answer: Answer) -> dict[str, Any]:
     try:
         document = json.loads(answer.body)
-    except ValueError:  # a proxy between us and the server answers in HTML or not at all
+    except ValueError:  # a proxy answers with HTML or an empty body
         return {}
     return document if isinstance(document, dict) else {}
 
 
 def error_of(answer: Answer) -> errors.NDLambdaError:
-    """Return the exception that an unsuccessful answer stands for.
+    """Return the exception of an unsuccessful answer.
 
-    The class is the one that the problem document's ``type`` names; an unknown or missing type
-    falls back on the status. ``details`` has the document's extension members and ``instance``,
-    the id under which the server logged the request.
+    The problem document's ``type`` names the class; if it is unknown or missing, the status
+    decides. ``details`` has the document's extension members and ``instance``, the id under which
+    the server logged the request.
     """
     problem = _document(answer)
     name = str(problem.get("type", "")).removeprefix(_TYPE_PREFIX)
@@ -59,7 +59,7 @@ def error_of(answer: Answer) -> errors.NDLambdaError:
     message = str(
         problem.get("detail") or problem.get("title") or f"The server answered {answer.status}."
     )
-    # Some classes build their message from other arguments; here the message is already made.
+    # Some classes build their message from other arguments; here the message is complete already.
     error = kind.__new__(kind)
     details = {key: value for key, value in problem.items() if key not in _STANDARD_MEMBERS}
     errors.NDLambdaError.__init__(error, message, status=answer.status, **details)

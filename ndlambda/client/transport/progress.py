@@ -1,4 +1,4 @@
-"""Progress of a transfer: voxels done of voxels in all."""
+"""Progress of a transfer in voxels."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -6,22 +6,22 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 Advance: TypeAlias = Callable[[int], None]
-"""Called with the voxels that a finished block had."""
+"""Called with the number of voxels of each finished block."""
 
 Progress: TypeAlias = bool | Callable[[int, int], None]
-"""True draws a bar on a terminal's standard error; a function is called with (done, total)."""
+"""True shows a bar on a terminal's standard error; a function is called with (done, total)."""
 
 
 @contextmanager
 def reporting(progress: Progress, total: int, title: str) -> Iterator[Advance]:
-    """Return the function that a transfer tells its blocks to."""
+    """Yield the function to call with the voxels of each finished block."""
     if callable(progress):
-        tell, done = progress, 0
+        report, done = progress, 0
 
         def advance(voxels: int) -> None:
             nonlocal done
             done += voxels
-            tell(done, total)
+            report(done, total)
 
         yield advance
     elif progress and sys.stderr.isatty():

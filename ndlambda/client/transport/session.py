@@ -1,12 +1,12 @@
-"""One server, one key: requests with retries, redirects and errors of our tree."""
+"""Requests to one server with one key: retries, redirects, and errors as exceptions."""
 
 import json
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Any, Final
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from ndlambda import __version__
 from ndlambda.backoff import longest_pause_s, pause_s
@@ -14,48 +14,72 @@ from ndlambda.client.transport.http import Answer, Request, Transport
 from ndlambda.client.transport.problems import error_of
 from ndlambda.errors import PermissionDeniedError, UpstreamError, UpstreamTimeoutError
 
-_NOT_STARTED: Final = frozenset({429, 503})
-_MAYBE_DONE: Final = frozenset({502, 504})
-_BROKEN: Final = 500
-_BROKEN_ATTEMPTS: Final = 3
-"""500 is what API Gateway says of a worker that died, and a server of a fault that stays."""
+_NOT_PROCESSED: Final = frozenset({429, 503})
+_MAYBE_PROCESSED: Final = frozenset({502, 504})
+_SERVER_ERROR: Final = 500
+_SERVER_ERROR_ATTEMPTS: Final = 3
+"""API Gateway answers 500 for a worker that died, but a server also for a permanent fault."""
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often and how long to wait; the clock and the dice are handed in by tests.
+    """How often to retry, and how long to wait; tests inject clock and randomness.
 
-    A wait is a random part of ``base_s * 2**attempt``, at most ``cap_s`` ("full jitter": many
-    clients that met one overload do not come back together). A server's ``Retry-After`` is a
-    lower bound of the wait, itself cut at ``patience_s``.
+    A wait is a random part of ``base_s * 2**attempt``, at most ``cap_s`` ("full jitter": clients
+    that met one overload do not retry at the same moment). A server's ``Retry-After``, at most
+    ``max_retry_after_s`` of it, is added.
 
     Attributes
     ----------
-    told
-        Called with the reason before each wait for a server that is away or fails.
+    random
+        Returns a float from 0 to 1.
+    on_retry
+        Called with the reason before each wait for a server that is unreachable or fails.
+    patience_s, dice, told
+        Former names of ``max_retry_after_s``, ``random`` and ``on_retry``; still accepted as
+        arguments.
     """
 
     attempts: int = 6
     base_s: float = 0.2
     cap_s: float = 20.0
-    patience_s: float = 60.0
+    max_retry_after_s: float = 60.0
     sleep: Callable[[float], None] = time.sleep
-    dice: Callable[[], float] = field(default=random.SystemRandom().random)
-    told: Callable[[str], None] = lambda _: None
+    random: Callable[[], float] = field(default=random.SystemRandom().random)
+    on_retry: Callable[[str], None] = lambda _: None
+    patience_s: InitVar[float | None] = None
+    dice: InitVar[Callable[[], float] | None] = None
+    told: InitVar[Callable[[str], None] | None] = None
+
+    def __post_init__(
+        self,
+        patience_s: float | None,
+        dice: Callable[[], float] | None,
+        told: Callable[[str], None] | None,
+    ) -> None:
+        former = {"max_retry_after_s": patience_s, "random": dice, "on_retry": told}
+        for name, value in former.items():
+            if value is not None:
+                object.__setattr__(self, name, value)
 
     @property
     def longest_s(self) -> float:
-        """The most that all waits together take, if no server asks for more."""
+        """The longest total wait, if no server asks for more."""
         waits = range(self.attempts - 1)
         return sum(longest_pause_s(attempt, self.base_s, self.cap_s) for attempt in waits)
 
     def wait(self, attempt: int, retry_after: str | None) -> None:
-        """Wait before the attempt after number ``attempt`` (the first is 0)."""
-        jittered = pause_s(attempt, self.base_s, self.cap_s, self.dice)
-        asked = float(retry_after) if retry_after is not None and retry_after.isdigit() else 0.0
-        self.sleep(jittered + min(asked, self.patience_s))
+        """Wait before the retry of attempt number ``attempt`` (the first is 0)."""
+        jittered = pause_s(attempt, self.base_s, self.cap_s, self.random)
+        delay_s = float(retry_after) if retry_after is not None and retry_after.isdigit() else 0.0
+        self.sleep(jittered + min(delay_s, self.max_retry_after_s))
+
+
+def channel_path(token: str, channel: str) -> str:
+    """Return the path of a channel, which starts the paths of everything in it."""
+    return f"/v1/projects/{quote(token, safe='')}/channels/{quote(channel, safe='')}"
 
 
 def _origin(url: str) -> tuple[str, str]:
@@ -69,7 +93,7 @@ class Session:
     Parameters
     ----------
     url
-        Root of the server, with or without a final slash.
+        Root URL of the server, with or without a final slash.
     key
         API key; None is anonymous.
     transport
@@ -101,11 +125,11 @@ class Session:
         path
             Path under the server's root, starting with ``/``.
         headers
-            Beside our own; a body is ``application/octet-stream`` unless they say otherwise.
+            Besides the session's own; a body is ``application/octet-stream`` by default.
         repeatable
-            Whether doing it twice does no harm. If so it is sent again after a broken connection
-            or a gateway's error, and twice after a server's; a request that the server refused to
-            start (429, 503) always is.
+            Whether the request is idempotent. If so it is retried after a broken connection or a
+            gateway's error, and at most twice after a server error; a request that the server did
+            not process (429, 503) is always retried.
 
         Raises
         ------
@@ -121,7 +145,7 @@ class Session:
         if body is not None:
             sent["Content-Type"] = "application/octet-stream"
         request = Request(method, url, sent | dict(headers or {}), body)
-        answer = self._follow(request, self._persist(request, repeatable=repeatable))
+        answer = self._follow(request, self._send_with_retries(request, repeatable=repeatable))
         if answer.status >= 300:
             raise error_of(answer)
         return answer
@@ -136,12 +160,12 @@ class Session:
         headers: Mapping[str, str] | None = None,
         repeatable: bool = True,
     ) -> Any:
-        """Send a JSON document (or nothing) and return the decoded answer, None if it is empty.
+        """Send a JSON document (or none) and return the decoded answer, None if it is empty.
 
         Raises
         ------
         NDLambdaError
-            As :meth:`request`; ``UpstreamError`` also where the answer is not JSON.
+            As :meth:`request`; ``UpstreamError`` also if the answer is not JSON.
         """
         body = None if document is None else json.dumps(document).encode()
         answer = self.request(
@@ -162,12 +186,12 @@ class Session:
             ) from error
 
     def put(self, url: str, body: bytes, *, with_key: bool) -> None:
-        """Send a body to a URL that the server gave, relative to its root or of another server.
+        """Send a body to a URL from the server, relative to its root or on another host.
 
         Parameters
         ----------
         with_key
-            Whether our key goes with it. A presigned URL brings its own rights.
+            Whether to send the session's key. A presigned URL carries its own credentials.
 
         Raises
         ------
@@ -180,15 +204,15 @@ class Session:
         whole = urljoin(f"{self.url}/", url)
         if with_key and self._key is not None and _origin(whole) == _origin(self.url):
             sent["Authorization"] = f"Token {self._key}"
-        answer = self._persist(Request("PUT", whole, sent, body), repeatable=True)
+        answer = self._send_with_retries(Request("PUT", whole, sent, body), repeatable=True)
         if answer.status == 400 and b"<Code>ExpiredToken</Code>" in answer.body:
-            # S3 says 403 of a URL that has expired, but this of the role that signed it.
+            # S3 answers 403 for an expired URL, but this for expired credentials of its signer.
             raise PermissionDeniedError("The address has expired; ask for another.")
         if answer.status >= 300:
             raise error_of(answer)
 
-    def _persist(self, request: Request, *, repeatable: bool) -> Answer:
-        again = _NOT_STARTED | _MAYBE_DONE if repeatable else _NOT_STARTED
+    def _send_with_retries(self, request: Request, *, repeatable: bool) -> Answer:
+        retried = _NOT_PROCESSED | _MAYBE_PROCESSED if repeatable else _NOT_PROCESSED
         for attempt in range(self._retry.attempts):
             last = attempt == self._retry.attempts - 1
             try:
@@ -196,18 +220,19 @@ class Session:
             except (TimeoutError, ConnectionError) as error:
                 if last or not repeatable:
                     raise self._unreachable(error) from error
-                self._retry.told(str(error))
+                self._retry.on_retry(str(error))
                 self._retry.wait(attempt, None)
                 continue
             if request.method == "DELETE" and answer.status == 404 and attempt > 0:
-                return Answer(204, {}, b"")  # an earlier attempt did it, only its answer was lost
-            is_broken = answer.status == _BROKEN and repeatable
-            if answer.status not in again and not (is_broken and attempt + 1 < _BROKEN_ATTEMPTS):
+                return Answer(204, {}, b"")  # an earlier attempt deleted it, its answer was lost
+            is_fault = answer.status == _SERVER_ERROR and repeatable
+            may_retry = is_fault and attempt + 1 < _SERVER_ERROR_ATTEMPTS
+            if answer.status not in retried and not may_retry:
                 return answer
             if last:
                 return answer
             if answer.status >= 500:
-                self._retry.told(f"it answers {answer.status}")
+                self._retry.on_retry(f"it answers {answer.status}")
             self._retry.wait(attempt, answer.headers.get("retry-after"))
         raise AssertionError("a retry policy has at least one attempt")
 
@@ -220,10 +245,10 @@ class Session:
             url = urljoin(request.url, target)
             headers = dict(request.headers)
             if _origin(url) != _origin(request.url):
-                # A presigned URL brings its own rights; our key is nobody else's business.
+                # A presigned URL carries its own credentials; the key must not reach other hosts.
                 headers.pop("Authorization", None)
             request = Request(request.method, url, headers)
-            answer = self._persist(request, repeatable=True)
+            answer = self._send_with_retries(request, repeatable=True)
         return answer
 
     def _unreachable(self, error: OSError) -> UpstreamError:

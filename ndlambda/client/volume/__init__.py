@@ -1,1 +1,1 @@
-"""Volumes, sliced like arrays."""
+"""Client of volumes, indexed like arrays."""

@@ -1,4 +1,4 @@
-"""Arrays as the bodies that client and server exchange: one plain blosc frame."""
+"""Encodes and decodes arrays as bodies: one plain blosc frame."""
 
 import hashlib
 import json
@@ -18,10 +18,10 @@ DIGEST_BYTES = 20
 
 
 def encode_array(array: NDArray[np.generic]) -> bytes:
-    """Return the frame of a C-ordered little-endian array.
+    """Return the blosc frame of a C-ordered little-endian array.
 
-    lz4 because the body lives only on the wire: it is faster than a fast network, and the server
-    compresses once more, harder, for storage.
+    lz4, because the body is only transferred: it is faster than a fast network, and the server
+    compresses again, harder, for storage.
     """
     whole = np.ascontiguousarray(array)
     return bytes(
@@ -37,18 +37,20 @@ def encode_array(array: NDArray[np.generic]) -> bytes:
 
 
 def decode_array(answer: Answer, shape: tuple[int, ...], dtype: np.dtype) -> NDArray[np.generic]:
-    """Return the array that an answer holds; the caller owns it.
+    """Return the array of an answer; the caller owns it.
 
     Raises
     ------
     IntegrityError
-        The answer has another shape, dtype or length than was asked for, or is no blosc frame.
+        The shape, dtype or length is not the expected one, or it is not a blosc frame.
     """
-    told = answer.headers.get("x-ndlambda-shape"), answer.headers.get("x-ndlambda-dtype")
-    asked = ",".join(map(str, shape)), dtype.name
-    # Answers by way of a redirect come from an object store that does not know these headers.
-    if any(is_ is not None and is_ != should for is_, should in zip(told, asked, strict=True)):
-        raise IntegrityError(f"Asked for {asked[1]} of shape {asked[0]}, was told {told}.")
+    declared = answer.headers.get("x-ndlambda-shape"), answer.headers.get("x-ndlambda-dtype")
+    expected = ",".join(map(str, shape)), dtype.name
+    # After a redirect the answer comes from an object store, which does not send these headers.
+    if any(found not in {None, wanted} for found, wanted in zip(declared, expected, strict=True)):
+        raise IntegrityError(
+            f"Asked for {expected[1]} of shape {expected[0]}, the server declared {declared}."
+        )
     nbytes = math.prod(shape) * dtype.itemsize
     try:
         if (found := read_size(answer.body)) != nbytes:
@@ -65,7 +67,7 @@ def digest(array: NDArray[np.generic]) -> str:
 
 
 def read_digest(answer: Answer) -> str | None:
-    """Return the digest that the server computed of a box; None where it did not say."""
+    """Return the digest of a box in an answer, or None if it has none."""
     document = json.loads(answer.body)
     found = document.get("blake2b") if isinstance(document, dict) else None
     return found if isinstance(found, str) else None

@@ -1,4 +1,4 @@
-"""What a client must know of a token's channels: the info document, read once."""
+"""The geometry of a channel, from a token's info document."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ class ChannelGeometry:
     box
         The whole level in dataset coordinates (offset included).
     supercuboid_xyz
-        ndstore's unit of storage: 4 cuboids an axis. Ours has 1, 2 or 4, as the channel was made:
-        this is a whole number of ours, hence a grid for large requests that fits any channel.
+        ndstore's storage unit: 4 cuboids per axis. A channel here has 1, 2 or 4, as it was created;
+        4 is a multiple of each, so this grid of large requests suits every channel.
     times
         Half-open range of time points.
     """
@@ -34,14 +34,14 @@ class ChannelGeometry:
 
 
 def read_geometry(info: Mapping[str, Any], channel: str, resolution: int) -> ChannelGeometry:
-    """Return the geometry of a channel out of an info document.
+    """Return the geometry of a channel in an info document.
 
     Raises
     ------
     ChannelNotFoundError, ResolutionNotFoundError
         The document has no such channel or resolution.
     IntegrityError
-        The document is not what an ndlambda server sends.
+        The document is not one of an ndlambda server.
     """
     try:
         return _read(info, channel, resolution)
@@ -70,5 +70,5 @@ def _read(info: Mapping[str, Any], channel: str, resolution: int) -> ChannelGeom
         supercuboid_xyz=(4 * cx, 4 * cy, 4 * cz),
         dtype=np.dtype(channels[channel]["datatype"]).newbyteorder("<"),
         channel_type=channels[channel]["channel_type"],
-        times=(start, max(stop, start + 1)),  # ndio makes channels with endtime 0: one point
+        times=(start, max(stop, start + 1)),  # ndio creates channels with endtime 0: one point
     )

@@ -1,4 +1,4 @@
-"""What stands between the brackets of ``volume[...]``, as a box in dataset coordinates."""
+"""Parses the key of ``volume[...]`` into a box in dataset coordinates."""
 
 import operator
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ class Selection:
     box
         Dataset coordinates, offset included.
     times
-        Half-open range of time points where the key has four entries, else None.
+        Half-open range of time points if the key has four entries, else None.
     dropped
-        Axes of the (t,) z, y, x result that an integer picked, to be taken out of it.
+        Axes of the (t,) z, y, x result that an integer selects, to be removed from it.
     """
 
     box: Box
@@ -37,31 +37,31 @@ class Selection:
 
     @property
     def full_shape(self) -> tuple[int, ...]:
-        """Shape with no axis dropped: (t,) z, y, x."""
+        """Shape before axes are dropped: (t,) z, y, x."""
         if self.times is None:
             return self.box.shape_zyx
         return (self.times[1] - self.times[0], *self.box.shape_zyx)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape that the caller sees."""
+        """Shape of the result."""
         return tuple(n for axis, n in enumerate(self.full_shape) if axis not in self.dropped)
 
 
 def parse_key(key: Any, bounds_zyx: tuple[Interval, ...], bounds_t: Interval) -> Selection:
-    """Read a key of one to four integers, slices and at most one Ellipsis.
+    """Parse a key of one to four integers, slices and at most one Ellipsis.
 
-    Up to three entries (an Ellipsis apart) address z, y, x; four address t, z, y, x.
+    Up to three entries, not counting an Ellipsis, address z, y, x; four address t, z, y, x.
 
     Raises
     ------
     InvalidArgumentError
         Too many entries, a step, or something that is neither integer, slice nor Ellipsis.
     OutOfBoundsError
-        A coordinate is outside the volume. Unlike numpy, a slice is not cut silently: with an
-        offset that would give fewer voxels than were asked for without a word.
+        A coordinate is outside the volume. Unlike numpy, a slice is not clipped: with an offset
+        that would silently return fewer voxels than requested.
     EmptyBoxError
-        A slice ends where it starts or before.
+        A slice ends at or before its start.
     """
     entries = key if isinstance(key, tuple) else (key,)
     explicit = sum(entry is not Ellipsis for entry in entries)

@@ -1,11 +1,10 @@
-"""Bodies on their way to a channel: in the request itself or, where too long, uploaded ahead."""
+"""Sends bodies to a channel: in the request or, if they are too long, uploaded before it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote
 
-from ndlambda.client.transport.session import Session
+from ndlambda.client.transport.session import Session, channel_path
 from ndlambda.errors import UploadNotFoundError
 
 _ATTEMPTS: Final = 3
@@ -17,30 +16,29 @@ class Sender:
 
     Attributes
     ----------
-    longest_bytes
-        The longest body that the server takes in a request; longer ones are put at its store
-        first. None: it takes all.
+    max_body_bytes
+        The longest body that the server accepts in a request; longer ones are uploaded to its
+        store first. None: no limit.
     """
 
     session: Session
     token: str
     channel: str
-    longest_bytes: int | None
+    max_body_bytes: int | None
 
     def path(self, resource: str) -> str:
-        """Return the path of something of the channel, such as ``cutout``."""
-        token, channel = quote(self.token, safe=""), quote(self.channel, safe="")
-        return f"/v1/projects/{token}/channels/{channel}/{resource}"
+        """Return the path of a resource of the channel, such as ``cutout``."""
+        return f"{channel_path(self.token, self.channel)}/{resource}"
 
     def post(self, resource: str, query: Mapping[str, str], body: bytes, content_type: str) -> None:
-        """Send a body whose effect is the same when it is sent twice.
+        """Send a body by an idempotent request.
 
         Raises
         ------
         NDLambdaError
             As ``Session.request``.
         """
-        if self.longest_bytes is None or len(body) <= self.longest_bytes:
+        if self.max_body_bytes is None or len(body) <= self.max_body_bytes:
             self._post(resource, query, body, content_type)
             return
         for attempt in range(_ATTEMPTS):
@@ -48,7 +46,7 @@ class Sender:
             try:
                 self._post(resource, named, b"", content_type)
             except UploadNotFoundError:
-                # Used already: the answer to an earlier try of this request was lost.
+                # Used already: the answer to an earlier attempt of this request was lost.
                 if attempt == _ATTEMPTS - 1:
                     raise
             else:
@@ -67,7 +65,7 @@ class Sender:
 
     def _upload(self, body: bytes, content_type: str) -> str:
         announced = {"media_type": content_type, "bytes": len(body)}
-        made = self.session.json("POST", self.path("uploads"), announced)
-        self.session.put(made["url"], body, with_key=made["with_key"])
-        upload_id: str = made["id"]
+        created = self.session.json("POST", self.path("uploads"), announced)
+        self.session.put(created["url"], body, with_key=created["with_key"])
+        upload_id: str = created["id"]
         return upload_id

@@ -1,4 +1,4 @@
-"""Blocks on their way: the requests that move voxels, in parallel, with their accounts."""
+"""Transfers blocks of voxels by parallel requests, and counts them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ndlambda.client.transport.blocks import Block, BlockPlan
+from ndlambda.client.transport.blocks import Block, BlockPlan, box_ranges
 from ndlambda.client.transport.http import Answer
 from ndlambda.client.transport.parallel import bounded_map
 from ndlambda.client.transport.progress import Advance
@@ -20,12 +20,12 @@ THREADS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Part of a volume to be written.
+    """Part of a volume to write.
 
     Attributes
     ----------
     block
-        Where it goes: dataset coordinates and times.
+        Its place: dataset coordinates and times.
     array
         (t, z, y, x) of the block's shape and the channel's dtype; not copied.
     """
@@ -36,7 +36,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class WriteReport:
-    """What became of the blocks of a write; voxels of blocks sent, already stored, all zero."""
+    """Counts of blocks and voxels of a write: sent, already stored, all zero."""
 
     blocks_sent: int = 0
     blocks_stored: int = 0
@@ -47,11 +47,11 @@ class WriteReport:
 
     @property
     def voxels(self) -> int:
-        """All voxels looked at."""
+        """Total number of voxels."""
         return self.voxels_sent + self.voxels_stored + self.voxels_zero
 
     def __add__(self, other: "WriteReport") -> "WriteReport":
-        """Return the sum of two accounts."""
+        """Return the sum of two reports."""
         return WriteReport(
             self.blocks_sent + other.blocks_sent,
             self.blocks_stored + other.blocks_stored,
@@ -62,17 +62,17 @@ class WriteReport:
         )
 
 
-class Mover:
-    """Moves blocks of one channel and resolution.
+class BlockTransfer:
+    """Transfers blocks of one channel and resolution.
 
     Parameters
     ----------
     sender
-        The way to the channel.
+        Sends requests to the channel.
     plan
         How boxes are cut into requests.
     threads
-        Requests under way at once.
+        Number of parallel requests.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Mover:
         return array
 
     def write(self, pieces: Iterable[Piece], advance: Advance, *, skip_stored: bool) -> WriteReport:
-        """Write pieces, taking the next one only when there is room for it."""
+        """Write pieces; the next one is taken only when a request is free."""
         send = self._send_unless_stored if skip_stored else self._send
         report = WriteReport()
         tasks = self._tasks(pieces, send)
@@ -138,10 +138,8 @@ class Mover:
         return self._sender.session.request("GET", self._sender.path(resource), query=query)
 
     def _query(self, block: Block) -> dict[str, str]:
-        axes = zip("xyz", block.box.start_xyz, block.box.stop_xyz, strict=True)
-        ranges = {axis: f"{start}:{stop}" for axis, start, stop in axes}
         t0, t1 = block.times
-        return {"resolution": str(self._resolution), **ranges, "t": f"{t0}:{t1}"}
+        return {"resolution": str(self._resolution), **box_ranges(block.box), "t": f"{t0}:{t1}"}
 
 
 def _place(part: Block, whole: Block) -> tuple[slice, slice, slice, slice]:

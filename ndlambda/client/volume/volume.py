@@ -1,4 +1,4 @@
-"""A channel as something that numpy users index."""
+"""A channel that is indexed like a numpy array."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from ndlambda.client.transport.session import Session
 from ndlambda.client.volume.geometry import ChannelGeometry, read_geometry
 from ndlambda.client.volume.indexing import Interval, Key, Selection, parse_key
 from ndlambda.client.volume.sending import Sender
-from ndlambda.client.volume.transfer import Mover, Piece, WriteReport
+from ndlambda.client.volume.transfer import BlockTransfer, Piece, WriteReport
 from ndlambda.errors import DataTypeMismatchError, OutOfBoundsError, ShapeMismatchError
 from ndlambda.space.box import Box
 
 
 @dataclass(frozen=True, slots=True)
 class VoxelSource:
-    """Where a volume comes from: session, token and its info document.
+    """The origin of a volume: session, token and its info document.
 
-    ``max_body_bytes`` is the longest body that the server takes in a request, None for any.
+    ``max_body_bytes`` is the longest body that the server accepts in a request, None for any.
     """
 
     session: Session
@@ -34,13 +34,13 @@ class VoxelSource:
 class Volume:
     """One channel at one resolution: a (z, y, x) array on the server.
 
-    Coordinates are dataset coordinates: they include the dataset's offset, so that a place has
+    Coordinates are dataset coordinates: they include the dataset's offset, so that a position has
     the same numbers in every tool. With ``volume.offset_zyx == (1, 0, 0)`` the first plane is
     ``volume[1]``, and ``volume[0]`` raises ``OutOfBoundsError``. Negative indices count from the
-    end, integers drop their axis, steps are refused, and a slice that leaves the volume is an
-    error instead of being cut.
+    end, integers drop their axis, steps are refused, and a slice that exceeds the volume is an
+    error instead of being clipped.
 
-    Up to three indices address z, y, x at one time point: the channel's first one, or that of
+    Up to three indices address z, y, x at one time point: the channel's first one, or the one of
     :meth:`at_time`. Four address t, z, y, x.
 
     Examples
@@ -61,7 +61,7 @@ class Volume:
         self.time = first if time is None else time
         if not first <= self.time < last:
             raise OutOfBoundsError(f"Time {time} is outside {first}:{last} of {channel!r}.")
-        self._mover = Mover(
+        self._transfer = BlockTransfer(
             Sender(source.session, source.token, channel, source.max_body_bytes),
             resolution,
             BlockPlan(self.geometry.box.start_xyz, self.geometry.supercuboid_xyz),
@@ -69,7 +69,7 @@ class Volume:
 
     @property
     def token(self) -> str:
-        """The token it was opened by."""
+        """The token that opened the volume."""
         return self._source.token
 
     @property
@@ -79,7 +79,7 @@ class Volume:
 
     @property
     def ndim(self) -> int:
-        """Always 3; time is an address, not an axis (see the class)."""
+        """Always 3; time is selected by address (see the class)."""
         return 3
 
     @property
@@ -105,7 +105,7 @@ class Volume:
 
     @property
     def voxelres(self) -> tuple[float, float, float]:
-        """Voxel size in nanometres: (x, y, z), the order in which the field writes it."""
+        """Voxel size in nanometres: (x, y, z), the field's usual order."""
         return self.geometry.voxelres_xyz
 
     def at(self, resolution: int) -> Self:
@@ -135,31 +135,31 @@ class Volume:
         times: Interval | None = None,
         progress: Progress = False,
     ) -> NDArray[Any]:
-        """Read a box; large ones in parallel blocks.
+        """Read a box; a large one in parallel blocks.
 
         Parameters
         ----------
         box
             Dataset coordinates; None is the whole volume.
         times
-            Half-open range of time points; None is this volume's one.
+            Half-open range of time points; None is this volume's time point.
         progress
-            True draws a bar on a terminal; a function is called with (voxels done, in all).
+            True shows a bar on a terminal; a function is called with (voxels done, total).
 
         Returns
         -------
         array
-            (z, y, x), or (t, z, y, x) where times is given; the caller owns it. Voxels that were
-            never written are 0.
+            (z, y, x), or (t, z, y, x) if times is given; the caller owns it. Voxels that were never
+            written are 0.
 
         Raises
         ------
         OutOfBoundsError
-            The box or the times leave the volume.
+            The box or the times exceed the volume.
         """
         block = self._block(box or self.box, times)
         with reporting(progress, block.voxels, f"read {self.channel}") as advance:
-            array = self._mover.read(block, self.dtype, advance)
+            array = self._transfer.read(block, self.dtype, advance)
         return array[0] if times is None else array
 
     def write(
@@ -171,19 +171,19 @@ class Volume:
         progress: Progress = False,
         skip_stored: bool = False,
     ) -> WriteReport:
-        """Write a box; large ones in parallel blocks. Zeros never overwrite, see ``__setitem__``.
+        """Write a box; a large one in parallel blocks. Zeros never overwrite, see ``__setitem__``.
 
         Parameters
         ----------
         box
             Dataset coordinates.
         array
-            (z, y, x), or (t, z, y, x) where times is given, or what numpy broadcasts to that.
-            It must have the channel's dtype; Python numbers that fit it are taken too.
+            (z, y, x), or (t, z, y, x) if times is given, or an array that numpy broadcasts to that.
+            It must have the channel's dtype; Python numbers that fit it are accepted too.
         times, progress
             As for :meth:`read`.
         skip_stored
-            Ask for the digest of each block first and send only those that differ.
+            Request the digest of each block first and send only blocks that differ.
 
         Returns
         -------
@@ -210,17 +210,17 @@ class Volume:
         progress: Progress = False,
         skip_stored: bool = False,
     ) -> WriteReport:
-        """Write many pieces, made one after another only as there is room for them.
+        """Write many pieces; each is taken from the iterable only when a request is free.
 
         Parameters
         ----------
         pieces
             Of this channel's dtype, inside the volume.
         voxels
-            How many they have in all, for the progress.
+            Their total, for the progress.
         """
         with reporting(progress, voxels, f"write {self.channel}") as advance:
-            return self._mover.write(pieces, advance, skip_stored=skip_stored)
+            return self._transfer.write(pieces, advance, skip_stored=skip_stored)
 
     def __getitem__(self, key: Key) -> Any:
         """Read voxels by numpy indexing over dataset coordinates (see the class).
@@ -228,7 +228,7 @@ class Volume:
         Returns
         -------
         array
-            (t,) z, y, x without the axes that an integer picked; a numpy scalar if all were.
+            (t,) z, y, x without the axes that an integer selected; a numpy scalar if all were.
         """
         selection = self._select(key)
         array = self.read(selection.box, times=selection.times)
@@ -240,9 +240,9 @@ class Volume:
     def __setitem__(self, key: Key, value: ArrayLike) -> None:
         """Write voxels by numpy indexing over dataset coordinates (see the class).
 
-        Zeros never overwrite: a zero in ``value`` leaves the stored voxel as it is (ndstore's
-        rule, so that partial annotations can be laid over one another). A float NaN is a value.
-        Blocks that are all zero are not sent at all.
+        Zeros never overwrite: a zero in ``value`` leaves the stored voxel as it is (ndstore's rule,
+        so that partial annotations can be overlaid). A float NaN is a value. Blocks that are all
+        zero are not sent.
         """
         selection = self._select(key)
         array = self._fitting(value, selection.shape).reshape(selection.full_shape)
@@ -261,7 +261,7 @@ class Volume:
         return self.shape[0]
 
     def __iter__(self) -> Iterator[NDArray[np.generic]]:
-        """Read plane after plane, first z first."""
+        """Read plane by plane, in order of z."""
         first = self.offset_zyx[0]
         for z in range(first, first + len(self)):
             yield self[z]

@@ -1,6 +1,6 @@
-"""RAMON: what an annotation means. Nine types of objects, their fields and the relations of them.
+"""RAMON, the meaning of annotations: nine types of objects, their fields and their relations.
 
-The types are those of "Reusable Annotation Markup for Open coNnectomes" as ndstore keeps them.
+The types are those of "Reusable Annotation Markup for Open coNnectomes" as ndstore defines them.
 """
 
 from ndlambda.model.ramon.documents import from_document, to_document

@@ -1,4 +1,4 @@
-"""RAMON objects as they are stored: only what differs from the defaults, and nothing is lost."""
+"""RAMON objects in their stored form: only the values that differ from the defaults."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from ndlambda.model.ramon.objects import CLASSES, Annotation, RamonType
 
 
 def to_document(ramon: Annotation) -> dict[str, Any]:
-    """Return the JSON object of an object, without its id."""
+    """Return the stored form of an object, without its id."""
     values: dict[str, Any] = {}
     for name, declared in fields_of(ramon.ramon_type).items():
         value = getattr(ramon, name)
@@ -19,7 +19,7 @@ def to_document(ramon: Annotation) -> dict[str, Any]:
 
 
 def from_document(annotation_id: int, document: Mapping[str, Any]) -> Annotation:
-    """Return the object of ``to_document``, which is trusted."""
+    """Return the object of a trusted ``to_document``."""
     ramon_type = RamonType(document["type"])
     known = fields_of(ramon_type)
     values: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Fields of RAMON objects by name: checked, read, set, and found by their keys."""
+"""Fields of RAMON objects by name or key: validate, read and set them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -19,12 +19,12 @@ DERIVED: Final[Mapping[RamonType, Mapping[str, tuple[str, ...]]]] = {
         "organelles": ("org_segment",),
     },
     RamonType.NEURON: {"segments": ("seg_neuron",)},
-    # ndstore asks for roi_parent of a node, and its own test makes children of that type.
+    # ndstore looks for roi_parent of a node, and its own test creates children of that type.
     RamonType.NODE: {"children": ("node_parent", "roi_parent")},
     RamonType.SKELETON: {"nodes": ("node_skeleton",)},
     RamonType.ROI: {"children": ("roi_parent",)},
 }
-"""Lists that are not stored but found: by name, the keys of the objects that refer to this one."""
+"""Lists that are computed rather than stored: by name, the keys of objects that refer to this."""
 
 ID_FIELD: Final = "annid"
 ID_KEY: Final = "ann_id"
@@ -37,7 +37,7 @@ _read_pair_value = text(LONGEST_VALUE)
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of a type: its name (also the attribute), where it is kept, and its default."""
+    """One field of a type: its name (also the attribute), storage keys, kind and default."""
 
     name: str
     key: str
@@ -63,7 +63,7 @@ def fields_of(ramon_type: RamonType) -> Mapping[str, Field]:
 
 @cache
 def fields_by_key() -> Mapping[str, tuple[Field, frozenset[RamonType]]]:
-    """Return every field of every type by its key, with the types that have it."""
+    """Return every field of every type by its key, with the types that have the field."""
     found: dict[str, tuple[Field, frozenset[RamonType]]] = {}
     for ramon_type in RamonType:
         for declared in fields_of(ramon_type).values():
@@ -74,10 +74,10 @@ def fields_by_key() -> Mapping[str, tuple[Field, frozenset[RamonType]]]:
 
 @cache
 def reserved_keys(ramon_type: RamonType) -> frozenset[str]:
-    """Return the names that no key-value pair of an object of this type may have.
+    """Return the names that key-value pairs of an object of this type must not use.
 
-    In ndstore such a pair overwrote the field, or could never be read by getField. They are the
-    keys of all types, what boundingbox adds to the JSON, and the names of this type's own fields.
+    In ndstore such a pair overwrote the field, or getField could never read it. The names are the
+    keys of all types, what boundingbox adds to the JSON, and this type's own field names.
     """
     own = {*fields_of(ramon_type), *DERIVED.get(ramon_type, ()), ID_FIELD}
     return frozenset({*fields_by_key(), ID_KEY, TYPE_KEY, "bbcorner", "bbdim", *own})
@@ -89,24 +89,24 @@ def build(
     values: Mapping[str, object],
     kvpairs: Mapping[str, object],
 ) -> Annotation:
-    """Return an object of checked values; fields that are not given have their defaults.
+    """Return an object from validated values; missing fields get their defaults.
 
     Parameters
     ----------
     ramon_type
-        Of the object.
+        Type of the object.
     annotation_id
-        0 asks for a new one.
+        0 requests a new id.
     values
-        By names of fields.
+        By field name.
     kvpairs
-        Everything else; numbers become text, as in ndstore's table.
+        Key-value pairs; numbers become text, as in ndstore's table.
 
     Raises
     ------
     ValidationError
-        Values of a wrong type or out of range, fields that the type has not, reserved or too long
-        keys: all of them are listed.
+        Values have a wrong type or are out of range, fields do not belong to the type, or keys are
+        reserved or too long; all are listed.
     """
     known = fields_of(ramon_type)
     problems: dict[str, str] = {}
@@ -130,20 +130,20 @@ def build(
 
 
 def check(ramon: Annotation) -> Annotation:
-    """Return an object back if all its values are allowed. Raises as ``build``."""
+    """Return an object if all its values are valid. Raises as ``build``."""
     values = {name: getattr(ramon, name) for name in fields_of(ramon.ramon_type)}
     return build(ramon.ramon_type, ramon.id, values, ramon.kvpairs)
 
 
 def get_field(ramon: Annotation, name: str) -> str:
-    """Return the text of a field or of a key-value pair: what getField answers.
+    """Return a field or a key-value pair as text, as getField answers it.
 
-    Lists are joined with ``,``. Derived lists have to be asked of whoever knows the other objects.
+    Lists are joined with ``,``. Derived lists are not known here.
 
     Raises
     ------
     NotFoundError
-        The object has neither.
+        The object has no such field or pair.
     """
     if name == ID_FIELD:
         return str(ramon.id)
@@ -156,14 +156,14 @@ def get_field(ramon: Annotation, name: str) -> str:
 
 
 def with_field(ramon: Annotation, name: str, word: str) -> Annotation:
-    """Return the object with a field set to what a word spells; other names become pairs.
+    """Return the object with a field set to the value of a word; other names become pairs.
 
     Raises
     ------
     InvalidArgumentError
         The field is the id or a derived list.
     ValidationError
-        The word spells no value of the field, or the name or value of the pair is refused.
+        The word is not a value of the field, or the name or value of the pair is invalid.
     """
     if name == ID_FIELD or name in DERIVED.get(ramon.ramon_type, ()):
         raise InvalidArgumentError(f"The field {name!r} cannot be set.", field=name)
@@ -182,10 +182,10 @@ def with_field(ramon: Annotation, name: str, word: str) -> Annotation:
 
 
 def with_references_moved(ramon: Annotation, losers: frozenset[int], survivor: int) -> Annotation:
-    """Return the object with references to losers of a merge turned to the survivor.
+    """Return the object with references to losers of a merge replaced by the survivor.
 
-    A list names the survivor once. The survivor does not come to refer to itself: such a
-    reference goes back to its default, or leaves its list.
+    A list names the survivor once. The survivor must not refer to itself: such a reference gets its
+    default, or is removed from its list.
     """
     changes: dict[str, Any] = {}
     for declared in fields_of(ramon.ramon_type).values():

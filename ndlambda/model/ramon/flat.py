@@ -1,4 +1,4 @@
-"""RAMON objects as flat mappings: ndstore's keys, the form of its JSON and of its queries."""
+"""RAMON objects as flat mappings: ndstore's keys, as in its JSON and its queries."""
 
 import json
 from collections.abc import Mapping
@@ -11,9 +11,9 @@ from ndlambda.model.ramon.objects import Annotation, RamonType
 
 
 def to_flat(ramon: Annotation) -> dict[str, Any]:
-    """Return the object under ndstore's keys: id, type, fields, then key-value pairs.
+    """Return an object under ndstore's keys: id, type, fields, then key-value pairs.
 
-    Empty lists are left out, and places are JSON text inside, as ndstore has them.
+    Empty lists are omitted, and positions are JSON text inside the JSON, as in ndstore.
     """
     flat: dict[str, Any] = {ID_KEY: ramon.id, TYPE_KEY: int(ramon.ramon_type)}
     for declared in fields_of(ramon.ramon_type).values():
@@ -28,14 +28,14 @@ def to_flat(ramon: Annotation) -> dict[str, Any]:
 
 
 def from_flat(flat: object) -> Annotation:
-    """Read an object from ndstore's keys; keys that are no fields are key-value pairs.
+    """Read an object from ndstore's keys; unknown keys are key-value pairs.
 
     Raises
     ------
     MalformedBodyError
-        It is no mapping.
+        It is not a mapping.
     ValidationError
-        There is no known type, or as :func:`ndlambda.model.ramon.build`.
+        The type is missing or unknown, or as :func:`ndlambda.model.ramon.build`.
     """
     if not isinstance(flat, Mapping):
         raise MalformedBodyError("A RAMON object must be a JSON object.")
@@ -52,12 +52,12 @@ def from_flat(flat: object) -> Annotation:
 
 
 def read_type(number: object, name: str) -> RamonType:
-    """Return the type of a number.
+    """Return the type with a number.
 
     Raises
     ------
     ValidationError
-        No type has it, or it is no integer.
+        There is no such type, or it is not an integer.
     """
     if isinstance(number, int) and not isinstance(number, bool) and number in set(RamonType):
         return RamonType(number)

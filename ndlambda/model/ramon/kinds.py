@@ -1,4 +1,4 @@
-"""The kinds of values that fields of RAMON objects have: how each is read, parsed and shown."""
+"""The kinds of values of RAMON fields: how each is read, parsed and shown."""
 
 import json
 import re
@@ -10,10 +10,10 @@ from typing import Any, Final
 from ndlambda.model.readers import Reader, Refusal, integer, number, text
 
 LARGEST_ID: Final = 2**64 - 1
-"""Of labels in the widest channel."""
+"""Largest label of the widest channel."""
 LONGEST_KEY: Final = 255
 LONGEST_VALUE: Final = 20_000
-"""Characters of a key and of a value, ndstore's columns."""
+"""Most characters of a key and of a value, from ndstore's columns."""
 
 _UINT32: Final = 2**32 - 1
 _LARGEST_REAL: Final = 1.7976931348623157e308
@@ -27,30 +27,30 @@ _read_value = text(LONGEST_VALUE)
 
 
 class Form(StrEnum):
-    """How a value is written down."""
+    """How a value is represented."""
 
     INTEGER = "integer"
     REAL = "real"
     TEXT = "text"
     IDS = "ids"
     POSITION = "position"
-    """Three unsigned integers, or none; ndstore's JSON has it as JSON text inside JSON."""
+    """Three unsigned integers, or none; ndstore has JSON text inside its JSON."""
     LOCATION = "location"
-    """Three reals, or none."""
+    """Three floats, or none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a field takes.
+    """The values that a field accepts.
 
     Attributes
     ----------
     form
-        How it is written down.
+        How they are represented.
     read
-        Gives the value of what JSON or HDF5 held, or refuses it: int, float or str, or a tuple.
+        Returns the value of JSON or HDF5 data, or refuses it: int, float, str or a tuple.
     refers
-        Whether the value names other objects, so that a merge has to rewrite it.
+        Whether the value names other objects, so that a merge must rewrite it.
     """
 
     form: Form
@@ -64,16 +64,16 @@ class Kind:
 
     @property
     def is_triple(self) -> bool:
-        """Whether values are places: three numbers or none."""
+        """Whether values are positions: three numbers or none."""
         return self.form in {Form.POSITION, Form.LOCATION}
 
     def parse(self, word: str) -> Any:
-        """Return the value that a word of a path spells.
+        """Return the value that a path segment spells.
 
         Raises
         ------
         Refusal
-            It spells none.
+            It spells no valid value.
         """
         if self.form is Form.TEXT:
             return self.read(word)
@@ -84,7 +84,7 @@ class Kind:
         return self.read([_parse_number(part, whole=whole) for part in parts])
 
     def show(self, value: Any) -> str:
-        """Return the text of a value, lists joined with commas: what getField answers."""
+        """Return a value as text, lists joined with commas, as getField answers it."""
         return ",".join(map(str, value)) if self.is_list else str(value)
 
 
@@ -103,7 +103,7 @@ def _real(value: object) -> float:
 
 
 def _listed(value: object) -> list[object]:
-    """Return the elements; a list of one may come as its element, as ndstore stores it."""
+    """Return the elements; a list of one may be given as its element, as ndstore stores it."""
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         return [value]
     return list(value)
@@ -133,7 +133,7 @@ REAL: Final = Kind(Form.REAL, _real)
 TEXT: Final = Kind(Form.TEXT, _read_value)
 OBJECT: Final = Kind(Form.INTEGER, _read_id, refers=True)
 PARENT: Final = Kind(Form.INTEGER, integer(-1, LARGEST_ID), refers=True)
-"""An object, or -1 at the root, as in SWC."""
+"""An object, or -1 for the root, as in SWC."""
 OBJECTS: Final = Kind(Form.IDS, _ids, refers=True)
 POSITION: Final = Kind(Form.POSITION, _triple(_read_coordinate))
 LOCATION: Final = Kind(Form.LOCATION, _triple(_real))

@@ -1,8 +1,8 @@
-"""The nine types of RAMON objects, as frozen values.
+"""The nine types of RAMON objects, as immutable values.
 
-Each field says in its annotation under which key it is stored and shown in JSON, under which name
-it stands in HDF5, and what it takes. Everything else (JSON, HDF5, getField, the index) is made
-from these declarations. Defaults and names are ndstore's.
+Each field's annotation declares its key in storage and JSON, its name in HDF5, and its kind. All
+other code (JSON, HDF5, getField, the index) is derived from these declarations. Defaults and names
+are ndstore's.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ from ndlambda.model.ramon.kinds import (
 
 
 class RamonType(IntEnum):
-    """The number of a type on the wire."""
+    """The type's number on the wire."""
 
     ANNOTATION = 1
     SYNAPSE = 2
@@ -40,16 +40,16 @@ class RamonType(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Where a field is kept.
+    """Where a field is stored, and its kind.
 
     Attributes
     ----------
     key
-        In JSON and in queries.
+        Key in JSON and in queries.
     hdf5
         Name of the dataset below METADATA.
     kind
-        What it takes.
+        The values it accepts.
     """
 
     key: str
@@ -63,16 +63,16 @@ _Reals = tuple[float, ...]
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """An object of no special type, and what all types have.
+    """An object without a special type, and the fields of all types.
 
     Attributes
     ----------
     id
-        The label of its voxels; 0 in one that has not been given an id.
+        The label of its voxels; 0 before an id is assigned.
     status
-        Clients mean 0 unprocessed, 1 locked, 2 processed, 3 ignored.
+        By convention 0 unprocessed, 1 locked, 2 processed, 3 ignored.
     kvpairs
-        Whatever else is known of it; neither keys nor values are interpreted.
+        Free key-value pairs; neither keys nor values are interpreted.
     """
 
     ramon_type: ClassVar[RamonType] = RamonType.ANNOTATION
@@ -86,7 +86,7 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class Synapse(Annotation):
-    """A connection: ``presegments`` send to ``postsegments``.
+    """A connection from ``presegments`` to ``postsegments``.
 
     ``centroid`` is (x, y, z) in voxels, or empty.
     """
@@ -104,7 +104,7 @@ class Synapse(Annotation):
 
 @dataclass(frozen=True, slots=True)
 class Seed(Annotation):
-    """A place to start a segmentation from; has no voxels. ``position`` is (x, y, z) or empty."""
+    """A start point of a segmentation, without voxels. ``position`` is (x, y, z) or empty."""
 
     ramon_type: ClassVar[RamonType] = RamonType.SEED
 
@@ -127,7 +127,7 @@ class Segment(Annotation):
 
 @dataclass(frozen=True, slots=True)
 class Neuron(Annotation):
-    """A cell; its voxels are those of its segments."""
+    """A cell; its voxels are the voxels of its segments."""
 
     ramon_type: ClassVar[RamonType] = RamonType.NEURON
 

@@ -1,13 +1,13 @@
-"""RAMON objects as JSON for people: fields by their names, types by words, pairs apart.
+"""RAMON objects as readable JSON: fields by name, types by word, pairs separate.
 
 ::
 
     {"id": 21, "type": "synapse", "status": 1, "confidence": 0.9, "author": "kasthuri",
      "weight": 0.5, "segments": [7, 9], "centroid": [10, 20, 3], …, "pairs": {"proofread": "yes"}}
 
-ndstore's JSON (:mod:`ndlambda.model.ramon.flat`) mixes pairs with fields and writes places as JSON
-text inside JSON; what is stored (:mod:`ndlambda.model.ramon.documents`) is trusted and has no
-defaults. Beside the fields stands what the server knows: ``derived`` lists, and the ``version``.
+ndstore's JSON (:mod:`ndlambda.model.ramon.flat`) mixes pairs with fields and writes positions as
+JSON text inside JSON; the stored form (:mod:`ndlambda.model.ramon.documents`) is trusted and omits
+defaults. The server adds ``derived`` lists and the ``version``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,10 +20,10 @@ from ndlambda.model.ramon.objects import Annotation, RamonType
 from ndlambda.model.readers import Refusal, integer
 
 TYPE_WORDS: Final = tuple(kind.name.lower() for kind in RamonType)
-"""The types by their words, in the order of their numbers."""
+"""The types as words, in the order of their numbers."""
 
 _NOT_FIELDS: Final = frozenset({"id", "type", "pairs", "version", "derived"})
-"""No field of any type has such a name; the last two are the server's and may be sent back."""
+"""Names that no field may have; the last two are the server's and may be sent back."""
 
 _read_id = integer(0, LARGEST_ID)
 
@@ -31,16 +31,16 @@ _read_id = integer(0, LARGEST_ID)
 def to_plain(
     ramon: Annotation, derived: Mapping[str, Sequence[int]], version: int
 ) -> dict[str, Any]:
-    """Return the JSON object of an object, all fields in it.
+    """Return the JSON object of an object with all fields.
 
     Parameters
     ----------
     ramon
         The object.
     derived
-        Lists that are found and not stored, by field name.
+        Lists that are computed rather than stored, by field name.
     version
-        Of the object as it is stored.
+        Version of the stored object.
     """
     fields: dict[str, Any] = {}
     for name, declared in fields_of(ramon.ramon_type).items():
@@ -57,21 +57,21 @@ def to_plain(
 
 
 def from_plain(document: object, annotation_id: int | None = None) -> Annotation:
-    """Read an object; fields that are left out have their defaults.
+    """Read an object; missing fields get their defaults.
 
     Parameters
     ----------
     document
-        As ``to_plain`` gives it; only ``type`` must be there.
+        As ``to_plain`` returns it; only ``type`` is required.
     annotation_id
-        The id that it must have, if it names one; None takes any, and 0 asks for a new one.
+        The id that it must have if it names one; None accepts any, and 0 requests a new one.
 
     Raises
     ------
     MalformedBodyError
-        It is no JSON object.
+        It is not a JSON object.
     ValidationError
-        The type is missing or unknown, the id is another one, or as
+        The type is missing or unknown, the id differs, or as
         :func:`ndlambda.model.ramon.build`.
     """
     given = _mapping(document)
@@ -81,16 +81,16 @@ def from_plain(document: object, annotation_id: int | None = None) -> Annotation
 
 
 def patched(ramon: Annotation, changes: object) -> Annotation:
-    """Return an object with some fields changed, as a JSON merge patch does (RFC 7396).
+    """Return an object with some fields changed by a JSON merge patch (RFC 7396).
 
-    A null puts a field back to its default, or removes a pair. The id and the type stay.
+    A null resets a field to its default, or removes a pair. The id and the type cannot change.
 
     Raises
     ------
     MalformedBodyError
-        The changes are no JSON object.
+        The changes are not a JSON object.
     ValidationError
-        They name another id or type, or as :func:`ndlambda.model.ramon.build`.
+        They change the id or type, or as :func:`ndlambda.model.ramon.build`.
     """
     given = _mapping(changes)
     _id_of(given, ramon.id)
@@ -106,12 +106,12 @@ def patched(ramon: Annotation, changes: object) -> Annotation:
 
 
 def read_type_word(word: object) -> RamonType:
-    """Return the type of a word, or of its number.
+    """Return the type with a name or a number.
 
     Raises
     ------
     ValidationError
-        No type has it.
+        There is no such type.
     """
     if isinstance(word, str) and word.lower() in TYPE_WORDS:
         return RamonType(TYPE_WORDS.index(word.lower()) + 1)

@@ -1,4 +1,4 @@
-"""Questions for RAMON objects: predicates that must all hold, and how many ids to give."""
+"""Queries for RAMON objects: predicates that must all hold, and a limit of ids."""
 
 import operator
 from collections.abc import Callable, Iterator, Sequence
@@ -13,8 +13,8 @@ from ndlambda.model.readers import Refusal
 
 Relation: TypeAlias = Literal["=", "<", ">"]
 
-MOST_PREDICATES: Final = 32
-"""Of one question; each may have to be looked up among all objects of a channel."""
+MAX_PREDICATES: Final = 32
+"""Most predicates of a query; each may need a look-up among all objects of a channel."""
 
 CONFIDENCE_KEY: Final = "ann_confidence"
 _SHORT: Final = {
@@ -23,7 +23,7 @@ _SHORT: Final = {
     "confidence": CONFIDENCE_KEY,
     "author": "ann_author",
 }
-"""Words of a query for keys that all objects have; no pair can have such a key."""
+"""Short names of keys that all objects have; pairs cannot use these keys."""
 _COMPARE: Final[dict[Relation, Callable[[Any, Any], Any]]] = {
     "=": operator.eq,
     "<": operator.lt,
@@ -34,16 +34,16 @@ _RELATIONS: Final[dict[str, Relation]] = {"lt": "<", "gt": ">"}
 
 @dataclass(frozen=True, slots=True)
 class Predicate:
-    """Something that holds for an object or not.
+    """A condition on an object.
 
     Attributes
     ----------
     key
-        As in the flat JSON: of a field, or of a key-value pair.
+        Key of a field as in the flat JSON, or of a key-value pair.
     relation
-        ``<`` and ``>`` are for the confidence.
+        ``<`` and ``>`` apply to the confidence only.
     value
-        Of the field's kind (one element of a list of ids), or the text of a pair.
+        A value of the field's kind (for a list of ids, one element), or the text of a pair.
     """
 
     key: str
@@ -52,17 +52,17 @@ class Predicate:
 
     @property
     def kind(self) -> Kind:
-        """What the key's field takes; pairs take text."""
+        """The kind of the key's field; pairs are text."""
         return _kind_of(self.key)
 
     @property
     def owners(self) -> frozenset[RamonType]:
-        """The types whose objects can have it."""
+        """The types whose objects can have the key."""
         known = fields_by_key().get(self.key)
         return frozenset(RamonType) if known is None else known[1]
 
     def holds(self, ramon: Annotation) -> bool:
-        """Return whether it holds for an object."""
+        """Return whether the predicate holds for an object."""
         if self.key == TYPE_KEY:
             return bool(ramon.ramon_type == self.value)
         known = fields_by_key().get(self.key)
@@ -79,22 +79,22 @@ class Predicate:
 
 @dataclass(frozen=True, slots=True)
 class ObjectQuery:
-    """Predicates that must all hold, and the most ids to give (None: all).
+    """Predicates that must all hold, and the most ids to return (None: all).
 
     Raises
     ------
     InvalidArgumentError
-        There are more predicates than ``MOST_PREDICATES``.
+        There are more predicates than ``MAX_PREDICATES``.
     """
 
     predicates: tuple[Predicate, ...] = ()
     limit: int | None = None
 
     def __post_init__(self) -> None:
-        if len(self.predicates) > MOST_PREDICATES:
+        if len(self.predicates) > MAX_PREDICATES:
             raise InvalidArgumentError(
-                f"A query has at most {MOST_PREDICATES} predicates, not {len(self.predicates)}.",
-                limit=MOST_PREDICATES,
+                f"A query has at most {MAX_PREDICATES} predicates, not {len(self.predicates)}.",
+                limit=MAX_PREDICATES,
             )
 
     def holds(self, ramon: Annotation) -> bool:
@@ -110,12 +110,12 @@ def _kind_of(key: str) -> Kind:
 
 
 def equals(key: str, word: str) -> Predicate:
-    """Return the predicate that a key has the value that a word spells.
+    """Return the predicate that a key has the value of a word.
 
     Raises
     ------
     InvalidArgumentError
-        The key is of a field whose values are no such thing.
+        The word is not a value of the key's field.
     """
     kind = _kind_of(key)
     if kind.form is Form.IDS and "," in word:
@@ -132,10 +132,10 @@ def equals(key: str, word: str) -> Predicate:
 
 
 def parse_query(words: Sequence[str]) -> ObjectQuery:
-    """Read the words of a query's path: ``type/4/confidence/lt/0.5/mykey/myvalue/limit/10``.
+    """Parse the words of a query path: ``type/4/confidence/lt/0.5/mykey/myvalue/limit/10``.
 
     Keys are those of the flat JSON (``seg_neuron``), or ``type``, ``status``, ``confidence``,
-    ``author``. None at all asks for every object.
+    ``author``. Without words all objects match.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def parse_query(words: Sequence[str]) -> ObjectQuery:
         A value is missing, ``confidence`` is followed by neither ``lt`` nor ``gt``, or the limit
         is not a positive integer.
     InvalidArgumentError
-        A value is not of its field's kind, or there are too many predicates.
+        A value does not suit its field, or there are too many predicates.
     """
     predicates: list[Predicate] = []
     limit: int | None = None

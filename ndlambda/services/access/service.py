@@ -65,6 +65,42 @@ class Access:
             raise _denied(f"Token {token!r} is public for reading only.", principal)
         return view
 
+    def open_channel(
+        self, token: str, channel: str, principal: Principal, *, write: bool = False
+    ) -> tuple[ProjectView, Channel]:
+        """Return what a token opens, and one of its channels.
+
+        Raises
+        ------
+        AuthenticationError, PermissionDeniedError, TokenNotFoundError
+            As ``open``.
+        ChannelNotFoundError
+            The project has no such channel.
+        """
+        view = self.open(token, principal, write=write)
+        (chosen,) = view.channels_named([channel])
+        return view, chosen
+
+    def open_project(self, dataset: str, project: str, principal: Principal) -> ProjectView:
+        """Return a project that the principal may write to by one of its tokens.
+
+        Raises
+        ------
+        ProjectNotFoundError
+            There is no such project in the dataset, or none of its tokens allows it.
+        """
+        for token in self._catalog.lists.tokens_of(project):
+            try:
+                view = self.open(token, principal, write=True)
+            except (AuthenticationError, PermissionDeniedError, TokenNotFoundError):
+                continue
+            if view.dataset.name == dataset:
+                return view
+        raise ProjectNotFoundError(
+            f"Project {project!r} of dataset {dataset!r} does not exist or is not open to you.",
+            project=project,
+        )
+
     # reading resources
 
     def dataset(self, name: str, principal: Principal) -> Dataset:

@@ -1,1 +1,1 @@
-"""What routes of annotation share."""
+"""Code shared by the annotation routes."""

@@ -1,4 +1,4 @@
-"""Bodies of RAMON objects: read within the limits and the memory there is, and sent."""
+"""Reads bodies of RAMON objects within the size and memory limits, and sends them."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -8,16 +8,16 @@ from werkzeug.wrappers import Response
 
 from ndlambda.errors import MalformedBodyError, PayloadTooLargeError, UnknownNameError
 from ndlambda.model.catalog import Channel
-from ndlambda.web.request.body import RequestBody, open_intake
+from ndlambda.web.request.body import RequestBody, open_body
 from ndlambda.web.response.delivery import deliver
 from ndlambda.web.routing import Context, QueryParameter
 from ndlambda.wire.ramon import RamonFormat, RamonItem, RamonLimits, get_format
 
-_JSON_BYTES: Final = 1 << 20
+_MAX_JSON_BYTES: Final = 1 << 20
 _SLACK_BYTES: Final = 4 << 20
 _COPIES: Final = 2  # the body, and libhdf5's image of it
-_AT_FIRST_BYTES: Final = 64 << 20
-_SHARE: Final = 4  # the fraction of all memory that one body's arrays may take
+_INITIAL_BYTES: Final = 64 << 20
+_MEMORY_SHARE: Final = 4  # the arrays of one body take at most 1/4 of all memory
 
 JSON_FORM: Final = QueryParameter(
     "format", "old for ndstore's older form of JSON, which ndio reads"
@@ -26,32 +26,32 @@ _JSON_FORMS: Final = {"flat": "json", "old": "json-old"}
 
 
 def json_format(context: Context) -> RamonFormat:
-    """Return the form of JSON that the query asks for; flat if it asks for none.
+    """Return the JSON form that the query asks for; flat by default.
 
     Raises
     ------
     UnknownNameError
         There is no such form.
     """
-    asked = context.request.args.get("format", "flat")
-    if asked not in _JSON_FORMS:
-        raise UnknownNameError("format", asked[:80], tuple(_JSON_FORMS))
-    return get_format(_JSON_FORMS[asked])
+    requested = context.request.args.get("format", "flat")
+    if requested not in _JSON_FORMS:
+        raise UnknownNameError("format", requested[:80], tuple(_JSON_FORMS))
+    return get_format(_JSON_FORMS[requested])
 
 
 def read_body(context: Context, limit_bytes: int) -> bytes:
-    """Read a body that is not longer than it may be. Raises as ``check_length``."""
+    """Read a body of at most ``limit_bytes``. Raises as ``check_length``."""
     check_length(context, limit_bytes)
     return context.request.get_data(cache=False)
 
 
 def check_length(context: Context, limit_bytes: int) -> None:
-    """Refuse a body by the length that it says it has, before it is read.
+    """Refuse a body by its Content-Length, before it is read.
 
     Raises
     ------
     PayloadTooLargeError
-        It is over the limit.
+        The body is longer than the limit.
     """
     length = context.request.content_length or 0
     if length > limit_bytes:
@@ -62,62 +62,66 @@ def check_length(context: Context, limit_bytes: int) -> None:
 
 
 def open_objects(context: Context, channel: Channel) -> RequestBody:
-    """Return a body of objects with their voxels, refused if it is too long.
+    """Return a body of objects with their voxels; a body that is too long is refused.
 
     Raises
     ------
     PayloadTooLargeError, UploadNotFoundError, InvalidArgumentError
-        See ``open_intake``.
+        See ``open_body``.
     """
-    return open_intake(context, channel, _most_bytes(context) + _SLACK_BYTES)
+    return open_body(context, channel, _max_array_bytes(context) + _SLACK_BYTES)
 
 
-def _most_bytes(context: Context) -> int:
-    """Return what the arrays of one body may need."""
-    return min(RamonLimits().array_bytes, context.runtime.settings.max_memory_bytes // _SHARE)
+def _max_array_bytes(context: Context) -> int:
+    """Return the most bytes that the arrays of one body may take."""
+    return min(
+        RamonLimits().array_bytes, context.runtime.settings.max_memory_bytes // _MEMORY_SHARE
+    )
 
 
-def read_objects(intake: RequestBody, body_format: RamonFormat, held: ExitStack) -> list[RamonItem]:
+def read_objects(
+    request_body: RequestBody, body_format: RamonFormat, held: ExitStack
+) -> list[RamonItem]:
     """Read the objects of a body with their voxels.
 
-    What the arrays inside need is only known when they are looked at: little memory is taken at
-    first, so that many small bodies are read side by side, and much only for the body that proves
-    to need it.
+    The size of the arrays is known only once the body is parsed. Little memory is reserved at
+    first, so that many small bodies are read concurrently; if that is not enough, the body is
+    parsed again with the largest reservation.
 
     Parameters
     ----------
     held
-        Keeps the memory that the objects take.
+        Holds the memory reservation of the returned objects.
 
     Raises
     ------
     InvalidArgumentError, ValidationError
-        The body is not of the format; see ``RamonFormat``.
+        The body is not in the format; see ``RamonFormat``.
     PayloadTooLargeError
-        Its objects or arrays are over a limit.
+        The objects or arrays are over a limit.
     QuotaExceededError
-        The memory stayed taken.
+        No memory became free in time.
     """
     assert body_format.decode is not None
-    budget = intake.context.runtime.volume.budget
-    most = _most_bytes(intake.context)
-    length = _COPIES * intake.size_bytes
-    at_first = min(_AT_FIRST_BYTES, most)
-    with budget.hold(length + at_first):
-        body = intake.read()
-        items = _decoded(body_format, body, at_first)
+    budget = request_body.context.runtime.volume.budget
+    max_bytes = _max_array_bytes(request_body.context)
+    body_bytes = _COPIES * request_body.size_bytes
+    initial_bytes = min(_INITIAL_BYTES, max_bytes)
+    with budget.hold(body_bytes + initial_bytes):
+        body = request_body.read()
+        items = _try_decode(body_format, body, initial_bytes)
     if items is None:
-        with budget.hold(length + most):
-            items = body_format.decode(body, RamonLimits(array_bytes=most))
-    # Painting takes memory, too; what decoding may have needed would stand in its way.
+        with budget.hold(body_bytes + max_bytes):
+            items = body_format.decode(body, RamonLimits(array_bytes=max_bytes))
+    # Painting reserves memory too, so only what the objects really take stays reserved.
     held.enter_context(budget.hold(sum(map(_size, items))))
     return items
 
 
-def _decoded(
+def _try_decode(
     body_format: RamonFormat, body: memoryview, array_bytes: int
 ) -> list[RamonItem] | None:
-    """Return the objects of a body, None where its arrays may need more memory than is held."""
+    """Return the objects of a body, or None if its arrays may need more than ``array_bytes``."""
     assert body_format.decode is not None
     try:
         return body_format.decode(body, RamonLimits(array_bytes=array_bytes))
@@ -131,12 +135,12 @@ def read_one_object(context: Context, body_format: RamonFormat) -> RamonItem:
     Raises
     ------
     InvalidArgumentError, ValidationError
-        The body is not of the format, or holds another number of objects.
+        The body is not in the format, or does not hold exactly one object.
     PayloadTooLargeError
-        It is longer than any object.
+        The body is longer than any object.
     """
     assert body_format.decode is not None
-    items = body_format.decode(read_body(context, _JSON_BYTES), RamonLimits())
+    items = body_format.decode(read_body(context, _MAX_JSON_BYTES), RamonLimits())
     if len(items) != 1:
         raise MalformedBodyError(f"The body must hold one object, not {len(items)}.")
     return items[0]
@@ -145,7 +149,7 @@ def read_one_object(context: Context, body_format: RamonFormat) -> RamonItem:
 def send_objects(
     context: Context, items: Sequence[RamonItem], body_format: RamonFormat
 ) -> Response:
-    """Answer objects with what was read of their voxels."""
+    """Return a response with objects and what was read of their voxels."""
     with ExitStack() as held:
         held.enter_context(context.runtime.volume.budget.hold(2 * sum(map(_size, items))))
         body = body_format.encode(items)

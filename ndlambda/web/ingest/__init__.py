@@ -1,1 +1,1 @@
-"""What routes of ingest share."""
+"""Code shared by the ingest routes."""

@@ -1,4 +1,4 @@
-"""Ingest jobs as the routes have them: found for who may see them, and shown."""
+"""Finds the caller's ingest jobs, and turns jobs into response fields."""
 
 from hashlib import blake2b
 from typing import Any
@@ -7,20 +7,10 @@ from ingest_queue.jobs.grid import Chunk
 from ingest_queue.jobs.job import Job, Mode, State, is_job_id
 from ingest_queue.jobs.tally import Progress
 from ingest_queue.jobs.target import Target
-from ingest_queue.requests.job_config import JobConfig
-from ndlambda.errors import (
-    AuthenticationError,
-    InvalidArgumentError,
-    InvalidStateError,
-    NotFoundError,
-    PermissionDeniedError,
-    ProjectNotFoundError,
-    TokenNotFoundError,
-)
-from ndlambda.services.catalog.project_view import ProjectView
+from ndlambda.errors import InvalidArgumentError, InvalidStateError, NotFoundError
 from ndlambda.web.routing import Context
 
-_LONGEST_KEY = 255
+_MAX_KEY_LENGTH = 255
 
 _STATUS = {
     State.CREATED: 1,
@@ -30,16 +20,17 @@ _STATUS = {
     State.CANCELLED: 3,
     State.FAILED: 4,
 }
-"""ndstore's numbers: uploading, complete, deleted; 4 is its successor's. Nothing is prepared."""
+"""ndstore's numbers: 1 uploading, 2 complete, 3 deleted; 4 comes from its successor. 0, preparing,
+is never used."""
 
 
 def find_job(context: Context, job_id: str) -> Job:
-    """Return a job of the caller's, or any to a superuser.
+    """Return a job of the caller; a superuser may see any job.
 
     Raises
     ------
     NotFoundError
-        There is none, or it is another's: the answer is the same.
+        There is no such job, or it belongs to another user: the answer is the same.
     """
     job = context.runtime.ingest.jobs.ledger.find(job_id) if is_job_id(job_id) else None
     if job is None or not context.runtime.access.may_manage(context.principal, job.owner_id):
@@ -47,35 +38,8 @@ def find_job(context: Context, job_id: str) -> Job:
     return job
 
 
-def open_project(context: Context, config: JobConfig) -> ProjectView:
-    """Return the project that a configuration names, if the caller may write to it.
-
-    Raises
-    ------
-    AuthenticationError, PermissionDeniedError, TokenNotFoundError
-        See ``Access.open``.
-    ProjectNotFoundError
-        No token named: there is no such project, or none of its tokens is open to the caller.
-    """
-    access, principal = context.runtime.access, context.principal
-    if config.token:
-        return access.open(config.token, principal, write=True)
-    for token in context.runtime.catalog.lists.tokens_of(config.project):
-        try:
-            view = access.open(token, principal, write=True)
-        except (AuthenticationError, PermissionDeniedError, TokenNotFoundError):
-            continue
-        if view.dataset.name == config.dataset:
-            return view
-    raise ProjectNotFoundError(
-        f"Project {config.project!r} of dataset {config.dataset!r} does not exist or is not open "
-        "to you.",
-        project=config.project,
-    )
-
-
-def repeatable_id(context: Context, owner_id: int) -> str:
-    """Return the id of the job that the header ``Idempotency-Key`` makes, empty without one.
+def idempotent_job_id(context: Context, owner_id: int) -> str:
+    """Return the job id derived from the header ``Idempotency-Key``; empty without the header.
 
     Raises
     ------
@@ -85,13 +49,13 @@ def repeatable_id(context: Context, owner_id: int) -> str:
     key = context.request.headers.get("Idempotency-Key")
     if key is None:
         return ""
-    if not 0 < len(key) <= _LONGEST_KEY:
-        raise InvalidArgumentError(f"An Idempotency-Key has 1 to {_LONGEST_KEY} characters.")
+    if not 0 < len(key) <= _MAX_KEY_LENGTH:
+        raise InvalidArgumentError(f"An Idempotency-Key has 1 to {_MAX_KEY_LENGTH} characters.")
     return blake2b(f"{owner_id}\n{key}".encode(), digest_size=8).hexdigest()
 
 
 def job_fields(job: Job, target: Target | None) -> dict[str, Any]:
-    """Return what a job is; where its channel was deleted, without what only that knows."""
+    """Return the fields of a job; extent and chunk size are None if its channel was deleted."""
     fields: dict[str, Any] = {
         "id": job.id,
         "state": job.state.value,
@@ -121,13 +85,13 @@ def job_fields(job: Job, target: Target | None) -> dict[str, Any]:
 
 
 def extent_of(target: Target, job: Job) -> tuple[list[int], list[int]]:
-    """Return start and stop (x, y, z, t) of a job in dataset coordinates."""
+    """Return start and stop (x, y, z, t) of a job's box in dataset coordinates."""
     box = job.box.shifted(target.level.offset_xyz)
     return [*box.start_xyz, job.times[0]], [*box.stop_xyz, job.times[1]]
 
 
 def progress_fields(job: Job, progress: Progress) -> dict[str, Any]:
-    """Return how far a job is."""
+    """Return the progress of a job."""
     first = progress.first_missing
     named = "slice" if job.mode is Mode.SLICES else "chunk"
     return {
@@ -144,9 +108,9 @@ def progress_fields(job: Job, progress: Progress) -> dict[str, Any]:
 
 
 def legacy_fields(job: Job, target: Target | None) -> dict[str, Any]:
-    """Return the fields that jobs have in ndstore and ours do not (its contract, section 16).
+    """Return the fields that only ndstore's jobs have (ndstore's contract, section 16).
 
-    There are no queues to be read by clients, so that their names are empty.
+    Clients read no queues here, so the queue names are empty.
     """
     fields: dict[str, Any] = {
         "status": _STATUS[job.state],
@@ -167,7 +131,7 @@ def legacy_fields(job: Job, target: Target | None) -> dict[str, Any]:
 
 
 def find_target(context: Context, job: Job) -> Target | None:
-    """Return where a job writes, None where its channel was deleted."""
+    """Return where a job writes, or None if its channel was deleted."""
     try:
         return context.runtime.ingest.jobs.target(job)
     except InvalidStateError:
@@ -175,7 +139,7 @@ def find_target(context: Context, job: Job) -> Target | None:
 
 
 def chunk_fields(chunk: Chunk, target: Target) -> dict[str, Any]:
-    """Return where a chunk lies, in dataset coordinates."""
+    """Return the position of a chunk in dataset coordinates."""
     box = chunk.box.shifted(target.level.offset_xyz)
     spans = zip("xyz", box.start_xyz, box.stop_xyz, strict=True)
     return {
@@ -185,7 +149,7 @@ def chunk_fields(chunk: Chunk, target: Target) -> dict[str, Any]:
     }
 
 
-def runs(numbers: list[int]) -> list[list[int]]:
+def ranges_of(numbers: list[int]) -> list[list[int]]:
     """Return ascending numbers as half-open ranges."""
     found: list[list[int]] = []
     for number in numbers:

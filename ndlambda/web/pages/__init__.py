@@ -1,1 +1,1 @@
-"""Pages for people: what a browser shows of the server."""
+"""HTML pages."""

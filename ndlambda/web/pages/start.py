@@ -1,4 +1,4 @@
-"""The start page: the public volumes, and where to go on."""
+"""The start page: lists public volumes and links to the rest."""
 
 from functools import cache
 from html import escape
@@ -13,7 +13,7 @@ from ndlambda.web.routing import Context
 
 _EMPTY = "<p>None yet. <code>ndlambda put FOLDER --token T --channel C --create --public</code></p>"
 _HEADINGS = "<tr><th>token</th><th>voxels (x × y × z)</th><th>channels</th></tr>"
-_SHOWN = 50
+_MAX_ROWS = 50
 
 
 @cache
@@ -22,10 +22,10 @@ def _page() -> Template:
 
 
 def get_page(context: Context) -> Response:
-    """Show a small page for somebody who opened the server in a browser."""
+    """Show the start page to a browser."""
     catalog = context.runtime.catalog
     rows = []
-    for name in catalog.lists.public_tokens()[:_SHOWN]:
+    for name in catalog.lists.public_tokens()[:_MAX_ROWS]:
         try:
             view = catalog.project_view(name)
         except NotFoundError:  # deleted since the list was read

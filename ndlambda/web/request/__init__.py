@@ -1,1 +1,1 @@
-"""Requests read: parameters, queries, JSON, bodies."""
+"""Reads requests: path arguments, queries, JSON and bodies."""

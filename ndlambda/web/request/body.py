@@ -1,7 +1,7 @@
-"""Bodies that bring voxels, read in one place, and what becomes of the voxels.
+"""Reads request bodies that carry voxels, and writes the voxels.
 
-A body is the request's own, or was uploaded ahead of it past what Lambda carries (``?upload=ID``).
-Either is refused by its length before it is read.
+A body is sent with the request, or was uploaded before it because Lambda could not carry it
+(``?upload=ID``). Either is refused by its length before it is read.
 """
 
 from dataclasses import dataclass
@@ -22,21 +22,21 @@ UPLOAD: Final = QueryParameter(
     "upload", "id of an upload, which takes the place of the body; send none"
 )
 
-_FACTOR: Final = 2
+_MAX_EXPANSION: Final = 2
 _SLACK_BYTES: Final = 4 << 20
 _WINDOW_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class RequestBody:
-    """A body that was not read yet.
+    """A request body that has not been read yet.
 
     Attributes
     ----------
     upload
-        Where it was uploaded ahead, else None.
+        The earlier upload that replaces the body, or None.
     size_bytes
-        Its length; where a request does not say, the most that it may be.
+        Its length; the largest allowed length if the request does not say.
     media_type
         Its content type, without parameters.
     """
@@ -47,14 +47,14 @@ class RequestBody:
     media_type: str
 
     def read(self) -> memoryview:
-        """Return the body, read-only; once.
+        """Return the body, read-only. Call it once.
 
         Raises
         ------
         MalformedBodyError
-            It is shorter than it said.
+            The body is shorter than its declared length.
         UploadNotFoundError
-            It was announced, but did not come.
+            The upload was announced but never sent.
         """
         if self.upload is not None:
             return self.context.runtime.uploads.read(self.upload)
@@ -65,33 +65,33 @@ class RequestBody:
         return _read_stream(request, request.content_length)
 
     def discard(self) -> None:
-        """Delete what was uploaded ahead, since it has been used."""
+        """Delete the upload once it has been used."""
         if self.upload is not None:
             self.context.runtime.uploads.discard(self.upload)
 
 
-def open_intake(
+def open_body(
     context: Context, channel: Channel, limit_bytes: int, needed_bytes: int | None = None
 ) -> RequestBody:
-    """Return the body of a request, or what was uploaded ahead of it, refused if it is too long.
+    """Return the body of a request or its earlier upload; a body that is too long is refused.
 
     Parameters
     ----------
     channel
-        Where it goes, which the caller may write to.
+        The channel to write; the caller may write to it.
     limit_bytes
-        The longest to be read.
+        The longest accepted body.
     needed_bytes
-        What the request needs, for the words of the refusal.
+        The size that the path implies, for the error message.
 
     Raises
     ------
     PayloadTooLargeError
-        It is longer.
+        The body is longer than the limit.
     UploadNotFoundError
-        The upload that the query names is not the caller's for this channel, or is no more.
+        The upload is not the caller's for this channel, or no longer exists.
     InvalidArgumentError
-        The request has an upload and a body.
+        The request has both an upload and a body.
     """
     upload_id = context.request.args.get("upload")
     length = context.request.content_length
@@ -108,26 +108,26 @@ def open_intake(
             f"The body has {length} bytes;{most} at most {limit_bytes} are read here.",
             limit=limit_bytes,
         )
-    unknown = min(limit_bytes, context.runtime.settings.max_request_bytes)
+    assumed_bytes = min(limit_bytes, context.runtime.settings.max_request_bytes)
     return RequestBody(
         context,
         upload,
-        unknown if length is None else length,
+        assumed_bytes if length is None else length,
         context.request.mimetype if upload is None else upload.media_type,
     )
 
 
 def open_voxels(context: Context, channel: Channel, voxel_bytes: int) -> RequestBody:
-    """Return the body of a request whose path promises this many bytes of voxels.
+    """Return the body of a request whose path implies this many bytes of voxels.
 
-    No format needs twice the voxels and a few megabytes; what declares more is not what the path
-    says. Raises as ``open_intake``.
+    No format needs more than twice the voxels plus a few megabytes; a longer body does not match
+    the path. Raises as ``open_body``.
     """
-    return open_intake(context, channel, _FACTOR * voxel_bytes + _SLACK_BYTES, voxel_bytes)
+    return open_body(context, channel, _MAX_EXPANSION * voxel_bytes + _SLACK_BYTES, voxel_bytes)
 
 
 def _read_stream(request: Request, length: int) -> memoryview:
-    """Read a body of known length into memory that is taken once."""
+    """Read a body of known length into one preallocated buffer."""
     whole = np.empty(length, np.uint8).data
     filled = 0
     while filled < length:
@@ -146,19 +146,19 @@ def write_voxels(
     array: NDArray[Any],
     discipline: Discipline | None = None,
 ) -> None:
-    """Write an upload: images as voxels, labels by painting, which keeps their index.
+    """Write uploaded voxels: images as they are, labels by painting, which updates their index.
 
     Parameters
     ----------
     array
         The region's voxels, with or without the time axis.
     discipline
-        How labels meet those that are there; None overwrites.
+        How new labels combine with stored ones; None overwrites.
 
     Raises
     ------
     InvalidArgumentError
-        A discipline for a channel that holds no labels.
+        There is a discipline, but the channel holds no labels.
     """
     voxels = array.reshape(region.shape_tzyx)
     if channel.is_annotation:

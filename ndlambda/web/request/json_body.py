@@ -6,17 +6,18 @@ from typing import Any
 from werkzeug.wrappers import Request
 
 from ndlambda.errors import MalformedBodyError, PayloadTooLargeError
+from ndlambda.model.readers import unique_fields
 
-_LIMIT_BYTES = 1 << 20
+_MAX_BYTES = 1 << 20
 
 
 def json_object(request: Request) -> dict[str, Any]:
-    """Read a body that is one JSON object, whatever its content type says (ndio sends none).
+    """Read a body that is one JSON object, whatever its content type (ndio sends none).
 
     Raises
     ------
     MalformedBodyError
-        It is not JSON, or not an object, or says a field twice.
+        It is not JSON, not an object, or repeats a field.
     PayloadTooLargeError
         It is longer than a megabyte.
     """
@@ -26,13 +27,13 @@ def json_object(request: Request) -> dict[str, Any]:
     return value
 
 
-def json_value(request: Request, limit_bytes: int = _LIMIT_BYTES) -> Any:
-    """Read a body that is JSON of any kind, whatever its content type says.
+def json_value(request: Request, limit_bytes: int = _MAX_BYTES) -> Any:
+    """Read a body that is any JSON value, whatever its content type.
 
     Raises
     ------
     MalformedBodyError
-        It is not JSON, or an object in it says a field twice.
+        It is not JSON, or an object in it repeats a field.
     PayloadTooLargeError
         It is longer than the limit.
     """
@@ -41,14 +42,6 @@ def json_value(request: Request, limit_bytes: int = _LIMIT_BYTES) -> Any:
             f"A JSON body may have {limit_bytes} bytes here.", limit=limit_bytes
         )
     try:
-        return json.loads(request.get_data(), object_pairs_hook=_without_doubles)
+        return json.loads(request.get_data(), object_pairs_hook=unique_fields)
     except (ValueError, RecursionError) as error:
         raise MalformedBodyError(f"The body is not valid JSON: {error}.") from error
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        message = "a field is there twice"
-        raise ValueError(message)
-    return found

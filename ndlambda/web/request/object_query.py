@@ -1,4 +1,4 @@
-"""Questions for objects as parameters: ``type=synapse&confidence_gt=0.8&field.segments=7``."""
+"""Object queries as URL parameters: ``type=synapse&confidence_gt=0.8&field.segments=7``."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -19,7 +19,7 @@ WHERE: Final = (
     routing.QueryParameter("author", "author of the object"),
     routing.QueryParameter("confidence_lt", "confidence is below"),
     routing.QueryParameter("confidence_gt", "confidence is above"),
-    routing.QueryParameter("limit", "most ids to give; all if left out"),
+    routing.QueryParameter("limit", "most ids to return; all if left out"),
 )
 SHOWN: Final = (
     routing.QueryParameter(
@@ -27,7 +27,7 @@ SHOWN: Final = (
     ),
     routing.QueryParameter("pair.KEY", "a key-value pair has this value; may be repeated"),
 )
-"""How the two families of parameters look in the OpenAPI document."""
+"""How the two families of parameters appear in the OpenAPI document."""
 PREFIXES: Final = ("field.", "pair.")
 
 _WORDS: Final = {
@@ -40,26 +40,26 @@ _WORDS: Final = {
 
 
 def read_query(query: MultiDict[str, str]) -> ObjectQuery:
-    """Return the question of some parameters; all of them must hold, none asks for every object.
+    """Return the object query of URL parameters; all conditions must hold, none selects all.
 
     Raises
     ------
     InvalidArgumentError
-        A value is not of its field's kind, or no type, or several, have a field of the name.
+        A value does not suit its field, or no type, or several types, have the field.
     PathSyntaxError
         The limit is not a positive integer.
     """
     words = [
         word for name, path in _WORDS.items() if name in query for word in (*path, query[name])
     ]
-    asked = parse_query(words)
+    parsed = parse_query(words)
     ramon_type = read_type(query)
     typed = () if ramon_type is None else (Predicate(TYPE_KEY, "=", int(ramon_type)),)
-    return ObjectQuery((*typed, *asked.predicates, *_families(query, ramon_type)), asked.limit)
+    return ObjectQuery((*typed, *parsed.predicates, *_families(query, ramon_type)), parsed.limit)
 
 
 def read_type(query: MultiDict[str, str]) -> RamonType | None:
-    """Return ``type=``, a word or a number, None where it is left out.
+    """Return ``type=``, a word or a number, or None if it is absent.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""From paths and queries to regions of a dataset: the only place that takes the offset away."""
+"""Turns paths and queries into regions; the dataset's offset is subtracted only here."""
 
 import re
 from collections.abc import Mapping
@@ -30,19 +30,19 @@ _LABEL_DIGITS = 20
 _RANGE = re.compile(rf"({_INTEGER}):({_INTEGER})")
 
 MAX_IDS = 10_000
-"""Most ids that one call names."""
+"""Most ids in one request."""
 
 
 @dataclass(frozen=True, slots=True)
 class CutoutArguments:
-    """What the rest of a legacy cutout path says; the box is in dataset coordinates.
+    """The arguments of a legacy cutout path; the box is in dataset coordinates.
 
     Attributes
     ----------
     times
-        None where the path names no time range; the answer then has no time axis.
+        None if the path names no time range; the answer then has no time axis.
     window
-        Values that become 0 and 255, or None.
+        The values that map to 0 and 255, or None.
     ids
         Labels to keep, or None for all.
     """
@@ -59,12 +59,12 @@ def parse_cutout(arguments: str) -> CutoutArguments:
     """Read ``res/x0,x1/y0,y1/z0,z1[/t0,t1/][neariso/][window/a,b/][filter/ids/]``.
 
     Options count only when they end in a slash, as in ndstore; ndio sends some without and
-    depends on their being ignored. ``0,0`` as a time range is ignored too (an old ndio quirk).
+    depends on that. ``0,0`` as a time range is ignored too (a quirk of old ndio).
 
     Raises
     ------
     PathSyntaxError
-        The ranges are not there or not decimal.
+        A range is missing or not decimal.
     EmptyBoxError
         A range is empty or reversed.
     """
@@ -93,15 +93,15 @@ def parse_cutout(arguments: str) -> CutoutArguments:
 
 
 def _labels_of(text: str) -> frozenset[int]:
-    """Return the labels of a list, without numbers longer than any label of 64 bits."""
+    """Return the labels of a list, skipping numbers too long for a 64-bit label."""
     return frozenset(int(word) for word in text.split(",") if len(word) <= _LABEL_DIGITS)
 
 
 def region_of(dataset: Dataset, channel: Channel, arguments: CutoutArguments) -> Region:
     """Return the region that a legacy cutout names, checked against the volume.
 
-    Near-isotropic data is another pyramid only where it differs; where its scale is 1 the plain
-    level is meant (ndstore wrote it where nobody could read it back).
+    Near-isotropic data is a separate pyramid only where it differs from the plain level. Where its
+    scale is 1 the plain level is used (ndstore wrote it to a place that it never read).
 
     Raises
     ------
@@ -135,12 +135,12 @@ def _region(region: Region) -> Region:
 
 
 def parse_region(arguments: str) -> CutoutArguments:
-    """Read ``res/x0,x1/y0,y1/z0,z1[/t0,t1]`` and nothing behind it, with or without final slash.
+    """Read exactly ``res/x0,x1/y0,y1/z0,z1[/t0,t1]``, with or without a final slash.
 
     Raises
     ------
     PathSyntaxError
-        It is anything else.
+        It has another form.
     EmptyBoxError
         A range is empty or reversed.
     """
@@ -161,7 +161,7 @@ def parse_resolution(word: str) -> int:
     Raises
     ------
     PathSyntaxError
-        It is none.
+        It is not a resolution number.
     """
     if not re.fullmatch(r"[0-9]{1,3}", word):
         raise PathSyntaxError(f"{word[:80]!r} is no resolution; those are numbers like 0.")
@@ -169,12 +169,12 @@ def parse_resolution(word: str) -> int:
 
 
 def parse_ids(text: str) -> list[int]:
-    """Read ids joined by commas, each once, in the order in which they come first.
+    """Return comma-separated ids without duplicates, in order of first occurrence.
 
     Raises
     ------
     InvalidArgumentError
-        One is beyond 64 bits, or is no number.
+        An id is not a number or exceeds 64 bits.
     PayloadTooLargeError
         There are more than ``MAX_IDS``.
     """
@@ -207,7 +207,7 @@ def region_of_corner(
 
 
 def absolute_points(region: Region, points_xyz: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return points (n, 3) of a region's level, columns x, y, z, in dataset coordinates."""
+    """Return points (n, 3) of a region's level, columns x, y, z, as dataset coordinates."""
     return points_xyz.astype(np.int64) + np.array(region.level.offset_xyz, np.int64)
 
 
@@ -216,8 +216,8 @@ def region_of_query(
 ) -> tuple[Region, bool]:
     """Return the region that a v1 query names, and whether it names a time range.
 
-    ``resolution``, and half-open ranges ``x=a:b`` (also y, z, t) in dataset coordinates; an axis
-    left out is whole, time left out is the channel's first point.
+    ``resolution``, and half-open ranges ``x=a:b`` (also y, z, t) in dataset coordinates. An
+    omitted axis is whole; an omitted time is the channel's first time point.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Parameters of queries: those that several v1 routes share, and the refusal of all others."""
+"""Query parameters that several v1 routes share, and the check that refuses all others."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -13,7 +13,7 @@ from ndlambda.web.routing import QueryParameter
 DISCIPLINES: Final = tuple(
     word.value for word in Discipline if word not in {Discipline.UPDATE, Discipline.DATAONLY}
 )
-"""How labels may meet those that are there, by their words."""
+"""How new labels may combine with stored ones, by name."""
 
 RESOLUTION: Final = QueryParameter(
     "resolution", "0 (finest) to the dataset's scalinglevels; 0 if left out"
@@ -37,27 +37,27 @@ DISCIPLINE: Final = QueryParameter(
     "discipline", f"for labels: {', '.join(DISCIPLINES)}; overwrite if left out"
 )
 
-_LONGEST: Final = 18
+_MAX_DIGITS: Final = 18
 
 
 def check_parameters(
     request: Request, queries: Sequence[QueryParameter], prefixes: Collection[str] = ()
 ) -> None:
-    """Refuse what is misspelt or doubled: it would be read as a whole axis or another box.
+    """Refuse unknown and duplicate parameters: a typo would select a whole axis or another box.
 
     Parameters
     ----------
     request
-        Whose query is looked at.
+        The request to check.
     queries
-        What the route knows.
+        The parameters that the route accepts.
     prefixes
-        Parameters that start so are known, too, and may come more than once.
+        Parameters with these prefixes are accepted too, and may be repeated.
 
     Raises
     ------
     InvalidArgumentError
-        A parameter is unknown or doubled.
+        A parameter is unknown or duplicated.
     """
     known = [query.name for query in queries]
     for name, values in request.args.lists():
@@ -65,18 +65,19 @@ def check_parameters(
             continue
         if name not in known or len(values) > 1:
             raise InvalidArgumentError(
-                f"The parameter {name[:80]!r} is unknown or doubled; known are {', '.join(known)}.",
+                f"The parameter {name[:80]!r} is unknown or repeated; "
+                f"known are {', '.join(known)}.",
                 parameter=name[:80],
             )
 
 
 def read_discipline(query: Mapping[str, str]) -> Discipline | None:
-    """Return ``discipline=``, None where it is left out.
+    """Return ``discipline=``, or None if it is absent.
 
     Raises
     ------
     UnknownNameError
-        It is none of them.
+        There is no such discipline.
     """
     word = query.get("discipline")
     if word is None:
@@ -92,12 +93,12 @@ def read_integer(query: Mapping[str, str], name: str, default: int | None = None
     Raises
     ------
     InvalidArgumentError
-        It is none, or is left out and has no default.
+        It is not such an integer, or is absent and has no default.
     """
     word = query.get(name)
     if word is None and default is not None:
         return default
-    if word is None or not re.fullmatch(rf"[0-9]{{1,{_LONGEST}}}", word, re.ASCII):
+    if word is None or not re.fullmatch(rf"[0-9]{{1,{_MAX_DIGITS}}}", word, re.ASCII):
         raise InvalidArgumentError(
             f"{name}={(word or '')[:80]!r} is not a non-negative integer.", parameter=name
         )
@@ -105,7 +106,7 @@ def read_integer(query: Mapping[str, str], name: str, default: int | None = None
 
 
 def read_switch(query: Mapping[str, str], name: str) -> bool:
-    """Return a parameter that is 1 or 0; left out, it is 0.
+    """Return a parameter that is 1 or 0; 0 if it is absent.
 
     Raises
     ------

@@ -1,1 +1,1 @@
-"""Responses delivered, within the limits of the host."""
+"""Sends responses within the limits of the host."""

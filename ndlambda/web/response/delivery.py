@@ -1,4 +1,4 @@
-"""How a large body leaves: directly, or on Lambda through the object store and a redirect."""
+"""Sends a large body: directly, or on Lambda by the object store and a redirect."""
 
 import json
 import re
@@ -15,11 +15,11 @@ from ndlambda.wire.volume.contract import Body
 RESULTS_PREFIX = "results/"
 _RESULT_EXPIRES_S = 900
 _NAME_BYTES = 32
-_NAME = re.compile(r"[A-Za-z0-9_-]{43}")  # what base64 makes of 32 bytes
+_NAME = re.compile(r"[A-Za-z0-9_-]{43}")  # 32 bytes in URL-safe base64
 
 
 def is_result(name: str) -> bool:
-    """Return whether ``deliver`` could have given this name to a result."""
+    """Return whether ``deliver`` could have named a result so."""
     return _NAME.fullmatch(name) is not None
 
 
@@ -30,16 +30,16 @@ def deliver(
     headers: dict[str, str],
     held: ExitStack,
 ) -> Response:
-    """Answer a body, by redirect where Lambda could not carry it.
+    """Return a response with a body, or a redirect to it if Lambda cannot carry it.
 
-    Lambda's payload ends at 6 MB with the body in base64, so bodies over 4 MiB are put under
-    ``results/`` (expiring in a day) and answered 303 to a URL that reads them without a key.
+    Lambda's payload ends at 6 MB with the body in base64, so bodies over 4 MiB are stored under
+    ``results/`` (expiring in a day) and answered by 303 to a URL that needs no key.
 
     Parameters
     ----------
     held
-        What was taken for the body; let go of when the client has it all, since a slow one keeps
-        the body in memory until then.
+        Resources reserved for the body. They are released when the response is closed, because a
+        slow client keeps the body in memory until then.
     """
     response = _answer(context, body, content_type, headers)
     response.call_on_close(held.pop_all().close)
@@ -47,7 +47,7 @@ def deliver(
 
 
 def deliver_json(context: Context, value: object) -> Response:
-    """Answer a value as JSON that may be longer than Lambda carries."""
+    """Return a value as a JSON response that may exceed Lambda's limit."""
     body = json.dumps(value).encode()
     return deliver(context, body, "application/json", {}, ExitStack())
 

@@ -6,5 +6,5 @@ from werkzeug.wrappers import Response
 
 
 def json_response(value: object, status: int = 200) -> Response:
-    """Return a response whose body is a value as JSON."""
+    """Return a JSON response."""
     return Response(json.dumps(value), status=status, content_type="application/json")

@@ -1,1 +1,1 @@
-"""The route families; each module lists its ``ROUTES`` and is found by being here."""
+"""The routes. Every module has a tuple ``ROUTES`` and is discovered by its place here."""

@@ -1,1 +1,1 @@
-"""Readers of untrusted bytes that several formats share."""
+"""Decoders of untrusted bytes that several formats share."""

@@ -1,4 +1,4 @@
-"""Blosc 1 frames whose headers are believed only after they were checked."""
+"""Blosc 1 frames; a frame's header is checked before it is trusted."""
 
 from typing import Any, Final, Literal
 
@@ -15,7 +15,7 @@ _NEWEST_VERSION: Final = 2
 def compress(
     data: bytes | memoryview, itemsize: int, codec: Literal["lz4", "zstd"], level: int
 ) -> bytes:
-    """Return the frame of some bytes, not shuffled.
+    """Return the blosc frame of some bytes, without shuffle.
 
     Raises
     ------
@@ -35,12 +35,12 @@ def compress(
 
 
 def read_size(frame: bytes | memoryview) -> int:
-    """Return the number of bytes in a frame, from a header that is free of contradictions.
+    """Return the uncompressed size of a frame, from a header that was checked for consistency.
 
     Raises
     ------
     MalformedBodyError
-        It is no blosc 1 frame, or its header does not agree with itself and the frame's length.
+        It is not a blosc 1 frame, or its header contradicts itself or the frame's length.
     """
     if len(frame) < HEADER_BYTES:
         message = "The body is shorter than the header of a blosc frame."
@@ -55,12 +55,12 @@ def read_size(frame: bytes | memoryview) -> int:
         raise MalformedBodyError(
             f"The blosc header declares {header.frame_bytes} bytes, the frame has {len(frame)}."
         )
-    sized = 1 <= nbytes <= blosc.MAX_BUFFERSIZE and 1 <= block_bytes <= nbytes
-    if not sized or header.itemsize == 0:
+    has_valid_sizes = 1 <= nbytes <= blosc.MAX_BUFFERSIZE and 1 <= block_bytes <= nbytes
+    if not has_valid_sizes or header.itemsize == 0:
         raise MalformedBodyError(
             f"The blosc header declares {nbytes} bytes in blocks of {block_bytes}."
         )
-    # Stored as they are, the bytes fill the rest; else each block has 4 bytes of offset there.
+    # An uncompressed frame holds all its bytes; otherwise each block has an offset of 4 bytes.
     least = nbytes if header.is_uncompressed else 4 * -(-nbytes // block_bytes)
     if least > len(frame) - HEADER_BYTES:
         raise MalformedBodyError("The blosc frame is too short for what its header declares.")
@@ -78,11 +78,11 @@ def decompress(frame: bytes | memoryview, nbytes: int) -> NDArray[np.uint8]:
     out: NDArray[np.uint8] = np.empty(nbytes, np.uint8)
     readable: Any = frame if isinstance(frame, bytes) else memoryview(frame).toreadonly()
     try:
-        made = blosc.decompress_ptr(readable, out.ctypes.data)
+        written = blosc.decompress_ptr(readable, out.ctypes.data)
     except blosc.blosc_extension.error as fault:
         message = "The blosc frame is damaged."
         raise MalformedBodyError(message) from fault
-    if made != nbytes:
-        message = f"The blosc frame holds {made} bytes where its header declares {nbytes}."
+    if written != nbytes:
+        message = f"The blosc frame holds {written} bytes where its header declares {nbytes}."
         raise MalformedBodyError(message)
     return out

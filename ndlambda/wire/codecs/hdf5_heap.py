@@ -1,8 +1,8 @@
-"""Strings of variable length out of HDF5 files that may be hostile.
+"""Reads variable-length strings of possibly hostile HDF5 files.
 
-They lie in "global heaps" of the file (HDF5 File Format Specification, III.E). libhdf5 reads them,
-but it goes round for ever in a heap that holds an object of no length, which a few damaged bytes
-make; so they are looked up here, in the bytes of the body.
+Such strings are stored in "global heaps" of the file (HDF5 File Format Specification, III.E).
+libhdf5 loops forever in a heap that holds an object of length zero, which a few damaged bytes can
+produce; so the strings are looked up here, in the bytes of the body.
 """
 
 import struct
@@ -11,20 +11,20 @@ from typing import Final
 from ndlambda.errors import MalformedBodyError
 
 REFERENCE: Final = struct.Struct("<IQI")
-"""Length of the string, address of its heap, index in it; in files with addresses of 8 bytes."""
+"""String length, heap address, index in the heap; for files with 8-byte addresses."""
 
 _HEAP: Final = struct.Struct("<4sB3xQ")
 _OBJECT: Final = struct.Struct("<HHIQ")
-_ALIGNED: Final = 8
+_ALIGNMENT: Final = 8
 
 
 def read_heap_text(body: bytes | memoryview, offset: int) -> bytes:
-    """Return the string that the reference at an offset of a file leads to.
+    """Return the string that the reference at an offset of a file points to.
 
     Raises
     ------
     MalformedBodyError
-        It leads nowhere.
+        The reference is invalid.
     """
     try:
         length, address, wanted = REFERENCE.unpack_from(body, offset)
@@ -38,11 +38,11 @@ def read_heap_text(body: bytes | memoryview, offset: int) -> bytes:
             place += _OBJECT.size
             if index == wanted and length <= size and place + length <= end:
                 return bytes(body[place : place + length])
-            if index == 0:  # what is left of the heap
+            if index == 0:  # the free space of the heap
                 break
-            place += -(-size // _ALIGNED) * _ALIGNED
+            place += -(-size // _ALIGNMENT) * _ALIGNMENT
     except (struct.error, OverflowError) as error:
-        message = "The HDF5 file is refused: a string lies outside of it."
+        message = "The HDF5 file is refused: a string is outside the file."
         raise MalformedBodyError(message) from error
-    message = "The HDF5 file is refused: a string is not where it should be."
+    message = "The HDF5 file is refused: a string is not in its heap."
     raise MalformedBodyError(message)

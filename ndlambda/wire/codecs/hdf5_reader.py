@@ -1,9 +1,9 @@
-"""Datasets out of HDF5 files that may be hostile.
+"""Reads datasets of possibly hostile HDF5 files.
 
-HDF5 would follow links out of the file, read other files as part of a dataset, and inflate a chunk
-as far as it goes. So every link must be hard, every dataset must lie in the file itself, and
-chunks with gzip, which is nearly all that clients send, are inflated here, to the length that a
-chunk has and no further. (igzip is also the faster of the two.)
+HDF5 follows links out of the file, reads other files as part of a dataset, and inflates a chunk
+without a bound. So every link must be hard, every dataset must be stored in the file itself, and
+gzip chunks, which nearly all clients send, are inflated here, to the length of a chunk and no
+further. (igzip is also faster than HDF5's own filter.)
 """
 
 import math
@@ -25,28 +25,29 @@ if TYPE_CHECKING:
 
 SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 
-_MOST_CHUNKS: Final = 1 << 16
+_MAX_CHUNKS: Final = 1 << 16
 _CHUNK_SLACK: Final = 1 << 24
-"""Bytes that a chunk may have over the dataset: chunks may be larger than what they hold."""
+"""Most bytes by which a chunk may exceed the dataset: chunks may be larger than their contents."""
 
-_LARGEST_LZF_CHUNK: Final = 1 << 20
-"""Of what h5py chooses by itself; LZF grows at most 88-fold, and its filter has no bound."""
+_MAX_LZF_CHUNK: Final = 1 << 20
+"""Chunk size that h5py chooses by itself; LZF expands at most 88-fold, and its filter has no
+bound."""
 
-_LONGEST_TEXT: Final = 1 << 20
-"""Bytes of a string of fixed length, which need not be in the file to be made."""
+_MAX_TEXT: Final = 1 << 20
+"""Most bytes of a fixed-length string: HDF5 allocates them even if the file does not hold them."""
 
 _GZIP, _SHUFFLE, _FLETCHER32, _LZF = 1, 2, 3, 32000
 _FLETCHER32_SIZE: Final = 4
 
 _DAMAGE: Final = (
-    OSError,  # what libhdf5 reports of a damaged or truncated file
+    OSError,  # a damaged or truncated file
     KeyError,  # an object that cannot be opened
     RuntimeError,  # most other faults of libhdf5
-    ValueError,  # a selection or layout that makes no sense
-    TypeError,  # a datatype with no counterpart in numpy
-    AttributeError,  # an object that is not of the kind its link leads to
-    OverflowError,  # a size beyond the machine's
-    UnicodeError,  # a name that is no UTF-8
+    ValueError,  # an invalid selection or layout
+    TypeError,  # a datatype without a counterpart in numpy
+    AttributeError,  # an object of another kind than expected
+    OverflowError,  # a size over the machine's limit
+    UnicodeError,  # a name that is not UTF-8
 )
 
 
@@ -56,17 +57,17 @@ def _refuse(reason: str) -> MalformedBodyError:
 
 @contextmanager
 def open_bytes(body: bytes | memoryview) -> "Iterator[h5py.Group]":
-    """Open a file that lies in memory; what h5py raises inside becomes MalformedBodyError.
+    """Open an HDF5 file in memory; errors that h5py raises inside become MalformedBodyError.
 
     Yields
     ------
     h5py.Group
-        The root, readable until the context ends.
+        The root group, readable until the context ends.
 
     Raises
     ------
     MalformedBodyError
-        It is no HDF5 file, or is damaged.
+        It is not an HDF5 file, or is damaged.
     """
     import h5py
 
@@ -82,12 +83,12 @@ def open_bytes(body: bytes | memoryview) -> "Iterator[h5py.Group]":
 
 
 def find_group(parent: "h5py.Group", name: str) -> "h5py.Group | None":
-    """Return a group below another, or None where there is none of this name.
+    """Return a child group, or None if there is none of this name.
 
     Raises
     ------
     MalformedBodyError
-        The name is a link of another kind than hard, or leads to something else.
+        The link is not hard, or points to something other than a group.
     """
     import h5py
 
@@ -111,20 +112,20 @@ def _has_hard_link(parent: "h5py.Group", name: str) -> bool:
 
 
 def read_dataset(group: "h5py.Group", name: str, promise: Promise) -> NDArray[Any]:
-    """Read a dataset that must be just what was promised.
+    """Read a dataset that must match the promise exactly.
 
     Returns
     -------
     numpy.ndarray
-        Little-endian, of new memory.
+        Little-endian, newly allocated.
 
     Raises
     ------
     DataTypeMismatchError, ShapeMismatchError
-        Its dtype or shape are others.
+        Its dtype or shape differs.
     MalformedBodyError
-        There is none, it does not lie in the file alone, has other filters than gzip, lzf,
-        shuffle and fletcher32, or is damaged.
+        It is missing, is not stored in this file alone, has filters other than gzip, lzf, shuffle
+        and fletcher32, or is damaged.
     """
     import h5py
 
@@ -139,7 +140,7 @@ def read_dataset(group: "h5py.Group", name: str, promise: Promise) -> NDArray[An
     chunk = layout.get_chunk() if layout.get_layout() == h5py.h5d.CHUNKED else ()
     _check_filters(filters, math.prod(chunk) * dtype.itemsize, promise)
     if layout.fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED:
-        # Not worth its risk: libhdf5 crashes on fill values that are damaged.
+        # Not worth the risk: libhdf5 crashes on damaged fill values.
         reason = f"{name} has a fill value of its own"
         raise _refuse(reason)
     out = np.zeros(promise.shape, promise.dtype)
@@ -151,35 +152,35 @@ def read_dataset(group: "h5py.Group", name: str, promise: Promise) -> NDArray[An
 
 
 def find_numbers(group: "h5py.Group", name: str) -> "tuple[np.dtype[Any], tuple[int, ...]] | None":
-    """Return dtype and shape that a dataset of numbers declares, or None where there is none.
+    """Return the declared dtype and shape of a numeric dataset, or None if it does not exist.
 
-    Whoever finds them small enough makes them the promise of ``read_dataset``.
+    A caller that accepts them passes them to ``read_dataset`` as its promise.
 
     Raises
     ------
     DataTypeMismatchError
-        It holds something else than integers or floats.
+        It holds something other than integers or floats.
     MalformedBodyError
-        It does not lie in the file alone.
+        It is not stored in this file alone.
     """
     found = _open_stored(group, name)
     return None if found is None else (_number_dtype(found, name), found.shape or ())
 
 
 def find_text(group: "h5py.Group", name: str, body: bytes | memoryview) -> str | None:
-    """Return the one text of a dataset of strings, fixed or variable, or None where there is none.
+    """Return the single string of a dataset, fixed or variable length, or None if it is missing.
 
     Parameters
     ----------
     group, name
-        Which dataset.
+        The dataset.
     body
         The bytes of the file.
 
     Raises
     ------
     MalformedBodyError
-        It does not lie in the file alone, has filters, or does not hold just one string.
+        It is not stored in this file alone, has filters, or does not hold exactly one string.
     """
     import h5py
 
@@ -189,7 +190,7 @@ def find_text(group: "h5py.Group", name: str, body: bytes | memoryview) -> str |
     kind = found.get_type()
     if (
         not isinstance(kind, h5py.h5t.TypeStringID)
-        or kind.get_size() > _LONGEST_TEXT
+        or kind.get_size() > _MAX_TEXT
         or math.prod(found.shape or ()) != 1
         or found.get_create_plist().get_nfilters()
     ):
@@ -203,7 +204,7 @@ def find_text(group: "h5py.Group", name: str, body: bytes | memoryview) -> str |
 
 
 def _only_offset(dataset: "h5py.h5d.DatasetID") -> int | None:
-    """Return where the one reference of a dataset lies in its file, or None: never written."""
+    """Return the file offset of a dataset's only reference, or None if it was never written."""
     import h5py
 
     sizes = h5py.h5i.get_file_id(dataset).get_create_plist().get_sizes()
@@ -223,7 +224,7 @@ def _only_offset(dataset: "h5py.h5d.DatasetID") -> int | None:
 
 
 def _open_stored(group: "h5py.Group", name: str) -> "h5py.h5d.DatasetID | None":
-    """Return a dataset whose bytes lie in this file, or None where there is none."""
+    """Return a dataset that is stored in this file, or None if it does not exist."""
     import h5py
 
     if not _has_hard_link(group, name):
@@ -233,18 +234,18 @@ def _open_stored(group: "h5py.Group", name: str) -> "h5py.h5d.DatasetID | None":
         reason = f"{name} is no dataset"
         raise _refuse(reason)
     layout = found.get_create_plist()
-    # Before anything else is asked: the shape of a virtual dataset may open its sources.
+    # This comes first: asking for the shape of a virtual dataset may open its sources.
     if layout.get_layout() not in {h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS, h5py.h5d.CHUNKED}:
         reason = f"{name} is a virtual dataset"
         raise _refuse(reason)
     if layout.get_external_count():
-        reason = f"{name} lies in other files"
+        reason = f"{name} is stored in other files"
         raise _refuse(reason)
     return found
 
 
 def _number_dtype(dataset: "h5py.h5d.DatasetID", name: str) -> np.dtype[Any]:
-    """Return the dtype if it is one of numpy's integers or floats, bit for bit."""
+    """Return the dtype if it is exactly one of numpy's integers or floats."""
     import h5py
 
     stored = dataset.get_type()
@@ -259,12 +260,12 @@ def _number_dtype(dataset: "h5py.h5d.DatasetID", name: str) -> np.dtype[Any]:
 
 
 def _check_filters(filters: tuple[int, ...], chunk_bytes: int, promise: Promise) -> None:
-    """Refuse what could grow beyond the promise while it is read."""
+    """Refuse filters and chunks that could expand beyond the promise."""
     unknown = set(filters) - {_GZIP, _SHUFFLE, _FLETCHER32, _LZF}
     if unknown or len(set(filters)) < len(filters) or {_GZIP, _LZF} <= set(filters):
         reason = f"its filters {filters} are not gzip or lzf, shuffle and fletcher32"
         raise _refuse(reason)
-    largest = _LARGEST_LZF_CHUNK if _LZF in filters else promise.nbytes + _CHUNK_SLACK
+    largest = _MAX_LZF_CHUNK if _LZF in filters else promise.nbytes + _CHUNK_SLACK
     if chunk_bytes > largest:
         reason = f"its chunks have {chunk_bytes} bytes; at most {largest} are read"
         raise _refuse(reason)
@@ -276,11 +277,11 @@ def _read_gzip_chunks(
     chunk: tuple[int, ...],
     out: NDArray[Any],
 ) -> None:
-    """Fill `out` with the chunks that are there."""
+    """Fill `out` with the stored chunks."""
     stored = dataset.get_type().dtype
     grid = [range(0, edge, step) for edge, step in zip(out.shape, chunk, strict=True)]
-    if math.prod(map(len, grid)) > _MOST_CHUNKS:
-        reason = f"it has over {_MOST_CHUNKS} chunks"
+    if math.prod(map(len, grid)) > _MAX_CHUNKS:
+        reason = f"it has over {_MAX_CHUNKS} chunks"
         raise _refuse(reason)
     for corner in product(*grid):
         info = dataset.get_chunk_info_by_coord(corner)
@@ -300,7 +301,7 @@ def _read_gzip_chunks(
 def _unfilter(
     data: bytes | memoryview, filters: list[int], elements: int, dtype: np.dtype[Any]
 ) -> NDArray[Any]:
-    """Undo the filters of one chunk, last first."""
+    """Undo the filters of one chunk, in reverse order."""
     size = elements * dtype.itemsize
     for position in reversed(range(len(filters))):
         match filters[position]:
@@ -308,7 +309,7 @@ def _unfilter(
                 tail = _FLETCHER32_SIZE if _FLETCHER32 in filters[:position] else 0
                 data = inflate_exactly(data, size + tail)
             case code if code == _FLETCHER32:
-                # Not compared: the zlib stream has a checksum of its own.
+                # Not verified: the zlib stream has its own checksum.
                 data = data[:-_FLETCHER32_SIZE]
             case _:
                 planes = np.frombuffer(data, np.uint8).reshape(dtype.itemsize, elements)

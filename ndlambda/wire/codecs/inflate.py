@@ -1,4 +1,4 @@
-"""Zlib streams of known length, inflated no further than that length."""
+"""Inflates zlib streams of known length, and no further than that length."""
 
 from typing import Final, cast
 
@@ -8,16 +8,16 @@ from isal import isal_zlib
 from ndlambda.errors import MalformedBodyError
 
 LEVEL: Final = 1
-"""Deflate level of everything written: igzip's level 1, about seven times as fast as zlib's."""
+"""Deflate level of all output: igzip's level 1, about seven times as fast as zlib's."""
 
 _WINDOW: Final = 1 << 18
-"""Most bytes handed to the inflater at once, and most taken from it: what a bomb can cost."""
+"""Most input and output bytes per call of the inflater, which bounds the cost of a zip bomb."""
 
-_DAMAGE: Final = cast(type[Exception], isal_zlib.error)  # the stub has it as an instance
+_DAMAGE: Final = cast(type[Exception], isal_zlib.error)  # the stub declares an instance
 
 
 def deflate(*pieces: memoryview | bytes) -> bytes:
-    """Return the zlib stream of the pieces, one after another."""
+    """Return the zlib stream of the concatenated pieces."""
     compressor = isal_zlib.compressobj(LEVEL)
     parts = [compressor.compress(piece) for piece in pieces]
     parts.append(compressor.flush())
@@ -25,15 +25,15 @@ def deflate(*pieces: memoryview | bytes) -> bytes:
 
 
 class Inflater:
-    """A reader of one zlib stream that never makes more bytes than it is asked for.
+    """Reads one zlib stream and never produces more bytes than requested.
 
-    Any zlib stream (RFC 1950) without a preset dictionary is read. Two windows of 256 KiB are the
-    only memory used beside what the caller provides.
+    Any zlib stream (RFC 1950) without a preset dictionary is read. Besides the caller's buffers it
+    uses only two windows of 256 KiB.
 
     Parameters
     ----------
     body
-        The whole stream; it is read in place.
+        The whole stream, read in place.
     """
 
     __slots__ = ("_body", "_engine", "_pending", "_position")
@@ -45,27 +45,27 @@ class Inflater:
         self._position = 0
 
     def _some(self, limit: int) -> bytes:
-        """Return 1 to `limit` bytes, or none at the end of the stream."""
+        """Return 1 to `limit` bytes; empty at the end of the stream."""
         while not self._engine.eof:
             fed = self._position
             if not self._pending:
                 self._pending = self._body[fed : fed + _WINDOW]
                 self._position += len(self._pending)
-            dry = not self._pending
+            is_exhausted = not self._pending
             try:
-                made: bytes = self._engine.decompress(self._pending, limit)
+                output: bytes = self._engine.decompress(self._pending, limit)
             except _DAMAGE as fault:
                 message = f"The zlib stream is damaged: {fault}."
                 raise MalformedBodyError(message) from fault
             self._pending = self._engine.unconsumed_tail
-            if made:
-                return made
-            if dry:
+            if output:
+                return output
+            if is_exhausted:
                 break
         return b""
 
     def read_into(self, target: memoryview) -> None:
-        """Fill a writable buffer of bytes.
+        """Fill a writable byte buffer.
 
         Raises
         ------
@@ -74,33 +74,32 @@ class Inflater:
         """
         filled = 0
         while filled < len(target):
-            made = self._some(min(_WINDOW, len(target) - filled))
-            if not made:
+            output = self._some(min(_WINDOW, len(target) - filled))
+            if not output:
                 message = f"The zlib stream ends {len(target) - filled} bytes before its contents."
                 raise MalformedBodyError(message)
-            target[filled : filled + len(made)] = made
-            filled += len(made)
+            target[filled : filled + len(output)] = output
+            filled += len(output)
 
     def read(self, size: int) -> bytes:
-        """Return exactly `size` bytes; for headers.
+        """Return exactly `size` bytes; meant for headers.
 
         Raises
         ------
         MalformedBodyError
-            The stream is damaged, or ends too early.
+            The stream is damaged or ends too early.
         """
         buffer = bytearray(size)
         self.read_into(memoryview(buffer))
         return bytes(buffer)
 
     def finish(self) -> None:
-        """Check that the stream ends here, with the right checksum and nothing behind it.
+        """Check that the stream ends here, with the right checksum and no bytes after it.
 
         Raises
         ------
         MalformedBodyError
-            There is more in the stream than was read, its end is missing or damaged, or bytes
-            follow it.
+            The stream holds unread data, its end is missing or damaged, or bytes follow it.
         """
         if self._some(1):
             message = "The zlib stream holds more than its contents should."
@@ -114,20 +113,20 @@ class Inflater:
 
 
 def inflate_exactly(body: bytes | memoryview, size: int) -> memoryview:
-    """Return the `size` bytes that a zlib stream must hold.
+    """Return the exactly `size` bytes of a zlib stream.
 
     Returns
     -------
     memoryview
-        Of new memory that the caller owns.
+        Newly allocated, owned by the caller.
 
     Raises
     ------
     MalformedBodyError
         The stream is damaged or truncated, holds more or fewer bytes, or is followed by others.
-        No more than `size` bytes and two windows are ever made.
+        At most `size` bytes and two windows are allocated.
     """
-    # Memory of numpy's, because bytearray would be filled with zeros first.
+    # numpy's memory, because a bytearray would be zeroed first.
     target = np.empty(size, np.uint8).data
     inflater = Inflater(body)
     inflater.read_into(target)

@@ -1,4 +1,4 @@
-"""Single arrays as ``.npy`` bodies: lists of voxels, masks, tables of labels."""
+"""Encodes and decodes single arrays as ``.npy``: voxel lists, masks, label tables."""
 
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
@@ -13,29 +13,29 @@ from ndlambda.wire.codecs.promise import Promise
 CONTENT_TYPE: Final = "application/x-npy"
 
 Accept: TypeAlias = Callable[[np.dtype[Any], tuple[int, ...]], None]
-"""Looks at what a header declares, and raises what it thinks of it."""
+"""Checks the dtype and shape that a header declares, and raises to refuse them."""
 
 
 def encode_npy(array: NDArray[Any]) -> bytes:
-    """Return the file of an array, in C order."""
+    """Return an array as a C-ordered ``.npy`` file."""
     whole = np.ascontiguousarray(array)
     return write_header(whole.dtype, array.shape) + whole.tobytes()
 
 
 def decode_npy(body: bytes | memoryview, accept: Accept) -> NDArray[Any]:
-    """Return the array of a file, little-endian and C-contiguous; it may be a view of the body.
+    """Return the array of a file, little-endian and C-contiguous; possibly a view of the body.
 
     Parameters
     ----------
     body
-        The file and nothing else.
+        The file, without other bytes.
     accept
-        Called before anything is made of the elements.
+        Called with the header before the elements are read.
 
     Raises
     ------
     MalformedBodyError
-        It is no ``.npy`` file of plain numbers, or has more or fewer elements than it declares.
+        It is not an ``.npy`` file of plain numbers, or has more or fewer elements than declared.
     """
     view = memoryview(body)
     position = 0

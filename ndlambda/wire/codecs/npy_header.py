@@ -1,8 +1,8 @@
-"""The header of a ``.npy`` file (NumPy enhancement proposal 1), read without evaluating it.
+"""Parses the header of an ``.npy`` file (NumPy enhancement proposal 1) without evaluating it.
 
-``numpy.lib.format`` parses the header as Python source, which hostile text can make slow, loud
-(warnings) or deep. Bodies here hold plain numbers, so three patterns are enough; what they do not
-match, such as object, structured and text dtypes, is refused.
+``numpy.lib.format`` parses the header as Python source, which hostile text can make slow, noisy
+(warnings) or deeply nested. Bodies hold plain numbers, so three patterns suffice; headers that do
+not match them, such as object, structured and text dtypes, are refused.
 """
 
 import re
@@ -17,13 +17,13 @@ from numpy.lib import format as npy
 
 from ndlambda.errors import MalformedBodyError
 
-_LONGEST: Final = 4096
-"""Most bytes of header text; numpy pads ours to a total of 128."""
+_MAX_TEXT: Final = 4096
+"""Most bytes of header text; numpy pads the headers of plain numbers to 128 bytes in total."""
 
 NUMBER_CODES: Final = frozenset(
     ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
 )
-"""Kind and item size of numpy's plain numbers; text, objects and records are not among them."""
+"""Kind and item size of numpy's plain numbers; text, objects and records are excluded."""
 
 _DESCR: Final = re.compile(r"""['"]descr['"] ?: ?['"]([<>|=])([biufc]\d{1,2})['"]""")
 _FORTRAN: Final = re.compile(r"""['"]fortran_order['"] ?: ?(True|False)""")
@@ -32,7 +32,7 @@ _SHAPE: Final = re.compile(r"""['"]shape['"] ?: ?\(([0-9L, ]{0,256})\)""")
 
 @dataclass(frozen=True, slots=True)
 class NpyHeader:
-    """What stands before the elements.
+    """The parsed header of an ``.npy`` file.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class NpyHeader:
     shape
         As declared.
     fortran
-        The first axis runs fastest.
+        Whether the first axis varies fastest.
     """
 
     dtype: np.dtype[Any]
@@ -64,12 +64,13 @@ def read_header(read: Callable[[int], bytes]) -> NpyHeader:
     Parameters
     ----------
     read
-        Gives exactly so many of the next bytes, or raises MalformedBodyError.
+        Returns exactly that many of the next bytes, or raises MalformedBodyError.
 
     Raises
     ------
     MalformedBodyError
-        It is no such header, is longer than 4 KiB, or declares other than plain numbers.
+        It is not such a header, is longer than 4 KiB, or declares something else than plain
+        numbers.
     """
     magic = read(8)
     if magic[:6] != npy.MAGIC_PREFIX or magic[6] not in {1, 2, 3}:
@@ -77,8 +78,8 @@ def read_header(read: Callable[[int], bytes]) -> NpyHeader:
         raise MalformedBodyError(message)
     width = "<H" if magic[6] == 1 else "<I"
     (length,) = struct.unpack(width, read(struct.calcsize(width)))
-    if length > _LONGEST:
-        message = f"The .npy header is {length} bytes long; at most {_LONGEST} are read."
+    if length > _MAX_TEXT:
+        message = f"The .npy header is {length} bytes long; at most {_MAX_TEXT} are read."
         raise MalformedBodyError(message)
     text = read(length).decode("latin-1")
     descr, fortran, shape = _DESCR.search(text), _FORTRAN.search(text), _SHAPE.search(text)
@@ -91,7 +92,7 @@ def read_header(read: Callable[[int], bytes]) -> NpyHeader:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    """Read the inside of a tuple of integers; Python 2 wrote some with an ``L``."""
+    """Parse the inside of a tuple of integers; Python 2 appended ``L`` to some."""
     words = [word.strip().removesuffix("L") for word in text.split(",")]
     if words[-1] == "":
         words.pop()

@@ -1,4 +1,4 @@
-"""What a body must hold: dtype and shape that were promised, compared before anything is made."""
+"""The dtype and shape that a body must have, checked before anything is allocated."""
 
 import math
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from ndlambda.errors import DataTypeMismatchError, MalformedBodyError, ShapeMism
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """The block that a body must hold.
+    """The array that a body must hold.
 
     Parameters
     ----------
     dtype
         Little-endian.
     shape
-        Of the whole block, with or without a channel axis.
+        Of the whole array, with or without a channel axis.
     """
 
     dtype: np.dtype[Any]
@@ -27,11 +27,11 @@ class Promise:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the block."""
+        """Size of the array in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     def check(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
-        """Compare with what a header declares; byte order does not matter, nothing is cast.
+        """Compare with a header; byte order does not matter, and nothing is cast.
 
         Raises
         ------
@@ -48,21 +48,21 @@ class Promise:
     def adopt(
         self, buffer: bytes | memoryview, dtype: np.dtype[Any], *, fortran: bool = False
     ) -> NDArray[Any]:
-        """Return the block in a buffer; a view of it unless order, alignment or bytes must change.
+        """Return the array in a buffer; a view unless order, alignment or bytes must change.
 
         Parameters
         ----------
         buffer
-            The elements and nothing else.
+            The elements, without other bytes.
         dtype
-            As the header has it, of either byte order.
+            As declared by the header, of either byte order.
         fortran
-            The first axis runs fastest.
+            Whether the first axis varies fastest.
 
         Raises
         ------
         MalformedBodyError
-            The buffer has another length than the block.
+            The buffer does not have the array's length.
         """
         if len(buffer) != self.nbytes:
             message = f"The array has {len(buffer)} bytes where its shape needs {self.nbytes}."

@@ -1,11 +1,11 @@
-"""Pickles of one numpy array, written and read without the pickle machine.
+"""Reads and writes pickles of one numpy array without Python's unpickler.
 
 ndstore's ``blosc`` bodies hold ``pickle.dumps(array)``. A pickle is a program, and even an
 unpickler with an allow-list of names can be made to allocate far more than it was sent (memo
-indices, empty containers, ``_codecs.encode`` in a row). Here a small interpreter knows the few
-instructions of an array's pickle (protocols 2 to 5; Python 2 and 3; numpy 1 and 2), runs a bounded
-number of them over plain values, and imports and calls nothing: the five permitted names stand
-for functions of this module that only note what numpy would be told.
+indices, empty containers, repeated ``_codecs.encode``). This small interpreter supports only the
+instructions of an array's pickle (protocols 2 to 5; Python 2 and 3; numpy 1 and 2), executes a
+bounded number of them on plain values, and imports and calls nothing: the five permitted names
+stand for functions of this module that only record the arguments that numpy would get.
 """
 
 import struct
@@ -20,21 +20,21 @@ from ndlambda.errors import MalformedBodyError
 from ndlambda.wire.codecs.npy_header import NUMBER_CODES
 
 SLACK: Final = 1024
-"""Bytes that a pickle may have beside the array's; numpy 2 writes 136 to 216, with 5 axes."""
+"""Most bytes of a pickle besides the elements; numpy 2 writes 136 to 216, with 5 axes."""
 
-_MOST_STEPS: Final = 200
-"""Instructions run at most; a pickle of 5 axes takes under 70."""
+_MAX_STEPS: Final = 200
+"""Most instructions executed; a pickle of 5 axes takes under 70."""
 
-_SHORT: Final = 64
-"""Longest name or text that is not the array's contents."""
+_MAX_SHORT_TEXT: Final = 64
+"""Longest name or text other than the elements."""
 
 _WINDOW: Final = 1 << 18
-"""Bytes of text that are decoded at a time."""
+"""Bytes of text decoded at a time."""
 
 
 @dataclass(slots=True)
 class _DType:
-    """What a pickle says of a dtype; a later instruction may add the byte order."""
+    """The dtype of a pickle; a later instruction may set the byte order."""
 
     code: str
     order: str = "="
@@ -42,7 +42,7 @@ class _DType:
 
 @dataclass(slots=True)
 class PickledArray:
-    """What a pickle says of its array; nothing in it has been checked against anything else.
+    """The array of a pickle; its fields have not been checked against each other.
 
     Parameters
     ----------
@@ -51,9 +51,9 @@ class PickledArray:
     shape
         As declared.
     fortran
-        The first axis runs fastest.
+        Whether the first axis varies fastest.
     data
-        The elements; a view of the pickle wherever the pickle has them as they are.
+        The elements; a view of the pickle if it stores them unencoded.
     """
 
     dtype: np.dtype[Any]
@@ -64,14 +64,14 @@ class PickledArray:
 
 @dataclass(slots=True)
 class _Encoded:
-    """Contents as characters, encoded once at the end: a pickle could ask for it many times."""
+    """Elements stored as text, encoded only once at the end: a pickle could repeat the call."""
 
     text: memoryview
 
 
 @dataclass(slots=True)
 class _Blank:
-    """The array that ``_reconstruct`` gives; setting its state fills it."""
+    """The empty array that ``_reconstruct`` returns; setting its state fills it."""
 
     outline: "_Outline | None" = None
 
@@ -87,7 +87,7 @@ class _Outline:
 
 
 class _Mark:
-    """Where a tuple begins on the stack."""
+    """Marks the start of a tuple on the stack."""
 
 
 def _refuse(reason: str) -> MalformedBodyError:
@@ -95,8 +95,8 @@ def _refuse(reason: str) -> MalformedBodyError:
 
 
 def _text(value: object) -> str:
-    """Return a short text; Python 2 has its texts as bytes."""
-    if isinstance(value, memoryview) and len(value) <= _SHORT:
+    """Return a short text; Python 2 pickles text as bytes."""
+    if isinstance(value, memoryview) and len(value) <= _MAX_SHORT_TEXT:
         return bytes(value).decode("latin-1")
     if isinstance(value, str):
         return value
@@ -129,7 +129,7 @@ def _call_frombuffer(data: object, dtype: object, shape: object, order: object) 
 
 
 def _call_encode(text: object, encoding: object) -> _Encoded:
-    """Bytes in a protocol 2 pickle of Python 3: each is the character of its number."""
+    """Decode bytes in a protocol 2 pickle of Python 3: one character per byte value."""
     if not isinstance(text, str | memoryview) or _text(encoding) not in {"latin1", "latin-1"}:
         raise _refuse("an encoding other than latin-1")
     return _Encoded(memoryview(text.encode()) if isinstance(text, str) else text)
@@ -153,7 +153,7 @@ _NAMES: Final[dict[tuple[str, str], _Callable]] = {
 
 
 def _build(target: object, state: object) -> None:
-    """Do what ``__setstate__`` would, for a dtype and for an array."""
+    """Do what ``__setstate__`` does, for a dtype and for an array."""
     match target, state:
         case _DType(), (3 | 4, order, *_):
             word = _text(order)
@@ -167,7 +167,7 @@ def _build(target: object, state: object) -> None:
 
 
 class _Machine:
-    """A stack, a memo and a place in the pickle."""
+    """The interpreter's state: stack, memo and position in the pickle."""
 
     __slots__ = ("memo", "pickled", "position", "stack")
 
@@ -178,7 +178,7 @@ class _Machine:
         self.memo: dict[int, object] = {}
 
     def take(self, size: int) -> memoryview:
-        """Return the next bytes, in place."""
+        """Return the next bytes, without copying."""
         piece = self.pickled[self.position : self.position + size]
         if len(piece) < size:
             raise _refuse("it is truncated")
@@ -190,8 +190,8 @@ class _Machine:
         return value
 
     def line(self) -> str:
-        """Return a short text up to the end of its line."""
-        ahead = bytes(self.pickled[self.position : self.position + _SHORT])
+        """Return a short text up to the end of the line."""
+        ahead = bytes(self.pickled[self.position : self.position + _MAX_SHORT_TEXT])
         text, end, _ = ahead.partition(b"\n")
         if not end:
             raise _refuse("a name is too long")
@@ -204,9 +204,9 @@ class _Machine:
         return self.stack.pop()
 
     def push_text(self, size: int) -> None:
-        """Push a short text as such, a long one (contents before encoding) in place."""
+        """Push a short text as a string, and a long one (encoded elements) as a view."""
         piece = self.take(size)
-        self.stack.append(str(piece, "utf-8") if size <= _SHORT else piece)
+        self.stack.append(str(piece, "utf-8") if size <= _MAX_SHORT_TEXT else piece)
 
     def push_tuple(self, size: int) -> None:
         items = [self.pop() for _ in range(size)]
@@ -246,7 +246,7 @@ class _Machine:
         _build(target, state)
         self.stack.append(target)
 
-    def remember(self, key: int) -> None:
+    def memoize(self, key: int) -> None:
         self.memo[key] = self.stack[-1] if self.stack else self.pop()
 
     def recall(self, key: int) -> None:
@@ -261,7 +261,7 @@ class _Machine:
 
 _INSTRUCTIONS: Final[dict[int, Callable[[_Machine], object]]] = {
     0x80: _Machine.check_protocol,  # PROTO
-    0x95: lambda m: m.take(8),  # FRAME: how pickles are read from files, of no meaning here
+    0x95: lambda m: m.take(8),  # FRAME: only matters for reading from files
     ord("c"): lambda m: m.push_name(m.line(), m.line()),  # GLOBAL
     0x93: _Machine.push_stacked_name,  # STACK_GLOBAL
     ord("("): lambda m: m.stack.append(_Mark()),
@@ -288,23 +288,23 @@ _INSTRUCTIONS: Final[dict[int, Callable[[_Machine], object]]] = {
     0x96: lambda m: m.stack.append(m.take(m.number("<Q"))),  # BYTEARRAY8
     ord("R"): _Machine.reduce,
     ord("b"): _Machine.build,
-    ord("q"): lambda m: m.remember(m.number("B")),  # BINPUT
-    ord("r"): lambda m: m.remember(m.number("<I")),  # LONG_BINPUT
-    0x94: lambda m: m.remember(len(m.memo)),  # MEMOIZE
+    ord("q"): lambda m: m.memoize(m.number("B")),  # BINPUT
+    ord("r"): lambda m: m.memoize(m.number("<I")),  # LONG_BINPUT
+    0x94: lambda m: m.memoize(len(m.memo)),  # MEMOIZE
     ord("h"): lambda m: m.recall(m.number("B")),  # BINGET
     ord("j"): lambda m: m.recall(m.number("<I")),  # LONG_BINGET
 }
 
 _DAMAGE: Final = (
     TypeError,  # a permitted name called with another number of arguments; an unhashable value
-    UnicodeError,  # a name or a code that is no UTF-8
+    UnicodeError,  # a name or a code that is not UTF-8
 )
 
 
 def read_array(pickled: bytes | memoryview) -> PickledArray:
-    """Read the pickle of an array, running nothing and allocating nothing of a declared size.
+    """Read the pickle of an array; nothing is executed, and no declared size is allocated.
 
-    Only latin-1 contents of protocol 2 pickles made by Python 3 are copied; other contents are
+    Only latin-1 elements of protocol 2 pickles made by Python 3 are copied; other elements are
     views of `pickled`.
 
     Raises
@@ -313,7 +313,7 @@ def read_array(pickled: bytes | memoryview) -> PickledArray:
         It is anything else, such as a pickle of objects, of text or of a call.
     """
     machine = _Machine(memoryview(pickled))
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_STEPS):
         code = machine.number("B")
         if code == ord("."):
             break
@@ -324,12 +324,12 @@ def read_array(pickled: bytes | memoryview) -> PickledArray:
         except _DAMAGE as fault:
             raise _refuse(str(fault)) from fault
     else:
-        raise _refuse(f"it has over {_MOST_STEPS} instructions")
+        raise _refuse(f"it has over {_MAX_STEPS} instructions")
     return _finish(machine.pop())
 
 
-def _finish(made: object) -> PickledArray:
-    outline = made.outline if isinstance(made, _Blank) else made
+def _finish(result: object) -> PickledArray:
+    outline = result.outline if isinstance(result, _Blank) else result
     if not isinstance(outline, _Outline):
         raise _refuse("it makes no array, or one without contents")
     data = outline.data
@@ -343,31 +343,31 @@ def _finish(made: object) -> PickledArray:
 
 
 def latin_1_of(text: memoryview) -> memoryview:
-    """Return the latin-1 bytes of UTF-8 text, read-only; beside them no more than a window is made.
+    """Return the latin-1 bytes of UTF-8 text, read-only; uses one window of extra memory.
 
     Raises
     ------
     UnicodeError
-        It is no UTF-8, or has other characters.
+        It is not UTF-8, or has characters outside latin-1.
     """
     windows = [text[at : at + _WINDOW] for at in range(0, len(text), _WINDOW)]
     starts = (np.bitwise_and(np.frombuffer(each, np.uint8), 0xC0) != 0x80 for each in windows)
-    made = np.empty(sum(map(np.count_nonzero, starts)), np.uint8).data  # all but continuations
+    result = np.empty(sum(map(np.count_nonzero, starts)), np.uint8).data  # all but continuations
     decoder = getincrementaldecoder("utf-8")()
     filled = 0
     for each in windows:
         piece = decoder.decode(each).encode("latin-1")
-        made[filled : filled + len(piece)] = piece
+        result[filled : filled + len(piece)] = piece
         filled += len(piece)
-    decoder.decode(b"", final=True)  # which raises where the last character is cut
-    return made.toreadonly()
+    decoder.decode(b"", final=True)  # raises if the last character is incomplete
+    return result.toreadonly()
 
 
 def wrap_array(dtype: np.dtype[Any], shape: tuple[int, ...], nbytes: int) -> tuple[bytes, bytes]:
-    """Return what stands before and after the elements in the pickle of a C-ordered array.
+    """Return the bytes before and after the elements in the pickle of a C-ordered array.
 
-    Protocol 3 and the name ``numpy.core.multiarray``, which every numpy of Python 3 loads: numpy 1
-    does not know the ``numpy._core`` that numpy 2 writes, and numpy 2 keeps the old name.
+    It uses protocol 3 and the name ``numpy.core.multiarray``, which every numpy of Python 3 loads:
+    numpy 1 lacks the ``numpy._core`` that numpy 2 writes, and numpy 2 keeps the old name.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""Cutouts as files that other programs open: one file a format, found by discovery.
+"""Writes cutouts as files for other programs: one module per format, found by discovery.
 
-A module of this folder is a format if it has ``SUFFIXES`` and ``write(path, cutout)``.
+A module of this package is a format if it has ``SUFFIXES`` and ``write(path, cutout)``.
 """
 
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from ndlambda.wire.discovery import modules
 
 @dataclass(frozen=True, slots=True)
 class Cutout:
-    """Voxels with what a file format may want to say of them.
+    """Voxels, and the metadata that a file format may store with them.
 
     Attributes
     ----------
     array
         (z, y, x) or (t, z, y, x), little endian.
     channel, channel_type
-        Where it comes from.
+        The channel they come from.
     corner_xyz
         Dataset coordinates of the first voxel.
     voxelres_xyz
@@ -55,12 +55,12 @@ def known_suffixes() -> list[str]:
 
 
 def suffix_of(path: Path) -> str:
-    """Return the suffix that names a path's format (``.nii.gz`` as a whole).
+    """Return the suffix that selects a path's format (``.nii.gz`` as a whole).
 
     Raises
     ------
     UnknownNameError
-        No format has such a suffix.
+        No format has the suffix.
     """
     matching = [suffix for suffix in _formats() if path.name.lower().endswith(suffix)]
     if not matching:
@@ -69,7 +69,7 @@ def suffix_of(path: Path) -> str:
 
 
 def write_cutout(path: Path, cutout: Cutout) -> None:
-    """Write a file in the format of its suffix; it appears under its name only when whole.
+    """Write a file in the format of its suffix; it gets its name only when complete.
 
     Raises
     ------

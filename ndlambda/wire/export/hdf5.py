@@ -1,4 +1,4 @@
-"""HDF5 as ndstore lays it out: ``/{channel}/CUTOUT``, ``CHANNELTYPE`` and ``DATATYPE``."""
+"""HDF5 in ndstore's layout: ``/{channel}/CUTOUT``, ``CHANNELTYPE`` and ``DATATYPE``."""
 
 from pathlib import Path
 

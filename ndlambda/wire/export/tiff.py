@@ -1,4 +1,4 @@
-"""Multi-page TIFF: one page a plane, pages t-major; deflate-compressed."""
+"""Multi-page TIFF: one page per plane, t-major, deflate-compressed."""
 
 from pathlib import Path
 from typing import Final
@@ -8,11 +8,11 @@ from ndlambda.wire.export import Cutout
 SUFFIXES = (".tif", ".tiff")
 
 _CLASSIC_LIMIT: Final = 2**32 - 2**25
-"""Bytes that 32-bit offsets can address, less room for the page headers."""
+"""Bytes that 32-bit offsets can address, minus room for the page headers."""
 
 
 def write(path: Path, cutout: Cutout) -> None:
-    """Write the planes with their axes and voxel size named."""
+    """Write the planes with axis names and voxel size."""
     import tifffile
 
     vx, vy, vz = cutout.voxelres_xyz

@@ -1,6 +1,6 @@
-"""Formats of synapse graphs by name, discovered in this folder.
+"""Formats of synapse graphs by name, discovered in this package.
 
-A new format is one new module here with a tuple ``FORMATS`` of
+A new format is one new module with a tuple ``FORMATS`` of
 :class:`~ndlambda.wire.graph.contract.GraphFormat`.
 """
 
@@ -20,11 +20,11 @@ def formats() -> Mapping[str, GraphFormat]:
 
 
 def get_format(name: str) -> GraphFormat:
-    """Return a format.
+    """Return the format with a name.
 
     Raises
     ------
     UnknownNameError
-        There is none of this name; the error lists those there are.
+        There is none; the error lists the known names.
     """
     return choose("graph format", name, formats())

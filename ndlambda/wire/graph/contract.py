@@ -1,4 +1,4 @@
-"""What a synapse graph is, and what every format of one is."""
+"""The synapse graph, and the contract of its formats."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class Connection:
     synapse
         Id of the synapse's object.
     source, target
-        Ids of the segments; in an undirected graph their order says nothing.
+        Ids of the segments; their order means nothing in an undirected graph.
     weight, confidence, synapse_type, status
         Of the synapse's object.
     """
@@ -29,16 +29,16 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class SynapseGraph:
-    """Segments, and the synapses between them.
+    """Segments and the synapses between them.
 
     Attributes
     ----------
     connections
-        By ascending synapse. A synapse with several targets is there several times.
+        In ascending order of synapses. A synapse with several targets occurs several times.
     directed
-        Whether sources send to targets.
+        Whether edges point from source to target.
     skipped
-        Ids of synapses that are no edge, since they do not say which segments they connect.
+        Ids of synapses that form no edge because they do not name the segments they connect.
     """
 
     connections: tuple[Connection, ...] = ()
@@ -51,7 +51,7 @@ Encode = Callable[[SynapseGraph], bytes]
 
 @dataclass(frozen=True, slots=True)
 class GraphFormat:
-    """One way to write a graph.
+    """A format of graph bodies.
 
     Parameters
     ----------
@@ -60,8 +60,8 @@ class GraphFormat:
     content_type
         Of the body.
     encode
-        Graph -> body; networkx reads it again. An edge has the attributes ``synapse``, ``weight``,
-        ``confidence``, ``synapse_type`` and ``status``, where the format has attributes.
+        Graph -> body, which networkx can read. Where the format supports edge attributes, they are
+        ``synapse``, ``weight``, ``confidence``, ``synapse_type`` and ``status``.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Synapse graphs as graphs of networkx, which is imported when one is made."""
+"""Converts synapse graphs to networkx graphs; networkx is imported only when needed."""
 
 from typing import TYPE_CHECKING
 
@@ -8,14 +8,13 @@ if TYPE_CHECKING:
     import networkx as nx
 
 SKIPPED = "skipped"
-"""Attribute of the graph: ids of synapses that are no edge, joined by commas."""
+"""Graph attribute: ids of synapses that form no edge, joined by commas."""
 
 
 def to_network(graph: SynapseGraph) -> "nx.MultiGraph[int]":
-    """Return a ``MultiGraph`` (``MultiDiGraph`` where directed) whose nodes are ids of segments.
+    """Return a ``MultiGraph`` (``MultiDiGraph`` if directed) whose nodes are segment ids.
 
-    Keys of edges are texts that occur once in the graph, so that formats in which an edge has an
-    id of its own are valid.
+    Edge keys are texts that are unique in the graph, so that formats with edge ids are valid.
     """
     import networkx as nx
 

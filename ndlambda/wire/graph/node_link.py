@@ -1,4 +1,4 @@
-"""``json``: networkx's node-link form, which keeps everything; D3 draws it."""
+"""``json``: networkx's node-link form, which is lossless and which D3 draws."""
 
 import json
 from typing import TYPE_CHECKING
@@ -21,12 +21,12 @@ def encode_node_link(graph: SynapseGraph) -> bytes:
 
 
 def decode_node_link(body: bytes) -> "nx.Graph[int]":
-    """Read it again.
+    """Decode node-link JSON.
 
     Raises
     ------
     MalformedBodyError
-        It is no such JSON.
+        It is not node-link JSON.
     """
     import networkx as nx
 

@@ -1,4 +1,4 @@
-"""``gml``, ``pajek``, ``adjlist`` and ``edgelist``: lines of text."""
+"""The text formats ``gml``, ``pajek``, ``adjlist`` and ``edgelist``."""
 
 from collections.abc import Iterable
 
@@ -7,14 +7,14 @@ from ndlambda.wire.graph.network import SKIPPED, to_network
 
 
 def encode_gml(graph: SynapseGraph) -> bytes:
-    """Return GML; the labels of nodes, and numbers over 31 bits, are texts there."""
+    """Return GML; it stores node labels and numbers over 31 bits as text."""
     import networkx as nx
 
     return _text(nx.generate_gml(to_network(graph)))
 
 
 def encode_pajek(graph: SynapseGraph) -> bytes:
-    """Return Pajek; beside the weight its attributes are texts. Synapses that are no edge miss."""
+    """Return Pajek; attributes other than the weight are text, skipped synapses are omitted."""
     import networkx as nx
 
     network = to_network(graph)
@@ -25,23 +25,23 @@ def encode_pajek(graph: SynapseGraph) -> bytes:
 
 
 def encode_adjlist(graph: SynapseGraph) -> bytes:
-    """Return a line a segment: itself and those behind it. There are no attributes."""
+    """Return one line per segment: the segment and its neighbours, without attributes."""
     import networkx as nx
 
     return _text(nx.generate_adjlist(to_network(graph)), graph)
 
 
 def encode_edgelist(graph: SynapseGraph) -> bytes:
-    """Return a line a connection: two segments and the attributes."""
+    """Return one line per connection: two segments and the attributes."""
     import networkx as nx
 
     return _text(nx.generate_edgelist(to_network(graph)), graph)
 
 
 def _text(lines: Iterable[str], graph: SynapseGraph | None = None) -> bytes:
-    """Return lines as a body, with a comment in front for what the format has no word for."""
-    told = [] if graph is None or not graph.skipped else [f"# {SKIPPED} {_ids(graph.skipped)}"]
-    return "".join(f"{line}\n" for line in (*told, *lines)).encode()
+    """Return lines as a body, with a leading comment that lists skipped synapses."""
+    comment = [] if graph is None or not graph.skipped else [f"# {SKIPPED} {_ids(graph.skipped)}"]
+    return "".join(f"{line}\n" for line in (*comment, *lines)).encode()
 
 
 def _ids(numbers: Iterable[int]) -> str:

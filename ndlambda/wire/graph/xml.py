@@ -1,4 +1,4 @@
-"""``graphml`` and ``gexf``, for Gephi, Cytoscape and others."""
+"""The XML formats ``graphml`` and ``gexf``, for Gephi, Cytoscape and others."""
 
 from io import BytesIO
 
@@ -7,17 +7,17 @@ from ndlambda.wire.graph.network import to_network
 
 
 def encode_graphml(graph: SynapseGraph) -> bytes:
-    """Return GraphML; nodes read back as texts unless the reader is told ``node_type=int``."""
+    """Return GraphML; nodes are read back as text unless ``node_type=int`` is given."""
     import networkx as nx
 
     body = BytesIO()
-    # The one that needs no lxml, so that the text does not depend on what else is installed.
+    # The writer that needs no lxml, so that the output does not depend on installed packages.
     nx.write_graphml_xml(to_network(graph), body)
     return body.getvalue()
 
 
 def encode_gexf(graph: SynapseGraph) -> bytes:
-    """Return GEXF 1.2; it has no place for synapses that are no edge."""
+    """Return GEXF 1.2, which cannot store synapses that form no edge."""
     import networkx as nx
 
     body = BytesIO()

@@ -1,6 +1,6 @@
-"""RAMON formats by name, discovered in this folder.
+"""RAMON formats by name, discovered in this package.
 
-A new format is one new module here with a tuple ``FORMATS`` of
+A new format is one new module with a tuple ``FORMATS`` of
 :class:`~ndlambda.wire.ramon.contract.RamonFormat`.
 """
 
@@ -36,11 +36,11 @@ def formats() -> Mapping[str, RamonFormat]:
 
 
 def get_format(name: str) -> RamonFormat:
-    """Return a format.
+    """Return the format with a name.
 
     Raises
     ------
     UnknownNameError
-        There is none of this name; the error lists those there are.
+        There is none; the error lists the known names.
     """
     return choose("format", name, formats())

@@ -1,4 +1,4 @@
-"""What RAMON bodies hold, and what every RAMON format is."""
+"""The contents of RAMON bodies, and the contract of RAMON formats."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,19 +29,19 @@ class CuboidPart:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AnnotationVoxels:
-    """Where an object lies at one resolution: a list of voxels, a dense block, cuboids, or none.
+    """The voxels of an object at one resolution: a voxel list, a dense block, cuboids, or none.
 
     Parameters
     ----------
     resolution
-        Of all coordinates.
+        The resolution of all coordinates.
     voxels_xyz
         (n, 3) uint32, absolute: the dataset's offset is included.
     corner_xyz, cutout_zyx
-        A block and its absolute corner. On its way in it is a mask of any integer dtype: every
-        voxel that is not 0 belongs to the object.
+        A block and its absolute corner. In an upload it is a mask of any integer dtype: every
+        voxel other than 0 belongs to the object.
     cuboids
-        Cuboids that hold the object.
+        The cuboids that hold the object.
     """
 
     resolution: int
@@ -62,21 +62,21 @@ class BoundingBox:
 
 @dataclass(frozen=True, slots=True)
 class RamonItem:
-    """One object of a body.
+    """One object in a body.
 
     Parameters
     ----------
     ramon
-        The object; its id is 0 where the body asks for a new one.
+        The object; id 0 requests a new id.
     data
-        Its voxels, if any came or were asked for.
+        Its voxels, if uploaded or requested.
     box
-        Its bounding box, if asked for.
+        Its bounding box, if requested.
     derived
-        Lists that are found and not stored, by field name, on their way out.
+        Lists that are computed rather than stored, by field name; only in responses.
     ignored
-        Names of datasets that ndstore would not look at either: a CUTOUT without XYZOFFSET. Its
-        silence lost voxels; whoever takes the body decides.
+        Names of datasets that ndstore ignores: a CUTOUT without XYZOFFSET. ndstore lost such voxels
+        silently; here the receiver of the body decides.
     """
 
     ramon: Annotation
@@ -88,14 +88,14 @@ class RamonItem:
 
 @dataclass(frozen=True, slots=True)
 class RamonLimits:
-    """What a body may make us hold.
+    """How much memory a body may make the server use.
 
     Parameters
     ----------
     objects
-        Most objects of a body.
+        Most objects in a body.
     array_bytes
-        Most bytes of all arrays of a body together, once inflated.
+        Most bytes of all arrays in a body, inflated.
     """
 
     objects: int = 10_000
@@ -108,7 +108,7 @@ Decode = Callable[[bytes | memoryview, RamonLimits], list[RamonItem]]
 
 @dataclass(frozen=True, slots=True)
 class RamonFormat:
-    """One way to write objects into a body.
+    """A format of bodies with objects.
 
     Parameters
     ----------
@@ -119,9 +119,8 @@ class RamonFormat:
     encode
         Objects -> body.
     decode
-        Body, limits -> objects in the order of the body; None where the format is only written.
-        Raises InvalidArgumentError and its kinds, ValidationError or PayloadTooLargeError, and
-        nothing else.
+        Body, limits -> objects in the body's order; None if the format is write-only. Raises only
+        InvalidArgumentError and its subclasses, ValidationError or PayloadTooLargeError.
     """
 
     name: str

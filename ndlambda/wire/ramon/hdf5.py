@@ -1,4 +1,4 @@
-"""``hdf5``: ndstore's RAMON files, a group an object."""
+"""``hdf5``: ndstore's RAMON files, with one group per object."""
 
 from ndlambda.wire.ramon.contract import RamonFormat
 from ndlambda.wire.ramon.hdf5_decode import decode

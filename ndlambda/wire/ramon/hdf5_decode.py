@@ -1,6 +1,6 @@
-"""RAMON objects out of HDF5 files that may be hostile.
+"""Reads RAMON objects from possibly hostile HDF5 files.
 
-Only what the layout names is opened, by way of :mod:`ndlambda.wire.hdf5_reader`; sizes are
+Only the names of the layout are opened, by :mod:`ndlambda.wire.codecs.hdf5_reader`; sizes are
 compared with the limits before anything is allocated.
 """
 
@@ -42,35 +42,35 @@ if TYPE_CHECKING:
 
 _ID: Final = re.compile(r"-?[0-9]+", re.ASCII)
 _MISSPELT: Final = {"POSTSEGMENTS": "SPOSTEGMENTS"}
-"""What ndstore's own files have instead."""
+"""Misspelt names in files that ndstore wrote."""
 
 
 @dataclass(slots=True)
 class _Source:
-    """A body and the bytes that its arrays may still have."""
+    """A body, and how many bytes its arrays may still take."""
 
     body: bytes | memoryview
-    left: int
+    remaining_bytes: int
 
-    def take(self, nbytes: int, name: str) -> None:
-        self.left -= nbytes
-        if self.left < 0:
+    def reserve(self, nbytes: int, name: str) -> None:
+        self.remaining_bytes -= nbytes
+        if self.remaining_bytes < 0:
             raise PayloadTooLargeError(
                 f"{name} makes the arrays of the body larger than is read at once.", name=name
             )
 
 
 def decode(body: bytes | memoryview, limits: RamonLimits) -> list[RamonItem]:
-    """Read all objects of a file, in the order of their names in HDF5's index.
+    """Read all objects of a file, in the order of HDF5's name index.
 
-    A group whose name is no number asks for a new id, as 0 does.
+    A group whose name is not a number requests a new id, as 0 does.
 
     Raises
     ------
     MalformedBodyError, DataTypeMismatchError, ShapeMismatchError
-        The file or a dataset is not of the layout.
+        The file or a dataset does not follow the layout.
     ValidationError
-        A field has a value that its type does not take.
+        A field has an invalid value for its type.
     PayloadTooLargeError
         There are more objects or larger arrays than the limits allow.
     """
@@ -89,7 +89,7 @@ def decode(body: bytes | memoryview, limits: RamonLimits) -> list[RamonItem]:
 
 
 def decode_region(body: bytes | memoryview) -> tuple[int, XYZ, XYZ]:
-    """Return resolution, absolute corner and size (x, y, z) of the region of a posted query.
+    """Return resolution, absolute corner and size (x, y, z) of the region in a posted query.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def decode_region(body: bytes | memoryview) -> tuple[int, XYZ, XYZ]:
 
 @contextmanager
 def _at(name: str) -> Iterator[None]:
-    """Say in which object of the body a fault is."""
+    """Add the name of the object to an error."""
     try:
         yield
     except InvalidArgumentError as error:
@@ -118,7 +118,7 @@ def _at(name: str) -> Iterator[None]:
 
 def _get_group(parent: "h5py.Group", name: str) -> "h5py.Group":
     group = find_group(parent, name)
-    if group is None:  # listed and not there: the file is damaged
+    if group is None:  # listed but missing: the file is damaged
         raise MalformedBodyError(f"The HDF5 file lists {name[:80]!r} but has it not.")
     return group
 
@@ -165,8 +165,7 @@ def _read_field(metadata: "h5py.Group", name: str, kind: Kind, source: _Source) 
     array = _read_array(metadata, name, source)
     if array is None:
         return None
-    whole = kind.form not in {Form.REAL, Form.LOCATION}
-    if whole:
+    if kind.form not in {Form.REAL, Form.LOCATION}:
         _check_integers(array, name)
     if kind.is_list:
         return [element.item() for element in array.reshape(-1)]
@@ -262,12 +261,12 @@ def _read_integers(group: "h5py.Group", name: str, source: _Source) -> list[int]
 
 
 def _read_array(group: "h5py.Group", name: str, source: _Source) -> NDArray[Any] | None:
-    """Return a dataset of numbers of any shape, if there is room for it."""
+    """Return a numeric dataset of any shape, if the limit allows it."""
     found = find_numbers(group, name)
     if found is None:
         return None
     dtype, shape = found
-    source.take(math.prod(shape) * dtype.itemsize, name)
+    source.reserve(math.prod(shape) * dtype.itemsize, name)
     return read_dataset(group, name, Promise(dtype.newbyteorder("<"), shape))
 
 

@@ -1,8 +1,8 @@
-"""RAMON objects into HDF5 files, and the files of ids that answer queries.
+"""Writes RAMON objects as HDF5 files, and the id files that answer queries.
 
-ndstore's layout with its faults mended: POSTSEGMENTS is spelt right, places are written when they
-have three numbers, nodes and regions can be written at all, and a neuron has its SEGMENTS, which
-ndio wants. Numbers are uint32 as its clients expect, and uint64 where one does not fit.
+The layout is ndstore's without its bugs: POSTSEGMENTS is spelt correctly, positions are written if
+they have three numbers, nodes and regions can be written at all, and a neuron has its SEGMENTS, as
+ndio expects. Numbers are uint32 as its clients expect, or uint64 if a value does not fit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ DERIVED_NAMES: Final[Mapping[RamonType, Mapping[str, str]]] = {
 
 
 def encode(items: Sequence[RamonItem]) -> memoryview:
-    """Return a file with a group for each object, named by its id."""
+    """Return a file with one group per object, named by its id."""
     import h5py
 
     out = BytesIO()
@@ -54,7 +54,7 @@ def encode(items: Sequence[RamonItem]) -> memoryview:
 
 
 def encode_ids(ids: Sequence[int]) -> memoryview:
-    """Return the file that answers a query: ANNOIDS, which is absent when there are none."""
+    """Return the file that answers a query: the dataset ANNOIDS, absent if there are no ids."""
     import h5py
 
     out = BytesIO()

@@ -1,4 +1,4 @@
-"""Multiply labelled voxels as an HDF5 file: what ndstore's ``exceptions`` answers."""
+"""Writes voxels with several labels as an HDF5 file: the answer of ndstore's ``exceptions``."""
 
 from io import BytesIO
 from typing import Any, Final
@@ -14,17 +14,17 @@ EXCEPTIONS: Final = "exceptions"
 def encode_exceptions(
     points_xyz: NDArray[np.integer], labels: NDArray[np.unsignedinteger]
 ) -> memoryview:
-    """Return the file: one dataset with a row ``x, y, z, label, label, …`` a voxel.
+    """Return a file with one dataset, a row ``x, y, z, label, label, …`` per voxel.
 
-    Numbers are uint32, as ndstore's clients expect, and uint64 where one does not fit. Where there
-    are no such voxels the dataset is ndstore's sign of that: three zeros of uint8.
+    Numbers are uint32, as ndstore's clients expect, or uint64 if a value does not fit. Without such
+    voxels the dataset is ndstore's marker for that: three zeros of uint8.
 
     Parameters
     ----------
     points_xyz
         (n, 3), absolute.
     labels
-        (n, k): the voxel's own label, then the extra ones, filled up with zeros.
+        (n, k): the voxel's main label, then the extra ones, padded with zeros.
     """
     import h5py
 

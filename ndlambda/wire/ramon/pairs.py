@@ -1,4 +1,4 @@
-"""Key-value pairs as CSV text: the dataset KVPAIRS."""
+"""Key-value pairs as CSV text, the dataset KVPAIRS."""
 
 import csv
 from collections.abc import Mapping
@@ -8,19 +8,19 @@ from ndlambda.errors import MalformedBodyError
 
 
 def pairs_text(pairs: Mapping[str, str]) -> str:
-    r"""Return one line ``key,value\r\n`` a pair, quoted where CSV needs it."""
+    r"""Return one line ``key,value\r\n`` per pair, quoted where CSV requires it."""
     out = StringIO(newline="")
     csv.writer(out).writerows(pairs.items())
     return out.getvalue()
 
 
 def read_pairs(text: str) -> dict[str, str]:
-    """Return the pairs of such lines; empty lines are none.
+    """Return the pairs of such lines; empty lines are skipped.
 
     Raises
     ------
     MalformedBodyError
-        A line has another number of values than two, or a key comes twice.
+        A line does not have two values, or a key is repeated.
     """
     pairs: dict[str, str] = {}
     try:

@@ -1,4 +1,4 @@
-"""ndstore's ``projinfo``: the catalogue entry of a project as an HDF5 file."""
+"""ndstore's ``projinfo``: a project's catalogue entry as an HDF5 file."""
 
 import io
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from ndlambda.model.catalog import Channel, Dataset, Project
 
 
 def encode_projinfo(project: Project, dataset: Dataset, channels: Sequence[Channel]) -> bytes:
-    """Return the file; groups PROJECT, DATASET and CHANNELS as ndstore wrote them."""
+    """Return the file, with the groups PROJECT, DATASET and CHANNELS as in ndstore."""
     import h5py
 
     text = h5py.string_dtype()

@@ -1,6 +1,6 @@
-"""``json`` (ndstore's flat form), ``json-old`` (what ndio reads) and ``csv`` (one object a table).
+"""Formats ``json`` (ndstore's flat form), ``json-old`` (ndio's) and ``csv`` (a table per object).
 
-The older form has ``{"21": {"type": "synapse", "metadata": {field: value, "kvpairs": {}}}}``.
+The old form is ``{"21": {"type": "synapse", "metadata": {field: value, "kvpairs": {}}}}``.
 """
 
 import csv
@@ -18,6 +18,7 @@ from ndlambda.model.ramon import (
     from_flat,
     to_flat,
 )
+from ndlambda.model.readers import unique_fields
 from ndlambda.wire.ramon.contract import RamonFormat, RamonItem, RamonLimits
 from ndlambda.wire.ramon.hdf5_encode import DERIVED_NAMES
 from ndlambda.wire.ramon.pairs import pairs_text
@@ -29,14 +30,14 @@ def encode_flat(items: Sequence[RamonItem]) -> bytes:
 
 
 def decode_flat(body: bytes | memoryview, limits: RamonLimits) -> list[RamonItem]:
-    """Read such objects; the ``ann_id`` inside counts, not the key outside.
+    """Decode flat objects; the id is the ``ann_id`` inside, not the outer key.
 
     Raises
     ------
     MalformedBodyError
-        It is not JSON of this form, or says something twice.
+        It is not JSON of this form, or repeats a field.
     ValidationError
-        A field has a value that its type does not take.
+        A field has an invalid value for its type.
     PayloadTooLargeError
         There are more objects than the limits allow.
     """
@@ -44,17 +45,17 @@ def decode_flat(body: bytes | memoryview, limits: RamonLimits) -> list[RamonItem
 
 
 def encode_old(items: Sequence[RamonItem]) -> bytes:
-    """Return the older form, with field names instead of keys."""
+    """Return the old form, with field names instead of keys."""
     return json.dumps({str(item.ramon.id): _old(item) for item in items}).encode()
 
 
 def decode_old(body: bytes | memoryview, limits: RamonLimits) -> list[RamonItem]:
-    """Read the older form; the key outside is the id, or asks for a new one. Raises as flat."""
+    """Decode the old form; the outer key is the id, or requests a new one. Raises as flat."""
     return [RamonItem(_from_old(name, value)) for name, value in _objects(body, limits).items()]
 
 
 def encode_csv(items: Sequence[RamonItem]) -> bytes:
-    """Return lines ``FIELD,value``: the datasets that an object has in HDF5, arrays as text."""
+    """Return lines ``FIELD,value``: an object's datasets as in HDF5, arrays as text."""
     out = StringIO(newline="")
     lines = csv.writer(out)
     for item in items:
@@ -115,7 +116,7 @@ def _from_old(name: str, value: object) -> Annotation:
 def _objects(body: bytes | memoryview, limits: RamonLimits) -> Mapping[str, object]:
     try:
         value = json.loads(
-            bytes(body), object_pairs_hook=_without_doubles, parse_constant=_refuse_constant
+            bytes(body), object_pairs_hook=unique_fields, parse_constant=_refuse_constant
         )
     except (ValueError, RecursionError) as error:
         raise MalformedBodyError(f"The body is not valid JSON: {error}.") from error
@@ -128,14 +129,6 @@ def _objects(body: bytes | memoryview, limits: RamonLimits) -> Mapping[str, obje
             limit=limits.objects,
         )
     return value
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        message = "a field is there twice"
-        raise ValueError(message)
-    return found
 
 
 def _refuse_constant(word: str) -> NoReturn:

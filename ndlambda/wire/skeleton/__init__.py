@@ -1,1 +1,1 @@
-"""Skeletons as files that tracing programs exchange."""
+"""Skeletons in the file formats of tracing programs."""

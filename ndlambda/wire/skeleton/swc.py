@@ -1,7 +1,8 @@
-"""SWC, the text that tracing programs exchange: comments, and a line ``n T x y z R P`` a node.
+"""SWC, the text format of tracing programs: comments, and one line ``n T x y z R P`` per node.
 
-Number, type, place, radius, number of the parent; the root of a tree has the parent -1. A file may
-hold several trees. Coordinates and radii have no unit here: they are kept as they are given.
+The columns are number, type, position, radius and the parent's number; the root of a tree has the
+parent -1. A file may hold several trees. Coordinates and radii have no unit: they are kept as
+given.
 Format: Cannon et al. 1998, J Neurosci Methods 84:49, as neuromorpho.org describes it.
 """
 
@@ -14,17 +15,17 @@ from typing import Final
 from ndlambda.errors import MalformedBodyError, PayloadTooLargeError
 
 ROOT: Final = -1
-"""Parent of a node that has none."""
+"""Parent of a root node."""
 
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _REAL: Final = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", re.ASCII)
-_LARGEST_TYPE: Final = 2**32 - 1
-_LONGEST_LINE: Final = 1000
-_ENDS_A_LINE: Final = 4
-"""Ends of lines that are forgiven for each line that says something: CR LF, and an empty one."""
+_MAX_TYPE: Final = 2**32 - 1
+_MAX_LINE_BYTES: Final = 1000
+_LINE_ENDS_PER_LINE: Final = 4
+"""Line ends allowed per non-empty line: CR LF, and an empty line."""
 _COLUMNS: Final = ("n", "T", "x", "y", "z", "R", "P")
-_OURS: Final = re.compile(r"# (ND \(NeuroData\) Version \S+ Schema \S+|Project \S+ Channel \S+)")
-"""Lines that are written above every file, and are not part of what it says."""
+_HEADING: Final = re.compile(r"# (ND \(NeuroData\) Version \S+ Schema \S+|Project \S+ Channel \S+)")
+"""Heading lines of every written file, which are not part of its contents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,13 @@ class SwcNode:
     Attributes
     ----------
     number
-        Not negative, each once in a file.
+        Not negative, unique in the file.
     kind
-        What it is part of: 1 soma, 2 axon, 3 and 4 dendrites, others as the program likes.
+        Part of the cell: 1 soma, 2 axon, 3 and 4 dendrites, others as the program defines.
     location_xyz, radius
         Finite.
     parent
-        A number, or ``ROOT``.
+        The parent's number, or ``ROOT``.
     """
 
     number: int
@@ -52,14 +53,14 @@ class SwcNode:
 
 @dataclass(frozen=True, slots=True)
 class Swc:
-    """What a file says.
+    """The contents of a file.
 
     Attributes
     ----------
     nodes
-        Of one or several trees, every node behind its parent.
+        Nodes of one or several trees, every node after its parent.
     comments
-        Lines that start with ``#``, in their order.
+        Lines that start with ``#``, in order.
     """
 
     nodes: tuple[SwcNode, ...]
@@ -68,7 +69,7 @@ class Swc:
 
 @dataclass(frozen=True, slots=True)
 class SwcLimits:
-    """What a body may make us hold: nodes, and comments (as many lines, as many characters)."""
+    """Limits of a body: nodes, and comments (as lines, as characters)."""
 
     nodes: int = 1 << 17
     comments: int = 1000
@@ -76,37 +77,35 @@ class SwcLimits:
 
 
 def read_swc(body: bytes | memoryview, limits: SwcLimits | None = None) -> Swc:
-    """Read a file; lines may come in any order, but must be trees.
+    """Read a file; lines may come in any order, but must form trees.
 
     Parameters
     ----------
     body
-        UTF-8. Empty lines count for nothing, nor do the two lines that :func:`write_swc` is given
-        as a heading here, so that reading and writing again adds nothing.
+        UTF-8. Empty lines are skipped, and so are the two heading lines of :func:`write_swc`, so
+        that reading and writing again adds nothing.
     limits
-        Checked before lines are taken apart.
+        Checked before lines are parsed.
 
     Raises
     ------
     MalformedBodyError
-        A line is neither a comment nor a node, a number comes twice, a parent is missing, nodes
-        form a cycle, or there is no node at all.
+        A line is neither a comment nor a node, a number is repeated, a parent is missing, nodes
+        form a cycle, or there is no node.
     PayloadTooLargeError
-        There is more than the limits allow.
+        The contents exceed the limits.
     """
     limits = limits or SwcLimits()
     comments: list[str] = []
     nodes: dict[int, SwcNode] = {}
     for place, line in _lines(body, limits):
         if line.startswith("#"):
-            if not _OURS.fullmatch(line):
+            if not _HEADING.fullmatch(line):
                 comments.append(line)
             continue
         node = _node(line, place)
         if node.number in nodes:
-            raise MalformedBodyError(
-                f"Line {place}: number {node.number} is there twice.", line=place
-            )
+            raise MalformedBodyError(f"Line {place}: number {node.number} is repeated.", line=place)
         nodes[node.number] = node
         if len(nodes) > limits.nodes:
             raise _too_many("nodes", limits.nodes)
@@ -120,9 +119,9 @@ def read_swc(body: bytes | memoryview, limits: SwcLimits | None = None) -> Swc:
 
 
 def write_swc(swc: Swc, heading: Iterable[str] = ()) -> bytes:
-    """Return the text of a file: the heading's lines, the comments, a line a node, in their order.
+    """Return the text of a file: heading, comments, and one line per node, in order.
 
-    Reals are written so that reading them gives the same ones.
+    Floats are written so that they read back exactly.
     """
     lines = [*heading, *swc.comments]
     for node in swc.nodes:
@@ -134,9 +133,9 @@ def write_swc(swc: Swc, heading: Iterable[str] = ()) -> bytes:
 
 
 def order_nodes(nodes: Sequence[SwcNode]) -> tuple[list[SwcNode], list[SwcNode]]:
-    """Return nodes with every one behind its parent, tree by tree, and those that form cycles.
+    """Return nodes ordered so that parents come first, tree by tree, and the nodes in cycles.
 
-    Trees, and the children of a node, come in the order given. All parents are among the nodes.
+    Trees, and the children of a node, keep the given order. All parents must be among the nodes.
     """
     children: dict[int, list[SwcNode]] = {}
     for node in nodes:
@@ -155,14 +154,16 @@ def order_nodes(nodes: Sequence[SwcNode]) -> tuple[list[SwcNode], list[SwcNode]]
 
 
 def _lines(body: bytes | memoryview, limits: SwcLimits) -> Iterator[tuple[int, str]]:
-    """Iterate over the lines that say something, with their places counted from 1."""
+    """Iterate over the non-empty lines and their line numbers, from 1."""
     data = bytes(body)
-    if data.count(b"\n") + data.count(b"\r") > _ENDS_A_LINE * (limits.nodes + limits.comments):
+    if data.count(b"\n") + data.count(b"\r") > _LINE_ENDS_PER_LINE * (
+        limits.nodes + limits.comments
+    ):
         raise _too_many("nodes", limits.nodes)
     for place, raw in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
-        if len(raw) > _LONGEST_LINE:
+        if len(raw) > _MAX_LINE_BYTES:
             raise MalformedBodyError(
-                f"Line {place} has more than {_LONGEST_LINE} bytes.", line=place
+                f"Line {place} has more than {_MAX_LINE_BYTES} bytes.", line=place
             )
         try:
             line = raw.decode().strip()
@@ -180,9 +181,9 @@ def _node(line: str, place: int) -> SwcNode:
         )
     number, kind, parent = (_integer(words[column], column, place) for column in (0, 1, 6))
     x, y, z, radius = (_real(words[column], column, place) for column in (2, 3, 4, 5))
-    if number < 0 or not 0 <= kind <= _LARGEST_TYPE or parent < ROOT:
+    if number < 0 or not 0 <= kind <= _MAX_TYPE or parent < ROOT:
         raise MalformedBodyError(
-            f"Line {place}: n is not negative, T from 0 to {_LARGEST_TYPE}, P a number n or -1.",
+            f"Line {place}: n is not negative, T from 0 to {_MAX_TYPE}, P a number n or -1.",
             line=place,
         )
     return SwcNode(number, kind, (x, y, z), radius, parent)
@@ -207,7 +208,7 @@ def _not(what: str, word: str, column: int, place: int) -> MalformedBodyError:
 
 
 def _parents_first(nodes: dict[int, SwcNode]) -> list[SwcNode]:
-    """Return nodes in the order of the file where it has that already, else tree by tree."""
+    """Return nodes in file order if parents come first there, else tree by tree."""
     seen = {ROOT}
     in_order = True
     for node in nodes.values():

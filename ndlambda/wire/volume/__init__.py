@@ -1,6 +1,6 @@
-"""Volume formats by dialect and name, discovered in this folder.
+"""Volume formats by dialect and name, discovered in this package.
 
-A new format is one new module here with a tuple ``FORMATS`` of
+A new format is one new module with a tuple ``FORMATS`` of
 :class:`~ndlambda.wire.volume.contract.VolumeFormat`.
 """
 
@@ -17,15 +17,15 @@ __all__ = ["ChannelData", "Dialect", "Expected", "VolumeFormat", "formats", "get
 def formats(dialect: Dialect) -> Mapping[str, VolumeFormat]:
     """Return the formats of a dialect by name, read-only."""
     every = offered(__name__)
-    return by_name(f"{dialect} volume format", (it for it in every if it.dialect == dialect))
+    return by_name(f"{dialect} volume format", (each for each in every if each.dialect == dialect))
 
 
 def get_format(dialect: Dialect, name: str) -> VolumeFormat:
-    """Return a format.
+    """Return the format with a name.
 
     Raises
     ------
     UnknownNameError
-        The dialect has no format of this name; the error lists those it has.
+        The dialect has no such format; the error lists the known names.
     """
     return choose("format", name, formats(dialect))

@@ -1,4 +1,4 @@
-"""Channels as one block of bytes, and what such a block must be on the way in."""
+"""Stacks channels into one block of bytes, and says which block an upload must hold."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from ndlambda.wire.volume.contract import ChannelData, Expected
 
 
 def little_endian(array: NDArray[Any]) -> NDArray[Any]:
-    """Return the array C-contiguous and little-endian; itself where it is so already."""
+    """Return the array C-contiguous and little-endian; the array itself if it already is."""
     return np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
 
 
 def view_bytes(array: NDArray[Any]) -> memoryview:
-    """Return the bytes of a C-contiguous array as they lie, sharing its memory."""
+    """Return the bytes of a C-contiguous array without copying."""
     return array.reshape(-1).view(np.uint8).data
 
 
 @dataclass(frozen=True, slots=True)
 class VolumeBlock:
-    """Channels of one dtype and shape, ready to be written one after another.
+    """Channels of one dtype and shape, ready to be written in sequence.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class VolumeBlock:
     shape
         Of the whole block, with or without a channel axis.
     pieces
-        Bytes of each channel, C order; views where the arrays allowed it.
+        Bytes of each channel in C order; views of the arrays if possible.
     """
 
     dtype: np.dtype[Any]
@@ -42,12 +42,12 @@ class VolumeBlock:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all pieces."""
+        """Total bytes of the pieces."""
         return sum(len(piece) for piece in self.pieces)
 
 
 def stack(channels: Sequence[ChannelData]) -> VolumeBlock:
-    """Return channels as a block (channel, [time,] z, y, x); none is copied if contiguous.
+    """Return channels as a block (channel, [time,] z, y, x); contiguous ones are not copied.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def stack(channels: Sequence[ChannelData]) -> VolumeBlock:
 
 
 def single(channels: Sequence[ChannelData]) -> VolumeBlock:
-    """Return the one channel as a block ([time,] z, y, x).
+    """Return a single channel as a block ([time,] z, y, x).
 
     Raises
     ------
@@ -88,12 +88,12 @@ def single(channels: Sequence[ChannelData]) -> VolumeBlock:
 
 
 def promised_stack(expected: Expected) -> Promise:
-    """Return what a body with a channel axis must hold.
+    """Return the promise of a body with a channel axis.
 
     Raises
     ------
     DataTypeMismatchError
-        The channels have several dtypes, so that no such body can be right.
+        The channels have different dtypes, so that no such body can be valid.
     """
     dtypes = {dtype.newbyteorder("<") for dtype in expected.dtypes}
     if len(dtypes) > 1:
@@ -104,7 +104,7 @@ def promised_stack(expected: Expected) -> Promise:
 
 
 def promised_single(expected: Expected) -> Promise:
-    """Return what a body without a channel axis must hold.
+    """Return the promise of a body without a channel axis.
 
     Raises
     ------

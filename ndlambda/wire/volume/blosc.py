@@ -1,9 +1,9 @@
-"""``blosc``: in ndstore a pickled array in a blosc frame, in v1 the elements themselves.
+"""``blosc``: for ndstore a pickled array in a blosc frame, for v1 the plain elements.
 
-ndstore's clients call ``blosc.unpack_array``, so the pickle stays; here it is never unpickled
-(:mod:`ndlambda.wire.safe_pickle`). It is written with lz4, which every blosc can read. A v1 frame
-has zstd level 1 without shuffle: of electron microscopy lz4 saves 1 % and zstd 12 %, of labels lz4
-leaves 5.5 % and zstd 2.1 %, and what is sent costs more than the time of the slower codec.
+ndstore's clients call ``blosc.unpack_array``, so the pickle stays; the server never unpickles it
+(:mod:`ndlambda.wire.codecs.safe_pickle`). It is compressed with lz4, which every blosc supports. A
+v1 frame uses zstd level 1 without shuffle: lz4 saves 1 % of electron microscopy and zstd 12 %, and
+lz4 leaves 5.5 % of labels and zstd 2.1 %; transfer costs more than the slower codec's time.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def _encode_pickle(channels: Sequence[ChannelData]) -> Body:
 def _decode_pickle(body: bytes | memoryview, expected: Expected) -> list[NDArray[Any]]:
     promise = promised_stack(expected)
     size = read_size(body)
-    # Twice: a protocol 2 pickle of Python 3 has bytes over 127 as two bytes of UTF-8.
+    # Twice, because a protocol 2 pickle of Python 3 stores bytes over 127 as two bytes of UTF-8.
     if size > 2 * promise.nbytes + SLACK:
         message = f"The blosc frame holds {size} bytes, the request names {promise.nbytes}."
         raise MalformedBodyError(message, found=size, expected=promise.nbytes)
@@ -51,7 +51,7 @@ def _decode_plain(body: bytes | memoryview, expected: Expected) -> list[NDArray[
     return [promise.adopt(decompress(body, size).data, promise.dtype)]
 
 
-_PICKLE_COPIES: Final = 3  # twice the voxels as UTF-8, and the voxels; or a copy to align them
+_PICKLE_COPIES: Final = 3  # twice the voxels as UTF-8, and the voxels; or an aligned copy
 
 FORMATS = (
     VolumeFormat(

@@ -1,4 +1,4 @@
-"""What every volume format is: a name, and how arrays become a body and come back."""
+"""The contract of volume formats: how arrays become a body and back."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ Dialect = Literal["ndstore", "v1"]
 """``ndstore``: channels stacked on a leading axis; ``v1``: one channel, no channel axis."""
 
 Body = bytes | bytearray | memoryview
-"""What an encoder gives; a memoryview shares the memory of the array that was encoded."""
+"""Result of an encoder; a memoryview shares the memory of the encoded array."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelData:
-    """The voxels of one channel on their way out.
+    """The voxels of one channel to encode.
 
     Parameters
     ----------
     name
         Of the channel.
     channel_type, datatype
-        As the catalogue has them; ``datatype`` stays the channel's own when `array` is windowed.
+        As in the catalogue; ``datatype`` stays the channel's own if `array` is windowed.
     array
         (z, y, x) or (time, z, y, x), one of the nine dtypes of
         :class:`ndlambda.model.dtypes.DataType`.
@@ -37,12 +37,12 @@ class ChannelData:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the URL of an upload promises; a decoder compares before it allocates.
+    """The arrays that the URL of an upload promises; checked before a decoder allocates.
 
     Parameters
     ----------
     names
-        Channels, in the order of the URL.
+        Channels in the order of the URL.
     dtypes
         Of each channel.
     shape
@@ -65,7 +65,7 @@ Decode = Callable[[bytes | memoryview, Expected], list[NDArray[Any]]]
 
 @dataclass(frozen=True, slots=True)
 class VolumeFormat:
-    """One way to write arrays into a body.
+    """A format of volume bodies.
 
     Parameters
     ----------
@@ -74,20 +74,20 @@ class VolumeFormat:
     dialect
         Whether the body has a channel axis.
     content_types
-        The first is sent; all are understood.
+        The first is sent; all are accepted.
     filename_suffix
-        What the Content-Disposition file name of an answer ends with, such as ``blosc`` in
-        ``…ndcutout.blosc``; None: no such header.
+        Suffix of the file name in Content-Disposition, such as ``blosc`` in ``…ndcutout.blosc``;
+        None sends no such header.
     encode
         Channels -> body, or None. Raises DataTypeMismatchError for channels that cannot share a
-        body, ShapeMismatchError for a count the dialect has no room for, and
+        body, ShapeMismatchError for a channel count that the dialect does not support, and
         PayloadTooLargeError over a limit of the format.
     decode
-        Body, promise -> one array a channel, little-endian, C-contiguous and aligned; they may
-        be read-only views of the body or of one shared block. Or None. Raises
-        ShapeMismatchError, DataTypeMismatchError or MalformedBodyError, and nothing else.
+        Body, promise -> one array per channel, little-endian, C-contiguous and aligned; they may
+        be read-only views of the body or of one shared block. Or None. Raises only
+        ShapeMismatchError, DataTypeMismatchError or MalformedBodyError.
     body_copies, voxel_copies
-        How often, at most, body and voxels are in memory while decoding, the body itself counted.
+        Most copies of body and voxels in memory while decoding, including the body itself.
     """
 
     name: str
@@ -100,5 +100,5 @@ class VolumeFormat:
     voxel_copies: int = 1
 
     def held_bytes(self, body_bytes: int, voxel_bytes: int) -> int:
-        """Return how many bytes decoding holds at once, at most."""
+        """Return the most bytes that decoding holds at once."""
         return self.body_copies * body_bytes + self.voxel_copies * voxel_bytes

@@ -1,7 +1,7 @@
-"""``hdf5``: a group a channel with the datasets CUTOUT, CHANNELTYPE and DATATYPE.
+"""``hdf5``: a group per channel with the datasets CUTOUT, CHANNELTYPE and DATATYPE.
 
-Chunks are compressed by igzip at level 1 and handed to HDF5 as they are, about five times as
-fast as its own gzip filter, which reads them: both are zlib streams.
+Chunks are compressed by igzip at level 1 and passed to HDF5 ready-made, about five times as fast
+as its own gzip filter, which can read them: both are zlib streams.
 """
 
 from collections.abc import Sequence
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     import h5py
 
 DEFAULT_GROUP: Final = "default"
-"""How ndstore names the group when the URL names no channel; read and written beside the name."""
+"""ndstore's group name if the URL names no channel; read and written besides the channel's name."""
 
 _CHUNK_ZYX: Final = (16, 128, 128)
 
 
 def encode(channels: Sequence[ChannelData]) -> Body:
-    """Return the file; channels may differ in dtype and shape, and one named twice is there once.
+    """Return the file; channels may differ in dtype and shape, duplicates are written once.
 
-    A file of one channel has its group under the name ``default`` too, by a hard link.
+    A file of one channel also has its group under the name ``default``, by a hard link.
     """
     import h5py
 
@@ -63,20 +63,20 @@ def _write_cutout(group: "h5py.Group", array: NDArray[Any]) -> None:
         else:
             whole = np.zeros(chunk, array.dtype)
             whole[tuple(map(slice, part.shape))] = part
-        # An absent chunk reads as zeros. Bytes, not values: a negative zero is not absent.
+        # A missing chunk reads as zeros. Compare bytes, not values: a negative zero must be stored.
         if whole.view(np.uint8).any():
             dataset.id.write_direct_chunk(corner, deflate(view_bytes(whole)))
 
 
 def decode(body: bytes | memoryview, expected: Expected) -> list[NDArray[Any]]:
-    """Read CUTOUT of the group of each channel; one channel may be in the group ``default``.
+    """Read CUTOUT of each channel's group; a single channel may be in the group ``default``.
 
-    The dtype of CUTOUT counts, not the text in DATATYPE.
+    The dtype of CUTOUT is used, not the text in DATATYPE.
 
     Raises
     ------
     MalformedBodyError, DataTypeMismatchError, ShapeMismatchError
-        As :func:`ndlambda.wire.hdf5_reader.read_dataset`; a missing group is malformed.
+        As :func:`ndlambda.wire.codecs.hdf5_reader.read_dataset`; a missing group is malformed.
     """
     arrays = []
     with open_bytes(body) as root:
@@ -103,7 +103,7 @@ def _decode_single(body: bytes | memoryview, expected: Expected) -> list[NDArray
 
 
 _COPIES: Final = (2, 3)
-"""The body and libhdf5's image of it; a chunk of all voxels inflated, put in order, and taken."""
+"""The body and libhdf5's image of it; the voxels inflated, unshuffled, and in the result."""
 
 FORMATS = (
     VolumeFormat("hdf5", "ndstore", ("product/hdf5",), "h5", encode, decode, *_COPIES),

@@ -1,4 +1,4 @@
-"""``npy``: an ``.npy`` file of one channel."""
+"""``npy``: one channel as an ``.npy`` file."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""``npz``: the zlib stream of an ``.npy`` file, as ndstore means the name; no zip archive."""
+"""``npz`` in ndstore's sense: the zlib stream of an ``.npy`` file, not a zip archive."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""``raw``: the C-ordered little-endian elements and nothing else (KNOSSOS' format)."""
+"""``raw``: only the C-ordered little-endian elements (KNOSSOS' format)."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""``zip``: ndstore's name for the zlib stream of the raw elements; there is no header."""
+"""``zip``: ndstore's name for the zlib stream of the raw elements, without a header."""
 
 from collections.abc import Sequence
 

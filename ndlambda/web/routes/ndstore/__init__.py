@@ -1,1 +1,1 @@
-"""Routes of ndstore's dialect."""
+"""Routes that are compatible with ndstore."""

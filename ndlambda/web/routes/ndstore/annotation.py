@@ -45,7 +45,7 @@ _OPTIONS: Final = ("nodata", *_AT_RESOLUTION)
 def get_objects(
     context: Context, token: str, channel: str, ids: str, options: str = ""
 ) -> Response:
-    """Return objects as HDF5, with what the options name of their voxels."""
+    """Return objects as HDF5, with the voxel data that the options select."""
     opened = open_annotations(context, token, channel)
     wanted = _wanted(opened, options)
     items = context.runtime.annotation.objects.read(
@@ -80,17 +80,17 @@ def get_json(context: Context, token: str, channel: str, ids: str) -> Response:
 
 
 def post_objects(context: Context, token: str, channel: str, words: str = "") -> Response:
-    """Store objects and paint their voxels as the options say, and return their ids."""
+    """Store objects, paint their voxels as the options say, and return their ids."""
     opened = open_annotations(context, token, channel, write=True)
     options = words.split("/") if words else []
     mode = WriteMode.from_words(word for word in options if word != "json")
     if "json" in options:
         return _post_json(context, opened, mode)
-    intake = open_objects(context, opened.channel)
+    request_body = open_objects(context, opened.channel)
     with ExitStack() as held:
-        items = read_objects(intake, get_format("hdf5"), held)
+        items = read_objects(request_body, get_format("hdf5"), held)
         ids = context.runtime.annotation.objects.upload(opened.dataset, opened.channel, items, mode)
-    intake.discard()
+    request_body.discard()
     return Response(",".join(map(str, ids)), content_type=_HTML)
 
 
@@ -98,14 +98,14 @@ def _post_json(context: Context, opened: Opened, mode: WriteMode) -> Response:
     if mode.data_only:
         raise InvalidArgumentError("JSON has no voxels; dataonly and reduce are for HDF5.")
     item = read_one_object(context, json_format(context))
-    (given,) = context.runtime.annotation.objects.upload(
+    (stored_id,) = context.runtime.annotation.objects.upload(
         opened.dataset, opened.channel, [item], mode
     )
-    return Response(str(given), content_type=_HTML)
+    return Response(str(stored_id), content_type=_HTML)
 
 
 def delete_objects(context: Context, token: str, channel: str, ids: str) -> Response:
-    """Delete objects with their voxels; what is not there is deleted already."""
+    """Delete objects with their voxels; unknown ids are ignored."""
     opened = open_annotations(context, token, channel, write=True)
     context.runtime.annotation.objects.delete(opened.channel, parse_ids(ids))
     return Response("Success", content_type=_HTML)
@@ -147,7 +147,7 @@ def _routes(base: str) -> tuple[Route, ...]:
 
 ROUTES = (
     *_routes("/sd/<name:token>/<channel:channel>"),
-    # The releases of ndio that have RAMON leave sd/ out.
+    # The releases of ndio that support RAMON omit sd/.
     *_routes("/<root:token>/<channel:channel>"),
     Route(
         "POST",

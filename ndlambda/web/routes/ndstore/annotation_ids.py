@@ -1,4 +1,4 @@
-"""ndstore's ids of labels: at a voxel, in a region, several at a voxel, reserved, merged."""
+"""ndstore's label ids: look-up at a voxel or in a region, extra labels, reserving, merging."""
 
 from contextlib import ExitStack
 from typing import Final
@@ -19,7 +19,7 @@ _HTML: Final = "text/html"
 def get_label(
     context: Context, token: str, resolution: int, *, channel: str | None = None, **at: int
 ) -> Response:
-    """Return the label of one voxel as text; ``0`` where it has none."""
+    """Return the label of one voxel as text; ``0`` if it has none."""
     opened = open_annotations(context, token, channel)
     label = context.runtime.annotation.objects.label_at(
         opened.dataset, opened.channel, resolution, (at["x"], at["y"], at["z"]), at.get("time")
@@ -28,7 +28,7 @@ def get_label(
 
 
 def get_labels(context: Context, token: str, args: str, channel: str | None = None) -> Response:
-    """Return the labels in a region as text ``1, 2, 3``; nothing where there are none."""
+    """Return the labels in a region as text ``1, 2, 3``; empty if there are none."""
     opened = open_annotations(context, token, channel)
     region = region_of(opened.dataset, opened.channel, parse_region(args))
     labels = context.runtime.annotation.objects.labels_in(opened.dataset, opened.channel, region)
@@ -36,7 +36,7 @@ def get_labels(context: Context, token: str, args: str, channel: str | None = No
 
 
 def get_exceptions(context: Context, token: str, args: str, channel: str | None = None) -> Response:
-    """Return the voxels of a region that have several labels, as HDF5."""
+    """Return the voxels of a region that have several labels as HDF5."""
     opened = open_annotations(context, token, channel)
     region = region_of(opened.dataset, opened.channel, parse_region(args))
     found = context.runtime.annotation.objects.exceptions(opened.channel, region)
@@ -45,7 +45,7 @@ def get_exceptions(context: Context, token: str, args: str, channel: str | None 
 
 
 def reserve_ids(context: Context, token: str, channel: str, count: int) -> Response:
-    """Reserve consecutive ids and give ``[first, count]``."""
+    """Reserve consecutive ids and return ``[first, count]``."""
     opened = open_annotations(context, token, channel, write=True)
     first = context.runtime.annotation.objects.reserve(opened.channel, count)
     return json_response([first, count])
@@ -54,7 +54,7 @@ def reserve_ids(context: Context, token: str, channel: str, count: int) -> Respo
 def merge_everywhere(
     context: Context, token: str, channel: str, ids: str, resolution: int | None = None
 ) -> Response:
-    """Merge objects into the first, at all resolutions or relabelling one only."""
+    """Merge objects into the first, at all resolutions, or relabel one resolution only."""
     opened = open_annotations(context, token, channel, write=True)
     merged = parse_ids(ids)
     context.runtime.annotation.objects.merge(
@@ -64,7 +64,7 @@ def merge_everywhere(
 
 
 def merge_in_region(context: Context, token: str, channel: str, ids: str, args: str) -> Response:
-    """Return the voxels of objects inside a region to the first; the objects stay."""
+    """Relabel the objects' voxels inside a region with the first id; the objects stay."""
     opened = open_annotations(context, token, channel, write=True)
     region = region_of(opened.dataset, opened.channel, parse_region(args))
     merged = parse_ids(ids)
@@ -82,7 +82,7 @@ _BASE: Final = "/sd/<name:token>/<channel:channel>"
 _VOXEL: Final = "id/<number:resolution>/<number:x>/<number:y>/<number:z>"
 
 ROUTES = (
-    # ndstore took a path without channel for the default one.
+    # ndstore took a path without a channel to mean the default channel.
     *(
         Route(method, rule, view, summary, Dialect.NDSTORE)
         for base in (_BASE, "/sd/<name:token>")
@@ -98,7 +98,7 @@ ROUTES = (
             ),
         )
     ),
-    # Reserving was POST; every release of ndio asks by GET, the older ones without sd/.
+    # ndstore reserved ids by POST; every release of ndio uses GET, the older ones without sd/.
     *(
         Route(
             method,
@@ -120,7 +120,7 @@ ROUTES = (
                 merge_everywhere,
                 "Merge objects into the first, relabelling one resolution",
             ),
-            ("/<path:args>", merge_in_region, "Give a region's voxels to the first of objects"),
+            ("/<path:args>", merge_in_region, "Merge objects into the first inside a region"),
         )
     ),
 )

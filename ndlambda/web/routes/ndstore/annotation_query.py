@@ -1,4 +1,4 @@
-"""ndstore's questions about objects: query, getField, setField, and one object as CSV."""
+"""ndstore's object queries: query, getField, setField, and one object as CSV."""
 
 from contextlib import ExitStack
 from typing import Final
@@ -18,25 +18,25 @@ from ndlambda.wire.ramon import get_format
 from ndlambda.wire.ramon.hdf5_decode import decode_region
 from ndlambda.wire.ramon.hdf5_encode import encode_ids
 
-_REGION_BYTES: Final = 1 << 20
+_MAX_REGION_BYTES: Final = 1 << 20
 _STORED_TEXT: Final = {
-    # What others stored is shown by no browser as a page of ours.
+    # No browser may render text that users stored as a page of this server.
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "X-Content-Type-Options": "nosniff",
 }
 
 
 def get_query(context: Context, token: str, channel: str, predicates: str = "") -> Response:
-    """Return the ids of the objects for which all predicates hold."""
+    """Return the ids of the objects that match all predicates."""
     opened = open_annotations(context, token, channel)
     return _answer(context, opened, predicates, None)
 
 
 def post_query(context: Context, token: str, channel: str, predicates: str = "") -> Response:
-    """Return the ids of such objects that have voxels in the region of the body."""
+    """Return the ids of the matching objects that have voxels in the region of the body."""
     opened = open_annotations(context, token, channel)
     region = region_of_corner(
-        opened.dataset, opened.channel, *decode_region(read_body(context, _REGION_BYTES))
+        opened.dataset, opened.channel, *decode_region(read_body(context, _MAX_REGION_BYTES))
     )
     return _answer(context, opened, predicates, region)
 
@@ -48,7 +48,7 @@ def _answer(context: Context, opened: Opened, predicates: str, region: Region | 
 
 
 def get_field(context: Context, token: str, channel: str, number: int, field: str) -> Response:
-    """Return the text of a field, a derived list or a key-value pair of one object."""
+    """Return a field, a derived list or a key-value pair of one object as text."""
     opened = open_annotations(context, token, channel)
     text = context.runtime.annotation.ramon.get_field(opened.channel, number, field)
     return Response(text, content_type="text/html; charset=utf-8", headers=_STORED_TEXT)
@@ -57,7 +57,7 @@ def get_field(context: Context, token: str, channel: str, number: int, field: st
 def set_field(
     context: Context, token: str, channel: str, number: int, *, field: str, value: str
 ) -> Response:
-    """Set a field, or a key-value pair, of one object."""
+    """Set a field or a key-value pair of one object."""
     opened = open_annotations(context, token, channel, write=True)
     context.runtime.annotation.ramon.set_field(opened.channel, number, field, value)
     return Response(status=200, content_type="text/html")
@@ -66,7 +66,7 @@ def set_field(
 def get_csv(
     context: Context, token: str, number: int, resolution: int, channel: str | None = None
 ) -> Response:
-    """Return an object with its bounding box as lines ``FIELD,value``."""
+    """Return an object and its bounding box as lines ``FIELD,value``."""
     opened = open_annotations(context, token, channel)
     items = context.runtime.annotation.objects.read(
         opened.dataset, opened.channel, [number], TightBox(resolution)
@@ -80,12 +80,12 @@ _REGION: Final = "RESOLUTION, XYZOFFSET and CUTOUTSIZE as HDF5"
 ROUTES = (
     *(
         Route(method, f"{base}/query{rest}", view, summary, Dialect.NDSTORE, body=body)
-        # The releases of ndio that have RAMON leave sd/ out.
+        # The releases of ndio that support RAMON omit sd/.
         for base in (_BASE, "/<root:token>/<channel:channel>")
         for rest in ("", "/<path:predicates>")
         for method, view, summary, body in (
             ("GET", get_query, "Ids of objects: type/4/confidence/lt/0.5/KEY/VALUE/limit/10", ""),
-            ("POST", post_query, "Ids of such objects in a region", _REGION),
+            ("POST", post_query, "Ids of the matching objects in a region", _REGION),
         )
     ),
     Route(

@@ -1,6 +1,6 @@
-"""autoIngest: a volume is described, and fetched from where its slices lie.
+"""autoIngest: creates a volume from a description and fetches its slices from their source.
 
-ndstore's route answers a JSON string, whatever happens; ``/v1/auto-ingest`` answers the jobs.
+ndstore's route always answers a JSON string; ``/v1/auto-ingest`` answers the jobs.
 """
 
 from werkzeug.wrappers import Response
@@ -24,7 +24,7 @@ _SUCCESS = "SUCCESS. The ingest process has now started."
 _FAILED = "FAILED. There was an error in the information you posted."
 
 
-def _carry_out(context: Context) -> list[Job]:
+def _create_jobs(context: Context) -> list[Job]:
     runtime = context.runtime
     owner_id = runtime.access.owner_id_of(context.principal)
     request = AutoIngest.read(
@@ -34,9 +34,9 @@ def _carry_out(context: Context) -> list[Job]:
 
 
 def auto_ingest(context: Context) -> Response:
-    """Make a volume and begin to fetch it; what is wrong is said in ndstore's way."""
+    """Create a volume and start to fetch it; errors are reported in ndstore's form."""
     try:
-        _carry_out(context)
+        _create_jobs(context)
     except WriteContentionError:
         raise
     except (InvalidArgumentError, ConflictError, ValidationError) as error:
@@ -46,21 +46,21 @@ def auto_ingest(context: Context) -> Response:
 
 
 def _text(error: NDLambdaError) -> str:
-    """Return the words of ndstore where its clients compare them; else the first one, and ours."""
+    """Return an error's text; a validation error starts with the text that clients compare."""
     if isinstance(error, ValidationError):
         return f"{_FAILED} {error.message}"
     return error.message
 
 
 def post_auto_ingest(context: Context) -> Response:
-    """Make a volume and begin to fetch it; give the jobs."""
-    jobs = _carry_out(context)
+    """Create a volume, start to fetch it, and return the jobs."""
+    jobs = _create_jobs(context)
     shown = {job.channel: job_fields(job, find_target(context, job)) for job in jobs}
     return json_response({"jobs": shown}, 201)
 
 
 _BODY = '{"dataset": {…}, "project": {…}, "channels": {name: {…}}, "metadata": …}'
-_SUMMARY = "Make a volume and fetch its slices from http(s), S3 or a folder"
+_SUMMARY = "Create a volume and fetch its slices from http(s), S3 or a folder"
 
 ROUTES = (
     *(

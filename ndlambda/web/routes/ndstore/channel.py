@@ -1,4 +1,4 @@
-"""``createChannel`` and ``deleteChannel``, which ndstore dropped and every released ndio calls."""
+"""``createChannel`` and ``deleteChannel``: ndstore dropped them, every released ndio calls them."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from ndlambda.web.routing import Context, Route
 
 
 def create_channels(context: Context, token: str) -> Response:
-    """Make the channels that the body names; all are checked before the first is made."""
+    """Create the channels that the body names; all are checked before the first is created."""
     view = context.runtime.access.open_to_manage(token, context.principal)
     listed = json_object(context.request).get("channels")
     if not isinstance(listed, dict) or not listed:
@@ -40,7 +40,7 @@ def create_channels(context: Context, token: str) -> Response:
 
 
 def _channel(name: str, fields: Any, project: str) -> Channel:
-    """Read the fields that ndio sends: its own words for three of ndstore's."""
+    """Read a channel's fields; ndio names four of ndstore's fields differently."""
     if not isinstance(fields, dict):
         raise ValidationError({name: "not an object of fields"})
     renamed = {_NDIO_FIELDS.get(field, field): value for field, value in fields.items()}
@@ -58,7 +58,7 @@ _NDIO_RANGES = {"timerange": ("starttime", "endtime"), "windowrange": ("startwin
 
 
 def delete_channels(context: Context, token: str) -> Response:
-    """Delete the channels that the body names; read-only ones are kept without a word."""
+    """Delete the channels that the body names; read-only ones are kept silently."""
     view = context.runtime.access.open_to_manage(token, context.principal)
     names = json_object(context.request).get("channels")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -81,7 +81,7 @@ ROUTES = tuple(
         body=body,
     )
     for name, view, summary, body in (
-        ("createChannel", create_channels, "Make channels", '{"channels": {name: {fields}}}'),
+        ("createChannel", create_channels, "Create channels", '{"channels": {name: {fields}}}'),
         ("deleteChannel", delete_channels, "Delete channels", '{"channels": [names]}'),
     )
 )

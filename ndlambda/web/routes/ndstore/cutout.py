@@ -30,7 +30,7 @@ _DIALECT: Final = "ndstore"
 _ALIASES = {"blaze": "blosc"}
 _ZERO_CHANNEL = "0"
 _NOT_IN_A_FILENAME = re.compile(r"[^A-Za-z0-9_.-]")
-_LONGEST_STEM = 200
+_MAX_STEM_LENGTH = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class _Cutout:
 
 def _open(context: Context, token: str, channels: str | None, args: str, *, write: bool) -> _Cutout:
     view = context.runtime.access.open(token, context.principal, write=write)
-    # Routes match without the final slash, but options count only with it.
+    # Routes match without the final slash, but an option counts only with it.
     arguments = parse_cutout(args + "/" if context.path.endswith("/") else args)
     chosen = _channels_of(view, channels)
     first = next(channel for channel in chosen if channel is not None)
@@ -53,7 +53,7 @@ def _open(context: Context, token: str, channels: str | None, args: str, *, writ
 
 
 def _channels_of(view: ProjectView, names: str | None) -> tuple[Channel | None, ...]:
-    """Return the channels that a path names; None stands for a plane of zeros (name ``0``)."""
+    """Return the channels that a path names; None is the zero channel (name ``0``)."""
     if names is None:
         return (view.default_channel(),)
     listed = [name for name in names.split(",") if name]
@@ -68,7 +68,7 @@ def _channels_of(view: ProjectView, names: str | None) -> tuple[Channel | None, 
 def get_cutout(
     context: Context, token: str, service: str, args: str, channels: str | None = None
 ) -> Response:
-    """Read a box of one or several channels in the format that the path names."""
+    """Read a box of one or more channels in the format that the path names."""
     body_format = _format(service, "GET")
     cutout = _open(context, token, channels, args, write=False)
     runtime = context.runtime
@@ -128,8 +128,8 @@ def _disposition(context: Context, body_format: VolumeFormat) -> dict[str, str]:
     if body_format.filename_suffix is None:
         return {}
     stem = context.path.removeprefix("/sd/").replace(",", "_").replace("/", "-")
-    # The path may go on with anything behind the options; a header may not hold anything.
-    stem = _NOT_IN_A_FILENAME.sub("", stem)[:_LONGEST_STEM]
+    # The path may hold any characters after the options; a header may not.
+    stem = _NOT_IN_A_FILENAME.sub("", stem)[:_MAX_STEM_LENGTH]
     return {
         "Content-Disposition": f"attachment; filename={stem}ndcutout.{body_format.filename_suffix}"
     }
@@ -155,14 +155,14 @@ def post_cutout(
         shape=shape if cutout.arguments.times is not None else shape[1:],
     )
     voxel_bytes = sum(cutout.regions[0].voxels * channel.dtype.itemsize for channel in targets)
-    intake = open_voxels(context, targets[0], voxel_bytes)
-    with runtime.volume.budget.hold(body_format.held_bytes(intake.size_bytes, voxel_bytes)):
+    request_body = open_voxels(context, targets[0], voxel_bytes)
+    with runtime.volume.budget.hold(body_format.held_bytes(request_body.size_bytes, voxel_bytes)):
         assert body_format.decode is not None
         with span("decode", format=body_format.name):
-            arrays = body_format.decode(intake.read(), expected)
+            arrays = body_format.decode(request_body.read(), expected)
         for channel, region, array in zip(targets, cutout.regions, arrays, strict=True):
             write_voxels(context, channel, region, array)
-    intake.discard()
+    request_body.discard()
     return Response("Success", content_type="text/html")
 
 

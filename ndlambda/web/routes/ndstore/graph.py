@@ -1,4 +1,4 @@
-"""Synapse graphs: ndstore's ``/ndgraph/{token}/{channel}/…``, and the same under ``/v1``."""
+"""Synapse graphs: ndstore's ``/ndgraph/{token}/{channel}/…``, and the v1 route."""
 
 import re
 from contextlib import ExitStack
@@ -8,27 +8,26 @@ from werkzeug.wrappers import Response
 
 from ndlambda.errors import PathSyntaxError, UnknownNameError
 from ndlambda.services.volume.region import Region
-from ndlambda.web.annotation.channel import Opened, open_annotations
-from ndlambda.web.annotation.label_channel import RULE, open_labels
+from ndlambda.web.annotation.channel import Opened, open_annotations, open_labels
 from ndlambda.web.problem import Dialect
 from ndlambda.web.request.params import parse_region, region_of, region_of_query
 from ndlambda.web.request.query import TIMED_BOX
 from ndlambda.web.response.delivery import deliver
-from ndlambda.web.routing import Context, QueryParameter, Route
+from ndlambda.web.routing import CHANNEL_RULE, Context, QueryParameter, Route
 from ndlambda.wire.graph import GraphFormat, SynapseGraph, formats, get_format
 
 _DEFAULT: Final = "graphml"
-_NEVER_MADE: Final = frozenset({"gpickle", "yaml"})
-"""ndstore's, which networkx dropped; who asks for a pickle cannot read GraphML."""
+_UNSUPPORTED: Final = frozenset({"gpickle", "yaml"})
+"""Formats that networkx dropped; a client that asks for a pickle cannot read GraphML instead."""
 _DIRECTIONS: Final = ("none", "pre-post")
 _RANGES: Final = frozenset("xyzt")
 _LEGACY: Final = re.compile(r"(?:(?P<name>\w+)(?:/|$))?(?P<ranges>\d+,\d+/\d+,\d+/\d+,\d+)?/?")
-_TOLD: Final = 100
-"""Ids of synapses that are no edge which fit in a header."""
+_MAX_LISTED: Final = 100
+"""Most skipped synapse ids in a header."""
 
 
 def get_legacy(context: Context, token: str, channel: str, wanted: str = "") -> Response:
-    """Return the undirected graph as a file; words that name no format mean GraphML."""
+    """Return the undirected graph as a file; an unknown format name means GraphML."""
     opened = open_annotations(context, token, channel)
     match = _LEGACY.fullmatch(wanted)
     if match is None:
@@ -37,7 +36,7 @@ def get_legacy(context: Context, token: str, channel: str, wanted: str = "") -> 
             path=wanted[:80],
         )
     word = match["name"] or _DEFAULT
-    if word in _NEVER_MADE:
+    if word in _UNSUPPORTED:
         raise UnknownNameError("graph format", word, tuple(formats()))
     region = None
     if match["ranges"] is not None:
@@ -49,7 +48,7 @@ def get_legacy(context: Context, token: str, channel: str, wanted: str = "") -> 
 
 
 def get_graph(context: Context, token: str, channel: str) -> Response:
-    """Return the graph of a channel, or of a box of it."""
+    """Return the graph of a channel, or of a box in it."""
     opened = open_labels(context, token, channel, _QUERIES)
     query = context.request.args
     chosen = get_format(query.get("format", _DEFAULT))
@@ -66,7 +65,7 @@ def get_graph(context: Context, token: str, channel: str) -> Response:
 
 
 def _region(context: Context, opened: Opened) -> Region | None:
-    """Return the box that the query names at the channel's own resolution, None for all."""
+    """Return the box that the query names at the channel's own resolution, or None for all."""
     ranges = {name: text for name, text in context.request.args.items() if name in _RANGES}
     if not ranges:
         return None
@@ -80,8 +79,9 @@ def _send(
 ) -> Response:
     headers = {"Content-Disposition": f"attachment; filename=output.{body_format.name}"}
     if graph.skipped:
-        told = ",".join(map(str, graph.skipped[:_TOLD]))
-        headers["X-NDLambda-Skipped"] = told + (",..." if len(graph.skipped) > _TOLD else "")
+        listed = ",".join(map(str, graph.skipped[:_MAX_LISTED]))
+        suffix = ",..." if len(graph.skipped) > _MAX_LISTED else ""
+        headers["X-NDLambda-Skipped"] = listed + suffix
         headers["X-NDLambda-Skipped-Count"] = str(len(graph.skipped))
     return deliver(context, body_format.encode(graph), content_type, headers, ExitStack())
 
@@ -96,10 +96,10 @@ _QUERIES: Final = (
     ),
 )
 _RULE: Final = "/ndgraph/<name:token>/<name:channel>"
-_SUMMARY: Final = "Graph of segments and synapses; headers name synapses that are no edge"
+_SUMMARY: Final = "Graph of segments and synapses; headers list synapses that form no edge"
 
 ROUTES = (
     Route("GET", _RULE, get_legacy, _SUMMARY, Dialect.NDSTORE),
     Route("GET", f"{_RULE}/<path:wanted>", get_legacy, _SUMMARY, Dialect.NDSTORE),
-    Route("GET", f"{RULE}/graph", get_graph, _SUMMARY, query=_QUERIES),
+    Route("GET", f"{CHANNEL_RULE}/graph", get_graph, _SUMMARY, query=_QUERIES),
 )

@@ -1,4 +1,4 @@
-"""What a token opens: ``info``, ``projinfo``, ``volume.vikingxml``, and the public lists."""
+"""Describes the project of a token: ``info``, ``projinfo``, ``volume.vikingxml``; public lists."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ from ndlambda.wire.ramon.projinfo import encode_projinfo
 
 _SUPERCUBE_FACTOR = 4
 _TILE = 512
-_MOST_SECTIONS = 1 << 16
+_MAX_SECTIONS = 1 << 16
 
 
 def info_document(view: ProjectView) -> dict[str, Any]:
@@ -83,14 +83,14 @@ def _channel_document(channel: Channel) -> dict[str, Any]:
 
 
 def get_info(context: Context, token: str) -> Response:
-    """Describe the dataset, project and channels behind a token."""
+    """Describe the dataset, project and channels of a token."""
     view = context.runtime.access.open(token, context.principal)
     text = json.dumps(info_document(view), indent=4, sort_keys=True)
     return Response(text, content_type="application/json")
 
 
 def get_projinfo(context: Context, token: str) -> Response:
-    """Describe them as an HDF5 file (ndstore's LONI and MATLAB clients read it)."""
+    """Describe a token's volume as an HDF5 file (for ndstore's LONI and MATLAB clients)."""
     view = context.runtime.access.open(token, context.principal)
     return Response(
         encode_projinfo(view.project, view.dataset, view.channels),
@@ -100,14 +100,14 @@ def get_projinfo(context: Context, token: str) -> Response:
 
 
 def get_vikingxml(context: Context, token: str) -> Response:
-    """Describe the volume for the Viking viewer; its tests count on the order of attributes."""
+    """Describe the volume for the Viking viewer, whose tests depend on the attribute order."""
     view = context.runtime.access.open(token, context.principal)
     level = view.dataset.pyramid.level(0)
     sections = level.imagesize_xyz[2]
-    if sections > _MOST_SECTIONS:
+    if sections > _MAX_SECTIONS:
         raise PayloadTooLargeError(
-            f"The volume has {sections} sections; at most {_MOST_SECTIONS} are listed as XML.",
-            limit=_MOST_SECTIONS,
+            f"The volume has {sections} sections; at most {_MAX_SECTIONS} are listed as XML.",
+            limit=_MAX_SECTIONS,
         )
     body = ET.tostring(_viking(context, view, level), encoding="utf-8")
     return Response(body, content_type="application/xml")
@@ -202,7 +202,7 @@ ROUTES = (
         "GET",
         "/sd/<name:token>/<names:channels>/getPropagate",
         get_propagate,
-        "Propagation state of channels: 0 not, 1 under way, 2 done",
+        "Propagation state of channels: 0 not propagated, 1 under way, 2 done",
         dialect=Dialect.NDSTORE,
     ),
     *(

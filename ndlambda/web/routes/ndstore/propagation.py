@@ -1,4 +1,4 @@
-"""``setPropagate``, ndstore's way to have a channel's coarser resolutions built."""
+"""``setPropagate``: ndstore's way to build the coarser resolutions of a channel."""
 
 from werkzeug.wrappers import Response
 
@@ -10,10 +10,10 @@ from ndlambda.web.routing import Context, Route
 
 
 def set_propagate(context: Context, token: str, channels: str, value: str) -> Response:
-    """Start the propagation of channels (1), or take back that they are propagated (0).
+    """Start the propagation of channels (1), or reset them to not propagated (0).
 
-    Clients may send a list of values, but only the first character counts, for all channels. All
-    of them are checked before the first is changed.
+    Clients may send a list of values; only the first character counts, for all channels. All
+    channels are checked before the first is changed.
     """
     view = context.runtime.access.open(token, context.principal, write=True)
     chosen = view.channels_named(list(dict.fromkeys(channels.split(","))))
@@ -41,7 +41,7 @@ ROUTES = (
         "GET",
         "/sd/<name:token>/<names:channels>/setPropagate/<segment:value>",
         set_propagate,
-        "Start propagation (1), or set channels back to not propagated (0)",
+        "Start propagation (1), or reset channels to not propagated (0)",
         dialect=Dialect.NDSTORE,
         changes=True,
     ),

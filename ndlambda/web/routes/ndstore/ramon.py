@@ -1,4 +1,4 @@
-"""ndstore's JSON of objects: ``/ramon/{token}/{channel}/…``."""
+"""ndstore's objects as JSON: ``/ramon/{token}/{channel}/…``."""
 
 from typing import Final
 
@@ -19,13 +19,13 @@ from ndlambda.web.routing import Context, Route
 from ndlambda.wire.ramon import get_format
 
 _DEFAULT_KEYS: Final = 10
-_MOST_KEYS: Final = 10_000
+_MAX_KEYS: Final = 10_000
 
 
 def get_boxes(
     context: Context, token: str, channel: str, ids: str, resolution: int | None = None
 ) -> Response:
-    """Return objects as flat JSON, with their bounding boxes where they have voxels."""
+    """Return objects as flat JSON, with the bounding boxes of those that have voxels."""
     opened = open_annotations(context, token, channel)
     at = opened.channel.resolution if resolution is None else resolution
     items = context.runtime.annotation.objects.read(
@@ -35,10 +35,10 @@ def get_boxes(
 
 
 def get_query(context: Context, token: str, channel: str, predicates: str) -> Response:
-    """Return the ids of the objects for which all predicates hold, as a JSON list."""
+    """Return the ids of the objects that match all predicates as a JSON list."""
     opened = open_annotations(context, token, channel)
-    asked = parse_query(predicates.split("/"))
-    ids = context.runtime.annotation.objects.query(opened.dataset, opened.channel, asked)
+    query = parse_query(predicates.split("/"))
+    ids = context.runtime.annotation.objects.query(opened.dataset, opened.channel, query)
     return deliver_json(context, ids)
 
 
@@ -49,10 +49,10 @@ def get_top_keys(
     count: int = _DEFAULT_KEYS,
     kind: int | None = None,
 ) -> Response:
-    """Return the most frequent keys of key-value pairs, most frequent first, as a JSON list."""
+    """Return the most frequent keys of key-value pairs as a JSON list, most frequent first."""
     opened = open_annotations(context, token, channel)
-    if not 0 < count <= _MOST_KEYS:
-        raise InvalidArgumentError(f"Ask for 1 to {_MOST_KEYS} keys.", limit=_MOST_KEYS)
+    if not 0 < count <= _MAX_KEYS:
+        raise InvalidArgumentError(f"Ask for 1 to {_MAX_KEYS} keys.", limit=_MAX_KEYS)
     ramon_type = None if kind is None else read_type(kind, "type")
     found = context.runtime.annotation.ramon.top_keys(opened.channel, count, ramon_type)
     return json_response([key for key, _ in found])

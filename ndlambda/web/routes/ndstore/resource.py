@@ -1,7 +1,7 @@
-"""The catalogue: ndstore's ``/resource/…`` and its v1 twin over the same functions.
+"""The catalogue: ndstore's ``/resource/…`` and its v1 counterpart over the same functions.
 
-Both have the field names of ndstore's models. ``/resource`` answers 201 and 204 with empty bodies
-(ndio takes anything else for a failure) and 400 for most faults; ``/v1/datasets/…`` answers
+Both use the field names of ndstore's models. ``/resource`` answers 201 and 204 with empty bodies
+(ndio treats anything else as a failure) and most errors with 400; ``/v1/datasets/…`` answers
 objects and the full table of statuses.
 """
 
@@ -28,7 +28,7 @@ from ndlambda.web.routing import Context, Route, View
 
 Fields = dict[str, Any]
 
-# --- what can be done, the same for both ways in -------------------------------------------
+# --- actions, shared by both APIs -----------------------------------------------------------
 
 
 def read_dataset(context: Context, ds: str) -> Fields:
@@ -37,14 +37,14 @@ def read_dataset(context: Context, ds: str) -> Fields:
 
 
 def make_dataset(context: Context, ds: str) -> Fields:
-    """Make a dataset owned by the caller and return its fields."""
+    """Create a dataset owned by the caller and return its fields."""
     owner = context.runtime.access.owner_id_of(context.principal)
     dataset = dataset_from_fields(json_object(context.request), name=ds, user_id=owner)
     return dataset_fields(context.runtime.catalog.create_dataset(dataset))
 
 
 def remove_dataset(context: Context, ds: str) -> None:
-    """Delete a dataset and all that hangs on it."""
+    """Delete a dataset and everything under it."""
     context.runtime.access.check_delete_dataset(ds, context.principal)
     context.runtime.catalog.delete_dataset(ds)
 
@@ -56,7 +56,7 @@ def read_project(context: Context, ds: str, pr: str) -> Fields:
 
 
 def make_project(context: Context, ds: str, pr: str) -> Fields:
-    """Make a project owned by the caller and return its fields."""
+    """Create a project owned by the caller and return its fields."""
     owner = context.runtime.access.check_create_project(ds, context.principal)
     fields = json_object(context.request)
     project = project_from_fields(fields, name=pr, dataset=ds, user_id=owner)
@@ -76,7 +76,7 @@ def read_channel(context: Context, ds: str, pr: str, ch: str) -> Fields:
 
 
 def make_channel(context: Context, ds: str, pr: str, ch: str) -> Fields:
-    """Make a channel and return its fields."""
+    """Create a channel and return its fields."""
     context.runtime.access.check_manage_project(ds, pr, context.principal)
     channel = channel_from_fields(json_object(context.request), name=ch, project=pr)
     return channel_fields(context.runtime.catalog.create_channel(channel))
@@ -95,7 +95,7 @@ def read_token(context: Context, ds: str, pr: str, tk: str) -> Fields:
 
 
 def make_token(context: Context, ds: str, pr: str, tk: str) -> Fields:
-    """Make a token owned by the caller and return its fields."""
+    """Create a token owned by the caller and return its fields."""
     owner = context.runtime.access.check_manage_project(ds, pr, context.principal)
     fields = json_object(context.request)
     token = token_from_fields(fields, name=tk, project=pr, user_id=owner)
@@ -109,7 +109,7 @@ def remove_token(context: Context, ds: str, pr: str, tk: str) -> None:
 
 
 def _parent(get: Callable[..., object], *arguments: object) -> None:
-    """Make sure of the parent; ndstore answers 404 only for the thing itself."""
+    """Check that the parent exists; ndstore answers 404 only for the resource itself."""
     try:
         get(*arguments)
     except NotFoundError as error:
@@ -117,7 +117,7 @@ def _parent(get: Callable[..., object], *arguments: object) -> None:
         raise
 
 
-# --- the two ways in -----------------------------------------------------------------------
+# --- views of the two APIs ------------------------------------------------------------------
 
 
 def _v1(method: str, action: Callable[..., Any]) -> View:
@@ -150,7 +150,7 @@ def _names(list_names: Callable[[Context], list[str]]) -> View:
 
 
 def list_projects_of(context: Context, ds: str) -> Response:
-    """List the names of a dataset's projects that are public or the caller's."""
+    """List the names of a dataset's projects that are public or owned by the caller."""
     return json_response(context.runtime.catalog.lists.projects_of(ds, context.principal))
 
 
@@ -180,7 +180,7 @@ _ACTIONS: tuple[tuple[str, str, str, dict[str, Callable[..., Any]]], ...] = (
         {"GET": read_token, "POST": make_token, "DELETE": remove_token},
     ),
 )
-_SUMMARIES = {"GET": "Show a {}", "POST": "Make a {}", "DELETE": "Delete a {} and all under it"}
+_SUMMARIES = {"GET": "Show a {}", "POST": "Create a {}", "DELETE": "Delete a {} and all under it"}
 
 
 def _routes() -> list[Route]:

@@ -1,4 +1,4 @@
-"""Skeletons as SWC: ndstore's ``/sd/{token}/{channel}/swc/[{ids}/]``, and those of ``/v1``."""
+"""Skeletons as SWC: ndstore's ``/sd/{token}/{channel}/swc/[{ids}/]``, and the v1 routes."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -8,19 +8,18 @@ from werkzeug.wrappers import Response
 
 from ndlambda.model.catalog import Channel
 from ndlambda.services.catalog.project_view import ProjectView
-from ndlambda.web.annotation.label_channel import RULE
 from ndlambda.web.annotation.ramon_body import read_body
 from ndlambda.web.problem import Dialect
 from ndlambda.web.request.params import parse_ids
 from ndlambda.web.request.query import check_parameters
 from ndlambda.web.response.delivery import deliver
 from ndlambda.web.response.json import json_response
-from ndlambda.web.routing import Context, QueryParameter, Route
+from ndlambda.web.routing import CHANNEL_RULE, Context, QueryParameter, Route
 from ndlambda.wire.skeleton.swc import read_swc, write_swc
 
-_BODY_BYTES: Final = 32 << 20
-_IN_MEMORY: Final = 16
-"""Bytes that nodes take for each byte of their text, about."""
+_MAX_BODY_BYTES: Final = 32 << 20
+_NODE_BYTES_PER_TEXT_BYTE: Final = 16
+"""Approximate memory of parsed nodes per byte of SWC text."""
 _SWC: Final = "product/swc"
 _PLAIN: Final = "text/plain; charset=utf-8"
 _IDS: Final = QueryParameter("ids", "ids of skeletons joined by commas; all if left out")
@@ -29,7 +28,7 @@ _IDS: Final = QueryParameter("ids", "ids of skeletons joined by commas; all if l
 def get_legacy(
     context: Context, token: str, channel: str, skeleton_ids: str | None = None
 ) -> Response:
-    """Return skeletons, or all that the channel has, as a file."""
+    """Return the given skeletons, or all of the channel, as a file."""
     view, chosen = _open(context, token, channel)
     ids = None if skeleton_ids is None else parse_ids(skeleton_ids)
     headers = {"Content-Disposition": f"attachment; filename={token}_{channel}.swc"}
@@ -37,18 +36,18 @@ def get_legacy(
 
 
 def post_legacy(context: Context, token: str, channel: str) -> Response:
-    """Store the trees of a file as new skeletons, and return their ids."""
+    """Store the trees of a file as new skeletons and return their ids."""
     _, chosen = _open(context, token, channel, write=True)
     ids = _store(context, chosen)
     return Response(",".join(map(str, ids)), content_type="text/html")
 
 
 def get_skeletons(context: Context, token: str, channel: str) -> Response:
-    """Return skeletons, or all that the channel has, as SWC."""
+    """Return the given skeletons, or all of the channel, as SWC."""
     view, chosen = _open(context, token, channel)
     check_parameters(context.request, (_IDS,))
-    asked = context.request.args.get("ids")
-    ids = None if asked is None else parse_ids(asked)
+    requested = context.request.args.get("ids")
+    ids = None if requested is None else parse_ids(requested)
     return _send(context, view, chosen, ids, (_PLAIN, {}))
 
 
@@ -62,14 +61,12 @@ def post_skeletons(context: Context, token: str, channel: str) -> Response:
 def _open(
     context: Context, token: str, channel: str, *, write: bool = False
 ) -> tuple[ProjectView, Channel]:
-    view = context.runtime.access.open(token, context.principal, write=write)
-    (chosen,) = view.channels_named([channel])
-    return view, chosen
+    return context.runtime.access.open_channel(token, channel, context.principal, write=write)
 
 
 def _store(context: Context, channel: Channel) -> list[int]:
-    body = read_body(context, _BODY_BYTES)
-    with context.runtime.volume.budget.hold(_IN_MEMORY * len(body)):
+    body = read_body(context, _MAX_BODY_BYTES)
+    with context.runtime.volume.budget.hold(_NODE_BYTES_PER_TEXT_BYTE * len(body)):
         return context.runtime.annotation.skeletons.upload(channel, read_swc(body))
 
 
@@ -113,10 +110,10 @@ ROUTES = (
         Dialect.NDSTORE_SWC,
         body=_BODY,
     ),
-    Route("GET", f"{RULE}/skeletons", get_skeletons, "Skeletons as SWC", query=(_IDS,)),
+    Route("GET", f"{CHANNEL_RULE}/skeletons", get_skeletons, "Skeletons as SWC", query=(_IDS,)),
     Route(
         "POST",
-        f"{RULE}/skeletons",
+        f"{CHANNEL_RULE}/skeletons",
         post_skeletons,
         "Store the trees of an SWC file as skeletons; 201 with their ids",
         body=_BODY,

@@ -1,1 +1,1 @@
-"""Routes about the server and its users."""
+"""Routes for the server itself and its users."""

@@ -1,4 +1,4 @@
-"""What the server says of itself: start page, health, API document, limits, large results."""
+"""Start page, health, OpenAPI document, limits, and large results."""
 
 from werkzeug.wrappers import Response
 
@@ -12,7 +12,7 @@ from ndlambda.web.routing import Context, Route
 
 
 def get_health(context: Context) -> Response:
-    """Return that the process answers."""
+    """Return that the process is up."""
     return json_response({"status": "ok", "version": __version__})
 
 
@@ -22,7 +22,7 @@ def get_openapi(context: Context) -> Response:
 
 
 def get_server(context: Context) -> Response:
-    """Return what a client should know: limits, and who the key says it is."""
+    """Return what a client needs to know: limits, and the user of its key."""
     settings = context.runtime.settings
     return json_response(
         {
@@ -39,7 +39,7 @@ def get_server(context: Context) -> Response:
 
 
 def get_result(context: Context, name: str) -> Response:
-    """Return a large result by the unguessable name that a 303 told (stores without URLs)."""
+    """Return a large result by the unguessable name from a 303 (for stores without URLs)."""
     stored = (
         context.runtime.resources.objects.get(RESULTS_PREFIX + name) if is_result(name) else None
     )
@@ -53,9 +53,9 @@ def get_result(context: Context, name: str) -> Response:
 
 
 ROUTES = (
-    Route("GET", "/", get_page, "A page for people"),
-    Route("GET", "/healthz", get_health, "Whether the server answers"),
+    Route("GET", "/", get_page, "Start page"),
+    Route("GET", "/healthz", get_health, "Whether the server is up"),
     Route("GET", "/openapi.json", get_openapi, "This document"),
-    Route("GET", "/v1/server", get_server, "Version, limits, and who asks"),
+    Route("GET", "/v1/server", get_server, "Version, limits, and the caller's user"),
     Route("GET", "/v1/results/<segment:name>", get_result, "A result too large for its request"),
 )

@@ -35,7 +35,7 @@ def list_users(context: Context) -> Response:
 
 
 def make_user(context: Context) -> Response:
-    """Make a user and tell their key, this once."""
+    """Create a user and return their key, which is shown only once."""
     _superuser_only(context)
     fields = _checked(json_object(context.request))
     user, key = context.runtime.users.create_user(
@@ -61,33 +61,33 @@ def _checked(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def make_key(context: Context, user: str) -> Response:
-    """Return a user one more key, told this once."""
+    """Issue another key for a user, shown only once."""
     _superuser_only(context)
     return json_response({"name": user, "key": context.runtime.users.issue_key(user)}, 201)
 
 
 def set_password(context: Context, user: str) -> Response:
-    """Return a user another password."""
+    """Set a user's password."""
     _superuser_only(context)
     fields = json_object(context.request)
     password = fields.get("password")
     if not isinstance(password, str) or len(fields) > 1:
-        raise ValidationError({"password": "the one field, a text"})
+        raise ValidationError({"password": "the only field, a text"})
     context.runtime.users.set_password(user, password)
     return Response(status=204)
 
 
 def revoke_user(context: Context, user: str) -> Response:
-    """Make all keys of a user worthless."""
+    """Revoke all keys of a user."""
     _superuser_only(context)
     context.runtime.users.revoke_user(user)
     return Response(status=204)
 
 
 def validate(context: Context) -> Response:
-    """Return the key of a user who shows name, password and the server's shared secret.
+    """Return the key of a user for name, password and the server's shared secret.
 
-    ndstore read the JSON from the body of a GET; POST does as well.
+    ndstore read the JSON from the body of a GET; POST is accepted too.
     """
     properties = json_object(context.request).get("properties")
     fields = properties if isinstance(properties, dict) else {}
@@ -107,15 +107,15 @@ ROUTES = (
         "POST",
         "/v1/users",
         make_user,
-        "Make a user; the answer has their key, this once",
+        "Create a user; the response has their key, shown only once",
         body="name, and optionally superuser (bool) and password, as a JSON object",
     ),
-    Route("POST", "/v1/users/<segment:user>/keys", make_key, "Give a user one more key"),
+    Route("POST", "/v1/users/<segment:user>/keys", make_key, "Issue another key for a user"),
     Route(
         "PUT",
         "/v1/users/<segment:user>/password",
         set_password,
-        "Give a user another password; keys stay",
+        "Set a user's password; existing keys stay valid",
         body='{"password": letters and digits}',
     ),
     Route("DELETE", "/v1/users/<segment:user>", revoke_user, "Revoke all keys of a user"),

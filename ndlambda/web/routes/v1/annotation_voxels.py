@@ -1,7 +1,7 @@
-"""Where objects are: voxels, masks, boxes and labels under ``…/channels/{channel}``.
+"""Voxels, masks, boxes and labels of objects under ``…/channels/{channel}``.
 
-Coordinates are dataset coordinates, x first in lists of voxels, z first in arrays. Arrays come and
-go as ``.npy`` files of plain numbers.
+Coordinates are dataset coordinates, x first in lists of voxels, z first in arrays. Arrays are sent
+and received as ``.npy`` files of plain numbers.
 """
 
 from contextlib import ExitStack
@@ -25,15 +25,14 @@ from ndlambda.services.annotation.options import (
 from ndlambda.services.volume.region import Region
 from ndlambda.space.box import XYZ
 from ndlambda.space.morton import decode_codes
-from ndlambda.web.annotation.channel import Opened
-from ndlambda.web.annotation.label_channel import (
-    RULE,
+from ndlambda.web.annotation.channel import (
+    Opened,
     find_region,
     open_labels,
     read_id,
     read_region,
 )
-from ndlambda.web.request.body import UPLOAD, open_intake, open_voxels
+from ndlambda.web.request.body import UPLOAD, open_body, open_voxels
 from ndlambda.web.request.query import (
     BOX,
     DISCIPLINE,
@@ -45,7 +44,7 @@ from ndlambda.web.request.query import (
 )
 from ndlambda.web.response.delivery import deliver, deliver_json
 from ndlambda.web.response.json import json_response
-from ndlambda.web.routing import Context, QueryParameter, Route
+from ndlambda.web.routing import CHANNEL_RULE, Context, QueryParameter, Route
 from ndlambda.wire.codecs.npy_array import CONTENT_TYPE, decode_npy, encode_npy
 from ndlambda.wire.ramon.contract import AnnotationVoxels, RamonItem
 
@@ -57,8 +56,7 @@ _POINT: Final = (
     ),
     QueryParameter("t", "time point; the first if left out"),
 )
-_WIDEST_BYTES: Final = 8
-"""Of an integer in a mask."""
+_MAX_MASK_ITEMSIZE: Final = 8
 _LOOSE: Final = QueryParameter(
     "loose", "1: whole cuboids, from the index alone; 0 if left out: exact"
 )
@@ -78,18 +76,18 @@ def paint_voxels(context: Context, token: str, channel: str, annotation: str) ->
     opened = open_labels(context, token, channel, (RESOLUTION, DISCIPLINE, UPLOAD), write=True)
     known, resolution = _known(context, opened, annotation), _resolution(context)
     mode = _mode(context)
-    intake = open_intake(context, opened.channel, context.runtime.settings.max_body_bytes)
-    # The body and, where it has another integer type, the list as uint32.
-    with context.runtime.volume.budget.hold(2 * intake.size_bytes):
-        points = _unsigned(decode_npy(intake.read(), _accept_points))
+    request_body = open_body(context, opened.channel, context.runtime.settings.max_body_bytes)
+    # The body and, if it has another integer type, its copy as uint32.
+    with context.runtime.volume.budget.hold(2 * request_body.size_bytes):
+        points = _unsigned(decode_npy(request_body.read(), _accept_points))
         data = AnnotationVoxels(resolution, voxels_xyz=points)
         _paint(context, opened, RamonItem(known, data), mode)
-    intake.discard()
+    request_body.discard()
     return json_response({"voxels": len(points)})
 
 
 def get_mask(context: Context, token: str, channel: str, annotation: str) -> Response:
-    """Return an object as a mask (z, y, x) of a box, or of the cuboids around it; bool."""
+    """Return an object as a bool mask (z, y, x) of a box, or of the cuboids around it."""
     opened = open_labels(context, token, channel, TIMED_BOX)
     region = find_region(context, opened)
     wanted: Wanted = TightCutout(_resolution(context)) if region is None else RegionCutout(region)
@@ -100,7 +98,7 @@ def get_mask(context: Context, token: str, channel: str, annotation: str) -> Res
 
 
 def paint_mask(context: Context, token: str, channel: str, annotation: str) -> Response:
-    """Paint an object where a mask of a box is not 0."""
+    """Paint an object where the mask of a box is not 0."""
     opened = open_labels(context, token, channel, (*BOX, DISCIPLINE, UPLOAD), write=True)
     known = _known(context, opened, annotation)
     region = read_region(context, opened)
@@ -117,20 +115,20 @@ def paint_mask(context: Context, token: str, channel: str, annotation: str) -> R
                 expected=list(shape),
             )
 
-    intake = open_voxels(context, opened.channel, _WIDEST_BYTES * region.voxels)
-    with context.runtime.volume.budget.hold(intake.size_bytes):
-        mask = decode_npy(intake.read(), accept)
+    request_body = open_voxels(context, opened.channel, _MAX_MASK_ITEMSIZE * region.voxels)
+    with context.runtime.volume.budget.hold(request_body.size_bytes):
+        mask = decode_npy(request_body.read(), accept)
         cutout = mask.view(np.uint8) if mask.dtype.kind == "b" else mask
         data = AnnotationVoxels(
             region.level.resolution, corner_xyz=_corner_xyz(region), cutout_zyx=cutout
         )
         _paint(context, opened, RamonItem(known, data), mode)
-    intake.discard()
+    request_body.discard()
     return json_response({"voxels": int(np.count_nonzero(cutout))})
 
 
 def get_box(context: Context, token: str, channel: str, annotation: str) -> Response:
-    """Return the box around an object: corner and size (x, y, z); no corner without voxels."""
+    """Return an object's bounding box: corner and size (x, y, z); no corner without voxels."""
     opened = open_labels(context, token, channel, (RESOLUTION, _LOOSE))
     resolution = _resolution(context)
     corner: XYZ | None = None
@@ -150,7 +148,7 @@ def get_box(context: Context, token: str, channel: str, annotation: str) -> Resp
 
 
 def get_cuboids(context: Context, token: str, channel: str, annotation: str) -> Response:
-    """Return the cuboids stored at a resolution that may hold an object."""
+    """Return the stored cuboids of a resolution that may hold an object."""
     opened = open_labels(context, token, channel, (RESOLUTION,))
     known = _known(context, opened, annotation)
     level = opened.dataset.pyramid.level(_resolution(context))
@@ -166,7 +164,7 @@ def get_cuboids(context: Context, token: str, channel: str, annotation: str) -> 
 
 
 def get_ids(context: Context, token: str, channel: str) -> Response:
-    """Return the labels of a box, own and extra ones, ascending, without 0."""
+    """Return the labels in a box, main and extra ones, ascending, without 0."""
     opened = open_labels(context, token, channel, TIMED_BOX)
     region = read_region(context, opened)
     found = context.runtime.annotation.objects.labels_in(opened.dataset, opened.channel, region)
@@ -174,7 +172,7 @@ def get_ids(context: Context, token: str, channel: str) -> Response:
 
 
 def get_id_at(context: Context, token: str, channel: str) -> Response:
-    """Return the label of one voxel; 0: it has none."""
+    """Return the label of one voxel, 0 if it has none."""
     opened = open_labels(context, token, channel, _POINT)
     args = context.request.args
     x, y, z = (read_integer(args, axis) for axis in "xyz")
@@ -188,7 +186,7 @@ def get_id_at(context: Context, token: str, channel: str) -> Response:
 def get_exceptions(context: Context, token: str, channel: str) -> Response:
     """Return the voxels of a box that have several labels: an .npy file, (n, 3 + k) uint64.
 
-    Columns are x, y, z, the voxel's own label, and its extra ones, filled up with zeros.
+    Columns are x, y, z, the voxel's main label, and its extra ones, padded with zeros.
     """
     opened = open_labels(context, token, channel, TIMED_BOX)
     region = read_region(context, opened)
@@ -207,7 +205,7 @@ def _corner_xyz(region: Region) -> XYZ:
 
 
 def _known(context: Context, opened: Opened, annotation: str) -> Annotation:
-    """Return the object of a path, which must exist: a route of its voxels makes none."""
+    """Return the object of a path, which must exist: routes for voxels create no objects."""
     return context.runtime.annotation.ramon.get(opened.channel, read_id(annotation)).ramon
 
 
@@ -252,8 +250,8 @@ def _unsigned(points: NDArray[Any]) -> NDArray[np.uint32]:
     return points.astype(np.uint32, copy=False)
 
 
-_LABELS: Final = f"{RULE}/ids"
-_OBJECT: Final = f"{RULE}/annotations/<segment:annotation>"
+_LABELS: Final = f"{CHANNEL_RULE}/ids"
+_OBJECT: Final = f"{CHANNEL_RULE}/annotations/<segment:annotation>"
 
 ROUTES = (
     Route(
@@ -291,7 +289,7 @@ ROUTES = (
         "GET",
         f"{_OBJECT}/box",
         get_box,
-        "Box around an object: corner and size; corner is null without voxels",
+        "Bounding box of an object: corner and size; corner is null without voxels",
         query=(RESOLUTION, _LOOSE),
     ),
     Route(
@@ -302,10 +300,10 @@ ROUTES = (
         query=(RESOLUTION,),
     ),
     Route("GET", _LABELS, get_ids, "Labels in a box, ascending", query=TIMED_BOX),
-    Route("GET", f"{_LABELS}/at", get_id_at, "Label of one voxel; 0: none", query=_POINT),
+    Route("GET", f"{_LABELS}/at", get_id_at, "Label of one voxel, 0 if none", query=_POINT),
     Route(
         "GET",
-        f"{RULE}/exceptions",
+        f"{CHANNEL_RULE}/exceptions",
         get_exceptions,
         "Voxels of a box with several labels: npy, uint64, columns x, y, z, labels",
         query=TIMED_BOX,

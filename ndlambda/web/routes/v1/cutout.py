@@ -1,4 +1,4 @@
-"""Cutouts for people without a legacy client: ``/v1/projects/{token}/channels/{channel}/…``."""
+"""Cutouts: ``/v1/projects/{token}/channels/{channel}/…``."""
 
 import hashlib
 from contextlib import ExitStack
@@ -20,7 +20,7 @@ from ndlambda.web.request.params import region_of_query
 from ndlambda.web.request.query import DISCIPLINE, TIMED_BOX, check_parameters, read_discipline
 from ndlambda.web.response.delivery import deliver
 from ndlambda.web.response.json import json_response
-from ndlambda.web.routing import Context, QueryParameter, Route
+from ndlambda.web.routing import CHANNEL_RULE, Context, QueryParameter, Route
 from ndlambda.wire.volume import ChannelData, Expected, VolumeFormat, formats, get_format
 
 _DIALECT: Final = "v1"
@@ -30,8 +30,9 @@ _DEFAULT = "npy"
 def _open(
     context: Context, token: str, channel: str, *, write: bool
 ) -> tuple[ProjectView, Channel, Region, bool]:
-    view = context.runtime.access.open(token, context.principal, write=write)
-    (chosen,) = view.channels_named([channel])
+    view, chosen = context.runtime.access.open_channel(
+        token, channel, context.principal, write=write
+    )
     known = (*TIMED_BOX, _FORMAT, *((DISCIPLINE, UPLOAD) if write else ()))
     check_parameters(context.request, known)
     region, timed = region_of_query(view.dataset, chosen, context.request.args)
@@ -40,7 +41,7 @@ def _open(
 
 
 def get_cutout(context: Context, token: str, channel: str) -> Response:
-    """Read a box; the format comes from ``format=`` or else from ``Accept``."""
+    """Read a box; ``format=``, or else ``Accept``, selects the format."""
     body_format = _format_to_write(context.request)
     view, chosen, region, timed = _open(context, token, channel, write=False)
     volume = context.runtime.volume
@@ -102,21 +103,21 @@ def post_cutout(context: Context, token: str, channel: str) -> Response:
     discipline = read_discipline(context.request.args)
     shape = region.shape_tzyx if timed else region.shape_tzyx[1:]
     voxel_bytes = region.voxels * chosen.dtype.itemsize
-    intake = open_voxels(context, chosen, voxel_bytes)
-    body_format = _format_to_read(context.request, intake.media_type)
+    request_body = open_voxels(context, chosen, voxel_bytes)
+    body_format = _format_to_read(context.request, request_body.media_type)
     if body_format.decode is None:
         raise UnsupportedMediaTypeError(f"{body_format.name} bodies cannot be read.")
-    with volume.budget.hold(body_format.held_bytes(intake.size_bytes, voxel_bytes)):
+    with volume.budget.hold(body_format.held_bytes(request_body.size_bytes, voxel_bytes)):
         expected = Expected((chosen.name,), (chosen.dtype,), shape)
         with span("decode", format=body_format.name):
-            (array,) = body_format.decode(intake.read(), expected)
+            (array,) = body_format.decode(request_body.read(), expected)
         write_voxels(context, chosen, region, array, discipline)
-    intake.discard()
+    request_body.discard()
     return json_response({"voxels": region.voxels})
 
 
 def get_digest(context: Context, token: str, channel: str) -> Response:
-    """Return a digest of a box, so that a client can skip what is stored already."""
+    """Return a digest of a box, so that a client can skip boxes that are stored already."""
     view, chosen, region, _ = _open(context, token, channel, write=False)
     volume = context.runtime.volume
     with volume.budget.hold(region.voxels * chosen.dtype.itemsize):
@@ -126,19 +127,24 @@ def get_digest(context: Context, token: str, channel: str) -> Response:
 
 
 _FORMAT = QueryParameter("format", "npy, raw, blosc, hdf5 or npz, instead of the content type")
-_RULE = "/v1/projects/<name:token>/channels/<name:channel>"
 
 ROUTES = (
-    Route("GET", f"{_RULE}/cutout", get_cutout, "Read a cutout", query=(*TIMED_BOX, _FORMAT)),
+    Route(
+        "GET", f"{CHANNEL_RULE}/cutout", get_cutout, "Read a cutout", query=(*TIMED_BOX, _FORMAT)
+    ),
     Route(
         "POST",
-        f"{_RULE}/cutout",
+        f"{CHANNEL_RULE}/cutout",
         post_cutout,
         "Write a cutout; zeros never overwrite",
         query=(*TIMED_BOX, _FORMAT, DISCIPLINE, UPLOAD),
         body="The array, axes ([time,] z, y, x), in the format of the content type",
     ),
     Route(
-        "GET", f"{_RULE}/digest", get_digest, "BLAKE2b-160 of a cutout's voxels", query=TIMED_BOX
+        "GET",
+        f"{CHANNEL_RULE}/digest",
+        get_digest,
+        "BLAKE2b-160 of a cutout's voxels",
+        query=TIMED_BOX,
     ),
 )

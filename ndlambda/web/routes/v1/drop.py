@@ -1,4 +1,4 @@
-"""Folders of dropped files of which no job could be made yet: ``/v1/drop``."""
+"""Folders of dropped files that no job could be created from yet: ``/v1/drop``."""
 
 from werkzeug.wrappers import Response
 
@@ -7,9 +7,9 @@ from ndlambda.web.routing import Context, Route
 
 
 def list_waiting(context: Context) -> Response:
-    """List folders that are no jobs yet, and why: to the user to whom what is dropped belongs."""
+    """List folders without a job and the reasons, for the user who owns dropped files."""
     runtime, principal = context.runtime, context.principal
-    runtime.access.owner_id_of(principal)  # nothing is told to nobody
+    runtime.access.owner_id_of(principal)  # refuses a caller without a key
     may_see = principal.superuser or runtime.access.may_manage(
         principal, runtime.ingest.drop.owner_id
     )
@@ -23,4 +23,4 @@ def list_waiting(context: Context) -> Response:
     )
 
 
-ROUTES = (Route("GET", "/v1/drop", list_waiting, "Folders of dropped files that are no jobs yet"),)
+ROUTES = (Route("GET", "/v1/drop", list_waiting, "Folders of dropped files without a job"),)

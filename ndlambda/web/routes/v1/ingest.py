@@ -1,6 +1,6 @@
 """Ingest jobs: ndstore's ``/ingest/…`` and ``/v1/ingest/…`` over the same functions.
 
-Under ``/ingest`` jobs have ndstore's fields beside ours, and whatever is wrong is 400.
+Under ``/ingest`` jobs also have ndstore's fields, and every client error is 400.
 """
 
 import csv
@@ -26,12 +26,11 @@ from ndlambda.web.ingest.job import (
     chunk_fields,
     find_job,
     find_target,
+    idempotent_job_id,
     job_fields,
     legacy_fields,
-    open_project,
     progress_fields,
-    repeatable_id,
-    runs,
+    ranges_of,
 )
 from ndlambda.web.problem import Dialect
 from ndlambda.web.request.body import open_voxels
@@ -42,44 +41,48 @@ from ndlambda.web.response.json import json_response
 from ndlambda.web.routing import Context, QueryParameter, Route, View
 
 _EXPIRES_S = 3600
-_MOST_CHUNKS = 10_000
-_MOST_UPLOADS = 1000
-_MOST_JOBS = 1000
-_MOST_SHARDS = 10_000
+_MAX_CHUNKS = 10_000
+_MAX_UPLOADS = 1000
+_MAX_JOBS = 1000
+_MAX_SHARDS = 10_000
 _SHARD = re.compile(r"(\d{1,5})/(\d{1,5})", re.ASCII)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""What lets a spreadsheet take a cell for a formula, unless an apostrophe is before it."""
+"""Characters that start a formula in a spreadsheet, unless an apostrophe precedes them."""
 _SLICE = re.compile(r"(\d{1,12})(\.[a-z0-9]+)", re.ASCII)
 _BOXES = (".blosc", ".npy")
 _MENDABLE = frozenset({State.FAILED, State.COMPLETE_WITH_ERRORS})
-"""States in which a job that takes no input still takes parts that mend its faults."""
+"""States in which a job accepts no new input, but still accepts parts that repair its faults."""
 
 _SPAN = (
-    QueryParameter("after", "the chunk after which to begin, as the answer before says in `next`"),
+    QueryParameter("after", "the chunk after which to start: `next` of the previous response"),
     QueryParameter(
-        "shard", "`i/n`: only the i-th (from 0) of n equal parts of the job, one for an uploader"
+        "shard", "`i/n`: only the i-th (from 0) of n equal parts of the job, one per uploader"
     ),
 )
-_CHUNKS = (*_SPAN, QueryParameter("limit", f"chunks in one answer; {_MOST_CHUNKS} at most"))
+_CHUNKS = (*_SPAN, QueryParameter("limit", f"chunks in one response; {_MAX_CHUNKS} at most"))
 _UPLOADS = (
     *_SPAN,
     QueryParameter(
-        "limit", f"uploads in one answer, about; 100 if left out, {_MOST_UPLOADS} at most"
+        "limit", f"uploads in one response, about; 100 if left out, {_MAX_UPLOADS} at most"
     ),
     QueryParameter(
         "suffix", "format of the parts: png, tif, … for slices; blosc or npy for chunks"
     ),
 )
-_JOBS = (QueryParameter("limit", f"the newest jobs only; 100 if left out, {_MOST_JOBS} at most"),)
+_JOBS = (QueryParameter("limit", f"the newest jobs only; 100 if left out, {_MAX_JOBS} at most"),)
 
 
 def create_job(context: Context) -> Response:
-    """Make a job; once only for one ``Idempotency-Key``."""
+    """Create a job; requests with the same ``Idempotency-Key`` create only one."""
     config = JobConfig.read(json_object(context.request))
-    view = open_project(context, config)
-    # By an anonymously writable token somebody without a key comes this far, and owns nothing.
-    owner_id = context.runtime.access.owner_id_of(context.principal)
-    spec = config.spec(view, repeatable_id(context, owner_id))
+    access, principal = context.runtime.access, context.principal
+    if config.token:
+        view = access.open(config.token, principal, write=True)
+    else:
+        view = access.open_project(config.dataset, config.project, principal)
+    # An anonymously writable token opens without a key, but a job needs an owner.
+    owner_id = access.owner_id_of(principal)
+    spec = config.spec(view, idempotent_job_id(context, owner_id))
     return _answer(context, context.runtime.ingest.jobs.create(view, owner_id, spec), 201)
 
 
@@ -87,31 +90,31 @@ def list_jobs(context: Context) -> Response:
     """List the caller's jobs, newest first."""
     check_parameters(context.request, _JOBS)
     owner_id = context.runtime.access.owner_id_of(context.principal)
-    limit = _limit(context, 100, _MOST_JOBS)
+    limit = _limit(context, 100, _MAX_JOBS)
     ledger = context.runtime.ingest.jobs.ledger
     jobs = sorted(ledger.of_user(owner_id), key=lambda job: (-job.created_at, job.id))[:limit]
     name = "jobs" if _is_v1(context) else "ingest_jobs"
-    return deliver_json(context, {name: [_line(context, job) for job in jobs]})
+    return deliver_json(context, {name: [_list_entry(context, job) for job in jobs]})
 
 
 def get_job(context: Context, job: str) -> Response:
-    """Show a job and how far it is."""
+    """Return a job and its progress."""
     return _answer(context, find_job(context, job))
 
 
 def cancel_job(context: Context, job: str) -> Response:
-    """Cancel a job; harmless when repeated."""
+    """Cancel a job; repeating it is harmless."""
     context.runtime.ingest.jobs.cancel(find_job(context, job))
     return Response(status=204)
 
 
 def retry_job(context: Context, job: str) -> Response:
-    """Let a job go on that failed or has faults."""
+    """Resume a job that failed or has faults."""
     return _answer(context, context.runtime.ingest.fetcher.retry(find_job(context, job)), 202)
 
 
 def complete_job(context: Context, job: str) -> Response:
-    """Note that nothing more will come."""
+    """Record that no more input will come."""
     found = find_job(context, job)
     _check_not_cancelled(found)
     context.runtime.ingest.jobs.registry.close(found)
@@ -119,15 +122,15 @@ def complete_job(context: Context, job: str) -> Response:
 
 
 def list_missing(context: Context, job: str) -> Response:
-    """Return what did not come: all of it, and by chunk."""
+    """Return the missing parts, as one list and by chunk."""
     check_parameters(context.request, _CHUNKS)
     found = find_job(context, job)
-    limit = _limit(context, _MOST_CHUNKS, _MOST_CHUNKS)
+    limit = _limit(context, _MAX_CHUNKS, _MAX_CHUNKS)
     target = context.runtime.ingest.jobs.target(found)
     page = list(islice(_lacking(context, found), limit))
     is_slices = found.mode is Mode.SLICES
     chunks = [
-        chunk_fields(chunk, target) | ({"slices": runs(parts)} if is_slices else {})
+        chunk_fields(chunk, target) | ({"slices": ranges_of(parts)} if is_slices else {})
         for chunk, parts in page
     ]
     flat = [n for chunk, parts in page for n in (parts if is_slices else [chunk.number])]
@@ -135,13 +138,13 @@ def list_missing(context: Context, job: str) -> Response:
     return deliver_json(context, {"missing": flat, "chunks": chunks, "next": following})
 
 
-def give_uploads(context: Context, job: str) -> Response:
-    """Return addresses to which what is missing, or no use, can be sent."""
+def issue_upload_urls(context: Context, job: str) -> Response:
+    """Return URLs for the parts that are missing or unusable."""
     check_parameters(context.request, _UPLOADS)
     found = find_job(context, job)
     _check_not_cancelled(found)
     suffix = _suffix(found, context.request.args.get("suffix"))
-    limit = _limit(context, 100, _MOST_UPLOADS)
+    limit = _limit(context, 100, _MAX_UPLOADS)
     uploads: list[dict[str, Any]] = []
     following = None
     for chunk, parts in context.runtime.ingest.jobs.needed_parts(found, *_span(context)):
@@ -158,7 +161,7 @@ def give_uploads(context: Context, job: str) -> Response:
 
 
 def put_part(context: Context, job: str, chunk: int, name: str) -> Response:
-    """Take a slice, or a box of voxels."""
+    """Store a slice, or a box of voxels."""
     found = find_job(context, job)
     _check_takes_parts(found)
     ingest = context.runtime.ingest.jobs
@@ -168,14 +171,14 @@ def put_part(context: Context, job: str, chunk: int, name: str) -> Response:
     depth, height, width = place.box.shape_zyx
     planes = 1 if found.mode is Mode.SLICES else depth
     voxel_bytes = planes * height * width * target.channel.dtype.itemsize
-    intake = open_voxels(context, target.channel, voxel_bytes)
-    etag = ingest.stores.drop.put(key, intake.read(), Overwrite())
+    request_body = open_voxels(context, target.channel, voxel_bytes)
+    etag = ingest.stores.drop.put(key, request_body.read(), Overwrite())
     context.runtime.ingest.drop.on_object_created(key)
     return json_response({"key": key, "etag": etag}, 201)
 
 
 def list_errors(context: Context, job: str) -> Response:
-    """List what is wrong with a job's input, as CSV, or as JSON where that is asked for."""
+    """List the faults of a job's input, as CSV, or as JSON if the client prefers it."""
     found = find_job(context, job)
     target = find_target(context, found)
     faults = [
@@ -196,9 +199,6 @@ def list_errors(context: Context, job: str) -> Response:
     return deliver(context, body, "text/csv; charset=utf-8", headers, ExitStack())
 
 
-# inside
-
-
 def _is_v1(context: Context) -> bool:
     return context.path.startswith("/v1/")
 
@@ -206,9 +206,9 @@ def _is_v1(context: Context) -> bool:
 def _answer(context: Context, job: Job, status: int = 200) -> Response:
     target = find_target(context, job)
     if target is not None and job.state.takes_input:
-        # What a dead worker left undone is done here, too, and not only by the next sweep.
+        # A built job that a dead worker left open is finished here, not only by the next sweep.
         count = target.grid(job).count
-        is_small = count <= _MOST_CHUNKS  # else it would take longer than anybody waits
+        is_small = count <= _MAX_CHUNKS  # else it takes longer than a client waits
         if is_small and context.runtime.ingest.jobs.ledger.built(job, count).is_full():
             context.runtime.ingest.jobs.sweeper.sweep(job)
             job = context.runtime.ingest.jobs.ledger.get(job.id)
@@ -220,8 +220,8 @@ def _answer(context: Context, job: Job, status: int = 200) -> Response:
     return json_response(fields, status)
 
 
-def _line(context: Context, job: Job) -> dict[str, Any]:
-    """Return a job for a list: chunks are counted, parts are not."""
+def _list_entry(context: Context, job: Job) -> dict[str, Any]:
+    """Return a job's entry in a list; chunks are counted, parts are not."""
     target = find_target(context, job)
     fields = job_fields(job, target)
     if target is not None:
@@ -234,10 +234,10 @@ def _line(context: Context, job: Job) -> dict[str, Any]:
     return fields
 
 
-def _limit(context: Context, default: int, most: int) -> int:
+def _limit(context: Context, default: int, maximum: int) -> int:
     limit = read_integer(context.request.args, "limit", default)
-    if not 0 < limit <= most:
-        raise InvalidArgumentError(f"limit={limit} is not from 1 to {most}.", parameter="limit")
+    if not 0 < limit <= maximum:
+        raise InvalidArgumentError(f"limit={limit} is not from 1 to {maximum}.", parameter="limit")
     return limit
 
 
@@ -253,9 +253,9 @@ def _span(context: Context) -> tuple[int, tuple[int, int]]:
 
 def _shard(text: str) -> tuple[int, int]:
     match = _SHARD.fullmatch(text)
-    if match is None or not int(match[1]) < int(match[2]) <= _MOST_SHARDS:
+    if match is None or not int(match[1]) < int(match[2]) <= _MAX_SHARDS:
         raise InvalidArgumentError(
-            f"shard={text[:20]!r} is not i/n with i from 0 to n - 1, n at most {_MOST_SHARDS}.",
+            f"shard={text[:20]!r} is not i/n with i from 0 to n - 1, n at most {_MAX_SHARDS}.",
             parameter="shard",
         )
     return int(match[1]), int(match[2])
@@ -271,9 +271,9 @@ def _check_takes_parts(job: Job) -> None:
         job.check_takes_input()
 
 
-def _suffix(job: Job, asked: str | None) -> str:
+def _suffix(job: Job, requested: str | None) -> str:
     known = SUFFIXES if job.mode is Mode.SLICES else _BOXES
-    suffix = known[0] if asked is None else f".{asked.lower().removeprefix('.')}"
+    suffix = known[0] if requested is None else f".{requested.lower().removeprefix('.')}"
     if suffix not in known:
         raise InvalidArgumentError(
             f"suffix={suffix[:20]!r} is none of {', '.join(known)}.", parameter="suffix"
@@ -282,7 +282,7 @@ def _suffix(job: Job, asked: str | None) -> str:
 
 
 def _part_name(job: Job, chunk: Chunk, name: str) -> str:
-    """Return the name under which a part is kept: one for all that clients have for it.
+    """Return the name that a part is stored under, the same for all of a client's spellings.
 
     Raises
     ------
@@ -308,7 +308,7 @@ def _part_name(job: Job, chunk: Chunk, name: str) -> str:
 
 
 def _upload(context: Context, job: Job, chunk: Chunk, part: int, suffix: str) -> dict[str, Any]:
-    """Return the address of a part: of the store itself or, where it has none, of this server."""
+    """Return the URL of a part: the store's own, or this server's if the store has none."""
     is_slice = job.mode is Mode.SLICES
     name = f"{part:06d}{suffix}" if is_slice else f"data{suffix}"
     key = part_key(job.id, chunk.number, name)
@@ -321,7 +321,7 @@ def _upload(context: Context, job: Job, chunk: Chunk, part: int, suffix: str) ->
 
 
 def _fault_fields(fault: Fault, job: Job, target: Target | None) -> dict[str, Any]:
-    """Return a fault; strays belong to no chunk, and a whole box has no number."""
+    """Return the fields of a fault; a stray file has no chunk, and a whole box has no part."""
     is_stray = fault.chunk == STRAYS
     time_point = part = None
     if target is not None and not is_stray:
@@ -351,16 +351,16 @@ _CONFIG = (
     "configuration of the ingest-client: see GET /v1/ingest/schema/job"
 )
 _ACTIONS: tuple[_Row, ...] = (
-    ("POST", "", create_job, "Make an ingest job", (), _CONFIG),
+    ("POST", "", create_job, "Create an ingest job", (), _CONFIG),
     ("GET", "", list_jobs, "The caller's ingest jobs", _JOBS, ""),
-    ("GET", "/<segment:job>", get_job, "An ingest job and how far it is", (), ""),
+    ("GET", "/<segment:job>", get_job, "An ingest job and its progress", (), ""),
     ("DELETE", "/<segment:job>", cancel_job, "Cancel an ingest job; what is stored stays", (), ""),
-    ("GET", "/<segment:job>/missing", list_missing, "What did not come yet", _CHUNKS, ""),
+    ("GET", "/<segment:job>/missing", list_missing, "Missing parts", _CHUNKS, ""),
     (
         "GET",
         "/<segment:job>/credentials",
-        give_uploads,
-        "Addresses to which what is missing, or no use, can be sent, for an hour",
+        issue_upload_urls,
+        "URLs, valid for an hour, for parts that are missing or unusable",
         _UPLOADS,
         "",
     ),
@@ -372,9 +372,9 @@ _ACTIONS: tuple[_Row, ...] = (
         (),
         "An image file (ZZZZ.png, ZZZZ.tif, …) or a box z, y, x of voxels (data.npy, data.blosc)",
     ),
-    ("POST", "/<segment:job>/retry", retry_job, "Let a job with faults go on", (), ""),
-    ("POST", "/<segment:job>/complete", complete_job, "Say that nothing more will come", (), ""),
-    ("GET", "/<segment:job>/errors", list_errors, "What is wrong with the input (CSV)", (), ""),
+    ("POST", "/<segment:job>/retry", retry_job, "Resume a job that failed or has faults", (), ""),
+    ("POST", "/<segment:job>/complete", complete_job, "Declare the input complete", (), ""),
+    ("GET", "/<segment:job>/errors", list_errors, "Faults of the input (CSV)", (), ""),
 )
 
 ROUTES = tuple(

@@ -1,4 +1,4 @@
-"""What the owner of a source cannot read: ``POST /v1/ingest/{id}/errors``."""
+"""Reports of source planes that cannot be read: ``POST /v1/ingest/{id}/errors``."""
 
 from typing import Any
 
@@ -12,19 +12,19 @@ from ndlambda.web.problem import Dialect
 from ndlambda.web.request.json_body import json_object
 from ndlambda.web.routing import Context, Route
 
-_MOST = 1000
-_LONGEST = 4000
-_LARGEST = 1 << 40
+_MAX_FAULTS = 1000
+_MAX_ERROR_LENGTH = 4000
+_MAX_COORDINATE = 1 << 40
 
 _FAULT: Keys = {
-    "t": (integer(0, _LARGEST), None),
-    "slice": (integer(-_LARGEST, _LARGEST), REQUIRED),
-    "error": (text(_LONGEST), REQUIRED),
+    "t": (integer(0, _MAX_COORDINATE), None),
+    "slice": (integer(-_MAX_COORDINATE, _MAX_COORDINATE), REQUIRED),
+    "error": (text(_MAX_ERROR_LENGTH), REQUIRED),
 }
 
 
 def report_errors(context: Context, job: str) -> Response:
-    """Record planes that cannot be read; where the policy is to fail, the job ends of them."""
+    """Record planes that cannot be read; if the job's policy is to fail, this ends the job."""
     found = find_job(context, job)
     found.check_takes_input()
     for fault in _read(json_object(context.request)):
@@ -35,8 +35,8 @@ def report_errors(context: Context, job: str) -> Response:
 
 def _read(doc: dict[str, Any]) -> list[dict[str, Any]]:
     problems, listed = Problems(), doc.get("errors")
-    if not isinstance(listed, list) or not 0 < len(listed) <= _MOST or len(doc) > 1:
-        raise ValidationError({"errors": f"must be a list of 1 to {_MOST}, and all there is"})
+    if not isinstance(listed, list) or not 0 < len(listed) <= _MAX_FAULTS or len(doc) > 1:
+        raise ValidationError({"errors": f"must be a list of 1 to {_MAX_FAULTS}, the only field"})
     faults = [
         read_object(fault, _FAULT, f"errors[{index}]", problems)
         for index, fault in enumerate(listed)
@@ -50,7 +50,7 @@ ROUTES = (
         "POST",
         "/v1/ingest/<segment:job>/errors",
         report_errors,
-        "Report planes that cannot be read where they come from",
+        "Report planes that cannot be read at their source",
         dialect=Dialect.V1,
         body='{"errors": [{"slice": 66, "error": "…", "t": 0}, …]}: dataset z; t may be left out',
     ),

@@ -1,4 +1,4 @@
-"""JSON Schemas of what ingest is asked with: ``GET /v1/ingest/schema/{job or manifest}``."""
+"""JSON Schemas of ingest requests: ``GET /v1/ingest/schema/{job or manifest}``."""
 
 from werkzeug.wrappers import Response
 
@@ -8,8 +8,8 @@ from ndlambda.web.response.json import json_response
 from ndlambda.web.routing import Context, Route
 
 
-def give_schema(_: Context, schema: str) -> Response:
-    """Return a schema, to anybody: it tells nothing that is stored here."""
+def get_schema(_: Context, schema: str) -> Response:
+    """Return a schema; no key is needed, since it reveals no stored data."""
     if schema not in SCHEMAS:
         raise NotFoundError(f"There are the schemas {' and '.join(SCHEMAS)}.")
     answer = json_response(SCHEMAS[schema])
@@ -21,7 +21,7 @@ ROUTES = (
     Route(
         "GET",
         "/v1/ingest/schema/<segment:schema>",
-        give_schema,
+        get_schema,
         "JSON Schema of a job configuration (job) or of _ingest.json (manifest)",
     ),
 )

@@ -1,4 +1,4 @@
-"""The proof of an ingest, checked again: ``/v1/ingest/{id}/verify``."""
+"""Verifies the digests of an ingest again: ``/v1/ingest/{id}/verify``."""
 
 from typing import Any
 
@@ -12,15 +12,15 @@ from ndlambda.web.request.query import check_parameters
 from ndlambda.web.response.json import json_response
 from ndlambda.web.routing import Context, QueryParameter, Route
 
-_LONGEST_NUMBER = 16
+_MAX_DIGITS = 16
 _QUERY = (
-    QueryParameter("chunk", "Which chunk is read again; without it, the chain to the job root"),
-    QueryParameter("strip", "Which strip of the chunk, from 0"),
+    QueryParameter("chunk", "The chunk to read again; without it, the digests up to the job root"),
+    QueryParameter("strip", "The strip of the chunk, from 0"),
 )
 
 
 def get_verify(context: Context, job: str) -> Response:
-    """Check the chain of digests, or read a strip of a chunk again: a bounded amount of work."""
+    """Check the chain of digests, or read one strip of a chunk again: a bounded amount of work."""
     check_parameters(context.request, _QUERY)
     found = find_job(context, job)
     verifier = context.runtime.ingest.jobs.verifier
@@ -48,7 +48,7 @@ def get_verify(context: Context, job: str) -> Response:
 
 def _number(context: Context, name: str) -> int:
     text = context.request.args.get(name, "0")
-    if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER):
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
         raise InvalidArgumentError(f"{name}= is a number of a {name}, from 0.")
     return int(text)
 
@@ -75,7 +75,7 @@ ROUTES = (
         "GET",
         "/v1/ingest/<segment:job>/verify",
         get_verify,
-        "Compare what a complete ingest job has stored with its digests",
+        "Compare the stored voxels of a complete ingest job with its digests",
         query=_QUERY,
     ),
 )

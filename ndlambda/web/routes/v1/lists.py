@@ -1,4 +1,4 @@
-"""Lists of the catalogue for people and programs: datasets, projects, channels, tokens."""
+"""Lists of the catalogue: datasets, projects, channels, tokens."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
@@ -14,22 +14,22 @@ _Value = TypeVar("_Value")
 
 
 def list_datasets(context: Context) -> Response:
-    """List the datasets that are public or the caller's."""
+    """List the datasets that are public or owned by the caller."""
     names = context.runtime.catalog.lists.datasets(context.principal)
-    found = _still_there(context.runtime.catalog.get_dataset, names)
+    found = _existing(context.runtime.catalog.get_dataset, names)
     return json_response([dataset_fields(dataset) for dataset in found])
 
 
 def list_projects(context: Context, ds: str) -> Response:
-    """List a dataset's projects that are public or the caller's."""
+    """List a dataset's projects that are public or owned by the caller."""
     context.runtime.access.dataset(ds, context.principal)
     names = context.runtime.catalog.lists.projects_of(ds, context.principal)
-    found = _still_there(context.runtime.catalog.get_project, names)
+    found = _existing(context.runtime.catalog.get_project, names)
     return json_response([project_fields(project) for project in found])
 
 
 def list_channels(context: Context, ds: str, pr: str) -> Response:
-    """List a project's channels in the order of their creation."""
+    """List a project's channels in order of creation."""
     context.runtime.access.project(ds, pr, context.principal)
     return json_response(
         [channel_fields(channel) for channel in context.runtime.catalog.lists.channels_of(pr)]
@@ -37,10 +37,10 @@ def list_channels(context: Context, ds: str, pr: str) -> Response:
 
 
 def list_tokens_of(context: Context, ds: str, pr: str) -> Response:
-    """List a project's tokens that are public or the caller's."""
+    """List a project's tokens that are public or owned by the caller."""
     access, catalog = context.runtime.access, context.runtime.catalog
     access.project(ds, pr, context.principal)
-    tokens = _still_there(catalog.get_token, catalog.lists.tokens_of(pr))
+    tokens = _existing(catalog.get_token, catalog.lists.tokens_of(pr))
     return json_response(
         [
             token_fields(token)
@@ -51,9 +51,9 @@ def list_tokens_of(context: Context, ds: str, pr: str) -> Response:
 
 
 def list_tokens(context: Context) -> Response:
-    """List the tokens that are public or the caller's, with what they open."""
+    """List the tokens that are public or owned by the caller, with their projects."""
     catalog = context.runtime.catalog
-    views = _still_there(catalog.project_view, catalog.lists.tokens(context.principal))
+    views = _existing(catalog.project_view, catalog.lists.tokens(context.principal))
     return json_response(
         [
             {
@@ -67,8 +67,8 @@ def list_tokens(context: Context) -> Response:
     )
 
 
-def _still_there(get: Callable[[str], _Value], names: Iterable[str]) -> Iterator[_Value]:
-    """Iterate over what names stand for, without what was deleted since the list was read."""
+def _existing(get: Callable[[str], _Value], names: Iterable[str]) -> Iterator[_Value]:
+    """Iterate over the named values, skipping those deleted since the names were read."""
     for name in names:
         try:
             yield get(name)

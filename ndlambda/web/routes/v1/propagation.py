@@ -1,4 +1,4 @@
-"""The propagation of a channel: ``/v1/projects/{token}/channels/{channel}/propagation``."""
+"""Propagation of a channel: ``/v1/projects/{token}/channels/{channel}/propagation``."""
 
 from dataclasses import asdict
 from typing import Any
@@ -12,7 +12,7 @@ from ndlambda.voxels.downsample import Method
 from ndlambda.web.request.json_body import json_object
 from ndlambda.web.request.query import check_parameters
 from ndlambda.web.response.json import json_response
-from ndlambda.web.routing import Context, Route
+from ndlambda.web.routing import CHANNEL_RULE, Context, Route
 
 _METHODS = (Method.MEAN.value, Method.NEAREST.value)
 
@@ -21,33 +21,31 @@ def _open(
     context: Context, token: str, channel: str, *, write: bool = False
 ) -> tuple[ProjectView, Channel]:
     check_parameters(context.request, ())
-    view = context.runtime.access.open(token, context.principal, write=write)
-    (chosen,) = view.channels_named([channel])
-    return view, chosen
+    return context.runtime.access.open_channel(token, channel, context.principal, write=write)
 
 
 def get_propagation(context: Context, token: str, channel: str) -> Response:
-    """Return how far a channel is."""
+    """Return the propagation's progress."""
     view, chosen = _open(context, token, channel)
     return _answer(context, view, chosen)
 
 
 def post_propagation(context: Context, token: str, channel: str) -> Response:
-    """Start, or go on where it was cancelled or failed."""
+    """Start a propagation, or resume one that was cancelled or failed."""
     view, chosen = _open(context, token, channel, write=True)
-    full, method = _wanted(context)
+    full, method = _read_options(context)
     context.runtime.propagation.start(view.dataset, chosen, method=method, full=full)
     return _answer(context, view, chosen, status=202)
 
 
 def delete_propagation(context: Context, token: str, channel: str) -> Response:
-    """Cancel; what is built stays, and a later start goes on there."""
+    """Cancel a propagation; what is built stays, and a later start resumes there."""
     view, chosen = _open(context, token, channel, write=True)
     context.runtime.propagation.cancel(chosen)
     return _answer(context, view, chosen)
 
 
-def _wanted(context: Context) -> tuple[bool, Method | None]:
+def _read_options(context: Context) -> tuple[bool, Method | None]:
     fields = json_object(context.request) if context.request.get_data() else {}
     wrong = dict.fromkeys(fields.keys() - {"full", "method"}, "unknown")
     full, method = fields.get("full", False), fields.get("method")
@@ -66,15 +64,15 @@ def _answer(context: Context, view: ProjectView, channel: Channel, status: int =
     return json_response(found, status)
 
 
-_RULE = "/v1/projects/<name:token>/channels/<name:channel>/propagation"
+_RULE = f"{CHANNEL_RULE}/propagation"
 
 ROUTES = (
-    Route("GET", _RULE, get_propagation, "How far the propagation of a channel is"),
+    Route("GET", _RULE, get_propagation, "Progress of a channel's propagation"),
     Route(
         "POST",
         _RULE,
         post_propagation,
-        "Build the coarser resolutions, or bring them up to date where voxels were written since",
+        "Build the coarser resolutions, or update them where voxels were written since",
         body='{"full": rebuild all, "method": "mean" or "nearest" for images}; may be empty',
     ),
     Route("DELETE", _RULE, delete_propagation, "Cancel a propagation"),

@@ -1,7 +1,7 @@
-"""Bodies put ahead of their request: ``/v1/projects/{token}/channels/{channel}/uploads``.
+"""Bodies uploaded before their request: ``/v1/projects/{token}/channels/{channel}/uploads``.
 
-Lambda carries bodies to 4 MiB. A longer one is announced here, put straight to the store, and then
-named by the request that it is for, as ``?upload=ID`` in the place of its body.
+Lambda carries bodies up to 4 MiB. A longer one is announced here, sent directly to the store, and
+named by its request as ``?upload=ID`` in place of a body.
 """
 
 from functools import cache
@@ -16,18 +16,18 @@ from ndlambda.errors import (
 )
 from ndlambda.model.catalog import Channel
 from ndlambda.services.volume.transfers import ADDRESS_EXPIRES_S
-from ndlambda.web.request.body import open_intake
+from ndlambda.web.request.body import open_body
 from ndlambda.web.request.json_body import json_object
 from ndlambda.web.request.query import check_parameters
 from ndlambda.web.response.json import json_response
-from ndlambda.web.routing import Context, Route
+from ndlambda.web.routing import CHANNEL_RULE, Context, Route
 from ndlambda.wire.volume import formats
 
 
 def announce(context: Context, token: str, channel: str) -> Response:
-    """Take note of a body to come and tell where to put it."""
+    """Announce an upload and return where to send it."""
     chosen = _open(context, token, channel)
-    media_type, size_bytes = _announced(context, json_object(context.request))
+    media_type, size_bytes = _read_announcement(context, json_object(context.request))
     uploads, owner_id = context.runtime.uploads, _owner_id(context)
     upload = uploads.announce(owner_id, chosen, media_type, size_bytes)
     url = uploads.address(upload)
@@ -47,18 +47,17 @@ def announce(context: Context, token: str, channel: str) -> Response:
 
 
 def put_body(context: Context, token: str, channel: str, upload: str) -> Response:
-    """Take a body where the store has no address of its own."""
+    """Store an uploaded body, for stores that have no URL of their own."""
     chosen = _open(context, token, channel)
     found = context.runtime.uploads.find(upload, _owner_id(context), chosen)
-    intake = open_intake(context, chosen, found.size_bytes)
-    with context.runtime.volume.budget.hold(intake.size_bytes):
-        context.runtime.uploads.put(found, intake.read())
+    request_body = open_body(context, chosen, found.size_bytes)
+    with context.runtime.volume.budget.hold(request_body.size_bytes):
+        context.runtime.uploads.put(found, request_body.read())
     return Response(status=204)
 
 
 def _open(context: Context, token: str, channel: str) -> Channel:
-    view = context.runtime.access.open(token, context.principal, write=True)
-    (chosen,) = view.channels_named([channel])
+    _, chosen = context.runtime.access.open_channel(token, channel, context.principal, write=True)
     check_parameters(context.request, ())
     context.runtime.volume.check_writable(chosen)
     return chosen
@@ -68,17 +67,17 @@ def _owner_id(context: Context) -> int:
     return context.runtime.access.owner_id_of(context.principal)
 
 
-def _announced(context: Context, fields: dict[str, Any]) -> tuple[str, int]:
+def _read_announcement(context: Context, fields: dict[str, Any]) -> tuple[str, int]:
     """Return media type and length.
 
     Raises
     ------
     ValidationError
-        They are not there, or something else is.
+        A field is missing, wrong or unknown.
     UnsupportedMediaTypeError
-        No format of voxels has the media type.
+        No volume format has this media type.
     PayloadTooLargeError
-        It is longer than any body may be.
+        The upload is longer than any body may be.
     """
     media_type, size_bytes = fields.get("media_type"), fields.get("bytes")
     faults = {name: "unknown field" for name in fields if name not in {"media_type", "bytes"}}
@@ -108,22 +107,22 @@ def _media_types() -> frozenset[str]:
     return frozenset(kind for each in every if each.decode for kind in each.content_types)
 
 
-_RULE: Final = "/v1/projects/<name:token>/channels/<name:channel>/uploads"
+_RULE: Final = f"{CHANNEL_RULE}/uploads"
 
 ROUTES = (
     Route(
         "POST",
         _RULE,
         announce,
-        "Announce a body that is longer than a request may be, and be told where to put it",
+        "Announce a body that is too long for a request; the response says where to send it",
         body='{"media_type": of a volume format, "bytes": its exact length}',
     ),
     Route(
         "PUT",
         f"{_RULE}/<segment:upload>",
         put_body,
-        "Put an announced body, where the store has no address for it",
-        body="The body, of the length that was announced",
+        "Send an announced body to a server whose store has no URL for it",
+        body="The body, with the announced length",
         carries_uploads=True,
     ),
 )

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 from werkzeug.wrappers import Response
@@ -103,7 +104,7 @@ def test_making_a_user_waits_for_a_server_that_did_not_start_it(server):
 
 
 def test_a_delete_whose_answer_was_lost_succeeds(server):
-    """Seen to fail (DatasetNotFoundError) with the 404 rule taken out of ``Session._persist``."""
+    """Seen to fail (DatasetNotFoundError) without the 404 rule of ``_send_with_retries``."""
     server.add_volume((1, 1, 1, 1))
     server.answer_lost = 1
     server.client().datasets.delete("ds")
@@ -177,3 +178,10 @@ def test_an_answer_that_is_not_json_is_told_as_such(server):
 def test_a_url_that_is_none_is_refused_at_once(url):
     with pytest.raises(errors.InvalidArgumentError, match="http"):
         connect(url)
+
+
+def test_former_argument_names_of_the_retry_policy_are_accepted():
+    former = RetryPolicy(patience_s=3.0, dice=lambda: 0.5, told=print)
+    assert (former.max_retry_after_s, former.random(), former.on_retry) == (3.0, 0.5, print)
+    changed = replace(former, max_retry_after_s=4.0)
+    assert (changed.max_retry_after_s, changed.on_retry) == (4.0, print)
