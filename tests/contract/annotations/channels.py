@@ -15,8 +15,8 @@ from ndlambda.errors import (
 )
 from ndlambda.model.catalog import Channel
 from ndlambda.model.dtypes import ChannelType
+from ndlambda.model.propagation import PropagateState
 from ndlambda.model.ramon import Annotation, Segment, Synapse
-from ndlambda.services.volume.service import UNDER_PROPAGATION
 from ndlambda.space.box import Box
 from tests.contract.annotations.contract import (
     AROUND,
@@ -68,7 +68,7 @@ class ChannelContract(AnnotationContract):
         ("changes", "error"),
         [
             ({"readonly": True}, ReadOnlyChannelError),
-            ({"propagate": UNDER_PROPAGATION}, InvalidStateError),
+            ({"propagate": PropagateState.UNDER_PROPAGATION}, InvalidStateError),
         ],
     )
     def test_a_channel_that_takes_no_writes_is_read_only(self, objects, by_hand, changes, error):
