@@ -206,10 +206,11 @@ def _open_tiff(file: BinaryIO, where: str) -> OpenImage:
     with tifffile.TiffFile(file) as image:
         count, page = len(image.pages), image.pages[0]
         facts = tiff.describe(page, where)
+        if count == 1 and (image.is_imagej or image.is_shaped):
+            count = image.series[0].size // page.size  # one page header may stand for all planes
     if count != 1:
         raise InvalidArgumentError(
-            f"{where} has {count} pages; a slice is one page (a multi-page file can be put by "
-            "itself)."
+            f"{where} has {count} planes; a slice is one (a multi-page file can be put by itself)."
         )
 
     def decode() -> NDArray[np.generic]:

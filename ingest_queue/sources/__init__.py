@@ -135,6 +135,14 @@ class Source(Protocol):
         ...
 
 
+def second_reading(source: Source) -> Source:
+    """Return a source of the same voxels that reads them another way, where there is one.
+
+    What is stored is compared with it, so that a mistake of the reader does not confirm itself.
+    """
+    return cast(Source, getattr(source, "second", None) or source)
+
+
 class _Format(Protocol):
     SUFFIXES: tuple[str, ...]
 

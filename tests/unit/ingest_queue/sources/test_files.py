@@ -83,7 +83,7 @@ def test_slices_with_a_palette_or_many_pages_are_refused(tmp_path):
         open_source(folder)
     (folder / "a.png").unlink()
     tifffile.imwrite(folder / "a.tif", np.ones((3, 4, 5), np.uint8), photometric="minisblack")
-    with pytest.raises(InvalidArgumentError, match=r"a\.tif has 3 pages"):
+    with pytest.raises(InvalidArgumentError, match=r"a\.tif has 3 planes"):
         open_source(folder)
 
 
