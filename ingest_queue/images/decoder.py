@@ -53,8 +53,9 @@ class OpenImage:
     header
         Shape (y, x) and dtype of the decoded plane.
     lossy
-        Whether the format may have changed voxels when the file was written, which corrupts
-        labels. A lossless JPEG 2000 truncated by its writer cannot be told from a complete one.
+        Whether voxels are not those that were saved, which corrupts labels: the format may have
+        changed them, or samples of a few bits are shown as 0 to 255. A lossless JPEG 2000
+        truncated by its writer cannot be told from a complete one.
     decode
         Returns the plane; raises whatever the decoder does.
     """
@@ -168,7 +169,7 @@ def _open_png(file: BinaryIO, where: str) -> OpenImage:
     def decode() -> NDArray[np.generic]:
         return _pixels(np.asarray(PngImageFile(png.inflated(file, layout))))
 
-    return OpenImage(_header(image.mode, image.size, where), lossy=False, decode=decode)
+    return OpenImage(_header(image.mode, image.size, where), layout.is_scaled, decode)
 
 
 def _open_jpeg(file: BinaryIO, where: str) -> OpenImage:

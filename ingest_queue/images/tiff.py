@@ -22,7 +22,7 @@ _FOREIGN_COLOURS: Final = frozenset({5, 8, 9, 10})
 
 @dataclass(frozen=True, slots=True)
 class PageHeader:
-    """Size (y, x) and voxel dtype of a page, and whether its compression is lossy."""
+    """Size (y, x) and voxel dtype of a page, and whether it is lossy or bilevel (0 and 255)."""
 
     shape_yx: tuple[int, int]
     dtype: np.dtype
@@ -49,7 +49,8 @@ def describe(page: Any, where: str) -> PageHeader:
             f"{where} stores its colours as {page.photometric.name}; convert it to RGB."
         )
     if axes == "YX":
-        facts = PageHeader((shape[0], shape[1]), stored_dtype(samples), _lossy(page))
+        changed = not lossless or samples.kind == "b"
+        facts = PageHeader((shape[0], shape[1]), stored_dtype(samples), changed)
     elif axes in _COLOUR_AXES and samples == np.uint8 and shape[axes.index("S")] in {3, 4}:
         height, width = shape[axes.index("Y")], shape[axes.index("X")]
         facts = PageHeader((height, width), np.dtype("<u4"), _lossy(page))

@@ -145,6 +145,23 @@ def test_verify_does_not_repeat_the_mistake_of_the_reader(run, monkeypatch):
     assert "other voxels" in done.out
 
 
+def test_another_channel_of_a_file_is_another_job(run):
+    """Seen to fail: the second was taken for the first, and nothing of it was stored."""
+    both = np.random.default_rng(4).integers(1, 255, (2, 3, 40, 50), dtype=np.uint8)
+    tifffile.imwrite("a.tif", both.transpose(1, 0, 2, 3), imagej=True, metadata={"axes": "ZCYX"})
+    for channel in (0, 1):
+        done = run(f"a.tif {CREATE} --from-channel {channel} --verify")
+        assert done.code == 0, done.out
+        assert np.array_equal(run.stored(), both[channel])
+
+
+def test_signed_labels_are_ingested_and_verified(run):
+    labels = np.random.default_rng(4).integers(0, 99, (3, 40, 50), dtype=np.int32)
+    np.save("a.npy", labels)
+    done = run("a.npy --token demo --channel ids --create --annotation --verify")
+    assert done.code == 0, done.err
+
+
 def test_verify_later_names_what_was_changed(run, stack):
     job = run(f"a.npy {CREATE}").job
     fine = run(f"verify {job} --json")
