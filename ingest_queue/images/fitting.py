@@ -1,5 +1,7 @@
 """Converts voxels to another dtype where every value stays what it is."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +18,7 @@ def may_fit(found: np.dtype, wanted: np.dtype, *, labels: bool) -> bool:
     return labels and (found.kind in "ui" or np.can_cast(found, wanted, "safe"))
 
 
-def fitted(voxels: NDArray[np.generic], dtype: np.dtype, where: str) -> NDArray[np.generic]:
+def fitted(voxels: NDArray[Any], dtype: np.dtype, where: str) -> NDArray[Any]:
     """Return voxels in another dtype; only floating-point numbers are rounded.
 
     Raises

@@ -11,7 +11,7 @@ _TYPED_BYTES: Final = {42: 12, 43: 20}
 """Bytes of a tag in TIFF and BigTIFF, by the version in the file's header."""
 
 
-class _Format(NamedTuple):
+class _Widths(NamedTuple):
     """Codes of :mod:`struct` for offsets and counts of tags, and the place of the first offset."""
 
     offset: str
@@ -20,7 +20,7 @@ class _Format(NamedTuple):
     start: int
 
 
-def read_format(header: bytes) -> _Format:
+def read_format(header: bytes) -> _Widths:
     """Return the format that the first 4 bytes of a file declare.
 
     Raises
@@ -34,8 +34,8 @@ def read_format(header: bytes) -> _Format:
         message = "not a TIFF file"
         raise ValueError(message)
     if version == 42:
-        return _Format(f"{order}I", f"{order}H", _TYPED_BYTES[version], 4)
-    return _Format(f"{order}Q", f"{order}Q", _TYPED_BYTES[version], 8)
+        return _Widths(f"{order}I", f"{order}H", _TYPED_BYTES[version], 4)
+    return _Widths(f"{order}Q", f"{order}Q", _TYPED_BYTES[version], 8)
 
 
 def page_offsets(file: BinaryIO) -> list[int]:

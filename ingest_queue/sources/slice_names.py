@@ -59,15 +59,15 @@ def order_slices(
                 f"kind in a folder, {_HOW}"
             )
         return ordered, None
-    columns = list(zip(*(name.numbers for name in names), strict=True))
+    columns = [list(column) for column in zip(*(name.numbers for name in names), strict=True)]
     differing = [n for n, column in enumerate(columns) if len(set(column)) > 1]
     if options.axes is not None and differing:
         return _by_letters(folder, names, differing, options)
     if len(differing) < 2:
-        return ordered, list(columns[differing[0]]) if differing else None
-    by_first = all(list(columns[n]) == sorted(set(columns[n])) for n in differing)
+        return ordered, columns[differing[0]] if differing else None
+    by_first = all(columns[n] == sorted(set(columns[n])) for n in differing)
     if by_first:  # a number and, say, a time: either gives the same order
-        return ordered, list(min((columns[n] for n in differing), key=lambda c: c[-1] - c[0]))
+        return ordered, min((columns[n] for n in differing), key=lambda c: c[-1] - c[0])
     if closed_up:
         return ordered, None
     raise InvalidArgumentError(
@@ -115,7 +115,7 @@ def _by_letters(
     return [name.file for name in names], [name.numbers[z] for name in names]
 
 
-def _readings(name: _Name, columns: list[tuple[int, ...]], differing: list[int]) -> str:
+def _readings(name: _Name, columns: list[list[int]], differing: list[int]) -> str:
     texts = [
         f"{min(columns[n])} to {max(columns[n])} after {name.words[n]!r} "
         f"({len(set(columns[n]))} values)"

@@ -6,7 +6,7 @@ several, which is z must be given; see :mod:`ingest_queue.sources.slice_names`.
 
 import io
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -44,6 +44,8 @@ class SliceSource:
     ----------
     notes
         What a person should know of the folder.
+    again
+        Whether files are decoded by another way than at first, to verify by.
     """
 
     files: tuple[Path | None, ...]
@@ -52,6 +54,12 @@ class SliceSource:
     labels_allowed: bool
     voxelres_xyz: None = None
     notes: tuple[str, ...] = ()
+    again: bool = False
+
+    @property
+    def second(self) -> "SliceSource":
+        """The same files, decoded by another way where there is one."""
+        return replace(self, again=True)
 
     @property
     def file_sizes(self) -> list[int]:
@@ -72,11 +80,13 @@ class SliceSource:
         assert t == 0, "a folder of slices has one time point"
         planes = np.zeros((z1 - z0, *self.shape_tzyx[2:]), self.dtype)
 
+        size_bytes = planes[0].nbytes
+
         def decode(plane: int) -> None:
             file = self.files[z0 + plane]
             if file is not None:
                 with file.open("rb") as opened:
-                    decoded = read_plane(opened, str(file), planes[plane].nbytes)
+                    decoded = read_plane(opened, str(file), size_bytes, again=self.again)
                 if decoded.shape != planes.shape[1:] or decoded.dtype != self.dtype:
                     raise ShapeMismatchError(
                         f"{file} is {_size(decoded.shape)} of {decoded.dtype}, not "

@@ -17,7 +17,7 @@ from ingest_queue.images.damage import needing, reading
 from ingest_queue.sources import Options, Place, Source, ome
 from ingest_queue.sources.arrays import AxisLayout, open_array, plan_layout
 from ingest_queue.sources.checks import voxel_size
-from ingest_queue.sources.tiff_stacks import Stack, find_stack, page_at
+from ingest_queue.sources.tiff_stacks import PageStack, find_stack, page_at
 from ndlambda.errors import InvalidArgumentError
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
@@ -123,7 +123,7 @@ def open_source(place: Place, options: Options) -> Source:
 
 
 def _open_planes(
-    where: str, path: Path, stack: Stack, options: Options, voxelres: VoxelSize
+    where: str, path: Path, stack: PageStack, options: Options, voxelres: VoxelSize
 ) -> Source:
     header = stack.header
     assert header is not None, "planes have a header"

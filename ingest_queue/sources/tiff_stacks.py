@@ -19,7 +19,7 @@ _MAX_LISTED: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Stack:
+class PageStack:
     """Pages that can be read as one volume.
 
     Attributes
@@ -38,7 +38,7 @@ class Stack:
     header: tiff.PageHeader | None = None
 
 
-def find_stack(where: str, file: Any, chosen: str) -> Stack:
+def find_stack(where: str, file: Any, chosen: str) -> PageStack:
     """Return the stack of an open file: its only one, or the one of the chosen number.
 
     Raises
@@ -54,7 +54,7 @@ def find_stack(where: str, file: Any, chosen: str) -> Stack:
     series = next((each for each in file.series if not each.keyframe.is_reduced), file.series[0])
     left = {} if chosen else _left_out(series, Path(file.filehandle.path), chain)
     if not chosen and not left:
-        return Stack("", series)
+        return PageStack("", series)
     plain = _is_plain(file)
     stacks = _by_kind(where, file, chain) if plain else _declared(file)
     if chosen:
@@ -144,7 +144,7 @@ def _is_plain(file: Any) -> bool:
     )
 
 
-def _by_kind(where: str, file: Any, chain: list[int]) -> list[Stack]:
+def _by_kind(where: str, file: Any, chain: list[int]) -> list[PageStack]:
     """Return the stacks of pages of one size and dtype, in the order of their first pages."""
     largest = max(file.series, key=lambda series: series.keyframe.size)
     kinds: dict[tuple[Any, ...], list[tuple[int, tiff.PageHeader]]] = {}
@@ -159,18 +159,18 @@ def _by_kind(where: str, file: Any, chain: list[int]) -> list[Stack]:
         text = f"pages {_ranges(numbers)} ({shape_yx[1]}x{shape_yx[0]} {dtype.name})"
         lossy = any(header.lossy for _, header in found)
         header = tiff.PageHeader(shape_yx, dtype, lossy)
-        stacks.append(Stack(text, None, tuple(chain[number] for number in numbers), header))
+        stacks.append(PageStack(text, None, tuple(chain[number] for number in numbers), header))
     return stacks
 
 
-def _declared(file: Any) -> list[Stack]:
+def _declared(file: Any) -> list[PageStack]:
     return [
-        Stack(f"{series.axes} {'x'.join(map(str, series.shape))} {series.dtype}", series)
+        PageStack(f"{series.axes} {'x'.join(map(str, series.shape))} {series.dtype}", series)
         for series in file.series
     ]
 
 
-def _listed(stacks: list[Stack]) -> str:
+def _listed(stacks: list[PageStack]) -> str:
     texts = [f":{number} {stack.text}" for number, stack in enumerate(stacks[:_MAX_LISTED])]
     return ", ".join(texts) + (", ..." if len(stacks) > _MAX_LISTED else "")
 

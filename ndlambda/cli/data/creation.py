@@ -113,7 +113,7 @@ def _channel_fields(source: Source, target: StackTarget) -> dict[str, object]:
         if dtype.kind in "bui":  # ids are converted as far as they fit
             dtype = np.dtype(np.uint32 if dtype.itemsize <= 4 else np.uint64)
     elif target.cast:
-        dtype = {"b": np.dtype(np.uint8), "f": np.dtype(np.float32)}.get(dtype.kind, dtype)
+        dtype = np.dtype({"b": np.uint8, "f": np.float32}.get(dtype.kind, dtype))
     known = sorted(str(datatype) for datatype in COMBINATIONS[kind])
     if dtype.name not in known:
         raise DataTypeMismatchError(

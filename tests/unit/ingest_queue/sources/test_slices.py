@@ -1,8 +1,12 @@
+import io
+
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
-from ingest_queue.sources import MissingSlices, Options, open_source
+from ingest_queue.images import png
+from ingest_queue.sources import MissingSlices, Options, open_source, second_reading
 from ndlambda.errors import InvalidArgumentError, ShapeMismatchError
 from tests.support.stacks import stack
 
@@ -152,3 +156,15 @@ def test_a_path_with_braces_that_exists_is_no_pattern(tmp_path, array):
     """Seen to fail: braces made it a pattern of tiles before the path was looked at."""
     folder = write(tmp_path / "a {run1}", array[:3], ".png", range(3))
     assert np.array_equal(stack(open_source(folder))[0], array[:3])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_slices_are_read_again_by_another_way(tmp_path, array, suffix, monkeypatch):
+    folder = write(tmp_path / "s", array, suffix, range(12))
+    source = open_source(folder)
+    assert np.array_equal(stack(second_reading(source))[0], array)
+    monkeypatch.setattr(tifffile.TiffPage, "asarray", lambda page: array[0])
+    first = (folder / f"em_0{suffix}").read_bytes()
+    monkeypatch.setattr(png, "inflated", lambda file, layout: io.BytesIO(first))
+    assert not np.array_equal(stack(source)[0], array)
+    assert np.array_equal(stack(second_reading(source))[0], array)

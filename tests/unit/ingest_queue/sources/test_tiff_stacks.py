@@ -209,6 +209,22 @@ def test_a_list_of_pages_that_breaks_off_is_refused(tmp_path, bigtiff):
             open_source(path)
 
 
+def test_an_imagej_stack_above_4_gb_has_every_plane(tmp_path):
+    """A file of holes, of which the first and the last planes are read."""
+    depth, first = 1100, np.full((1000, 2000), 7, np.uint16)
+    described = f"ImageJ=1.53t\nimages={depth}\nslices={depth}\n"
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, first, description=described, metadata=None, photometric=1)
+    with path.open("r+b") as file:
+        file.seek((depth - 2) * first.nbytes, 2)
+        file.write(first.tobytes())
+    source = open_source(path)
+    assert source.shape_tzyx == (1, depth, 1000, 2000)
+    for z in (0, depth - 1):
+        assert np.array_equal(source.read(0, z, z + 1)[0], first)
+    assert not source.read(0, 1, 2).any()
+
+
 def test_an_imagej_stack_with_one_header_that_is_cut_off_is_refused(tmp_path):
     one_header(tmp_path / "a.tif", planes=4)
     with pytest.raises(MalformedBodyError, match="declares 6 images and holds 1"):
