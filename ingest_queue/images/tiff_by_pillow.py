@@ -38,7 +38,8 @@ def decode_by_pillow(page: Any) -> NDArray[Any] | None:
 
     predicted = page.predictor != 1 and int(page.compression) not in _PREDICTED
     turned = page.tags.valueof(_ORIENTATION, 1) != 1
-    if predicted or turned or (page.photometric == 6 and int(page.compression) != 7):
+    misread = page.parent.is_bigtiff and page.parent.byteorder == ">"
+    if predicted or turned or misread or (page.photometric == 6 and int(page.compression) != 7):
         return None
     try:
         file = cast(BinaryIO, FromPage(page.parent.filehandle, page.offset))
@@ -61,4 +62,5 @@ def decode_by_pillow(page: Any) -> NDArray[Any] | None:
         return None
     if samples.shape != page.shape:
         return None
-    return np.invert(samples) if raw_mode.endswith(";I") else samples
+    native = samples.astype(samples.dtype.newbyteorder("="), copy=False)
+    return np.invert(native) if raw_mode.endswith(";I") else native

@@ -63,13 +63,13 @@ def find_stack(where: str, file: Any, chosen: str) -> PageStack:
         return stacks[int(chosen)]
     if plain and len(stacks) == 1:
         return stacks[0]
-    what = "pages of several kinds"
+    what = "pages of several kinds, which are not one stack"
     if not plain:
         rest = "; ".join(f"pages {_ranges(pages)} of {path.name}" for path, pages in left.items())
         what = f"more than its first stack ({rest})"
     raise InvalidArgumentError(
-        f"{where} has {what}, and none is left out without a word. There are {_listed(stacks)}: "
-        f"name one, as in {where}:0, or save the stack alone."
+        f"{where} has {what}: {_listed(stacks)}. Name one, as in {where}:0, or save the stack "
+        "alone."
     )
 
 
