@@ -206,20 +206,18 @@ def test_a_body_over_the_limit_is_refused_unread(tmp_path: Path) -> None:
                 assert problem["limit"] == 5000
 
 
-def test_a_body_over_the_limit_is_refused_though_it_does_not_say_its_length(
+def test_a_body_that_does_not_say_its_length_is_read_no_further_than_the_limit(
     tmp_path: Path,
 ) -> None:
+    """Seen to fail without ``max_content_length`` in ``App``, on the JSON route."""
     with serving(tmp_path, body_bytes=5000) as server:
-        body = noise(SHAPE).tobytes()
-        for path in (path_of("sd", "npz"), path_of("v1", "raw")):
+        for path in (path_of("sd", "npz"), path_of("v1", "raw"), "/resource/dataset/new"):
+            body = io.BytesIO(noise(SHAPE).tobytes())
+            chunked = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
             with server.unchanged():
-                sent = server.post(
-                    path,
-                    "alice",
-                    input_stream=io.BytesIO(body),
-                    environ_overrides={"wsgi.input_terminated": True},
-                )
-                assert_problem(sent, 413, "PayloadTooLargeError")
+                sent = server.post(path, "alice", input_stream=body, environ_overrides=chunked)
+            assert 400 <= sent.status_code < 500
+            assert body.tell() <= 5000
 
 
 def test_a_json_body_over_a_megabyte_is_refused(server: Server) -> None:
