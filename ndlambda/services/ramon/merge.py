@@ -12,6 +12,7 @@ from concurrent.futures import Executor
 from typing import Final
 
 from ndlambda.errors import (
+    IntegrityError,
     InvalidArgumentError,
     NotFoundError,
     PreconditionFailedError,
@@ -105,16 +106,23 @@ class RamonMerge:
             The object, and one after the other those that it went into and that are gone, too.
         heir
             The object that is there now; None where the last of these was deleted.
+
+        Raises
+        ------
+        IntegrityError
+            They went into each other in a circle, which no merge stores.
         """
-        gone: list[int] = []
+        gone: dict[int, None] = {}
         heir: int | None = loser
         while heir is not None:
+            if heir in gone:
+                raise IntegrityError(f"Object {heir} went into itself, by others.", id=heir)
             state = state_of(self._rows.find(channel.uid, heir))
             if not isinstance(state, Tombstone):
                 break
-            gone.append(heir)
+            gone[heir] = None
             heir = state.merged_into
-        return gone, heir
+        return list(gone), heir
 
     def complete(self, channel: Channel, losers: Sequence[int]) -> None:
         """Let what refers to objects that went into one refer to whatever has become of that.
