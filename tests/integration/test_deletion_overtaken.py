@@ -9,6 +9,7 @@ import pytest
 
 from ndlambda.errors import NotFoundError
 from ndlambda.services.catalog.deletion_jobs import EraseJob, EraseJobs, EraseKind
+from ndlambda.services.catalog.service import Catalog
 from tests.support.catalog_world import World, channel, dataset, disk_world, populate, project
 from tests.support.faults import Crash, FaultPlan, Faulty, Interrupted
 
@@ -75,22 +76,24 @@ def _dataset_again(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "again"), [(EraseKind.PROJECT, _project_again), (EraseKind.DATASET, _dataset_again)]
+    ("delete", "again"),
+    [
+        (lambda catalog: catalog.delete_project("pr"), _project_again),
+        (lambda catalog: catalog.delete_dataset("ds"), _dataset_again),
+    ],
+    ids=["project", "dataset"],
 )
 def test_a_worker_leaves_what_was_made_again_under_the_name(
-    tmp_path: Path, kind: EraseKind, again: Callable[[World], None]
+    tmp_path: Path, delete: Callable[[Catalog], None], again: Callable[[World], None]
 ) -> None:
-    """Seen to fail without the uid in ``Cascade.finish``; with projects of a dataset deleted whether
-    or not its marked row is there, those of the new one are gone."""
+    """Seen to fail without the uid in ``Cascade.finish``, and where the projects of a dataset are
+    deleted though its marked row is gone."""
     for step in count(1):
         world = disk_world(tmp_path / f"{step}")
         populate(world)
         dying = world.services(FaultPlan(2))[1]  # the mark is the last that it does
         with pytest.raises(Crash):
-            if kind is EraseKind.PROJECT:
-                dying.delete_project("pr")
-            else:
-                dying.delete_dataset("ds")
+            delete(dying)
         [job] = [row.sk for row in world.table.query("erase").rows]
         plan = Interrupted(step, lambda world=world: again(world))
         world.services(plan)[0].run(job)
