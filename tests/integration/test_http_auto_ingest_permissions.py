@@ -34,7 +34,7 @@ def asked(project: str, token: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("token", ["new", "seen"])
 def test_a_project_of_another_user_is_not_filled(server: Server, token: str):
-    """Seen to fail without the owner in ``AutoCreation``, by a new token."""
+    """Seen to fail without the owner in ``AutoCreation``: a token is made, or only that refused."""
     doc = asked("lab", token)
     with server.unchanged():
         answer = post(server, doc, "bob", "/v1/auto-ingest")
