@@ -51,10 +51,10 @@ def test_a_row_that_changed_since_it_was_read_is_not_taken_out(index: LabelIndex
     index.add(SCOPE, 0, {1: {3}})
     [[entry]] = index.entries(SCOPE.uid)
     index.add(SCOPE, 0, {1: {3}})
-    assert not index.take_out(entry, {3})
+    assert not index.remove_stale(entry, {3})
     [[kept]] = index.entries(SCOPE.uid)
     assert kept.members == {3}
-    assert index.take_out(kept, {3})
+    assert index.remove_stale(kept, {3})
     assert not list(index.entries(SCOPE.uid))
 
 
