@@ -68,7 +68,7 @@ class OldServer:
         return self.must(200, "GET", path, user).get_json()
 
     def array(self, path: str, user: str = "alice") -> np.ndarray:
-        body = self.must(200, "GET", f"{path}&format=npy", user).data
+        body = self.must(200, "GET", path, user).data
         return np.load(io.BytesIO(body), allow_pickle=False)
 
     def work(self) -> None:
