@@ -75,3 +75,20 @@ def test_every_room_has_a_row_in_a_table(house: str) -> None:
     named |= {word.split("/")[0] for word in re.findall(r"`([\w/]+)`", first_cells)}
     (folder,) = (path for path in (ROOT / house, ROOT / "ndlambda" / house) if path.is_dir())
     assert {path.parent.name for path in folder.glob("*/__init__.py")} <= named
+
+
+def test_every_file_of_the_product_that_a_page_names_exists() -> None:
+    """Seen to fail with a module renamed."""
+    houses = ("", "ndlambda", "ndlambda/services", "ndlambda/web", "ingest_queue")
+    roots = [ROOT / house for house in houses]
+    pages = [ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md"]
+    pages += (ROOT / "docs" / "adr").glob("001[1-9]-*.md")
+    missing = []
+    for page in pages:
+        for name in re.findall(
+            r"`((?!tests/)[a-z_0-9]+(?:/[a-z_0-9]+)+(?:\.py)?)/?`", page.read_text()
+        ):
+            places = [root / suffixed for root in roots for suffixed in (name, f"{name}.py")]
+            if not any(place.exists() for place in places):
+                missing.append((page.name, name))
+    assert missing == []
