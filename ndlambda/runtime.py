@@ -97,7 +97,8 @@ def build(settings: Settings, ports: Ports | None = None) -> Runtime:
         The settings name no store, or AWS stores without a secret, or no way to trace.
     """
     trace.configure(settings.trace)
-    resources = _resources(settings, ports or open_ports(settings))
+    ports = ports or open_ports(settings)
+    resources = _resources(settings, ports)
     table, objects = resources.table, resources.objects
     users = UserService(table, _secret(settings), cache_s=settings.cache_s)
     catalog = build_catalog(resources, cache_s=settings.cache_s)
@@ -108,7 +109,9 @@ def build(settings: Settings, ports: Ports | None = None) -> Runtime:
     volume = VolumeService(objects, resources.executor, budget, options, marks)
     annotation = build_annotation(resources, volume, options)
     deletion = build_deletion(resources, annotation, grace_s=settings.erase_grace_s)
-    deletion.add_last(IngestErasure(table, objects, resources.dropped).sweep)
+    erasure = IngestErasure(table, objects, resources.dropped, aside=ports.aside)
+    deletion.add_first(erasure.retire_folders)
+    deletion.add_last(erasure.sweep)
     propagation = build_propagation(
         resources, catalog, marks, options, PropagationOptions(depth=settings.max_propagate_levels)
     )
@@ -198,6 +201,7 @@ def open_ports(settings: Settings) -> Ports:
             disk.DroppedFiles(settings.data, UPLOADS, DONE, fsync=settings.fsync),
             disk.SqliteTable(settings.data / "table.sqlite", fsync=settings.fsync),
             partial(disk.SqliteQueue, settings.data / "queue.sqlite", fsync=settings.fsync),
+            disk.AsideFolder(settings.data),
         )
     if settings.store == "aws":
         from ndlambda.stores import aws

@@ -13,6 +13,8 @@ MAX_KEY_BYTES = 1024
 MAX_NAME_BYTES = 255
 LOCKS_NAME = ".locks"
 TEMPORARY_NAME = ".temp"
+ASIDE = "drop/.deleted/"
+"""Where dropped files of deleted channels are until they are deleted, too."""
 _RESERVED_NAMES = frozenset({LOCKS_NAME, TEMPORARY_NAME})
 """Top-level folders for the store's own files."""
 _MAX_DEPTH = 8
@@ -115,7 +117,7 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
 
 
 def _is_near_key(text: str) -> bool:
-    if text.count("/") > _MAX_DEPTH:
+    if text == ASIDE or text.count("/") > _MAX_DEPTH:
         return False
     try:
         check_key(text.removesuffix("/"))
