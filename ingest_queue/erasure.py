@@ -10,7 +10,8 @@ from ingest_queue.jobs.ledger import FOLDERS
 from ingest_queue.jobs.retired import RetiredFolders
 from ndlambda.errors import PreconditionFailedError
 from ndlambda.services.support.paging import delete_rows, rows_in
-from ndlambda.stores.ports import Delete, ObjectStore, SetAside, Table
+from ndlambda.stores.ports import Delete, ObjectStore, Table
+from ndlambda.stores.set_aside import SetAside
 
 _MAX_DELETIONS = 10_000
 

@@ -157,6 +157,7 @@ def _resources(settings: Settings, ports: Ports) -> Resources:
         queues=Queues(*(ports.open_queue(name) for name in names)),
         executor=ThreadPoolExecutor(settings.threads, thread_name_prefix="volume"),
         row_executor=ThreadPoolExecutor(settings.threads, thread_name_prefix="rows"),
+        checks=ports.checks,
     )
 
 
@@ -189,19 +190,25 @@ def open_ports(settings: Settings) -> Ports:
     ------
     InvalidArgumentError
         They name none.
+    StoreUnavailableError
+        There are rows, and not the folder with their voxels.
     """
     if settings.store == "disk":
         from ndlambda.stores import disk
 
         # Private volumes and hashes of passwords are nobody's business on this machine either.
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        disk.check_same_stores(settings.data)
+        objects = disk.DiskObjectStore(settings.data / "objects", fsync=settings.fsync)
+        table = disk.SqliteTable(settings.data / "table.sqlite", fsync=settings.fsync)
         return Ports(
-            disk.DiskObjectStore(settings.data / "objects", fsync=settings.fsync),
+            objects,
             # People copy files in, and over each other: DATA/drop/TOKEN/CHANNEL/0001.png.
             disk.DroppedFiles(settings.data, UPLOADS, DONE, fsync=settings.fsync),
-            disk.SqliteTable(settings.data / "table.sqlite", fsync=settings.fsync),
+            table,
             partial(disk.SqliteQueue, settings.data / "queue.sqlite", fsync=settings.fsync),
             disk.AsideFolder(settings.data),
+            (objects.check, table.check),
         )
     if settings.store == "aws":
         from ndlambda.stores import aws

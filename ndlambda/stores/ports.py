@@ -10,6 +10,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
+from ndlambda.stores.set_aside import SetAside
+
 # --- objects -------------------------------------------------------------------------------
 
 
@@ -417,36 +419,6 @@ class Queue(Protocol):
         ...
 
 
-# --- dropped files ---------------------------------------------------------------------------
-
-
-class SetAside(Protocol):
-    """Takes files out of drop folders before they are deleted for good."""
-
-    def set_aside(self, folder: str, name: str, before: float) -> str:
-        """Set aside what lies in a folder and was not changed since; idempotent.
-
-        Parameters
-        ----------
-        folder
-            Prefix of the keys, with a slash at the end.
-        name
-            Of the deleted channel's part of what is set aside.
-        before
-            Unix seconds of the deletion; what was dropped later stays.
-
-        Returns
-        -------
-        str
-            Where the files are now; empty if none is left.
-        """
-        ...
-
-    def remove(self, name: str) -> None:
-        """Delete what was set aside under a name; no error if nothing was."""
-        ...
-
-
 # --- all three -----------------------------------------------------------------------------
 
 
@@ -462,6 +434,8 @@ class Ports:
         Returns the queue of a name.
     aside
         Takes files of deleted channels out of the drop folder; None: they are deleted at once.
+    checks
+        Each raises ``StoreUnavailableError`` if its store is not there.
     """
 
     objects: ObjectStore
@@ -469,3 +443,4 @@ class Ports:
     table: Table
     open_queue: Callable[[str], Queue]
     aside: SetAside | None = None
+    checks: Sequence[Callable[[], None]] = ()

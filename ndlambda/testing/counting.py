@@ -362,6 +362,7 @@ class CountingStores(Counts):
             self.table(ports.table),
             lambda name: self.queue(ports.open_queue(name)),
             ports.aside,
+            ports.checks,
         )
 
     def wrap(self, world: World) -> World:

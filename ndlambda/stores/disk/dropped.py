@@ -67,7 +67,8 @@ class DroppedFiles(DiskObjectStore):
             if not isinstance(byte_range, Range) or if_match or key.startswith(self._own):
                 return super().get(key, byte_range, if_match=if_match)
             with translated(key):
-                return read_range(self._folder / check_key(key), byte_range)
+                path = self._folder / check_key(key)
+                return self._find(lambda: read_range(path, byte_range))
         except UpstreamError as error:
             cause = error.__cause__
             if not isinstance(cause, OSError) or cause.errno not in _FILE_ERRORS:
@@ -85,6 +86,7 @@ class DroppedFiles(DiskObjectStore):
         for info in list_files(self._folder, prefix, after, foreign=True):
             if info.key.startswith(self._own) or self._is_whole(info.key):
                 yield info
+        self.check()
 
     def _is_whole(self, key: str) -> bool:
         folder, _, name = key.rpartition("/")

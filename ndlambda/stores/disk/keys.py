@@ -7,6 +7,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from ndlambda.errors import InvalidArgumentError
+from ndlambda.stores.disk.identity import IDENTITY_NAME
 from ndlambda.stores.ports import ObjectInfo
 
 MAX_KEY_BYTES = 1024
@@ -15,8 +16,8 @@ LOCKS_NAME = ".locks"
 TEMPORARY_NAME = ".temp"
 ASIDE = "drop/.deleted/"
 """Where dropped files of deleted channels are until they are deleted, too."""
-_RESERVED_NAMES = frozenset({LOCKS_NAME, TEMPORARY_NAME})
-"""Top-level folders for the store's own files."""
+_RESERVED_NAMES = frozenset({LOCKS_NAME, TEMPORARY_NAME, IDENTITY_NAME})
+"""Top-level names of the store's own."""
 _MAX_DEPTH = 8
 """Depth of keys in foreign folders, which bounds links to a folder above."""
 
