@@ -10,6 +10,7 @@ from ndlambda.errors import MalformedBodyError, UpstreamError
 from ndlambda.stores.disk.content import read_range
 from ndlambda.stores.disk.keys import check_key, list_files
 from ndlambda.stores.disk.objects import DiskObjectStore, translated
+from ndlambda.stores.links import DropLinks
 from ndlambda.stores.ports import ByteRange, ObjectInfo, Range, StoredObject
 
 REST_S: Final = 1.0
@@ -48,6 +49,7 @@ class DroppedFiles(DiskObjectStore):
     ) -> None:
         super().__init__(root, fsync=fsync, mapped=False, clock=clock)
         self._folder = root
+        self._links = DropLinks(root)
         self._own, self._last = own, last
         self._clock = clock
 
@@ -63,6 +65,8 @@ class DroppedFiles(DiskObjectStore):
         InvalidArgumentError, PreconditionFailedError, UpstreamError
             As of any store.
         """
+        if not self._links.is_inside(check_key(key)):
+            return None
         try:
             if not isinstance(byte_range, Range) or if_match or key.startswith(self._own):
                 return super().get(key, byte_range, if_match=if_match)

@@ -89,10 +89,11 @@ def check_same_stores(data: Path) -> None:
     """
     objects = data / OBJECTS
     of_rows, of_objects = read_identity(data), read_identity(objects)
-    if of_rows:
+    if of_rows and of_objects:
         is_same = of_rows == of_objects
     else:
-        is_same = bool(of_objects) or _is_used(objects) or not _has_rows(data / TABLE)
+        is_whole = not of_rows and (bool(of_objects) or _is_used(objects))
+        is_same = is_whole or not _has_rows(data / TABLE)
     if not is_same:
         raise StoreUnavailableError(
             f"{data / TABLE} has rows, but {objects} is not the folder with their voxels: it is "
@@ -100,8 +101,8 @@ def check_same_stores(data: Path) -> None:
             f"again. To give up its voxels, delete {data / IDENTITY_NAME} and create "
             f"{objects / '.temp'}."
         )
-    if not of_rows:  # of the objects first: without that of the rows this is repeated
-        Identity(data, Identity(objects).text)
+    # Of the objects first: without that of the rows this is repeated.
+    Identity(data, Identity(objects, of_rows.decode()).text)
 
 
 def _create(path: Path, text: str) -> None:

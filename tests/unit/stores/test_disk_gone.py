@@ -151,7 +151,8 @@ def test_objects_of_another_folder_are_not_opened(tmp_path: Path):
         open_both(tmp_path / "one")
 
 
-def test_a_start_that_died_between_the_two_is_repeated(tmp_path: Path):
-    DiskObjectStore(tmp_path / "objects")
+@pytest.mark.parametrize("first", ["objects", "."])
+def test_a_start_that_died_between_the_two_is_repeated(tmp_path: Path, first: str):
+    DiskObjectStore(tmp_path / first)
     open_both(tmp_path)
     assert read_identity(tmp_path) == read_identity(tmp_path / "objects") != b""
