@@ -199,16 +199,16 @@ def open_ports(settings: Settings) -> Ports:
         # Private volumes and hashes of passwords are nobody's business on this machine either.
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         disk.check_same_stores(settings.data)
-        objects = disk.DiskObjectStore(settings.data / "objects", fsync=settings.fsync)
+        files = disk.DiskObjectStore(settings.data / "objects", fsync=settings.fsync)
         table = disk.SqliteTable(settings.data / "table.sqlite", fsync=settings.fsync)
         return Ports(
-            objects,
+            files,
             # People copy files in, and over each other: DATA/drop/TOKEN/CHANNEL/0001.png.
             disk.DroppedFiles(settings.data, UPLOADS, DONE, fsync=settings.fsync),
             table,
             partial(disk.SqliteQueue, settings.data / "queue.sqlite", fsync=settings.fsync),
             disk.AsideFolder(settings.data),
-            (objects.check, table.check),
+            (files.check, table.check),
         )
     if settings.store == "aws":
         from ndlambda.stores import aws

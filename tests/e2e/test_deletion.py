@@ -18,7 +18,7 @@ MANIFEST = {
 
 @pytest.mark.parametrize("is_killed", [True, False])
 def test_a_deleted_dataset_neither_comes_back_nor_fills_one_of_its_name(tmp_path, is_killed):
-    """Seen to fail: the old slices were painted into the private volume of the other user."""
+    """Seen to fail where kept files are announced and their folder begins again: it is back."""
     stack = DroppedStack("brain", VOXELS, manifest=MANIFEST)
     put = LaptopFolder(tmp_path / "nd")
     with serving(put.data, NDLAMBDA_FSYNC="0") as server:
