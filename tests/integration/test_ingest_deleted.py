@@ -153,6 +153,7 @@ def test_a_deleted_dataset_does_not_come_back_with_a_restart(laptop: Laptop, die
         laptop.runtime.catalog.get_dataset("brain")
     (aside,) = laptop.runtime.ingest.drop.retired.set_aside()
     assert aside.folder == BRAIN
+    assert not list(laptop.runtime.ingest.drop.waiting.all())
     assert laptop.names() == sorted(
         f"{aside.where}{name}" for name in ("_ingest.json", *(f"{z:04d}.png" for z in range(DEPTH)))
     )

@@ -4,6 +4,7 @@ A folder has a file ``.identity`` with a random text. A path without it is not t
 is missing there is unknown instead of absent, and what is written there is lost.
 """
 
+import errno
 import os
 import secrets
 import sqlite3
@@ -33,7 +34,7 @@ class Identity:
     Raises
     ------
     OSError
-        The folder cannot be written.
+        The folder cannot be written, or its identity not be read.
     """
 
     def __init__(self, folder: Path, text: str = "") -> None:
@@ -42,6 +43,8 @@ class Identity:
         if not read_identity(folder):
             _create(self._path, text or secrets.token_hex(16))
         self.text = read_identity(folder).decode()
+        if not self.text:
+            raise OSError(errno.EIO, "The identity of the folder cannot be read", str(self._path))
 
     def is_present(self) -> bool:
         """Return whether the folder is there."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ndlambda.errors import NDLambdaError, StoreUnavailableError
+from ndlambda.errors import NDLambdaError, StoreUnavailableError, UpstreamError
 from ndlambda.stores.disk import DiskObjectStore, SqliteTable, check_same_stores
 from ndlambda.stores.disk import objects as objects_module
 from ndlambda.stores.disk.identity import read_identity
@@ -149,6 +149,13 @@ def test_objects_of_another_folder_are_not_opened(tmp_path: Path):
     shutil.copytree(tmp_path / "other" / "objects", tmp_path / "one" / "objects")
     with pytest.raises(StoreUnavailableError, match="another one"):
         open_both(tmp_path / "one")
+
+
+def test_a_folder_whose_identity_cannot_be_read_is_not_opened(tmp_path: Path):
+    """Seen to fail where no text is an identity: a lost folder has it, too."""
+    (tmp_path / ".identity").touch()
+    with pytest.raises(UpstreamError, match="cannot be read"):
+        DiskObjectStore(tmp_path)
 
 
 @pytest.mark.parametrize("first", ["objects", "."])
