@@ -262,7 +262,7 @@ def test_folders_that_are_no_jobs_are_shown_to_the_owner_of_what_is_dropped(shar
     shared.runtime.ingest.drop.waiting.record("drop/tk/em/", "It has no slices.")
     (waiting,) = shared.get("/v1/drop", "admin").get_json()["waiting"]
     assert (waiting["folder"], waiting["why"]) == ("drop/tk/em/", "It has no slices.")
-    assert shared.get("/v1/drop", "alice").get_json() == {"waiting": []}
+    assert shared.get("/v1/drop", "alice").get_json() == {"waiting": [], "deleted": []}
 
 
 def test_the_old_route_has_the_old_fields_beside_ours(shared: Server):

@@ -23,6 +23,7 @@ from ingest_queue.jobs.job import Job, State, read_message
 from ingest_queue.jobs.job_spec import JobSpec
 from ingest_queue.jobs.keys import token_folder
 from ingest_queue.jobs.ledger import Ledger
+from ingest_queue.jobs.retired import RetiredFolders
 from ingest_queue.jobs.target import VoxelWriter
 from ingest_queue.jobs.waiting import WaitingFolders
 from ingest_queue.service import IngestOptions, IngestService
@@ -137,8 +138,9 @@ class IngestWorld:
             IngestOptions(**self.limits, building=self.options),
         )
         waiting = WaitingFolders(table, self.base.clock)
+        retired = RetiredFolders(table, self.base.clock)
         return Process(
-            catalog, ingest, Drop(ingest, catalog, waiting, lambda: OWNER), volume, labels
+            catalog, ingest, Drop(ingest, catalog, waiting, retired, lambda: OWNER), volume, labels
         )
 
     def copy(self, folder: Path) -> "IngestWorld":
