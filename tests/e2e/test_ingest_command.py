@@ -2,17 +2,14 @@
 
 import random
 import re
-import subprocess
-from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from ndlambda.client import connect
-from tests.support.server import Server, serving
+from tests.support.server import serving
 
 pytestmark = pytest.mark.e2e
 
@@ -23,54 +20,54 @@ PATIENCE_S = 240
 
 
 @pytest.fixture
-def tower(tmp_path: Path) -> np.ndarray:
+def tower(tmp_path):
     """A file ``tower.npy`` of 32 chunks, without a zero."""
     voxels = np.random.default_rng(9).integers(1, 255, (2048, 130, 130), dtype=np.uint8)
     np.save(tmp_path / "tower.npy", voxels)
     return voxels
 
 
-def stored(server: Server, token: str) -> np.ndarray:
+def stored(server, token):
     return connect(server.url, server.key).volume(token, "em")[:]
 
 
 class Run:
     """A server and an uploader, either of which can be killed and started again."""
 
-    def __init__(self, folder: Path, processes: ExitStack) -> None:
+    def __init__(self, folder, processes):
         self._folder = folder
         self._processes = processes
         self._port = 0
         self.start_server()
         self.start_uploader()
 
-    def start_server(self) -> None:
+    def start_server(self):
         running = serving(self._folder / "nd", port=self._port)
         self.server = self._processes.enter_context(running)
         self._port = self.server.port
 
-    def start_uploader(self) -> None:
+    def start_uploader(self):
         source = self._folder / "tower.npy"
         self.uploader = self.server.start_command("ingest", source, *TARGET)
         self._processes.callback(end, self.uploader)
 
-    def kill_server(self) -> None:
+    def kill_server(self):
         self.server.kill()
         self.start_server()
 
-    def kill_uploader(self) -> None:
+    def kill_uploader(self):
         self.uploader.kill()
         self.uploader.communicate()
         self.start_uploader()
 
 
-def end(process: "subprocess.Popen[str]") -> None:
+def end(process):
     process.kill()
     process.communicate()
 
 
 @pytest.fixture
-def run(tmp_path: Path, tower: np.ndarray) -> Iterator[Run]:
+def run(tmp_path, tower):
     with ExitStack() as processes:
         yield Run(tmp_path, processes)
 

@@ -21,13 +21,13 @@ EM = np.random.default_rng(3).integers(1, 255, SHAPE).astype(np.uint8)
 CELLS = (EM // 16).astype(np.uint16) * 1000
 
 
-def schema(required: list[str], **kinds: str) -> str:
+def schema(required, **kinds):
     """Return a schema as ndstore's documentation has them; NDIngest evaluates them as Python."""
     names = {name: {"type": kind} for name, kind in kinds.items()}
     return json.dumps({"type": "object", "properties": names, "required": required})
 
 
-def publish(folder: Path) -> None:
+def publish(folder):
     """Put slices and schemas where NDIngest looks for them."""
     for channel, stack in {"em": EM, "cells": CELLS}.items():
         at = folder / "kasthuri11" / channel

@@ -2,7 +2,6 @@
 
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from tests.support.server import serving
 pytestmark = pytest.mark.e2e
 
 
-def in_hand(data: Path) -> set[str]:
+def in_hand(data):
     """Return the receipts of messages that were received and not acknowledged."""
     with closing(sqlite3.connect(data / "queue.sqlite")) as connection:
         rows = connection.execute("SELECT receipt FROM messages WHERE receipt IS NOT NULL")

@@ -1,16 +1,13 @@
 """autoIngest asked for again: after a crash anywhere, at the same time, after a failing store."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ndlambda import runtime
 from ndlambda.errors import DatasetNotFoundError, UpstreamError
 from ndlambda.web.app import App
-from tests.support.app import Server, serving
+from tests.support.app import serving
 from tests.support.auto_ingest import SUCCESS, channel, post, request, text
 from tests.support.faults import Crash, FaultPlan, Faulty
 
@@ -18,17 +15,17 @@ URL = "http://brain.example"
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def server(tmp_path):
     with serving(tmp_path / "data", max_ingest_user_jobs=0) as made:
         yield made
 
 
 @pytest.fixture
-def plan(server: Server) -> Iterator[FaultPlan]:
+def plan(server):
     """Let the server's stores be used under a plan, by which nothing dies yet."""
     plan, living = FaultPlan(None), server.runtime
     ports = runtime.open_ports(server.settings)
-    faulty: Any = replace(
+    faulty = replace(
         ports,
         table=Faulty(ports.table, plan),
         open_queue=lambda name: Faulty(ports.open_queue(name), plan),
@@ -40,7 +37,7 @@ def plan(server: Server) -> Iterator[FaultPlan]:
     server.runtime = living
 
 
-def volume(number: int) -> dict[str, Any]:
+def volume(number):
     """Return a request for a volume of its own, with two channels."""
     names = {"project_name": f"pj{number}", "token_name": f"tk{number}"}
     doc = request(URL, dataset={"dataset_name": f"ds{number}"}, project=names)
@@ -48,7 +45,7 @@ def volume(number: int) -> dict[str, Any]:
     return doc
 
 
-def jobs_of(server: Server, number: int) -> list[str]:
+def jobs_of(server, number):
     """Return the channels of jobs that are fetched, one for each job."""
     listed = server.get("/v1/ingest?limit=1000", "alice").get_json()["jobs"]
     return sorted(
@@ -60,7 +57,7 @@ def jobs_of(server: Server, number: int) -> list[str]:
     )
 
 
-def writes(server: Server, plan: FaultPlan) -> list[int]:
+def writes(server, plan):
     """Return which operations of a request change something."""
     for number in (1001, 1002):  # the first one reads more than those that follow
         plan.log.clear()
@@ -69,9 +66,7 @@ def writes(server: Server, plan: FaultPlan) -> list[int]:
     return [n for n, name in enumerate(plan.log, 1) if name.rpartition(".")[2] not in reads]
 
 
-def test_what_a_crash_left_half_made_is_finished_by_the_same_request(
-    server: Server, plan: FaultPlan
-):
+def test_what_a_crash_left_half_made_is_finished_by_the_same_request(server, plan):
     """Dies after each change of a row or queue in turn.
 
     Seen to fail when requests are not written down: "Channel em already exists."
@@ -92,7 +87,7 @@ def test_what_a_crash_left_half_made_is_finished_by_the_same_request(
             assert text(answer, 200) == SUCCESS, plan.log
 
 
-def test_another_request_does_not_go_on_with_what_a_crash_left(server: Server, plan: FaultPlan):
+def test_another_request_does_not_go_on_with_what_a_crash_left(server, plan):
     """Only what is asked for in the same words is what was begun."""
     plan.fail_at = writes(server, plan)[-4]
     plan.log.clear()
@@ -105,13 +100,11 @@ def test_another_request_does_not_go_on_with_what_a_crash_left(server: Server, p
     assert text(post(server, volume(1)), 200) == SUCCESS
 
 
-def test_where_a_store_fails_the_same_request_finishes_it(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-):
+def test_where_a_store_fails_the_same_request_finishes_it(server, monkeypatch):
     """Taking back what was made would fail of the same store."""
     create = server.runtime.ingest.jobs.create
 
-    def fail(view: Any, owner_id: int, spec: Any) -> Any:
+    def fail(view, owner_id, spec):
         if spec.channel == "more":
             message = "It failed."
             raise UpstreamError(message)
@@ -124,7 +117,7 @@ def test_where_a_store_fails_the_same_request_finishes_it(
     assert jobs_of(server, 1) == ["em", "more"]
 
 
-def test_a_refused_request_is_forgotten_with_what_it_made(tmp_path: Path):
+def test_a_refused_request_is_forgotten_with_what_it_made(tmp_path):
     with serving(tmp_path / "data", max_ingest_user_jobs=1) as server:
         assert post(server, volume(1)).status_code == 429
         with pytest.raises(DatasetNotFoundError):

@@ -1,8 +1,7 @@
 """FIB-25, image and ground truth: four levels by workers, on every store, beside whole arrays."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -11,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from ndlambda.model.catalog import Channel, CodecSpec, Dataset
+from ndlambda.model.catalog import CodecSpec, Dataset
 from ndlambda.model.discipline import Discipline
 from ndlambda.space.pyramid import Scaling
 from ndlambda.stores import aws
@@ -30,7 +29,7 @@ Voxels = NDArray[Any]
 
 
 @pytest.fixture(scope="module")
-def em(shared_data: Path) -> Voxels:
+def em(shared_data):
     files = sorted((shared_data / "fib25" / "grayscale").glob("*.png"))
     if not files:
         pytest.skip("The slices of FIB-25 are optional and not here.")
@@ -38,16 +37,15 @@ def em(shared_data: Path) -> Voxels:
 
 
 @pytest.fixture(scope="module")
-def bodies(shared_data: Path) -> Voxels:
+def bodies(shared_data):
     path = shared_data / "fib25" / "groundtruth_labels.npz"
     if not path.is_file():
         pytest.skip(f"The real data are optional and not here: {path} does not exist.")
     with np.load(path) as file:
-        found: Voxels = file["labels"]
-    return found
+        return file["labels"]
 
 
-def seaweed_world(config: aws.AwsConfig, folder: Path) -> World:
+def seaweed_world(config, folder):
     world, name = disk_world(folder / "rows"), f"fib25-{uuid4().hex}"
     aws.create_bucket(config, name)
     return World(world.table, aws.S3ObjectStore(config, name), world.queue, world.clock)
@@ -57,17 +55,17 @@ MakeWorld = Callable[[Voxels], tuple[PropagationWorld, Voxels]]
 
 
 @pytest.fixture(params=["disk", "moto", "seaweed"])
-def world_for(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeWorld]:
+def world_for(request, tmp_path):
     """Yield what makes a world for as much of some voxels as its store bears."""
-    made: list[PropagationWorld] = []
-    open_stores: Callable[[], World] | None = None
+    made = []
+    open_stores = None
     if request.param == "moto":
         open_stores = partial(moto_world, request.getfixturevalue("moto_config"))
     elif request.param == "seaweed":
         config = request.getfixturevalue("seaweed_config")
         open_stores = partial(seaweed_world, config, tmp_path)
 
-    def make(voxels: Voxels) -> tuple[PropagationWorld, Voxels]:
+    def make(voxels):
         voxels = voxels[tuple(map(slice, SMALL_CORNER if open_stores else CORNER))]
         depth, height, width = voxels.shape
         dataset = Dataset(
@@ -83,9 +81,7 @@ def world_for(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeWo
         world.close()
 
 
-def assert_all_levels(
-    world: PropagationWorld, channel: Channel, base: Voxels, method: Method
-) -> None:
+def assert_all_levels(world, channel, base, method):
     """Make sure that the workers are done, and each level is what whole arrays say it is."""
     now = world.channel(channel.name)
     assert now.propagate == 2
@@ -99,9 +95,7 @@ def assert_all_levels(
         assert wanted.any()
 
 
-def test_every_level_of_the_image_is_the_mean_of_the_whole_below(
-    world_for: MakeWorld, em: Voxels
-) -> None:
+def test_every_level_of_the_image_is_the_mean_of_the_whole_below(world_for, em):
     world, em = world_for(em)
     channel = world.base.catalog.create_channel(image())
     world.process().volume.write(channel, world.region(), em[None])
@@ -109,9 +103,7 @@ def test_every_level_of_the_image_is_the_mean_of_the_whole_below(
     assert_all_levels(world, channel, em, Method.MEAN)
 
 
-def test_every_level_of_the_labels_is_voted_and_its_index_is_the_truth(
-    world_for: MakeWorld, bodies: Voxels
-) -> None:
+def test_every_level_of_the_labels_is_voted_and_its_index_is_the_truth(world_for, bodies):
     world, bodies = world_for(bodies)
     channel = world.base.catalog.create_channel(labels(codec=CodecSpec("zstd", 5)))
     painted = np.ascontiguousarray(bodies)[None]

@@ -1,11 +1,8 @@
 """autoIngest: volumes that are described over HTTP and fetched from a server, or a folder."""
 
 import json
-from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +15,7 @@ from ingest_queue.fetch.worker import FetchTask
 from ingest_queue.images.tiles import encode_png
 from ndlambda import runtime
 from ndlambda.local.pump import pump_once
-from tests.support.app import Server, serving
+from tests.support.app import serving
 from tests.support.auto_ingest import (
     DEPTH,
     HEIGHT,
@@ -26,7 +23,6 @@ from tests.support.auto_ingest import (
     STACK,
     SUCCESS,
     WIDTH,
-    Web,
     begin,
     errors,
     fetch,
@@ -41,7 +37,7 @@ from tests.support.faults import Crash
 # --- volumes -----------------------------------------------------------------------------------
 
 
-def test_a_volume_is_described_fetched_and_served(fetching: Server, web: Web):
+def test_a_volume_is_described_fetched_and_served(fetching, web):
     web.slices()
     answer = post(fetching, request(web.url + "/"), path="/ocp/ca/json/")
     assert (answer.status_code, answer.get_json()) == (200, SUCCESS)
@@ -55,7 +51,7 @@ def test_a_volume_is_described_fetched_and_served(fetching: Server, web: Web):
 
 
 @pytest.mark.parametrize("wishes", [{"timerange": [1, 3]}, {"dataset": {"timerange": [1, 3]}}])
-def test_time_points_have_folders(fetching: Server, web: Web, wishes: dict[str, Any]):
+def test_time_points_have_folders(fetching, web, wishes):
     """ndstore's last version built the same address for all of them. ndio says the time range with
     the dataset."""
     for t in (1, 2):
@@ -69,7 +65,7 @@ def test_time_points_have_folders(fetching: Server, web: Web, wishes: dict[str, 
         assert np.array_equal(stored(fetching, f"&t={t}:{t + 1}"), STACK + np.uint8(t))
 
 
-def test_catmaid_tiles_are_put_together(fetching: Server, web: Web):
+def test_catmaid_tiles_are_put_together(fetching, web):
     """Tiles of 1024 pixels; those at the edges are short, and one reaches over."""
     size = {"imagesize": [1100, 1030, 2], "scalinglevels": 1}
     planes = np.random.default_rng(1).integers(1, 255, (2, 1030, 1100)).astype(np.uint8)
@@ -93,7 +89,7 @@ def test_catmaid_tiles_are_put_together(fetching: Server, web: Web):
     assert np.array_equal(np.frombuffer(body, np.uint8).reshape(planes.shape), planes)
 
 
-def test_of_coloured_tiles_the_first_band_is_taken(fetching: Server, web: Web):
+def test_of_coloured_tiles_the_first_band_is_taken(fetching, web):
     colours = np.full((HEIGHT, WIDTH), 0xFF030209, np.uint32)
     for z in range(OFFSET, OFFSET + DEPTH):
         folder = web.folder / "em" / str(z) / "0"
@@ -104,7 +100,7 @@ def test_of_coloured_tiles_the_first_band_is_taken(fetching: Server, web: Web):
     assert (stored(fetching) == 9).all()
 
 
-def test_colours_are_packed_into_uint32(fetching: Server, web: Web):
+def test_colours_are_packed_into_uint32(fetching, web):
     stack = STACK.astype(np.uint32) | 0xFF000000
     web.slices(stack)
     begin(fetching, request(web.url, datatype="uint32"))
@@ -112,7 +108,7 @@ def test_colours_are_packed_into_uint32(fetching: Server, web: Web):
     assert np.array_equal(stored(fetching, dtype=np.uint32), stack)
 
 
-def test_a_folder_that_the_operator_opened_is_read(tmp_path: Path, web: Web):
+def test_a_folder_that_the_operator_opened_is_read(tmp_path, web):
     web.slices()
     with serving(tmp_path / "open", ingest_file_roots=f"/nowhere:{web.folder}") as server:
         job = begin(server, request(web.folder.as_uri()))
@@ -121,7 +117,7 @@ def test_a_folder_that_the_operator_opened_is_read(tmp_path: Path, web: Web):
         assert np.array_equal(stored(server), STACK)
 
 
-def test_a_bucket_is_read_as_everybody_may_read_it(fetching: Server, web: Web):
+def test_a_bucket_is_read_as_everybody_may_read_it(fetching, web):
     web.slices(under="lab-data/stacks/tk/em")
     files = RemoteFiles(HttpReader([web.host]), s3_url=f"{web.url}/{{bucket}}/{{key}}")
     fetching.runtime.ingest.fetcher.files = files
@@ -136,9 +132,7 @@ def test_a_bucket_is_read_as_everybody_may_read_it(fetching: Server, web: Web):
 @pytest.mark.parametrize(
     ("wishes", "ending"), [({}, "FAILED"), ({"on_bad": "skip"}, "COMPLETE_WITH_ERRORS")]
 )
-def test_a_slice_that_is_not_there_is_a_fault_and_comes_by_retry(
-    fetching: Server, web: Web, wishes: dict[str, str], ending: str
-):
+def test_a_slice_that_is_not_there_is_a_fault_and_comes_by_retry(fetching, web, wishes, ending):
     """ndstore stored zeros, and did not report it."""
     web.slices()
     late = web.folder / "tk/em/0007.png"
@@ -164,7 +158,7 @@ def test_a_slice_that_is_not_there_is_a_fault_and_comes_by_retry(
     assert np.array_equal(stored(fetching), STACK)
 
 
-def test_a_missing_tile_is_a_missing_slice(fetching: Server, web: Web):
+def test_a_missing_tile_is_a_missing_slice(fetching, web):
     job = begin(fetching, request(web.url, file_format="CATMAID"))
     fetch(fetching)
     assert state(fetching, job) == "FAILED"
@@ -173,12 +167,7 @@ def test_a_missing_tile_is_a_missing_slice(fetching: Server, web: Web):
 
 @pytest.mark.parametrize(("failures", "ending", "asked"), [(3, "COMPLETE", 4), (99, "FAILED", 5)])
 def test_a_server_that_fails_is_asked_again_later_five_times(
-    fetching: Server,
-    web: Web,
-    monkeypatch: pytest.MonkeyPatch,
-    failures: int,
-    ending: str,
-    asked: int,
+    fetching, web, monkeypatch, failures, ending, asked
 ):
     monkeypatch.setattr(fetch_module, "_DELAY_S", 0)
     web.failing = {"/tk/em/0005.png": failures}
@@ -191,9 +180,7 @@ def test_a_server_that_fails_is_asked_again_later_five_times(
     assert web.asked.count("/tk/em/0006.png") == 1
 
 
-def test_a_slow_server_holds_no_worker_beyond_its_time(
-    fetching: Server, web: Web, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_slow_server_holds_no_worker_beyond_its_time(fetching, web, monkeypatch):
     """The rest is called for again, and while slices come that is no failed attempt.
 
     Seen to fail when it is one: after five of them the job has failed. And when only the attempts
@@ -202,7 +189,7 @@ def test_a_slow_server_holds_no_worker_beyond_its_time(
     queue, tries = fetching.runtime.resources.queues.ingest, set[int]()
     send = queue.send
 
-    def note(bodies: Sequence[str], delay_s: int = 0) -> None:
+    def note(bodies, delay_s=0):
         tries.update(call.attempt for body in bodies if (call := FetchTask.find(json.loads(body))))
         send(bodies)
 
@@ -223,9 +210,7 @@ def test_a_slow_server_holds_no_worker_beyond_its_time(
     assert tries == {1}
 
 
-def test_a_server_that_is_only_slow_is_given_up(
-    fetching: Server, web: Web, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_server_that_is_only_slow_is_given_up(fetching, web, monkeypatch):
     """Nothing came in five times the time that a worker has."""
     monkeypatch.setattr(fetch_module, "_DELAY_S", 0)
     ticks = count()
@@ -237,7 +222,7 @@ def test_a_server_that_is_only_slow_is_given_up(
 
 @pytest.mark.parametrize("harm", ["killed", "stumbles"])
 def test_slices_over_which_every_worker_dies_are_a_fault_in_the_end(
-    fetching: Server, web: Web, monkeypatch: pytest.MonkeyPatch, harm: str
+    fetching, web, monkeypatch, harm
 ):
     """Messages come back, and are sent again. Seen to fail where deliveries are not counted: they
     are called for without end."""
@@ -246,7 +231,7 @@ def test_slices_over_which_every_worker_dies_are_a_fault_in_the_end(
     read = fetching.runtime.ingest.fetcher.files.read
     deaths = count(1)
 
-    def die(url: str, limit_bytes: int) -> bytes:
+    def die(url, limit_bytes):
         if url.endswith("0007.png"):
             next(deaths)
             raise Crash if harm == "killed" else RecursionError
@@ -272,7 +257,7 @@ def test_slices_over_which_every_worker_dies_are_a_fault_in_the_end(
     assert np.array_equal(stored(fetching), STACK)
 
 
-def test_a_huge_file_is_not_read(fetching: Server, web: Web):
+def test_a_huge_file_is_not_read(fetching, web):
     web.slices()
     with (web.folder / "tk/em/0003.png").open("r+b") as file:
         file.truncate(1 << 33)  # of holes
@@ -282,14 +267,12 @@ def test_a_huge_file_is_not_read(fetching: Server, web: Web):
     assert "longer than" in errors(fetching, job)[0]["error"]
 
 
-def test_slabs_are_called_for_a_window_at_a_time(
-    fetching: Server, web: Web, monkeypatch: pytest.MonkeyPatch
-):
+def test_slabs_are_called_for_a_window_at_a_time(fetching, web, monkeypatch):
     monkeypatch.setattr(fetch_module, "_WINDOW", 1)
     assert state(fetching, ingest(fetching, web)) == "COMPLETE"
 
 
-def test_lost_calls_are_made_again_by_the_schedule(fetching: Server, web: Web):
+def test_lost_calls_are_made_again_by_the_schedule(fetching, web):
     """Seen to fail when the sweep of fetched jobs is left out of ``functions/resend``."""
     web.slices()
     job = begin(fetching, request(web.url))
@@ -302,7 +285,7 @@ def test_lost_calls_are_made_again_by_the_schedule(fetching: Server, web: Web):
     assert state(fetching, job) == "COMPLETE"
 
 
-def test_a_job_whose_last_worker_died_is_closed_by_the_schedule(fetching: Server, web: Web):
+def test_a_job_whose_last_worker_died_is_closed_by_the_schedule(fetching, web):
     web.slices()
     (web.folder / "tk/em/0007.png").unlink()
     job = begin(fetching, request(web.url, on_bad="zero"))
@@ -316,7 +299,7 @@ def test_a_job_whose_last_worker_died_is_closed_by_the_schedule(fetching: Server
     assert state(fetching, job) == "COMPLETE_WITH_ERRORS"
 
 
-def test_calls_of_a_cancelled_job_fetch_nothing(fetching: Server, web: Web):
+def test_calls_of_a_cancelled_job_fetch_nothing(fetching, web):
     web.slices()
     job = begin(fetching, request(web.url))
     fetching.call("DELETE", f"/v1/ingest/{job}", "alice")

@@ -1,9 +1,5 @@
 """autoIngest: what may be asked for, by whom, and where no request may lead."""
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from ingest_queue.fetch.http_reader import HttpReader
@@ -14,10 +10,9 @@ from ndlambda.errors import (
     ProjectNotFoundError,
     TokenNotFoundError,
 )
-from tests.support.app import Server, assert_problem, serving
+from tests.support.app import assert_problem, serving
 from tests.support.auto_ingest import (
     SUCCESS,
-    Web,
     begin,
     channel,
     errors,
@@ -32,13 +27,13 @@ URL = "http://brain.example"
 
 
 @pytest.fixture(scope="module")
-def unchanging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def unchanging(tmp_path_factory):
     """A server to which nothing is written."""
     with serving(tmp_path_factory.mktemp("server")) as made:
         yield made
 
 
-def refused(server: Server, doc: Any) -> list[str]:
+def refused(server, doc):
     """Return the fields that are wrong with a request, which writes nothing."""
     with server.unchanged():
         answer = post(server, doc, path="/v1/auto-ingest")
@@ -49,7 +44,7 @@ def refused(server: Server, doc: Any) -> list[str]:
 # --- where no request may lead -------------------------------------------------------------------
 
 
-def test_an_address_that_is_not_listed_is_a_fault_and_not_asked(tmp_path: Path, web: Web):
+def test_an_address_that_is_not_listed_is_a_fault_and_not_asked(tmp_path, web):
     web.slices()
     with serving(tmp_path / "data") as server:
         job = begin(server, request(web.url))
@@ -73,11 +68,11 @@ def test_an_address_that_is_not_listed_is_a_fault_and_not_asked(tmp_path: Path, 
         "s3://evil.example#/x",
     ],
 )
-def test_an_address_that_is_never_read_is_refused_at_once(unchanging: Server, url: str):
+def test_an_address_that_is_never_read_is_refused_at_once(unchanging, url):
     assert refused(unchanging, request(url)) == ["channels.em.data_url"]
 
 
-def test_files_are_read_under_their_roots_only(tmp_path: Path):
+def test_files_are_read_under_their_roots_only(tmp_path):
     """Neither by dots, nor by links, nor from pipes."""
     root, outside = tmp_path / "root", tmp_path / "outside"
     for folder in (root, outside, tmp_path / "root-of-another"):
@@ -99,7 +94,7 @@ def test_files_are_read_under_their_roots_only(tmp_path: Path):
 # --- what is asked for -------------------------------------------------------------------------
 
 
-def test_all_that_is_wrong_is_said_at_once(unchanging: Server):
+def test_all_that_is_wrong_is_said_at_once(unchanging):
     doc = request(URL, datatype="uint13", file_type="gif", surprise=1)
     doc["dataset"] |= {"imagesize": [1, 2], "dataset_name": 3}
     del doc["project"]["project_name"]
@@ -128,18 +123,18 @@ def test_all_that_is_wrong_is_said_at_once(unchanging: Server):
         ({"project": {"token_name": "a.b"}}, "project.token_name"),
     ],
 )
-def test_what_cannot_be_is_refused(unchanging: Server, change: dict[str, Any], field: str | None):
+def test_what_cannot_be_is_refused(unchanging, change, field):
     assert refused(unchanging, request(URL, **change)) == [field or "channels.em.file_type"]
 
 
 @pytest.mark.parametrize("body", [b"", b"no JSON", b"[]", b"{}", b'{"dataset": {}}'])
-def test_bodies_that_are_no_request_are_400(unchanging: Server, body: bytes):
+def test_bodies_that_are_no_request_are_400(unchanging, body):
     assert text(unchanging.post("/sd/autoIngest/", "alice", data=body))
     answer = unchanging.post("/v1/auto-ingest", "alice", data=body)
     assert_problem(answer, 400, "MalformedBodyError")
 
 
-def test_a_part_that_is_missing_is_told_in_ndstores_words(unchanging: Server):
+def test_a_part_that_is_missing_is_told_in_ndstores_words(unchanging):
     doc = request(URL)
     del doc["metadata"]
     assert text(post(unchanging, doc)) == (
@@ -150,20 +145,15 @@ def test_a_part_that_is_missing_is_told_in_ndstores_words(unchanging: Server):
 
 @pytest.mark.parametrize(
     ("size", "levels"),
-    [
-        ([2000, 2000, 2], 1),
-        ([1000, 1000, 2], 0),
-        ([9000, 9000, 2], 4),
-        ([9000, 400, 2], 0),
-    ],
+    [([2000, 2000, 2], 1), ([1000, 1000, 2], 0), ([9000, 9000, 2], 4), ([9000, 400, 2], 0)],
 )
-def test_levels_are_ndstores_where_none_are_asked_for(disk: Server, size: list[int], levels: int):
+def test_levels_are_ndstores_where_none_are_asked_for(disk, size, levels):
     doc = request(URL, dataset={"imagesize": size})
     assert post(disk, doc).status_code == 200
     assert disk.runtime.catalog.get_dataset("ds").scalinglevels == levels
 
 
-def test_what_is_there_is_used_and_other_things_are_not_overwritten(disk: Server):
+def test_what_is_there_is_used_and_other_things_are_not_overwritten(disk):
     url, server = URL, disk
     assert text(post(server, request(url)), 200) == SUCCESS
     second = request(url, channel_name="second")
@@ -192,7 +182,7 @@ def test_what_is_there_is_used_and_other_things_are_not_overwritten(disk: Server
         catalog.get_project("pj3")
 
 
-def test_other_peoples_things_are_not_filled(disk: Server):
+def test_other_peoples_things_are_not_filled(disk):
     assert post(disk, request(URL)).status_code == 200
     doc = request(URL, channel_name="theirs")
     with disk.unchanged():
@@ -200,7 +190,7 @@ def test_other_peoples_things_are_not_filled(disk: Server):
     assert text(post(disk, doc, "admin"), 200) == SUCCESS
 
 
-def test_a_request_that_fails_half_way_leaves_nothing(tmp_path: Path):
+def test_a_request_that_fails_half_way_leaves_nothing(tmp_path):
     """The second channel is one job too many.
 
     Seen to fail when nothing is taken back.
@@ -223,7 +213,7 @@ def test_a_request_that_fails_half_way_leaves_nothing(tmp_path: Path):
         assert text(post(server, doc), 200) == SUCCESS
 
 
-def test_anonymous_users_may_where_the_server_lets_them_write(tmp_path: Path, unchanging: Server):
+def test_anonymous_users_may_where_the_server_lets_them_write(tmp_path, unchanging):
     assert_problem(post(unchanging, request(URL), None), 403, "AuthenticationError")
     with serving(tmp_path / "open", anonymous_write=True) as server:
         assert text(post(server, request(URL), None), 200) == SUCCESS

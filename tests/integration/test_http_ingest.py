@@ -1,16 +1,12 @@
 """Ingest jobs over HTTP: made, fed, looked after, cancelled; on files and on moto."""
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 import urllib3
 
 from ndlambda.model.catalog import Token
 from tests.support import bodies
-from tests.support.app import Server, assert_problem, serving
+from tests.support.app import assert_problem, serving
 from tests.support.http_jobs import (
     FIRST,
     JOBS,
@@ -39,20 +35,20 @@ CLIENT = client_config()
 
 
 @pytest.fixture
-def server(tmp_path: Path, endpoint: str | None) -> Iterator[Server]:
+def server(tmp_path, endpoint):
     with serving(tmp_path, endpoint) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def unchanging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def unchanging(tmp_path_factory):
     """A server to which nothing is written."""
     with serving(tmp_path_factory.mktemp("server")) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def shared(tmp_path_factory):
     """A server on which tests make jobs that are not fed."""
     with serving(tmp_path_factory.mktemp("shared"), max_ingest_user_jobs=0) as made:
         yield made
@@ -61,7 +57,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 # --- a job from its beginning to its end -------------------------------------------------------
 
 
-def test_a_job_is_made_fed_with_slices_and_served(disk: Server):
+def test_a_job_is_made_fed_with_slices_and_served(disk):
     job = make(disk)
     assert (job["state"], job["mode"], job["on_bad"]) == ("CREATED", "slices", "fail")
     assert job["extent"] == EXTENT
@@ -86,7 +82,7 @@ def test_a_job_is_made_fed_with_slices_and_served(disk: Server):
     assert_problem(put(disk, job["id"], 0, "1.png", body_of(30)), 409, "InvalidStateError")
 
 
-def test_the_addresses_that_are_given_take_what_is_missing(server: Server):
+def test_the_addresses_that_are_given_take_what_is_missing(server):
     """On AWS they are of the bucket, which tells the queue; on a laptop of the server itself."""
     job = make_few(server, mode="chunks")
     boxes = server.get(f"{JOBS}/{job}/missing", "alice").get_json()["chunks"]
@@ -111,7 +107,7 @@ def test_the_addresses_that_are_given_take_what_is_missing(server: Server):
 # --- making jobs -------------------------------------------------------------------------------
 
 
-def test_one_idempotency_key_makes_one_job(shared: Server):
+def test_one_idempotency_key_makes_one_job(shared):
     key = {"Idempotency-Key": "of this morning"}
     first, again = (make(shared, headers=key)["id"] for _ in range(2))
     assert first == again
@@ -123,7 +119,7 @@ def test_one_idempotency_key_makes_one_job(shared: Server):
     assert_problem(long, 400, "InvalidArgumentError")
 
 
-def test_a_caller_may_choose_the_id(shared: Server):
+def test_a_caller_may_choose_the_id(shared):
     wanted = "00112233445566aa"
     assert make(shared, id=wanted)["id"] == make(shared, id=wanted)["id"] == wanted
     taken = shared.post(JOBS, "admin", json=SLICES | {"id": wanted})
@@ -145,9 +141,7 @@ def test_a_caller_may_choose_the_id(shared: Server):
         ({"id": "../../../table"}, 422, "ValidationError"),
     ],
 )
-def test_a_job_that_cannot_be_is_refused(
-    unchanging: Server, change: dict[str, Any], status: int, error: str
-):
+def test_a_job_that_cannot_be_is_refused(unchanging, change, status, error):
     with unchanging.unchanged():
         answer = unchanging.post(JOBS, "alice", json=SLICES | change)
         assert_problem(answer, status, error)
@@ -155,13 +149,13 @@ def test_a_job_that_cannot_be_is_refused(
         assert_problem(legacy, 400, error)
 
 
-def test_all_that_is_wrong_is_said_at_once(unchanging: Server):
+def test_all_that_is_wrong_is_said_at_once(unchanging):
     answer = unchanging.post(JOBS, "alice", json={"channel": 3, "on_bad": "shrug", "more": 1})
     named = {each["field"] for each in assert_problem(answer, 422, "ValidationError")["errors"]}
     assert named == {"token", "channel", "on_bad", "more"}
 
 
-def test_quotas_are_enforced(tmp_path: Path):
+def test_quotas_are_enforced(tmp_path):
     with serving(tmp_path, max_ingest_user_jobs=1) as server:
         make(server)
         answer = server.post(JOBS, "alice", json=SLICES)
@@ -171,14 +165,14 @@ def test_quotas_are_enforced(tmp_path: Path):
 # --- configurations of the ingest-client -------------------------------------------------------
 
 
-def configured(server: Server, doc: dict[str, Any], path: str = JOBS) -> Any:
+def configured(server, doc, path=JOBS):
     answer = server.post(path, "alice", json=doc)
     assert answer.status_code == 201, answer.text
     return answer.get_json()
 
 
 @pytest.mark.parametrize(("source", "words"), [*zip(SOURCES, ("boss", "nd", "boss"), strict=True)])
-def test_a_configuration_is_taken_unchanged(shared: Server, source: str, words: str):
+def test_a_configuration_is_taken_unchanged(shared, source, words):
     job = configured(shared, client_config(source=source, words=words), "/ingest/")
     assert (job["token"] in {"open", "closed"}, job["mode"]) == (True, "slices")
     assert (job["dataset"], job["project"], job["channel"]) == ("brain", "pr", "em")
@@ -186,7 +180,7 @@ def test_a_configuration_is_taken_unchanged(shared: Server, source: str, words: 
     assert (job["x_start"], job["x_stop"], job["tile_size_x"]) == (8, 308, 300)
 
 
-def test_version_2_uploads_tiles_or_chunks(shared: Server):
+def test_version_2_uploads_tiles_or_chunks(shared):
     assert configured(shared, client_config("2", ingest_type="tile"))["mode"] == "slices"
     assert configured(shared, volumetric_config())["mode"] == "chunks"
 
@@ -200,9 +194,7 @@ def test_version_2_uploads_tiles_or_chunks(shared: Server):
         ((1024, 1024, 1), "slices"),  # as its examples have them: of a volume that is smaller
     ],
 )
-def test_in_place_of_tiles_that_are_no_planes_chunks_are_uploaded(
-    shared: Server, xyz: tuple[int, int, int], mode: str
-):
+def test_in_place_of_tiles_that_are_no_planes_chunks_are_uploaded(shared, xyz, mode):
     """Its predecessor stored tiles that are no multiple of 512 at the wrong place."""
     job = configured(shared, client_config(tile_size=dict(zip("xyzt", (*xyz, 1), strict=True))))
     assert (job["mode"], job["extent"], job["parts"]["seen"]) == (mode, EXTENT, 0)
@@ -220,18 +212,14 @@ def test_in_place_of_tiles_that_are_no_planes_chunks_are_uploaded(
         ({"resolution": 7}, "ResolutionNotFoundError"),
     ],
 )
-def test_a_configuration_that_cannot_be_is_refused(
-    unchanging: Server, change: dict[str, Any], error: str
-):
+def test_a_configuration_that_cannot_be_is_refused(unchanging, change, error):
     with unchanging.unchanged():
         answer = unchanging.post("/ingest/", "alice", json=client_config(**change))
         assert_problem(answer, 400, error)
 
 
 @pytest.mark.parametrize("user", ["bob", None])
-def test_a_project_that_a_user_may_not_write_and_none_look_alike(
-    unchanging: Server, user: str | None
-):
+def test_a_project_that_a_user_may_not_write_and_none_look_alike(unchanging, user):
     unknown = client_config()
     unknown["database"]["experiment"] = "none"
     answers = [unchanging.post("/ingest/", user, json=doc) for doc in (CLIENT, unknown)]
@@ -243,7 +231,7 @@ def test_a_project_that_a_user_may_not_write_and_none_look_alike(
 # --- looking -----------------------------------------------------------------------------------
 
 
-def test_the_list_has_the_callers_jobs_newest_first(disk: Server):
+def test_the_list_has_the_callers_jobs_newest_first(disk):
     made = [make(disk)["id"] for _ in range(3)]
     make(disk, "admin")
     listed = disk.get(JOBS, "alice").get_json()["jobs"]
@@ -257,7 +245,7 @@ def test_the_list_has_the_callers_jobs_newest_first(disk: Server):
     assert disk.get("/ingest/", "bob").get_json() == {"ingest_jobs": []}
 
 
-def test_folders_that_are_no_jobs_are_shown_to_the_owner_of_what_is_dropped(shared: Server):
+def test_folders_that_are_no_jobs_are_shown_to_the_owner_of_what_is_dropped(shared):
     """The owner is ``admin`` where nothing else is set."""
     shared.runtime.ingest.drop.waiting.record("drop/tk/em/", "It has no slices.")
     (waiting,) = shared.get("/v1/drop", "admin").get_json()["waiting"]
@@ -265,7 +253,7 @@ def test_folders_that_are_no_jobs_are_shown_to_the_owner_of_what_is_dropped(shar
     assert shared.get("/v1/drop", "alice").get_json() == {"waiting": []}
 
 
-def test_the_old_route_has_the_old_fields_beside_ours(shared: Server):
+def test_the_old_route_has_the_old_fields_beside_ours(shared):
     job = shared.get(f"/ingest/{configured(shared, CLIENT, '/ingest/')['id']}/", "alice").get_json()
     old = {
         "status": 1, "end_date": None, "resolution": 0, "file_type": "", "dataset": "brain",
@@ -281,7 +269,7 @@ def test_the_old_route_has_the_old_fields_beside_ours(shared: Server):
     assert "status" not in show(shared, job["id"])
 
 
-def test_what_is_missing_comes_in_pages(shared: Server):
+def test_what_is_missing_comes_in_pages(shared):
     job = make_few(shared)
     for z in (30, 32, 35):
         put_slice(shared, job, z)
@@ -299,7 +287,7 @@ def test_what_is_missing_comes_in_pages(shared: Server):
 # --- faults ------------------------------------------------------------------------------------
 
 
-def test_a_bad_slice_is_reported_and_mended(disk: Server):
+def test_a_bad_slice_is_reported_and_mended(disk):
     job = make_few(disk)
     put_few(disk, job, without=31)
     put_slice(disk, job, 31, body_of(31)[:200])
@@ -318,7 +306,7 @@ def test_a_bad_slice_is_reported_and_mended(disk: Server):
     assert np.array_equal(stored(disk), few())
 
 
-def test_a_completed_job_deals_with_what_is_missing(disk: Server):
+def test_a_completed_job_deals_with_what_is_missing(disk):
     job = make_few(disk, on_bad="zero")
     put_few(disk, job, without=31)
     answer = disk.post(f"{JOBS}/{job}/complete", "alice")
@@ -333,18 +321,18 @@ def test_a_completed_job_deals_with_what_is_missing(disk: Server):
 BAD = 31
 
 
-def report(server: Server, job: str, faults: Any) -> Any:
+def report(server, job, faults):
     return server.post(f"{JOBS}/{job}/errors", "alice", json={"errors": faults})
 
 
-def few_in_volume() -> Any:
+def few_in_volume():
     """Return the voxels of ``FEW`` at their place in the volume, and zeros around them."""
     voxels = np.zeros_like(STACK)
     voxels[29:35, :32, :32] = few()
     return voxels
 
 
-def test_a_plane_of_boxes_is_reported_once_and_the_job_ends_with_errors(disk: Server):
+def test_a_plane_of_boxes_is_reported_once_and_the_job_ends_with_errors(disk):
     job = make_few(disk, mode="chunks", on_bad="zero")
     for _ in range(2):
         told = report(disk, job, [{"slice": BAD, "error": "plane is damaged"}])
@@ -369,7 +357,7 @@ def test_a_plane_of_boxes_is_reported_once_and_the_job_ends_with_errors(disk: Se
     assert np.array_equal(stored(disk, WHOLE), voxels)
 
 
-def test_what_came_before_a_retry_is_not_stored_in_place_of_what_is_to_come(disk: Server):
+def test_what_came_before_a_retry_is_not_stored_in_place_of_what_is_to_come(disk):
     """Was seen to fail (COMPLETE, with zeros) when the boxes stayed in the drop store."""
     job = make_few(disk, mode="chunks", on_bad="zero")
     report(disk, job, [{"slice": BAD, "error": "plane is damaged"}])
@@ -384,7 +372,7 @@ def test_what_came_before_a_retry_is_not_stored_in_place_of_what_is_to_come(disk
     assert np.array_equal(stored(disk), few())
 
 
-def test_a_slice_that_is_reported_counts_as_missing_under_its_reason(disk: Server):
+def test_a_slice_that_is_reported_counts_as_missing_under_its_reason(disk):
     job = make_few(disk, on_bad="skip")
     report(disk, job, [{"t": 0, "slice": BAD, "error": "cannot be opened"}])
     put_few(disk, job, without=BAD)
@@ -400,7 +388,7 @@ def test_a_slice_that_is_reported_counts_as_missing_under_its_reason(disk: Serve
 
 
 @pytest.mark.parametrize("mode", ["slices", "chunks"])
-def test_where_the_policy_is_to_fail_the_job_ends(shared: Server, mode: str):
+def test_where_the_policy_is_to_fail_the_job_ends(shared, mode):
     job = make_few(shared, mode=mode)
     assert report(shared, job, [{"slice": BAD, "error": "gone"}]).status_code == 204
     assert (show(shared, job)["state"], show(shared, job)["reason"]) == ("FAILED", "gone")
@@ -409,7 +397,7 @@ def test_where_the_policy_is_to_fail_the_job_ends(shared: Server, mode: str):
 
 
 @pytest.mark.parametrize("mode", ["slices", "chunks"])
-def test_what_is_no_plane_of_the_job_is_refused(shared: Server, mode: str):
+def test_what_is_no_plane_of_the_job_is_refused(shared, mode):
     job = make(shared, mode=mode)["id"]
     for faults, status, name in (
         ([{"slice": 0, "error": "x"}], 400, "OutOfBoundsError"),
@@ -429,7 +417,7 @@ def test_what_is_no_plane_of_the_job_is_refused(shared: Server, mode: str):
 # --- cancelling --------------------------------------------------------------------------------
 
 
-def test_a_cancelled_job_takes_nothing(shared: Server):
+def test_a_cancelled_job_takes_nothing(shared):
     job = make_few(shared)
     put_slice(shared, job, 30)
     for _ in range(2):
@@ -444,7 +432,7 @@ def test_a_cancelled_job_takes_nothing(shared: Server):
     assert shared.get(f"{JOBS}/{job}/credentials", "alice").status_code == 409
 
 
-def test_a_job_outlives_its_channel(disk: Server):
+def test_a_job_outlives_its_channel(disk):
     job = make(disk)["id"]
     disk.runtime.catalog.delete_channel("pr", "em")
     assert show(disk, job)["extent"] is None
@@ -456,7 +444,7 @@ def test_a_job_outlives_its_channel(disk: Server):
 # --- whose jobs --------------------------------------------------------------------------------
 
 
-def test_another_users_job_and_none_look_alike(shared: Server):
+def test_another_users_job_and_none_look_alike(shared):
     job = make(shared)["id"]
     unknown = "0" * 16
     for method, rest in (
@@ -485,7 +473,7 @@ def test_another_users_job_and_none_look_alike(shared: Server):
     assert shared.get(f"{JOBS}/{job}", "admin").status_code == 200
 
 
-def test_only_a_token_that_may_be_written_by_makes_a_job(disk: Server):
+def test_only_a_token_that_may_be_written_by_makes_a_job(disk):
     bobs = disk.runtime.users.get_user("bob").id
     with disk.unchanged():
         assert_problem(disk.post(JOBS, "bob", json=SLICES), 403, "PermissionDeniedError")
@@ -501,7 +489,7 @@ def test_only_a_token_that_may_be_written_by_makes_a_job(disk: Server):
     assert disk.get(f"{JOBS}/{answer.get_json()['id']}", "alice").status_code == 404
 
 
-def test_where_anonymous_users_may_write_their_jobs_are_open_to_all(tmp_path: Path):
+def test_where_anonymous_users_may_write_their_jobs_are_open_to_all(tmp_path):
     with serving(tmp_path, anonymous_write=True) as server:
         job = server.post("/ingest/", json=SLICES)
         assert job.status_code == 201

@@ -1,17 +1,12 @@
 """Parts of ingest jobs: where they are sent, in which pages, how large, what is said of them."""
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 import urllib3
 
 from ingest_queue.jobs.chunk_state import Fault
-from ndlambda.local.moto import MotoServer
 from ndlambda.stores.ports import Overwrite
-from tests.support.app import Server, assert_problem, serving
+from tests.support.app import assert_problem, serving
 from tests.support.http_jobs import (
     JOBS,
     body_of,
@@ -35,20 +30,20 @@ LIMIT_BYTES = 2 * SLICE.nbytes + (4 << 20)
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def shared(tmp_path_factory):
     """A server on which tests make jobs, and upload nothing."""
     with serving(tmp_path_factory.mktemp("shared"), max_ingest_user_jobs=0) as made:
         yield made
 
 
-def ask(server: Server, job: str, query: str) -> Any:
+def ask(server, job, query):
     return server.get(f"{JOBS}/{job}/{query}", "alice").get_json()
 
 
 # --- where they are sent -----------------------------------------------------------------------
 
 
-def test_uploads_are_given_in_pages_of_whole_chunks(shared: Server):
+def test_uploads_are_given_in_pages_of_whole_chunks(shared):
     job = make(shared)["id"]
     first = ask(shared, job, "credentials?limit=5&suffix=tif")
     assert ([each["slice"] for each in first["uploads"]], first["next"]) == ([*range(1, 33)], 0)
@@ -58,14 +53,14 @@ def test_uploads_are_given_in_pages_of_whole_chunks(shared: Server):
     assert shared.get(f"{JOBS}/{job}/credentials?suffix=exe", "alice").status_code == 400
 
 
-def test_uploaders_share_a_job_by_shards(shared: Server):
+def test_uploaders_share_a_job_by_shards(shared):
     """Each chunk is of one shard, and a shard has its pages."""
     job = make(shared, channel="movie", mode="chunks")["id"]
     whole = ask(shared, job, "missing")["missing"]
     for shards in (1, 3, len(whole), 2 * len(whole)):
-        received: list[int] = []
+        received = []
         for shard in range(shards):
-            after: int | None = -1
+            after = -1
             while after is not None:
                 page = ask(shared, job, f"missing?limit=1&shard={shard}/{shards}&after={after}")
                 received += page["missing"]
@@ -79,7 +74,7 @@ def test_uploaders_share_a_job_by_shards(shared: Server):
             assert_problem(answer, 400, "InvalidArgumentError")
 
 
-def test_an_address_is_good_for_one_part_of_one_job(tmp_path: Path, moto_server: MotoServer):
+def test_an_address_is_good_for_one_part_of_one_job(tmp_path, moto_server):
     """Its signature is over the key: another job's part is another address."""
     with serving(tmp_path, moto_server.endpoint) as server:
         job, other = make_few(server), make_few(server, channel="em2")
@@ -96,7 +91,7 @@ def test_an_address_is_good_for_one_part_of_one_job(tmp_path: Path, moto_server:
         assert [each["slice"] for each in left] == list(range(31, 36))
 
 
-def test_addresses_are_given_for_what_is_unusable_too(disk: Server):
+def test_addresses_are_given_for_what_is_unusable_too(disk):
     """Seen to fail where only what is missing gets some: a mended file had no way past Lambda."""
     job = make_few(disk, on_bad="zero")
     put_few(disk, job)
@@ -117,7 +112,7 @@ def test_addresses_are_given_for_what_is_unusable_too(disk: Server):
 # --- what is taken -----------------------------------------------------------------------------
 
 
-def test_what_is_no_part_of_the_job_is_not_stored(shared: Server):
+def test_what_is_no_part_of_the_job_is_not_stored(shared):
     job = make(shared)["id"]
     with shared.unchanged():
         for chunk, name in (
@@ -130,7 +125,7 @@ def test_what_is_no_part_of_the_job_is_not_stored(shared: Server):
     assert not (shared.settings.data / "drop").exists()
 
 
-def test_a_part_is_taken_where_it_stands_in_for_the_store(tmp_path: Path):
+def test_a_part_is_taken_where_it_stands_in_for_the_store(tmp_path):
     """Lambda carries no more than 4 MiB; the address that the server gives takes all.
 
     Seen to fail where the route has the limit of others: 413.
@@ -144,16 +139,14 @@ def test_a_part_is_taken_where_it_stands_in_for_the_store(tmp_path: Path):
         assert put(server, job, 0, "0001.png", body[: (4 << 20) + 1000]).status_code == 201
 
 
-def test_a_slice_has_one_name_in_the_store_however_it_is_called(disk: Server):
+def test_a_slice_has_one_name_in_the_store_however_it_is_called(disk):
     job = make(disk)["id"]
     for name in ("1.PNG", "0001.png", "000001.png"):
         answer = put(disk, job, 0, name, png(SLICE))
         assert answer.get_json()["key"] == f"drop/j/{job}/{0:012x}/000001.png"
 
 
-def test_what_went_past_the_server_is_measured_before_it_is_read(
-    disk: Server, monkeypatch: pytest.MonkeyPatch
-):
+def test_what_went_past_the_server_is_measured_before_it_is_read(disk, monkeypatch):
     """An address takes gigabytes; of these no more than an image has are read.
 
     Seen to fail when the whole object is read: its length arrives.
@@ -164,7 +157,7 @@ def test_what_went_past_the_server_is_measured_before_it_is_read(
     drop.put(key, png(SLICE) + bytes(LIMIT_BYTES), Overwrite())
     get = type(drop).get
 
-    def read(self: Any, key: str, byte_range: Any = None, **more: Any) -> Any:
+    def read(self, key, byte_range=None, **more):
         asked.append(byte_range)
         return get(self, key, byte_range, **more)
 
@@ -183,7 +176,7 @@ def test_what_went_past_the_server_is_measured_before_it_is_read(
 # --- what is said of them ----------------------------------------------------------------------
 
 
-def test_no_cell_of_the_list_of_faults_is_a_formula(shared: Server):
+def test_no_cell_of_the_list_of_faults_is_a_formula(shared):
     """Names of files are other people's. Seen to fail when cells are written as they are."""
     for start in ("=", "+", "-", "@", "\t", "\r", "\n"):
         job = shared.runtime.ingest.jobs.ledger.get(make(shared)["id"])

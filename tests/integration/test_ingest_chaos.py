@@ -2,7 +2,6 @@
 
 import json
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,21 +10,14 @@ from ingest_queue.jobs.job import State
 from ndlambda.model.dtypes import ChannelType
 from tests.support import catalog_world
 from tests.support.faults import Crash, FaultPlan
-from tests.support.ingest_world import (
-    OFFSET,
-    Chaos,
-    IngestWorld,
-    MakeWorld,
-    disk_ingest_world,
-    stack,
-)
+from tests.support.ingest_world import OFFSET, Chaos, IngestWorld, disk_ingest_world, stack
 
 MOST_SWEEPS = 3
 DEPTH = 20
 """Slices of a time point: one whole chunk, and the beginning of another."""
 
 
-def check(world: IngestWorld, seed: int, times: int, depth: int = DEPTH) -> None:
+def check(world, seed, times, depth=DEPTH):
     world.populate(channel_type=ChannelType.TIMESERIES, endtime=times)
     voxels = stack(seed, times, depth)
     chaos = Chaos(world, seed)
@@ -45,7 +37,7 @@ def check(world: IngestWorld, seed: int, times: int, depth: int = DEPTH) -> None
 
 
 @pytest.mark.parametrize("seed", range(16))
-def test_every_job_completes_once_with_all_voxels(make_world: MakeWorld, seed: int):
+def test_every_job_completes_once_with_all_voxels(make_world, seed):
     """15 % of deliveries die at some request, 20 % come twice, 5 % of the files are not announced.
 
     Seen to fail: without the sweeper entering what was not announced, jobs stay INGESTING; where
@@ -54,7 +46,7 @@ def test_every_job_completes_once_with_all_voxels(make_world: MakeWorld, seed: i
     check(make_world(depth=DEPTH), seed, times=3)
 
 
-def test_a_builder_may_die_after_any_request(make_world: MakeWorld, tmp_path: Path):
+def test_a_builder_may_die_after_any_request(make_world, tmp_path):
     """And its message with it. Seen to fail where the sweeper takes a chunk that is stored for one
     that is entered among the stored ones: the job never ends."""
     prepared = make_world({}, depth=18)
@@ -79,7 +71,7 @@ def test_a_builder_may_die_after_any_request(make_world: MakeWorld, tmp_path: Pa
             return
 
 
-def test_every_job_completes_on_aws_too(tmp_path: Path, moto_in_process: None):
+def test_every_job_completes_on_aws_too(tmp_path, moto_in_process):
     from ndlambda.stores import aws
 
     config = aws.AwsConfig()

@@ -1,15 +1,13 @@
 """What was uploaded to jobs goes when these have ended for good, and not before."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 
 from ingest_queue.build.ended import GRACE_S, EndedJobs
-from ingest_queue.jobs.job import ENDED, Job, Policy, State
+from ingest_queue.jobs.job import ENDED, Policy, State
 from ingest_queue.jobs.keys import part_key
 from tests.support.faults import Crash, FaultPlan
-from tests.support.ingest_world import FOLDER, OFFSET, IngestWorld, MakeWorld, png, stack
+from tests.support.ingest_world import FOLDER, OFFSET, png, stack
 
 BAD = 9
 
@@ -19,15 +17,15 @@ DEPTH = 18
 
 
 @pytest.fixture
-def world(make_world: MakeWorld) -> IngestWorld:
+def world(make_world):
     return make_world({}, depth=DEPTH)
 
 
-def voxels_of(seed: int) -> Any:
+def voxels_of(seed):
     return stack(seed, z=DEPTH)[0]
 
 
-def upload(world: IngestWorld, voxels: Any, *, spoil: bool = False, **spec: Any) -> Job:
+def upload(world, voxels, *, spoil=False, **spec):
     """Make a job and upload slices to it, and an object that is none."""
     job = world.create(**spec)
     grid = world.process().ingest.target(job).grid(job)
@@ -37,20 +35,20 @@ def upload(world: IngestWorld, voxels: Any, *, spoil: bool = False, **spec: Any)
     return job
 
 
-def uploads(world: IngestWorld, job: Job) -> list[str]:
+def uploads(world, job):
     return [info.key for info in world.drop_store.list(job.folder)]
 
 
-def sweep_after(world: IngestWorld, seconds: float) -> None:
+def sweep_after(world, seconds):
     world.base.clock.advance(seconds)
     world.process().ingest.sweeper.sweep_all()
 
 
-def found(world: IngestWorld, job: Job) -> Job:
+def found(world, job):
     return world.process().ingest.ledger.get(job.id)
 
 
-def test_uploads_of_a_cancelled_job_go_when_no_more_uploads_are_allowed(world: IngestWorld):
+def test_uploads_of_a_cancelled_job_go_when_no_more_uploads_are_allowed(world):
     """Seen to fail where cancelled jobs are not listed: their uploads stay forever."""
     voxels = voxels_of(1)
     dropped = world.put_stack(voxels[None])
@@ -67,7 +65,7 @@ def test_uploads_of_a_cancelled_job_go_when_no_more_uploads_are_allowed(world: I
     assert not world.table.query(ENDED).rows
 
 
-def test_what_came_too_late_for_a_complete_job_goes(world: IngestWorld):
+def test_what_came_too_late_for_a_complete_job_goes(world):
     """Its other uploads went when they were stored."""
     voxels = voxels_of(2)
     job = upload(world, voxels)
@@ -81,7 +79,7 @@ def test_what_came_too_late_for_a_complete_job_goes(world: IngestWorld):
 
 
 @pytest.mark.parametrize("policy", Policy)
-def test_uploads_of_a_job_that_can_be_mended_stay(world: IngestWorld, policy: Policy):
+def test_uploads_of_a_job_that_can_be_mended_stay(world, policy):
     """Seen to fail where every end is final: there is nothing to build the mended chunk of."""
     voxels = voxels_of(3)
     job = upload(world, voxels, spoil=True, on_bad=policy)
@@ -97,7 +95,7 @@ def test_uploads_of_a_job_that_can_be_mended_stay(world: IngestWorld, policy: Po
     assert not uploads(world, job)
 
 
-def test_files_that_people_dropped_stay_when_their_job_ends(world: IngestWorld):
+def test_files_that_people_dropped_stay_when_their_job_ends(world):
     keys = world.put_stack(voxels_of(4)[None])
     world.notice(keys[:9])
     world.process().ingest.cancel(world.job())
@@ -106,7 +104,7 @@ def test_files_that_people_dropped_stay_when_their_job_ends(world: IngestWorld):
     assert not world.table.query(ENDED).rows
 
 
-def test_many_uploads_go_in_several_runs_though_workers_die(world: IngestWorld):
+def test_many_uploads_go_in_several_runs_though_workers_die(world):
     job = upload(world, voxels_of(5)[:17])
     world.process().ingest.cancel(job)
     world.base.clock.advance(GRACE_S)

@@ -7,22 +7,22 @@ from ingest_queue.jobs.job import Mode, State
 from ingest_queue.jobs.keys import part_key
 from ndlambda.stores.ports import Overwrite
 from tests.support.faults import Crash, FaultPlan, Faulty
-from tests.support.ingest_world import FOLDER, IngestWorld, MakeWorld, stack
+from tests.support.ingest_world import FOLDER, stack
 
 DEPTH = 18
 """Slices of a volume of two chunks."""
 
 
 @pytest.fixture
-def world(make_world: MakeWorld) -> IngestWorld:
+def world(make_world):
     return make_world({}, depth=DEPTH)
 
 
-def ingest_rows(world: IngestWorld) -> set[tuple[str, str]]:
+def ingest_rows(world):
     return {key for key in world.base.row_keys() if key[0].startswith("ingest")}
 
 
-def fill(world: IngestWorld) -> None:
+def fill(world):
     """Make a complete job of a folder, and one by a call to which something was uploaded."""
     assert world.ingest(stack(1, z=DEPTH)).state is State.COMPLETE
     called = world.create(mode=Mode.CHUNKS)
@@ -30,7 +30,7 @@ def fill(world: IngestWorld) -> None:
     world.process().drop.on_object_created(part_key(called.id, 0, "data.npy"))
 
 
-def is_clean(world: IngestWorld) -> bool:
+def is_clean(world):
     return (
         not ingest_rows(world)
         and not list(world.base.objects.list("ingest/"))
@@ -38,7 +38,7 @@ def is_clean(world: IngestWorld) -> bool:
     )
 
 
-def test_deleting_a_channel_removes_its_jobs_when_no_process_writes_any_more(world: IngestWorld):
+def test_deleting_a_channel_removes_its_jobs_when_no_process_writes_any_more(world):
     """Seen to fail where the erasure of channels does not know of ingest."""
     fill(world)
     stores = world.base.table, world.base.objects, world.drop_store
@@ -53,7 +53,7 @@ def test_deleting_a_channel_removes_its_jobs_when_no_process_writes_any_more(wor
 
 
 @pytest.mark.parametrize("most", [7, 10_000])
-def test_nothing_is_left_of_the_jobs_of_a_deleted_channel(world: IngestWorld, most: int):
+def test_nothing_is_left_of_the_jobs_of_a_deleted_channel(world, most):
     """By runs that remove some of it."""
     fill(world)
     uid = world.job().channel_uid
@@ -65,7 +65,7 @@ def test_nothing_is_left_of_the_jobs_of_a_deleted_channel(world: IngestWorld, mo
     assert len(list(world.drop_store.list(FOLDER))) == DEPTH
 
 
-def test_an_erasure_that_dies_is_finished_by_the_next(world: IngestWorld):
+def test_an_erasure_that_dies_is_finished_by_the_next(world):
     fill(world)
     uid = world.job().channel_uid
     stores = world.base.table, world.base.objects, world.drop_store

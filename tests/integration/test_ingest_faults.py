@@ -1,18 +1,15 @@
 """Slices that are unusable, and how they are mended."""
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pytest
 
 from ingest_queue.build.builder import BuildOptions
 from ingest_queue.jobs.digests import ChunkDigests, digests_key
-from ingest_queue.jobs.job import Job, Policy, State
+from ingest_queue.jobs.job import Policy, State
 from ndlambda.errors import InvalidStateError, QuotaExceededError
 from tests.support import catalog_world
 from tests.support.faults import Interrupted
-from tests.support.ingest_world import FOLDER, OFFSET, IngestWorld, MakeWorld, png, stack
+from tests.support.ingest_world import FOLDER, OFFSET, png, stack
 
 BAD = 9
 """The slice with the fault, in dataset coordinates; it is in chunk 0."""
@@ -24,15 +21,15 @@ VOXELS = stack(1, z=DEPTH)[0]
 
 
 @pytest.fixture
-def world(make_world: MakeWorld) -> IngestWorld:
+def world(make_world):
     return make_world({}, depth=DEPTH)
 
 
-def truncated(plane: Any) -> bytes:
+def truncated(plane):
     return png(plane)[:-40]
 
 
-FAULTS: dict[str, Callable[[Any], bytes] | None] = {
+FAULTS = {
     "truncated": truncated,
     "size": lambda plane: png(plane[:, :-1]),
     "dtype": lambda plane: png(plane.astype(np.uint16)),
@@ -40,9 +37,7 @@ FAULTS: dict[str, Callable[[Any], bytes] | None] = {
 }
 
 
-def drop_with_fault(
-    world: IngestWorld, policy: Policy, spoil: Callable[[Any], bytes] | None = truncated
-) -> None:
+def drop_with_fault(world, policy, spoil=truncated):
     """Drop a whole stack with one bad slice and ``_DONE``, and build."""
     world.drop("_ingest.json", f'{{"on_bad": "{policy}"}}'.encode())
     for z, plane in enumerate(VOXELS, OFFSET):
@@ -54,7 +49,7 @@ def drop_with_fault(
     world.pump()
 
 
-def digests(world: IngestWorld, job: Job) -> ChunkDigests:
+def digests(world, job):
     digest = world.process().ingest.ledger.state(job, 0).digest
     stored = world.base.objects.get(digests_key(job.id, 0, digest))
     assert stored is not None
@@ -67,9 +62,7 @@ CASES = [(Policy.ZERO, name) for name in FAULTS] + [
 
 
 @pytest.mark.parametrize(("policy", "spoil"), CASES)
-def test_a_bad_slice_is_dealt_with_as_asked_and_mended_by_another(
-    world: IngestWorld, policy: Policy, spoil: str
-):
+def test_a_bad_slice_is_dealt_with_as_asked_and_mended_by_another(world, policy, spoil):
     drop_with_fault(world, policy, FAULTS[spoil])
     job = world.job()
     (fault,) = world.faults()
@@ -92,9 +85,7 @@ def test_a_bad_slice_is_dealt_with_as_asked_and_mended_by_another(
 
 
 @pytest.mark.parametrize("policy", [Policy.FAIL, Policy.ZERO])
-def test_a_mended_slice_that_was_not_announced_is_found_by_retry(
-    world: IngestWorld, policy: Policy
-):
+def test_a_mended_slice_that_was_not_announced_is_found_by_retry(world, policy):
     drop_with_fault(world, policy)
     if policy is Policy.FAIL:
         world.retry()
@@ -105,7 +96,7 @@ def test_a_mended_slice_that_was_not_announced_is_found_by_retry(
 
 
 @pytest.mark.parametrize("name", ["README.txt", "img_final.png", "9999.png", "time0007/0009.png"])
-def test_what_is_no_slice_is_listed_and_left_alone(world: IngestWorld, name: str):
+def test_what_is_no_slice_is_listed_and_left_alone(world, name):
     world.drop(name, b"text")
     assert world.ingest(VOXELS[None]).state is State.COMPLETE_WITH_ERRORS
     assert [fault.key for fault in world.faults()] == [FOLDER + name]
@@ -113,7 +104,7 @@ def test_what_is_no_slice_is_listed_and_left_alone(world: IngestWorld, name: str
     assert world.drop_store.get(FOLDER + name) is not None
 
 
-def test_a_slice_that_is_gone_again_is_missing_again(world: IngestWorld):
+def test_a_slice_that_is_gone_again_is_missing_again(world):
     keys = world.drop_stack(VOXELS[None])
     world.drop_store.delete(keys[4])
     world.pump()
@@ -126,7 +117,7 @@ def test_a_slice_that_is_gone_again_is_missing_again(world: IngestWorld):
 # the end of jobs, and what it depends on
 
 
-def test_a_cancelled_job_stores_nothing_any_more(world: IngestWorld):
+def test_a_cancelled_job_stores_nothing_any_more(world):
     """Also in builders under way. Seen to fail without a look at the job before each write."""
     world.drop_stack(VOXELS[None])
     ingest = world.process().ingest
@@ -144,7 +135,7 @@ def test_a_cancelled_job_stores_nothing_any_more(world: IngestWorld):
         ingest.registry.retry(job)
 
 
-def test_a_call_from_before_a_retry_does_nothing(world: IngestWorld):
+def test_a_call_from_before_a_retry_does_nothing(world):
     """Seen to fail where a builder does not compare generations: the job fails again."""
     drop_with_fault(world, Policy.FAIL)
     again = world.process().ingest.registry.retry(world.job())
@@ -153,12 +144,12 @@ def test_a_call_from_before_a_retry_does_nothing(world: IngestWorld):
     assert world.state is State.INGESTING
 
 
-def test_a_complete_job_cannot_be_cancelled(world: IngestWorld):
+def test_a_complete_job_cannot_be_cancelled(world):
     with pytest.raises(InvalidStateError):
         world.process().ingest.cancel(world.ingest(VOXELS[None]))
 
 
-def test_a_channel_that_became_readonly_fails_the_job_until_it_is_not(world: IngestWorld):
+def test_a_channel_that_became_readonly_fails_the_job_until_it_is_not(world):
     world.drop_stack(VOXELS[None])
     world.base.catalog.update_channel("pr", "em", readonly=True)
     world.pump()
@@ -169,7 +160,7 @@ def test_a_channel_that_became_readonly_fails_the_job_until_it_is_not(world: Ing
     assert world.state is State.COMPLETE
 
 
-def test_a_channel_under_propagation_is_waited_for(world: IngestWorld):
+def test_a_channel_under_propagation_is_waited_for(world):
     world.drop_stack(VOXELS[None])
     world.base.catalog.update_channel("pr", "em", propagate=1)
     world.pump()
@@ -179,7 +170,7 @@ def test_a_channel_under_propagation_is_waited_for(world: IngestWorld):
     assert world.state is State.COMPLETE
 
 
-def test_a_job_of_a_channel_that_was_deleted_fails(world: IngestWorld):
+def test_a_job_of_a_channel_that_was_deleted_fails(world):
     world.drop_stack(VOXELS[None])
     world.base.catalog.delete_channel("pr", "em")
     world.base.catalog.create_channel(catalog_world.channel("em", cuboids_per_axis=1))
@@ -188,7 +179,7 @@ def test_a_job_of_a_channel_that_was_deleted_fails(world: IngestWorld):
     assert not world.stored().any()
 
 
-def test_quotas_of_jobs_and_of_their_bytes(make_world: MakeWorld):
+def test_quotas_of_jobs_and_of_their_bytes(make_world):
     world = make_world({}, limits={"max_user_jobs": 2, "max_job_bytes": 20 * 14 * 43})
     first = world.create(job_id="0" * 16)
     world.create()
@@ -202,7 +193,7 @@ def test_quotas_of_jobs_and_of_their_bytes(make_world: MakeWorld):
         world.create()
 
 
-def test_slabs_over_the_memory_bound_are_built_strip_by_strip(make_world: MakeWorld):
+def test_slabs_over_the_memory_bound_are_built_strip_by_strip(make_world):
     """With the same digests as in one piece."""
     dataset = catalog_world.dataset(imagesize_xyz=(20, 300, 5), offset_xyz=(0, 0, OFFSET))
     voxels = np.random.default_rng(9).integers(1, 255, (1, 5, 300, 20)).astype(np.uint8)
@@ -219,11 +210,11 @@ def test_slabs_over_the_memory_bound_are_built_strip_by_strip(make_world: MakeWo
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_files_are_deleted_only_where_asked_and_stored(make_world: MakeWorld, keep: bool):
+def test_files_are_deleted_only_where_asked_and_stored(make_world, keep):
     world = make_world({}, depth=DEPTH, options=BuildOptions(keep_input=keep))
     drop_with_fault(world, Policy.ZERO)
 
-    def left() -> set[str]:
+    def left():
         keys = (info.key for info in world.drop_store.list(FOLDER))
         return {key for key in keys if key.endswith(".png")}
 
@@ -239,9 +230,7 @@ def test_files_are_deleted_only_where_asked_and_stored(make_world: MakeWorld, ke
     assert left() == needed, "and by a slower builder that has written the slice that was replaced"
 
 
-def test_a_file_that_was_replaced_when_its_chunk_was_stored_is_not_deleted(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_file_that_was_replaced_when_its_chunk_was_stored_is_not_deleted(make_world, monkeypatch):
     """Seen to fail where its ETag is not looked at."""
     world = make_world({}, depth=DEPTH, options=BuildOptions(keep_input=False))
     keys = world.drop_stack(VOXELS[None])
@@ -249,7 +238,7 @@ def test_a_file_that_was_replaced_when_its_chunk_was_stored_is_not_deleted(
     drop = process.ingest.stores.drop
     delete = drop.delete
 
-    def replace_first(key: str) -> None:
+    def replace_first(key):
         if key == keys[0]:
             world.put(f"{BAD:04d}.png", png(stack(2)[0, 0]))
         delete(key)

@@ -5,7 +5,6 @@ import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,18 +15,18 @@ from ndlambda.local.drop_folder import DropFolder
 from ndlambda.stores.disk import DroppedFiles, content
 from ndlambda.stores.ports import Overwrite, Range
 from tests.support.catalog_world import Clock
-from tests.support.ingest_world import FOLDER, OFFSET, IngestWorld, MakeWorld, png, stack
+from tests.support.ingest_world import FOLDER, OFFSET, png, stack
 
 NOT_UNICODE = os.fsdecode(b"caf\xe9.png")
 
 
-def dropped_files(folder: Path) -> DroppedFiles:
+def dropped_files(folder):
     """Return the store as it is a while after everything was written."""
     return DroppedFiles(folder, UPLOADS, DONE, fsync=False, clock=lambda: time.time() + 10)
 
 
 @pytest.fixture
-def world(make_world: MakeWorld, tmp_path: Path) -> IngestWorld:
+def world(make_world, tmp_path):
     """A channel of one chunk; files are dropped into ``tmp_path``."""
     made = make_world({}, depth=6)
     made.drop_store = dropped_files(tmp_path)
@@ -35,21 +34,19 @@ def world(make_world: MakeWorld, tmp_path: Path) -> IngestWorld:
 
 
 @pytest.fixture
-def empty(make_world: MakeWorld, tmp_path: Path) -> IngestWorld:
+def empty(make_world, tmp_path):
     """No dataset; files are dropped into ``tmp_path``."""
     made = make_world()
     made.drop_store = dropped_files(tmp_path)
     return made
 
 
-def listed(folder: Path) -> list[str]:
+def listed(folder):
     return [info.key for info in dropped_files(folder).list("drop/")]
 
 
 @pytest.mark.parametrize("oddity", ["ring", "link to itself", "no Unicode", "long", "pipe"])
-def test_what_is_no_file_of_ours_keeps_no_job_from_its_end(
-    world: IngestWorld, tmp_path: Path, oddity: str
-):
+def test_what_is_no_file_of_ours_keeps_no_job_from_its_end(world, tmp_path, oddity):
     """It is not announced, so that only the listing finds the slices.
 
     Seen to fail where listings raise what scandir and check_key raise (links, names): no sweep and
@@ -78,7 +75,7 @@ def test_what_is_no_file_of_ours_keeps_no_job_from_its_end(
     np.testing.assert_array_equal(world.stored(), voxels)
 
 
-def test_a_pipe_is_no_object_and_is_not_waited_for(tmp_path: Path):
+def test_a_pipe_is_no_object_and_is_not_waited_for(tmp_path):
     """Seen to fail where files are opened plainly: the sweep waits for ever for a writer."""
     folder = tmp_path / FOLDER
     folder.mkdir(parents=True)
@@ -96,7 +93,7 @@ def test_a_pipe_is_no_object_and_is_not_waited_for(tmp_path: Path):
     assert listed(tmp_path) == []
 
 
-def test_names_that_are_no_keys_are_not_announced_and_keep_nothing_back(tmp_path: Path):
+def test_names_that_are_no_keys_are_not_announced_and_keep_nothing_back(tmp_path):
     """Seen to fail without: one such name, and no file of any folder was told of any more."""
     folder = tmp_path / FOLDER
     long = folder.joinpath(*["ü" * 120] * 5)
@@ -105,10 +102,10 @@ def test_names_that_are_no_keys_are_not_announced_and_keep_nothing_back(tmp_path
         path.write_bytes(b"")
     (folder.parent / NOT_UNICODE).mkdir()
     (folder.parent / NOT_UNICODE / "0001.png").write_bytes(b"")
-    sent: list[str] = []
+    sent = []
 
     class Queue:
-        def send(self, bodies: list[str], delay_s: int = 0) -> None:
+        def send(self, bodies, delay_s=0):
             assert all(len(body) <= 4096 for body in bodies)
             sent.extend(bodies)
 
@@ -121,7 +118,7 @@ def test_names_that_are_no_keys_are_not_announced_and_keep_nothing_back(tmp_path
     assert listed(tmp_path) == [f"{FOLDER}0001.png"]
 
 
-def test_to_look_at_a_large_file_takes_no_memory(tmp_path: Path):
+def test_to_look_at_a_large_file_takes_no_memory(tmp_path):
     """Seen to fail where the whole file is read for its ETag: a copied volume of 60 GB ended the
     server, and the next one as well."""
     store = dropped_files(tmp_path)
@@ -131,20 +128,16 @@ def test_to_look_at_a_large_file_takes_no_memory(tmp_path: Path):
     tracemalloc.start()
     try:
         found = store.get(key, Range(0, 4))
-        assert found is not None
         assert (bytes(found.data), found.size) == (b"II*\0", 200 << 20)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert peak < 16 << 20
     whole = store.get(key)
-    assert whole is not None
     assert whole.etag == found.etag
 
 
-def test_a_very_large_file_is_known_by_its_times_and_not_read_through(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_very_large_file_is_known_by_its_times_and_not_read_through(tmp_path, monkeypatch):
     monkeypatch.delattr(content, "_read_through")  # a terabyte
     store = dropped_files(tmp_path)
     key = f"{FOLDER}0001.tif"
@@ -153,20 +146,16 @@ def test_a_very_large_file_is_known_by_its_times_and_not_read_through(
     first = store.get(key, Range(0, 4))
     assert first is not None
     again = store.get(key, Range(0, 1))
-    assert again is not None
     assert (again.etag, again.size) == (first.etag, 1 << 40)
     with (tmp_path / key).open("r+b") as file:
         file.seek(1 << 30)
         file.write(b"more")
     os.utime(tmp_path / key, (1, 1))
     other = store.get(key, Range(0, 1))
-    assert other is not None
     assert other.etag != first.etag
 
 
-def test_a_volume_that_is_called_like_a_slice_is_not_read_for_its_size(
-    empty: IngestWorld, tmp_path: Path
-):
+def test_a_volume_that_is_called_like_a_slice_is_not_read_for_its_size(empty, tmp_path):
     """Seen to fail without the bound: the server runs out of memory, every minute."""
     key = empty.put("0001.tif", b"II*\0")
     os.truncate(tmp_path / key, 1 << 40)
@@ -178,7 +167,7 @@ def test_a_volume_that_is_called_like_a_slice_is_not_read_for_its_size(
 # _DONE before the last slices
 
 
-def unrested(tmp_path: Path, name: str) -> DroppedFiles:
+def unrested(tmp_path, name):
     """Return the store a second after all was written but a slice, which comes now."""
     path = tmp_path / FOLDER / name
     before = (tmp_path / FOLDER / DONE).stat().st_ctime_ns
@@ -194,9 +183,7 @@ VOXELS = stack(1, z=6)
 
 
 @pytest.mark.parametrize("announced", [True, False], ids=["a slice was announced", "swept"])
-def test_nothing_is_made_of_a_folder_with_done_while_slices_are_copied(
-    empty: IngestWorld, tmp_path: Path, announced: bool
-):
+def test_nothing_is_made_of_a_folder_with_done_while_slices_are_copied(empty, tmp_path, announced):
     """``cp -r`` copies ``_DONE`` whenever it likes.
 
     Seen to fail where only the watch asks whether the folder is at rest: a dataset was made of the
@@ -216,7 +203,7 @@ def test_nothing_is_made_of_a_folder_with_done_while_slices_are_copied(
     assert empty.process().catalog.get_dataset("tk").imagesize_xyz[2] == 6
 
 
-def test_a_sweep_closes_no_job_while_slices_are_copied(world: IngestWorld, tmp_path: Path):
+def test_a_sweep_closes_no_job_while_slices_are_copied(world, tmp_path):
     """Seen to fail where only the watch asks whether the folder is at rest: FAILED, for slices that
     were on their way."""
     world.drop_stack(VOXELS[:, :5])

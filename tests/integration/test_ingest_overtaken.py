@@ -2,8 +2,6 @@
 
 from contextlib import suppress
 from itertools import count
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,38 +9,38 @@ from ingest_queue.jobs.job import State
 from ndlambda.errors import InvalidStateError
 from tests.support import catalog_world
 from tests.support.faults import Interrupted
-from tests.support.ingest_world import OFFSET, IngestWorld, disk_ingest_world, png, stack
+from tests.support.ingest_world import OFFSET, disk_ingest_world, png, stack
 
 DEPTH = 4
 """Slices of a volume of one chunk, which is one supercuboid."""
 
 
-def make_world(folder: Path) -> IngestWorld:
+def make_world(folder):
     dataset = catalog_world.dataset(imagesize_xyz=(20, 14, DEPTH), offset_xyz=(0, 0, OFFSET))
     made = disk_ingest_world(folder, dataset=dataset)
     made.populate()
     return made
 
 
-def drop_all(world: IngestWorld, voxels: Any) -> None:
+def drop_all(world, voxels):
     for z, plane in enumerate(voxels, OFFSET):
         world.drop(f"{z:04d}.png", png(plane))
 
 
-def test_a_job_that_is_cancelled_while_its_last_chunk_is_entered_is_not_completed(tmp_path: Path):
+def test_a_job_that_is_cancelled_while_its_last_chunk_is_entered_is_not_completed(tmp_path):
     """Seen to fail without the state and generation in ``ChunkBuilder.complete``."""
     endings = set()
     for step in count(1):
         world = make_world(tmp_path / f"{step}")
         drop_all(world, stack(1, z=DEPTH)[0])
-        cancelled: list[bool] = []
+        cancelled = []
 
-        def cancel(world: IngestWorld = world, cancelled: list[bool] = cancelled) -> None:
+        def cancel(world=world, cancelled=cancelled):
             with suppress(InvalidStateError):  # it is complete
                 world.process().ingest.cancel(world.job())
                 cancelled.append(True)
 
-        plan: Any = Interrupted(step, cancel)
+        plan = Interrupted(step, cancel)
         world.process(plan).ingest.build(world.job().id, 1, 0)
         ending = (world.job().state, world.table.completions)
         world.close()
@@ -56,16 +54,16 @@ def test_a_job_that_is_cancelled_while_its_last_chunk_is_entered_is_not_complete
 class ReplacedBehind:
     """A drop store in which a slice is replaced just behind the read of it."""
 
-    def __init__(self, store: Any, name: str, replace: Any) -> None:
+    def __init__(self, store, name, replace):
         self._store = store
         self._name = name
         self._replace = replace
         self.fired = False
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name):
         return getattr(self._store, name)
 
-    def get(self, key: str, *more: Any, **options: Any) -> Any:
+    def get(self, key, *more, **options):
         found = self._store.get(key, *more, **options)
         if key.endswith(self._name) and not self.fired:
             self.fired = True
@@ -76,20 +74,19 @@ class ReplacedBehind:
 class Puts:
     """A store of objects that notes the keys that are put."""
 
-    def __init__(self, store: Any) -> None:
+    def __init__(self, store):
         self._store = store
-        self.keys: list[str] = []
+        self.keys = []
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name):
         return getattr(self._store, name)
 
-    def put(self, key: str, data: Any, mode: Any) -> str:
+    def put(self, key, data, mode):
         self.keys.append(key)
-        etag: str = self._store.put(key, data, mode)
-        return etag
+        return self._store.put(key, data, mode)
 
 
-def test_voxels_of_a_slice_that_was_replaced_after_it_was_read_are_not_written(tmp_path: Path):
+def test_voxels_of_a_slice_that_was_replaced_after_it_was_read_are_not_written(tmp_path):
     """Seen to fail without the version of the chunk in ``Composer``: they are written, and the
     newer ones over them."""
     world = make_world(tmp_path)

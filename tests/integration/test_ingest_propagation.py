@@ -1,7 +1,6 @@
 """A propagation that a completed ingest still owes is of the channel that it filled."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +11,7 @@ from tests.support.app import CHANNELS, serving
 
 
 @pytest.mark.parametrize("is_made_again", [False, True])
-def test_a_channel_that_was_made_again_is_not_propagated(tmp_path: Path, is_made_again: bool):
+def test_a_channel_that_was_made_again_is_not_propagated(tmp_path, is_made_again):
     """The process that completed the job died before it began the propagation; the sweep does.
 
     Seen to fail without the uid in what the runtime gives ingest to start propagations.

@@ -4,24 +4,21 @@ Zeros never erase, but what a job has stored of a slice that was replaced is no 
 that was never meant.
 """
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from ingest_queue.build.builder import BuildOptions
 from ingest_queue.jobs.job import State
 from ingest_queue.jobs.keys import etag_of
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.services.volume.region import Region
-from ndlambda.stores.ports import ObjectInfo, ObjectStore
+from ndlambda.stores.ports import ObjectStore
 from tests.support.faults import Crash, Interrupted
-from tests.support.ingest_world import OFFSET, IngestWorld, MakeWorld, png, stack
+from tests.support.ingest_world import OFFSET, IngestWorld, png, stack
 
 Z = 9
 """The slice that is replaced, in dataset coordinates."""
@@ -39,40 +36,40 @@ SECOND[Z - OFFSET, 7:] = 0
 class ListingEtags:
     """A store on files that lists ETags, as S3 does."""
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store):
         self._store = store
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name):
         return getattr(self._store, name)
 
-    def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix, after=""):
         for info in self._store.list(prefix, after):
             yield replace(info, etag=etag_of(self._store, info.key))
 
 
 @pytest.fixture
-def world(make_world: MakeWorld) -> IngestWorld:
+def world(make_world):
     return make_world({}, depth=DEPTH)
 
 
 @pytest.fixture
-def half_stored(world: IngestWorld) -> IngestWorld:
+def half_stored(world):
     """A job whose first chunk is stored, and of whose second no slice came."""
     world.ingest(FIRST[None, :16])
     return world
 
 
-def drop_again(world: IngestWorld, voxels: NDArray[Any] = SECOND) -> None:
+def drop_again(world, voxels=SECOND):
     world.drop_slice(Z, voxels[Z - OFFSET])
 
 
-def drop_rest(world: IngestWorld, last: int = LAST) -> None:
+def drop_rest(world, last=LAST):
     """Drop the slices of the second chunk."""
     for z in range(16 + OFFSET, last + 1):
         world.drop_slice(z, FIRST[z - OFFSET])
 
 
-def fail(world: IngestWorld) -> None:
+def fail(world):
     """Let the job fail of its last slice."""
     world.drop(f"{LAST:04d}.png", b"no image")
     drop_rest(world, LAST - 1)
@@ -80,7 +77,7 @@ def fail(world: IngestWorld) -> None:
     assert world.state is State.FAILED
 
 
-def check_stored(world: IngestWorld, voxels: NDArray[Any], log: object = None) -> None:
+def check_stored(world, voxels, log=None):
     """Make sure that the job is complete and proved, and that these are its voxels."""
     assert (world.state, world.table.completions) == (State.COMPLETE, 1), log
     world.check_whole(voxels)
@@ -92,7 +89,7 @@ def check_stored(world: IngestWorld, voxels: NDArray[Any], log: object = None) -
     [{}, {"channel_type": ChannelType.ANNOTATION, "datatype": DataType.UINT32}],
     ids=["image", "labels"],
 )
-def test_zeros_of_a_slice_that_was_dropped_again_are_stored(make_world: MakeWorld, channel: Any):
+def test_zeros_of_a_slice_that_was_dropped_again_are_stored(make_world, channel):
     """Seen to fail where a chunk that was opened again is painted over what is there."""
     world = make_world(channel, depth=DEPTH)
     world.ingest(FIRST[None, :16])
@@ -103,7 +100,7 @@ def test_zeros_of_a_slice_that_was_dropped_again_are_stored(make_world: MakeWorl
     check_stored(world, SECOND)
 
 
-def test_a_slice_that_is_dropped_again_while_its_job_has_failed_counts(half_stored: IngestWorld):
+def test_a_slice_that_is_dropped_again_while_its_job_has_failed_counts(half_stored):
     """Its chunk was stored before. Seen to fail where only running jobs open chunks again: the job
     is complete, and the first slice is what is stored."""
     fail(half_stored)
@@ -115,9 +112,7 @@ def test_a_slice_that_is_dropped_again_while_its_job_has_failed_counts(half_stor
 
 
 @pytest.mark.parametrize("has_failed", [False, True])
-def test_a_slice_that_was_replaced_and_not_announced_is_noticed(
-    half_stored: IngestWorld, has_failed: bool
-):
+def test_a_slice_that_was_replaced_and_not_announced_is_noticed(half_stored, has_failed):
     """By the sweep; of a job that has failed when it is retried.
 
     Seen to fail where only keys are compared: the first slice is what is stored.
@@ -140,9 +135,7 @@ def test_a_slice_that_was_replaced_and_not_announced_is_noticed(
 # something happens at any request of a builder
 
 
-def interrupted(
-    world: IngestWorld, folder: Path, meanwhile: Callable[[IngestWorld], object]
-) -> Iterator[tuple[IngestWorld, Interrupted]]:
+def interrupted(world, folder, meanwhile):
     """Build the first chunk in copies of a world, each interrupted before another request.
 
     The last of them is not interrupted, because its builder makes fewer requests, or only when it
@@ -157,9 +150,7 @@ def interrupted(
             return
 
 
-def test_a_slice_that_is_mended_while_its_chunk_is_built_counts(
-    make_world: MakeWorld, tmp_path: Path
-):
+def test_a_slice_that_is_mended_while_its_chunk_is_built_counts(make_world, tmp_path):
     """Seen to fail without the second look of builder or intake: the job stays failed though
     nothing is wrong."""
     world = make_world({}, depth=6)
@@ -180,13 +171,13 @@ def test_a_slice_that_is_mended_while_its_chunk_is_built_counts(
     ids=["announced", "stored by another", "stored and deleted by another"],
 )
 def test_a_slice_that_is_replaced_while_its_chunk_is_built_counts(
-    make_world: MakeWorld, tmp_path: Path, stored: bool, options: BuildOptions
+    make_world, tmp_path, stored, options
 ):
     """Seen to fail where the intake does not open the chunk again that was stored meanwhile, where
     a builder that lost does not write once more, or finds deleted what it would write: voxels that
     were replaced come back unnoticed by the digests."""
 
-    def overtake(overtaken: IngestWorld) -> None:
+    def overtake(overtaken):
         drop_again(overtaken)
         if stored:
             overtaken.pump()
@@ -200,7 +191,7 @@ def test_a_slice_that_is_replaced_while_its_chunk_is_built_counts(
         check_stored(overtaken, SECOND, plan.log)
 
 
-def test_what_is_entered_is_what_was_read(world: IngestWorld, tmp_path: Path):
+def test_what_is_entered_is_what_was_read(world, tmp_path):
     """At any request of the last builder a file is overwritten, and not announced in time.
 
     Seen to fail where the builder does not look at the ETag: the chunk is entered as built of the
@@ -211,14 +202,11 @@ def test_what_is_entered_is_what_was_read(world: IngestWorld, tmp_path: Path):
     body = png(SECOND[Z - OFFSET])
     for late, plan in interrupted(world, tmp_path, lambda copied: copied.put(f"{Z:04d}.png", body)):
         part = late.process().ingest.ledger.part(late.job(), 0, Z)
-        assert part is not None
         is_second = plan.fired and part.etag == etag_of(late.drop_store, part.key)
         check_stored(late, SECOND if is_second else FIRST, plan.log)
 
 
-def test_a_builder_whose_parts_another_has_stored_and_deleted_finds_no_fault(
-    make_world: MakeWorld, tmp_path: Path
-):
+def test_a_builder_whose_parts_another_has_stored_and_deleted_finds_no_fault(make_world, tmp_path):
     """Seen to fail where faults are not doubted when the chunk has changed: the job fails."""
     world = make_world({}, depth=DEPTH, options=CONSUMED)
     world.drop_stack(FIRST[None])
@@ -228,14 +216,12 @@ def test_a_builder_whose_parts_another_has_stored_and_deleted_finds_no_fault(
         check_stored(late, FIRST, plan.log)
 
 
-def test_a_builder_that_dies_over_voxels_of_a_replaced_slice_is_found_by_verify(
-    world: IngestWorld,
-):
+def test_a_builder_that_dies_over_voxels_of_a_replaced_slice_is_found_by_verify(world):
     """It stalled before it wrote, while another stored the newer slice and completed the job: the
     one order of things that nothing mends."""
     world.drop_stack(FIRST[None])
 
-    def overtaken(write: Any, *args: Any, **options: Any) -> None:
+    def overtaken(write, *args, **options):
         drop_again(world)
         world.pump()
         assert world.state is State.COMPLETE
@@ -255,7 +241,7 @@ def test_a_builder_that_dies_over_voxels_of_a_replaced_slice_is_found_by_verify(
 # what is beside a chunk that is stored again
 
 
-def test_what_others_painted_beside_a_chunk_that_is_stored_again_stays(world: IngestWorld):
+def test_what_others_painted_beside_a_chunk_that_is_stored_again_stays(world):
     """The other chunk holds voxels of somebody else, where the job has zeros."""
     first, second = FIRST.copy(), SECOND.copy()
     first[16:, :, :5] = second[16:, :, :5] = 0
@@ -274,7 +260,7 @@ def test_what_others_painted_beside_a_chunk_that_is_stored_again_stays(world: In
     np.testing.assert_array_equal(world.stored(), second + others[0])
 
 
-def test_all_slices_of_a_chunk_that_were_deleted_are_missing_at_once(make_world: MakeWorld):
+def test_all_slices_of_a_chunk_that_were_deleted_are_missing_at_once(make_world):
     """When one is dropped again. Seen to fail where only the first that is found to be gone counts:
     each of them was asked for alone, after another try to build the chunk."""
     world = make_world({}, depth=DEPTH, options=CONSUMED)
@@ -288,7 +274,7 @@ def test_all_slices_of_a_chunk_that_were_deleted_are_missing_at_once(make_world:
 
 
 def test_a_slice_that_is_dropped_again_does_not_erase_those_that_were_stored_and_deleted(
-    make_world: MakeWorld,
+    make_world,
 ):
     """Under ``zero``, with nothing more to come. Seen to fail where zeros in the place of slices
     that are gone are stored like those of a slice that is there: 15 slices are erased."""

@@ -1,12 +1,9 @@
 """Chunks that cannot be stored: builders are killed over them, or find a fault that is ours."""
 
 import json
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +18,7 @@ from ndlambda.local.pump import sqs_event
 from ndlambda.services.volume.region import Region, object_key
 from ndlambda.stores.ports import Overwrite, Range
 from tests.support.faults import Crash, Interrupted
-from tests.support.ingest_world import OFFSET, IngestWorld, MakeWorld, Process, stack
+from tests.support.ingest_world import OFFSET, stack
 
 POISON = 1
 """The chunk over which builders come to harm; slices 16 to 31 (21 to 36 in the dataset)."""
@@ -37,60 +34,53 @@ MINUTES = 60
 class Poisoned:
     """A drop store whose slices of chunk 1 do harm to whoever reads them wholly."""
 
-    def __init__(self, port: Any, harm: Callable[[], None]) -> None:
+    def __init__(self, port, harm):
         self._port = port
         self._harm = harm
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name):
         return getattr(self._port, name)
 
-    def get(self, key: str, byte_range: Any = None, **options: Any) -> Any:
+    def get(self, key, byte_range=None, **options):
         if byte_range != Range(0, 1) and key.endswith(f"{OFFSET + 20:04d}.png"):
             self._harm()
         return self._port.get(key, byte_range, **options)
 
 
-def run_out_of_memory() -> None:
+def run_out_of_memory():
     raise Crash
 
 
-def stumble() -> None:
+def stumble():
     message = "a fault that nobody thought of"
     raise RecursionError(message)
 
 
-def fail_upstream() -> None:
+def fail_upstream():
     message = "No space left on device."
     raise UpstreamError(message)
 
 
 @pytest.fixture
-def world(make_world: MakeWorld) -> IngestWorld:
+def world(make_world):
     return make_world({}, depth=DEPTH)
 
 
-def poisoned(world: IngestWorld, harm: Callable[[], None]) -> Process:
+def poisoned(world, harm):
     return world.process(wrap=lambda name, port: Poisoned(port, harm) if name == "drop" else port)
 
 
-def worker(process: Process) -> SimpleNamespace:
+def worker(process):
     """Return as much of a runtime as a worker of ingest needs."""
     return SimpleNamespace(ingest=SimpleNamespace(jobs=process.ingest))
 
 
-def drop_stack(world: IngestWorld, policy: Policy) -> None:
+def drop_stack(world, policy):
     world.drop("_ingest.json", json.dumps({"on_bad": policy}).encode())
     world.drop_stack(VOXELS[None])
 
 
-def run(
-    world: IngestWorld,
-    harm: Callable[[], None],
-    monkeypatch: pytest.MonkeyPatch,
-    *,
-    minutes: int = MINUTES,
-    lose: bool = False,
-) -> None:
+def run(world, harm, monkeypatch, *, minutes=MINUTES, lose=False):
     """Let worker and schedule go on for so long, or until the job has ended."""
     for _ in range(minutes):
         monkeypatch.setattr(runtime, "current", lambda: worker(poisoned(world, harm)))
@@ -118,11 +108,7 @@ def run(
     ],
 )
 def test_a_chunk_over_which_builders_come_to_harm_is_set_aside(
-    world: IngestWorld,
-    harm: Callable[[], None],
-    policy: Policy,
-    lose: bool,
-    monkeypatch: pytest.MonkeyPatch,
+    world, harm, policy, lose, monkeypatch
 ):
     """Whether the message itself comes back or the schedule calls.
 
@@ -150,12 +136,12 @@ def test_a_chunk_over_which_builders_come_to_harm_is_set_aside(
     check_whole(world)
 
 
-def check_whole(world: IngestWorld, voxels: Any = VOXELS) -> None:
+def check_whole(world, voxels=VOXELS):
     world.check_whole(voxels)
     assert not list(world.process().ingest.verifier.check(world.job()))
 
 
-def drop_other(world: IngestWorld) -> Any:
+def drop_other(world):
     """Drop another slice of the chunk, and return what is to be stored then."""
     voxels = VOXELS.copy()
     voxels[20] = stack(2)[0, 20]
@@ -163,9 +149,7 @@ def drop_other(world: IngestWorld) -> Any:
     return voxels
 
 
-def test_a_slice_dropped_again_mends_all_of_a_chunk_that_was_set_aside(
-    world: IngestWorld, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_slice_dropped_again_mends_all_of_a_chunk_that_was_set_aside(world, monkeypatch):
     """Seen to fail where the faults of its other slices stay: COMPLETE_WITH_ERRORS."""
     drop_stack(world, Policy.ZERO)
     run(world, run_out_of_memory, monkeypatch)
@@ -175,7 +159,7 @@ def test_a_slice_dropped_again_mends_all_of_a_chunk_that_was_set_aside(
     check_whole(world, voxels)
 
 
-def test_a_supercuboid_that_is_damaged_in_the_store_ends_the_job_at_once(world: IngestWorld):
+def test_a_supercuboid_that_is_damaged_in_the_store_ends_the_job_at_once(world):
     """Where the job fills a part of it. Seen to fail where such an error is only logged: the job is
     INGESTING for ever."""
     world.drop("_ingest.json", json.dumps({"extent": {"z": [OFFSET, OFFSET + 9]}}).encode())
@@ -188,9 +172,7 @@ def test_a_supercuboid_that_is_damaged_in_the_store_ends_the_job_at_once(world: 
     assert "Chunk 0 of the job cannot be stored." in world.job().reason
 
 
-def test_a_store_that_fails_is_no_fault_of_a_chunk_however_often(
-    world: IngestWorld, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_store_that_fails_is_no_fault_of_a_chunk_however_often(world, monkeypatch):
     """Seen to fail where tries that report what is wrong stay counted."""
     drop_stack(world, Policy.FAIL)
     run(world, fail_upstream, monkeypatch, minutes=(MAX_ATTEMPTS + 3) * int(OVERDUE_S) // 60)
@@ -200,7 +182,7 @@ def test_a_store_that_fails_is_no_fault_of_a_chunk_however_often(
     check_whole(world)
 
 
-def test_a_server_may_be_killed_ten_times_over_the_same_chunk(world: IngestWorld):
+def test_a_server_may_be_killed_ten_times_over_the_same_chunk(world):
     """All that is being built dies with it, what is sound as well."""
     drop_stack(world, Policy.FAIL)
     job = world.job()
@@ -212,7 +194,7 @@ def test_a_server_may_be_killed_ten_times_over_the_same_chunk(world: IngestWorld
     check_whole(world)
 
 
-def test_a_job_that_only_waits_for_slices_is_not_called_a_failure(world: IngestWorld):
+def test_a_job_that_only_waits_for_slices_is_not_called_a_failure(world):
     """Calls that find nothing to do are no tries that came to no end."""
     world.notice(world.put_stack(VOXELS[None])[:20])
     job = world.job()
@@ -223,9 +205,7 @@ def test_a_job_that_only_waits_for_slices_is_not_called_a_failure(world: IngestW
 
 
 @pytest.mark.parametrize("policy", [Policy.FAIL, Policy.ZERO])
-def test_a_slower_worker_that_stores_the_chunk_after_all_is_believed(
-    world: IngestWorld, tmp_path: Path, policy: Policy
-):
+def test_a_slower_worker_that_stores_the_chunk_after_all_is_believed(world, tmp_path, policy):
     """While another sets it aside. Seen to fail where that one does not look again: the job is
     FAILED, or COMPLETE_WITH_ERRORS, over a chunk that is stored."""
     drop_stack(world, policy)
@@ -245,9 +225,7 @@ def test_a_slower_worker_that_stores_the_chunk_after_all_is_believed(
             check_whole(copied)
 
 
-def test_a_chunk_that_was_set_aside_and_mended_may_fail_a_few_times_again(
-    world: IngestWorld, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_chunk_that_was_set_aside_and_mended_may_fail_a_few_times_again(world, monkeypatch):
     """Seen to fail where tries stay noted: the next message that came back set it aside at once."""
     drop_stack(world, Policy.ZERO)
     run(world, run_out_of_memory, monkeypatch)

@@ -3,16 +3,14 @@
 import dataclasses
 import json
 import random
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from functions import ingest_build
-from ingest_queue.build.verify import Difference, Link, Verifier
+from ingest_queue.build.verify import Link, Verifier
 from ingest_queue.jobs.digests import digests_key
-from ingest_queue.jobs.job import Job, Mode, Policy, State
+from ingest_queue.jobs.job import Mode, Policy, State
 from ndlambda import runtime
 from ndlambda.client import connect
 from ndlambda.client.volume import bodies
@@ -25,9 +23,9 @@ from ndlambda.space.box import Box
 from ndlambda.space.grid import cover
 from ndlambda.stores.ports import Overwrite
 from tests.support import catalog_world
-from tests.support.app import Server, assert_problem, serving
+from tests.support.app import assert_problem, serving
 from tests.support.fake_server import WsgiTransport
-from tests.support.ingest_world import OFFSET, IngestWorld, MakeWorld, disk_ingest_world, png
+from tests.support.ingest_world import OFFSET, disk_ingest_world, png
 
 SIZE_XYZ = (260, 160, 20)
 """3x2x2 supercuboids."""
@@ -37,7 +35,7 @@ VOXELS = np.random.default_rng(5).integers(1, 255, SIZE_XYZ[::-1], dtype=np.uint
 
 
 @pytest.fixture(scope="module")
-def complete(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IngestWorld]:
+def complete(tmp_path_factory):
     """A complete job of slices, which is not changed."""
     dataset = catalog_world.dataset(imagesize_xyz=SIZE_XYZ, offset_xyz=(0, 0, OFFSET))
     made = disk_ingest_world(tmp_path_factory.mktemp("complete"), dataset=dataset)
@@ -48,29 +46,29 @@ def complete(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IngestWorld]:
 
 
 @pytest.fixture
-def world(complete: IngestWorld, tmp_path: Path) -> Iterator[IngestWorld]:
+def world(complete, tmp_path):
     made = complete.copy(tmp_path / "world")
     yield made
     made.close()
 
 
-def verifier(world: IngestWorld, **options: int) -> Verifier:
+def verifier(world, **options):
     process = world.process()
     ingest = process.ingest
     writer = ingest.verifier._writer
     return Verifier(ingest.ledger, ingest.stores.objects, process.catalog, writer, **options)
 
 
-def differences(world: IngestWorld, job: Job | None = None, **options: int) -> list[Difference]:
+def differences(world, job=None, **options):
     return list(verifier(world, **options).check(job or world.job()))
 
 
-def region(world: IngestWorld, box: Box) -> tuple[Channel, Region]:
+def region(world, box):
     channel = world.base.catalog.get_channel("pr", "em")
     return channel, Region(world.dataset.pyramid.level(0), box, (0, 1))
 
 
-def change_voxel(world: IngestWorld, at: Box) -> None:
+def change_voxel(world, at):
     """Write one voxel (zero-based) past the job."""
     channel, one = region(world, at)
     old = world.process().volume.read(world.dataset, channel, one)
@@ -78,9 +76,7 @@ def change_voxel(world: IngestWorld, at: Box) -> None:
 
 
 @pytest.mark.parametrize("max_strip_voxels", [1 << 25, 1])
-def test_only_a_changed_voxel_is_named_by_supercuboid_and_slice(
-    world: IngestWorld, max_strip_voxels: int
-):
+def test_only_a_changed_voxel_is_named_by_supercuboid_and_slice(world, max_strip_voxels):
     assert differences(world, max_strip_voxels=max_strip_voxels) == []
     change_voxel(world, AT)
     found = differences(world, max_strip_voxels=max_strip_voxels)
@@ -96,7 +92,7 @@ def test_only_a_changed_voxel_is_named_by_supercuboid_and_slice(
     assert all(each.expected and each.found and each.expected != each.found for each in found)
 
 
-def test_a_supercuboid_that_is_gone_or_damaged_is_named(world: IngestWorld):
+def test_a_supercuboid_that_is_gone_or_damaged_is_named(world):
     channel, whole = region(world, world.job().box)
     world.base.objects.delete(object_key(channel, whole, 0, 0))
     (gone, *slices) = differences(world)
@@ -109,12 +105,12 @@ def test_a_supercuboid_that_is_gone_or_damaged_is_named(world: IngestWorld):
     assert "supercuboid" in damaged.reason.lower()
 
 
-def named(found: list[Difference]) -> list[tuple[int, int, int]]:
+def named(found):
     """Return the corners of the supercuboids that are named."""
     return [each.box.start_xyz for each in found if each.link is Link.SUPERCUBOID]
 
 
-def test_two_supercuboids_in_each_others_place_are_both_named(world: IngestWorld):
+def test_two_supercuboids_in_each_others_place_are_both_named(world):
     channel, whole = region(world, world.job().box)
     keys = [object_key(channel, whole, 0, code) for code in (0, 1)]
     first, second = (bytes(world.base.objects.get(key).data) for key in keys)
@@ -123,7 +119,7 @@ def test_two_supercuboids_in_each_others_place_are_both_named(world: IngestWorld
     assert named(differences(world)) == [(0, 0, OFFSET), (128, 0, OFFSET)]
 
 
-def test_every_bit_that_flips_in_a_stored_object_is_named_or_of_no_voxel(world: IngestWorld):
+def test_every_bit_that_flips_in_a_stored_object_is_named_or_of_no_voxel(world):
     """At its beginning and end, where the index of the shard is, and anywhere."""
     channel, whole = region(world, world.job().box)
     key = object_key(channel, whole, 0, 0)
@@ -146,7 +142,7 @@ def test_every_bit_that_flips_in_a_stored_object_is_named_or_of_no_voxel(world: 
     assert differences(world) == []
 
 
-def test_digests_that_are_gone_or_others_are_named(world: IngestWorld):
+def test_digests_that_are_gone_or_others_are_named(world):
     job = world.job()
     digest = world.process().ingest.ledger.state(job, 0).digest
     objects, key = world.base.objects, digests_key(job.id, 0, digest)
@@ -163,7 +159,7 @@ def test_digests_that_are_gone_or_others_are_named(world: IngestWorld):
     assert [each.reason for each in differences(world)] == ["The digests of the chunk are gone."]
 
 
-def test_rows_that_do_not_make_the_root_are_named(world: IngestWorld):
+def test_rows_that_do_not_make_the_root_are_named(world):
     job = world.job()
     ledger = world.process().ingest.ledger
     state = ledger.state(job, 0)
@@ -176,7 +172,7 @@ def test_rows_that_do_not_make_the_root_are_named(world: IngestWorld):
     assert [each.link for each in differences(world)] == [Link.ROOT, Link.CHUNK]
 
 
-def test_skipped_slices_are_no_difference(make_world: MakeWorld):
+def test_skipped_slices_are_no_difference(make_world):
     world = make_world({}, depth=18)
     job = world.create(on_bad=Policy.SKIP)
     grid = world.process().ingest.target(job).grid(job)
@@ -191,14 +187,12 @@ def test_skipped_slices_are_no_difference(make_world: MakeWorld):
     assert differences(world, job) == []
 
 
-def test_a_job_that_is_not_complete_is_not_verified(world: IngestWorld):
+def test_a_job_that_is_not_complete_is_not_verified(world):
     with pytest.raises(InvalidStateError, match="CREATED"):
         differences(world, world.create())
 
 
-def test_zeros_of_a_coarser_resolution_are_not_taken_for_what_is_shown_there(
-    make_world: MakeWorld,
-):
+def test_zeros_of_a_coarser_resolution_are_not_taken_for_what_is_shown_there(make_world):
     """Without the job's own resolution in the reading, the finer level shone through."""
     made = make_world(dataset=catalog_world.dataset(scalinglevels=2))
     channel = made.populate()
@@ -219,7 +213,7 @@ def test_zeros_of_a_coarser_resolution_are_not_taken_for_what_is_shown_there(
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory):
     with serving(tmp_path_factory.mktemp("server")) as made:
         made.add_volume(
             Dataset("small", imagesize_xyz=SIZE_XYZ, offset_xyz=(8, 4, 1)),
@@ -228,13 +222,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield made
 
 
-def part_of(x: list[int], y: list[int], z: list[int]) -> np.ndarray:
+def part_of(x, y, z):
     """Return the voxels of ranges in dataset coordinates."""
     return VOXELS[z[0] - 1 : z[1] - 1, y[0] - 4 : y[1] - 4, x[0] - 8 : x[1] - 8]
 
 
 @pytest.fixture(scope="module")
-def url(server: Server) -> str:
+def url(server):
     """The route that verifies a complete job of chunks."""
     client = connect("http://in.test", server.keys["alice"], transport=WsgiTransport(server.app))
     job = client.ingest.create("small", "em", mode="chunks")["id"]
@@ -248,7 +242,7 @@ def url(server: Server) -> str:
     return f"/v1/ingest/{job}/verify"
 
 
-def test_the_route_gives_stored_digests_and_differences_strip_by_strip(server: Server, url: str):
+def test_the_route_gives_stored_digests_and_differences_strip_by_strip(server, url):
     root = server.get(url, "alice").get_json()
     assert root["differences"] == []
     covered = 0
@@ -271,5 +265,5 @@ def test_the_route_gives_stored_digests_and_differences_strip_by_strip(server: S
         ("chunk=" + "9" * 5000, "InvalidArgumentError"),
     ],
 )
-def test_the_route_refuses_what_is_not_there(server: Server, url: str, query: str, error: str):
+def test_the_route_refuses_what_is_not_there(server, url, query, error):
     assert_problem(server.get(f"{url}?{query}", "alice"), 400, error)

@@ -1,16 +1,12 @@
 """Propagation with workers that die and messages that are lost, doubled and mixed up."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ndlambda.model.discipline import Discipline
 from ndlambda.space.box import Box
-from ndlambda.stores.aws import AwsConfig
 from tests.support.catalog_world import moto_world
 from tests.support.faults import Interrupted
 from tests.support.label_world import LabelWorld, missing
@@ -30,13 +26,13 @@ PART = Box((100, 90, 3), (240, 130, 16))
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[PropagationWorld]:
+def world(tmp_path):
     made = PropagationWorld(tmp_path, SLICES, depth=1)
     yield made
     made.close()
 
 
-def run(chaos: Chaos, *, after_another: bool) -> None:
+def run(chaos, *, after_another):
     """Run a job to its end: a full one, or one that follows a propagation and a write."""
     world = chaos.world
     channel = world.make_filled()
@@ -51,7 +47,7 @@ def run(chaos: Chaos, *, after_another: bool) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_every_job_ends_once_with_all_levels_right(world: PropagationWorld, seed: int):
+def test_every_job_ends_once_with_all_levels_right(world, seed):
     """15 % of workers die at some request, 20 % of messages come twice, 5 % never.
 
     Seen to fail: without ``resend_pending`` jobs hang; with tasks entered as done before they are
@@ -67,7 +63,7 @@ def test_every_job_ends_once_with_all_levels_right(world: PropagationWorld, seed
     assert world.status().stale == 0
 
 
-def test_chaos_is_as_bad_as_it_says(tmp_path: Path):
+def test_chaos_is_as_bad_as_it_says(tmp_path):
     """Of all that is begun, 15 % really die (and not only are meant to)."""
     begun = died = 0
     for seed in range(10):
@@ -84,7 +80,7 @@ def test_chaos_is_as_bad_as_it_says(tmp_path: Path):
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_processes_at_one_time_end_a_job_once_all_the_same(world: PropagationWorld, seed: int):
+def test_processes_at_one_time_end_a_job_once_all_the_same(world, seed):
     """As above, with four processes side by side, and a write and another propagation behind it.
 
     Seen to fail with tasks entered as done before they are built.
@@ -100,7 +96,7 @@ def test_processes_at_one_time_end_a_job_once_all_the_same(world: PropagationWor
     world.assert_levels(world.channel())
 
 
-def test_it_ends_in_the_cloud_too(tmp_path: Path, moto_config: AwsConfig):
+def test_it_ends_in_the_cloud_too(tmp_path, moto_config):
     """On DynamoDB, S3 and SQS as moto imitates them, one request at a time."""
     world = PropagationWorld(tmp_path, SMALL, depth=1, stores=moto_world(moto_config))
     chaos = Chaos(world, 0, workers=3)
@@ -111,7 +107,7 @@ def test_it_ends_in_the_cloud_too(tmp_path: Path, moto_config: AwsConfig):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_labels_and_their_index_survive_it_too(tmp_path: Path, seed: int):
+def test_labels_and_their_index_survive_it_too(tmp_path, seed):
     world = PropagationWorld(tmp_path, CUBES, depth=1)
     chaos = Chaos(world, seed)
     channel = world.base.catalog.create_channel(labels())
@@ -126,7 +122,7 @@ def test_labels_and_their_index_survive_it_too(tmp_path: Path, seed: int):
     world.close()
 
 
-def test_a_job_ends_though_nearly_every_worker_dies(world: PropagationWorld):
+def test_a_job_ends_though_nearly_every_worker_dies(world):
     world.max_attempts = 1000
     chaos = Chaos(world, 0, {"crash": 0.9, "duplicate": 0.0, "loss": 0.0})
     channel = world.make_filled()
@@ -137,11 +133,11 @@ def test_a_job_ends_though_nearly_every_worker_dies(world: PropagationWorld):
     world.assert_levels(channel)
 
 
-def test_many_workers_at_once_end_a_job_once(world: PropagationWorld):
+def test_many_workers_at_once_end_a_job_once(world):
     channel = world.make_filled()
     world.process().propagation.start(world.dataset, channel)
 
-    def work() -> None:
+    def work():
         process = world.process()
         while world.channel().propagate == 1:
             world.pump(process)
@@ -154,7 +150,7 @@ def test_many_workers_at_once_end_a_job_once(world: PropagationWorld):
 
 
 @pytest.mark.parametrize("overtaken", ["planner", "builder"])
-def test_a_worker_that_is_overtaken_anywhere_does_no_harm(tmp_path: Path, overtaken: str):
+def test_a_worker_that_is_overtaken_anywhere_does_no_harm(tmp_path, overtaken):
     """Between two requests of it, others do all that is left, write, and begin again.
 
     Seen to fail where a step of a job is put without a look at its position: the worker takes a
@@ -166,7 +162,7 @@ def test_a_worker_that_is_overtaken_anywhere_does_no_harm(tmp_path: Path, overta
     (message,) = prepared.queue.receive(1)
     prepared.close()
 
-    def meanwhile(world: PropagationWorld) -> None:
+    def meanwhile(world):
         world.process().propagation.run(message.body)
         world.pump()
         while world.channel().propagate == 1:  # the messages of the next step are not sent yet
@@ -177,7 +173,7 @@ def test_a_worker_that_is_overtaken_anywhere_does_no_harm(tmp_path: Path, overta
         world.process().propagation.start(SMALL, world.channel())
 
     for step, world in prepared.copies(tmp_path):
-        plan: Any = Interrupted(step, partial(meanwhile, world))
+        plan = Interrupted(step, partial(meanwhile, world))
         world.process(plan).propagation.run(message.body)
         world.pump()
         assert world.channel().propagate == 2, plan.log

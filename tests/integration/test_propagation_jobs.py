@@ -1,9 +1,6 @@
 """Propagation from its start to its end: transitions, resumption, what is built anew."""
 
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +25,6 @@ from tests.support.propagation_world import (
     CUBES,
     OVERDUE_S,
     SLICES,
-    Process,
     PropagationWorld,
     image,
     labels,
@@ -37,20 +33,20 @@ from tests.support.propagation_world import (
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[PropagationWorld]:
+def world(tmp_path):
     made = PropagationWorld(tmp_path, SLICES)
     yield made
     made.close()
 
 
 @pytest.fixture
-def cubes(tmp_path: Path) -> Iterator[PropagationWorld]:
+def cubes(tmp_path):
     made = PropagationWorld(tmp_path, CUBES)
     yield made
     made.close()
 
 
-def start(world: PropagationWorld, **changes: Any) -> Process:
+def start(world, **changes):
     """Start the propagation of a channel with voxels everywhere, and return the process."""
     process = world.process()
     process.propagation.start(SLICES, world.make_filled(**changes))
@@ -60,7 +56,7 @@ def start(world: PropagationWorld, **changes: Any) -> Process:
 CORNER = Box((0, 0, 0), (5, 5, 2))
 
 
-def test_every_level_of_every_time_point_is_built(world: PropagationWorld):
+def test_every_level_of_every_time_point_is_built(world):
     channel = world.make_filled(starttime=2, endtime=4)
     roots = world.propagate(channel).builder.roots
     assert len(roots) == len(set(roots)), "each source is read in one task of a band"
@@ -74,7 +70,7 @@ def test_every_level_of_every_time_point_is_built(world: PropagationWorld):
     assert status.done == status.tasks > 0
 
 
-def test_levels_begin_above_the_channels_own(world: PropagationWorld):
+def test_levels_begin_above_the_channels_own(world):
     channel = world.make_filled(resolution=2)
     world.propagate(channel)
     world.assert_levels(world.channel())
@@ -82,7 +78,7 @@ def test_levels_begin_above_the_channels_own(world: PropagationWorld):
     assert {key.split("/")[3] for key in stored} == {"2", "3", "3n"}
 
 
-def test_labels_are_voted_on_and_indexed(cubes: PropagationWorld):
+def test_labels_are_voted_on_and_indexed(cubes):
     channel = cubes.base.catalog.create_channel(labels())
     region = cubes.region()
     painted = voxels(region, 1, "<u4", top=4) * (voxels(region, 2, "<u4", top=3) == 1)
@@ -97,7 +93,7 @@ def test_labels_are_voted_on_and_indexed(cubes: PropagationWorld):
         assert len(found) == (coarse == label).sum() > 0
 
 
-def test_where_there_is_nothing_to_build_there_is_no_task(tmp_path: Path):
+def test_where_there_is_nothing_to_build_there_is_no_task(tmp_path):
     flat = Dataset("ds", (64, 64, 64))
     for name, dataset in (("without coarser levels", flat), ("empty", SLICES)):
         world = PropagationWorld(tmp_path / name, dataset)
@@ -109,7 +105,7 @@ def test_where_there_is_nothing_to_build_there_is_no_task(tmp_path: Path):
 # --- transitions -----------------------------------------------------------------------------
 
 
-def test_only_one_of_many_starts_wins_and_no_write_is_taken(world: PropagationWorld):
+def test_only_one_of_many_starts_wins_and_no_write_is_taken(world):
     channel = world.make_filled()
     world.process().propagation.start(SLICES, channel)
     with pytest.raises(InvalidStateError):
@@ -122,7 +118,7 @@ def test_only_one_of_many_starts_wins_and_no_write_is_taken(world: PropagationWo
     assert world.table.ends == 1
 
 
-def test_readonly_channels_are_not_propagated_and_labels_take_no_method(world: PropagationWorld):
+def test_readonly_channels_are_not_propagated_and_labels_take_no_method(world):
     readonly = world.base.catalog.create_channel(image(readonly=True))
     with pytest.raises(ReadOnlyChannelError):
         world.process().propagation.start(SLICES, readonly)
@@ -131,7 +127,7 @@ def test_readonly_channels_are_not_propagated_and_labels_take_no_method(world: P
         world.process().propagation.start(SLICES, channel, method=Method.NEAREST)
 
 
-def test_cancelling_frees_the_channel_and_a_new_start_goes_on(world: PropagationWorld):
+def test_cancelling_frees_the_channel_and_a_new_start_goes_on(world):
     first = start(world)
     world.pump(first, most=3)
     built = first.builder.roots
@@ -149,7 +145,7 @@ def test_cancelling_frees_the_channel_and_a_new_start_goes_on(world: Propagation
     world.assert_levels(world.channel())
 
 
-def test_what_is_written_between_cancelling_and_going_on_is_built_again(world: PropagationWorld):
+def test_what_is_written_between_cancelling_and_going_on_is_built_again(world):
     """Seen to fail with ``PropagationMarks.track_write`` that marks nothing: level 1 stays old."""
     first = start(world)
     world.pump(first, most=4)
@@ -159,7 +155,7 @@ def test_what_is_written_between_cancelling_and_going_on_is_built_again(world: P
     world.assert_levels(world.channel())
 
 
-def test_a_full_start_forgets_what_a_cancelled_run_did(world: PropagationWorld):
+def test_a_full_start_forgets_what_a_cancelled_run_did(world):
     first = start(world)
     world.pump(first, most=3)
     first.propagation.cancel(world.channel())
@@ -168,13 +164,10 @@ def test_a_full_start_forgets_what_a_cancelled_run_did(world: PropagationWorld):
     world.assert_levels(world.channel())
 
 
-def test_a_damaged_source_parks_the_job_with_a_reason_and_mending_resumes_it(
-    world: PropagationWorld,
-):
+def test_a_damaged_source_parks_the_job_with_a_reason_and_mending_resumes_it(world):
     channel = world.make_filled()
     key = world.base.keys()[4]
     stored = world.base.objects.get(key)
-    assert stored is not None
     whole = bytes(stored.data)
     world.base.objects.put(key, whole[:100] + b"damage" * 9, Overwrite())
     world.propagate(channel)
@@ -188,8 +181,8 @@ def test_a_damaged_source_parks_the_job_with_a_reason_and_mending_resumes_it(
 
 
 @pytest.mark.parametrize("error", [UpstreamThrottledError("slow"), KeyError("a fault of ours")])
-def test_what_may_pass_is_tried_five_times(world: PropagationWorld, error: Exception):
-    def fail(root: Any) -> None:
+def test_what_may_pass_is_tried_five_times(world, error):
+    def fail(root):
         raise error
 
     process = world.process(before_build=fail)
@@ -205,8 +198,8 @@ def test_what_may_pass_is_tried_five_times(world: PropagationWorld, error: Excep
     assert "slow" in str(error) or "KeyError" in world.status().reason
 
 
-def test_what_cannot_pass_is_tried_once(world: PropagationWorld):
-    def fail(root: Any) -> None:
+def test_what_cannot_pass_is_tried_once(world):
+    def fail(root):
         message = "broken"
         raise IntegrityError(message)
 
@@ -219,16 +212,16 @@ def test_what_cannot_pass_is_tried_once(world: PropagationWorld):
 
 @pytest.mark.parametrize("at", ["planning", "building"])
 @pytest.mark.parametrize("returned", ["by the queue", "by the schedule"])
-def test_what_ends_every_worker_parks_the_job(world: PropagationWorld, at: str, returned: str):
+def test_what_ends_every_worker_parks_the_job(world, at, returned):
     """As a task does that needs more memory than there is: nobody lives to report it.
 
     Seen to fail without the count of tries: the job is called for again without end.
     """
 
-    def run_out_of_memory(root: Any) -> None:
+    def run_out_of_memory(root):
         raise Crash
 
-    def process() -> Process:
+    def process():
         plan = FaultPlan(6) if at == "planning" else None
         return world.process(plan, before_build=run_out_of_memory)
 
@@ -258,7 +251,7 @@ def test_what_ends_every_worker_parks_the_job(world: PropagationWorld, at: str, 
 # --- only what must be ------------------------------------------------------------------------
 
 
-def test_only_what_was_touched_is_built_again_unless_all_is_asked_for(world: PropagationWorld):
+def test_only_what_was_touched_is_built_again_unless_all_is_asked_for(world):
     first = world.propagate(world.make_filled())
     assert world.propagate(world.channel()).builder.roots == [], "nothing was written"
     assert world.channel().propagate == 2
@@ -277,7 +270,7 @@ def test_only_what_was_touched_is_built_again_unless_all_is_asked_for(world: Pro
         assert sorted(map(repr, again.builder.roots)) == sorted(map(repr, first.builder.roots))
 
 
-def test_another_method_builds_all_and_is_kept(world: PropagationWorld):
+def test_another_method_builds_all_and_is_kept(world):
     channel = world.make_filled()
     world.propagate(channel)
     world.propagate(world.channel(), method=Method.NEAREST)
@@ -287,9 +280,7 @@ def test_another_method_builds_all_and_is_kept(world: PropagationWorld):
     world.assert_levels(channel, method=Method.NEAREST)
 
 
-def test_a_coarser_level_that_was_written_becomes_what_the_finer_makes_it(
-    world: PropagationWorld,
-):
+def test_a_coarser_level_that_was_written_becomes_what_the_finer_makes_it(world):
     channel = world.make_filled()
     world.propagate(channel)
     part = world.part(Box((0, 0, 0), (30, 30, 9)), resolution=2)
@@ -298,7 +289,7 @@ def test_a_coarser_level_that_was_written_becomes_what_the_finer_makes_it(
     world.assert_levels(world.channel())
 
 
-def test_labels_that_were_painted_points_erased_or_merged_are_brought_up(cubes: PropagationWorld):
+def test_labels_that_were_painted_points_erased_or_merged_are_brought_up(cubes):
     channel = cubes.base.catalog.create_channel(labels())
     region = cubes.region()
     cubes.process().labels.paint(
@@ -323,7 +314,7 @@ def test_labels_that_were_painted_points_erased_or_merged_are_brought_up(cubes: 
 # --- messages ----------------------------------------------------------------------------------
 
 
-def test_lost_messages_are_sent_again_when_nothing_moves(world: PropagationWorld):
+def test_lost_messages_are_sent_again_when_nothing_moves(world):
     process = start(world)
     for _ in range(60):
         world.lose_messages()
@@ -337,7 +328,7 @@ def test_lost_messages_are_sent_again_when_nothing_moves(world: PropagationWorld
     assert process.propagation.resend_pending() == 0
 
 
-def test_a_job_that_moves_is_not_called_again(world: PropagationWorld):
+def test_a_job_that_moves_is_not_called_again(world):
     process = start(world)
     world.pump(process, most=2)
     waiting = len(world.queue.receive(10, 1))
@@ -347,7 +338,7 @@ def test_a_job_that_moves_is_not_called_again(world: PropagationWorld):
     assert waiting
 
 
-def test_asking_for_the_state_calls_workers_that_are_missing(world: PropagationWorld):
+def test_asking_for_the_state_calls_workers_that_are_missing(world):
     process = start(world)
     world.lose_messages()
     world.clock.advance(OVERDUE_S)
@@ -356,7 +347,7 @@ def test_asking_for_the_state_calls_workers_that_are_missing(world: PropagationW
     assert world.channel().propagate == 2
 
 
-def test_rate_and_time_to_the_end_are_told(world: PropagationWorld):
+def test_rate_and_time_to_the_end_are_told(world):
     process = start(world)
     world.pump(process, most=1)
     world.clock.advance(10)
@@ -371,7 +362,7 @@ def test_rate_and_time_to_the_end_are_told(world: PropagationWorld):
 # --- deletion ----------------------------------------------------------------------------------
 
 
-def test_a_deleted_channel_leaves_no_rows_and_its_workers_stop(world: PropagationWorld):
+def test_a_deleted_channel_leaves_no_rows_and_its_workers_stop(world):
     process, channel = start(world), world.channel()
     world.pump(process, most=2)
     assert any(channel.uid in "".join(key) for key in world.base.row_keys())
@@ -383,7 +374,7 @@ def test_a_deleted_channel_leaves_no_rows_and_its_workers_stop(world: Propagatio
     assert process.propagation.resend_pending() == 0
 
 
-def test_a_channel_made_anew_is_not_touched_by_the_old_ones_job(world: PropagationWorld):
+def test_a_channel_made_anew_is_not_touched_by_the_old_ones_job(world):
     process = start(world)
     world.base.catalog.delete_channel("pr", "em")
     world.base.catalog.create_channel(image())

@@ -1,10 +1,7 @@
 """Writers beside a propagation: whatever they write is in the levels, or marked as not yet."""
 
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import count
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,23 +13,23 @@ from tests.support.propagation_world import SLICES, PropagationWorld, image, vox
 class Pausing:
     """A store of objects that lets a test do something before or after one put."""
 
-    def __init__(self, objects: Any, before: Callable[[], None], after: Callable[[], None]) -> None:
+    def __init__(self, objects, before, after):
         self._objects = objects
         self._before = before
         self._after = after
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name):
         return getattr(self._objects, name)
 
-    def put(self, key: str, data: Any, mode: Any) -> str:
+    def put(self, key, data, mode):
         self._before()
-        etag: str = self._objects.put(key, data, mode)
+        etag = self._objects.put(key, data, mode)
         self._after()
         return etag
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[PropagationWorld]:
+def world(tmp_path):
     made = PropagationWorld(tmp_path, SLICES)
     yield made
     made.close()
@@ -41,15 +38,11 @@ def world(tmp_path: Path) -> Iterator[PropagationWorld]:
 CORNER = Box((5, 5, 2), (9, 9, 4))
 
 
-def nothing() -> None:
+def nothing():
     pass
 
 
-def write_beside(
-    world: PropagationWorld,
-    before: Callable[[], None] = nothing,
-    after: Callable[[], None] = nothing,
-) -> None:
+def write_beside(world, before=nothing, after=nothing):
     """Write a corner in a process that looked at the channel before everything else."""
     process = world.process()
     process.volume._objects = Pausing(world.base.objects, before, after)
@@ -58,7 +51,7 @@ def write_beside(
 
 
 @pytest.fixture(params=["never propagated", "propagated", "cancelled"])
-def channel(world: PropagationWorld, request: pytest.FixtureRequest) -> Any:
+def channel(world, request):
     made = world.base.catalog.create_channel(image())
     world.touch(Box((200, 130, 0), (210, 140, 9)), 1)
     if request.param == "propagated":
@@ -73,9 +66,7 @@ def channel(world: PropagationWorld, request: pytest.FixtureRequest) -> Any:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("most", [0, 1, 2, None])
-def test_a_write_during_which_a_job_starts_is_not_missed(
-    world: PropagationWorld, channel: Any, when: str, most: int | None
-):
+def test_a_write_during_which_a_job_starts_is_not_missed(world, channel, when, most):
     """The writer passed the check of the state; then a job begins and does ``most`` messages.
 
     Seen to fail without the mark behind the write: the corner is in no coarser level of a channel
@@ -83,7 +74,7 @@ def test_a_write_during_which_a_job_starts_is_not_missed(
     whatever version they have.
     """
 
-    def job() -> None:
+    def job():
         world.process().propagation.start(SLICES, world.channel())
         world.pump(most=most) if most != 0 else None
 
@@ -101,19 +92,19 @@ def test_a_write_during_which_a_job_starts_is_not_missed(
 
 @pytest.mark.parametrize("most", [1, 2, 3, 4, None])
 def test_a_slow_write_that_began_before_the_job_and_ends_at_any_time_is_not_missed(
-    world: PropagationWorld, channel: Any, most: int | None
+    world, channel, most
 ):
     """The writer marks, sleeps over some of the job, writes, and the job goes on in between.
 
     Seen to fail without the mark behind the write.
     """
-    started: list[int] = []
+    started = []
 
-    def before() -> None:
+    def before():
         world.process().propagation.start(SLICES, world.channel())
         world.pump(most=most)
 
-    def after() -> None:
+    def after():
         started.append(world.pump())
 
     write_beside(world, before, after)
@@ -126,7 +117,7 @@ def test_a_slow_write_that_began_before_the_job_and_ends_at_any_time_is_not_miss
     world.assert_levels(channel)
 
 
-def test_a_write_that_changes_nothing_marks_all_the_same(world: PropagationWorld):
+def test_a_write_that_changes_nothing_marks_all_the_same(world):
     """Its first attempt may have died between the voxels and whatever came after."""
     made = world.base.catalog.create_channel(image())
     world.touch(CORNER, 1)
@@ -135,7 +126,7 @@ def test_a_write_that_changes_nothing_marks_all_the_same(world: PropagationWorld
     assert world.status().stale == 1
 
 
-def test_a_writer_that_dies_at_any_request_leaves_no_voxel_unmarked(world: PropagationWorld):
+def test_a_writer_that_dies_at_any_request_leaves_no_voxel_unmarked(world):
     """Seen to fail with the mark made behind the write instead of before it."""
     made = world.base.catalog.create_channel(image())
     world.touch(CORNER, 0)
@@ -152,7 +143,7 @@ def test_a_writer_that_dies_at_any_request_leaves_no_voxel_unmarked(world: Propa
             return
 
 
-def test_finer_levels_than_the_channels_own_are_not_marked(world: PropagationWorld):
+def test_finer_levels_than_the_channels_own_are_not_marked(world):
     made = world.base.catalog.create_channel(image(resolution=1))
     world.propagate(made)
     world.touch(CORNER)

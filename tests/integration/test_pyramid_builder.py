@@ -1,15 +1,13 @@
 """Builders that are late, doubled or dead: what is stored never goes back to an older state."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import count
-from pathlib import Path
 from shutil import copytree
-from typing import Any
 
 import numpy as np
 import pytest
@@ -52,20 +50,18 @@ TREE = PyramidNode(2, 0, 0)
 
 
 @pytest.fixture(scope="module")
-def pools() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
+def pools():
     """One thread each, so that the steps come in one order."""
     with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
         yield first, second
 
 
 @pytest.fixture
-def world(tmp_path: Path, pools: Any) -> LabelWorld:
+def world(tmp_path, pools):
     return LabelWorld(*disk_stores(tmp_path), *pools)
 
 
-def copies(
-    folder: Path, pools: Any, prepare: Callable[[LabelWorld], object]
-) -> Iterator[LabelWorld]:
+def copies(folder, pools, prepare):
     """Iterate over worlds that hold what is prepared in one."""
     prepare(LabelWorld(*disk_stores(folder / "prepared"), *pools))
     for number in count(1):
@@ -73,15 +69,15 @@ def copies(
         yield LabelWorld(*disk_stores(folder / f"{number}"), *pools)
 
 
-def builder_of(world: LabelWorld, plan: FaultPlan | None = None, **options: Any) -> PyramidBuilder:
-    objects: Any = world.objects if plan is None else Faulty(world.objects, plan)
-    table: Any = world.table if plan is None else Faulty(world.table, plan)
+def builder_of(world, plan=None, **options):
+    objects = world.objects if plan is None else Faulty(world.objects, plan)
+    table = world.table if plan is None else Faulty(world.table, plan)
     chosen = VolumeOptions(**options)
     index = LabelIndex(table)
     return PyramidBuilder(objects, LabelPainter(objects, index, world.executor, chosen), chosen)
 
 
-def put_voxels(world: LabelWorld, channel: Channel, box: Box, value: int) -> None:
+def put_voxels(world, channel, box, value):
     region = region_of(DATASET, 0)
     values = np.full((1, *box.shape_zyx), value, channel.dtype)
     part = Region(region.level, box, region.times)
@@ -91,7 +87,7 @@ def put_voxels(world: LabelWorld, channel: Channel, box: Box, value: int) -> Non
         world.service()._volume.write(replace(channel, propagate=0), part, values)
 
 
-def erase(world: LabelWorld, channel: Channel, code: int) -> None:
+def erase(world, channel, code):
     """Leave an empty supercuboid of level 0, as erasing its last voxel does."""
     if channel.is_annotation:
         volume = LabelVolume(channel, DATASET.pyramid.level(0), 0)
@@ -104,16 +100,15 @@ def erase(world: LabelWorld, channel: Channel, code: int) -> None:
         world.objects.put(key_of(channel, 0, code), empty, Overwrite())
 
 
-def key_of(channel: Channel, resolution: int, code: int) -> str:
+def key_of(channel, resolution, code):
     return object_key(channel, region_of(DATASET, resolution), 0, code)
 
 
-def read(world: LabelWorld, channel: Channel, region: Region) -> np.ndarray:
-    found: np.ndarray = world.service()._volume.read(DATASET, channel, region)[0]
-    return found
+def read(world, channel, region):
+    return world.service()._volume.read(DATASET, channel, region)[0]
 
 
-def check_levels(world: LabelWorld, channel: Channel) -> None:
+def check_levels(world, channel):
     method = method_for(channel)
     base = read(world, channel, region_of(DATASET, 0))
     for region, wanted in expected_levels(DATASET, channel, base, method):
@@ -125,14 +120,14 @@ def check_levels(world: LabelWorld, channel: Channel) -> None:
 class Overtaken(FaultPlan):
     """A process that is overtaken before its ``at``-th operation and dies ``lasts`` later."""
 
-    def __init__(self, at: int, lasts: int, meanwhile: Callable[[], None]) -> None:
+    def __init__(self, at, lasts, meanwhile):
         super().__init__(fail_at=at + lasts, when="before")
         self._at = at
         self._meanwhile = meanwhile
         self._turn = threading.Lock()
         self.was_overtaken = False
 
-    def carry_out(self, name: str, operation: Callable[[], Any]) -> Any:
+    def carry_out(self, name, operation):
         with self._turn:
             overtaken = len(self.log) + 1 == self._at
         if overtaken:
@@ -145,24 +140,24 @@ NEARBY, ELSEWHERE = Box((0, 0, 0), (40, 30, 20)), Box((130, 10, 10), (190, 60, 6
 Step = Callable[[LabelWorld, Channel], None]
 
 
-def nothing(world: LabelWorld, channel: Channel) -> None:
+def nothing(world, channel):
     """Leave all as it is."""
 
 
-def build(world: LabelWorld, channel: Channel) -> None:
+def build(world, channel):
     builder_of(world).build(DATASET, channel, TREE, 2, method_for(channel))
 
 
-def method_for(channel: Channel) -> Method:
+def method_for(channel):
     return Method.LABELS if channel.is_annotation else Method.MEAN
 
 
-def built_and_changed(world: LabelWorld, channel: Channel) -> None:
+def built_and_changed(world, channel):
     build(world, channel)
     put_voxels(world, channel, NEARBY, 9)
 
 
-OVERTAKINGS: dict[str, tuple[Step, Step]] = {
+OVERTAKINGS = {
     # What was done before the build, and what is done before the one that overtakes it.
     "first build, new leaf": (nothing, lambda *of: put_voxels(*of, ELSEWHERE, 9)),
     "first build, all erased": (nothing, lambda *of: erase(*of, 0)),
@@ -183,11 +178,11 @@ def test_an_overtaken_builder_never_undoes_a_newer_build(tmp_path, pools, channe
     """
     before, change = OVERTAKINGS[case]
 
-    def prepare(world: LabelWorld) -> None:
+    def prepare(world):
         put_voxels(world, channel, Box((0, 0, 0), (64, 64, 64)), 5)
         before(world, channel)
 
-    def meanwhile(world: LabelWorld) -> None:
+    def meanwhile(world):
         change(world, channel)
         build(world, channel)
 
@@ -299,15 +294,15 @@ def test_labels_outside_the_volume_are_propagated_with_the_others(world):
 
 def test_a_put_whose_answer_was_lost_is_known_again(world):
     put_voxels(world, IMAGE, NEARBY, 3)
-    store: Any = world.objects
+    store = world.objects
 
     class LosesAnswers:
         lost = 0
 
-        def __getattr__(self, name: str) -> Any:
+        def __getattr__(self, name):
             return getattr(store, name)
 
-        def put(self, *args: Any) -> str:
+        def put(self, *args):
             store.put(*args)
             self.lost += 1
             raise PreconditionFailedError("The client library sent it twice.")
@@ -325,10 +320,10 @@ def test_a_builder_gives_up_against_others_that_never_stop(world):
     clock = count()
 
     class Contended:
-        def __getattr__(self, name: str) -> Any:
+        def __getattr__(self, name):
             return getattr(world.objects, name)
 
-        def put(self, *args: Any) -> str:
+        def put(self, *args):
             raise PreconditionFailedError("Somebody was faster.")
 
     options = VolumeOptions(clock=lambda: float(next(clock)), pause=lambda s: None, contention_s=20)
@@ -343,7 +338,6 @@ def test_a_damaged_source_is_an_error_and_a_damaged_image_result_is_mended(world
     builder.build(DATASET, IMAGE, TREE, 2, Method.MEAN)
     for resolution in (0, 1):
         stored = world.objects.get(key_of(IMAGE, resolution, 0))
-        assert stored is not None
         whole = bytes(stored.data)
         broken = whole[:30] + bytes([whole[30] ^ 1]) + whole[31:]
         world.objects.put(key_of(IMAGE, resolution, 0), broken, Overwrite())

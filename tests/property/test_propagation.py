@@ -18,7 +18,7 @@ from ndlambda.services.propagation.builder import PyramidBuilder
 from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.space.pyramid import Scaling
 from ndlambda.voxels.downsample import Method
-from tests.support.label_world import Holders, LabelWorld, disk_stores, missing
+from tests.support.label_world import LabelWorld, disk_stores, missing
 from tests.support.pyramids import build_all, expected_levels, region_of
 
 LEVELS = 3
@@ -31,18 +31,18 @@ def world(tmp_path_factory):
         yield LabelWorld(*stores, executor, row_executor)
 
 
-def builder_of(world: LabelWorld) -> PyramidBuilder:
+def builder_of(world):
     options = VolumeOptions()
     index = LabelIndex(world.table)
     painter = LabelPainter(world.objects, index, world.executor, options)
     return PyramidBuilder(world.objects, painter, options)
 
 
-def fresh_uid() -> str:
+def fresh_uid():
     return f"{np.random.default_rng().integers(1 << 62):x}"
 
 
-def lengths(longest: int) -> st.SearchStrategy[int]:
+def lengths(longest):
     return st.integers(longest // 2, longest) | st.integers(1, longest)
 
 
@@ -68,7 +68,7 @@ slices = st.builds(
 
 
 @st.composite
-def sparse_volumes(draw, dataset: Dataset, dtype: np.dtype, labels: int, resolution: int):
+def sparse_volumes(draw, dataset, dtype, labels, resolution):
     """Draw boxes of noise in an empty volume."""
     shape = dataset.pyramid.level(resolution).box.shape_zyx
     whole = np.zeros(shape, dtype)
@@ -83,7 +83,7 @@ def sparse_volumes(draw, dataset: Dataset, dtype: np.dtype, labels: int, resolut
     return whole
 
 
-def coarse(holders: Holders) -> Holders:
+def coarse(holders):
     return {key: codes for key, codes in holders.items() if key[0].resolution > 0}
 
 

@@ -15,18 +15,18 @@ indices = st.integers(0, morton.AXIS_LIMIT - 1)
 triples = st.tuples(indices, indices, indices)
 
 
-def boxes(low: int, high: int, longest: int) -> st.SearchStrategy[Box]:
+def boxes(low, high, longest):
     corner = st.tuples(*[st.integers(low, high)] * 3)
     shape = st.tuples(*[st.integers(1, longest)] * 3)
     return st.builds(Box.at, corner, shape)
 
 
-def points(box: Box) -> set[tuple[int, int, int]]:
+def points(box):
     (x0, y0, z0), (x1, y1, z1) = box.start_xyz, box.stop_xyz
     return {(x, y, z) for x in range(x0, x1) for y in range(y0, y1) for z in range(z0, z1)}
 
 
-def interleaved(x: int, y: int, z: int) -> int:
+def interleaved(x, y, z):
     """Return the code bit by bit, as the definition says."""
     return sum(
         (value >> bit & 1) << (3 * bit + axis)
