@@ -30,7 +30,6 @@ def client(server):
 
 @pytest.fixture(scope="module")
 def make_volume():
-    """Make a dataset and all below it, and open the channel."""
 
     def make(client, name, **channel):
         axes = zip("zyx", SHAPE_ZYX, OFFSET_ZYX, strict=True)

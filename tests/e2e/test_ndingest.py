@@ -28,7 +28,6 @@ def schema(required, **kinds):
 
 
 def publish(folder):
-    """Put slices and schemas where NDIngest looks for them."""
     for channel, stack in {"em": EM, "cells": CELLS}.items():
         at = folder / "kasthuri11" / channel
         at.mkdir(parents=True)

@@ -21,8 +21,7 @@ def in_hand(data):
 
 
 def test_a_killed_server_leaves_nothing_to_wait_for(tmp_path):
-    """Seen to fail without ``presence``: the message is hidden for a quarter of an hour, and the
-    propagation goes on after two minutes."""
+    """Seen to fail without ``presence``: the message is hidden for a quarter of an hour."""
     np.save(tmp_path / "em.npy", em_stack((64, 520, 520), seed=6))
     data, target = tmp_path / "nd", ("--token", "em", "--channel", "em")
     with serving(data, NDLAMBDA_FSYNC="0") as server:

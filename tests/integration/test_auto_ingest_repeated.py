@@ -67,10 +67,7 @@ def writes(server, plan):
 
 
 def test_what_a_crash_left_half_made_is_finished_by_the_same_request(server, plan):
-    """Dies after each change of a row or queue in turn.
-
-    Seen to fail when requests are not written down: "Channel em already exists."
-    """
+    """Seen to fail when requests are not written down: "Channel em already exists.""""
     steps = writes(server, plan)
     assert len(steps) > 10
     for step in steps:

@@ -52,8 +52,7 @@ def channel_again(world):
 
 
 def test_a_channel_that_is_made_again_meanwhile_leaves_no_voxels_behind(worlds):
-    """Seen to fail without the version of the channel's row in ``Cascade.delete_channel``: the row
-    of the new channel goes with a job for the voxels of the old one."""
+    """Seen to fail without the version of the row in ``Cascade.delete_channel``: voxels stay."""
     for world, plan in overtaken(worlds, channel_again):
         world.services(plan)[1].delete_channel("pr", "ch")
         world.let_all_work_end()
@@ -84,8 +83,7 @@ def dataset_again(world):
     ids=["project", "dataset"],
 )
 def test_a_worker_leaves_what_was_made_again_under_the_name(worlds, delete, again):
-    """Seen to fail without the uid in ``Cascade.finish``, and where the projects of a dataset are
-    deleted though its marked row is gone."""
+    """Seen to fail without the uid in ``Cascade.finish``, or of the marked row."""
     for world, plan in overtaken(worlds, again, least=4):
         with pytest.raises(Crash):  # the mark is the last that it does
             delete(world.services(FaultPlan(2))[1])

@@ -22,8 +22,7 @@ from tests.support.pyramids import expected_levels
 
 LEVELS = 4
 CORNER = (190, 170, 140)
-SMALL_CORNER = (70, 100, 70)
-"""What is taken of it, (z, y, x); and where requests are slow."""
+SMALL_CORNER = (70, 100, 70)  # What is taken of it, (z, y, x); and where requests are slow
 
 Voxels = NDArray[Any]
 

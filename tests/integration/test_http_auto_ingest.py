@@ -34,8 +34,6 @@ from tests.support.auto_ingest import (
 )
 from tests.support.faults import Crash
 
-# --- volumes -----------------------------------------------------------------------------------
-
 
 def test_a_volume_is_described_fetched_and_served(fetching, web):
     web.slices()
@@ -52,8 +50,7 @@ def test_a_volume_is_described_fetched_and_served(fetching, web):
 
 @pytest.mark.parametrize("wishes", [{"timerange": [1, 3]}, {"dataset": {"timerange": [1, 3]}}])
 def test_time_points_have_folders(fetching, web, wishes):
-    """ndstore's last version built the same address for all of them. ndio says the time range with
-    the dataset."""
+    """ndstore had one address for all of them; ndio says the range with the dataset."""
     for t in (1, 2):
         web.slices(STACK + np.uint8(t), f"tk/em/time{t:04d}")
     doc = request(web.url, channel_type="timeseries", **wishes)
@@ -126,9 +123,6 @@ def test_a_bucket_is_read_as_everybody_may_read_it(fetching, web):
     assert np.array_equal(stored(fetching), STACK)
 
 
-# --- faults ------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("wishes", "ending"), [({}, "FAILED"), ({"on_bad": "skip"}, "COMPLETE_WITH_ERRORS")]
 )
@@ -181,11 +175,7 @@ def test_a_server_that_fails_is_asked_again_later_five_times(
 
 
 def test_a_slow_server_holds_no_worker_beyond_its_time(fetching, web, monkeypatch):
-    """The rest is called for again, and while slices come that is no failed attempt.
-
-    Seen to fail when it is one: after five of them the job has failed. And when only the attempts
-    go on: each wait is then twice as long as the last.
-    """
+    """Seen to fail when a try in which slices came counts as failed, or doubles the next wait."""
     queue, tries = fetching.runtime.resources.queues.ingest, set[int]()
     send = queue.send
 
@@ -224,8 +214,7 @@ def test_a_server_that_is_only_slow_is_given_up(fetching, web, monkeypatch):
 def test_slices_over_which_every_worker_dies_are_a_fault_in_the_end(
     fetching, web, monkeypatch, harm
 ):
-    """Messages come back, and are sent again. Seen to fail where deliveries are not counted: they
-    are called for without end."""
+    """Seen to fail where deliveries are not counted: they are called for without end."""
     web.slices()
     job = begin(fetching, request(web.url))
     read = fetching.runtime.ingest.fetcher.files.read

@@ -41,9 +41,6 @@ def refused(server, doc):
     return [each["field"] for each in problem["errors"]]
 
 
-# --- where no request may lead -------------------------------------------------------------------
-
-
 def test_an_address_that_is_not_listed_is_a_fault_and_not_asked(tmp_path, web):
     web.slices()
     with serving(tmp_path / "data") as server:
@@ -89,9 +86,6 @@ def test_files_are_read_under_their_roots_only(tmp_path):
         files.read(f"{root.as_uri()}/%2e%2e/outside/a.png", 10)
     with pytest.raises(PermissionDeniedError):
         RemoteFiles(HttpReader()).read((root / "a.png").as_uri(), 10)
-
-
-# --- what is asked for -------------------------------------------------------------------------
 
 
 def test_all_that_is_wrong_is_said_at_once(unchanging):
@@ -191,10 +185,7 @@ def test_other_peoples_things_are_not_filled(disk):
 
 
 def test_a_request_that_fails_half_way_leaves_nothing(tmp_path):
-    """The second channel is one job too many.
-
-    Seen to fail when nothing is taken back.
-    """
+    """The second channel is a job too many. Seen to fail when nothing is taken back."""
     with serving(tmp_path / "data", max_ingest_user_jobs=1) as server:
         doc = request(URL)
         doc["channels"]["more"] = channel(URL, channel_name="more")

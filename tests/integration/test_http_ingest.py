@@ -54,9 +54,6 @@ def shared(tmp_path_factory):
         yield made
 
 
-# --- a job from its beginning to its end -------------------------------------------------------
-
-
 def test_a_job_is_made_fed_with_slices_and_served(disk):
     job = make(disk)
     assert (job["state"], job["mode"], job["on_bad"]) == ("CREATED", "slices", "fail")
@@ -102,9 +99,6 @@ def test_the_addresses_that_are_given_take_what_is_missing(server):
     work(server)
     assert show(server, job)["state"] == "COMPLETE"
     assert np.array_equal(stored(server), few())
-
-
-# --- making jobs -------------------------------------------------------------------------------
 
 
 def test_one_idempotency_key_makes_one_job(shared):
@@ -160,9 +154,6 @@ def test_quotas_are_enforced(tmp_path):
         make(server)
         answer = server.post(JOBS, "alice", json=SLICES)
         assert_problem(answer, 429, "QuotaExceededError")
-
-
-# --- configurations of the ingest-client -------------------------------------------------------
 
 
 def configured(server, doc, path=JOBS):
@@ -228,9 +219,6 @@ def test_a_project_that_a_user_may_not_write_and_none_look_alike(unchanging, use
     assert_problem(unchanging.post(JOBS, user, json=CLIENT), 404, "ProjectNotFoundError")
 
 
-# --- looking -----------------------------------------------------------------------------------
-
-
 def test_the_list_has_the_callers_jobs_newest_first(disk):
     made = [make(disk)["id"] for _ in range(3)]
     make(disk, "admin")
@@ -284,9 +272,6 @@ def test_what_is_missing_comes_in_pages(shared):
         assert shared.get(f"{JOBS}/{job}/missing?{query}", "alice").status_code == 400
 
 
-# --- faults ------------------------------------------------------------------------------------
-
-
 def test_a_bad_slice_is_reported_and_mended(disk):
     job = make_few(disk)
     put_few(disk, job, without=31)
@@ -315,8 +300,6 @@ def test_a_completed_job_deals_with_what_is_missing(disk):
     assert show(disk, job)["state"] == "COMPLETE_WITH_ERRORS"
     assert [fault["part"] for fault in errors(disk, job)] == [31]
 
-
-# --- planes that cannot be read where they come from -------------------------------------------
 
 BAD = 31
 
@@ -414,9 +397,6 @@ def test_what_is_no_plane_of_the_job_is_refused(shared, mode):
     assert errors(shared, job) == []
 
 
-# --- cancelling --------------------------------------------------------------------------------
-
-
 def test_a_cancelled_job_takes_nothing(shared):
     job = make_few(shared)
     put_slice(shared, job, 30)
@@ -439,9 +419,6 @@ def test_a_job_outlives_its_channel(disk):
     assert [each["id"] for each in disk.get(JOBS, "alice").get_json()["jobs"]] == [job]
     assert_problem(put(disk, job, 0, "1.png", b""), 409, "InvalidStateError")
     assert_problem(disk.get(f"{JOBS}/{job}/missing", "alice"), 409, "InvalidStateError")
-
-
-# --- whose jobs --------------------------------------------------------------------------------
 
 
 def test_another_users_job_and_none_look_alike(shared):

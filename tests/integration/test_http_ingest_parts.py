@@ -25,8 +25,7 @@ from tests.support.ingest_world import png
 
 HEIGHT, WIDTH = 200, 300
 SLICE = np.full((HEIGHT, WIDTH), 7, np.uint8)
-LIMIT_BYTES = 2 * SLICE.nbytes + (4 << 20)
-"""What a part may have at most."""
+LIMIT_BYTES = 2 * SLICE.nbytes + (4 << 20)  # What a part may have at most
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +37,6 @@ def shared(tmp_path_factory):
 
 def ask(server, job, query):
     return server.get(f"{JOBS}/{job}/{query}", "alice").get_json()
-
-
-# --- where they are sent -----------------------------------------------------------------------
 
 
 def test_uploads_are_given_in_pages_of_whole_chunks(shared):
@@ -109,9 +105,6 @@ def test_addresses_are_given_for_what_is_unusable_too(disk):
     assert pages[0][0]["url"] == f"{JOBS}/{job}/parts/0/000031.tif"
 
 
-# --- what is taken -----------------------------------------------------------------------------
-
-
 def test_what_is_no_part_of_the_job_is_not_stored(shared):
     job = make(shared)["id"]
     with shared.unchanged():
@@ -126,10 +119,7 @@ def test_what_is_no_part_of_the_job_is_not_stored(shared):
 
 
 def test_a_part_is_taken_where_it_stands_in_for_the_store(tmp_path):
-    """Lambda carries no more than 4 MiB; the address that the server gives takes all.
-
-    Seen to fail where the route has the limit of others: 413.
-    """
+    """Above Lambda's 4 MiB. Seen to fail where the route has the limit of others: 413."""
     with serving(tmp_path, lambda_limits=True) as server:
         job = make(server)["id"]
         body = png(SLICE) + bytes(5 << 20)
@@ -147,10 +137,7 @@ def test_a_slice_has_one_name_in_the_store_however_it_is_called(disk):
 
 
 def test_what_went_past_the_server_is_measured_before_it_is_read(disk, monkeypatch):
-    """An address takes gigabytes; of these no more than an image has are read.
-
-    Seen to fail when the whole object is read: its length arrives.
-    """
+    """Seen to fail when the whole object is read: its length arrives."""
     job = make(disk, extent={"z": [1, 2]})["id"]
     drop, asked = disk.runtime.ingest.jobs.stores.drop, []
     key = f"drop/j/{job}/{0:012x}/000001.png"
@@ -171,9 +158,6 @@ def test_what_went_past_the_server_is_measured_before_it_is_read(disk, monkeypat
     assert put(disk, job, 0, "0001.png", png(SLICE)).status_code == 201
     sweep(disk)
     assert show(disk, job)["state"] == "COMPLETE"
-
-
-# --- what is said of them ----------------------------------------------------------------------
 
 
 def test_no_cell_of_the_list_of_faults_is_a_formula(shared):

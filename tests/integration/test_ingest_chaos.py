@@ -13,8 +13,7 @@ from tests.support.faults import Crash, FaultPlan
 from tests.support.ingest_world import OFFSET, Chaos, IngestWorld, disk_ingest_world, stack
 
 MOST_SWEEPS = 3
-DEPTH = 20
-"""Slices of a time point: one whole chunk, and the beginning of another."""
+DEPTH = 20  # Slices of a time point: one whole chunk, and the beginning of another
 
 
 def check(world, seed, times, depth=DEPTH):
@@ -38,17 +37,12 @@ def check(world, seed, times, depth=DEPTH):
 
 @pytest.mark.parametrize("seed", range(16))
 def test_every_job_completes_once_with_all_voxels(make_world, seed):
-    """15 % of deliveries die at some request, 20 % come twice, 5 % of the files are not announced.
-
-    Seen to fail: without the sweeper entering what was not announced, jobs stay INGESTING; where
-    the completion is not conditional, there are several.
-    """
+    """Seen to fail without the sweep for what was not announced, or an unconditional completion."""
     check(make_world(depth=DEPTH), seed, times=3)
 
 
 def test_a_builder_may_die_after_any_request(make_world, tmp_path):
-    """And its message with it. Seen to fail where the sweeper takes a chunk that is stored for one
-    that is entered among the stored ones: the job never ends."""
+    """Seen to fail where the sweep takes a stored chunk for one that is entered as stored."""
     prepared = make_world({}, depth=18)
     voxels = stack(1, z=18)[0, 14:]
     prepared.drop(

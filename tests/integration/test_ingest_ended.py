@@ -12,8 +12,7 @@ from tests.support.ingest_world import FOLDER, OFFSET, png, stack
 BAD = 9
 
 
-DEPTH = 18
-"""Slices of a volume of two chunks."""
+DEPTH = 18  # Slices of a volume of two chunks
 
 
 @pytest.fixture

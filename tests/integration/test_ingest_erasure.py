@@ -9,8 +9,7 @@ from ndlambda.stores.ports import Overwrite
 from tests.support.faults import Crash, FaultPlan, Faulty
 from tests.support.ingest_world import FOLDER, stack
 
-DEPTH = 18
-"""Slices of a volume of two chunks."""
+DEPTH = 18  # Slices of a volume of two chunks
 
 
 @pytest.fixture

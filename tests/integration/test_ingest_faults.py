@@ -11,12 +11,8 @@ from tests.support import catalog_world
 from tests.support.faults import Interrupted
 from tests.support.ingest_world import FOLDER, OFFSET, png, stack
 
-BAD = 9
-"""The slice with the fault, in dataset coordinates; it is in chunk 0."""
-
-DEPTH = 18
-"""Slices of a volume of two chunks, the first of 16."""
-
+BAD = 9  # The slice with the fault, in dataset coordinates; it is in chunk 0
+DEPTH = 18  # Slices of a volume of two chunks, the first of 16
 VOXELS = stack(1, z=DEPTH)[0]
 
 
@@ -114,9 +110,6 @@ def test_a_slice_that_is_gone_again_is_missing_again(world):
     world.check_whole(VOXELS)
 
 
-# the end of jobs, and what it depends on
-
-
 def test_a_cancelled_job_stores_nothing_any_more(world):
     """Also in builders under way. Seen to fail without a look at the job before each write."""
     world.drop_stack(VOXELS[None])
@@ -204,9 +197,6 @@ def test_slabs_over_the_memory_bound_are_built_strip_by_strip(make_world):
         roots.add(world.ingest(voxels).digest)
         world.check_whole(voxels[0])
     assert len(roots) == 1
-
-
-# what becomes of the files
 
 
 @pytest.mark.parametrize("keep", [True, False])

@@ -42,9 +42,6 @@ def drop_other(world, voxels=OTHER_VOXELS):
     world.drop(OTHER, png(voxels[BAD - OFFSET]))
 
 
-# two files for one slice
-
-
 def test_of_two_files_for_a_slice_the_first_is_stored_and_the_other_reported(world):
     """Seen to fail when the last won: each sweep found the other, and had the chunk built again."""
     drop_all(world, without=OFFSET)
@@ -104,9 +101,6 @@ def test_the_same_content_under_two_names_is_no_fault(world):
     assert world.state is State.COMPLETE
 
 
-# files that cannot be read
-
-
 @pytest.fixture
 def closed(monkeypatch):
     """Names of files that the system refuses to open, for every process."""
@@ -159,9 +153,6 @@ def test_only_what_waiting_does_not_mend_is_a_fault_of_the_file(
     monkeypatch.setattr(objects, "read_content", fail)
     with pytest.raises(error):
         DroppedFiles(tmp_path, UPLOADS, DONE).get("drop/tk/em/1.png")
-
-
-# files that are being written
 
 
 def aged(tmp_path):

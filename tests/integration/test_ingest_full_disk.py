@@ -38,11 +38,7 @@ def test_an_object_is_wholly_there_or_not_at_all(tmp_path):
 
 
 def test_a_job_goes_on_when_there_is_room_again(make_world):
-    """Nothing is a fault of the slices: what could not be stored is called for again.
-
-    Seen to fail where ``build`` swallows the error and enters the chunk as built, and without the
-    sweeper calling for chunks that are whole.
-    """
+    """Seen to fail where ``build`` swallows the error, and without the sweep for whole chunks."""
     world = make_world({})
     voxels = stack(1)
     keys = world.put_stack(voxels)

@@ -47,11 +47,7 @@ def listed(folder):
 
 @pytest.mark.parametrize("oddity", ["ring", "link to itself", "no Unicode", "long", "pipe"])
 def test_what_is_no_file_of_ours_keeps_no_job_from_its_end(world, tmp_path, oddity):
-    """It is not announced, so that only the listing finds the slices.
-
-    Seen to fail where listings raise what scandir and check_key raise (links, names): no sweep and
-    no ``_DONE`` ever came through.
-    """
+    """Seen to fail where listings raise what scandir and check_key raise (links, names)."""
     voxels = stack(1, z=6)[0]
     world.put_stack(voxels[None])
     folder = tmp_path / FOLDER
@@ -119,8 +115,7 @@ def test_names_that_are_no_keys_are_not_announced_and_keep_nothing_back(tmp_path
 
 
 def test_to_look_at_a_large_file_takes_no_memory(tmp_path):
-    """Seen to fail where the whole file is read for its ETag: a copied volume of 60 GB ended the
-    server, and the next one as well."""
+    """Seen to fail where the file is read for its ETag: 60 GB ended the server."""
     store = dropped_files(tmp_path)
     key = f"{FOLDER}0001.tif"
     store.put(key, b"II*\0", Overwrite())
@@ -164,9 +159,6 @@ def test_a_volume_that_is_called_like_a_slice_is_not_read_for_its_size(empty, tm
     assert empty.waiting() == {FOLDER: f"{key} has {1 << 40} bytes, too many for a slice."}
 
 
-# _DONE before the last slices
-
-
 def unrested(tmp_path, name):
     """Return the store a second after all was written but a slice, which comes now."""
     path = tmp_path / FOLDER / name
@@ -184,11 +176,7 @@ VOXELS = stack(1, z=6)
 
 @pytest.mark.parametrize("announced", [True, False], ids=["a slice was announced", "swept"])
 def test_nothing_is_made_of_a_folder_with_done_while_slices_are_copied(empty, tmp_path, announced):
-    """``cp -r`` copies ``_DONE`` whenever it likes.
-
-    Seen to fail where only the watch asks whether the folder is at rest: a dataset was made of the
-    slices that were there, and the others were outside of it.
-    """
+    """Seen to fail where only the watch asks for rest: the dataset was made of what was there."""
     keys = empty.put_stack(VOXELS[:, :5])
     empty.put(DONE, b"")
     empty.drop_store = unrested(tmp_path, LAST)
@@ -204,8 +192,7 @@ def test_nothing_is_made_of_a_folder_with_done_while_slices_are_copied(empty, tm
 
 
 def test_a_sweep_closes_no_job_while_slices_are_copied(world, tmp_path):
-    """Seen to fail where only the watch asks whether the folder is at rest: FAILED, for slices that
-    were on their way."""
+    """Seen to fail where only the watch asks for rest: FAILED, for slices on their way."""
     world.drop_stack(VOXELS[:, :5])
     world.put(DONE, b"")
     world.drop_store = unrested(tmp_path, LAST)

@@ -11,8 +11,7 @@ from tests.support import catalog_world
 from tests.support.faults import Interrupted
 from tests.support.ingest_world import OFFSET, disk_ingest_world, png, stack
 
-DEPTH = 4
-"""Slices of a volume of one chunk, which is one supercuboid."""
+DEPTH = 4  # Slices of a volume of one chunk, which is one supercuboid
 
 
 def make_world(folder):
@@ -87,8 +86,7 @@ class Puts:
 
 
 def test_voxels_of_a_slice_that_was_replaced_after_it_was_read_are_not_written(tmp_path):
-    """Seen to fail without the version of the chunk in ``Composer``: they are written, and the
-    newer ones over them."""
+    """Seen to fail without the version of the chunk in ``Composer``."""
     world = make_world(tmp_path)
     first, second = (stack(seed, z=DEPTH)[0] for seed in (1, 2))
     second[1:] = first[1:]

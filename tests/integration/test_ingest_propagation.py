@@ -12,10 +12,7 @@ from tests.support.app import CHANNELS, serving
 
 @pytest.mark.parametrize("is_made_again", [False, True])
 def test_a_channel_that_was_made_again_is_not_propagated(tmp_path, is_made_again):
-    """The process that completed the job died before it began the propagation; the sweep does.
-
-    Seen to fail without the uid in what the runtime gives ingest to start propagations.
-    """
+    """By the sweep. Seen to fail without the uid where the runtime starts propagations."""
     with serving(tmp_path) as server:
         catalog, jobs = server.runtime.catalog, server.runtime.ingest.jobs
         view = catalog.project_view("open", fresh=True)

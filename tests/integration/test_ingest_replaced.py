@@ -20,12 +20,8 @@ from ndlambda.stores.ports import ObjectStore
 from tests.support.faults import Crash, Interrupted
 from tests.support.ingest_world import OFFSET, IngestWorld, png, stack
 
-Z = 9
-"""The slice that is replaced, in dataset coordinates."""
-
-DEPTH = 20
-"""Slices of a volume of two chunks, the first of 16."""
-
+Z = 9  # The slice that is replaced, in dataset coordinates
+DEPTH = 20  # Slices of a volume of two chunks, the first of 16
 LAST = OFFSET + DEPTH - 1
 CONSUMED = BuildOptions(keep_input=False)
 FIRST = stack(1, z=DEPTH)[0]
@@ -101,8 +97,7 @@ def test_zeros_of_a_slice_that_was_dropped_again_are_stored(make_world, channel)
 
 
 def test_a_slice_that_is_dropped_again_while_its_job_has_failed_counts(half_stored):
-    """Its chunk was stored before. Seen to fail where only running jobs open chunks again: the job
-    is complete, and the first slice is what is stored."""
+    """Seen to fail where only running jobs open chunks again: the first slice is stored."""
     fail(half_stored)
     drop_again(half_stored)
     assert half_stored.state is State.FAILED
@@ -113,10 +108,7 @@ def test_a_slice_that_is_dropped_again_while_its_job_has_failed_counts(half_stor
 
 @pytest.mark.parametrize("has_failed", [False, True])
 def test_a_slice_that_was_replaced_and_not_announced_is_noticed(half_stored, has_failed):
-    """By the sweep; of a job that has failed when it is retried.
-
-    Seen to fail where only keys are compared: the first slice is what is stored.
-    """
+    """Seen to fail where only keys are compared: the first slice is what is stored."""
     world = half_stored
     world.drop_store = cast(ObjectStore, ListingEtags(world.drop_store))
     if has_failed:
@@ -130,9 +122,6 @@ def test_a_slice_that_was_replaced_and_not_announced_is_noticed(half_stored, has
         drop_rest(world)
         world.pump()
     check_stored(world, SECOND)
-
-
-# something happens at any request of a builder
 
 
 def interrupted(world, folder, meanwhile):
@@ -151,8 +140,7 @@ def interrupted(world, folder, meanwhile):
 
 
 def test_a_slice_that_is_mended_while_its_chunk_is_built_counts(make_world, tmp_path):
-    """Seen to fail without the second look of builder or intake: the job stays failed though
-    nothing is wrong."""
+    """Seen to fail without the second look of builder or intake: the job stays failed."""
     world = make_world({}, depth=6)
     for z, plane in enumerate(FIRST[:6], OFFSET):
         world.drop(f"{z:04d}.png", png(plane)[: -40 if z == Z else None])
@@ -173,9 +161,7 @@ def test_a_slice_that_is_mended_while_its_chunk_is_built_counts(make_world, tmp_
 def test_a_slice_that_is_replaced_while_its_chunk_is_built_counts(
     make_world, tmp_path, stored, options
 ):
-    """Seen to fail where the intake does not open the chunk again that was stored meanwhile, where
-    a builder that lost does not write once more, or finds deleted what it would write: voxels that
-    were replaced come back unnoticed by the digests."""
+    """Seen to fail where no chunk is opened again, or a loser does not write again."""
 
     def overtake(overtaken):
         drop_again(overtaken)
@@ -192,11 +178,7 @@ def test_a_slice_that_is_replaced_while_its_chunk_is_built_counts(
 
 
 def test_what_is_entered_is_what_was_read(world, tmp_path):
-    """At any request of the last builder a file is overwritten, and not announced in time.
-
-    Seen to fail where the builder does not look at the ETag: the chunk is entered as built of the
-    first slice, and holds the second.
-    """
+    """Seen to fail where the builder does not look at the ETag of a file that was overwritten."""
     world.drop_stack(FIRST[None])
     world.build(1)
     body = png(SECOND[Z - OFFSET])
@@ -217,8 +199,7 @@ def test_a_builder_whose_parts_another_has_stored_and_deleted_finds_no_fault(mak
 
 
 def test_a_builder_that_dies_over_voxels_of_a_replaced_slice_is_found_by_verify(world):
-    """It stalled before it wrote, while another stored the newer slice and completed the job: the
-    one order of things that nothing mends."""
+    """The one order of things that nothing mends."""
     world.drop_stack(FIRST[None])
 
     def overtaken(write, *args, **options):
@@ -236,9 +217,6 @@ def test_a_builder_that_dies_over_voxels_of_a_replaced_slice_is_found_by_verify(
     np.testing.assert_array_equal(world.stored(), FIRST)
     found = list(world.process().ingest.verifier.check(world.job()))
     assert {difference.chunk for difference in found} == {0}
-
-
-# what is beside a chunk that is stored again
 
 
 def test_what_others_painted_beside_a_chunk_that_is_stored_again_stays(world):
@@ -261,8 +239,7 @@ def test_what_others_painted_beside_a_chunk_that_is_stored_again_stays(world):
 
 
 def test_all_slices_of_a_chunk_that_were_deleted_are_missing_at_once(make_world):
-    """When one is dropped again. Seen to fail where only the first that is found to be gone counts:
-    each of them was asked for alone, after another try to build the chunk."""
+    """Seen to fail where only the first that is gone counts: each was asked for alone."""
     world = make_world({}, depth=DEPTH, options=CONSUMED)
     world.ingest(FIRST[None, :16])
     drop_again(world)
@@ -276,8 +253,7 @@ def test_all_slices_of_a_chunk_that_were_deleted_are_missing_at_once(make_world)
 def test_a_slice_that_is_dropped_again_does_not_erase_those_that_were_stored_and_deleted(
     make_world,
 ):
-    """Under ``zero``, with nothing more to come. Seen to fail where zeros in the place of slices
-    that are gone are stored like those of a slice that is there: 15 slices are erased."""
+    """Seen to fail where zeros in the place of slices that are gone are stored."""
     world = make_world({}, depth=DEPTH, options=CONSUMED)
     world.drop("_ingest.json", b'{"on_bad": "zero"}')
     job = world.ingest(FIRST[None, :16])

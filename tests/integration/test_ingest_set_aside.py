@@ -20,15 +20,11 @@ from ndlambda.stores.ports import Overwrite, Range
 from tests.support.faults import Crash, Interrupted
 from tests.support.ingest_world import OFFSET, stack
 
-POISON = 1
-"""The chunk over which builders come to harm; slices 16 to 31 (21 to 36 in the dataset)."""
+POISON = 1  # The chunk over which builders come to harm; slices 16 to 31 (21 to 36 in the dataset)
 
-DEPTH = 34
-"""Slices of a volume of three chunks."""
-
+DEPTH = 34  # Slices of a volume of three chunks
 VOXELS = stack(1, z=DEPTH)[0]
-MINUTES = 60
-"""In which a job must come to an end."""
+MINUTES = 60  # In which a job must come to an end
 
 
 class Poisoned:
@@ -110,10 +106,7 @@ def run(world, harm, monkeypatch, *, minutes=MINUTES, lose=False):
 def test_a_chunk_over_which_builders_come_to_harm_is_set_aside(
     world, harm, policy, lose, monkeypatch
 ):
-    """Whether the message itself comes back or the schedule calls.
-
-    Seen to fail where tries are not counted: the job is INGESTING after an hour, and for ever.
-    """
+    """Seen to fail where tries are not counted: the job is INGESTING for ever."""
     drop_stack(world, policy)
     run(world, harm, monkeypatch, lose=lose)
     job, ingest = world.job(), world.process().ingest
@@ -160,8 +153,7 @@ def test_a_slice_dropped_again_mends_all_of_a_chunk_that_was_set_aside(world, mo
 
 
 def test_a_supercuboid_that_is_damaged_in_the_store_ends_the_job_at_once(world):
-    """Where the job fills a part of it. Seen to fail where such an error is only logged: the job is
-    INGESTING for ever."""
+    """Seen to fail where such an error is only logged: the job is INGESTING for ever."""
     world.drop("_ingest.json", json.dumps({"extent": {"z": [OFFSET, OFFSET + 9]}}).encode())
     channel = world.base.catalog.get_channel("pr", "em")
     level = world.dataset.pyramid.level(0)
@@ -206,8 +198,7 @@ def test_a_job_that_only_waits_for_slices_is_not_called_a_failure(world):
 
 @pytest.mark.parametrize("policy", [Policy.FAIL, Policy.ZERO])
 def test_a_slower_worker_that_stores_the_chunk_after_all_is_believed(world, tmp_path, policy):
-    """While another sets it aside. Seen to fail where that one does not look again: the job is
-    FAILED, or COMPLETE_WITH_ERRORS, over a chunk that is stored."""
+    """Seen to fail where the one that sets the chunk aside does not look again."""
     drop_stack(world, policy)
     job = world.job()
     world.lose_messages()

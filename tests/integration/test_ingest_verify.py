@@ -27,8 +27,7 @@ from tests.support.app import assert_problem, serving
 from tests.support.fake_server import WsgiTransport
 from tests.support.ingest_world import OFFSET, disk_ingest_world, png
 
-SIZE_XYZ = (260, 160, 20)
-"""3x2x2 supercuboids."""
+SIZE_XYZ = (260, 160, 20)  # 3x2x2 supercuboids
 
 AT = Box.at((130, 150, 18), (1, 1, 1))
 VOXELS = np.random.default_rng(5).integers(1, 255, SIZE_XYZ[::-1], dtype=np.uint8)
@@ -207,9 +206,6 @@ def test_zeros_of_a_coarser_resolution_are_not_taken_for_what_is_shown_there(mak
     job = made.process().ingest.ledger.get(job.id)
     assert job.state is State.COMPLETE
     assert differences(made, job) == []
-
-
-# over HTTP
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,7 @@ def world(make_world):
 
 
 def test_2_a_job_is_not_complete_because_its_queues_are_empty(world):
-    """Nor because all chunks are stored of which a slice came. Seen to fail without the set of
-    stored chunks."""
+    """Seen to fail without the set of stored chunks."""
     for received in (32, 43):
         world.drop_stack(stack(2)[:, :received])
         world.lose_messages()
@@ -97,8 +96,7 @@ def test_10_labels_enter_the_index_as_they_come(make_world):
 
 @pytest.mark.parametrize("dies", [False, True])
 def test_13_the_job_starts_the_propagation_itself_once(world, dies):
-    """Or the sweep, where a process died before it did. Seen to fail where a completed job is no
-    longer among those that are swept."""
+    """Or the sweep. Seen to fail where completed jobs are not among those that are swept."""
     world.drop("_ingest.json", b'{"propagate": true}')
     world.drop_stack(stack(13))
     process = world.process()

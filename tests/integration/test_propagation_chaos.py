@@ -48,11 +48,7 @@ def run(chaos, *, after_another):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_every_job_ends_once_with_all_levels_right(world, seed):
-    """15 % of workers die at some request, 20 % of messages come twice, 5 % never.
-
-    Seen to fail: without ``resend_pending`` jobs hang; with tasks entered as done before they are
-    built, levels are wrong.
-    """
+    """Seen to fail without ``resend_pending``, and with tasks entered before they are built."""
     chaos = Chaos(world, seed)
     run(chaos, after_another=seed % 2 == 1)
     ends = world.table.ends
@@ -81,10 +77,7 @@ def test_chaos_is_as_bad_as_it_says(tmp_path):
 
 @pytest.mark.parametrize("seed", range(10))
 def test_processes_at_one_time_end_a_job_once_all_the_same(world, seed):
-    """As above, with four processes side by side, and a write and another propagation behind it.
-
-    Seen to fail with tasks entered as done before they are built.
-    """
+    """Seen to fail with tasks entered as done before they are built."""
     chaos = Chaos(world, seed, workers=4)
     run(chaos, after_another=False)
     world.touch(PART, seed + 1)
@@ -151,11 +144,7 @@ def test_many_workers_at_once_end_a_job_once(world):
 
 @pytest.mark.parametrize("overtaken", ["planner", "builder"])
 def test_a_worker_that_is_overtaken_anywhere_does_no_harm(tmp_path, overtaken):
-    """Between two requests of it, others do all that is left, write, and begin again.
-
-    Seen to fail where a step of a job is put without a look at its position: the worker takes a
-    job that has ended back to where it thinks that it is.
-    """
+    """Seen to fail where a step of a job is put without a look at its position."""
     prepared = PropagationWorld(tmp_path / "prepared", SMALL, depth=1)
     prepared.process().propagation.start(SMALL, prepared.make_filled())
     prepared.pump(most={"planner": 0, "builder": 1}[overtaken])

@@ -102,9 +102,6 @@ def test_where_there_is_nothing_to_build_there_is_no_task(tmp_path):
         world.close()
 
 
-# --- transitions -----------------------------------------------------------------------------
-
-
 def test_only_one_of_many_starts_wins_and_no_write_is_taken(world):
     channel = world.make_filled()
     world.process().propagation.start(SLICES, channel)
@@ -213,10 +210,7 @@ def test_what_cannot_pass_is_tried_once(world):
 @pytest.mark.parametrize("at", ["planning", "building"])
 @pytest.mark.parametrize("returned", ["by the queue", "by the schedule"])
 def test_what_ends_every_worker_parks_the_job(world, at, returned):
-    """As a task does that needs more memory than there is: nobody lives to report it.
-
-    Seen to fail without the count of tries: the job is called for again without end.
-    """
+    """Seen to fail without the count of tries: the job is called for again without end."""
 
     def run_out_of_memory(root):
         raise Crash
@@ -246,9 +240,6 @@ def test_what_ends_every_worker_parks_the_job(world, at, returned):
     world.lose_messages()
     world.propagate(world.channel())  # on a machine with more memory
     world.assert_levels(world.channel())
-
-
-# --- only what must be ------------------------------------------------------------------------
 
 
 def test_only_what_was_touched_is_built_again_unless_all_is_asked_for(world):
@@ -311,9 +302,6 @@ def test_labels_that_were_painted_points_erased_or_merged_are_brought_up(cubes):
     assert (cubes.stored_level(channel, 1) == 77).any()
 
 
-# --- messages ----------------------------------------------------------------------------------
-
-
 def test_lost_messages_are_sent_again_when_nothing_moves(world):
     process = start(world)
     for _ in range(60):
@@ -357,9 +345,6 @@ def test_rate_and_time_to_the_end_are_told(world):
     assert (band.state, band.done, status.tasks_per_s) == ("building", 1, 0.1)
     assert status.eta_s is not None
     assert status.eta_s > (band.tasks - 1) * 10
-
-
-# --- deletion ----------------------------------------------------------------------------------
 
 
 def test_a_deleted_channel_leaves_no_rows_and_its_workers_stop(world):

@@ -73,11 +73,7 @@ def test_a_step_that_is_overtaken_undoes_nothing(world, meanwhile):
 
 @pytest.mark.parametrize("meanwhile", [made_again, set_back])
 def test_the_end_of_a_job_leaves_a_channel_alone_that_is_not_in_its_state(tmp_path, meanwhile):
-    """At any request of the last worker its channel is made again, or set back by hand.
-
-    Seen to fail without the state that ``PropagationJobs.end`` expects: a channel is said to be
-    propagated of which nothing is built.
-    """
+    """Seen to fail without the state that ``PropagationJobs.end`` expects."""
     for step in count(1):
         world = PropagationWorld(tmp_path / f"{step}", SMALL)
         world.process().propagation.start(SMALL, filled(world))
@@ -110,8 +106,7 @@ def test_the_end_of_a_job_does_not_end_that_of_a_channel_made_again(world):
 
 
 def test_a_task_of_an_earlier_run_that_comes_late_does_nothing(world):
-    """Seen to fail where tasks of any plan are done: this one is of no layer of the band, and the
-    job fails."""
+    """Seen to fail where tasks of any plan are done: the job fails."""
     channel = filled(world)
     process = world.process()
     process.propagation.start(SLICES, channel)

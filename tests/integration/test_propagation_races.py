@@ -67,12 +67,7 @@ def channel(world, request):
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("most", [0, 1, 2, None])
 def test_a_write_during_which_a_job_starts_is_not_missed(world, channel, when, most):
-    """The writer passed the check of the state; then a job begins and does ``most`` messages.
-
-    Seen to fail without the mark behind the write: the corner is in no coarser level of a channel
-    that was never propagated, and none was marked. Also where the marks noted are removed with
-    whatever version they have.
-    """
+    """Seen to fail without the mark behind the write, and where any mark is removed."""
 
     def job():
         world.process().propagation.start(SLICES, world.channel())
@@ -94,10 +89,7 @@ def test_a_write_during_which_a_job_starts_is_not_missed(world, channel, when, m
 def test_a_slow_write_that_began_before_the_job_and_ends_at_any_time_is_not_missed(
     world, channel, most
 ):
-    """The writer marks, sleeps over some of the job, writes, and the job goes on in between.
-
-    Seen to fail without the mark behind the write.
-    """
+    """Seen to fail without the mark behind the write."""
     started = []
 
     def before():

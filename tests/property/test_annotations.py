@@ -84,8 +84,6 @@ class AnnotationMachine(RuleBasedStateMachine):
         )
         self.model = AnnotationModel(self.channel)
 
-    # changes
-
     @rule(several=st.lists(items(), min_size=1, max_size=4), mode=st.sampled_from(MODES))
     def upload(self, several, mode):
         sent = [item for item, _ in several]
@@ -252,8 +250,6 @@ class AnnotationMachine(RuleBasedStateMachine):
         truth = self.look.truth(DATASET, self.channel)
         assert self.look.indexed(self.channel) == truth
 
-    # what must be so at any time
-
     @invariant()
     def the_index_misses_nothing(self):
         assert not missing(self.look.truth(DATASET, self.channel), self.look.indexed(self.channel))
@@ -262,8 +258,6 @@ class AnnotationMachine(RuleBasedStateMachine):
     def the_counter_is_above_all_ids(self):
         highest = max([0, *self.model.labels, *self.model.objects, *self.model.gone])
         assert self.labels.ids.free_ids(self.channel).last >= highest
-
-    # what is read
 
     @precondition(lambda self: self.model.objects)
     @rule(data=st.data(), resolution=st.integers(0, 1))

@@ -29,7 +29,6 @@ from ndlambda.web.routes.ndstore.info import info_document
 
 KEY = "secret"
 URL = "http://fake.test"
-
 _CHILDREN = {"projects": "datasets", "channels": "projects", "tokens": "projects"}
 _KINDS = ("datasets", *_CHILDREN)
 _DATASET = "/v1/datasets/<a>"
@@ -109,8 +108,6 @@ class FakeServer:
         self._lock = threading.Lock()
         self._map = Map([Rule(rule, endpoint=endpoint) for rule, endpoint in _RULES.items()])
 
-    # --- setting up and looking ----------------------------------------------------------
-
     def add_volume(
         self,
         shape_tzyx: tuple[int, int, int, int],
@@ -163,8 +160,6 @@ class FakeServer:
     def count(self, method: str, ending: str) -> int:
         """Return how many requests of a method arrived at paths of an ending."""
         return sum(c.method == method and c.path.endswith(ending) for c in self.calls)
-
-    # --- HTTP ----------------------------------------------------------------------------
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer one request (WSGI)."""
@@ -282,8 +277,6 @@ class FakeServer:
     def _require_parent(self, kind: str, parent: Path) -> None:
         if kind in _CHILDREN:
             self._find(_CHILDREN[kind], parent)
-
-    # --- voxels --------------------------------------------------------------------------
 
     def _view(self, token: str) -> ProjectView:
         path = next((p for p in self.things["tokens"] if p[2] == token), None)

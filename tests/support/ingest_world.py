@@ -157,8 +157,6 @@ class IngestWorld:
             with closing(self.copy(folder / f"{number}")) as copied:
                 yield number, copied
 
-    # dropping
-
     def put(self, name: str, body: bytes, folder: str = FOLDER) -> str:
         """Put an object into a folder without telling anybody; give its key."""
         self.drop_store.put(folder + name, body, Overwrite())
@@ -225,8 +223,6 @@ class IngestWorld:
     def lose_messages(self) -> None:
         while messages := self.builds.receive(10):
             self.builds.ack([message.receipt for message in messages])
-
-    # looking
 
     def job(self, folder: str = FOLDER) -> Job:
         found = self.process().ingest.ledger.of_folder(folder)
