@@ -38,7 +38,6 @@ def plan(server):
 
 
 def volume(number):
-    """Return a request for a volume of its own, with two channels."""
     names = {"project_name": f"pj{number}", "token_name": f"tk{number}"}
     doc = request(URL, dataset={"dataset_name": f"ds{number}"}, project=names)
     doc["channels"]["more"] = channel(URL, channel_name="more", propagate=1)
@@ -58,7 +57,6 @@ def jobs_of(server, number):
 
 
 def writes(server, plan):
-    """Return which operations of a request change something."""
     for number in (1001, 1002):  # the first one reads more than those that follow
         plan.log.clear()
         assert text(post(server, volume(number)), 200) == SUCCESS
@@ -67,7 +65,7 @@ def writes(server, plan):
 
 
 def test_what_a_crash_left_half_made_is_finished_by_the_same_request(server, plan):
-    """Seen to fail when requests are not written down: "Channel em already exists.""""
+    """Seen to fail when requests are not written down: the channel exists already."""
     steps = writes(server, plan)
     assert len(steps) > 10
     for step in steps:

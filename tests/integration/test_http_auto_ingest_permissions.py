@@ -24,7 +24,6 @@ def server(tmp_path):
 
 
 def asked(project, token):
-    """Return a request for a new channel on the public dataset."""
     named = {"project_name": project, "token_name": token}
     return request(URL, dataset={"dataset_name": "shared"}, project=named)
 

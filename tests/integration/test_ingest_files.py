@@ -38,7 +38,6 @@ def drop_all(world, policy=Policy.FAIL, without=-1):
 
 
 def drop_other(world, voxels=OTHER_VOXELS):
-    """Drop a second file for the slice ``BAD``."""
     world.drop(OTHER, png(voxels[BAD - OFFSET]))
 
 

@@ -60,13 +60,11 @@ def drop_again(world, voxels=SECOND):
 
 
 def drop_rest(world, last=LAST):
-    """Drop the slices of the second chunk."""
     for z in range(16 + OFFSET, last + 1):
         world.drop_slice(z, FIRST[z - OFFSET])
 
 
 def fail(world):
-    """Let the job fail of its last slice."""
     world.drop(f"{LAST:04d}.png", b"no image")
     drop_rest(world, LAST - 1)
     world.pump()

@@ -67,7 +67,6 @@ def poisoned(world, harm):
 
 
 def worker(process):
-    """Return as much of a runtime as a worker of ingest needs."""
     return SimpleNamespace(ingest=SimpleNamespace(jobs=process.ingest))
 
 

@@ -68,7 +68,6 @@ def region(world, box):
 
 
 def change_voxel(world, at):
-    """Write one voxel (zero-based) past the job."""
     channel, one = region(world, at)
     old = world.process().volume.read(world.dataset, channel, one)
     world.process().volume.write(channel, one, old % 254 + 1)
@@ -105,7 +104,6 @@ def test_a_supercuboid_that_is_gone_or_damaged_is_named(world):
 
 
 def named(found):
-    """Return the corners of the supercuboids that are named."""
     return [each.box.start_xyz for each in found if each.link is Link.SUPERCUBOID]
 
 
@@ -219,7 +217,6 @@ def server(tmp_path_factory):
 
 
 def part_of(x, y, z):
-    """Return the voxels of ranges in dataset coordinates."""
     return VOXELS[z[0] - 1 : z[1] - 1, y[0] - 4 : y[1] - 4, x[0] - 8 : x[1] - 8]
 
 

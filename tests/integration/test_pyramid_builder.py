@@ -62,7 +62,6 @@ def world(tmp_path, pools):
 
 
 def copies(folder, pools, prepare):
-    """Iterate over worlds that hold what is prepared in one."""
     prepare(LabelWorld(*disk_stores(folder / "prepared"), *pools))
     for number in count(1):
         copytree(folder / "prepared", folder / f"{number}")

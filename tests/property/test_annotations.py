@@ -190,7 +190,6 @@ class AnnotationMachine(RuleBasedStateMachine):
         self.model.merge(survivor, losers, [0, 1] if where is None else [where])
 
     def _is_mixed(self, ids):
-        """Return whether a seed or neuron is among others."""
         types = {type(self.model.objects[n]) for n in ids if n in self.model.objects}
         return len(types) > 1 and bool(types & {Seed, Neuron})
 

@@ -27,7 +27,6 @@ def points(box):
 
 
 def interleaved(x, y, z):
-    """Return the code bit by bit, as the definition says."""
     return sum(
         (value >> bit & 1) << (3 * bit + axis)
         for axis, value in enumerate((x, y, z))
