@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -16,6 +16,7 @@ from tests.support.annotation_world import AnnotationWorld
 from tests.support.app import Server, serving
 from tests.support.auto_ingest import Web, serving_folder
 from tests.support.ingest_world import IngestWorld, disk_ingest_world
+from tests.support.propagation_world import SLICES, PropagationWorld
 
 Pools = tuple[ThreadPoolExecutor, ThreadPoolExecutor]
 
@@ -54,16 +55,29 @@ def aws_server(
 @pytest.fixture
 def make_world(tmp_path: Path) -> Iterator[Callable[..., IngestWorld]]:
     """Makes worlds of ingest on disk; those with a channel (a dictionary) hold that one."""
-    with ExitStack() as closing:
+    with ExitStack() as stack:
 
         def make(channel: dict[str, Any] | None = None, **options: Any) -> IngestWorld:
             made = disk_ingest_world(Path(mkdtemp(dir=tmp_path)), **options)
-            closing.callback(made.close)
+            stack.callback(made.close)
             if channel is not None:
                 made.populate(**channel)
             return made
 
         yield make
+
+
+@pytest.fixture
+def world(make_world: Callable[..., IngestWorld], request: pytest.FixtureRequest) -> IngestWorld:
+    """A world of ingest with a channel, of as many slices as the module says (``DEPTH``)."""
+    return make_world({}, depth=request.module.DEPTH)
+
+
+@pytest.fixture
+def pyramid(tmp_path: Path) -> Iterator[PropagationWorld]:
+    """A world of propagation that holds no channel."""
+    with closing(PropagationWorld(tmp_path, SLICES)) as made:
+        yield made
 
 
 @pytest.fixture

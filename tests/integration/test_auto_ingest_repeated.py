@@ -7,8 +7,9 @@ import pytest
 from ndlambda import runtime
 from ndlambda.errors import DatasetNotFoundError, UpstreamError
 from ndlambda.web.app import App
+from tests.support import auto_ingest as auto
 from tests.support.app import serving
-from tests.support.auto_ingest import SUCCESS, channel, post, request, text
+from tests.support.auto_ingest import SUCCESS
 from tests.support.faults import Crash, FaultPlan, Faulty
 
 URL = "http://brain.example"
@@ -39,8 +40,8 @@ def plan(server):
 
 def volume(number):
     names = {"project_name": f"pj{number}", "token_name": f"tk{number}"}
-    doc = request(URL, dataset={"dataset_name": f"ds{number}"}, project=names)
-    doc["channels"]["more"] = channel(URL, channel_name="more", propagate=1)
+    doc = auto.request(URL, dataset={"dataset_name": f"ds{number}"}, project=names)
+    doc["channels"]["more"] = auto.channel(URL, channel_name="more", propagate=1)
     return doc
 
 
@@ -59,7 +60,7 @@ def jobs_of(server, number):
 def writes(server, plan):
     for number in (1001, 1002):  # the first one reads more than those that follow
         plan.log.clear()
-        assert text(post(server, volume(number)), 200) == SUCCESS
+        assert auto.text(auto.post(server, volume(number)), 200) == SUCCESS
     reads = ("get", "query", "batch_get")
     return [n for n, name in enumerate(plan.log, 1) if name.rpartition(".")[2] not in reads]
 
@@ -72,14 +73,14 @@ def test_what_a_crash_left_half_made_is_finished_by_the_same_request(server, pla
         plan.log.clear()
         plan.fail_at = step
         with pytest.raises(Crash):
-            post(server, volume(step))
+            auto.post(server, volume(step))
         plan.fail_at = None
-        answer = post(server, volume(step))
+        answer = auto.post(server, volume(step))
         assert jobs_of(server, step) == ["em", "more"]
         if step == steps[-1]:  # it was finished, only the answer was lost
-            assert text(answer).startswith("Channel em already exists.")
+            assert auto.text(answer).startswith("Channel em already exists.")
         else:
-            assert text(answer, 200) == SUCCESS, plan.log
+            assert auto.text(answer, 200) == SUCCESS, plan.log
 
 
 def test_another_request_does_not_go_on_with_what_a_crash_left(server, plan):
@@ -87,12 +88,12 @@ def test_another_request_does_not_go_on_with_what_a_crash_left(server, plan):
     plan.fail_at = writes(server, plan)[-4]
     plan.log.clear()
     with pytest.raises(Crash):
-        post(server, volume(1))
+        auto.post(server, volume(1))
     plan.fail_at = None
     other = volume(1)
     other["channels"]["em"]["data_url"] = "http://another.example"
-    assert text(post(server, other)).startswith("Channel em already exists.")
-    assert text(post(server, volume(1)), 200) == SUCCESS
+    assert auto.text(auto.post(server, other)).startswith("Channel em already exists.")
+    assert auto.text(auto.post(server, volume(1)), 200) == SUCCESS
 
 
 def test_where_a_store_fails_the_same_request_finishes_it(server, monkeypatch):
@@ -106,15 +107,15 @@ def test_where_a_store_fails_the_same_request_finishes_it(server, monkeypatch):
         return create(view, owner_id, spec)
 
     monkeypatch.setattr(server.runtime.ingest.jobs, "create", fail)
-    assert post(server, volume(1)).status_code == 502
+    assert auto.post(server, volume(1)).status_code == 502
     monkeypatch.undo()
-    assert text(post(server, volume(1)), 200) == SUCCESS
+    assert auto.text(auto.post(server, volume(1)), 200) == SUCCESS
     assert jobs_of(server, 1) == ["em", "more"]
 
 
 def test_a_refused_request_is_forgotten_with_what_it_made(tmp_path):
     with serving(tmp_path / "data", max_ingest_user_jobs=1) as server:
-        assert post(server, volume(1)).status_code == 429
+        assert auto.post(server, volume(1)).status_code == 429
         with pytest.raises(DatasetNotFoundError):
             server.runtime.catalog.get_dataset("ds1")
         assert not server.runtime.resources.table.query("ingest#auto").rows

@@ -10,18 +10,9 @@ from ndlambda.errors import (
     ProjectNotFoundError,
     TokenNotFoundError,
 )
+from tests.support import auto_ingest as auto
 from tests.support.app import assert_problem, serving
-from tests.support.auto_ingest import (
-    SUCCESS,
-    begin,
-    channel,
-    errors,
-    fetch,
-    post,
-    request,
-    state,
-    text,
-)
+from tests.support.auto_ingest import SUCCESS
 
 URL = "http://brain.example"
 
@@ -36,7 +27,7 @@ def unchanging(tmp_path_factory):
 def refused(server, doc):
     """Return the fields that are wrong with a request, which writes nothing."""
     with server.unchanged():
-        answer = post(server, doc, path="/v1/auto-ingest")
+        answer = auto.post(server, doc, path="/v1/auto-ingest")
         problem = assert_problem(answer, 422, "ValidationError")
     return [each["field"] for each in problem["errors"]]
 
@@ -44,10 +35,10 @@ def refused(server, doc):
 def test_an_address_that_is_not_listed_is_a_fault_and_not_asked(tmp_path, web):
     web.slices()
     with serving(tmp_path / "data") as server:
-        job = begin(server, request(web.url))
-        fetch(server)
-        assert state(server, job) == "FAILED"
-        assert "not on the internet" in errors(server, job)[0]["error"]
+        job = auto.begin(server, auto.request(web.url))
+        auto.fetch(server)
+        assert auto.state(server, job) == "FAILED"
+        assert "not on the internet" in auto.errors(server, job)[0]["error"]
     assert web.asked == []
 
 
@@ -66,7 +57,7 @@ def test_an_address_that_is_not_listed_is_a_fault_and_not_asked(tmp_path, web):
     ],
 )
 def test_an_address_that_is_never_read_is_refused_at_once(unchanging, url):
-    assert refused(unchanging, request(url)) == ["channels.em.data_url"]
+    assert refused(unchanging, auto.request(url)) == ["channels.em.data_url"]
 
 
 def test_files_are_read_under_their_roots_only(tmp_path):
@@ -89,7 +80,7 @@ def test_files_are_read_under_their_roots_only(tmp_path):
 
 
 def test_all_that_is_wrong_is_said_at_once(unchanging):
-    doc = request(URL, datatype="uint13", file_type="gif", surprise=1)
+    doc = auto.request(URL, datatype="uint13", file_type="gif", surprise=1)
     doc["dataset"] |= {"imagesize": [1, 2], "dataset_name": 3}
     del doc["project"]["project_name"]
     doc["channels"]["other"] = 7
@@ -101,7 +92,9 @@ def test_all_that_is_wrong_is_said_at_once(unchanging):
         "channels.em.surprise",
         "channels.other",
     }
-    assert text(post(unchanging, doc)).startswith("FAILED. There was an error in the information")
+    assert auto.text(auto.post(unchanging, doc)).startswith(
+        "FAILED. There was an error in the information"
+    )
 
 
 @pytest.mark.parametrize(
@@ -118,20 +111,20 @@ def test_all_that_is_wrong_is_said_at_once(unchanging):
     ],
 )
 def test_what_cannot_be_is_refused(unchanging, change, field):
-    assert refused(unchanging, request(URL, **change)) == [field or "channels.em.file_type"]
+    assert refused(unchanging, auto.request(URL, **change)) == [field or "channels.em.file_type"]
 
 
 @pytest.mark.parametrize("body", [b"", b"no JSON", b"[]", b"{}", b'{"dataset": {}}'])
 def test_bodies_that_are_no_request_are_400(unchanging, body):
-    assert text(unchanging.post("/sd/autoIngest/", "alice", data=body))
+    assert auto.text(unchanging.post("/sd/autoIngest/", "alice", data=body))
     answer = unchanging.post("/v1/auto-ingest", "alice", data=body)
     assert_problem(answer, 400, "MalformedBodyError")
 
 
 def test_a_part_that_is_missing_is_told_in_ndstores_words(unchanging):
-    doc = request(URL)
+    doc = auto.request(URL)
     del doc["metadata"]
-    assert text(post(unchanging, doc)) == (
+    assert auto.text(auto.post(unchanging, doc)) == (
         "Missing required fields of dataset, project, channels, metadata. Please check if one of "
         "them is not missing."
     )
@@ -142,31 +135,31 @@ def test_a_part_that_is_missing_is_told_in_ndstores_words(unchanging):
     [([2000, 2000, 2], 1), ([1000, 1000, 2], 0), ([9000, 9000, 2], 4), ([9000, 400, 2], 0)],
 )
 def test_levels_are_ndstores_where_none_are_asked_for(disk, size, levels):
-    doc = request(URL, dataset={"imagesize": size})
-    assert post(disk, doc).status_code == 200
+    doc = auto.request(URL, dataset={"imagesize": size})
+    assert auto.post(disk, doc).status_code == 200
     assert disk.runtime.catalog.get_dataset("ds").scalinglevels == levels
 
 
 def test_what_is_there_is_used_and_other_things_are_not_overwritten(disk):
     url, server = URL, disk
-    assert text(post(server, request(url)), 200) == SUCCESS
-    second = request(url, channel_name="second")
-    assert text(post(server, second), 200) == SUCCESS
+    assert auto.text(auto.post(server, auto.request(url)), 200) == SUCCESS
+    second = auto.request(url, channel_name="second")
+    assert auto.text(auto.post(server, second), 200) == SUCCESS
     with server.unchanged():
-        assert text(post(server, request(url))) == (
+        assert auto.text(auto.post(server, auto.request(url))) == (
             "Channel em already exists. Please choose a different channel name."
         )
-        other = request(url, dataset={"imagesize": [9, 9, 9]})
-        assert text(post(server, other)) == (
+        other = auto.request(url, dataset={"imagesize": [9, 9, 9]})
+        assert auto.text(auto.post(server, other)) == (
             "Dataset ds already exists and is different then the chosen dataset. Please choose a "
             "different dataset name"
         )
-        elsewhere = request(url, dataset={"dataset_name": "ds2"})
-    assert text(post(server, elsewhere)) == (
+        elsewhere = auto.request(url, dataset={"dataset_name": "ds2"})
+    assert auto.text(auto.post(server, elsewhere)) == (
         "Project pj already exists. Please choose a different project name"
     )
-    third = request(url, project={"project_name": "pj3"})
-    assert text(post(server, third)) == (
+    third = auto.request(url, project={"project_name": "pj3"})
+    assert auto.text(auto.post(server, third)) == (
         "Token tk already exists. Please choose a different token name."
     )
     catalog = server.runtime.catalog
@@ -177,19 +170,19 @@ def test_what_is_there_is_used_and_other_things_are_not_overwritten(disk):
 
 
 def test_other_peoples_things_are_not_filled(disk):
-    assert post(disk, request(URL)).status_code == 200
-    doc = request(URL, channel_name="theirs")
+    assert auto.post(disk, auto.request(URL)).status_code == 200
+    doc = auto.request(URL, channel_name="theirs")
     with disk.unchanged():
-        assert "Dataset ds already exists" in text(post(disk, doc, "bob"))
-    assert text(post(disk, doc, "admin"), 200) == SUCCESS
+        assert "Dataset ds already exists" in auto.text(auto.post(disk, doc, "bob"))
+    assert auto.text(auto.post(disk, doc, "admin"), 200) == SUCCESS
 
 
 def test_a_request_that_fails_half_way_leaves_nothing(tmp_path):
     """The second channel is a job too many. Seen to fail when nothing is taken back."""
     with serving(tmp_path / "data", max_ingest_user_jobs=1) as server:
-        doc = request(URL)
-        doc["channels"]["more"] = channel(URL, channel_name="more")
-        answer = post(server, doc)
+        doc = auto.request(URL)
+        doc["channels"]["more"] = auto.channel(URL, channel_name="more")
+        answer = auto.post(server, doc)
         assert_problem(answer, 429, "QuotaExceededError")
         catalog = server.runtime.catalog
         with pytest.raises(DatasetNotFoundError):
@@ -201,11 +194,11 @@ def test_a_request_that_fails_half_way_leaves_nothing(tmp_path):
         states = {job["state"] for job in server.get("/v1/ingest", "alice").get_json()["jobs"]}
         assert states == {"CANCELLED"}
         del doc["channels"]["more"]
-        assert text(post(server, doc), 200) == SUCCESS
+        assert auto.text(auto.post(server, doc), 200) == SUCCESS
 
 
 def test_anonymous_users_may_where_the_server_lets_them_write(tmp_path, unchanging):
-    assert_problem(post(unchanging, request(URL), None), 403, "AuthenticationError")
+    assert_problem(auto.post(unchanging, auto.request(URL), None), 403, "AuthenticationError")
     with serving(tmp_path / "open", anonymous_write=True) as server:
-        assert text(post(server, request(URL), None), 200) == SUCCESS
+        assert auto.text(auto.post(server, auto.request(URL), None), 200) == SUCCESS
         assert server.runtime.catalog.get_dataset("ds").user_id == 0

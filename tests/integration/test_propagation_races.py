@@ -6,48 +6,38 @@ from itertools import count
 import pytest
 
 from ndlambda.space.box import Box
-from tests.support.faults import Crash, FaultPlan
-from tests.support.propagation_world import SLICES, PropagationWorld, image, voxels
-
-
-class Pausing:
-    """A store of objects that lets a test do something before or after one put."""
-
-    def __init__(self, objects, before, after):
-        self._objects = objects
-        self._before = before
-        self._after = after
-
-    def __getattr__(self, name):
-        return getattr(self._objects, name)
-
-    def put(self, key, data, mode):
-        self._before()
-        etag = self._objects.put(key, data, mode)
-        self._after()
-        return etag
-
-
-@pytest.fixture
-def world(tmp_path):
-    made = PropagationWorld(tmp_path, SLICES)
-    yield made
-    made.close()
-
+from tests.support.faults import Crash, FaultPlan, Wrapped
+from tests.support.propagation_world import image, voxels
 
 CORNER = Box((5, 5, 2), (9, 9, 4))
 
 
-def nothing():
-    pass
+@pytest.fixture
+def world(pyramid):
+    return pyramid
 
 
-def write_beside(world, before=nothing, after=nothing):
+def write_beside(world, before=lambda: None, after=lambda: None):
     """Write a corner in a process that looked at the channel before everything else."""
-    process = world.process()
-    process.volume._objects = Pausing(world.base.objects, before, after)
-    part = world.part(CORNER)
+
+    def put(put, *args):
+        before()
+        etag = put(*args)
+        after()
+        return etag
+
+    process, part = world.process(), world.part(CORNER)
+    process.volume._objects = Wrapped(world.base.objects, put=put)
     process.volume.write(world.channel(), part, voxels(part, 99))
+
+
+def check_nothing_is_missed(world):
+    world.pump()
+    status = world.status()
+    assert status.propagate == 2
+    if status.stale:
+        world.propagate(world.channel())
+    world.assert_levels(world.channel())
 
 
 @pytest.fixture(params=["never propagated", "propagated", "cancelled"])
@@ -57,8 +47,7 @@ def channel(world, request):
     if request.param == "propagated":
         world.propagate(made)
     elif request.param == "cancelled":
-        process = world.process()
-        process.propagation.start(SLICES, made)
+        process = world.start()
         world.pump(process, most=1)
         process.propagation.cancel(world.channel())
     return made
@@ -70,19 +59,14 @@ def test_a_write_during_which_a_job_starts_is_not_missed(world, channel, when, m
     """Seen to fail without the mark behind the write, and where any mark is removed."""
 
     def job():
-        world.process().propagation.start(SLICES, world.channel())
-        world.pump(most=most) if most != 0 else None
+        world.start()
+        world.pump(most=most)
 
     write_beside(world, **{when: job})
     world.pump()
-    status = world.status()
-    assert status.propagate == 2
-    if most is not None:
-        # The job had not ended when the write did: another round has taken it in.
-        assert status.stale == 0
-    elif status.stale:
-        world.propagate(world.channel())
-    world.assert_levels(channel)
+    # Where the job had not ended when the write did, another round has taken it in.
+    assert most is None or world.status().stale == 0
+    check_nothing_is_missed(world)
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 4, None])
@@ -93,20 +77,12 @@ def test_a_slow_write_that_began_before_the_job_and_ends_at_any_time_is_not_miss
     started = []
 
     def before():
-        world.process().propagation.start(SLICES, world.channel())
+        world.start()
         world.pump(most=most)
 
-    def after():
-        started.append(world.pump())
-
-    write_beside(world, before, after)
-    world.pump()
+    write_beside(world, before, lambda: started.append(world.pump()))
     assert started
-    status = world.status()
-    assert status.propagate == 2
-    if status.stale:
-        world.propagate(world.channel())
-    world.assert_levels(channel)
+    check_nothing_is_missed(world)
 
 
 def test_a_write_that_changes_nothing_marks_all_the_same(world):
@@ -123,9 +99,9 @@ def test_a_writer_that_dies_at_any_request_leaves_no_voxel_unmarked(world):
     made = world.base.catalog.create_channel(image())
     world.touch(CORNER, 0)
     world.propagate(made)
+    part = world.part(CORNER)
     for step in count(1):
         plan = FaultPlan(step)
-        part = world.part(CORNER)
         with suppress(Crash):
             world.process(plan).volume.write(world.channel(), part, voxels(part, step))
         world.propagate(world.channel())
@@ -136,7 +112,6 @@ def test_a_writer_that_dies_at_any_request_leaves_no_voxel_unmarked(world):
 
 
 def test_finer_levels_than_the_channels_own_are_not_marked(world):
-    made = world.base.catalog.create_channel(image(resolution=1))
-    world.propagate(made)
+    world.propagate(world.base.catalog.create_channel(image(resolution=1)))
     world.touch(CORNER)
     assert world.status().stale == 0

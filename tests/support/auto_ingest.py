@@ -111,12 +111,20 @@ def begin(server: Server, doc: Any) -> str:
     return job
 
 
-def fetch(server: Server, times: int = 1) -> None:
-    """Deliver all calls; repeated, as if delays had passed."""
+def fetch(server: Server) -> None:
+    """Deliver all calls."""
     runtime.install(server.runtime)
-    for _ in range(times):
-        while pump_once(server.runtime.resources.queues.ingest, ingest_build.handler):
-            pass
+    while pump_once(server.runtime.resources.queues.ingest, ingest_build.handler):
+        pass
+
+
+def fetch_to(server: Server, job: str, ending: str, voxels: NDArray[Any] | None = STACK) -> None:
+    """Deliver all calls, and make sure of the job's end and of what is stored."""
+    fetch(server)
+    assert state(server, job) == ending, errors(server, job)
+    assert ending != "COMPLETE" or errors(server, job) == []
+    if voxels is not None:
+        assert np.array_equal(stored(server, dtype=voxels.dtype), voxels)
 
 
 def ingest(server: Server, web: Web, **wishes: Any) -> str:

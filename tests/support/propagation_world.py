@@ -204,6 +204,17 @@ class PropagationWorld:
         self.fill(channel)
         return channel
 
+    def start(self, name: str = "em", **how: Any) -> Process:
+        """Start the propagation of a channel as it is now, and return the process."""
+        process = self.process()
+        process.propagation.start(self.dataset, self.channel(name), **how)
+        return process
+
+    def assert_done(self, name: str = "em", **how: Any) -> None:
+        """Make sure that the channel is propagated, and of every level."""
+        assert self.channel(name).propagate == PropagateState.PROPAGATED
+        self.assert_levels(self.channel(name), **how)
+
     def touch(self, box: Box, seed: int = 9) -> None:
         """Write into a box of ``em`` as it is now."""
         self.fill(self.channel(), seed, box)
@@ -259,17 +270,15 @@ class PropagationWorld:
         """Make sure that every level is what the whole level below makes of it."""
         method = Method.LABELS if channel.is_annotation else method
         ancestry = Ancestry(self.dataset.pyramid, channel.cuboids_per_axis)
-        for time_point in range(*channel.times):
-            fine = self.stored_level(channel, channel.resolution, time_point=time_point)
+        for t in range(*channel.times):
+            fine = self.stored_level(channel, channel.resolution, time_point=t)
             for resolution in range(channel.resolution + 1, self.dataset.scalinglevels + 1):
                 level = self.dataset.pyramid.level(resolution)
                 if level.neariso_scaledown > 1:
-                    found = self.stored_level(
-                        channel, resolution, neariso=True, time_point=time_point
-                    )
+                    found = self.stored_level(channel, resolution, neariso=True, time_point=t)
                     wanted = downsample(fine, (2, 2, 2), method)[: found.shape[0]]
                     np.testing.assert_array_equal(found, wanted, f"{resolution} near-isotropic")
-                found = self.stored_level(channel, resolution, time_point=time_point)
+                found = self.stored_level(channel, resolution, time_point=t)
                 wanted = downsample(fine, ancestry.step(resolution).factors_xyz, method)
                 np.testing.assert_array_equal(found, wanted, f"{resolution}")
                 fine = found
