@@ -11,45 +11,41 @@ from tests.support import catalog_world
 from tests.support.faults import Interrupted
 from tests.support.ingest_world import FOLDER, OFFSET, png, stack
 
-BAD = 9  # The slice with the fault, in dataset coordinates; it is in chunk 0
-DEPTH = 18  # Slices of a volume of two chunks, the first of 16
+BAD = 9  # the slice with the fault, in dataset coordinates; it is in chunk 0
+NAME = f"{BAD:04d}.png"
+DEPTH = 18  # slices of a volume of two chunks, the first of 16
 VOXELS = stack(1, z=DEPTH)[0]
-
-
-@pytest.fixture
-def world(make_world):
-    return make_world({}, depth=DEPTH)
-
-
-def truncated(plane):
-    return png(plane)[:-40]
-
-
+CONSUMED = BuildOptions(keep_input=False)
 FAULTS = {
-    "truncated": truncated,
+    "truncated": lambda plane: png(plane)[:-40],
     "size": lambda plane: png(plane[:, :-1]),
     "dtype": lambda plane: png(plane.astype(np.uint16)),
     "missing": None,
 }
 
 
-def drop_with_fault(world, policy, spoil=truncated):
+def drop_with_fault(world, policy, spoil=FAULTS["truncated"]):
     """Drop a whole stack with one bad slice and ``_DONE``, and build."""
     world.drop("_ingest.json", f'{{"on_bad": "{policy}"}}'.encode())
     for z, plane in enumerate(VOXELS, OFFSET):
         if z != BAD:
             world.drop_slice(z, plane)
         elif spoil is not None:
-            world.drop(f"{z:04d}.png", spoil(plane))
+            world.drop(NAME, spoil(plane))
     world.drop("_DONE", b"")
     world.pump()
 
 
-def digests(world, job):
+def mended():
+    return png(VOXELS[BAD - OFFSET])
+
+
+def digested(world):
+    """Return the slices of chunk 0 that have a digest."""
+    job = world.job()
     digest = world.process().ingest.ledger.state(job, 0).digest
     stored = world.base.objects.get(digests_key(job.id, 0, digest))
-    assert stored is not None
-    return ChunkDigests.decode(stored.data)
+    return ChunkDigests.decode(stored.data).slices
 
 
 CASES = [(Policy.ZERO, name) for name in FAULTS] + [
@@ -62,22 +58,20 @@ def test_a_bad_slice_is_dealt_with_as_asked_and_mended_by_another(world, policy,
     drop_with_fault(world, policy, FAULTS[spoil])
     job = world.job()
     (fault,) = world.faults()
-    assert (fault.chunk, fault.part) == (0, BAD)
-    assert bool(fault.key) == (spoil != "missing")
+    assert (fault.chunk, fault.part, bool(fault.key)) == (0, BAD, spoil != "missing")
     if policy is Policy.FAIL:
-        assert job.state is State.FAILED
-        assert job.reason == fault.error
+        assert (job.state, job.reason) == (State.FAILED, fault.error)
     else:
         assert job.state is State.COMPLETE_WITH_ERRORS
         expected = VOXELS.copy()
         expected[BAD - OFFSET] = 0
         np.testing.assert_array_equal(world.stored(), expected)
-        assert (BAD in digests(world, job).slices) == (policy is Policy.ZERO)
-    world.drop_slice(BAD, VOXELS[BAD - OFFSET])
+        assert (BAD in digested(world)) == (policy is Policy.ZERO)
+    world.drop(NAME, mended())
     world.sweep()  # chunks that waited while the job had failed
     world.check_whole(VOXELS)
     assert world.job().digest != job.digest
-    assert BAD in digests(world, world.job()).slices
+    assert BAD in digested(world)
 
 
 @pytest.mark.parametrize("policy", [Policy.FAIL, Policy.ZERO])
@@ -86,7 +80,7 @@ def test_a_mended_slice_that_was_not_announced_is_found_by_retry(world, policy):
     if policy is Policy.FAIL:
         world.retry()
         assert world.state is State.FAILED, "nothing is mended"
-    world.put(f"{BAD:04d}.png", png(VOXELS[BAD - OFFSET]))
+    world.put(NAME, mended())
     assert world.retry().state is State.INGESTING
     world.check_whole(VOXELS)
 
@@ -105,7 +99,7 @@ def test_a_slice_that_is_gone_again_is_missing_again(world):
     world.drop_store.delete(keys[4])
     world.pump()
     assert next(world.process().ingest.missing(world.job())) == (0, BAD)
-    world.put(f"{BAD:04d}.png", png(VOXELS[BAD - OFFSET]))  # and it is not announced
+    world.put(NAME, mended())  # and it is not announced
     world.sweep()
     world.check_whole(VOXELS)
 
@@ -114,8 +108,8 @@ def test_a_cancelled_job_stores_nothing_any_more(world):
     """Also in builders under way. Seen to fail without a look at the job before each write."""
     world.drop_stack(VOXELS[None])
     ingest = world.process().ingest
-    number = 8  # the builder has read rows and slices by then and is about to write
-    cancel = Interrupted(number, lambda: ingest.cancel(world.job()))
+    # The builder has read rows and slices by then and is about to write.
+    cancel = Interrupted(8, lambda: ingest.cancel(world.job()))
     world.build(0, cancel)
     assert cancel.fired
     world.pump()
@@ -208,21 +202,19 @@ def test_files_are_deleted_only_where_asked_and_stored(make_world, keep):
         keys = (info.key for info in world.drop_store.list(FOLDER))
         return {key for key in keys if key.endswith(".png")}
 
-    if keep:
-        assert len(left()) == DEPTH
-        return
-    # all of chunk 0 is needed again when its slice is mended
-    needed = {f"{FOLDER}{z:04d}.png" for z in range(OFFSET, OFFSET + 16)}
+    # All of chunk 0 is needed again when its slice is mended, and by a slower builder that has
+    # written the slice that was replaced.
+    needed = {f"{FOLDER}{z:04d}.png" for z in range(OFFSET, OFFSET + (DEPTH if keep else 16))}
     assert left() == needed
-    world.drop_slice(BAD, VOXELS[BAD - OFFSET])
+    world.drop(NAME, mended())
     world.pump()
     np.testing.assert_array_equal(world.stored(), VOXELS)
-    assert left() == needed, "and by a slower builder that has written the slice that was replaced"
+    assert left() == needed
 
 
 def test_a_file_that_was_replaced_when_its_chunk_was_stored_is_not_deleted(make_world, monkeypatch):
     """Seen to fail where its ETag is not looked at."""
-    world = make_world({}, depth=DEPTH, options=BuildOptions(keep_input=False))
+    world = make_world({}, depth=DEPTH, options=CONSUMED)
     keys = world.drop_stack(VOXELS[None])
     process = world.process()
     drop = process.ingest.stores.drop
@@ -230,9 +222,9 @@ def test_a_file_that_was_replaced_when_its_chunk_was_stored_is_not_deleted(make_
 
     def replace_first(key):
         if key == keys[0]:
-            world.put(f"{BAD:04d}.png", png(stack(2)[0, 0]))
+            world.put(NAME, png(stack(2)[0, 0]))
         delete(key)
 
     monkeypatch.setattr(drop, "delete", replace_first)
     world.pump(process)
-    assert [info.key for info in world.drop_store.list(FOLDER)] == [f"{FOLDER}{BAD:04d}.png"]
+    assert [info.key for info in world.drop_store.list(FOLDER)] == [FOLDER + NAME]

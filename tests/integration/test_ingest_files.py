@@ -15,19 +15,12 @@ from tests.support.catalog_world import Clock
 from tests.support.ingest_world import FOLDER, OFFSET, png, stack
 
 BAD = OFFSET + 2
+DEPTH = 6  # slices of a volume of one chunk
 NAME = f"{BAD:04d}.png"
 OTHER = f"{BAD}.png"
-
-
-VOXELS = stack(1, z=6)[0]
+VOXELS = stack(1, z=DEPTH)[0]
 OTHER_VOXELS = VOXELS.copy()
 OTHER_VOXELS[BAD - OFFSET] = stack(9)[0, 0]
-
-
-@pytest.fixture
-def world(make_world):
-    """A channel of one chunk."""
-    return make_world({}, depth=6)
 
 
 def drop_all(world, policy=Policy.FAIL, without=-1):
@@ -101,9 +94,10 @@ def test_the_same_content_under_two_names_is_no_fault(world):
 
 
 @pytest.fixture
-def closed(monkeypatch):
+def closed(monkeypatch, world, tmp_path):
     """Names of files that the system refuses to open, for every process."""
     names = set()
+    world.drop_store = DroppedFiles(tmp_path, UPLOADS, DONE, fsync=False)
     plainly = content.open_file
 
     def open_file(path):
@@ -116,9 +110,8 @@ def closed(monkeypatch):
 
 
 @pytest.mark.parametrize("policy", Policy)
-def test_a_file_that_cannot_be_read_is_a_bad_slice_until_it_can(world, tmp_path, closed, policy):
+def test_a_file_that_cannot_be_read_is_a_bad_slice_until_it_can(world, closed, policy):
     """Seen to fail when it was a fault of the store: asked for five times, and reported nowhere."""
-    world.drop_store = DroppedFiles(tmp_path, UPLOADS, DONE, fsync=False)
     closed.add(NAME)
     drop_all(world, policy)
     world.pump()
@@ -133,8 +126,7 @@ def test_a_file_that_cannot_be_read_is_a_bad_slice_until_it_can(world, tmp_path,
     world.check_whole(VOXELS)
 
 
-def test_a_manifest_that_cannot_be_read_is_reported(world, tmp_path, closed):
-    world.drop_store = DroppedFiles(tmp_path, UPLOADS, DONE, fsync=False)
+def test_a_manifest_that_cannot_be_read_is_reported(world, closed):
     closed.add("_ingest.json")
     world.drop("_ingest.json", b"{}")
     assert world.waiting() == {FOLDER: "_ingest.json cannot be read (Permission denied)."}
@@ -154,25 +146,15 @@ def test_only_what_waiting_does_not_mend_is_a_fault_of_the_file(
         DroppedFiles(tmp_path, UPLOADS, DONE).get("drop/tk/em/1.png")
 
 
-def aged(tmp_path):
-    """Return what lists keys so many seconds after the file was written."""
-    now = (tmp_path / "drop" / "tk" / "em" / "1.png").stat().st_ctime
-
-    def listed(age_s):
-        clock = Clock(now + age_s)
-        store = DroppedFiles(tmp_path, UPLOADS, DONE, clock=clock)
-        return [info.key for info in store.list("drop/")]
-
-    return listed
-
-
 def test_what_is_being_written_is_not_listed_but_what_we_put_is(tmp_path):
     """Seen to fail without: a sweep took the half of a slice, and the job failed of it."""
     store = DroppedFiles(tmp_path, UPLOADS, DONE, fsync=False)
     for key in ("drop/j/upload", "drop/tk/em/1.png"):
         store.put(key, b"", Overwrite())
-    os.utime(tmp_path / "drop" / "tk" / "em" / "1.png", (1, 1))  # as copying programs do
-    listed = aged(tmp_path)
-    assert listed(0.9) == ["drop/j/upload"]
-    assert listed(1.1) == ["drop/j/upload", "drop/tk/em/1.png"]
-    assert listed(-100) == ["drop/j/upload", "drop/tk/em/1.png"]  # the clock was set back
+    path = tmp_path / "drop" / "tk" / "em" / "1.png"
+    os.utime(path, (1, 1))  # as copying programs do
+    for age_s, slices in ((0.9, []), (1.1, [path]), (-100, [path])):  # the clock was set back
+        clock = Clock(path.stat().st_ctime + age_s)
+        listed = DroppedFiles(tmp_path, UPLOADS, DONE, clock=clock).list("drop/")
+        uploads = [tmp_path / "drop" / "j" / "upload"]
+        assert [tmp_path / info.key for info in listed] == uploads + slices
