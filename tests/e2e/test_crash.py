@@ -10,7 +10,6 @@ import re
 import numpy as np
 import pytest
 
-from ndlambda.client import connect
 from tests.support.server import serving
 
 pytestmark = pytest.mark.e2e
@@ -29,7 +28,7 @@ def random_file(tmp_path):
 
 
 def stored(server):
-    return connect(server.url, server.key).volume("crash", "em")[:]
+    return server.client().volume("crash", "em")[:]
 
 
 def whole_blocks(found, voxels):
@@ -45,9 +44,8 @@ def whole_blocks(found, voxels):
 
 def put_again(server, source, voxels, *, least):
     """Run the same put a second time: it sends what is missing and nothing else."""
-    done = server.command("put", source, *TARGET)
-    assert done.code == 0, done.err
-    sent, skipped = map(int, re.search(r"(\d+) sent, (\d+) skipped", done.out).groups())
+    said = server.ok("put", source, *TARGET)
+    sent, skipped = map(int, re.search(r"(\d+) sent, (\d+) skipped", said).groups())
     assert skipped >= least
     assert sent + skipped == -(-len(voxels) // PLANES_A_BLOCK)
     assert np.array_equal(stored(server), voxels)

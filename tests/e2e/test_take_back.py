@@ -25,18 +25,15 @@ def test_a_killed_server_leaves_nothing_to_wait_for(tmp_path):
     np.save(tmp_path / "em.npy", em_stack((64, 520, 520), seed=6))
     data, target = tmp_path / "nd", ("--token", "em", "--channel", "em")
     with serving(data, NDLAMBDA_FSYNC="0") as server:
-        done = server.command("put", tmp_path / "em.npy", *target, "--create")
-        assert done.code == 0, done.err
-        assert server.command("propagate", "em", "em").code == 0
+        server.ok("put", tmp_path / "em.npy", *target, "--create")
+        server.ok("propagate", "em", "em")
         for _ in until("a message in hand"):
-            held = in_hand(data)
-            if held:
+            if in_hand(data):
                 break
         server.kill()
     held = in_hand(data)
     assert held
     with serving(data, NDLAMBDA_FSYNC="0") as server:
         assert held.isdisjoint(in_hand(data)), "taken back before the server is ready"
-        done = server.command("propagate", "em", "em", "--watch")
-        assert done.code == 0, done.err
+        server.ok("propagate", "em", "em", "--watch")
     assert not in_hand(data)

@@ -45,6 +45,7 @@ from tests.support.label_world import LabelWorld, missing
 
 TIMES = 2
 IDS = st.integers(1, 9)
+PLACES = st.tuples(st.integers(0, TIMES - 1), st.integers(0, 1))  # time point, resolution
 MODES = [
     WriteMode.from_words(words)
     for how in ([], ["overwrite"], ["preserve"], ["exception"])
@@ -128,7 +129,7 @@ class AnnotationMachine(RuleBasedStateMachine):
         return None
 
     @rule(
-        at=st.tuples(st.integers(0, TIMES - 1), st.integers(0, 1)),
+        at=PLACES,
         data=st.data(),
         discipline=st.sampled_from(list(Discipline)),
         names=st.lists(IDS, min_size=1, max_size=3, unique=True),
@@ -167,17 +168,14 @@ class AnnotationMachine(RuleBasedStateMachine):
         def merge():
             return self.service.merge(DATASET, self.channel, ids, resolution=where)
 
-        if not losers:
-            with pytest.raises(InvalidArgumentError):
-                merge()
-            return
         known = [n in self.model.objects or self.model.gone.get(n) == survivor for n in losers]
-        if survivor not in self.model.objects or not all(known):
-            with pytest.raises(NotFoundError):
-                merge()
-            return
-        if self._is_mixed([survivor, *losers]):
-            with pytest.raises(InvalidArgumentError):
+        error = None
+        if losers and not (survivor in self.model.objects and all(known)):
+            error = NotFoundError
+        elif not losers or self._is_mixed([survivor, *losers]):
+            error = InvalidArgumentError
+        if error is not None:
+            with pytest.raises(error):
                 merge()
             return
         pending = merge()
@@ -193,20 +191,13 @@ class AnnotationMachine(RuleBasedStateMachine):
         types = {type(self.model.objects[n]) for n in ids if n in self.model.objects}
         return len(types) > 1 and bool(types & {Seed, Neuron})
 
-    @rule(
-        ids=st.lists(IDS, min_size=2, max_size=3, unique=True),
-        at=st.tuples(st.integers(0, TIMES - 1), st.integers(0, 1)),
-        data=st.data(),
-    )
+    @rule(ids=st.lists(IDS, min_size=2, max_size=3, unique=True), at=PLACES, data=st.data())
     def merge_in(self, ids, at, data):
         (time, resolution), box = at, data.draw(boxes(at[1], 60))
         place = region(resolution, box, time)
-        if not set(ids) <= self.model.objects.keys():
-            with pytest.raises(NotFoundError):
-                self.service.merge(DATASET, self.channel, ids, region=place)
-            return
-        if self._is_mixed(ids):
-            with pytest.raises(InvalidArgumentError):
+        known = set(ids) <= self.model.objects.keys()
+        if not known or self._is_mixed(ids):
+            with pytest.raises(InvalidArgumentError if known else NotFoundError):
                 self.service.merge(DATASET, self.channel, ids, region=place)
             return
         assert self.service.merge(DATASET, self.channel, ids, region=place) == []
@@ -214,17 +205,16 @@ class AnnotationMachine(RuleBasedStateMachine):
 
     @rule(number=IDS, field=st.sampled_from(["status", "neuron", "k"]), value=st.integers(0, 9))
     def set_field(self, number, field, value):
-        old = self.model.objects.get(number)
-        ramon = self.world.own.ramon
+        old, set_field = self.model.objects.get(number), self.world.own.ramon.set_field
         if old is None:
             with pytest.raises(NotFoundError):
-                ramon.set_field(self.channel, number, field, f"{value}")
+                set_field(self.channel, number, field, f"{value}")
             return
         if field == "status" or (field == "neuron" and isinstance(old, Segment)):
             new = replace(old, **{field: value})
         else:
             new = replace(old, kvpairs={**old.kvpairs, field: f"{value}"})
-        assert ramon.set_field(self.channel, number, field, f"{value}") == new
+        assert set_field(self.channel, number, field, f"{value}") == new
         self.model.objects[number] = new
 
     @rule(count=st.integers(1, 2))
@@ -233,11 +223,7 @@ class AnnotationMachine(RuleBasedStateMachine):
         assert self.service.reserve(self.channel, count) == last + 1
         assert self.labels.ids.free_ids(self.channel).last == last + count
 
-    @rule(
-        label=IDS,
-        at=st.tuples(st.integers(0, TIMES - 1), st.integers(0, 1)),
-        cuboids=st.sets(st.integers(0, 31), min_size=1),
-    )
+    @rule(label=IDS, at=PLACES, cuboids=st.sets(st.integers(0, 31), min_size=1))
     def die_before_painting(self, label, at, cuboids):
         """Leave entries of the index behind that no voxel bears out."""
         scope = LabelLayer(self.channel.uid, at[1], at[0])
@@ -246,8 +232,7 @@ class AnnotationMachine(RuleBasedStateMachine):
     @rule()
     def sweep(self):
         assert self.labels.sweeper.sweep(DATASET, self.channel).left == 0
-        truth = self.look.truth(DATASET, self.channel)
-        assert self.look.indexed(self.channel) == truth
+        assert self.look.indexed(self.channel) == self.look.truth(DATASET, self.channel)
 
     @invariant()
     def the_index_misses_nothing(self):
@@ -289,9 +274,7 @@ class AnnotationMachine(RuleBasedStateMachine):
             mask = self._mask(0, resolution, number)
             where = np.argwhere(mask)[:, ::-1]
             if not len(where):
-                assert listed.data.voxels_xyz is None
-                assert boxed.box is None
-                assert tight.data.cutout_zyx is None
+                assert listed.data.voxels_xyz is boxed.box is tight.data.cutout_zyx is None
                 assert not cuboids.data.cuboids
                 continue
             offset = np.array(LEVELS[resolution].offset_xyz)
@@ -333,7 +316,7 @@ class AnnotationMachine(RuleBasedStateMachine):
         offset = np.array(LEVELS[resolution].offset_xyz)
         return tuple((np.array(corner_xyz, int) - offset).tolist())
 
-    @rule(at=st.tuples(st.integers(0, TIMES - 1), st.integers(0, 1)), data=st.data())
+    @rule(at=PLACES, data=st.data())
     def a_box_holds_what_the_model_has_there(self, at, data):
         (time, resolution), box = at, data.draw(boxes(at[1], 60))
         place, offset = region(resolution, box, time), LEVELS[resolution].offset_xyz
@@ -346,10 +329,8 @@ class AnnotationMachine(RuleBasedStateMachine):
             assert found == own[z, y, x]
         listed = self.service.exceptions(self.channel, place)
         lines = {
-            tuple(point): [labels[0], *(label for label in labels[1:] if label)]
-            for point, labels in zip(
-                listed.points_xyz.tolist(), listed.labels.tolist(), strict=True
-            )
+            tuple(point.tolist()): [own, *(label for label in extra if label)]
+            for point, (own, *extra) in zip(listed.points_xyz, listed.labels.tolist(), strict=True)
         }
         assert lines == self.model.exceptions_in(time, resolution, box)
 

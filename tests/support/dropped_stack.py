@@ -116,6 +116,15 @@ class DroppedStack:
         return [job for job in client.ingest.list() if job["token"] == self.token]
 
 
+def manifest_of(voxels: NDArray[Any], first: int, levels: int = 2) -> dict[str, Any]:
+    """Say all that is to be made."""
+    sizes = dict(zip(("zimagesize", "yimagesize", "ximagesize"), voxels.shape, strict=True))
+    return {
+        "dataset": {**sizes, "zoffset": first, "scalinglevels": levels},
+        "channel": {"channel_type": "image", "channel_datatype": voxels.dtype.name},
+    }
+
+
 @dataclass(frozen=True)
 class LaptopFolder:
     """The data folder of a server, into which somebody copies files."""

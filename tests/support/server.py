@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from ndlambda.client import Client, connect
+
 COMMAND = str(Path(sys.executable).with_name("ndlambda"))
 READY = "ndlambda ready on "
 _PATIENCE_S = 300.0
@@ -113,6 +115,16 @@ class Server:
         with self.start_command(*arguments, **environment) as process:
             out, err = process.communicate(timeout=_PATIENCE_S)
             return Outcome(process.returncode, out, err)
+
+    def ok(self, *arguments: object) -> str:
+        """Run a command that must succeed, and return what it said."""
+        done = self.command(*arguments)
+        assert done.code == 0, done.err
+        return done.out
+
+    def client(self) -> Client:
+        """Connect as the administrator."""
+        return connect(self.url, self.key)
 
     def start_command(self, *arguments: object, **environment: str) -> "subprocess.Popen[str]":
         """Start ``ndlambda ARGUMENTS`` as the administrator of this server."""
