@@ -6,13 +6,8 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 
+from ndlambda import errors
 from ndlambda.client import RetryPolicy, connect
-from ndlambda.errors import (
-    AuthenticationError,
-    OutOfBoundsError,
-    PermissionDeniedError,
-    TokenNotFoundError,
-)
 from tests.support.server import serving
 
 pytestmark = pytest.mark.e2e
@@ -57,16 +52,18 @@ def test_a_whole_volume_in_parallel_requests(client):
 
 def test_errors_arrive_as_their_classes(server, client):
     volume = make_volume(client, "errors")
-    with pytest.raises(OutOfBoundsError):
+    with pytest.raises(errors.OutOfBoundsError):
         volume[0]
-    with pytest.raises(TokenNotFoundError):
+    with pytest.raises(errors.TokenNotFoundError):
         client.volume("nobody", "em")
-    with pytest.raises((PermissionDeniedError, TokenNotFoundError, AuthenticationError)):
+    with pytest.raises(
+        (errors.PermissionDeniedError, errors.TokenNotFoundError, errors.AuthenticationError)
+    ):
         connect(server.url).volume("errors", "em")
-    with pytest.raises(AuthenticationError):
+    with pytest.raises(errors.AuthenticationError):
         connect(server.url, "0" * 64).volume("errors", "em")
     query = "resolution=0&x=0:1&y=0:1&z=0:1&format=raw"
-    with pytest.raises(OutOfBoundsError):
+    with pytest.raises(errors.OutOfBoundsError):
         client._session.request("GET", f"/v1/projects/errors/channels/em/cutout?{query}")
 
 

@@ -4,12 +4,7 @@ import pytest
 
 from ingest_queue.fetch.http_reader import HttpReader
 from ingest_queue.fetch.remote import RemoteFiles
-from ndlambda.errors import (
-    DatasetNotFoundError,
-    PermissionDeniedError,
-    ProjectNotFoundError,
-    TokenNotFoundError,
-)
+from ndlambda import errors
 from tests.support import auto_ingest as auto
 from tests.support.app import assert_problem, serving
 from tests.support.auto_ingest import SUCCESS
@@ -32,6 +27,22 @@ def refused(server, doc):
     return [each["field"] for each in problem["errors"]]
 
 
+def said(server, doc, user="alice", status=400):
+    """Return what ndstore's route answers."""
+    return auto.text(auto.post(server, doc, user), status)
+
+
+def assert_taken(server, doc, user="alice"):
+    assert said(server, doc, user, 200) == SUCCESS
+
+
+def assert_not_there(server, dataset, project):
+    with pytest.raises(errors.DatasetNotFoundError):
+        server.runtime.catalog.get_dataset(dataset)
+    with pytest.raises(errors.ProjectNotFoundError):
+        server.runtime.catalog.get_project(project)
+
+
 def test_an_address_that_is_not_listed_is_a_fault_and_not_asked(tmp_path, web):
     web.slices()
     with serving(tmp_path / "data") as server:
@@ -42,20 +53,14 @@ def test_an_address_that_is_not_listed_is_a_fault_and_not_asked(tmp_path, web):
     assert web.asked == []
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "ftp://brain.example/",
-        "gopher://brain.example/",
-        "http://alice:secret@brain.example/",
-        "http://brain.example/?x=",
-        "brain.example",
-        "file:///etc",
-        "file://elsewhere/etc",
-        "s3://lab.data.with.dots/x",
-        "s3://evil.example#/x",
-    ],
-)
+NEVER_READ = """
+    ftp://brain.example/ gopher://brain.example/ http://alice:secret@brain.example/
+    http://brain.example/?x= brain.example file:///etc file://elsewhere/etc
+    s3://lab.data.with.dots/x s3://evil.example#/x
+"""
+
+
+@pytest.mark.parametrize("url", NEVER_READ.split())
 def test_an_address_that_is_never_read_is_refused_at_once(unchanging, url):
     assert refused(unchanging, auto.request(url)) == ["channels.em.data_url"]
 
@@ -70,12 +75,11 @@ def test_files_are_read_under_their_roots_only(tmp_path):
     (root / "link.png").symlink_to(outside / "a.png")
     files = RemoteFiles(HttpReader(), [root])
     assert files.read((root / "a.png").as_uri(), 3) == b"abc"
-    for path in ("link/a.png", "link.png", "../outside/a.png", "../root-of-another/a.png"):
-        with pytest.raises(PermissionDeniedError):
+    outside_of_it = "../outside/a.png", "../root-of-another/a.png", "%2e%2e/outside/a.png"
+    for path in ("link/a.png", "link.png", *outside_of_it):
+        with pytest.raises(errors.PermissionDeniedError):
             files.read(f"{root.as_uri()}/{path}", 10)
-    with pytest.raises(PermissionDeniedError):
-        files.read(f"{root.as_uri()}/%2e%2e/outside/a.png", 10)
-    with pytest.raises(PermissionDeniedError):
+    with pytest.raises(errors.PermissionDeniedError):
         RemoteFiles(HttpReader()).read((root / "a.png").as_uri(), 10)
 
 
@@ -84,17 +88,10 @@ def test_all_that_is_wrong_is_said_at_once(unchanging):
     doc["dataset"] |= {"imagesize": [1, 2], "dataset_name": 3}
     del doc["project"]["project_name"]
     doc["channels"]["other"] = 7
-    assert set(refused(unchanging, doc)) == {
-        "dataset.imagesize",
-        "dataset.dataset_name",
-        "project.project_name",
-        "channels.em.file_type",
-        "channels.em.surprise",
-        "channels.other",
-    }
-    assert auto.text(auto.post(unchanging, doc)).startswith(
-        "FAILED. There was an error in the information"
-    )
+    wrong = {"dataset.imagesize", "dataset.dataset_name", "project.project_name", "channels.other"}
+    wrong |= {"channels.em.file_type", "channels.em.surprise"}
+    assert set(refused(unchanging, doc)) == wrong
+    assert said(unchanging, doc).startswith("FAILED. There was an error in the information")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +121,7 @@ def test_bodies_that_are_no_request_are_400(unchanging, body):
 def test_a_part_that_is_missing_is_told_in_ndstores_words(unchanging):
     doc = auto.request(URL)
     del doc["metadata"]
-    assert auto.text(auto.post(unchanging, doc)) == (
+    assert said(unchanging, doc) == (
         "Missing required fields of dataset, project, channels, metadata. Please check if one of "
         "them is not missing."
     )
@@ -135,46 +132,36 @@ def test_a_part_that_is_missing_is_told_in_ndstores_words(unchanging):
     [([2000, 2000, 2], 1), ([1000, 1000, 2], 0), ([9000, 9000, 2], 4), ([9000, 400, 2], 0)],
 )
 def test_levels_are_ndstores_where_none_are_asked_for(disk, size, levels):
-    doc = auto.request(URL, dataset={"imagesize": size})
-    assert auto.post(disk, doc).status_code == 200
+    assert_taken(disk, auto.request(URL, dataset={"imagesize": size}))
     assert disk.runtime.catalog.get_dataset("ds").scalinglevels == levels
 
 
 def test_what_is_there_is_used_and_other_things_are_not_overwritten(disk):
-    url, server = URL, disk
-    assert auto.text(auto.post(server, auto.request(url)), 200) == SUCCESS
-    second = auto.request(url, channel_name="second")
-    assert auto.text(auto.post(server, second), 200) == SUCCESS
-    with server.unchanged():
-        assert auto.text(auto.post(server, auto.request(url))) == (
+    assert_taken(disk, auto.request(URL))
+    assert_taken(disk, auto.request(URL, channel_name="second"))
+    with disk.unchanged():
+        assert said(disk, auto.request(URL)) == (
             "Channel em already exists. Please choose a different channel name."
         )
-        other = auto.request(url, dataset={"imagesize": [9, 9, 9]})
-        assert auto.text(auto.post(server, other)) == (
+        assert said(disk, auto.request(URL, dataset={"imagesize": [9, 9, 9]})) == (
             "Dataset ds already exists and is different then the chosen dataset. Please choose a "
             "different dataset name"
         )
-        elsewhere = auto.request(url, dataset={"dataset_name": "ds2"})
-    assert auto.text(auto.post(server, elsewhere)) == (
+    assert said(disk, auto.request(URL, dataset={"dataset_name": "ds2"})) == (
         "Project pj already exists. Please choose a different project name"
     )
-    third = auto.request(url, project={"project_name": "pj3"})
-    assert auto.text(auto.post(server, third)) == (
+    assert said(disk, auto.request(URL, project={"project_name": "pj3"})) == (
         "Token tk already exists. Please choose a different token name."
     )
-    catalog = server.runtime.catalog
-    with pytest.raises(DatasetNotFoundError):
-        catalog.get_dataset("ds2")
-    with pytest.raises(ProjectNotFoundError):
-        catalog.get_project("pj3")
+    assert_not_there(disk, "ds2", "pj3")
 
 
 def test_other_peoples_things_are_not_filled(disk):
-    assert auto.post(disk, auto.request(URL)).status_code == 200
+    assert_taken(disk, auto.request(URL))
     doc = auto.request(URL, channel_name="theirs")
     with disk.unchanged():
-        assert "Dataset ds already exists" in auto.text(auto.post(disk, doc, "bob"))
-    assert auto.text(auto.post(disk, doc, "admin"), 200) == SUCCESS
+        assert "Dataset ds already exists" in said(disk, doc, "bob")
+    assert_taken(disk, doc, "admin")
 
 
 def test_a_request_that_fails_half_way_leaves_nothing(tmp_path):
@@ -182,23 +169,18 @@ def test_a_request_that_fails_half_way_leaves_nothing(tmp_path):
     with serving(tmp_path / "data", max_ingest_user_jobs=1) as server:
         doc = auto.request(URL)
         doc["channels"]["more"] = auto.channel(URL, channel_name="more")
-        answer = auto.post(server, doc)
-        assert_problem(answer, 429, "QuotaExceededError")
-        catalog = server.runtime.catalog
-        with pytest.raises(DatasetNotFoundError):
-            catalog.get_dataset("ds")
-        with pytest.raises(ProjectNotFoundError):
-            catalog.get_project("pj")
-        with pytest.raises(TokenNotFoundError):
-            catalog.project_view("tk", fresh=True)
+        assert_problem(auto.post(server, doc), 429, "QuotaExceededError")
+        assert_not_there(server, "ds", "pj")
+        with pytest.raises(errors.TokenNotFoundError):
+            server.runtime.catalog.project_view("tk", fresh=True)
         states = {job["state"] for job in server.get("/v1/ingest", "alice").get_json()["jobs"]}
         assert states == {"CANCELLED"}
         del doc["channels"]["more"]
-        assert auto.text(auto.post(server, doc), 200) == SUCCESS
+        assert_taken(server, doc)
 
 
 def test_anonymous_users_may_where_the_server_lets_them_write(tmp_path, unchanging):
     assert_problem(auto.post(unchanging, auto.request(URL), None), 403, "AuthenticationError")
     with serving(tmp_path / "open", anonymous_write=True) as server:
-        assert auto.text(auto.post(server, auto.request(URL), None), 200) == SUCCESS
+        assert_taken(server, auto.request(URL), None)
         assert server.runtime.catalog.get_dataset("ds").user_id == 0

@@ -25,11 +25,11 @@ def check(world, seed, times, depth=DEPTH):
     while sweeps < MOST_SWEEPS and world.state is not State.COMPLETE:
         chaos.sweep()
         sweeps += 1
-    assert (world.state, world.table.completions) == (State.COMPLETE, 1)
+    assert (world.state, world.table.ends) == (State.COMPLETE, 1)
     assert chaos.crashes
     for _ in range(3):  # late messages change nothing
         chaos.sweep()
-    assert world.table.completions == 1
+    assert world.table.ends == 1
     for time_point in range(times):
         np.testing.assert_array_equal(world.stored(time_point=time_point), voxels[time_point])
     assert not world.faults()
@@ -58,7 +58,7 @@ def test_a_builder_may_die_after_any_request(make_world, tmp_path):
             world.build(1, plan)
         for _ in range(2):
             world.sweep()
-        assert (world.state, world.table.completions) == (State.COMPLETE, 1), plan.log
+        assert (world.state, world.table.ends) == (State.COMPLETE, 1), plan.log
         np.testing.assert_array_equal(world.stored()[14:], voxels)
         if not plan.fired:
             assert step > 10

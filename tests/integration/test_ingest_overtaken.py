@@ -33,7 +33,7 @@ def test_a_job_that_is_cancelled_while_its_last_chunk_is_entered_is_not_complete
     for world, plan in overtaken(worlds(), cancel):
         world.build(0, plan)
         if plan.fired:
-            ending = (world.state, world.table.completions)
+            ending = (world.state, world.table.ends)
             assert ending == ((State.CANCELLED, 0) if plan.outcome else (State.COMPLETE, 1))
             endings.add(ending)
     assert len(endings) == 2

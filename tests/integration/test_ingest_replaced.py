@@ -61,7 +61,7 @@ def fail(world):
 def check_stored(world, voxels, log=None):
     """Make sure that the job is complete and proved, and that these are its voxels."""
     world.pump()
-    assert (world.state, world.table.completions) == (State.COMPLETE, 1), log
+    assert (world.state, world.table.ends) == (State.COMPLETE, 1), log
     world.check_whole(voxels)
     assert not list(world.process().ingest.verifier.check(world.job())), log
 

@@ -5,13 +5,7 @@ from contextlib import closing, suppress
 import numpy as np
 import pytest
 
-from ndlambda.errors import (
-    IntegrityError,
-    InvalidArgumentError,
-    InvalidStateError,
-    ReadOnlyChannelError,
-    UpstreamThrottledError,
-)
+from ndlambda import errors
 from ndlambda.model.catalog import Dataset
 from ndlambda.model.discipline import Discipline
 from ndlambda.services.labels.layer import LabelVolume
@@ -20,7 +14,6 @@ from ndlambda.space.box import Box
 from ndlambda.stores.ports import Overwrite
 from ndlambda.voxels.downsample import Method
 from tests.support.faults import Crash, FaultPlan
-from tests.support.label_world import points_of
 from tests.support.propagation_world import (
     CUBES,
     OVERDUE_S,
@@ -77,18 +70,6 @@ def test_levels_begin_above_the_channels_own(world):
     assert {key.split("/")[3] for key in stored} == {"2", "3", "3n"}
 
 
-def test_labels_are_voted_on_and_indexed(cubes):
-    channel, region = cubes.base.catalog.create_channel(labels()), cubes.region()
-    paint(cubes, voxels(region, 1, "<u4", top=4) * (voxels(region, 2, "<u4", top=3) == 1))
-    process = cubes.propagate(channel)
-    cubes.assert_done("labels")
-    volume = LabelVolume(channel, CUBES.pyramid.level(2), 0)
-    coarse = cubes.stored_level(channel, 2)
-    for label in (1, 2, 3):
-        found = points_of(process.labels, volume, label)
-        assert len(found) == (coarse == label).sum() > 0
-
-
 @pytest.mark.parametrize("dataset", [Dataset("ds", (64, 64, 64)), SLICES], ids=["flat", "empty"])
 def test_where_there_is_nothing_to_build_there_is_no_task(tmp_path, dataset):
     with closing(PropagationWorld(tmp_path, dataset)) as world:
@@ -100,9 +81,9 @@ def test_only_one_of_many_starts_wins_and_no_write_is_taken(world):
     channel = world.make_filled()
     world.start()
     for known in (channel, world.channel()):  # one still believes in state 0
-        with pytest.raises(InvalidStateError):
+        with pytest.raises(errors.InvalidStateError):
             world.process().propagation.start(SLICES, known)
-    with pytest.raises(InvalidStateError):
+    with pytest.raises(errors.InvalidStateError):
         world.touch(CORNER)
     world.pump()
     assert world.table.ends == 1
@@ -110,10 +91,10 @@ def test_only_one_of_many_starts_wins_and_no_write_is_taken(world):
 
 def test_readonly_channels_are_not_propagated_and_labels_take_no_method(world):
     world.base.catalog.create_channel(image(readonly=True))
-    with pytest.raises(ReadOnlyChannelError):
+    with pytest.raises(errors.ReadOnlyChannelError):
         world.start()
     world.base.catalog.create_channel(labels())
-    with pytest.raises(InvalidArgumentError):
+    with pytest.raises(errors.InvalidArgumentError):
         world.start("labels", method=Method.NEAREST)
 
 
@@ -123,7 +104,7 @@ def test_cancelling_frees_the_channel_and_a_new_start_goes_on(world):
     assert len(built) == 2
     first.propagation.cancel(world.channel())
     assert (world.channel().propagate, world.status().state) == (0, "cancelled")
-    with pytest.raises(InvalidStateError):
+    with pytest.raises(errors.InvalidStateError):
         first.propagation.cancel(world.channel())
     world.pump(first)  # messages that are left do nothing
     assert first.builder.roots == built
@@ -166,9 +147,9 @@ def test_a_damaged_source_parks_the_job_with_a_reason_and_mending_resumes_it(wor
 @pytest.mark.parametrize(
     ("error", "tries", "reason"),
     [
-        (UpstreamThrottledError("slow"), MAX_RECEIVES, "slow"),
+        (errors.UpstreamThrottledError("slow"), MAX_RECEIVES, "slow"),
         (KeyError("a fault of ours"), MAX_RECEIVES, "KeyError"),
-        (IntegrityError("broken"), 1, "broken"),
+        (errors.IntegrityError("broken"), 1, "broken"),
     ],
 )
 def test_only_what_may_pass_is_tried_five_times(world, error, tries, reason):

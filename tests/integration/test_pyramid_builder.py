@@ -11,14 +11,8 @@ from shutil import copytree
 import numpy as np
 import pytest
 
+from ndlambda import errors
 from ndlambda.cuboids import supercuboid
-from ndlambda.errors import (
-    CuboidDecodeError,
-    InvalidArgumentError,
-    PreconditionFailedError,
-    ResolutionNotFoundError,
-    WriteContentionError,
-)
 from ndlambda.model.catalog import Channel, CodecSpec, Dataset
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import ChannelType, DataType
@@ -281,7 +275,7 @@ def test_a_put_whose_answer_was_lost_is_known_again(world):
 
     def put(put, *args):
         lost.append(put(*args))
-        raise PreconditionFailedError("The client library sent it twice.")
+        raise errors.PreconditionFailedError("The client library sent it twice.")
 
     build(world, objects=Wrapped(world.objects, put=put), pause=lambda s: None)
     assert len(lost) == 2
@@ -293,10 +287,10 @@ def test_a_builder_gives_up_against_others_that_never_stop(world):
     clock = count()
 
     def put(put, *args):
-        raise PreconditionFailedError("Somebody was faster.")
+        raise errors.PreconditionFailedError("Somebody was faster.")
 
     how = {"clock": lambda: float(next(clock)), "pause": lambda s: None, "contention_s": 20}
-    with pytest.raises(WriteContentionError):
+    with pytest.raises(errors.WriteContentionError):
         build(world, objects=Wrapped(world.objects, put=put), **how)
 
 
@@ -308,7 +302,7 @@ def test_a_damaged_source_is_an_error_and_a_damaged_image_result_is_mended(world
         whole = bytes(world.objects.get(key).data)
         world.objects.put(key, whole[:30] + bytes([whole[30] ^ 1]) + whole[31:], Overwrite())
         if resolution == 0:
-            with pytest.raises(CuboidDecodeError):
+            with pytest.raises(errors.CuboidDecodeError):
                 build(world)
             world.objects.put(key, whole, Overwrite())
     build(world)
@@ -339,13 +333,13 @@ def test_near_isotropic_labels_are_voxels_without_an_index(world):
 @pytest.mark.parametrize(
     ("channel", "root", "depth", "method", "error"),
     [
-        (IMAGE, TREE, 3, Method.MEAN, InvalidArgumentError),
-        (IMAGE, TREE, 0, Method.MEAN, InvalidArgumentError),
-        (replace(IMAGE, resolution=1), TREE, 2, Method.MEAN, InvalidArgumentError),
-        (IMAGE, replace(TREE, neariso=True), 1, Method.MEAN, InvalidArgumentError),
-        (IMAGE, TREE, 2, Method.LABELS, InvalidArgumentError),
-        (LABELS, TREE, 2, Method.MEAN, InvalidArgumentError),
-        (IMAGE, replace(TREE, resolution=3), 1, Method.MEAN, ResolutionNotFoundError),
+        (IMAGE, TREE, 3, Method.MEAN, errors.InvalidArgumentError),
+        (IMAGE, TREE, 0, Method.MEAN, errors.InvalidArgumentError),
+        (replace(IMAGE, resolution=1), TREE, 2, Method.MEAN, errors.InvalidArgumentError),
+        (IMAGE, replace(TREE, neariso=True), 1, Method.MEAN, errors.InvalidArgumentError),
+        (IMAGE, TREE, 2, Method.LABELS, errors.InvalidArgumentError),
+        (LABELS, TREE, 2, Method.MEAN, errors.InvalidArgumentError),
+        (IMAGE, replace(TREE, resolution=3), 1, Method.MEAN, errors.ResolutionNotFoundError),
     ],
 )
 def test_what_cannot_be_built_is_refused(world, channel, root, depth, method, error):

@@ -63,7 +63,6 @@ class Web:
 
 @contextmanager
 def serving_folder(folder: Path) -> Iterator[Web]:
-    """Serve a folder."""
     made = Web(folder)
     with running(made.server):
         yield made
@@ -104,7 +103,6 @@ def post(
 
 
 def begin(server: Server, doc: Any) -> str:
-    """Start an ingest and return the job of its channel."""
     answer = post(server, doc, path="/v1/auto-ingest")
     assert answer.status_code == 201, answer.text
     job: str = answer.get_json()["jobs"]["em"]["id"]
@@ -112,7 +110,6 @@ def begin(server: Server, doc: Any) -> str:
 
 
 def fetch(server: Server) -> None:
-    """Deliver all calls."""
     runtime.install(server.runtime)
     while pump_once(server.runtime.resources.queues.ingest, ingest_build.handler):
         pass
@@ -128,7 +125,6 @@ def fetch_to(server: Server, job: str, ending: str, voxels: NDArray[Any] | None 
 
 
 def ingest(server: Server, web: Web, **wishes: Any) -> str:
-    """Serve slices, let them be fetched, and return the job."""
     web.slices()
     job = begin(server, request(web.url, **wishes))
     fetch(server)

@@ -64,7 +64,6 @@ class DroppedStack:
         return [(self.folder + name, body) for name, body in found]
 
     def drop(self, put: PutFile, seed: int) -> None:
-        """Drop all files, one after the other."""
         for key, body in self.files(seed):
             put(key, body)
 
@@ -112,7 +111,6 @@ class DroppedStack:
         return x * _CUBOIDS_PER_AXIS, y * _CUBOIDS_PER_AXIS, z * _CUBOIDS_PER_AXIS
 
     def jobs(self, client: Client) -> Sequence[Document]:
-        """Return the jobs of the folder."""
         return [job for job in client.ingest.list() if job["token"] == self.token]
 
 

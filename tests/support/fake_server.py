@@ -81,7 +81,6 @@ def drop(_: Request) -> Response:
 
 
 def when(condition: Callable[[Request], bool], fault: Fault) -> Fault:
-    """Return a fault that strikes only some requests."""
     return lambda request: fault(request) if condition(request) else None
 
 
@@ -149,7 +148,6 @@ class FakeServer:
         return self.voxels.setdefault((token, channel, resolution), np.zeros(shape, one.dtype))
 
     def transport(self) -> "WsgiTransport":
-        """Return the way to this server."""
         return WsgiTransport(self)
 
     def client(self, key: str | None = KEY, **retry: Any) -> nd.Client:
@@ -352,7 +350,6 @@ class WsgiTransport:
     app: FakeServer
 
     def send(self, request: nd.Request) -> nd.Answer:
-        """Send one request, once."""
         parts = urlsplit(request.url)
         response = WsgiClient(self.app).open(
             path=parts.path,

@@ -7,10 +7,12 @@ ports may share one plan, so that operations are counted over all of them.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, TypeVar
+
+from ndlambda.stores.ports import Action, Put, Row
 
 World = TypeVar("World")
 
@@ -131,3 +133,19 @@ class Wrapped:
     def __getattr__(self, name: str) -> Any:
         real = getattr(self._port, name)
         return partial(self._methods[name], real) if name in self._methods else real
+
+
+class Watched:
+    """A table that counts the rows of an end that really were put."""
+
+    def __init__(self, table: Any, is_end: Callable[[Row], bool]) -> None:
+        self._table = table
+        self._is_end = is_end
+        self.ends = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._table, name)
+
+    def transact(self, actions: Sequence[Action]) -> None:
+        self._table.transact(actions)
+        self.ends += sum(isinstance(each, Put) and self._is_end(each.row) for each in actions)

@@ -44,7 +44,6 @@ class Way:
         return WsgiTransport(self.server.app).send(request)
 
     def build(self) -> None:
-        """Let the server build what has come."""
         runtime.install(self.server.runtime)
         while pump_once(self.server.runtime.resources.queues.ingest, ingest_build.handler):
             pass

@@ -34,34 +34,18 @@ from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.services.volume.region import Region
 from ndlambda.services.volume.service import VolumeService
 from ndlambda.space.box import Box
-from ndlambda.stores.ports import Action, ObjectStore, Overwrite, Put, Queue, Table
+from ndlambda.stores.ports import ObjectStore, Overwrite, Queue, Row
 from tests.support import catalog_world
-from tests.support.faults import Crash, FaultPlan, Faulty
+from tests.support.faults import Crash, FaultPlan, Faulty, Watched
 
 OFFSET = 5
 FOLDER = token_folder("tk", "em")
 OWNER = 7
 
 
-class Watched:
-    """A table that counts how often a job was completed."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
-        self.completions = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._table, name)
-
-    def transact(self, actions: Sequence[Action]) -> None:
-        self._table.transact(actions)
-        self.completions += sum(
-            isinstance(action, Put)
-            and action.row.pk == "ingest"
-            and str(action.row.doc["state"]).startswith("COMPLETE")
-            and not action.row.doc["propagated"]
-            for action in actions
-        )
+def _is_completion(row: Row) -> bool:
+    completed = row.pk == "ingest" and str(row.doc["state"]).startswith("COMPLETE")
+    return completed and not row.doc["propagated"]
 
 
 @dataclass
@@ -98,14 +82,13 @@ class IngestWorld:
     propagated: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.table = Watched(self.base.table)
+        self.table = Watched(self.base.table, _is_completion)
         self.pool = ThreadPoolExecutor(2)
 
     def close(self) -> None:
         self.pool.shutdown()
 
     def populate(self, **changes: Any) -> Channel:
-        """Make dataset, project, token and channel."""
         self.base.catalog.create_dataset(self.dataset)
         self.base.catalog.create_project(catalog_world.project())
         self.base.catalog.create_token(catalog_world.token())
@@ -171,7 +154,6 @@ class IngestWorld:
         ]
 
     def drop(self, name: str, body: bytes, folder: str = FOLDER) -> None:
-        """Put an object, and let it be noticed."""
         self.process().drop.on_object_created(self.put(name, body, folder))
 
     def notice(self, keys: Sequence[str]) -> None:
@@ -237,7 +219,6 @@ class IngestWorld:
         return list(self.process().ingest.faults(job or self.job()))
 
     def waiting(self) -> dict[str, str]:
-        """Return the folders that wait, each with its reason."""
         return {each.folder: each.why for each in self.process().drop.waiting.all()}
 
     def check_whole(self, voxels: NDArray[Any]) -> None:
@@ -246,7 +227,6 @@ class IngestWorld:
         np.testing.assert_array_equal(self.stored(), voxels)
 
     def create(self, **spec: Any) -> Job:
-        """Make a job by a call."""
         view = self.process().catalog.project_view("tk", fresh=True)
         return self.process().ingest.create(view, OWNER, JobSpec("em", **spec))
 

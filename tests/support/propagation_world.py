@@ -5,7 +5,7 @@ Several ``Process`` on one world are several machines on the same stores.
 
 import random
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -36,10 +36,10 @@ from ndlambda.space.ancestry import Ancestry
 from ndlambda.space.box import Box
 from ndlambda.space.pyramid import Scaling
 from ndlambda.stores.disk import SqliteQueue
-from ndlambda.stores.ports import Action, Message, Put, Queue, Table
+from ndlambda.stores.ports import Message, Queue, Row
 from ndlambda.voxels.downsample import Method, downsample
 from tests.support import catalog_world
-from tests.support.faults import Crash, FaultPlan, Faulty
+from tests.support.faults import Crash, FaultPlan, Faulty, Watched
 
 OVERDUE_S = 120.0
 MOST_REQUESTS = 45  # As many as the longest delivery makes in ``SLICES``; most make 14
@@ -52,14 +52,8 @@ CUBES = Dataset("ds", (131, 70, 65), scaling=Scaling.ISOTROPIC, scalinglevels=2)
 
 
 def image(**changes: Any) -> Channel:
-    values = {
-        "project": "pr",
-        "name": "em",
-        "channel_type": ChannelType.IMAGE,
-        "datatype": DataType.UINT8,
-        "cuboids_per_axis": 1,
-    }
-    return Channel(**{**values, **changes})
+    made = Channel("pr", "em", ChannelType.IMAGE, DataType.UINT8, cuboids_per_axis=1)
+    return replace(made, **changes)
 
 
 def labels(**changes: Any) -> Channel:
@@ -67,24 +61,8 @@ def labels(**changes: Any) -> Channel:
     return image(name="labels", exceptions=True, **changes)
 
 
-class Watched:
-    """A table that counts the ends of propagations that really were stored."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
-        self.ends = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._table, name)
-
-    def transact(self, actions: Sequence[Action]) -> None:
-        self._table.transact(actions)
-        self.ends += sum(
-            isinstance(action, Put)
-            and action.row.sk.startswith("channel#")
-            and action.row.doc["fields"].get("propagate") == 2
-            for action in actions
-        )
+def _is_end(row: Row) -> bool:
+    return row.sk.startswith("channel#") and row.doc["fields"].get("propagate") == 2
 
 
 class Noting:
@@ -129,7 +107,7 @@ class PropagationWorld:
 
     def __post_init__(self) -> None:
         self.base = self.stores or catalog_world.disk_world(self.folder)
-        self.table = Watched(self.base.table)
+        self.table = Watched(self.base.table, _is_end)
         self.queue = self.base.queue  # nothing is erased here
         if self.stores is None:
             self.queue = SqliteQueue(
@@ -199,7 +177,6 @@ class PropagationWorld:
             self.process().volume.write(channel, region, written)
 
     def make_filled(self, **changes: Any) -> Channel:
-        """Make an image channel with voxels everywhere."""
         channel = self.base.catalog.create_channel(image(**changes))
         self.fill(channel)
         return channel
@@ -216,18 +193,15 @@ class PropagationWorld:
         self.assert_levels(self.channel(name), **how)
 
     def touch(self, box: Box, seed: int = 9) -> None:
-        """Write into a box of ``em`` as it is now."""
         self.fill(self.channel(), seed, box)
 
     def status(self, name: str = "em") -> Any:
         return self.process().propagation.status(self.dataset, self.channel(name))
 
     def channel(self, name: str = "em") -> Channel:
-        """Return a channel as it is now."""
         return self.base.catalog.get_channel("pr", name)
 
     def region(self, resolution: int = 0, *, neariso: bool = False, time_point: int = 0) -> Region:
-        """Return a whole level."""
         level = self.dataset.pyramid.level(resolution)
         size = level.neariso_imagesize_xyz if neariso else level.imagesize_xyz
         return Region(level, Box((0, 0, 0), size), (time_point, time_point + 1), neariso)
@@ -248,7 +222,6 @@ class PropagationWorld:
         return delivered
 
     def propagate(self, channel: Channel, **how: Any) -> Process:
-        """Start and carry through in one process, and return it."""
         process = self.process()
         process.propagation.start(self.dataset, channel, **how)
         self.pump(process)
@@ -319,7 +292,6 @@ class Chaos:
         return self.random.random() < self.chances[what]
 
     def process(self) -> Process:
-        """Return a new process, which may die."""
         if not self.happens("crash"):
             return self.world.process()
         when: Literal["before", "after"] = self.random.choice(["before", "after"])

@@ -40,17 +40,14 @@ class Lines:
         return lines
 
     def so_far(self, found: Callable[[str], bool]) -> list[str]:
-        """Return the lines until now that are what is looked for."""
         with self._changed:
             return self._matching(found)
 
     def all(self) -> list[str]:
-        """Return every line, once the process has ended."""
         self._thread.join(_PATIENCE_S)
         return list(self._lines)
 
     def close(self) -> None:
-        """Close the stream, once the process has ended."""
         self._thread.join(_PATIENCE_S)
         self._stream.close()
 
@@ -101,12 +98,10 @@ class Server:
         self.log.wait_for(lambda line: message in line, count=count)
 
     def terminate(self) -> None:
-        """Send SIGTERM and see that the server ends well."""
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(_PATIENCE_S) == 0, "\n".join(self.log.all()[-30:])
 
     def kill(self) -> None:
-        """Send SIGKILL."""
         self.process.kill()
         self.process.wait(_PATIENCE_S)
 
@@ -166,7 +161,6 @@ def serving(data: Path, *options: str, port: int = 0, **environment: str) -> Ite
 
 
 def _start(*arguments: object, **environment: str) -> "subprocess.Popen[str]":
-    """Start the command with no setting but the ones given."""
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith("NDLAMBDA_")
     }
