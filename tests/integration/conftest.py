@@ -52,6 +52,15 @@ def aws_server(
         yield server
 
 
+@pytest.fixture(scope="session")
+def fib25_truth(shared_data: Path) -> Path:
+    """The file of FIB-25's bodies."""
+    path = shared_data / "fib25" / "groundtruth_labels.npz"
+    if not path.is_file():
+        pytest.skip(f"The real data are optional and not here: {path} does not exist.")
+    return path
+
+
 @pytest.fixture
 def make_world(tmp_path: Path) -> Iterator[Callable[..., IngestWorld]]:
     """Makes worlds of ingest on disk; those with a channel (a dictionary) hold that one."""

@@ -57,10 +57,19 @@ def jobs_of(server, number):
     )
 
 
+def dies(server, plan, at, doc):
+    """Let a process die behind an operation of a request."""
+    plan.log.clear()
+    plan.fail_at = at
+    with pytest.raises(Crash):
+        auto.post(server, doc)
+    plan.fail_at = None
+
+
 def writes(server, plan):
     for number in (1001, 1002):  # the first one reads more than those that follow
         plan.log.clear()
-        assert auto.text(auto.post(server, volume(number)), 200) == SUCCESS
+        auto.assert_taken(server, volume(number))
     reads = ("get", "query", "batch_get")
     return [n for n, name in enumerate(plan.log, 1) if name.rpartition(".")[2] not in reads]
 
@@ -70,11 +79,7 @@ def test_what_a_crash_left_half_made_is_finished_by_the_same_request(server, pla
     steps = writes(server, plan)
     assert len(steps) > 10
     for step in steps:
-        plan.log.clear()
-        plan.fail_at = step
-        with pytest.raises(Crash):
-            auto.post(server, volume(step))
-        plan.fail_at = None
+        dies(server, plan, step, volume(step))
         answer = auto.post(server, volume(step))
         assert jobs_of(server, step) == ["em", "more"]
         if step == steps[-1]:  # it was finished, only the answer was lost
@@ -85,15 +90,11 @@ def test_what_a_crash_left_half_made_is_finished_by_the_same_request(server, pla
 
 def test_another_request_does_not_go_on_with_what_a_crash_left(server, plan):
     """Only what is asked for in the same words is what was begun."""
-    plan.fail_at = writes(server, plan)[-4]
-    plan.log.clear()
-    with pytest.raises(Crash):
-        auto.post(server, volume(1))
-    plan.fail_at = None
+    dies(server, plan, writes(server, plan)[-4], volume(1))
     other = volume(1)
     other["channels"]["em"]["data_url"] = "http://another.example"
-    assert auto.text(auto.post(server, other)).startswith("Channel em already exists.")
-    assert auto.text(auto.post(server, volume(1)), 200) == SUCCESS
+    assert auto.said(server, other).startswith("Channel em already exists.")
+    auto.assert_taken(server, volume(1))
 
 
 def test_where_a_store_fails_the_same_request_finishes_it(server, monkeypatch):
@@ -102,14 +103,13 @@ def test_where_a_store_fails_the_same_request_finishes_it(server, monkeypatch):
 
     def fail(view, owner_id, spec):
         if spec.channel == "more":
-            message = "It failed."
-            raise UpstreamError(message)
+            raise UpstreamError("It failed.")
         return create(view, owner_id, spec)
 
     monkeypatch.setattr(server.runtime.ingest.jobs, "create", fail)
     assert auto.post(server, volume(1)).status_code == 502
     monkeypatch.undo()
-    assert auto.text(auto.post(server, volume(1)), 200) == SUCCESS
+    auto.assert_taken(server, volume(1))
     assert jobs_of(server, 1) == ["em", "more"]
 
 

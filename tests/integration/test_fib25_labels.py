@@ -31,15 +31,12 @@ class Painted:
 
 
 @pytest.fixture(scope="module")
-def painted(shared_data, tmp_path_factory):
-    path = shared_data / "fib25" / "groundtruth_labels.npz"
-    if not path.is_file():
-        pytest.skip(f"The real data are optional and not here: {path} does not exist.")
+def painted(fib25_truth, tmp_path_factory):
     stores = tmp_path_factory.mktemp("fib25")
-    assert paint_all(path, stores, WORKERS) == WORKERS
+    assert paint_all(fib25_truth, stores, WORKERS) == WORKERS
     with ThreadPoolExecutor(2) as pool, ThreadPoolExecutor(2) as rows:
         service = LabelWorld(*disk_stores(stores), pool, rows).service()
-        yield Painted(read_truth(path), service)
+        yield Painted(read_truth(fib25_truth), service)
 
 
 def bodies_of(truth):

@@ -6,7 +6,7 @@ import pytest
 
 from ndlambda.model.catalog import Project, Token
 from tests.support.app import assert_problem, serving
-from tests.support.auto_ingest import begin, post, request, text
+from tests.support.auto_ingest import begin, post, request, said
 
 URL = "http://brain.example"
 
@@ -35,7 +35,7 @@ def test_a_project_of_another_user_is_not_filled(server, token):
     with server.unchanged():
         answer = post(server, doc, "bob", "/v1/auto-ingest")
         assert assert_problem(answer, 409, "AlreadyExistsError")["project"] == "lab"
-        assert "Project lab already exists" in text(post(server, doc, "bob"))
+        assert "Project lab already exists" in said(server, doc, "bob")
     assert post(server, doc, "alice", "/v1/auto-ingest").status_code == 201
 
 

@@ -7,7 +7,6 @@ from ingest_queue.fetch.remote import RemoteFiles
 from ndlambda import errors
 from tests.support import auto_ingest as auto
 from tests.support.app import assert_problem, serving
-from tests.support.auto_ingest import SUCCESS
 
 URL = "http://brain.example"
 
@@ -25,15 +24,6 @@ def refused(server, doc):
         answer = auto.post(server, doc, path="/v1/auto-ingest")
         problem = assert_problem(answer, 422, "ValidationError")
     return [each["field"] for each in problem["errors"]]
-
-
-def said(server, doc, user="alice", status=400):
-    """Return what ndstore's route answers."""
-    return auto.text(auto.post(server, doc, user), status)
-
-
-def assert_taken(server, doc, user="alice"):
-    assert said(server, doc, user, 200) == SUCCESS
 
 
 def assert_not_there(server, dataset, project):
@@ -91,7 +81,7 @@ def test_all_that_is_wrong_is_said_at_once(unchanging):
     wrong = {"dataset.imagesize", "dataset.dataset_name", "project.project_name", "channels.other"}
     wrong |= {"channels.em.file_type", "channels.em.surprise"}
     assert set(refused(unchanging, doc)) == wrong
-    assert said(unchanging, doc).startswith("FAILED. There was an error in the information")
+    assert auto.said(unchanging, doc).startswith("FAILED. There was an error in the information")
 
 
 @pytest.mark.parametrize(
@@ -121,7 +111,7 @@ def test_bodies_that_are_no_request_are_400(unchanging, body):
 def test_a_part_that_is_missing_is_told_in_ndstores_words(unchanging):
     doc = auto.request(URL)
     del doc["metadata"]
-    assert said(unchanging, doc) == (
+    assert auto.said(unchanging, doc) == (
         "Missing required fields of dataset, project, channels, metadata. Please check if one of "
         "them is not missing."
     )
@@ -132,36 +122,36 @@ def test_a_part_that_is_missing_is_told_in_ndstores_words(unchanging):
     [([2000, 2000, 2], 1), ([1000, 1000, 2], 0), ([9000, 9000, 2], 4), ([9000, 400, 2], 0)],
 )
 def test_levels_are_ndstores_where_none_are_asked_for(disk, size, levels):
-    assert_taken(disk, auto.request(URL, dataset={"imagesize": size}))
+    auto.assert_taken(disk, auto.request(URL, dataset={"imagesize": size}))
     assert disk.runtime.catalog.get_dataset("ds").scalinglevels == levels
 
 
 def test_what_is_there_is_used_and_other_things_are_not_overwritten(disk):
-    assert_taken(disk, auto.request(URL))
-    assert_taken(disk, auto.request(URL, channel_name="second"))
+    auto.assert_taken(disk, auto.request(URL))
+    auto.assert_taken(disk, auto.request(URL, channel_name="second"))
     with disk.unchanged():
-        assert said(disk, auto.request(URL)) == (
+        assert auto.said(disk, auto.request(URL)) == (
             "Channel em already exists. Please choose a different channel name."
         )
-        assert said(disk, auto.request(URL, dataset={"imagesize": [9, 9, 9]})) == (
+        assert auto.said(disk, auto.request(URL, dataset={"imagesize": [9, 9, 9]})) == (
             "Dataset ds already exists and is different then the chosen dataset. Please choose a "
             "different dataset name"
         )
-    assert said(disk, auto.request(URL, dataset={"dataset_name": "ds2"})) == (
+    assert auto.said(disk, auto.request(URL, dataset={"dataset_name": "ds2"})) == (
         "Project pj already exists. Please choose a different project name"
     )
-    assert said(disk, auto.request(URL, project={"project_name": "pj3"})) == (
+    assert auto.said(disk, auto.request(URL, project={"project_name": "pj3"})) == (
         "Token tk already exists. Please choose a different token name."
     )
     assert_not_there(disk, "ds2", "pj3")
 
 
 def test_other_peoples_things_are_not_filled(disk):
-    assert_taken(disk, auto.request(URL))
+    auto.assert_taken(disk, auto.request(URL))
     doc = auto.request(URL, channel_name="theirs")
     with disk.unchanged():
-        assert "Dataset ds already exists" in said(disk, doc, "bob")
-    assert_taken(disk, doc, "admin")
+        assert "Dataset ds already exists" in auto.said(disk, doc, "bob")
+    auto.assert_taken(disk, doc, "admin")
 
 
 def test_a_request_that_fails_half_way_leaves_nothing(tmp_path):
@@ -176,11 +166,11 @@ def test_a_request_that_fails_half_way_leaves_nothing(tmp_path):
         states = {job["state"] for job in server.get("/v1/ingest", "alice").get_json()["jobs"]}
         assert states == {"CANCELLED"}
         del doc["channels"]["more"]
-        assert_taken(server, doc)
+        auto.assert_taken(server, doc)
 
 
 def test_anonymous_users_may_where_the_server_lets_them_write(tmp_path, unchanging):
     assert_problem(auto.post(unchanging, auto.request(URL), None), 403, "AuthenticationError")
     with serving(tmp_path / "open", anonymous_write=True) as server:
-        assert_taken(server, auto.request(URL), None)
+        auto.assert_taken(server, auto.request(URL), None)
         assert server.runtime.catalog.get_dataset("ds").user_id == 0

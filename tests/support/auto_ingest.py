@@ -155,3 +155,12 @@ def text(answer: TestResponse, status: int = 400) -> str:
     words = answer.get_json()
     assert isinstance(words, str)
     return words
+
+
+def said(server: Server, doc: Any, user: str | None = "alice", status: int = 400) -> str:
+    """Return what ndstore's route answers."""
+    return text(post(server, doc, user), status)
+
+
+def assert_taken(server: Server, doc: Any, user: str | None = "alice") -> None:
+    assert said(server, doc, user, 200) == SUCCESS

@@ -80,9 +80,7 @@ class Command:
                 "NDLAMBDA_DATA": "",
             },
         )
-        if result.exception is not None and not isinstance(
-            result.exception, SystemExit | KilledError
-        ):
+        if not isinstance(result.exception, SystemExit | KilledError | None):
             raise result.exception
         return Outcome(result.exit_code, result.stdout, result.stderr)
 
