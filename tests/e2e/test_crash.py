@@ -14,7 +14,7 @@ from tests.support.server import serving
 
 pytestmark = pytest.mark.e2e
 
-PLANES_A_BLOCK = 16  # What ``--slab-mb 1`` makes of planes of 250x250 bytes; half a supercuboid
+PLANES_A_BLOCK = 16  # what ``--slab-mb 1`` makes of planes of 250x250 bytes; half a supercuboid
 TARGET = ("--token", "crash", "--channel", "em", "--slab-mb", 1)
 POSTED = "POST /v1/projects/crash/channels/em/cutout 200"
 

@@ -17,7 +17,7 @@ from tests.support.server import serving
 pytestmark = pytest.mark.e2e
 
 KILLS = 10
-DEPTH = 330  # Eleven chunks: slabs of 32 slices
+DEPTH = 330  # eleven chunks: slabs of 32 slices
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from tests.support.truth_painter import read_truth
 
 LEVELS = 4
 CORNER = (190, 170, 140)
-SMALL_CORNER = (70, 100, 70)  # What is taken of it, (z, y, x); and where requests are slow
+SMALL_CORNER = (70, 100, 70)  # what is taken of it, (z, y, x); and where requests are slow
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from tests.support.ingest_world import png
 
 HEIGHT, WIDTH = 200, 300
 SLICE = np.full((HEIGHT, WIDTH), 7, np.uint8)
-LIMIT_BYTES = 2 * SLICE.nbytes + (4 << 20)  # What a part may have at most
+LIMIT_BYTES = 2 * SLICE.nbytes + (4 << 20)  # what a part may have at most
 
 
 @pytest.fixture(scope="module")

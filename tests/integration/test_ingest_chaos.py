@@ -13,7 +13,7 @@ from tests.support.faults import Crash, FaultPlan
 from tests.support.ingest_world import OFFSET, Chaos, IngestWorld, disk_ingest_world, stack
 
 MOST_SWEEPS = 3
-DEPTH = 20  # Slices of a time point: one whole chunk, and the beginning of another
+DEPTH = 20  # slices of a time point: one whole chunk, and the beginning of another
 
 
 def check(world, seed, times, depth=DEPTH):
@@ -21,10 +21,9 @@ def check(world, seed, times, depth=DEPTH):
     voxels = stack(seed, times, depth)
     chaos = Chaos(world, seed)
     chaos.first_pass(world.put_stack(voxels, times=True))
-    sweeps = 0
-    while sweeps < MOST_SWEEPS and world.state is not State.COMPLETE:
-        chaos.sweep()
-        sweeps += 1
+    for _ in range(MOST_SWEEPS):
+        if world.state is not State.COMPLETE:
+            chaos.sweep()
     assert (world.state, world.table.ends) == (State.COMPLETE, 1)
     assert chaos.crashes
     for _ in range(3):  # late messages change nothing
@@ -45,9 +44,8 @@ def test_a_builder_may_die_after_any_request(make_world, tmp_path):
     """Seen to fail where the sweep takes a stored chunk for one that is entered as stored."""
     prepared = make_world({}, depth=18)
     voxels = stack(1, z=18)[0, 14:]
-    prepared.drop(
-        "_ingest.json", json.dumps({"extent": {"z": [OFFSET + 14, OFFSET + 18]}}).encode()
-    )
+    extent = {"z": [OFFSET + 14, OFFSET + 18]}
+    prepared.drop("_ingest.json", json.dumps({"extent": extent}).encode())
     for z, plane in enumerate(voxels, OFFSET + 14):  # two slices of each chunk
         prepared.drop_slice(z, plane)
     prepared.lose_messages()

@@ -16,7 +16,7 @@ from tests.support.app import V1, Server
 from tests.support.ingest_world import png
 
 JOBS = "/v1/ingest"
-FIRST = 1  # The number of the first slice of the volume
+FIRST = 1  # the number of the first slice of the volume
 STACK = np.random.default_rng(11).integers(1, 255, (40, 200, 300)).astype(np.uint8)
 SLICES = {"token": "open", "channel": "em"}
 FEW = {"extent": {"x": [8, 40], "y": [4, 36], "z": [30, 36]}}

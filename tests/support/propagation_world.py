@@ -42,7 +42,7 @@ from tests.support import catalog_world
 from tests.support.faults import Crash, FaultPlan, Faulty, Watched
 
 OVERDUE_S = 120.0
-MOST_REQUESTS = 45  # As many as the longest delivery makes in ``SLICES``; most make 14
+MOST_REQUESTS = 45  # as many as the longest delivery makes in ``SLICES``; most make 14
 SLICES = Dataset("ds", (260, 140, 17), voxelres_xyz=(4, 4, 12), scalinglevels=3)
 """3x2x2 supercuboids of one cuboid, 128x128x16; at level 3 slabs turn into cubes, and it has a
 near-isotropic variant."""
