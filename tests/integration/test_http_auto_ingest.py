@@ -19,6 +19,7 @@ from tests.support import auto_ingest as auto
 from tests.support.app import serving
 from tests.support.auto_ingest import DEPTH, HEIGHT, OFFSET, STACK, SUCCESS, WIDTH
 from tests.support.faults import Crash
+from tests.support.http_jobs import work
 
 ADDRESSES = [f"/tk/em/{z:04d}.png" for z in range(OFFSET, OFFSET + DEPTH)]
 BAD = "/tk/em/0007.png"
@@ -67,7 +68,7 @@ def test_time_points_have_folders(fetching, web, wishes):
     assert auto.post(fetching, doc, path="/nd/ca/autoIngest").status_code == 200
     made = fetching.runtime.catalog.get_channel("pj", "em")
     assert (made.starttime, made.endtime) == (1, 3)
-    auto.fetch(fetching)
+    work(fetching)
     for t in (1, 2):
         assert np.array_equal(auto.stored(fetching, f"&t={t}:{t + 1}"), STACK + np.uint8(t))
 
@@ -95,7 +96,7 @@ def test_of_coloured_tiles_the_first_band_is_taken(fetching, web):
     for z in range(OFFSET, OFFSET + DEPTH):
         put_tiles(web, z, {(0, 0): np.full((HEIGHT, WIDTH), 0xFF030209, np.uint32)})
     begin(fetching, web, file_format="CATMAID")
-    auto.fetch(fetching)
+    work(fetching)
     assert (auto.stored(fetching) == 9).all()
 
 
@@ -269,5 +270,5 @@ def test_calls_of_a_cancelled_job_fetch_nothing(fetching, web):
     web.slices()
     job = begin(fetching, web)
     fetching.call("DELETE", f"/v1/ingest/{job}", "alice")
-    auto.fetch(fetching)
+    work(fetching)
     assert web.asked == []

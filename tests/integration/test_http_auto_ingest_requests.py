@@ -7,6 +7,7 @@ from ingest_queue.fetch.remote import RemoteFiles
 from ndlambda import errors
 from tests.support import auto_ingest as auto
 from tests.support.app import assert_problem, serving
+from tests.support.http_jobs import work
 
 URL = "http://brain.example"
 
@@ -37,7 +38,7 @@ def test_an_address_that_is_not_listed_is_a_fault_and_not_asked(tmp_path, web):
     web.slices()
     with serving(tmp_path / "data") as server:
         job = auto.begin(server, auto.request(web.url))
-        auto.fetch(server)
+        work(server)
         assert auto.state(server, job) == "FAILED"
         assert "not on the internet" in auto.errors(server, job)[0]["error"]
     assert web.asked == []

@@ -8,15 +8,12 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from functions import ingest_build
 from ingest_queue.build.verify import Link, Verifier
 from ingest_queue.jobs.digests import digests_key
 from ingest_queue.jobs.job import Mode, Policy, State
-from ndlambda import runtime
 from ndlambda.client import connect
 from ndlambda.client.volume import bodies
 from ndlambda.errors import InvalidStateError
-from ndlambda.local.pump import pump_once
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.services.volume.region import Region, layout_of, object_key
@@ -26,6 +23,7 @@ from ndlambda.stores.ports import Overwrite
 from tests.support import catalog_world
 from tests.support.app import assert_problem, serving
 from tests.support.fake_server import WsgiTransport
+from tests.support.http_jobs import work
 from tests.support.ingest_world import OFFSET, disk_ingest_world, png
 
 SIZE_XYZ = (260, 160, 20)  # 3x2x2 supercuboids
@@ -225,9 +223,7 @@ def url(server):
     for chunk in server.get(f"/v1/ingest/{job}/missing", "alice").get_json()["chunks"]:
         body = bodies.encode_array(part_of(chunk["x"], chunk["y"], chunk["z"]))
         client.ingest.upload_part(job, chunk["chunk"], "data.blosc", body)
-    runtime.install(server.runtime)
-    while pump_once(server.runtime.resources.queues.ingest, ingest_build.handler):
-        pass
+    work(server)
     assert client.ingest.get(job)["state"] == "COMPLETE"
     return f"/v1/ingest/{job}/verify"
 

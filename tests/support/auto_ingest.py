@@ -12,11 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from werkzeug.test import TestResponse
 
-from functions import ingest_build
 from ingest_queue.images.tiles import encode_png
-from ndlambda import runtime
-from ndlambda.local.pump import pump_once
 from tests.support.app import Server
+from tests.support.http_jobs import errors, show, work
 from tests.support.stub_server import running
 
 DEPTH, HEIGHT, WIDTH, OFFSET = 35, 30, 50, 2
@@ -109,15 +107,9 @@ def begin(server: Server, doc: Any) -> str:
     return job
 
 
-def fetch(server: Server) -> None:
-    runtime.install(server.runtime)
-    while pump_once(server.runtime.resources.queues.ingest, ingest_build.handler):
-        pass
-
-
 def fetch_to(server: Server, job: str, ending: str, voxels: NDArray[Any] | None = STACK) -> None:
     """Deliver all calls, and make sure of the job's end and of what is stored."""
-    fetch(server)
+    work(server)
     assert state(server, job) == ending, errors(server, job)
     assert ending != "COMPLETE" or errors(server, job) == []
     if voxels is not None:
@@ -127,20 +119,13 @@ def fetch_to(server: Server, job: str, ending: str, voxels: NDArray[Any] | None 
 def ingest(server: Server, web: Web, **wishes: Any) -> str:
     web.slices()
     job = begin(server, request(web.url, **wishes))
-    fetch(server)
+    work(server)
     return job
 
 
 def state(server: Server, job: str) -> str:
-    found: str = server.get(f"/v1/ingest/{job}", "alice").get_json()["state"]
+    found: str = show(server, job)["state"]
     return found
-
-
-def errors(server: Server, job: str) -> list[dict[str, Any]]:
-    wanted = {"Accept": "application/json"}
-    answer = server.get(f"/v1/ingest/{job}/errors", "alice", headers=wanted)
-    listed: list[dict[str, Any]] = answer.get_json()["errors"]
-    return listed
 
 
 def stored(server: Server, time: str = "", dtype: Any = np.uint8) -> NDArray[Any]:

@@ -1,6 +1,5 @@
 """Folders of slices for a running server: dropped file by file, waited for, and proved."""
 
-import io
 import json
 import random
 import time
@@ -11,13 +10,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from ingest_queue.jobs.digests import ChunkDigests, root_digest, supercuboid_digests, voxel_digest
 from ingest_queue.jobs.keys import DONE, MANIFEST, token_folder
 from ndlambda.client import Client
 from ndlambda.client.ingest import Document
 from ndlambda.space.box import XYZ, Box
+from tests.support.ingest_world import png
 
 CHANNEL = "em"
 _CUBOIDS_PER_AXIS = 2
@@ -55,7 +54,7 @@ class DroppedStack:
 
         Without a manifest the last is what says that nothing more will come.
         """
-        found = [(f"{z:04d}.png", _image(plane)) for z, plane in enumerate(self.voxels, self.first)]
+        found = [(f"{z:04d}.png", png(plane)) for z, plane in enumerate(self.voxels, self.first)]
         if self.manifest is not None:
             found.append((MANIFEST, json.dumps(self.manifest).encode()))
         random.Random(seed).shuffle(found)
@@ -150,9 +149,3 @@ def until(what: str) -> Iterator[None]:
         yield
         time.sleep(_POLL_S)  # for another process, which tells nobody
     raise AssertionError(f"It did not come: {what}.")
-
-
-def _image(plane: NDArray[Any]) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(plane).save(out, "png")
-    return out.getvalue()
