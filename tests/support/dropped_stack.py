@@ -4,7 +4,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -127,13 +127,11 @@ class LaptopFolder:
     """The data folder of a server, into which somebody copies files."""
 
     data: Path
-    copied: list[str] = field(default_factory=list)
 
     def __call__(self, key: str, body: bytes) -> None:
         path = self.data / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(body)
-        self.copied.append(key)
 
 
 def until(what: str) -> Iterator[None]:
