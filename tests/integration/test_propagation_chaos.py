@@ -135,8 +135,7 @@ def test_a_worker_that_is_overtaken_anywhere_does_no_harm(tmp_path, worker, most
         world.fill(world.channel(), 1)
         world.start()
 
-    worlds = (world for _, world in prepared.copies(tmp_path))
-    for world, plan in overtaken(worlds, meanwhile, least=11):
+    for world, plan in overtaken(prepared.copies(tmp_path), meanwhile, least=11):
         world.process(plan).propagation.run(message.body)
         world.pump()
         assert world.table.ends == (2 if plan.fired else 1), plan.log

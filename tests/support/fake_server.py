@@ -80,10 +80,6 @@ def drop(_: Request) -> Response:
     raise ConnectionResetError("dropped on purpose")
 
 
-def when(condition: Callable[[Request], bool], fault: Fault) -> Fault:
-    return lambda request: fault(request) if condition(request) else None
-
-
 @dataclass
 class FakeServer:
     """The server and all that it holds.

@@ -120,9 +120,8 @@ class IngestWorld:
             IngestOptions(**self.limits, building=self.options),
         )
         waiting = WaitingFolders(table, self.base.clock)
-        return Process(
-            catalog, ingest, Drop(ingest, catalog, waiting, lambda: OWNER), volume, labels
-        )
+        drop = Drop(ingest, catalog, waiting, lambda: OWNER)
+        return Process(catalog, ingest, drop, volume, labels)
 
     def copy(self, folder: Path) -> "IngestWorld":
         """Return a world of its own that holds what this one does (on disk only)."""
@@ -192,15 +191,13 @@ class IngestWorld:
         self.pump()
         return again
 
-    def pump(self, process: Process | None = None) -> int:
-        """Deliver calls to build until none is left; give how many."""
-        process, delivered = process or self.process(), 0
+    def pump(self, process: Process | None = None) -> None:
+        """Deliver calls to build until none is left."""
+        process = process or self.process()
         while messages := self.builds.receive(10):
             for message in messages:
                 process.ingest.build(*read_message(json.loads(message.body)))
                 self.builds.ack([message.receipt])
-                delivered += 1
-        return delivered
 
     def lose_messages(self) -> None:
         while messages := self.builds.receive(10):
@@ -215,8 +212,8 @@ class IngestWorld:
     def state(self) -> State:
         return self.job().state
 
-    def faults(self, job: Job | None = None) -> list[Fault]:
-        return list(self.process().ingest.faults(job or self.job()))
+    def faults(self) -> list[Fault]:
+        return list(self.process().ingest.faults(self.job()))
 
     def waiting(self) -> dict[str, str]:
         return {each.folder: each.why for each in self.process().drop.waiting.all()}
@@ -230,9 +227,9 @@ class IngestWorld:
         view = self.process().catalog.project_view("tk", fresh=True)
         return self.process().ingest.create(view, OWNER, JobSpec("em", **spec))
 
-    def stored(self, channel: str = "em", time_point: int = 0) -> NDArray[Any]:
+    def stored(self, time_point: int = 0) -> NDArray[Any]:
         """Return the voxels (z, y, x) of the whole volume."""
-        found = self.base.catalog.get_channel("pr", channel)
+        found = self.base.catalog.get_channel("pr", "em")
         level = self.dataset.pyramid.level(0)
         region = Region(level, Box((0, 0, 0), level.imagesize_xyz), (time_point, time_point + 1))
         return self.process().volume.read(self.dataset, found, region)[0]

@@ -7,7 +7,7 @@ import random
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
@@ -121,15 +121,13 @@ class PropagationWorld:
         for pool in self.pools:
             pool.shutdown()
 
-    def copies(self, folder: Path) -> "Iterator[tuple[int, PropagationWorld]]":
-        """Iterate over 1, 2, … and worlds that hold what this one does (on disk only)."""
-        for number in count(1):
+    def copies(self, folder: Path) -> "Iterator[PropagationWorld]":
+        """Iterate over worlds that hold what this one does (on disk only)."""
+        for number in count():
             shutil.copytree(self.folder, folder / f"{number}")
-            copied = PropagationWorld(folder / f"{number}", self.dataset, self.depth)
-            try:
-                yield number, copied
-            finally:
-                copied.close()
+            world = PropagationWorld(folder / f"{number}", self.dataset, self.depth)
+            with closing(world) as copied:
+                yield copied
 
     @property
     def clock(self) -> catalog_world.Clock:
@@ -148,8 +146,7 @@ class PropagationWorld:
         catalog = Catalog(table, self.base.cascade, clock=self.clock)
         marks = PropagationMarks(table, row_executor)
         volume = VolumeService(objects, executor, ByteBudget(1 << 30), options, marks)
-        index = LabelIndex(table)
-        painter = LabelPainter(objects, index, executor, options)
+        painter = LabelPainter(objects, LabelIndex(table), executor, options)
         builder = Noting(PyramidBuilder(objects, painter, options), before_build)
         propagation = PropagationService(
             PropagationStores(table, objects, queue),
@@ -158,14 +155,8 @@ class PropagationWorld:
             builder,
             PropagationOptions(self.depth, OVERDUE_S, self.max_attempts, self.clock),
         )
-        return Process(
-            catalog,
-            volume,
-            LabelService(objects, table, volume, executor, options),
-            marks,
-            propagation,
-            builder,
-        )
+        labels = LabelService(objects, table, volume, executor, options)
+        return Process(catalog, volume, labels, marks, propagation, builder)
 
     def fill(self, channel: Channel, seed: int = 0, box: Box | None = None) -> None:
         """Write voxels everywhere, or into a box of the finest level, as any process does."""
@@ -222,6 +213,7 @@ class PropagationWorld:
         return delivered
 
     def propagate(self, channel: Channel, **how: Any) -> Process:
+        """Start and carry through in one process, and return it."""
         process = self.process()
         process.propagation.start(self.dataset, channel, **how)
         self.pump(process)
