@@ -156,7 +156,7 @@ def test_done_that_overtakes_the_slices_finds_them(populated: IngestWorld):
     populated.put_stack(stack(6, z=6))
     populated.drop("_DONE", b"")
     populated.pump()
-    assert (populated.state, populated.table.completions) == (State.COMPLETE, 1)
+    assert (populated.state, populated.table.ends) == (State.COMPLETE, 1)
 
 
 def test_one_manifest_is_one_job_and_another_one_waits_for_its_end(populated: IngestWorld):

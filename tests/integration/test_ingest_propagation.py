@@ -1,7 +1,6 @@
 """Jobs that ask for coarser resolutions, and slices that are mended after these were built."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,11 +76,8 @@ def test_a_slice_mended_while_the_propagation_is_being_started_is_propagated_too
 
 
 @pytest.mark.parametrize("is_made_again", [False, True])
-def test_a_channel_that_was_made_again_is_not_propagated(tmp_path: Path, is_made_again: bool):
-    """The process that completed the job died before it began the propagation; the sweep does.
-
-    Seen to fail without the uid in what the runtime gives ingest to start propagations.
-    """
+def test_a_channel_that_was_made_again_is_not_propagated(tmp_path, is_made_again):
+    """By the sweep. Seen to fail without the uid where the runtime starts propagations."""
     with serving(tmp_path) as server:
         catalog, jobs = server.runtime.catalog, server.runtime.ingest.jobs
         view = catalog.project_view("open", fresh=True)
