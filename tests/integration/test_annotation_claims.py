@@ -1,10 +1,8 @@
 """Uploads of one id at the same time: one gets it, and of the others no voxel stays."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count
-from pathlib import Path
 from threading import Barrier
 from typing import Any
 
@@ -37,26 +35,26 @@ MINE, THEIRS = block(Segment(5, author="a"), FIRST), block(Segment(5, author="b"
 
 
 @pytest.fixture(scope="module")
-def pools() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
+def pools():
     with ThreadPoolExecutor(4) as first, ThreadPoolExecutor(4) as second:
         yield first, second
 
 
 @pytest.fixture(scope="module")
-def other_pools() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
+def other_pools():
     with ThreadPoolExecutor(4) as first, ThreadPoolExecutor(4) as second:
         yield first, second
 
 
 @pytest.fixture
-def world(tmp_path: Path, pools: Any) -> AnnotationWorld:
+def world(tmp_path, pools):
     made = disk_world(tmp_path, pools)
     made.populate()
     return made
 
 
 @pytest.fixture
-def other(tmp_path: Path, world: AnnotationWorld, other_pools: Any) -> Process:
+def other(tmp_path, world, other_pools):
     """Return another process on the same stores."""
     del world
     return disk_world(tmp_path, other_pools).own
@@ -74,9 +72,7 @@ def upload(process: Process, channel: Channel, *items: RamonItem) -> list[int] |
         return None
 
 
-def test_whoever_comes_at_any_step_of_an_upload_leaves_no_voxel_or_all(
-    world: AnnotationWorld, other: Process
-) -> None:
+def test_whoever_comes_at_any_step_of_an_upload_leaves_no_voxel_or_all(world, other):
     """Seen to fail without ``held.keep()``: the loser's voxels stay."""
     winners = set()
     for step in count(1):
@@ -97,9 +93,7 @@ def test_whoever_comes_at_any_step_of_an_upload_leaves_no_voxel_or_all(
     assert winners == {"a", "b"}
 
 
-def test_an_id_that_was_given_is_not_painted_by_one_who_chooses_it(
-    world: AnnotationWorld, other: Process
-) -> None:
+def test_an_id_that_was_given_is_not_painted_by_one_who_chooses_it(world, other):
     for step in count(1):
         channel = world.channel(f"labels{step}")
         theirs = block(Segment(1, author="b"), SECOND)
@@ -114,7 +108,7 @@ def test_an_id_that_was_given_is_not_painted_by_one_who_chooses_it(
     assert step > 8
 
 
-def test_an_id_of_a_dead_upload_is_others_after_a_while(world: AnnotationWorld) -> None:
+def test_an_id_of_a_dead_upload_is_others_after_a_while(world):
     """Whoever repeats it need not wait (``test_annotation_crashes``)."""
     refused = 0
     for step in count(1):
@@ -137,9 +131,7 @@ def test_an_id_of_a_dead_upload_is_others_after_a_while(world: AnnotationWorld) 
     assert refused > 2
 
 
-def test_an_upload_that_takes_long_keeps_its_claims(
-    world: AnnotationWorld, other: Process, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_upload_that_takes_long_keeps_its_claims(world, other, monkeypatch):
     """Seen to fail with the claims taken once, in front of the first batch."""
     monkeypatch.setattr(paintings, "MAX_BATCH_VOXELS", 1)
     channel = world.channel()
@@ -159,7 +151,7 @@ def test_an_upload_that_takes_long_keeps_its_claims(
     assert np.unique(world.image(channel)).tolist() == [0, 5, 6, 7, 8]
 
 
-def test_of_the_same_id_uploaded_by_many_one_is_stored(tmp_path: Path, world: Any) -> None:
+def test_of_the_same_id_uploaded_by_many_one_is_stored(tmp_path, world):
     channel = world.channel()
     boxes = [Box((20 * n, 0, 0), (20 * n + 20, 140, 10)) for n in range(6)]
     barrier = Barrier(len(boxes))
@@ -178,7 +170,7 @@ def test_of_the_same_id_uploaded_by_many_one_is_stored(tmp_path: Path, world: An
     assert voxels(world, channel, 5) == boxes[stored.status].voxels
 
 
-def test_many_ids_are_claimed_in_several_transactions(world: AnnotationWorld) -> None:
+def test_many_ids_are_claimed_in_several_transactions(world):
     channel = world.channel()
     items = [points(Annotation(n), [[n % 200, n // 200, 0]]) for n in range(1, 252)]
     assert upload(world.own, channel, *items) == list(range(1, 252))
@@ -186,7 +178,7 @@ def test_many_ids_are_claimed_in_several_transactions(world: AnnotationWorld) ->
     assert upload(world.own, channel, *items) is None
 
 
-def test_the_same_voxels_in_another_way_are_another_upload(world: AnnotationWorld) -> None:
+def test_the_same_voxels_in_another_way_are_another_upload(world):
     channel = world.channel()
     with suppress(Crash):
         world.process(FaultPlan(8)).writer.upload(DATASET, channel, [MINE], NEW)
@@ -197,9 +189,7 @@ def test_the_same_voxels_in_another_way_are_another_upload(world: AnnotationWorl
     assert upload(world.own, channel, MINE) == [5]
 
 
-def test_who_is_refused_while_painting_may_send_it_corrected_at_once(
-    world: AnnotationWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_is_refused_while_painting_may_send_it_corrected_at_once(world, monkeypatch):
     """Seen to fail without ``held.release()``: the id was taken for a quarter of an hour."""
     channel = world.channel()
     assert upload(world.own, channel, MINE) == [5]
@@ -218,9 +208,7 @@ class AtTransaction(Interrupted):
         return super().carry_out(name, operation) if "transact" in name else operation()
 
 
-def test_ids_claimed_beside_one_that_others_took_first_are_free_again(
-    world: AnnotationWorld, other: Process
-) -> None:
+def test_ids_claimed_beside_one_that_others_took_first_are_free_again(world, other):
     """The 150 ids are claimed in two transactions, and the second is refused.
 
     Seen to fail without ``held.release()``.
@@ -234,9 +222,7 @@ def test_ids_claimed_beside_one_that_others_took_first_are_free_again(
     assert upload(other, channel, points(Segment(1), [[0, 10, 0]])) == [1]
 
 
-def test_a_twin_that_is_refused_takes_back_no_claim_of_the_other(
-    world: AnnotationWorld, other: Process, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_twin_that_is_refused_takes_back_no_claim_of_the_other(world, other, monkeypatch):
     """As where a client sends again what is still being painted.
 
     Seen to fail with all claims taken back, not only those that were not there before.
@@ -261,9 +247,7 @@ def test_a_twin_that_is_refused_takes_back_no_claim_of_the_other(
     assert set(refused) == {None}
 
 
-def test_an_id_deleted_at_any_step_of_its_upload_has_all_its_voxels_or_no_object(
-    world: AnnotationWorld, other: Process
-) -> None:
+def test_an_id_deleted_at_any_step_of_its_upload_has_all_its_voxels_or_no_object(world, other):
     """Seen to fail where a deletion passes claims over: an object without voxels."""
     outcomes = set()
     for step in count(1):
@@ -283,9 +267,7 @@ def test_an_id_deleted_at_any_step_of_its_upload_has_all_its_voxels_or_no_object
     assert outcomes == {True, False}
 
 
-def test_an_id_that_another_upload_claims_first_is_refused(
-    world: AnnotationWorld, other: Process, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_id_that_another_upload_claims_first_is_refused(world, other, monkeypatch):
     """The other upload has its claim and no object yet when it is this one's turn.
 
     Seen to fail where ``Claims`` takes over any claim: both paint.

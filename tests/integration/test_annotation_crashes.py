@@ -1,7 +1,7 @@
 """Uploads and deletions that die at any step: a repetition leaves what one that lived leaves."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count
@@ -78,14 +78,14 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def pools() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
+def pools():
     """One thread each, so that the steps come in one order."""
     with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
         yield first, second
 
 
 @pytest.fixture(autouse=True)
-def one_supercuboid_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+def one_supercuboid_is_small(monkeypatch):
     monkeypatch.setattr(object_erasure, "LARGE_SUPERCUBOIDS", 1)
 
 
@@ -115,9 +115,7 @@ def seen(world: AnnotationWorld, channel: Channel) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_died_anywhere_and_is_repeated_is_done_once(
-    tmp_path: Path, pools: Any, name: str
-) -> None:
+def test_what_died_anywhere_and_is_repeated_is_done_once(tmp_path, pools, name):
     """Each write to a store is the last of its process once.
 
     Seen to fail with objects stored in front of their voxels; with a body that was stored in part
@@ -158,9 +156,7 @@ def check_invariants(world: AnnotationWorld, channel: Channel, plan: FaultPlan) 
     assert new <= painted, plan.log  # whoever finds a new object finds its voxels
 
 
-def test_a_worker_that_dies_anywhere_is_followed_by_one_that_ends_the_job(
-    tmp_path: Path, pools: Any
-) -> None:
+def test_a_worker_that_dies_anywhere_is_followed_by_one_that_ends_the_job(tmp_path, pools):
     """Seen to fail with the job ended in front of ``finish_deletion``, or of the erasure."""
     channel = prepared(tmp_path / "prepared", pools)
     for step in count(1):
@@ -180,9 +176,7 @@ def test_a_worker_that_dies_anywhere_is_followed_by_one_that_ends_the_job(
             return
 
 
-def test_every_label_has_an_object_after_new_objects_were_uploaded_again(
-    tmp_path: Path, pools: Any
-) -> None:
+def test_every_label_has_an_object_after_new_objects_were_uploaded_again(tmp_path, pools):
     """The repetition is given other ids, and paints over those of the one that died."""
     channel = prepared(tmp_path / "prepared", pools)
     items = [block(Segment(author="a"), BOX), points(Annotation(), [[5, 5, 5]])]
@@ -203,9 +197,7 @@ def test_every_label_has_an_object_after_new_objects_were_uploaded_again(
             return
 
 
-def test_a_deletion_that_nobody_repeats_is_completed_by_the_worker(
-    tmp_path: Path, pools: Any
-) -> None:
+def test_a_deletion_that_nobody_repeats_is_completed_by_the_worker(tmp_path, pools):
     """An object is either as it was, or gone with all of its voxels, and no job is left.
 
     Seen to fail with the job stored behind the transaction that deletes the object.

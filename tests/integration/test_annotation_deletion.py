@@ -26,17 +26,17 @@ LARGE = Box((0, 0, 0), (200, 150, 40))
 
 
 @pytest.fixture(autouse=True)
-def one_supercuboid_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+def one_supercuboid_is_small(monkeypatch):
     monkeypatch.setattr(object_erasure, "LARGE_SUPERCUBOIDS", 1)
 
 
 @pytest.fixture
-def disk(annotations_on_disk: AnnotationWorld) -> AnnotationWorld:
+def disk(annotations_on_disk):
     return annotations_on_disk
 
 
 @pytest.fixture(params=["disk", "moto"])
-def world(request: pytest.FixtureRequest) -> AnnotationWorld:
+def world(request):
     on_store: AnnotationWorld = request.getfixturevalue(f"annotations_on_{request.param}")
     return on_store
 
@@ -57,7 +57,7 @@ def state(world: AnnotationWorld, channel: Channel, number: int) -> Any:
     return ObjectRows(world.table).find_many(channel.uid, [number]).get(number)
 
 
-def test_a_small_object_goes_at_once(disk: AnnotationWorld) -> None:
+def test_a_small_object_goes_at_once(disk):
     channel = filled(disk)
     assert disk.own.writer.delete(channel, [6]) == []
     assert labels_of(disk, channel) == {5}
@@ -67,9 +67,7 @@ def test_a_small_object_goes_at_once(disk: AnnotationWorld) -> None:
         disk.own.ramon.get(channel, 6)
 
 
-def test_a_large_object_is_gone_at_once_and_its_voxels_by_the_worker(
-    world: AnnotationWorld,
-) -> None:
+def test_a_large_object_is_gone_at_once_and_its_voxels_by_the_worker(world):
     channel = filled(world)
     assert world.own.writer.delete(channel, [5, 6]) == [5]
     assert world.own.ramon.query(channel, ObjectQuery(())) == []
@@ -82,7 +80,7 @@ def test_a_large_object_is_gone_at_once_and_its_voxels_by_the_worker(
     assert not world.jobs
 
 
-def test_deleting_again_or_what_never_was_is_success(disk: AnnotationWorld) -> None:
+def test_deleting_again_or_what_never_was_is_success(disk):
     channel = filled(disk)
     writer = disk.own.writer
     assert writer.delete(channel, [5]) == [5]
@@ -93,7 +91,7 @@ def test_deleting_again_or_what_never_was_is_success(disk: AnnotationWorld) -> N
     assert labels_of(disk, channel) == {6}
 
 
-def test_a_label_without_an_object_is_erased_too(disk: AnnotationWorld) -> None:
+def test_a_label_without_an_object_is_erased_too(disk):
     channel = disk.channel()
     item = points(Annotation(9), [[0, 0, 0]])
     disk.own.writer.upload(DATASET, channel, [item], WriteMode(data_only=True))
@@ -101,7 +99,7 @@ def test_a_label_without_an_object_is_erased_too(disk: AnnotationWorld) -> None:
     assert labels_of(disk, channel) == set()
 
 
-def test_all_resolutions_and_extra_labels_go(disk: AnnotationWorld) -> None:
+def test_all_resolutions_and_extra_labels_go(disk):
     channel = filled(disk)
     items = [points(Annotation(7), [[1, 1, 1]])]
     disk.own.writer.upload(DATASET, channel, items, WriteMode(Discipline.EXCEPTION))
@@ -114,9 +112,7 @@ def test_all_resolutions_and_extra_labels_go(disk: AnnotationWorld) -> None:
     assert state(disk, channel, 7) == Tombstone(erasing=False)
 
 
-def test_what_others_keep_painting_is_left_to_the_worker(
-    disk: AnnotationWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_others_keep_painting_is_left_to_the_worker(disk, monkeypatch):
     def contended(*_: object) -> None:
         raise WriteContentionError("busy")
 
@@ -135,9 +131,7 @@ def test_what_others_keep_painting_is_left_to_the_worker(
 @pytest.mark.parametrize(
     "change", [{"propagate": PropagateState.UNDER_PROPAGATION}, {"readonly": True}]
 )
-def test_the_worker_waits_until_the_channel_takes_writes(
-    disk: AnnotationWorld, change: dict[str, Any]
-) -> None:
+def test_the_worker_waits_until_the_channel_takes_writes(disk, change):
     """Seen to fail with the refusal let through, as nobody is called then."""
     channel = filled(disk)
     disk.own.writer.delete(channel, [5])
@@ -153,7 +147,7 @@ def test_the_worker_waits_until_the_channel_takes_writes(
     assert not disk.jobs
 
 
-def test_a_lost_message_is_sent_again(disk: AnnotationWorld) -> None:
+def test_a_lost_message_is_sent_again(disk):
     channel = filled(disk)
     disk.own.writer.delete(channel, [5])
     while messages := disk.queue.receive():
@@ -164,7 +158,7 @@ def test_a_lost_message_is_sent_again(disk: AnnotationWorld) -> None:
     assert labels_of(disk, channel) == {6}
 
 
-def test_no_second_worker_is_called_while_one_may_be_at_work(disk: AnnotationWorld) -> None:
+def test_no_second_worker_is_called_while_one_may_be_at_work(disk):
     """Seen to fail without ``postpone``: every minute another worker would join."""
     channel = filled(disk)
     disk.own.writer.delete(channel, [5])
@@ -183,9 +177,7 @@ def test_no_second_worker_is_called_while_one_may_be_at_work(disk: AnnotationWor
     assert not disk.jobs
 
 
-def test_a_channel_of_the_same_name_made_meanwhile_keeps_its_labels(
-    disk: AnnotationWorld,
-) -> None:
+def test_a_channel_of_the_same_name_made_meanwhile_keeps_its_labels(disk):
     """Seen to fail without the comparison of uids."""
     old = filled(disk)
     disk.own.writer.delete(old, [5])
@@ -199,7 +191,7 @@ def test_a_channel_of_the_same_name_made_meanwhile_keeps_its_labels(
 
 
 @pytest.mark.parametrize("what", ["channel", "project", "dataset"])
-def test_a_job_ends_with_its_channel(disk: AnnotationWorld, what: str) -> None:
+def test_a_job_ends_with_its_channel(disk, what):
     channel = filled(disk)
     disk.own.writer.delete(channel, [5])
     names = {"channel": ("pr", "labels"), "project": ("pr",), "dataset": ("brain",)}[what]
@@ -209,7 +201,7 @@ def test_a_job_ends_with_its_channel(disk: AnnotationWorld, what: str) -> None:
     assert not list(disk.objects.list(""))
 
 
-def test_a_deleted_channel_leaves_no_row_of_its_objects(disk: AnnotationWorld) -> None:
+def test_a_deleted_channel_leaves_no_row_of_its_objects(disk):
     """Seen to fail without ``delete_objects`` in ``Erasure``."""
     channel, kept = filled(disk), filled(disk, "kept")
     disk.own.catalog.delete_channel("pr", "labels")

@@ -1,11 +1,9 @@
 """Merges that are too large for a request: the objects at once, the voxels by the worker."""
 
 import shutil
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,18 +29,18 @@ SMALL = Box((0, 60, 0), (9, 90, 9))
 
 
 @pytest.fixture(scope="module")
-def pools() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
+def pools():
     with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
         yield first, second
 
 
 @pytest.fixture(autouse=True)
-def one_supercuboid_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+def one_supercuboid_is_small(monkeypatch):
     monkeypatch.setattr(erasing, "LARGE_SUPERCUBOIDS", 1)
 
 
 @pytest.fixture
-def world(tmp_path: Path, pools: Any) -> AnnotationWorld:
+def world(tmp_path, pools):
     made = disk_world(tmp_path, pools)
     made.populate()
     return made
@@ -72,9 +70,7 @@ def counts(world: AnnotationWorld, channel: Channel, resolution: int = 0) -> dic
     return {n: c for n, c in zip(labels.tolist(), found.tolist(), strict=True) if n}
 
 
-def test_a_large_merge_is_one_of_objects_at_once_and_of_voxels_by_the_worker(
-    world: AnnotationWorld,
-) -> None:
+def test_a_large_merge_is_one_of_objects_at_once_and_of_voxels_by_the_worker(world):
     channel = filled(world)
     assert merge(world, channel, 6, 5) == [5]
     assert [ramon.id for ramon in world.stored(channel)] == [6, 7, 8]
@@ -89,14 +85,14 @@ def test_a_large_merge_is_one_of_objects_at_once_and_of_voxels_by_the_worker(
     assert merge(world, channel, 6, 5) == []
 
 
-def test_a_small_merge_is_done_when_it_is_answered(world: AnnotationWorld) -> None:
+def test_a_small_merge_is_done_when_it_is_answered(world):
     channel = filled(world)
     assert merge(world, channel, 5, 6) == []
     assert counts(world, channel) == {5: LARGE.voxels + SMALL.voxels, 7: 1}
     assert not world.jobs
 
 
-def test_a_merge_at_one_resolution_leaves_the_others(world: AnnotationWorld) -> None:
+def test_a_merge_at_one_resolution_leaves_the_others(world):
     channel = filled(world)
     assert merge(world, channel, 6, 5, resolution=1) == []  # one supercuboid there
     assert counts(world, channel, 1) == {6: 9 * 9 * 9}
@@ -106,9 +102,7 @@ def test_a_merge_at_one_resolution_leaves_the_others(world: AnnotationWorld) -> 
     assert counts(world, channel) == {6: LARGE.voxels + SMALL.voxels, 7: 1}
 
 
-def test_deleting_what_is_being_merged_erases_nothing_of_the_survivor(
-    world: AnnotationWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_deleting_what_is_being_merged_erases_nothing_of_the_survivor(world, monkeypatch):
     """Seen to fail without ``is_merging`` in ``ObjectErasure.erase``."""
     channel = filled(world)
     merge(world, channel, 6, 5)
@@ -119,9 +113,7 @@ def test_deleting_what_is_being_merged_erases_nothing_of_the_survivor(
     assert world.own.writer.delete(channel, [5]) == []
 
 
-def test_voxels_follow_a_survivor_that_was_merged_or_deleted_meanwhile(
-    world: AnnotationWorld,
-) -> None:
+def test_voxels_follow_a_survivor_that_was_merged_or_deleted_meanwhile(world):
     channel = filled(world)
     assert merge(world, channel, 6, 5) == [5]
     assert merge(world, channel, 7, 6) == []
@@ -138,8 +130,8 @@ def test_voxels_follow_a_survivor_that_was_merged_or_deleted_meanwhile(
 
 @pytest.mark.parametrize("fate", ["merged", "deleted"])
 def test_voxels_follow_a_survivor_whose_fate_changes_at_any_step_of_the_worker(
-    tmp_path: Path, pools: Any, fate: str
-) -> None:
+    tmp_path, pools, fate
+):
     """Seen to fail without the second look at the heir in ``relabel``."""
     prepared = disk_world(tmp_path / "prepared", pools)
     prepared.populate()
@@ -175,8 +167,8 @@ def test_voxels_follow_a_survivor_whose_fate_changes_at_any_step_of_the_worker(
 
 @pytest.mark.parametrize("fate", ["merged", "deleted"])
 def test_voxels_that_a_dead_worker_gave_to_a_survivor_that_was_gone_follow_it(
-    world: AnnotationWorld, monkeypatch: pytest.MonkeyPatch, fate: str
-) -> None:
+    world, monkeypatch, fate
+):
     """The survivor goes while the worker is at it, and the worker dies before it looks again.
 
     Seen to fail where whoever repeats it looks for the loser's own label only.
@@ -203,7 +195,7 @@ def test_voxels_that_a_dead_worker_gave_to_a_survivor_that_was_gone_follow_it(
     assert counts(world, channel) == whole
 
 
-def test_a_merge_that_nobody_repeats_is_completed_by_the_worker(tmp_path: Path, pools: Any) -> None:
+def test_a_merge_that_nobody_repeats_is_completed_by_the_worker(tmp_path, pools):
     """Both objects are as they were, or one has all voxels, all references, and no job is left.
 
     Seen to fail with the job stored behind the transaction that retires the object.
@@ -242,9 +234,7 @@ def merge_and_work(world: AnnotationWorld, channel: Channel, plan: FaultPlan) ->
     world.pump(process)
 
 
-def test_what_refers_to_a_loser_when_the_worker_ends_refers_to_the_survivor(
-    world: AnnotationWorld,
-) -> None:
+def test_what_refers_to_a_loser_when_the_worker_ends_refers_to_the_survivor(world):
     """As where a request died before it looked for references again.
 
     Seen to fail without ``RamonMerge.complete``.
@@ -260,9 +250,7 @@ def test_what_refers_to_a_loser_when_the_worker_ends_refers_to_the_survivor(
 @pytest.mark.parametrize(
     "change", [{"propagate": PropagateState.UNDER_PROPAGATION}, {"readonly": True}]
 )
-def test_the_worker_waits_until_the_channel_takes_writes(
-    world: AnnotationWorld, change: dict[str, Any]
-) -> None:
+def test_the_worker_waits_until_the_channel_takes_writes(world, change):
     channel = filled(world)
     merge(world, channel, 6, 5)
     world.own.catalog.update_channel("pr", "labels", **change)
@@ -276,7 +264,7 @@ def test_the_worker_waits_until_the_channel_takes_writes(
     assert not world.jobs
 
 
-def test_a_job_ends_with_its_channel(world: AnnotationWorld) -> None:
+def test_a_job_ends_with_its_channel(world):
     channel = filled(world)
     merge(world, channel, 6, 5)
     world.own.catalog.delete_channel("pr", "labels")

@@ -16,11 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ndlambda.cuboids.label_block import LabelBlock
-from ndlambda.errors import (
-    InvalidArgumentError,
-    NotFoundError,
-    PayloadTooLargeError,
-)
+from ndlambda.errors import InvalidArgumentError, NotFoundError, PayloadTooLargeError
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.ramon import Neuron, Seed, Segment, Synapse, parse_query
 from ndlambda.services.annotation.options import Voxels
@@ -51,7 +47,7 @@ ALL = parse_query([])
 
 
 @pytest.fixture
-def world(tmp_path: Path, pools) -> ObjectWorld:
+def world(tmp_path, pools):
     return disk_world(tmp_path, pools)
 
 
@@ -112,7 +108,7 @@ def objects(process: Process) -> list[Any]:
     return process.ramon.get_many(CHANNEL, process.ramon.query(CHANNEL, ALL))
 
 
-def test_losers_go_into_the_survivor_everywhere(world: ObjectWorld) -> None:
+def test_losers_go_into_the_survivor_everywhere(world):
     process = world.process()
     models = populate(process)
     check_voxels(world, models)
@@ -134,7 +130,7 @@ def test_losers_go_into_the_survivor_everywhere(world: ObjectWorld) -> None:
         process.reader.read(DATASET, CHANNEL, [2], Voxels(0))
 
 
-def test_in_a_region_voxels_change_and_objects_stay(world: ObjectWorld) -> None:
+def test_in_a_region_voxels_change_and_objects_stay(world):
     """Inside the box, at its resolution and time; extra labels, too."""
     process = world.process()
     models, before = populate(process), objects(process)
@@ -149,7 +145,7 @@ def test_in_a_region_voxels_change_and_objects_stay(world: ObjectWorld) -> None:
     assert objects(process) == before
 
 
-def test_a_region_with_more_supercuboids_than_a_call_changes_is_refused(world: ObjectWorld) -> None:
+def test_a_region_with_more_supercuboids_than_a_call_changes_is_refused(world):
     models = populate(world.process())
     process = world.process(options=VolumeOptions(paint_supercuboids=1))
     whole = region(DATASET, DATASET.pyramid.level(0).box)
@@ -158,7 +154,7 @@ def test_a_region_with_more_supercuboids_than_a_call_changes_is_refused(world: O
     check_voxels(world, models)
 
 
-def test_seeds_and_neurons_merge_only_with_their_like(world: ObjectWorld) -> None:
+def test_seeds_and_neurons_merge_only_with_their_like(world):
     """Seen to fail without ``check_types``: a neuron's label was painted, or a neuron lost."""
     process = world.process()
     models = populate(process)
@@ -192,7 +188,7 @@ def test_seeds_and_neurons_merge_only_with_their_like(world: ObjectWorld) -> Non
     part=st.none() | st.just(Box((5, 5, 2), (130, 128, 17))),
     data=st.data(),
 )
-def test_labels_merge_as_in_numpy(pools, strokes, survivor, losers, part, data) -> None:
+def test_labels_merge_as_in_numpy(pools, strokes, survivor, losers, part, data):
     with TemporaryDirectory() as folder:
         world = disk_world(Path(folder), pools)
         labels, model = world.service(), Model(DATASET, CHANNEL)
@@ -208,7 +204,7 @@ def test_labels_merge_as_in_numpy(pools, strokes, survivor, losers, part, data) 
         world.table.close()
 
 
-def test_what_is_no_merge_leaves_all_as_it_is(world: ObjectWorld) -> None:
+def test_what_is_no_merge_leaves_all_as_it_is(world):
     process = world.process()
     models, before = populate(process), objects(process)
     here = region(DATASET, BOX)
@@ -233,9 +229,7 @@ STEPS: dict[str, Callable[[Process], object]] = {
 
 
 @pytest.mark.parametrize("what", STEPS)
-def test_a_merge_that_dies_anywhere_is_completed_by_its_repetition(
-    tmp_path: Path, what: str
-) -> None:
+def test_a_merge_that_dies_anywhere_is_completed_by_its_repetition(tmp_path, what):
     """Each change of a store is the last of its process once.
 
     Seen to fail with losers that were retired already asked for as living objects (the repetition
@@ -324,9 +318,7 @@ class Interfering:
 
 
 @pytest.mark.parametrize("times", [1, 2, 3, 5])
-def test_painters_of_a_loser_beside_a_merge_are_merged_too(
-    world: ObjectWorld, tmp_path: Path, times: int
-) -> None:
+def test_painters_of_a_loser_beside_a_merge_are_merged_too(world, tmp_path, times):
     """In the supercuboid that is being changed, and in one where the loser was not before.
 
     Seen to fail with ``until_removed`` ended after its first round: a loser has voxels left.
@@ -350,7 +342,7 @@ def test_painters_of_a_loser_beside_a_merge_are_merged_too(
     assert {label for _, label in world.indexed(CHANNEL)} == {1, 3}
 
 
-def test_who_keeps_painting_a_loser_is_left_to_the_worker(world: ObjectWorld) -> None:
+def test_who_keeps_painting_a_loser_is_left_to_the_worker(world):
     process = world.process()
     small(process)
     places = count(0, 40)

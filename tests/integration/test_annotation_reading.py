@@ -9,10 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ndlambda.errors import (
-    InvalidArgumentError,
-    PayloadTooLargeError,
-)
+from ndlambda.errors import InvalidArgumentError, PayloadTooLargeError
 from ndlambda.model.catalog import Dataset
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.ramon import Annotation, Neuron, Organelle, Segment
@@ -34,18 +31,14 @@ from ndlambda.space.pyramid import Scaling
 from ndlambda.voxels.select import keep_ids
 from ndlambda.wire.ramon import BoundingBox, RamonItem
 from tests.support.label_world import channel, filled, region
-from tests.support.object_world import Model, ObjectWorld, Process, disk_world
+from tests.support.object_world import Model, Process, disk_world
 from tests.support.stored_objects import store
 
 SLABS = Dataset(
     "slabs", (270, 141, 37), offset_xyz=(5, 6, 7), voxelres_xyz=(4, 4, 40), scalinglevels=2
 )
 CUBES = Dataset(
-    "cubes",
-    (139, 131, 70),
-    offset_xyz=(9, 2, 4),
-    scaling=Scaling.ISOTROPIC,
-    scalinglevels=2,
+    "cubes", (139, 131, 70), offset_xyz=(9, 2, 4), scaling=Scaling.ISOTROPIC, scalinglevels=2
 )
 BIG = 2**64 - 1
 BOX = Box((120, 100, 10), (140, 140, 20))
@@ -53,7 +46,7 @@ OVER = Box((126, 110, 12), (135, 111, 18))
 
 
 @pytest.fixture
-def world(tmp_path: Path, pools) -> ObjectWorld:
+def world(tmp_path, pools):
     return disk_world(tmp_path, pools)
 
 
@@ -136,7 +129,7 @@ def paintings(draw, dataset: Dataset):
 @pytest.mark.parametrize("small", [(SLABS, (140, 40, 18)), (CUBES, (70, 66, 65))])
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_objects_are_shown_in_all_forms_as_numpy_shows_them(pools, small, data) -> None:
+def test_objects_are_shown_in_all_forms_as_numpy_shows_them(pools, small, data):
     """At any resolution, whatever the channel's own one and its state of propagation are.
 
     Seen to fail with stored supercuboids not hiding what is zoomed, with z left unscaled on
@@ -166,9 +159,7 @@ def test_objects_are_shown_in_all_forms_as_numpy_shows_them(pools, small, data) 
     ("dataset", "resolution", "painted"),
     [(SLABS, 0, 0), (SLABS, 1, 2), (SLABS, 2, 0), (CUBES, 0, 2), (CUBES, 1, 0), (CUBES, 2, 2)],
 )
-def test_a_region_shows_an_object_as_a_filtered_cutout_does(
-    world: ObjectWorld, dataset: Dataset, resolution: int, painted: int
-) -> None:
+def test_a_region_shows_an_object_as_a_filtered_cutout_does(world, dataset, resolution, painted):
     process, target = world.process(), channel(resolution=1)
     model = Model(dataset, target)
     model.paint(process.labels, 1, Box((30, 31, 3), (69, 60, 19)), 7)
@@ -186,9 +177,7 @@ def test_a_region_shows_an_object_as_a_filtered_cutout_does(
 
 
 @pytest.mark.parametrize("propagate", [0, 1, 2])
-def test_a_coarser_level_shows_objects_and_cutouts_alike_in_every_state(
-    world: ObjectWorld, propagate: int
-) -> None:
+def test_a_coarser_level_shows_objects_and_cutouts_alike_in_every_state(world, propagate):
     """Seen to fail under propagation (1), where objects were zoomed and cutouts were not."""
     process, target = world.process(), channel()
     Model(SLABS, target).paint(process.labels, 0, BOX, 7)
@@ -199,7 +188,7 @@ def test_a_coarser_level_shows_objects_and_cutouts_alike_in_every_state(
     assert process.reader.labels_in(SLABS, target, everywhere) == [7] * (propagate == 0)
 
 
-def test_objects_come_in_the_order_asked_with_their_derived_lists(world: ObjectWorld) -> None:
+def test_objects_come_in_the_order_asked_with_their_derived_lists(world):
     process, target = world.process(), channel()
     segments = Segment(3, neuron=5), Segment(4, neuron=5)
     store(process, target, Neuron(5), *segments, Organelle(6, segment=4))
@@ -214,7 +203,7 @@ def test_objects_come_in_the_order_asked_with_their_derived_lists(world: ObjectW
     assert process.reader.read(SLABS, target, [], NoData()) == []
 
 
-def test_voxels_are_read_at_the_first_time_point_of_the_channel(world: ObjectWorld) -> None:
+def test_voxels_are_read_at_the_first_time_point_of_the_channel(world):
     process, target = world.process(), channel(starttime=3, endtime=6)
     for time_point in (3, 4):
         box = BOX.shifted((time_point, 0, 0))
@@ -236,7 +225,7 @@ def test_voxels_are_read_at_the_first_time_point_of_the_channel(world: ObjectWor
     assert process.reader.label_at(SLABS, target, 0, (128, 106, 17)) == 1
 
 
-def test_stale_entries_of_the_index_do_not_widen_a_cutout(world: ObjectWorld) -> None:
+def test_stale_entries_of_the_index_do_not_widen_a_cutout(world):
     process, model = world.process(), Model(SLABS, channel())
     model.paint(process.labels, 0, BOX, 1)
     scope = LabelVolume(model.channel, SLABS.pyramid.level(0), 0).scope
@@ -246,7 +235,7 @@ def test_stale_entries_of_the_index_do_not_widen_a_cutout(world: ObjectWorld) ->
         check_forms(process, model, number, 0, model.mask(0, [number]))
 
 
-def test_what_lies_outside_the_image_is_read_where_it_was_painted(world: ObjectWorld) -> None:
+def test_what_lies_outside_the_image_is_read_where_it_was_painted(world):
     process, target = world.process(), channel()
     points = np.array([[269, 0, 0], [300, 0, 0], [300, 0, 1849]])
     volume = LabelVolume(target, SLABS.pyramid.level(0), 0)
@@ -261,7 +250,7 @@ def test_what_lies_outside_the_image_is_read_where_it_was_painted(world: ObjectW
     assert [part.corner_xyz for part in item.data.cuboids] == [(256, 0, 0), (256, 0, 1840)]
 
 
-def test_regions_that_hold_no_labels_of_one_time_are_refused(world: ObjectWorld) -> None:
+def test_regions_that_hold_no_labels_of_one_time_are_refused(world):
     process, target = world.process(), channel()
     store(process, target, Segment(1))
     here = region(SLABS, BOX)
@@ -273,9 +262,7 @@ def test_regions_that_hold_no_labels_of_one_time_are_refused(world: ObjectWorld)
             refused()
 
 
-def test_limits_hold_for_all_objects_of_a_call_together(
-    world: ObjectWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_limits_hold_for_all_objects_of_a_call_together(world, monkeypatch):
     """Two objects of 8000 voxels each; their cuboids have 2^18 voxels each."""
     model, writer = Model(SLABS, channel()), world.process()
     for number in (1, 2):
@@ -296,7 +283,7 @@ def test_limits_hold_for_all_objects_of_a_call_together(
         limited.reader.read(SLABS, model.channel, [1, 2], Voxels(0))
 
 
-def test_memory_is_given_back(world: ObjectWorld) -> None:
+def test_memory_is_given_back(world):
     process, model = world.process(memory_bytes=1 << 24), Model(SLABS, channel())
     model.paint(process.labels, 0, BOX, 1)
     store(process, model.channel, Annotation(1))
@@ -310,9 +297,7 @@ def test_memory_is_given_back(world: ObjectWorld) -> None:
             pass
 
 
-def test_what_would_be_magnified_without_measure_is_refused(
-    world: ObjectWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_would_be_magnified_without_measure_is_refused(world, monkeypatch):
     process, model = world.process(), Model(CUBES, channel(resolution=2))
     model.paint(process.labels, 2, Box((0, 0, 0), (20, 20, 10)), 1)
     store(process, model.channel, Segment(1))
@@ -323,9 +308,7 @@ def test_what_would_be_magnified_without_measure_is_refused(
     assert found.size_xyz == (80, 80, 40)
 
 
-def test_an_object_of_many_cuboids_is_read_in_several_goes(
-    world: ObjectWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_object_of_many_cuboids_is_read_in_several_goes(world, monkeypatch):
     process, model = world.process(), Model(SLABS, channel(cuboids_per_axis=1))
     model.paint(process.labels, 0, Box((0, 126, 14), (270, 130, 34)), 1)
     store(process, model.channel, Segment(1))

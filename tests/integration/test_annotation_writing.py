@@ -26,13 +26,7 @@ from ndlambda.space.box import Box
 from ndlambda.space.morton import AXIS_LIMIT
 from ndlambda.stores.ports import MAX_TRANSACTION
 from ndlambda.wire.ramon.contract import AnnotationVoxels, CuboidPart, RamonItem
-from tests.support.annotation_world import (
-    DATASET,
-    OFFSET,
-    AnnotationWorld,
-    block,
-    points,
-)
+from tests.support.annotation_world import DATASET, OFFSET, AnnotationWorld, block, points
 
 NEW = WriteMode()
 UPDATE = WriteMode(update=True)
@@ -43,12 +37,12 @@ BOX = Box((100, 100, 10), (140, 140, 36))
 
 
 @pytest.fixture
-def disk(annotations_on_disk: AnnotationWorld) -> AnnotationWorld:
+def disk(annotations_on_disk):
     return annotations_on_disk
 
 
 @pytest.fixture(params=["disk", "moto"])
-def world(request: pytest.FixtureRequest) -> AnnotationWorld:
+def world(request):
     on_store: AnnotationWorld = request.getfixturevalue(f"annotations_on_{request.param}")
     return on_store
 
@@ -62,9 +56,7 @@ def everything(world: AnnotationWorld) -> Any:
     return rows, [(key, stored and stored.etag) for key, stored in objects]
 
 
-def test_new_objects_get_ids_in_a_row_and_are_found_with_their_voxels(
-    world: AnnotationWorld,
-) -> None:
+def test_new_objects_get_ids_in_a_row_and_are_found_with_their_voxels(world):
     channel, writer = world.channel(), world.own.writer
     spots = [[1, 2, 3], [150, 2, 3], [150, 2, 3]]
     items = [
@@ -85,7 +77,7 @@ def test_new_objects_get_ids_in_a_row_and_are_found_with_their_voxels(
     assert writer.upload(DATASET, channel, [RamonItem(Annotation())], NEW) == [4]
 
 
-def test_the_later_object_of_a_body_lies_over_the_earlier(disk: AnnotationWorld) -> None:
+def test_the_later_object_of_a_body_lies_over_the_earlier(disk):
     channel = disk.channel()
     items = [block(Segment(9), BOX), points(Segment(3), [BOX.start_xyz]), block(Segment(5), BOX)]
     disk.own.writer.upload(DATASET, channel, items[:2], NEW)
@@ -94,9 +86,7 @@ def test_the_later_object_of_a_body_lies_over_the_earlier(disk: AnnotationWorld)
     assert set(np.unique(disk.image(channel))) == {0, 5}
 
 
-def test_a_long_list_is_painted_in_parts(
-    disk: AnnotationWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_list_is_painted_in_parts(disk, monkeypatch):
     monkeypatch.setattr(paintings, "_POINTS_A_PIECE", 4)
     channel = disk.channel()
     line = [[x, 0, 0] for x in range(11)]
@@ -124,11 +114,7 @@ FAULTS: dict[str, tuple[WriteMode, RamonItem, type[NDLambdaError]]] = {
     "voxels without id": (DATA_ONLY, points(Annotation(), [[0, 0, 0]]), InvalidArgumentError),
     "seed with voxels": (NEW, points(Seed(), [[0, 0, 0]]), InvalidArgumentError),
     "neuron with voxels": (NEW, block(Neuron(), BOX), InvalidArgumentError),
-    "block without corner": (
-        NEW,
-        RamonItem(Segment(), ignored=("CUTOUT",)),
-        InvalidArgumentError,
-    ),
+    "block without corner": (NEW, RamonItem(Segment(), ignored=("CUTOUT",)), InvalidArgumentError),
     "block with no corner": (NEW, bare(Segment(), cutout_zyx=ONE), InvalidArgumentError),
     "cuboids": (NEW, bare(Segment(), cuboids=(part((1, 16, 128, 128)),)), InvalidArgumentError),
     "block before the offset": (
@@ -192,7 +178,7 @@ FAULTS: dict[str, tuple[WriteMode, RamonItem, type[NDLambdaError]]] = {
 }
 
 
-def test_a_fault_in_the_last_item_leaves_everything_as_it_was(disk: AnnotationWorld) -> None:
+def test_a_fault_in_the_last_item_leaves_everything_as_it_was(disk):
     channel = disk.channel()
     writer = disk.process(options=VolumeOptions(10_000, paint_supercuboids=9)).writer
     known = [points(Annotation(number), [[number, 0, 0]]) for number in (1, 3, 30)]
@@ -206,9 +192,7 @@ def test_a_fault_in_the_last_item_leaves_everything_as_it_was(disk: AnnotationWo
         assert everything(disk) == before, name
 
 
-def test_zeros_of_a_block_may_reach_over_the_edge_as_those_of_whole_cuboids_do(
-    disk: AnnotationWorld,
-) -> None:
+def test_zeros_of_a_block_may_reach_over_the_edge_as_those_of_whole_cuboids_do(disk):
     channel = disk.channel()
     box = Box((128, 128, 32), (256, 256, 48))
     mask = np.zeros(box.shape_zyx, np.bool_)
@@ -220,9 +204,7 @@ def test_zeros_of_a_block_may_reach_over_the_edge_as_those_of_whole_cuboids_do(
     assert [ramon.id for ramon in disk.stored(channel)] == [6, 7]
 
 
-def test_supercuboids_of_all_objects_of_a_body_are_counted(
-    disk: AnnotationWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_supercuboids_of_all_objects_of_a_body_are_counted(disk, monkeypatch):
     """Voxels painted together count a supercuboid once; painted one by one, each time."""
     channel = disk.channel()
     writer = disk.process(options=VolumeOptions(paint_supercuboids=4)).writer
@@ -235,9 +217,7 @@ def test_supercuboids_of_all_objects_of_a_body_are_counted(
     assert everything(disk) == before
 
 
-def test_an_upload_that_needs_more_memory_than_there_is_leaves_everything_as_it_was(
-    disk: AnnotationWorld,
-) -> None:
+def test_an_upload_that_needs_more_memory_than_there_is_leaves_everything_as_it_was(disk):
     channel = disk.channel()
     small = disk.process(memory_bytes=100_000).writer
     before = everything(disk)
@@ -248,13 +228,11 @@ def test_an_upload_that_needs_more_memory_than_there_is_leaves_everything_as_it_
     assert everything(disk) == before
 
 
-def test_an_upload_of_nothing_is_nothing(disk: AnnotationWorld) -> None:
+def test_an_upload_of_nothing_is_nothing(disk):
     assert disk.own.writer.upload(DATASET, disk.channel(), [], NEW) == []
 
 
-def test_a_body_that_was_stored_in_part_is_completed_and_a_complete_one_is_refused(
-    disk: AnnotationWorld,
-) -> None:
+def test_a_body_that_was_stored_in_part_is_completed_and_a_complete_one_is_refused(disk):
     channel, writer = disk.channel(), disk.own.writer
     items = [points(Annotation(5, author="a"), [[0, 0, 0]]), points(Annotation(6), [[1, 0, 0]])]
     writer.upload(DATASET, channel, items[:1], NEW)
@@ -267,7 +245,7 @@ def test_a_body_that_was_stored_in_part_is_completed_and_a_complete_one_is_refus
         writer.upload(DATASET, channel, items, NEW)
 
 
-def test_more_objects_than_one_transaction_takes_are_all_stored(world: AnnotationWorld) -> None:
+def test_more_objects_than_one_transaction_takes_are_all_stored(world):
     channel = world.channel()
     pairs = [{f"{key}": f"{number}" for key in range(6)} for number in range(20)]
     assert len(pairs) * len(pairs[0]) > MAX_TRANSACTION  # each pair is a row

@@ -2,8 +2,6 @@
 
 import json
 import shlex
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,7 @@ from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.space.box import Box
 from ndlambda.space.pyramid import Scaling
-from tests.support.app import Server, serving
+from tests.support.app import serving
 from tests.support.fake_server import URL, WsgiTransport
 
 BRAIN = Dataset(
@@ -26,7 +24,7 @@ BRAIN = Dataset(
 
 
 @pytest.fixture
-def server(tmp_path) -> Iterator[Server]:
+def server(tmp_path):
     cells = Channel("", "cells", ChannelType.ANNOTATION, DataType.UINT64)
     layered = Channel("", "layered", ChannelType.ANNOTATION, DataType.UINT32, exceptions=True)
     with serving(tmp_path / "nd") as server:
@@ -35,12 +33,12 @@ def server(tmp_path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def client(server: Server) -> nd.Client:
+def client(server):
     return nd.connect(URL, server.keys["alice"], transport=WsgiTransport(server.app))
 
 
 @pytest.fixture
-def cells(client: nd.Client) -> nd.Annotations:
+def cells(client):
     return client.annotations("anno", "cells")
 
 
@@ -51,7 +49,7 @@ def rows(points: Any) -> set[tuple[int, ...]]:
 # --- objects --------------------------------------------------------------------------------
 
 
-def test_refusals_arrive_as_errors_that_say_which_field(cells: nd.Annotations) -> None:
+def test_refusals_arrive_as_errors_that_say_which_field(cells):
     with pytest.raises(errors.ValidationError, match="weight") as raised:
         cells.create_many([{"type": "segment"}, {"type": "synapse", "weight": "x"}])
     assert raised.value.details["errors"][0]["field"] == "1.weight"
@@ -64,7 +62,7 @@ def test_refusals_arrive_as_errors_that_say_which_field(cells: nd.Annotations) -
 # --- voxels ---------------------------------------------------------------------------------
 
 
-def test_what_is_left_out_of_a_question_means_everywhere(cells: nd.Annotations) -> None:
+def test_what_is_left_out_of_a_question_means_everywhere(cells):
     number = cells.create(type="segment", pairs={"a b": "1&2"})
     assert cells.top_keys() == [("a b", 1)]
     assert cells.get(cells.create())["type"] == "annotation"
@@ -79,9 +77,7 @@ def test_what_is_left_out_of_a_question_means_everywhere(cells: nd.Annotations) 
     assert len(cells.exceptions().labels) == 0
 
 
-def test_a_large_mask_goes_in_blocks_that_have_voxels(
-    server: Server, cells: nd.Annotations
-) -> None:
+def test_a_large_mask_goes_in_blocks_that_have_voxels(server, cells):
     number = cells.create(type="segment")
     mask = np.zeros((140, 190, 290), np.bool_)
     mask[0, 0, 0] = mask[139, 189, 289] = mask[70, 100, 127:130] = True
@@ -93,7 +89,7 @@ def test_a_large_mask_goes_in_blocks_that_have_voxels(
 
 
 @pytest.fixture
-def run(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def run(server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run_line(line: str, *, code: int = 0, typed: str = "") -> str:
@@ -113,7 +109,7 @@ def run(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return run_line
 
 
-def test_objects_are_made_listed_shown_and_changed(run: Any) -> None:
+def test_objects_are_made_listed_shown_and_changed(run):
     pair = "--pair 'a b=1=2'"
     fields = "--field weight=0.5 --field segments=7,9 --field centroid=1,2,3 --field author=7"
     assert run(f"create anno/cells --type synapse {fields} {pair}") == "1\n"
@@ -129,9 +125,7 @@ def test_objects_are_made_listed_shown_and_changed(run: Any) -> None:
     assert told == f"object 1 has version {changed['version']}\n"
 
 
-def test_voxels_are_saved_as_text_and_boxes_are_loose(
-    run: Any, cells: nd.Annotations, tmp_path: Path
-) -> None:
+def test_voxels_are_saved_as_text_and_boxes_are_loose(run, cells, tmp_path):
     number = cells.create(type="segment")
     cells.paint_voxels(number, [[10, 20, 5], [12, 25, 7]])
     found = json.loads(run(f"box anno/cells {number} --loose --json"))
@@ -143,7 +137,7 @@ def test_voxels_are_saved_as_text_and_boxes_are_loose(
     assert set(lines[1:]) == {"10,20,5", "12,25,7"}
 
 
-def test_objects_are_deleted_when_that_is_confirmed(run: Any, cells: nd.Annotations) -> None:
+def test_objects_are_deleted_when_that_is_confirmed(run, cells):
     assert json.loads(run("reserve anno/cells 2 --json")) == {"first": 1, "count": 2}
     cells.create_many([{"type": "segment", "id": number} for number in (1, 2)])
     run("delete anno/cells 1 2", code=1, typed="n\n")
@@ -175,6 +169,6 @@ LINES = [
 ]
 
 
-def test_lines_that_cannot_be_meant_end_with_a_code(run: Any) -> None:
+def test_lines_that_cannot_be_meant_end_with_a_code(run):
     for line, code in LINES:
         assert run(line, code=code) == "", line

@@ -1,12 +1,11 @@
 """Who may do what: private tokens, public ones, owners, superusers; and the key in the header."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
 from tests.support import bodies
-from tests.support.app import BOX, SHAPE, Server, assert_problem, serving, v1_cutout
+from tests.support.app import BOX, SHAPE, assert_problem, serving, v1_cutout
 from tests.support.bodies import noise
 
 NPZ = bodies.npz(noise((1, *SHAPE)))
@@ -14,7 +13,7 @@ NPY = bodies.npy(noise(SHAPE))
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory):
     with serving(tmp_path_factory.mktemp("access")) as server:
         server.write(f"/sd/closed/em/npz/{BOX}", NPZ)
         yield server
@@ -27,7 +26,7 @@ READS: dict[str, Callable[[str], str]] = {
 }
 
 
-def test_a_private_token_is_open_to_its_owner_and_superusers(server: Server) -> None:
+def test_a_private_token_is_open_to_its_owner_and_superusers(server):
     for path_of in READS.values():
         for user in ("alice", "admin"):
             assert server.get(path_of("closed"), user).status_code == 200
@@ -42,7 +41,7 @@ WRITES: dict[str, tuple[Callable[[str], str], bytes]] = {
 
 
 @pytest.mark.parametrize("family", WRITES)
-def test_owner_and_superusers_write_by_every_token(server: Server, family: str) -> None:
+def test_owner_and_superusers_write_by_every_token(server, family):
     path, body = WRITES[family]
     for user in ("alice", "admin"):
         for token in ("open", "closed"):
@@ -50,16 +49,14 @@ def test_owner_and_superusers_write_by_every_token(server: Server, family: str) 
 
 
 @pytest.fixture(scope="module")
-def lax(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def lax(tmp_path_factory):
     """A server with ``NDLAMBDA_ANONYMOUS_WRITE=1``."""
     with serving(tmp_path_factory.mktemp("lax"), anonymous_write=True) as server:
         yield server
 
 
 @pytest.mark.parametrize("family", WRITES)
-def test_everybody_writes_to_public_tokens_where_the_server_says_so(
-    lax: Server, family: str
-) -> None:
+def test_everybody_writes_to_public_tokens_where_the_server_says_so(lax, family):
     path, body = WRITES[family]
     for user in (None, "bob"):
         assert lax.post(path("open"), user, data=body).status_code == 200
@@ -67,9 +64,7 @@ def test_everybody_writes_to_public_tokens_where_the_server_says_so(
     assert lax.read(f"/sd/open/em/raw/{BOX}", None) == noise(SHAPE).tobytes()
 
 
-def test_what_is_made_without_a_key_belongs_to_everybody_where_the_server_says_so(
-    lax: Server,
-) -> None:
+def test_what_is_made_without_a_key_belongs_to_everybody_where_the_server_says_so(lax):
     fields = {"ximagesize": 10, "yimagesize": 10, "zimagesize": 10}
     assert lax.post("/resource/dataset/common", json=fields).status_code == 201
     assert lax.get("/resource/dataset/common").get_json()["user"] == 0
@@ -83,7 +78,7 @@ def test_what_is_made_without_a_key_belongs_to_everybody_where_the_server_says_s
 
 
 @pytest.mark.parametrize("scheme", ["Token", "token", "TOKEN", "Bearer", "bearer"])
-def test_a_key_is_shown_as_token_or_bearer_in_any_case(server: Server, scheme: str) -> None:
+def test_a_key_is_shown_as_token_or_bearer_in_any_case(server, scheme):
     headers = {"Authorization": f"{scheme} {server.keys['alice']}"}
     for path in (READS["info"]("closed"), READS["npz"]("closed"), READS["v1 cutout"]("closed")):
         assert server.get(path, headers=headers).status_code == 200
@@ -92,7 +87,7 @@ def test_a_key_is_shown_as_token_or_bearer_in_any_case(server: Server, scheme: s
 @pytest.mark.parametrize(
     "value", ["Token", "Bearer", "", "Basic YWxpY2U6eA==", "Digest a=b, c=d, e=f"]
 )
-def test_no_key_or_another_scheme_is_nobody(server: Server, value: str) -> None:
+def test_no_key_or_another_scheme_is_nobody(server, value):
     headers = {"Authorization": value}
     assert_problem(server.get(READS["info"]("closed"), headers=headers), 401, "AuthenticationError")
     assert_problem(server.get(READS["npz"]("closed"), headers=headers), 403, "AuthenticationError")
@@ -101,14 +96,14 @@ def test_no_key_or_another_scheme_is_nobody(server: Server, value: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["placeholder", "0" * 64, "k" * 300, "schlüssel"])
-def test_an_unknown_key_reads_what_is_public_on_old_routes(server: Server, key: str) -> None:
+def test_an_unknown_key_reads_what_is_public_on_old_routes(server, key):
     """ndio always sends a key, ``placeholder`` unless told otherwise."""
     headers = {"Authorization": f"Token {key}"}
     assert server.get(READS["npz"]("open"), headers=headers).status_code == 200
     assert server.get("/resource/dataset/", headers=headers).status_code == 200
 
 
-def test_a_revoked_key_opens_nothing(tmp_path: Any) -> None:
+def test_a_revoked_key_opens_nothing(tmp_path):
     with serving(tmp_path) as server:
         headers = {"Authorization": f"Token {server.keys['alice']}"}
         assert server.get(READS["npz"]("closed"), headers=headers).status_code == 200
@@ -127,7 +122,7 @@ def test_a_revoked_key_opens_nothing(tmp_path: Any) -> None:
         assert server.get(READS["npz"]("closed"), headers=headers).status_code == 200
 
 
-def test_a_token_that_is_deleted_closes_at_once(tmp_path: Any) -> None:
+def test_a_token_that_is_deleted_closes_at_once(tmp_path):
     with serving(tmp_path) as server:
         assert server.get(READS["npz"]("open")).status_code == 200
         path = "/resource/dataset/brain/project/pr/token/open"
@@ -136,7 +131,7 @@ def test_a_token_that_is_deleted_closes_at_once(tmp_path: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def ndauth(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def ndauth(tmp_path_factory):
     """A server with a shared secret and a user ``carol`` with a password."""
     with serving(tmp_path_factory.mktemp("ndauth"), ndauth_secret="shared") as server:
         made = server.post("/v1/users", "admin", json={"name": "carol", "password": "pass1"})
@@ -148,7 +143,7 @@ GOOD = {"user": "carol", "password": "pass1", "secret": "shared"}
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_ndauth_gives_the_key_of_those_who_know_their_password(ndauth: Server, method: str) -> None:
+def test_ndauth_gives_the_key_of_those_who_know_their_password(ndauth, method):
     answer = ndauth.call(method, "/nd/ndauth/validate/", json={"properties": GOOD})
     assert answer.status_code == 200
     headers = {"Authorization": f"Token {answer.text}"}
@@ -172,13 +167,13 @@ def test_ndauth_gives_the_key_of_those_who_know_their_password(ndauth: Server, m
         {"properties": []},
     ],
 )
-def test_ndauth_refuses_everything_else(ndauth: Server, body: Any) -> None:
+def test_ndauth_refuses_everything_else(ndauth, body):
     with ndauth.unchanged():
         answer = ndauth.post("/ndauth/validate/", json=body)
     assert_problem(answer, 403, "PermissionDeniedError")
 
 
-def test_a_new_password_takes_the_place_of_the_old_one(ndauth: Server) -> None:
+def test_a_new_password_takes_the_place_of_the_old_one(ndauth):
     path = "/v1/users/carol/password"
     for refused in ({"password": 7}, {}, {"password": "x", "superuser": True}):
         answer = ndauth.call("PUT", path, "admin", json=refused)

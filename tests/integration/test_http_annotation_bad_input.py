@@ -3,26 +3,18 @@
 ndstore answers 404 to all faults of a request here; a body or an answer that is too long is 413.
 """
 
-from collections.abc import Iterator
-
 import h5py
 import numpy as np
 import pytest
 
 from tests.support import bodies
-from tests.support.annotation_server import (
-    BIG,
-    LABELS,
-    PLAIN,
-    annotating,
-    put,
-)
+from tests.support.annotation_server import BIG, LABELS, PLAIN, annotating, put
 from tests.support.app import Server, assert_problem
 from tests.support.ramon_files import cutout, ramon_file, voxels
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory):
     """Objects 5 (segment), 6 (seed), 7 (deleted) and voxels of 5; nothing here changes them."""
     with annotating(tmp_path_factory.mktemp("bad")) as server:
         for path in (LABELS, BIG, PLAIN):
@@ -47,7 +39,7 @@ WORDS = ("", "overwrite/", "preserve/", "exception/", "update/", "dataonly/", "r
 # --- ids ------------------------------------------------------------------------------------
 
 
-def test_ids_without_an_object_fail_the_whole_request(server: Server) -> None:
+def test_ids_without_an_object_fail_the_whole_request(server):
     region = "cutout/0/38,44/48,54/9,13"
     rests = ["", "nodata", "voxels/0", "cutout/0", region, "boundingbox/0", "json"]
     for rest in rests:
@@ -56,7 +48,7 @@ def test_ids_without_an_object_fail_the_whole_request(server: Server) -> None:
     assert_problem(server.get(f"{LABELS}/{2**64 - 1}/", "alice"), 404, "NotFoundError")
 
 
-def test_numbers_beyond_64_bits_are_no_ids(server: Server) -> None:
+def test_numbers_beyond_64_bits_are_no_ids(server):
     with server.unchanged():
         for ids in (str(2**64), "9" * 20, "9" * 5000, "0" * 30 + "5"):
             for rest in ("", "voxels/0", "json"):
@@ -67,7 +59,7 @@ def test_numbers_beyond_64_bits_are_no_ids(server: Server) -> None:
 
 
 @pytest.mark.parametrize("ids", ["-5", "5,-6", "five5", "5,five", "5,", ",5", "5,,6", "5.0", "٥"])
-def test_lists_that_are_no_ids_have_no_route(server: Server, ids: str) -> None:
+def test_lists_that_are_no_ids_have_no_route(server, ids):
     with server.unchanged():
         for rest in ("", "json/", "voxels/0/", "nodata/"):
             assert_problem(server.get(f"{LABELS}/{ids}/{rest}", "alice"), 404, "RouteNotFoundError")
@@ -75,7 +67,7 @@ def test_lists_that_are_no_ids_have_no_route(server: Server, ids: str) -> None:
         assert answer.status_code in {404, 405}
 
 
-def test_more_ids_than_one_call_names_are_413(server: Server) -> None:
+def test_more_ids_than_one_call_names_are_413(server):
     ids = ",".join(map(str, range(1, 10_002)))
     with server.unchanged():
         for method in ("GET", "DELETE"):
@@ -84,13 +76,13 @@ def test_more_ids_than_one_call_names_are_413(server: Server) -> None:
 
 
 @pytest.mark.parametrize("word", WORDS)
-def test_group_names_that_are_no_ids_of_the_channel_are_refused(server: Server, word: str) -> None:
+def test_group_names_that_are_no_ids_of_the_channel_are_refused(server, word):
     for path, name in ((LABELS, str(2**32)), (PLAIN, str(2**40)), (BIG, "-1"), (BIG, str(2**64))):
         refused(server, f"{path}/{word}", ramon_file({name: GOOD}), "InvalidArgumentError")
 
 
 @pytest.mark.parametrize("name", ["99", "7"])
-def test_an_update_of_what_is_not_there_is_refused(server: Server, name: str) -> None:
+def test_an_update_of_what_is_not_there_is_refused(server, name):
     refused(server, f"{LABELS}/update/", ramon_file({name: GOOD}), "NotFoundError")
     with server.unchanged():
         document = {name: {"ann_type": 1, "ann_id": int(name)}}
@@ -99,7 +91,7 @@ def test_an_update_of_what_is_not_there_is_refused(server: Server, name: str) ->
             assert_problem(sent, 404, "NotFoundError")
 
 
-def test_options_about_an_object_need_its_id(server: Server) -> None:
+def test_options_about_an_object_need_its_id(server):
     for word, name in (("update/", "0"), ("dataonly/", "noid.0"), ("reduce/", "0")):
         refused(server, f"{LABELS}/{word}", ramon_file({name: GOOD}), "InvalidArgumentError")
 
@@ -119,14 +111,12 @@ def test_options_about_an_object_need_its_id(server: Server) -> None:
         ("reduce/preserve/", "InvalidArgumentError"),
     ],
 )
-def test_options_that_cannot_be_followed_are_refused(
-    server: Server, words: str, error: str
-) -> None:
+def test_options_that_cannot_be_followed_are_refused(server, words, error):
     refused(server, f"{LABELS}/{words}", ramon_file({"5": GOOD}), error)
 
 
 @pytest.mark.parametrize("words", ["Overwrite/", "overwrite/2/", "over-write/", "5/voxels/0/"])
-def test_options_that_are_no_words_have_no_route(server: Server, words: str) -> None:
+def test_options_that_are_no_words_have_no_route(server, words):
     with server.unchanged():
         answer = server.post(f"{LABELS}/{words}", "alice", data=ramon_file({"9": GOOD}))
         assert answer.status_code in {404, 405}
@@ -153,11 +143,11 @@ def test_options_that_are_no_words_have_no_route(server: Server, words: str) -> 
         ("json/0", "UnknownNameError"),
     ],
 )
-def test_reading_options_outside_the_grammar_are_404(server: Server, rest: str, error: str) -> None:
+def test_reading_options_outside_the_grammar_are_404(server, rest, error):
     assert_problem(server.get(f"{LABELS}/5/{rest}/", "alice"), 404, error)
 
 
-def test_blocks_over_the_limit_of_a_call_are_413(tmp_path) -> None:
+def test_blocks_over_the_limit_of_a_call_are_413(tmp_path):
     with annotating(tmp_path, max_cutout_voxels=10_000) as server:
         put(server, LABELS, "5", **GOOD)
         answer = server.get(f"{LABELS}/5/cuboids/0/", "alice")
@@ -210,7 +200,7 @@ BODIES: dict[str, tuple[bytes, str]] = {
 }
 
 
-def test_bodies_that_are_no_objects_write_nothing(server: Server) -> None:
+def test_bodies_that_are_no_objects_write_nothing(server):
     with server.unchanged():
         for name, (data, error) in BODIES.items():
             answer = server.post(f"{LABELS}/", "alice", data=data)
@@ -220,13 +210,13 @@ def test_bodies_that_are_no_objects_write_nothing(server: Server) -> None:
                 assert_problem(answer, 404, error)
 
 
-def test_values_that_no_row_holds_together_are_413(server: Server) -> None:
+def test_values_that_no_row_holds_together_are_413(server):
     pairs = "".join(f"k{number},{'v' * 20_000}\r\n" for number in range(10))
     body = ramon_file({"9": {**GOOD, "METADATA": {"KVPAIRS": pairs}}})
     refused(server, f"{LABELS}/", body, "PayloadTooLargeError", 413)
 
 
-def test_arrays_that_inflate_over_the_limit_are_413(tmp_path) -> None:
+def test_arrays_that_inflate_over_the_limit_are_413(tmp_path):
     """The memory that one body may make us take is a share of all; the hold fails before that."""
     bomb = bodies.hdf5_file(
         lambda file: file.create_group("9").create_dataset(
@@ -239,6 +229,6 @@ def test_arrays_that_inflate_over_the_limit_are_413(tmp_path) -> None:
         assert put(server, LABELS, "5", **GOOD) == 5
 
 
-def test_a_body_by_its_length_over_the_limit_is_refused_unread(tmp_path) -> None:
+def test_a_body_by_its_length_over_the_limit_is_refused_unread(tmp_path):
     with annotating(tmp_path, max_memory_bytes=1 << 20) as server:
         refused(server, f"{LABELS}/", bytes(5 << 20), "PayloadTooLargeError", 413)

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ RAMON = "/ramon/anno/labels"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory):
     """Objects 1 (synapse), 2 and 3 (segments), 4 (neuron), 5 (seed); tests only read them."""
     with annotating(tmp_path_factory.mktemp("query")) as server:
         synapse = {
@@ -39,7 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 # --- query ----------------------------------------------------------------------------------
 
 
-def test_a_query_is_words_of_a_path_and_its_answer_hdf5(server: Server) -> None:
+def test_a_query_is_words_of_a_path_and_its_answer_hdf5(server):
     """ndstore ANDed two predicates on one row of its table, so that none was ever found."""
     for words, ids in (
         ("", [1, 2, 3, 4, 5]),
@@ -64,7 +63,7 @@ def test_a_query_is_words_of_a_path_and_its_answer_hdf5(server: Server) -> None:
         ("status/0/" * 33, "InvalidArgumentError"),
     ],
 )
-def test_queries_that_say_nothing_are_404(server: Server, words: str, error: str) -> None:
+def test_queries_that_say_nothing_are_404(server, words, error):
     assert_problem(server.get(f"{LABELS}/query/{words}", "alice"), 404, error)
     body = region_file((30, 40, 8), (20, 20, 5))
     assert_problem(server.post(f"{LABELS}/query/{words}", "alice", data=body), 404, error)
@@ -80,11 +79,11 @@ def test_queries_that_say_nothing_are_404(server: Server, words: str, error: str
         (region_file((30, 40, 8), (0, 20, 5)), "EmptyBoxError"),
     ],
 )
-def test_regions_that_are_none_are_404(server: Server, body: bytes, error: str) -> None:
+def test_regions_that_are_none_are_404(server, body, error):
     assert_problem(server.post(f"{LABELS}/query/", "alice", data=body), 404, error)
 
 
-def test_a_long_region_is_refused_unread(server: Server) -> None:
+def test_a_long_region_is_refused_unread(server):
     answer = server.post(f"{LABELS}/query/", "alice", data=bytes((1 << 20) + 1))
     assert_problem(answer, 413, "PayloadTooLargeError")
 
@@ -109,12 +108,12 @@ def test_a_long_region_is_refused_unread(server: Server) -> None:
         (5, "position", ""),
     ],
 )
-def test_fields_are_text(server: Server, number: int, field: str, text: str) -> None:
+def test_fields_are_text(server, number, field, text):
     answer = server.get(f"{LABELS}/getField/{number}/{field}/", "alice")
     assert (answer.status_code, answer.text) == (200, text)
 
 
-def test_the_text_that_somebody_stored_is_no_page_of_ours(server: Server) -> None:
+def test_the_text_that_somebody_stored_is_no_page_of_ours(server):
     answer = server.get(f"{LABELS}/getField/5/author/", "alice")
     assert answer.data == "é <b>ann</b>".encode()
     assert answer.content_type == "text/html; charset=utf-8"
@@ -122,12 +121,12 @@ def test_the_text_that_somebody_stored_is_no_page_of_ours(server: Server) -> Non
 
 
 @pytest.mark.parametrize("path", ["1/nosuch", "99/status", "0/status", f"{10**20 - 1}/status"])
-def test_fields_that_are_not_there_are_404(server: Server, path: str) -> None:
+def test_fields_that_are_not_there_are_404(server, path):
     assert_problem(server.get(f"{LABELS}/getField/{path}/", "alice"), 404, "NotFoundError")
 
 
 @pytest.fixture(scope="module")
-def own(server: Server) -> str:
+def own(server):
     """A channel whose objects tests may change: 1 is a synapse, 2 a node, 3 a segment."""
     path = f"{SD}/{new_channel(server).name}"
     for number, kind in (("1", 2), ("2", 7), ("3", 4)):
@@ -147,9 +146,7 @@ def own(server: Server) -> str:
         (2, "location", "1.5,2,3", "1.5,2.0,3.0"),
     ],
 )
-def test_fields_are_set_by_words(
-    server: Server, own: str, number: int, field: str, value: str, text: str
-) -> None:
+def test_fields_are_set_by_words(server, own, number, field, value, text):
     answer = server.get(f"{own}/setField/{number}/{field}/{value}/", "alice")
     assert (answer.status_code, answer.data) == (200, b"")
     assert server.get(f"{own}/getField/{number}/{field}/", "alice").text == text
@@ -172,9 +169,7 @@ def test_fields_are_set_by_words(
         ("x/status/1", "RouteNotFoundError"),
     ],
 )
-def test_values_that_cannot_be_set_change_nothing(
-    server: Server, own: str, path: str, error: str
-) -> None:
+def test_values_that_cannot_be_set_change_nothing(server, own, path, error):
     """ndstore stored ``aa`` as a status, and the object could not be read any more."""
     with server.unchanged():
         assert_problem(server.get(f"{own}/setField/{path}/", "alice"), 404, error)
@@ -184,7 +179,7 @@ def test_values_that_cannot_be_set_change_nothing(
 
 
 @pytest.mark.parametrize("path", [f"{SD}/csv/1/0/", f"{LABELS}/csv/1/0/"])
-def test_an_object_as_csv_has_its_box(server: Server, path: str) -> None:
+def test_an_object_as_csv_has_its_box(server, path):
     answer = server.get(path, "alice")
     assert answer.status_code == 200
     lines = dict(csv.reader(io.StringIO(answer.text)))
@@ -195,7 +190,7 @@ def test_an_object_as_csv_has_its_box(server: Server, path: str) -> None:
     assert lines["SEGMENTS"] == "[2, 3]"
 
 
-def test_csv_of_what_is_not_there_is_404(server: Server) -> None:
+def test_csv_of_what_is_not_there_is_404(server):
     assert_problem(server.get(f"{SD}/csv/99/0/", "alice"), 404, "NotFoundError")
     assert_problem(server.get(f"{SD}/csv/1/9/", "alice"), 404, "ResolutionNotFoundError")
 
@@ -203,22 +198,21 @@ def test_csv_of_what_is_not_there_is_404(server: Server) -> None:
 # --- /ramon ---------------------------------------------------------------------------------
 
 
-def test_ramon_gives_json(server: Server) -> None:
+def test_ramon_gives_json(server):
     assert server.read(f"{RAMON}/1/") == server.read(f"{LABELS}/1/json/")
     assert list(json.loads(server.read(f"{RAMON}/2,1/"))) == ["2", "1"]
     assert server.read(f"{RAMON}/1/?format=old") == server.read(f"{LABELS}/1/json/?format=old")
 
 
 @pytest.mark.parametrize(
-    ("rest", "corner", "size"),
-    [("", [60, 50, 10], [1, 1, 1]), ("0/", [60, 50, 10], [1, 1, 1])],
+    ("rest", "corner", "size"), [("", [60, 50, 10], [1, 1, 1]), ("0/", [60, 50, 10], [1, 1, 1])]
 )
-def test_ramon_gives_boxes(server: Server, rest: str, corner: list[int], size: list[int]) -> None:
+def test_ramon_gives_boxes(server, rest, corner, size):
     found = json.loads(server.read(f"{RAMON}/2/boundingbox/{rest}"))["2"]
     assert (found["bbcorner"], found["bbdim"], found["ann_type"]) == (corner, size, 4)
 
 
-def test_ramon_gives_no_box_of_what_has_no_voxels(server: Server) -> None:
+def test_ramon_gives_no_box_of_what_has_no_voxels(server):
     assert "bbcorner" not in json.loads(server.read(f"{RAMON}/3/boundingbox/"))["3"]
 
 
@@ -226,7 +220,7 @@ def test_ramon_gives_no_box_of_what_has_no_voxels(server: Server) -> None:
     ("words", "ids"),
     [("sky/blue", [1]), ("ann_type/4", [2, 3]), ("seg_neuron/4", [2, 3]), ("no/such", [])],
 )
-def test_ramon_gives_ids_as_a_list(server: Server, words: str, ids: list[int]) -> None:
+def test_ramon_gives_ids_as_a_list(server, words, ids):
     answer = server.get(f"{RAMON}/query/{words}/", "alice")
     assert (answer.status_code, answer.get_json()) == (200, ids)
 
@@ -241,9 +235,7 @@ def test_ramon_gives_ids_as_a_list(server: Server, words: str, ids: list[int]) -
         ("type/5/", []),
     ],
 )
-def test_ramon_gives_the_most_frequent_keys_first(
-    server: Server, rest: str, keys: list[str]
-) -> None:
+def test_ramon_gives_the_most_frequent_keys_first(server, rest, keys):
     assert server.get(f"{RAMON}/topkeys/{rest}", "alice").get_json() == keys
 
 
@@ -264,11 +256,11 @@ def test_ramon_gives_the_most_frequent_keys_first(
         ("1?format=xml", "UnknownNameError"),
     ],
 )
-def test_what_ramon_cannot_give_is_404(server: Server, rest: str, error: str) -> None:
+def test_what_ramon_cannot_give_is_404(server, rest, error):
     assert_problem(server.get(f"{RAMON}/{rest}", "alice"), 404, error)
 
 
-def test_ramon_is_not_for_images(server: Server) -> None:
+def test_ramon_is_not_for_images(server):
     for rest in ("1/", "1/boundingbox/", "query/sky/blue/", "topkeys/"):
         answer = server.get(f"{EM.replace('/sd', '/ramon')}/{rest}", "alice")
         assert_problem(answer, 404, "InvalidArgumentError")
@@ -277,7 +269,7 @@ def test_ramon_is_not_for_images(server: Server) -> None:
 # --- ndio -----------------------------------------------------------------------------------
 
 
-def test_paths_of_ndio_lack_sd_and_are_understood(server: Server) -> None:
+def test_paths_of_ndio_lack_sd_and_are_understood(server):
     assert read_ids(server.read("/nd/anno/labels/query/type/4/")) == [2, 3]
     assert list(json.loads(server.read("/nd/anno/labels/2,3/json/"))) == ["2", "3"]
     box = one(server, "/nd/anno/labels/2/boundingbox/0/")
@@ -285,7 +277,7 @@ def test_paths_of_ndio_lack_sd_and_are_understood(server: Server) -> None:
     assert list(read_file(server.read("/nd/anno/labels/2/"))) == ["2"]
 
 
-def test_uploads_of_ndio_come_without_key_and_as_a_form(tmp_path) -> None:
+def test_uploads_of_ndio_come_without_key_and_as_a_form(tmp_path):
     """As ``requests`` sends bytes that nobody gave a type; only where anybody may write."""
     form = "application/x-www-form-urlencoded"
 
@@ -304,7 +296,7 @@ def test_uploads_of_ndio_come_without_key_and_as_a_form(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("root", ["v1", "resource", "ramon", "ndauth", "healthz"])
-def test_no_token_is_looked_for_where_other_routes_begin(server: Server, root: str) -> None:
+def test_no_token_is_looked_for_where_other_routes_begin(server, root):
     for method, path in (("GET", "7/json"), ("GET", "query/type/4"), ("POST", "overwrite")):
         answer = server.call(method, f"/{root}/labels/{path}", "alice")
         assert_problem(answer, 404, "RouteNotFoundError")

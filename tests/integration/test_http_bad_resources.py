@@ -1,12 +1,11 @@
 """Names and JSON that the catalogue refuses: all faults told at once, and nothing written."""
 
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from tests.support.app import BOX, Server, assert_problem, serving, v1_cutout
+from tests.support.app import BOX, assert_problem, serving, v1_cutout
 
 SIZES = {"ximagesize": 30, "yimagesize": 20, "zimagesize": 10}
 CHANNEL = {"channel_type": "image", "channel_datatype": "uint8"}
@@ -40,13 +39,13 @@ BAD_NAMES = {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory):
     with serving(tmp_path_factory.mktemp("names")) as server:
         yield server
 
 
 @pytest.mark.parametrize("name", BAD_NAMES.values(), ids=BAD_NAMES)
-def test_bad_names_are_refused(server: Server, name: str) -> None:
+def test_bad_names_are_refused(server, name):
     for legacy, v1, fields in KINDS.values():
         for rule in (legacy, v1):
             path = rule.format(quote(name, safe=""))
@@ -61,7 +60,7 @@ def test_bad_names_are_refused(server: Server, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["a/b", "../up", "a%2Fb", "%2e%2e%2fup"])
-def test_names_with_slashes_reach_no_route_that_writes(server: Server, name: str) -> None:
+def test_names_with_slashes_reach_no_route_that_writes(server, name):
     with server.unchanged():
         for legacy, v1, fields in KINDS.values():
             for path in (legacy, v1):
@@ -71,7 +70,7 @@ def test_names_with_slashes_reach_no_route_that_writes(server: Server, name: str
 
 
 @pytest.mark.parametrize("name", BAD_NAMES.values(), ids=BAD_NAMES)
-def test_bad_names_in_cutouts_name_nothing(server: Server, name: str) -> None:
+def test_bad_names_in_cutouts_name_nothing(server, name):
     quoted = quote(name, safe="")
     with server.unchanged():
         for path in (
@@ -90,7 +89,7 @@ def test_bad_names_in_cutouts_name_nothing(server: Server, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a.b", "a-b", "größe", "n" * 256])
-def test_bad_names_of_users_are_refused(server: Server, name: str) -> None:
+def test_bad_names_of_users_are_refused(server, name):
     with server.unchanged():
         answer = server.post("/v1/users", "admin", json={"name": name})
         assert_problem(answer, 400, "InvalidNameError")
@@ -132,7 +131,7 @@ BAD_FIELDS: dict[str, list[tuple[dict[str, Any], str]]] = {
 
 
 @pytest.mark.parametrize("kind", BAD_FIELDS)
-def test_a_field_that_is_refused_is_named(server: Server, kind: str) -> None:
+def test_a_field_that_is_refused_is_named(server, kind):
     legacy, v1, fields = KINDS[kind]
     for change, field in BAD_FIELDS[kind]:
         for path, status in ((legacy, 400), (v1, 422)):
@@ -142,7 +141,7 @@ def test_a_field_that_is_refused_is_named(server: Server, kind: str) -> None:
             assert [fault["field"] for fault in problem["errors"]] == [field], change
 
 
-def test_all_faults_are_told_at_once(server: Server) -> None:
+def test_all_faults_are_told_at_once(server):
     with server.unchanged():
         answer = server.post("/v1/datasets/new", "alice", json={"ximagesize": 0, "colour": "red"})
         problem = assert_problem(answer, 422, "ValidationError")
@@ -161,14 +160,14 @@ def test_all_faults_are_told_at_once(server: Server) -> None:
         ({"name": "x", "key": "mine"}, "key"),
     ],
 )
-def test_fields_of_users_are_checked(server: Server, body: dict[str, Any], field: str) -> None:
+def test_fields_of_users_are_checked(server, body, field):
     with server.unchanged():
         answer = server.post("/v1/users", "admin", json=body)
     problem = assert_problem(answer, 422, "ValidationError")
     assert [fault["field"] for fault in problem["errors"]] == [field]
 
 
-def test_a_user_s_name_is_taken_once(server: Server) -> None:
+def test_a_user_s_name_is_taken_once(server):
     with server.unchanged():
         answer = server.post("/v1/users", "admin", json={"name": "bob"})
         assert_problem(answer, 409, "AlreadyExistsError")

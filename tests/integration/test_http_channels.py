@@ -2,7 +2,7 @@
 
 import io
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import h5py
 import numpy as np
@@ -11,18 +11,18 @@ import pytest
 from ndlambda.model.catalog import Channel, Dataset, Project, Token
 from ndlambda.model.dtypes import ChannelType, DataType
 from tests.support import bodies
-from tests.support.app import BOX, SHAPE, Server, serving
+from tests.support.app import BOX, SHAPE, serving
 from tests.support.bodies import Array, from_hdf5, from_npz, noise, unpacked
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory):
     with serving(tmp_path_factory.mktemp("channels")) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def em(server: Server) -> Array:
+def em(server):
     """The voxels (1, z, y, x) that lie in channel ``em``."""
     voxels = noise((1, *SHAPE))
     server.write(f"/sd/open/em/npz/{BOX}", bodies.npz(voxels))
@@ -39,9 +39,7 @@ def em(server: Server) -> Array:
         ("hdf5", "product/hdf5", "h5"),
     ],
 )
-def test_answers_say_their_type_and_file_name(
-    server: Server, em: Array, service: str, content_type: str, suffix: str | None
-) -> None:
+def test_answers_say_their_type_and_file_name(server, em, service, content_type, suffix):
     answer = server.get(f"/nd//sd/open/em/{service}/{BOX}", "alice")
     assert answer.content_type == content_type
     name = f"open-em-{service}-0-10_74-20_52-5_9-ndcutout.{suffix}"
@@ -51,9 +49,7 @@ def test_answers_say_their_type_and_file_name(
 
 
 @pytest.mark.parametrize("tail", ["%0dX-Evil:%20yes", "λ", '"; rm', "filter/" + "1," * 9999])
-def test_whatever_follows_the_options_does_not_reach_a_header(
-    server: Server, em: Array, tail: str
-) -> None:
+def test_whatever_follows_the_options_does_not_reach_a_header(server, em, tail):
     answer = server.get(f"/sd/open/em/raw/{BOX}{tail}/", "alice")
     assert answer.status_code == 200
     name = answer.headers["Content-Disposition"].removeprefix("attachment; filename=")
@@ -63,7 +59,7 @@ def test_whatever_follows_the_options_does_not_reach_a_header(
     assert "X-Evil" not in answer.headers
 
 
-def test_hdf5_has_type_and_dtype_beside_the_voxels(server: Server, em: Array) -> None:
+def test_hdf5_has_type_and_dtype_beside_the_voxels(server, em):
     body = server.read(f"/sd/open/em,frozen/hdf5/{BOX}window/0,100/")
     with h5py.File(io.BytesIO(body)) as file:
         assert sorted(file) == ["em", "frozen"]
@@ -74,18 +70,18 @@ def test_hdf5_has_type_and_dtype_beside_the_voxels(server: Server, em: Array) ->
 
 
 @pytest.mark.parametrize("path", ["/sd/open/npz/", "/sd/open/default/npz/", "/sd/open/,/npz/"])
-def test_no_channel_means_the_default_one(server: Server, em: Array, path: str) -> None:
+def test_no_channel_means_the_default_one(server, em, path):
     np.testing.assert_array_equal(from_npz(server.read(path + BOX)), em)
 
 
-def test_hdf5_of_the_default_channel_has_its_name_and_default(server: Server, em: Array) -> None:
+def test_hdf5_of_the_default_channel_has_its_name_and_default(server, em):
     for path in (f"/sd/open/hdf5/{BOX}", f"/sd/open/em/hdf5/{BOX}"):
         body = server.read(path)
         for group in ("em", "default"):
             np.testing.assert_array_equal(from_hdf5(body, group), em[0])
 
 
-def test_the_default_channel_can_be_written(server: Server) -> None:
+def test_the_default_channel_can_be_written(server):
     other = Channel("", "other", ChannelType.IMAGE, DataType.UINT8)
     first = Channel("", "first", ChannelType.IMAGE, DataType.UINT8, default=True)
     server.add_volume(Dataset("written", (300, 200, 40), offset_xyz=(8, 4, 1)), other, first)
@@ -104,9 +100,7 @@ def test_the_default_channel_can_be_written(server: Server) -> None:
 
 
 @pytest.mark.parametrize("service", ["npz", "blosc", "raw", "zip"])
-def test_channel_0_behind_the_first_is_a_plane_of_zeros(
-    server: Server, em: Array, service: str
-) -> None:
+def test_channel_0_behind_the_first_is_a_plane_of_zeros(server, em, service):
     body = server.read(f"/sd/open/em,0,em2/{service}/{BOX}")
     decode: dict[str, Callable[[bytes], Array]] = {
         "npz": from_npz,
@@ -120,11 +114,11 @@ def test_channel_0_behind_the_first_is_a_plane_of_zeros(
     assert not array[1:].any()
 
 
-def test_channel_0_as_the_first_is_a_name(server: Server, em: Array) -> None:
+def test_channel_0_as_the_first_is_a_name(server, em):
     assert server.get(f"/sd/open/0/npz/{BOX}", "alice").status_code == 404
 
 
-def test_names_that_are_also_services_are_names(server: Server, em: Array) -> None:
+def test_names_that_are_also_services_are_names(server, em):
     """Seen to fail when the arguments were cut off at the first ``/npz/`` of the path."""
     catalog = server.runtime.catalog
     catalog.create_project(Project("npz", "brain", user_id=server.owner))
@@ -135,7 +129,7 @@ def test_names_that_are_also_services_are_names(server: Server, em: Array) -> No
     np.testing.assert_array_equal(from_npz(server.read(f"/sd/npz/npz/npz/{BOX}")), em)
 
 
-def test_names_of_255_characters_can_be_written_and_read(server: Server, em: Array) -> None:
+def test_names_of_255_characters_can_be_written_and_read(server, em):
     name = "n" * 255
     server.add_volume(
         Dataset(name, (300, 200, 40)), Channel("", name, ChannelType.IMAGE, DataType.UINT8)

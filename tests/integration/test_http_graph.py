@@ -1,8 +1,5 @@
 """Synapse graphs over HTTP, ndstore's way and ours, and through the Python client and command."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -31,7 +28,7 @@ LEGACY = "/ndgraph/{}/labels"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory):
     """``SYNAPSES``; 11 and 14 lie at x 10 to 42 of the box, 12 and a segment beside them."""
     with serving(tmp_path_factory.mktemp("graph")) as server:
         channel = server.runtime.catalog.get_channel("pr", "labels")
@@ -53,7 +50,7 @@ ALL = [(101, 102, 11), (101, 102, 12), (101, 103, 13)]
 
 
 @pytest.mark.parametrize("path", ["/ndgraph/{}/labels/", "/nd/ndgraph/{}/labels", V1])
-def test_all_synapses_between_two_segments_are_edges(server: Server, path: str) -> None:
+def test_all_synapses_between_two_segments_are_edges(server, path):
     answer = server.get(path.format("closed"), "alice")
     assert answer.status_code == 200
     assert edges_of(answer.data) == ALL
@@ -63,7 +60,7 @@ def test_all_synapses_between_two_segments_are_edges(server: Server, path: str) 
     assert b"14,15" in answer.data
 
 
-def test_a_path_may_name_a_box_behind_the_format(server: Server) -> None:
+def test_a_path_may_name_a_box_behind_the_format(server):
     for path in ("10,42/20,52/5,8", "graphml/10,42/20,52/5,8"):
         answer = server.get(f"{LEGACY.format('open')}/{path}/")
         assert edges_of(answer.data) == [(101, 102, 11)]
@@ -72,7 +69,7 @@ def test_a_path_may_name_a_box_behind_the_format(server: Server) -> None:
     assert answer.headers["X-NDLambda-Skipped"] == "11,14"
 
 
-def test_edges_say_what_the_synapse_says(server: Server) -> None:
+def test_edges_say_what_the_synapse_says(server):
     network = client(server).graph("closed", "labels").network()
     assert network.edges[101, 102, "11"] == {
         "synapse": 11,
@@ -87,7 +84,7 @@ def test_edges_say_what_the_synapse_says(server: Server) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(formats()))
-def test_every_format_is_given(server: Server, name: str) -> None:
+def test_every_format_is_given(server, name):
     ours = server.get(f"{V1.format('open')}?format={name}")
     assert (ours.status_code, ours.mimetype) == (200, formats()[name].content_type)
     legacy = server.get(f"{LEGACY.format('open')}/{name}/")
@@ -97,7 +94,7 @@ def test_every_format_is_given(server: Server, name: str) -> None:
     assert legacy.data[:20] == ours.data[:20]
 
 
-def test_words_that_ndstore_does_not_know_mean_graphml(server: Server) -> None:
+def test_words_that_ndstore_does_not_know_mean_graphml(server):
     answer = server.get(f"{LEGACY.format('open')}/dot/")
     assert edges_of(answer.data) == ALL
     assert answer.headers["Content-Disposition"].endswith("output.graphml")
@@ -129,7 +126,7 @@ BAD_V1 = {
 }
 
 
-def test_bad_paths_and_queries_are_refused(server: Server) -> None:
+def test_bad_paths_and_queries_are_refused(server):
     for wanted, error in BAD_LEGACY.items():
         assert_problem(server.get(f"{LEGACY.format('open')}/{wanted}"), 404, error)
     for query, error in BAD_V1.items():
@@ -137,16 +134,14 @@ def test_bad_paths_and_queries_are_refused(server: Server) -> None:
         assert_problem(server.get(f"{V1.format('open')}?{query}"), status, error)
 
 
-def test_more_connections_than_one_graph_has_are_refused(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_more_connections_than_one_graph_has_are_refused(server, monkeypatch):
     monkeypatch.setattr(module, "MAX_CONNECTIONS", 5)
     assert server.get(V1.format("open")).status_code == 200
     monkeypatch.setattr(module, "MAX_CONNECTIONS", 4)
     assert_problem(server.get(V1.format("open")), 413, "PayloadTooLargeError")
 
 
-def test_the_command_writes_a_graph_in_a_format(server: Server, tmp_path: Path) -> None:
+def test_the_command_writes_a_graph_in_a_format(server, tmp_path):
     out = tmp_path / "graph.txt"
     words = ["--url", URL, "--key", server.keys["alice"], "graph", "--token", "closed"]
     words += ["--channel", "labels", "--box", "10:26,20:21,5:6", "--format", "edgelist", "-o"]

@@ -1,33 +1,31 @@
 """What a token opens, and the channels that released clients make and delete through it."""
 
 import io
-from collections.abc import Iterator
-from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import h5py
 import pytest
 
-from tests.support.app import BOX, SHAPE, Server, assert_problem, serving
+from tests.support.app import BOX, SHAPE, assert_problem, serving
 from tests.support.bodies import from_npz, noise, npz
 
 IMAGE = {"channel_name": "new", "channel_type": "image", "datatype": "uint8", "readonly": 0}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory):
     """A server that is not changed."""
     with serving(tmp_path_factory.mktemp("info")) as server:
         yield server
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Iterator[Server]:
+def own(tmp_path):
     with serving(tmp_path) as server:
         yield server
 
 
-def test_info_has_what_ndio_reads(server: Server) -> None:
+def test_info_has_what_ndio_reads(server):
     answer = server.get("/sd/open/info/")
     assert answer.content_type == "application/json"
     assert answer.text.startswith('{\n    "channels"')
@@ -69,11 +67,11 @@ def test_info_has_what_ndio_reads(server: Server) -> None:
         "/v1/projects/open",
     ],
 )
-def test_info_has_the_aliases_that_clients_use(server: Server, path: str) -> None:
+def test_info_has_the_aliases_that_clients_use(server, path):
     assert server.get(path).get_json() == server.get("/sd/open/info/").get_json()
 
 
-def test_projinfo_is_an_hdf5_file(server: Server) -> None:
+def test_projinfo_is_an_hdf5_file(server):
     answer = server.get("/sd/open/projinfo/")
     assert answer.content_type == "product/hdf5"
     with h5py.File(io.BytesIO(answer.data)) as file:
@@ -86,7 +84,7 @@ def test_projinfo_is_an_hdf5_file(server: Server) -> None:
         assert file["CHANNELS/movie/TIMERANGE"][...].tolist() == [2, 6]
 
 
-def test_vikingxml_has_its_attributes_in_the_order_that_is_counted_on(server: Server) -> None:
+def test_vikingxml_has_its_attributes_in_the_order_that_is_counted_on(server):
     answer = server.get("/sd/open/volume.vikingxml")
     assert answer.content_type == "application/xml"
     root = ET.fromstring(answer.data)
@@ -101,7 +99,7 @@ def test_vikingxml_has_its_attributes_in_the_order_that_is_counted_on(server: Se
     assert [channel.attrib["Name"] for channel in root.iter("Channel")][:2] == ["em", "em2"]
 
 
-def test_vikingxml_of_a_volume_too_deep_to_list_is_refused(own: Server) -> None:
+def test_vikingxml_of_a_volume_too_deep_to_list_is_refused(own):
     fields = {f"{axis}imagesize": 1000 for axis in "xy"} | {"zimagesize": 1 << 25}
     assert own.post("/resource/dataset/deep", "alice", json=fields).status_code == 201
     assert own.post("/resource/dataset/deep/project/deep", "alice", json={}).status_code == 201
@@ -111,7 +109,7 @@ def test_vikingxml_of_a_volume_too_deep_to_list_is_refused(own: Server) -> None:
     assert_problem(answer, 413, "PayloadTooLargeError")
 
 
-def test_get_propagate_tells_the_state_of_each_channel(own: Server) -> None:
+def test_get_propagate_tells_the_state_of_each_channel(own):
     own.runtime.catalog.update_channel("pr", "em", propagate=1)
     own.runtime.catalog.update_channel("pr", "labels", propagate=2)
     for path, text in (
@@ -124,7 +122,7 @@ def test_get_propagate_tells_the_state_of_each_channel(own: Server) -> None:
         assert (answer.status_code, answer.text) == (200, text)
 
 
-def test_public_tokens_and_datasets_are_listed_to_everybody(server: Server) -> None:
+def test_public_tokens_and_datasets_are_listed_to_everybody(server):
     for path in (
         "/sd/public_tokens/",
         "/nd/sd//public_tokens/",
@@ -136,7 +134,7 @@ def test_public_tokens_and_datasets_are_listed_to_everybody(server: Server) -> N
         assert server.get(path).get_json() == []
 
 
-def test_create_channel_makes_channels_that_can_be_used_at_once(own: Server) -> None:
+def test_create_channel_makes_channels_that_can_be_used_at_once(own):
     labels = {"channel_name": "new2", "channel_type": "annotation", "datatype": "uint32"}
     answer = own.post(
         "/nd/sd/open/createChannel/", "alice", json={"channels": {"new": IMAGE, "new2": labels}}
@@ -165,7 +163,7 @@ BAD_CHANNELS = {
 
 
 @pytest.mark.parametrize("body", BAD_CHANNELS.values(), ids=BAD_CHANNELS)
-def test_create_channel_makes_all_or_none(server: Server, body: object) -> None:
+def test_create_channel_makes_all_or_none(server, body):
     """Seen to fail with a bad resolution in the second channel before levels were looked at."""
     with server.unchanged():
         answer = server.post("/sd/open/createChannel/", "alice", json=body)
@@ -173,7 +171,7 @@ def test_create_channel_makes_all_or_none(server: Server, body: object) -> None:
         assert answer.content_type == "application/problem+json"
 
 
-def test_delete_channel_keeps_read_only_ones(own: Server) -> None:
+def test_delete_channel_keeps_read_only_ones(own):
     body = {"channels": ["em2", "frozen", "em2"]}
     answer = own.post("/sd/open/deleteChannel/", "alice", json=body)
     assert (answer.status_code, answer.text) == (200, "Success. Channels deleted.")
@@ -186,6 +184,6 @@ def test_delete_channel_keeps_read_only_ones(own: Server) -> None:
     "body",
     [{}, {"channels": {}}, {"channels": "em"}, {"channels": [5]}, {"channels": ["em", "nope"]}, []],
 )
-def test_delete_channel_deletes_all_or_none(server: Server, body: object) -> None:
+def test_delete_channel_deletes_all_or_none(server, body):
     with server.unchanged():
         assert server.post("/sd/open/deleteChannel/", "alice", json=body).status_code == 400

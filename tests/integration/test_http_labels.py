@@ -1,7 +1,5 @@
 """Uploads to annotation channels are painted, by whatever route they come."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
@@ -23,7 +21,7 @@ LEGACY = "0/70,75/80,84/66,69/"
 
 
 @pytest.fixture
-def server(tmp_path) -> Iterator[Server]:
+def server(tmp_path):
     bodies_channel = Channel("", "bodies", ChannelType.ANNOTATION, DataType.UINT64)
     layered = Channel("", "layered", ChannelType.ANNOTATION, DataType.UINT32, exceptions=True)
     image = Channel("", "em", ChannelType.IMAGE, DataType.UINT64)
@@ -52,7 +50,7 @@ def whole(server: Server, name: str) -> tuple[Channel, Region]:
 
 
 @pytest.mark.parametrize("way", ["v1", "npz", "hdf5"])
-def test_an_upload_of_labels_enters_them_in_the_index(server: Server, way: str) -> None:
+def test_an_upload_of_labels_enters_them_in_the_index(server, way):
     """Seen to fail when uploads went to the volume service, which knows no index."""
     big = 2**63 + 5
     if way == "v1":
@@ -68,7 +66,7 @@ def test_an_upload_of_labels_enters_them_in_the_index(server: Server, way: str) 
     assert server.runtime.annotation.labels.ids.free_ids(channel).last == big
 
 
-def test_preserve_paints_only_what_was_empty(server: Server) -> None:
+def test_preserve_paints_only_what_was_empty(server):
     first = filled(3)
     first[0] = 0
     server.write(route("bodies"), bodies.npy(first))
@@ -76,7 +74,7 @@ def test_preserve_paints_only_what_was_empty(server: Server) -> None:
     np.testing.assert_array_equal(stored(server, "bodies"), np.where(first == 0, 9, first))
 
 
-def test_reduce_takes_a_label_from_the_voxels_that_have_it(server: Server) -> None:
+def test_reduce_takes_a_label_from_the_voxels_that_have_it(server):
     both = filled(3)
     both[1] = 4
     server.write(route("bodies"), bodies.npy(both))
@@ -84,9 +82,7 @@ def test_reduce_takes_a_label_from_the_voxels_that_have_it(server: Server) -> No
     np.testing.assert_array_equal(stored(server, "bodies"), np.where(both == 3, 0, both))
 
 
-def test_exception_keeps_the_label_that_was_there_and_the_new_one_beside_it(
-    server: Server,
-) -> None:
+def test_exception_keeps_the_label_that_was_there_and_the_new_one_beside_it(server):
     server.write(route("layered"), bodies.npy(filled(3, "uint32")))
     server.write(route("layered", "exception"), bodies.npy(filled(9, "uint32")))
     assert (stored(server, "layered") == 3).all()
@@ -94,7 +90,7 @@ def test_exception_keeps_the_label_that_was_there_and_the_new_one_beside_it(
     assert labels_in(server.runtime.annotation.labels, channel, region) == [3, 9]
 
 
-def test_exception_is_refused_where_the_channel_keeps_none(server: Server) -> None:
+def test_exception_is_refused_where_the_channel_keeps_none(server):
     with server.unchanged():
         answer = server.post(route("bodies", "exception"), "alice", data=bodies.npy(filled(9)))
         assert_problem(answer, 400, "InvalidArgumentError")
@@ -108,13 +104,11 @@ def test_exception_is_refused_where_the_channel_keeps_none(server: Server) -> No
         ("em", "overwrite", 400, "InvalidArgumentError"),
     ],
 )
-def test_disciplines_that_cannot_be_followed_are_refused(
-    server: Server, channel: str, word: str, status: int, error: str
-) -> None:
+def test_disciplines_that_cannot_be_followed_are_refused(server, channel, word, status, error):
     with server.unchanged():
         answer = server.post(route(channel, word), "alice", data=bodies.npy(filled(9)))
         assert_problem(answer, status, error)
 
 
-def test_a_discipline_is_no_parameter_of_reading(server: Server) -> None:
+def test_a_discipline_is_no_parameter_of_reading(server):
     assert_problem(server.get(route("bodies", "preserve"), "alice"), 400, "InvalidArgumentError")

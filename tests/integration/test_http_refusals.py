@@ -5,11 +5,10 @@ error, and writes nothing. The examples succeed for their owner, so they are ref
 reason that a test gives.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass, field, replace
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,14 +20,7 @@ from ndlambda.settings import LAMBDA_BODY_BYTES
 from ndlambda.web.app import App
 from ndlambda.web.problem import Dialect, status_of
 from tests.support.app import assert_problem
-from tests.support.route_examples import (
-    Example,
-    Key,
-    Outcome,
-    RouteWorld,
-    by_rule,
-    serving_routes,
-)
+from tests.support.route_examples import Example, Key, Outcome, RouteWorld, by_rule, serving_routes
 
 Error = type[NDLambdaError]
 BAD_VALUE = errors.InvalidArgumentError
@@ -97,7 +89,7 @@ IN_WORDS_OF_AUTO_INGEST = (
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RouteWorld]:
+def world(tmp_path_factory):
     with serving_routes(tmp_path_factory.mktemp("routes") / "world") as world:
         yield world
 
@@ -161,9 +153,7 @@ def check(world: RouteWorld, cases: Iterable[Case]) -> None:
 # --- the examples -----------------------------------------------------------------------------
 
 
-def test_every_example_succeeds_for_its_owner_and_only_changes_write(
-    world: RouteWorld, tmp_path: Path
-) -> None:
+def test_every_example_succeeds_for_its_owner_and_only_changes_write(world, tmp_path):
     for number, example in enumerate(world.examples):
         if example.route.dialect is Dialect.NDAUTH:  # see test_http_access
             continue
@@ -180,7 +170,7 @@ def test_every_example_succeeds_for_its_owner_and_only_changes_write(
 
 
 @pytest.mark.parametrize("user", [None, "bob"])
-def test_private_data_are_neither_shown_nor_changed(world: RouteWorld, user: str | None) -> None:
+def test_private_data_are_neither_shown_nor_changed(world, user):
     """Seen to fail for a route whose view does not ask ``access``."""
     for example in world.examples:
         error = denied(example, user)
@@ -193,7 +183,7 @@ def test_private_data_are_neither_shown_nor_changed(world: RouteWorld, user: str
 
 
 @pytest.mark.parametrize("user", [None, "bob"])
-def test_a_public_token_only_reads(world: RouteWorld, user: str | None) -> None:
+def test_a_public_token_only_reads(world, user):
     error = errors.PermissionDeniedError if user else errors.AuthenticationError
     check(
         world,
@@ -210,7 +200,7 @@ def test_a_public_token_only_reads(world: RouteWorld, user: str | None) -> None:
 
 
 @pytest.mark.parametrize("user", [None, "bob"])
-def test_private_names_look_exactly_like_unknown_ones(world: RouteWorld, user: str | None) -> None:
+def test_private_names_look_exactly_like_unknown_ones(world, user):
     """Byte for byte, apart from the request id and the name that was sent."""
     for example in world.examples:
         unknown = {name: "absent" for name, value in example.arguments.items() if value == "hidden"}
@@ -230,16 +220,14 @@ def comparable(answer: TestResponse, example: Example) -> tuple[Any, ...]:
     return answer.status, headers, text
 
 
-def test_a_malformed_key_is_refused_by_every_route(world: RouteWorld) -> None:
+def test_a_malformed_key_is_refused_by_every_route(world):
     headers = {"Authorization": f"Token {world.server.keys['alice']} more"}
     refusal = Outcome(401, "MalformedCredentialsError")
     check(world, (Case(each, None, refusal, {"headers": headers}) for each in world.examples))
 
 
 @pytest.mark.parametrize("key", ["placeholder", "0" * 64, "k" * 300, "schl\u00fcssel"])
-def test_an_unknown_key_is_anonymous_on_ndstores_routes_and_refused_under_v1(
-    world: RouteWorld, key: str
-) -> None:
+def test_an_unknown_key_is_anonymous_on_ndstores_routes_and_refused_under_v1(world, key):
     """ndio always sends a key, ``placeholder`` by default."""
     for example in world.examples:
         outcome = world.outcome(example, headers={"Authorization": f"Token {key}"})
@@ -287,10 +275,7 @@ UNKNOWN: dict[str, tuple[str, Error]] = {
 
 UNKNOWN_BY_RULE: dict[str, dict[Key, Error | None]] = {
     "ds": {**MISSING_BY_RULE, **dict.fromkeys(OPEN_ROUTES), ("POST", "<segment:ds>"): None},
-    "pr": {
-        ("POST", "<segment:pr>"): None,
-        ("DELETE", "<segment:tk>"): errors.TokenNotFoundError,
-    },
+    "pr": {("POST", "<segment:pr>"): None, ("DELETE", "<segment:tk>"): errors.TokenNotFoundError},
     "ch": {("POST", "<segment:ch>"): None},
     "tk": {("POST", "<segment:tk>"): None},
     "ids": {
@@ -301,21 +286,16 @@ UNKNOWN_BY_RULE: dict[str, dict[Key, Error | None]] = {
     },
     "annotation": {("DELETE", "<segment:annotation>"): None},
     "field": {("GET", "setField/<number:number>/<segment:field>/<segment:value>"): None},
-    "name": {
-        ("PUT", "parts/<number:chunk>/<segment:name>"): errors.InvalidArgumentError,
-    },
+    "name": {("PUT", "parts/<number:chunk>/<segment:name>"): errors.InvalidArgumentError},
     "value": {
-        (
-            "GET",
-            "setField/<number:number>/<segment:field>/<segment:value>",
-        ): errors.ValidationError,
+        ("GET", "setField/<number:number>/<segment:field>/<segment:value>"): errors.ValidationError
     },
 }
 """Other errors of some rules; None: none (it is created, deleted already, or empty)."""
 
 
 @pytest.mark.parametrize("argument", UNKNOWN)
-def test_unknown_names_are_refused(world: RouteWorld, argument: str) -> None:
+def test_unknown_names_are_refused(world, argument):
     """Asked by a superuser, who is told what does not exist."""
     value, error = UNKNOWN[argument]
     cases = []
@@ -338,7 +318,7 @@ WRONG_KIND = {
 
 
 @pytest.mark.parametrize("argument", WRONG_KIND)
-def test_words_of_another_kind_reach_no_view(world: RouteWorld, argument: str) -> None:
+def test_words_of_another_kind_reach_no_view(world, argument):
     for example in world.examples:
         if argument in example.arguments:
             outcome = world.outcome(example.naming(**{argument: WRONG_KIND[argument]}), "alice")
@@ -347,7 +327,7 @@ def test_words_of_another_kind_reach_no_view(world: RouteWorld, argument: str) -
             assert outcome.writes == 0, example.key
 
 
-def test_a_channel_without_labels_has_no_objects(world: RouteWorld) -> None:
+def test_a_channel_without_labels_has_no_objects(world):
     of_any_channel = {("GET", f"{V1}/digest"), ("GET", f"{V1}/propagation")}
     check(
         world,
@@ -363,7 +343,7 @@ def test_a_channel_without_labels_has_no_objects(world: RouteWorld) -> None:
     ("state", "error"),
     [("readonly", errors.ReadOnlyChannelError), ("busy", errors.InvalidStateError)],
 )
-def test_a_closed_channel_is_not_written(world: RouteWorld, state: str, error: Error) -> None:
+def test_a_closed_channel_is_not_written(world, state, error):
     """A read-only one, or one under propagation; not by its owner either."""
     cases = []
     for example in world.examples:
@@ -381,9 +361,7 @@ def test_a_closed_channel_is_not_written(world: RouteWorld, state: str, error: E
 
 
 @pytest.mark.parametrize("change", [{"reslution": "0"}, {"resolution": ["0", "0"]}])
-def test_an_unknown_or_repeated_parameter_is_refused(
-    world: RouteWorld, change: dict[str, Any]
-) -> None:
+def test_an_unknown_or_repeated_parameter_is_refused(world, change):
     """It would be read as a whole axis or another box; ndstore's own routes have no parameters."""
     check(
         world,
@@ -418,7 +396,7 @@ TAKES_ANY_BYTES = {
 
 
 @pytest.mark.parametrize("garbage", [*GARBAGE, "half"])
-def test_unreadable_bodies_are_malformed(world: RouteWorld, garbage: str) -> None:
+def test_unreadable_bodies_are_malformed(world, garbage):
     cases = []
     for example in world.examples:
         may_be_empty = example.key == ("POST", f"{V1}/propagation") and garbage == "nothing"
@@ -442,19 +420,19 @@ def declaring(length: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("user", [None, "alice"])
-def test_a_body_over_the_limit_is_refused_unread(world: RouteWorld, user: str | None) -> None:
+def test_a_body_over_the_limit_is_refused_unread(world, user):
     small, refusal = limited(world, max_body_bytes=5000), Outcome(413, "PayloadTooLargeError")
     check(small, (Case(each, user, refusal, declaring(5001)) for each in world.examples))
     assert small.ask(world.examples[0], user, **declaring(5001)).get_json()["limit"] == 5000
 
 
-def test_on_lambda_only_routes_for_uploads_take_more_than_lambda(world: RouteWorld) -> None:
+def test_on_lambda_only_routes_for_uploads_take_more_than_lambda(world):
     small, more = limited(world, lambda_limits=True), declaring(LAMBDA_BODY_BYTES + 1)
     taken = [each.key for each in world.examples if small.outcome(each, **more).status != 413]
     assert taken == list(TAKES_ANY_BYTES)
 
 
-def test_a_body_of_unknown_length_is_read_to_the_limit_only(world: RouteWorld) -> None:
+def test_a_body_of_unknown_length_is_read_to_the_limit_only(world):
     small = limited(world, max_body_bytes=100)
     chunked = {"Transfer-Encoding": "chunked"}
     ended_by_server = {"wsgi.input_terminated": True}
@@ -473,7 +451,7 @@ def test_a_body_of_unknown_length_is_read_to_the_limit_only(world: RouteWorld) -
             assert stream.tell() <= 100, example.key
 
 
-def test_a_json_body_over_its_limit_is_refused(world: RouteWorld) -> None:
+def test_a_json_body_over_its_limit_is_refused(world):
     limits = {("POST", f"{V1}/annotations"): 4 << 20}
     check(
         world,
@@ -493,7 +471,7 @@ def test_a_json_body_over_its_limit_is_refused(world: RouteWorld) -> None:
 # --- methods ----------------------------------------------------------------------------------
 
 
-def test_other_methods_are_refused_with_those_allowed(world: RouteWorld) -> None:
+def test_other_methods_are_refused_with_those_allowed(world):
     """HEAD is among the refused where a GET changes something."""
     methods = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE"}
     for example in world.examples:

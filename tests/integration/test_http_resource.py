@@ -1,7 +1,5 @@
 """The catalogue over HTTP: ndstore's ``/resource`` and its v1 twins."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,21 +14,21 @@ from ndlambda.model.fields import (
     token_fields,
     token_from_fields,
 )
-from tests.support.app import BOX, SHAPE, Server, assert_problem, serving
+from tests.support.app import BOX, SHAPE, assert_problem, serving
 from tests.support.bodies import noise, npz
-from tests.support.twins import CHANNEL, RESOURCE, SIZES, V1, Twin, make_all
+from tests.support.twins import CHANNEL, RESOURCE, SIZES, V1, make_all
 
 TWINS = pytest.mark.parametrize("twin", [RESOURCE, V1], ids=["resource", "v1"])
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory):
     with serving(tmp_path_factory.mktemp("resource")) as server:
         yield server
 
 
 @TWINS
-def test_what_is_not_given_has_the_default_of_the_model(server: Server, twin: Twin) -> None:
+def test_what_is_not_given_has_the_default_of_the_model(server, twin):
     name = f"defaults_{twin.project}"
     project, owner = f"{name}_p", server.owner
     shown = [server.get(path, "alice").get_json() for path in make_all(server, twin, name)]
@@ -45,7 +43,7 @@ def test_what_is_not_given_has_the_default_of_the_model(server: Server, twin: Tw
 
 
 @TWINS
-def test_every_field_given_is_shown_as_given(server: Server, twin: Twin) -> None:
+def test_every_field_given_is_shown_as_given(server, twin):
     name = f"given_{twin.project}"
     paths = twin.paths(name, f"{name}_p", tk=f"{name}_t")
     given: list[dict[str, Any]] = [
@@ -64,14 +62,14 @@ def test_every_field_given_is_shown_as_given(server: Server, twin: Twin) -> None
         assert {field: shown[field] for field in fields} == fields
 
 
-def test_v1_answers_what_it_made(server: Server) -> None:
+def test_v1_answers_what_it_made(server):
     for path, fields in zip(V1.paths("told", "told"), (SIZES, {}, CHANNEL, {}), strict=True):
         answer = server.post(path, "alice", json=fields)
         assert answer.status_code == 201
         assert answer.get_json() == server.get(path, "alice").get_json()
 
 
-def test_ndio_s_channel_with_endtime_0_is_echoed_and_has_one_time_point(server: Server) -> None:
+def test_ndio_s_channel_with_endtime_0_is_echoed_and_has_one_time_point(server):
     paths = make_all(server, RESOURCE, "ndio")
     path = paths[1] + "/channel/timed"
     fields = CHANNEL | {"channel_type": "timeseries", "starttime": 0, "endtime": 0}
@@ -81,9 +79,7 @@ def test_ndio_s_channel_with_endtime_0_is_echoed_and_has_one_time_point(server: 
 
 
 @TWINS
-def test_making_the_same_again_is_success_and_something_else_a_conflict(
-    server: Server, twin: Twin
-) -> None:
+def test_making_the_same_again_is_success_and_something_else_a_conflict(server, twin):
     paths = make_all(server, twin, f"again_{twin.project}")
     same: tuple[dict[str, Any], ...] = (SIZES, {}, CHANNEL, {})
     other: tuple[dict[str, Any], ...] = (
@@ -104,7 +100,7 @@ def test_making_the_same_again_is_success_and_something_else_a_conflict(
 
 
 @TWINS
-def test_names_are_taken_across_owners_and_parents(server: Server, twin: Twin) -> None:
+def test_names_are_taken_across_owners_and_parents(server, twin):
     name = f"taken_{twin.project}"
     paths = make_all(server, twin, name)
     with server.unchanged():
@@ -121,7 +117,7 @@ def test_names_are_taken_across_owners_and_parents(server: Server, twin: Twin) -
 
 
 @TWINS
-def test_what_lies_elsewhere_is_not_found_here(server: Server, twin: Twin) -> None:
+def test_what_lies_elsewhere_is_not_found_here(server, twin):
     one = make_all(server, twin, f"one_{twin.project}")
     two = make_all(server, twin, f"two_{twin.project}")
     with server.unchanged():
@@ -135,7 +131,7 @@ def test_what_lies_elsewhere_is_not_found_here(server: Server, twin: Twin) -> No
 
 
 @TWINS
-def test_each_thing_can_be_deleted_and_made_again(server: Server, twin: Twin) -> None:
+def test_each_thing_can_be_deleted_and_made_again(server, twin):
     paths = make_all(server, twin, f"del_{twin.project}")
     for path in reversed(paths):
         answer = server.call("DELETE", path + "/", "alice")
@@ -144,7 +140,7 @@ def test_each_thing_can_be_deleted_and_made_again(server: Server, twin: Twin) ->
     make_all(server, twin, f"del_{twin.project}")
 
 
-def test_lists_show_what_is_public_and_what_is_the_callers(tmp_path: Path) -> None:
+def test_lists_show_what_is_public_and_what_is_the_callers(tmp_path):
     with serving(tmp_path) as server:
         public = {"public": 1}
         for name, more in (("shown", public), ("kept", {})):
@@ -186,7 +182,7 @@ def test_lists_show_what_is_public_and_what_is_the_callers(tmp_path: Path) -> No
             assert answer.status_code == (200 if own else 404)
 
 
-def test_tokens_of_another_in_a_public_project_are_not_listed(tmp_path: Path) -> None:
+def test_tokens_of_another_in_a_public_project_are_not_listed(tmp_path):
     with serving(tmp_path) as server:
         paths = RESOURCE.paths("ds", "p", tk="private_t")
         for path, fields in zip(paths, (SIZES, {"public": 1}, CHANNEL, {}), strict=True):
@@ -196,7 +192,7 @@ def test_tokens_of_another_in_a_public_project_are_not_listed(tmp_path: Path) ->
         assert len(server.get(listing, "alice").get_json()) == 1
 
 
-def test_another_user_may_build_on_a_public_dataset_but_not_change_it(tmp_path: Path) -> None:
+def test_another_user_may_build_on_a_public_dataset_but_not_change_it(tmp_path):
     with serving(tmp_path) as server:
         path = "/resource/dataset/shared"
         assert server.post(path, "alice", json=SIZES | {"public": 1}).status_code == 201

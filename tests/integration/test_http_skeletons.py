@@ -1,13 +1,10 @@
 """Skeletons over HTTP, ndstore's way and ours, and through the Python client and the command."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from click.testing import CliRunner
 
 from ndlambda.cli import main
-from tests.support.app import Server, assert_problem, serving
+from tests.support.app import assert_problem, serving
 from tests.support.fake_server import URL, WsgiTransport
 from tests.unit.wire.test_swc import BAD
 
@@ -21,13 +18,13 @@ BOTH = pytest.mark.parametrize(("path", "refused"), [(LEGACY, 400), (V1, None)])
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def server(tmp_path):
     with serving(tmp_path) as server:
         yield server
 
 
 @pytest.mark.parametrize("prefix", ["/sd", "/ca", "/nd/sd", "/ocp/ca"])
-def test_ndstores_paths_store_and_give_skeletons(server: Server, prefix: str) -> None:
+def test_ndstores_paths_store_and_give_skeletons(server, prefix):
     answer = server.post(f"{prefix}/closed/labels/swc/", "alice", data=SWC)
     assert (answer.status_code, answer.text) == (200, "1,2")
     answer = server.get(f"{prefix}/closed/labels/swc/", "alice")
@@ -38,7 +35,7 @@ def test_ndstores_paths_store_and_give_skeletons(server: Server, prefix: str) ->
     assert server.read(f"{prefix}/closed/labels/swc/2,1").decode() == HEADING + SECOND + FIRST
 
 
-def test_our_paths_do_too(server: Server) -> None:
+def test_our_paths_do_too(server):
     path = V1.format("closed")
     answer = server.post(path, "alice", data=SWC)
     assert (answer.status_code, answer.get_json()) == (201, {"ids": [1, 2]})
@@ -48,13 +45,11 @@ def test_our_paths_do_too(server: Server) -> None:
 
 
 @BOTH
-def test_a_channel_without_skeletons_is_a_heading(
-    server: Server, path: str, refused: int | None
-) -> None:
+def test_a_channel_without_skeletons_is_a_heading(server, path, refused):
     assert server.get(path.format("open")).text == HEADING.removesuffix("# two cells\n")
 
 
-def test_bad_files_are_refused_and_write_nothing(server: Server) -> None:
+def test_bad_files_are_refused_and_write_nothing(server):
     with server.unchanged():
         for text in BAD.values():
             for path in (LEGACY, V1):
@@ -62,7 +57,7 @@ def test_bad_files_are_refused_and_write_nothing(server: Server) -> None:
                 assert_problem(answer, 400, "MalformedBodyError")
 
 
-def test_words_for_ids_are_refused(server: Server) -> None:
+def test_words_for_ids_are_refused(server):
     for ids in ("", "a", "1,", "-1", "1;2", "9" * 23):
         answer = server.get(f"{V1.format('open')}?ids={ids}")
         assert_problem(answer, 400, "InvalidArgumentError")
@@ -73,14 +68,14 @@ def _v1(token: str, channel: str) -> str:
     return f"/v1/projects/{token}/channels/{channel}/skeletons"
 
 
-def test_a_body_over_the_limit_of_nodes_is_too_large(server: Server) -> None:
+def test_a_body_over_the_limit_of_nodes_is_too_large(server):
     body = b"1 1 0 0 0 1 -1\n" * ((1 << 19) + 4002)
     with server.unchanged():
         answer = server.post(V1.format("closed"), "alice", data=body)
         assert_problem(answer, 413, "PayloadTooLargeError")
 
 
-def test_the_command_reads_and_writes_files(server: Server, tmp_path: Path) -> None:
+def test_the_command_reads_and_writes_files(server, tmp_path):
     file, copy = tmp_path / "cells.swc", tmp_path / "copy.swc"
     file.write_bytes(SWC)
     where = ["--token", "closed", "--channel", "labels"]

@@ -1,7 +1,6 @@
 """RAMON objects as JSON documents over the v1 routes: made, read, changed and deleted."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,13 +10,13 @@ from tests.support.app import Server, assert_problem, serving
 
 
 @pytest.fixture
-def server(tmp_path) -> Iterator[Server]:
+def server(tmp_path):
     with serving(tmp_path) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def shared(tmp_path_factory):
     with serving_objects(tmp_path_factory.mktemp("shared")) as server:
         yield server
 
@@ -30,7 +29,7 @@ def change(server: Server, method: str, number: int, document: Any, match: str |
 # --- making and reading ---------------------------------------------------------------------
 
 
-def test_an_object_comes_back_with_all_its_fields_and_its_version(server: Server) -> None:
+def test_an_object_comes_back_with_all_its_fields_and_its_version(server):
     answer = server.post(OBJECTS, "alice", json=SYNAPSE)
     assert (answer.status_code, answer.get_json()) == (201, {"ids": [1]})
     got = server.get(answer.headers["Location"])
@@ -69,27 +68,25 @@ def test_an_object_comes_back_with_all_its_fields_and_its_version(server: Server
         ([{"type": "seed", "id": 4}, {"type": "seed", "id": 4}], 400, "InvalidArgumentError"),
     ],
 )
-def test_objects_that_are_refused_are_not_stored(
-    shared: Server, document: Any, status: int, error: str
-) -> None:
+def test_objects_that_are_refused_are_not_stored(shared, document, status, error):
     with shared.unchanged():
         assert_problem(shared.post(OBJECTS, "alice", json=document), status, error)
 
 
-def test_a_refusal_says_which_object_of_a_list_is_meant(shared: Server) -> None:
+def test_a_refusal_says_which_object_of_a_list_is_meant(shared):
     with shared.unchanged():
         answer = shared.post(OBJECTS, "alice", json=[SYNAPSE, {"type": "node", "radius": "x"}])
     (fault,) = assert_problem(answer, 422, "ValidationError")["errors"]
     assert fault["field"] == "1.radius"
 
 
-def test_a_refusal_of_one_object_names_the_field_as_it_was_sent(shared: Server) -> None:
+def test_a_refusal_of_one_object_names_the_field_as_it_was_sent(shared):
     answer = shared.post(OBJECTS, "alice", json={"type": "node", "radius": "wide"})
     (fault,) = assert_problem(answer, 422, "ValidationError")["errors"]
     assert fault["field"] == "radius"
 
 
-def test_a_body_that_is_too_long_or_not_json_is_refused(shared: Server) -> None:
+def test_a_body_that_is_too_long_or_not_json_is_refused(shared):
     long = json.dumps({"type": "seed", "pairs": {"a": "x" * (4 << 20)}})
     assert_problem(shared.post(OBJECTS, "alice", data=long), 413, "PayloadTooLargeError")
     many = [{"type": "seed"}] * 10_001
@@ -110,7 +107,7 @@ def test_a_body_that_is_too_long_or_not_json_is_refused(shared: Server) -> None:
         ("٣", 400, "PathSyntaxError"),
     ],
 )
-def test_ids_that_have_no_object(shared: Server, word: str, status: int, error: str) -> None:
+def test_ids_that_have_no_object(shared, word, status, error):
     for method in ("GET", "PUT", "PATCH"):
         answer = shared.call(method, f"{OBJECTS}/{word}", "alice", json={"type": "segment"})
         assert_problem(answer, status, error)
@@ -119,7 +116,7 @@ def test_ids_that_have_no_object(shared: Server, word: str, status: int, error: 
 # --- changing -------------------------------------------------------------------------------
 
 
-def test_what_was_read_can_be_sent_back_as_it_is(server: Server) -> None:
+def test_what_was_read_can_be_sent_back_as_it_is(server):
     (number,) = made(server, SYNAPSE)
     before = shown(server, number)
     after = change(server, "PUT", number, before).get_json()
@@ -138,7 +135,7 @@ def test_what_was_read_can_be_sent_back_as_it_is(server: Server) -> None:
         {"pairs": {"syn_weight": "1"}},
     ],
 )
-def test_changes_that_are_refused_change_nothing(shared: Server, changes: Any) -> None:
+def test_changes_that_are_refused_change_nothing(shared, changes):
     with shared.unchanged():
         assert_problem(change(shared, "PATCH", 3, changes), 422, "ValidationError")
         assert_problem(change(shared, "PUT", 3, {"id": 2, **SYNAPSE}), 422, "ValidationError")
@@ -146,7 +143,7 @@ def test_changes_that_are_refused_change_nothing(shared: Server, changes: Any) -
 
 
 @pytest.mark.parametrize(("method", "document"), [("PUT", SYNAPSE), ("PATCH", {"status": 3})])
-def test_if_match_insists_on_a_version(server: Server, method: str, document: Any) -> None:
+def test_if_match_insists_on_a_version(server, method, document):
     """Seen to fail (200 instead of 412) when ``if_version`` was not handed on."""
     (number,) = made(server, SYNAPSE)
     first = server.get(f"{OBJECTS}/{number}").headers["ETag"]
@@ -162,9 +159,7 @@ def test_if_match_insists_on_a_version(server: Server, method: str, document: An
         assert_problem(refused, 400, "InvalidArgumentError")
 
 
-def test_a_change_in_part_is_made_again_on_what_another_has_changed(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_change_in_part_is_made_again_on_what_another_has_changed(server, monkeypatch):
     """Seen to fail (the author was lost) when the version that was read was not insisted on."""
     (number,) = made(server, SYNAPSE)
     ramon = server.runtime.annotation.ramon
@@ -180,7 +175,7 @@ def test_a_change_in_part_is_made_again_on_what_another_has_changed(
     assert (document["status"], document["author"]) == (2, "another")
 
 
-def test_a_deleted_object_is_gone_and_deleting_it_again_is_no_error(server: Server) -> None:
+def test_a_deleted_object_is_gone_and_deleting_it_again_is_no_error(server):
     (number,) = made(server, SYNAPSE)
     etag = server.get(f"{OBJECTS}/{number}").headers["ETag"]
     with server.unchanged():
@@ -193,9 +188,7 @@ def test_a_deleted_object_is_gone_and_deleting_it_again_is_no_error(server: Serv
     assert_problem(server.get(f"{OBJECTS}/{number}"), 404, "NotFoundError")
 
 
-def test_a_deletion_that_a_worker_completes_is_answered_202(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_deletion_that_a_worker_completes_is_answered_202(server, monkeypatch):
     (number,) = made(server, SYNAPSE)
     eraser = type(server.runtime.annotation.ramon._eraser)
     monkeypatch.setattr(eraser, "erase", lambda self, channel, annotation_id: False)

@@ -1,22 +1,19 @@
 """RAMON objects over the v1 routes: found, and their ids reserved and merged."""
 
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 
 from tests.support.annotation_documents import BASE, OBJECTS, SYNAPSE, made, serving_objects
-from tests.support.app import Server, assert_problem, serving
+from tests.support.app import assert_problem, serving
 
 
 @pytest.fixture
-def server(tmp_path) -> Iterator[Server]:
+def server(tmp_path):
     with serving(tmp_path) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def shared(tmp_path_factory):
     with serving_objects(tmp_path_factory.mktemp("shared")) as server:
         yield server
 
@@ -25,7 +22,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def library(tmp_path_factory):
     with serving(tmp_path_factory.mktemp("library")) as server:
         made(
             server,
@@ -53,9 +50,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         ({"pair.weight": "0.5"}, []),
     ],
 )
-def test_all_parameters_of_a_query_must_hold(
-    library: Server, query: dict[str, Any], ids: list[int]
-) -> None:
+def test_all_parameters_of_a_query_must_hold(library, query, ids):
     answer = library.get(OBJECTS, query_string=query)
     assert (answer.status_code, answer.get_json()) == (200, {"ids": ids})
 
@@ -91,12 +86,12 @@ def test_all_parameters_of_a_query_must_hold(
         "x=10:74&t=0:2",
     ],
 )
-def test_questions_that_cannot_be_meant_are_refused(library: Server, query: str) -> None:
+def test_questions_that_cannot_be_meant_are_refused(library, query):
     answer = library.get(f"{OBJECTS}?{query}")
     assert answer.status_code == (404 if "resolution=9" in query else 400), answer.text
 
 
-def test_the_most_frequent_keys_are_counted(library: Server) -> None:
+def test_the_most_frequent_keys_are_counted(library):
     keys = library.get(f"{BASE}/keys").get_json()["keys"]
     assert keys[0] == {"key": "colour", "count": 3}
     assert {one["key"] for one in keys} == {"colour", "seen", "a b"}
@@ -112,7 +107,7 @@ def test_the_most_frequent_keys_are_counted(library: Server) -> None:
 @pytest.mark.parametrize(
     "fields", [{}, {"count": 0}, {"count": True}, {"count": "5"}, {"count": 5, "first": 1}]
 )
-def test_a_reservation_must_say_how_many(shared: Server, fields: Any) -> None:
+def test_a_reservation_must_say_how_many(shared, fields):
     with shared.unchanged():
         answer = shared.post(f"{BASE}/reserve", "alice", json=fields)
         assert_problem(answer, 422, "ValidationError")
@@ -140,7 +135,7 @@ def test_a_reservation_must_say_how_many(shared: Server, fields: Any) -> None:
         ({"ids": [1, 2], "resolution": 9, "box": {}}, 404),
     ],
 )
-def test_merges_that_cannot_be_meant_are_refused(shared: Server, fields: Any, status: int) -> None:
+def test_merges_that_cannot_be_meant_are_refused(shared, fields, status):
     with shared.unchanged():
         answer = shared.post(f"{BASE}/merge", "alice", json=fields)
         assert answer.status_code == status, answer.text

@@ -42,13 +42,13 @@ def labelled(folder: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def server(tmp_path) -> Iterator[Server]:
+def server(tmp_path):
     with labelled(tmp_path) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def shared(tmp_path_factory):
     """A server that no test changes."""
     with labelled(tmp_path_factory.mktemp("shared")) as server:
         yield server
@@ -83,7 +83,7 @@ def rows(points: Array) -> set[tuple[int, ...]]:
 # --- painting and reading back --------------------------------------------------------------
 
 
-def test_arrays_are_npy_files_that_say_their_shape_and_place(server: Server) -> None:
+def test_arrays_are_npy_files_that_say_their_shape_and_place(server):
     assert painted(server, f"1/cutout?{BOX}", np.asfortranarray(MASK)) == MASK.sum()
     answer = server.get(f"{BASE}/annotations/1/voxels")
     assert answer.content_type == "application/x-npy"
@@ -99,7 +99,7 @@ def test_arrays_are_npy_files_that_say_their_shape_and_place(server: Server) -> 
 # --- where an object is ---------------------------------------------------------------------
 
 
-def test_the_tight_box_is_exact_and_the_loose_one_of_cuboids(server: Server) -> None:
+def test_the_tight_box_is_exact_and_the_loose_one_of_cuboids(server):
     painted(server, "1/voxels", np.array([[75, 90, 8], [80, 86, 69]]))
     tight = get(server, "annotations/1/box")
     assert tight == {"resolution": 0, "corner": [75, 86, 8], "size": [6, 5, 62]}
@@ -113,7 +113,7 @@ def test_the_tight_box_is_exact_and_the_loose_one_of_cuboids(server: Server) -> 
     assert painted(server, "2/voxels", np.empty((0, 3), int)) == 0
 
 
-def test_cuboids_that_hold_an_object_are_listed_with_their_corners(server: Server) -> None:
+def test_cuboids_that_hold_an_object_are_listed_with_their_corners(server):
     painted(server, "1/voxels", np.array([[10, 20, 5], [80, 86, 69]]))
     painted(server, "2/voxels", np.array([[10, 20, 69]]))
     assert get(server, "annotations/1/cuboids") == {
@@ -131,9 +131,7 @@ def test_cuboids_that_hold_an_object_are_listed_with_their_corners(server: Serve
 # --- which labels are there -----------------------------------------------------------------
 
 
-def test_a_large_merge_is_202_until_a_worker_has_relabelled_it(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_merge_is_202_until_a_worker_has_relabelled_it(server, monkeypatch):
     monkeypatch.setattr(erasing, "LARGE_SUPERCUBOIDS", 0)
     painted(server, "2/voxels", np.array([[10, 20, 5], [100, 100, 50]]))
     for _ in range(2):
@@ -171,15 +169,13 @@ POINTS = np.array([[70, 80, 66]])
         ("1/cutout?x=0:5&y=80:84&z=66:69", MASK, 400, "OutOfBoundsError"),
     ],
 )
-def test_painting_that_cannot_be_meant_changes_nothing(
-    shared: Server, path: str, array: Array, status: int, error: str
-) -> None:
+def test_painting_that_cannot_be_meant_changes_nothing(shared, path, array, status, error):
     with shared.unchanged():
         assert_problem(paint(shared, path, array), status, error)
 
 
 @pytest.mark.parametrize("path", ["1/voxels", f"1/cutout?{BOX}"])
-def test_bodies_that_are_no_npy_file_change_nothing(shared: Server, path: str) -> None:
+def test_bodies_that_are_no_npy_file_change_nothing(shared, path):
     good = npy(POINTS if "voxels" in path else MASK)
     objects = npy(np.array([[object()] * 3], object)) if "voxels" in path else good[:-1]
     endless = good.replace(b"(1, 3)", b"(9" + b"9" * 18 + b", 3)").replace(b"(3, 4", b"(9, 4")
@@ -207,18 +203,16 @@ def test_bodies_that_are_no_npy_file_change_nothing(shared: Server, path: str) -
         ("exceptions?t=0:2", 400, "InvalidArgumentError"),
     ],
 )
-def test_questions_that_cannot_be_meant_are_refused(
-    shared: Server, path: str, status: int, error: str
-) -> None:
+def test_questions_that_cannot_be_meant_are_refused(shared, path, status, error):
     assert_problem(shared.get(f"{BASE}/{path}"), status, error)
 
 
-def test_a_mask_longer_than_its_box_is_refused_by_its_length(shared: Server) -> None:
+def test_a_mask_longer_than_its_box_is_refused_by_its_length(shared):
     answer = paint(shared, f"1/cutout?{BOX}", np.ones(5 << 20, "u1"))
     assert_problem(answer, 413, "PayloadTooLargeError")
 
 
-def test_long_answers_leave_lambda_by_way_of_the_store(tmp_path) -> None:
+def test_long_answers_leave_lambda_by_way_of_the_store(tmp_path):
     cells = Channel("", "cells", ChannelType.ANNOTATION, DataType.UINT32)
     with serving(tmp_path, lambda_limits=True) as server:
         server.add_volume(Dataset("anno", (512, 256, 128)), cells)

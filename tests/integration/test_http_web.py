@@ -3,8 +3,6 @@
 import json
 import logging
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,13 +21,13 @@ CUTOUT = f"/sd/open/em/npz/{BOX}"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory):
     with serving(tmp_path_factory.mktemp("web")) as server:
         server.write(CUTOUT, npz(noise((1, *SHAPE))))
         yield server
 
 
-def test_every_answer_has_a_request_id_of_its_own(server: Server) -> None:
+def test_every_answer_has_a_request_id_of_its_own(server):
     ids = {
         server.call(method, path).headers["X-Request-Id"]
         for method in ("GET", "HEAD", "OPTIONS", "POST")
@@ -38,7 +36,7 @@ def test_every_answer_has_a_request_id_of_its_own(server: Server) -> None:
     assert len(ids) == 20
 
 
-def test_a_problem_names_its_request(server: Server) -> None:
+def test_a_problem_names_its_request(server):
     problem = assert_problem(server.get("/sd/closed/info/"), 401, "AuthenticationError")
     assert re.fullmatch("[0-9a-f]{16}", problem["instance"])
 
@@ -56,12 +54,12 @@ def _lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def web_log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+def web_log(caplog):
     caplog.set_level(logging.INFO, logger="ndlambda.web")
     return caplog
 
 
-def test_every_request_is_one_json_line(server: Server, web_log: pytest.LogCaptureFixture) -> None:
+def test_every_request_is_one_json_line(server, web_log):
     body = npz(noise((1, *SHAPE)))
     read = server.get(CUTOUT)
     sent = server.post(CUTOUT, "alice", data=body)
@@ -82,7 +80,7 @@ def test_every_request_is_one_json_line(server: Server, web_log: pytest.LogCaptu
     assert all(re.match(r"\d{4}-\d\d-\d\dT", line["time"]) for line in lines)
 
 
-def test_keys_are_not_logged(server: Server, web_log: pytest.LogCaptureFixture) -> None:
+def test_keys_are_not_logged(server, web_log):
     server.get("/v1/server", "alice")
     server.get("/v1/server", headers={"Authorization": "Token wrongkey"})
     text = json.dumps(_lines(web_log))
@@ -98,9 +96,7 @@ def _answering(server: Server, view: Any) -> Client:
     return Client(App(server.runtime, [route]), use_cookies=False)
 
 
-def test_an_unexpected_exception_is_a_500_without_internals(
-    server: Server, web_log: pytest.LogCaptureFixture
-) -> None:
+def test_an_unexpected_exception_is_a_500_without_internals(server, web_log):
     def view(context: Context) -> Response:
         secret = "/srv/secret.key"
         raise KeyError(secret)
@@ -127,12 +123,8 @@ def test_an_unexpected_exception_is_a_500_without_internals(
     ],
 )
 def test_failures_of_ours_have_their_status_and_say_when_to_come_back(
-    server: Server,
-    web_log: pytest.LogCaptureFixture,
-    error: errors.NDLambdaError,
-    status: int,
-    retry_after: str | None,
-) -> None:
+    server, web_log, error, status, retry_after
+):
     def view(context: Context) -> Response:
         raise error
 
@@ -142,7 +134,7 @@ def test_failures_of_ours_have_their_status_and_say_when_to_come_back(
     assert ("traceback" in _lines(web_log)[0]) == (status >= 500)
 
 
-def test_a_damaged_supercuboid_is_a_500_and_never_wrong_voxels(tmp_path: Path) -> None:
+def test_a_damaged_supercuboid_is_a_500_and_never_wrong_voxels(tmp_path):
     with serving(tmp_path) as server:
         server.write(CUTOUT, npz(noise((1, *SHAPE))))
         (stored,) = (tmp_path / "objects").glob("pr/em/*/0/0/*")
@@ -162,7 +154,7 @@ def test_a_damaged_supercuboid_is_a_500_and_never_wrong_voxels(tmp_path: Path) -
 # --- methods --------------------------------------------------------------------------------
 
 
-def test_options_tell_the_methods_without_a_key(server: Server) -> None:
+def test_options_tell_the_methods_without_a_key(server):
     """Those of every route: ``test_http_refusals``."""
     answer = server.call("OPTIONS", "/sd/closed/info/")
     assert (answer.status_code, answer.data) == (204, b"")
@@ -170,7 +162,7 @@ def test_options_tell_the_methods_without_a_key(server: Server) -> None:
     assert_problem(server.call("OPTIONS", "/nowhere"), 404, "RouteNotFoundError")
 
 
-def test_head_has_no_body(server: Server) -> None:
+def test_head_has_no_body(server):
     for path in (
         "/",
         "/healthz",
@@ -198,14 +190,14 @@ def test_head_has_no_body(server: Server) -> None:
         "/resource/dataset/brain/project/pr/token/",
     ],
 )
-def test_paths_without_a_route_are_a_problem(server: Server, path: str) -> None:
+def test_paths_without_a_route_are_a_problem(server, path):
     assert_problem(server.get(path, "alice"), 404, "RouteNotFoundError")
 
 
 # --- CORS -----------------------------------------------------------------------------------
 
 
-def test_any_page_may_read(server: Server) -> None:
+def test_any_page_may_read(server):
     headers = {"Origin": "https://viewer.example"}
     for path in (CUTOUT, v1_cutout("open", "em"), "/sd/closed/info/", "/nowhere"):
         answer = server.get(path, headers=headers)
@@ -214,7 +206,7 @@ def test_any_page_may_read(server: Server) -> None:
         assert "Access-Control-Allow-Credentials" not in answer.headers
 
 
-def test_a_preflight_allows_reading_with_a_key(server: Server) -> None:
+def test_a_preflight_allows_reading_with_a_key(server):
     headers = {
         "Origin": "https://viewer.example",
         "Access-Control-Request-Method": "GET",
@@ -227,7 +219,7 @@ def test_a_preflight_allows_reading_with_a_key(server: Server) -> None:
     assert answer.headers["Access-Control-Allow-Headers"] == "Authorization"
 
 
-def test_no_page_may_write(server: Server) -> None:
+def test_no_page_may_write(server):
     sent = server.post(CUTOUT, "alice", data=b"", headers={"Origin": "https://evil.example"})
     assert "Access-Control-Allow-Origin" not in sent.headers
     deleted = server.call("DELETE", "/resource/dataset/nope", "alice")
@@ -237,7 +229,7 @@ def test_no_page_may_write(server: Server) -> None:
 # --- documents ------------------------------------------------------------------------------
 
 
-def test_health_and_server_tell_the_version(server: Server) -> None:
+def test_health_and_server_tell_the_version(server):
     assert server.get("/healthz").get_json() == {"status": "ok", "version": __version__}
     told = server.get("/v1/server", "admin").get_json()
     assert told == {
@@ -248,7 +240,7 @@ def test_health_and_server_tell_the_version(server: Server) -> None:
     }
 
 
-def test_the_start_page_says_what_this_is_and_links_on(server: Server) -> None:
+def test_the_start_page_says_what_this_is_and_links_on(server):
     answer = server.get("/")
     assert answer.content_type == "text/html; charset=utf-8"
     assert '<a href="/sd/open/info/">open</a>' in answer.text
@@ -257,7 +249,7 @@ def test_the_start_page_says_what_this_is_and_links_on(server: Server) -> None:
     assert "closed" not in answer.text
 
 
-def test_the_start_page_escapes_what_others_wrote(server: Server) -> None:
+def test_the_start_page_escapes_what_others_wrote(server):
     """No name with markup can be made by a request; a row of another origin may have one."""
     evil = "<script>alert(1)</script>"
     server.runtime.catalog.create_token(Token(evil, "pr", user_id=server.owner, public=True))
@@ -268,14 +260,14 @@ def test_the_start_page_escapes_what_others_wrote(server: Server) -> None:
 
 
 @pytest.fixture(scope="module")
-def openapi(server: Server) -> dict[str, Any]:
+def openapi(server):
     answer = server.get("/openapi.json")
     assert answer.content_type == "application/json"
     document: dict[str, Any] = answer.get_json()
     return document
 
 
-def test_the_openapi_document_is_valid(openapi: dict[str, Any]) -> None:
+def test_the_openapi_document_is_valid(openapi):
     """By a path of every shape: all are made by one function, and the validator is slow."""
     assert openapi["openapi"].startswith("3.1.")
     validator = pytest.importorskip("openapi_spec_validator", reason="it comes with moto's server")
@@ -290,9 +282,7 @@ def test_the_openapi_document_is_valid(openapi: dict[str, Any]) -> None:
     validator.OpenAPIV31SpecValidator({**openapi, "paths": sample}).validate()
 
 
-def test_the_openapi_document_has_exactly_the_routes_of_the_table(
-    server: Server, openapi: dict[str, Any]
-) -> None:
+def test_the_openapi_document_has_exactly_the_routes_of_the_table(server, openapi):
     documented = {
         (method.upper(), path): operation
         for path, operations in openapi["paths"].items()
@@ -315,7 +305,7 @@ def test_the_openapi_document_has_exactly_the_routes_of_the_table(
     assert len(set(ids)) == len(ids)
 
 
-def test_every_route_has_one_line_of_summary(server: Server) -> None:
+def test_every_route_has_one_line_of_summary(server):
     for route in server.app.routes:
         assert route.summary
         assert "\n" not in route.summary

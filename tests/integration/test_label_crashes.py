@@ -1,7 +1,7 @@
 """Painters and erasers that die at any step: nothing is missed, and a repetition mends all."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count
@@ -53,7 +53,7 @@ STEPS: dict[str, Callable[[LabelService], object]] = {
 
 
 @pytest.fixture(scope="module")
-def pools() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
+def pools():
     """One thread each, so that the steps come in one order."""
     with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
         yield first, second
@@ -83,9 +83,7 @@ def seen(world: LabelWorld) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("what", STEPS)
-def test_a_process_that_dies_anywhere_leaves_a_superset_and_can_be_repeated(
-    tmp_path: Path, pools: Any, what: str
-) -> None:
+def test_a_process_that_dies_anywhere_leaves_a_superset_and_can_be_repeated(tmp_path, pools, what):
     """Each request to a store is the last of its process once.
 
     Seen to fail with step 3 of ``LabelPainter.edit`` behind step 4: the index then misses 9 where
@@ -141,9 +139,7 @@ class Interfering:
 @pytest.mark.parametrize("moment", ["after_get", "before_put", "after_put"])
 @pytest.mark.parametrize("first", ["overwrite", "reduce", "erase", "sweep"])
 @pytest.mark.parametrize("second", ["overwrite", "reduce", "back", "erase", "sweep"])
-def test_whoever_comes_between_the_index_misses_nothing(
-    tmp_path: Path, pools: Any, first: str, second: str, moment: str
-) -> None:
+def test_whoever_comes_between_the_index_misses_nothing(tmp_path, pools, first, second, moment):
     """A whole operation of another process at each moment of one.
 
     Seen to fail with the versions read at step 5 instead of step 2 (back, then overwrite after the
@@ -163,9 +159,7 @@ def test_whoever_comes_between_the_index_misses_nothing(
     assert world.indexed(CHANNEL) == world.truth(DATASET, CHANNEL) == truth
 
 
-def test_a_painter_whose_put_held_without_an_answer_takes_out_what_it_painted_over(
-    tmp_path: Path, pools: Any
-) -> None:
+def test_a_painter_whose_put_held_without_an_answer_takes_out_what_it_painted_over(tmp_path, pools):
     """As S3 does when a connection breaks: the client sends the put again, which then fails.
 
     Seen to fail without the look at the write-id: the entries of 1 stay.

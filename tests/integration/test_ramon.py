@@ -48,14 +48,14 @@ def moto_world(config: AwsConfig, folder: Path) -> RamonWorld:
 
 
 @pytest.fixture(params=["disk", "moto"])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> RamonWorld:
+def world(request, tmp_path):
     if request.param == "disk":
         return disk_world(tmp_path / "world")
     return moto_world(request.getfixturevalue("moto_config"), tmp_path)
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> RamonWorld:
+def disk(tmp_path):
     return disk_world(tmp_path / "world")
 
 
@@ -63,7 +63,7 @@ def ask(ramon: Ramon, words: str, **options: object) -> list[int]:
     return ramon.query(CHANNEL, parse_query(words.split("/") if words else []), **options)
 
 
-def test_an_update_replaces_wholly(world: RamonWorld) -> None:
+def test_an_update_replaces_wholly(world):
     ramon = world.ramon()
     world.upload(Segment(1, status=2, neuron=5, kvpairs={"a": "1", "b": "2"}))
     stored = ramon.get(CHANNEL, 1)
@@ -80,7 +80,7 @@ def test_an_update_replaces_wholly(world: RamonWorld) -> None:
     assert world.index() == {(r.pk, r.sk) for r in index_rows("uid-1", ramon.get(CHANNEL, 1).ramon)}
 
 
-def test_derived_lists_are_found(disk: RamonWorld) -> None:
+def test_derived_lists_are_found(disk):
     ramon = disk.ramon()
     disk.upload(
         Neuron(1),
@@ -106,7 +106,7 @@ def test_derived_lists_are_found(disk: RamonWorld) -> None:
     assert lists == {"synapses": [4], "presynapses": [], "postsynapses": [4], "organelles": []}
 
 
-def test_keys_and_values_of_any_text_are_found(disk: RamonWorld) -> None:
+def test_keys_and_values_of_any_text_are_found(disk):
     ramon = disk.ramon()
     texts = [
         "a#b",
@@ -132,7 +132,7 @@ def ask_pair(ramon: Ramon, key: str, value: str) -> list[int]:
     return ramon.query(CHANNEL, parse_query([key, value]))
 
 
-def test_a_deleted_object_is_nowhere_and_its_id_stays_used(world: RamonWorld) -> None:
+def test_a_deleted_object_is_nowhere_and_its_id_stays_used(world):
     ramon = world.ramon()
     world.upload(Segment(5, kvpairs={"k": "v"}))
     assert ramon.delete(CHANNEL, [5, 77]) == []
@@ -148,7 +148,7 @@ def test_a_deleted_object_is_nowhere_and_its_id_stays_used(world: RamonWorld) ->
     assert world.upload(Annotation()) == [6]
 
 
-def test_a_large_object_is_left_to_a_job(disk: RamonWorld) -> None:
+def test_a_large_object_is_left_to_a_job(disk):
     ramon = disk.ramon()
     disk.upload(Segment(5))
     disk.eraser.large = {5}
@@ -164,7 +164,7 @@ def test_a_large_object_is_left_to_a_job(disk: RamonWorld) -> None:
     assert not disk.jobs()
 
 
-def test_a_merge_rewrites_references_and_keeps_where_objects_went(disk: RamonWorld) -> None:
+def test_a_merge_rewrites_references_and_keeps_where_objects_went(disk):
     ramon, merges = disk.ramon(), disk.merges()
     disk.upload(
         Segment(1, author="kept"),
@@ -191,7 +191,7 @@ def test_a_merge_rewrites_references_and_keeps_where_objects_went(disk: RamonWor
     assert ask(ramon, "") == [1, 4, 6]
 
 
-def test_an_object_of_more_rows_than_a_transaction_changes_in_steps(disk: RamonWorld) -> None:
+def test_an_object_of_more_rows_than_a_transaction_changes_in_steps(disk):
     ramon = disk.ramon()
     disk.upload(Synapse(1, segments=LONG))
     assert ask(ramon, f"syn_segments/{LONG[-1]}") == [1]
@@ -205,7 +205,7 @@ def test_an_object_of_more_rows_than_a_transaction_changes_in_steps(disk: RamonW
     assert disk.index() == set()
 
 
-def test_objects_that_do_not_fit_in_a_row_are_refused(disk: RamonWorld) -> None:
+def test_objects_that_do_not_fit_in_a_row_are_refused(disk):
     ramon = disk.ramon()
     pairs = {f"key{number}": "x" * 20_000 for number in range(4)}
     with pytest.raises(PayloadTooLargeError, match="too many or too long values"):
@@ -226,7 +226,7 @@ def test_objects_that_do_not_fit_in_a_row_are_refused(disk: RamonWorld) -> None:
     assert disk.index() == {(row.pk, row.sk) for row in index_rows("uid-1", kept)}
 
 
-def test_many_objects_are_stored_at_once(disk: RamonWorld) -> None:
+def test_many_objects_are_stored_at_once(disk):
     ramon = disk.ramon()
     nodes = [Node(number, parent=number - 1 or -1, skeleton=500) for number in range(1, 41)]
     ramon.create_reserved(CHANNEL, [*nodes, Synapse(41, segments=LONG), Node(42)])
@@ -238,7 +238,7 @@ def test_many_objects_are_stored_at_once(disk: RamonWorld) -> None:
     assert ask(ramon, "type/7") == [*range(1, 41), 42]
 
 
-def test_bad_ids_and_channels_are_refused(disk: RamonWorld) -> None:
+def test_bad_ids_and_channels_are_refused(disk):
     ramon = disk.ramon()
     for number in (2**32, -1):
         with pytest.raises(InvalidArgumentError):
@@ -264,9 +264,7 @@ def test_bad_ids_and_channels_are_refused(disk: RamonWorld) -> None:
     assert disk.upload(Annotation(2**40), channel=wide) == [2**40]
 
 
-def test_a_channel_made_anew_sees_nothing_and_the_old_rows_can_be_removed(
-    disk: RamonWorld,
-) -> None:
+def test_a_channel_made_anew_sees_nothing_and_the_old_rows_can_be_removed(disk):
     ramon = disk.ramon()
     disk.upload(*(Segment(number, kvpairs={"k": "v"}) for number in range(1, 30)))
     disk.merges().merge(CHANNEL, 1, [2])
@@ -282,7 +280,7 @@ def test_a_channel_made_anew_sees_nothing_and_the_old_rows_can_be_removed(
     assert delete_objects(disk.table, CHANNEL.uid)
 
 
-def test_of_many_creators_of_one_id_one_wins(world: RamonWorld) -> None:
+def test_of_many_creators_of_one_id_one_wins(world):
     """Seen to fail with "any" instead of "absent" in ``ObjectRows.add_many``."""
 
     def create(number: int) -> bool:
@@ -299,7 +297,7 @@ def test_of_many_creators_of_one_id_one_wins(world: RamonWorld) -> None:
     assert world.index() == {(row.pk, row.sk) for row in index_rows(CHANNEL.uid, stored)}
 
 
-def test_updaters_of_one_object_lose_nothing(world: RamonWorld) -> None:
+def test_updaters_of_one_object_lose_nothing(world):
     """Seen to fail with "any" instead of the row's version in ``ObjectRows.change``."""
     world.upload(Segment(7))
 

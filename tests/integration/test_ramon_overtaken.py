@@ -4,7 +4,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,7 +38,7 @@ def _exact(world: RamonWorld, ramon: Annotation) -> bool:
     return world.index() == {(row.pk, row.sk) for row in index_rows(CHANNEL.uid, ramon)}
 
 
-def test_an_upload_that_is_overtaken_by_one_of_its_id_is_refused(tmp_path: Path) -> None:
+def test_an_upload_that_is_overtaken_by_one_of_its_id_is_refused(tmp_path):
     """Seen to fail with "any" instead of "absent" in ``ObjectRows.add_many``."""
     for at in count(1):
         world = disk_world(tmp_path / str(at))
@@ -54,7 +53,7 @@ def test_an_upload_that_is_overtaken_by_one_of_its_id_is_refused(tmp_path: Path)
     assert at > 2
 
 
-def test_who_is_overtaken_in_a_long_update_takes_nothing_out_of_the_index(tmp_path: Path) -> None:
+def test_who_is_overtaken_in_a_long_update_takes_nothing_out_of_the_index(tmp_path):
     """Seen to fail with the check of the version taken out of ``ObjectRows._in_batches``."""
     for at in count(1):
         world = disk_world(tmp_path / str(at))
@@ -73,7 +72,7 @@ def test_who_is_overtaken_in_a_long_update_takes_nothing_out_of_the_index(tmp_pa
     assert at > 8
 
 
-def test_a_set_field_that_is_overtaken_is_not_lost(tmp_path: Path) -> None:
+def test_a_set_field_that_is_overtaken_is_not_lost(tmp_path):
     """Seen to fail with "any" instead of the row's version in ``ObjectRows.change``."""
     for at in count(1):
         world = disk_world(tmp_path / str(at))
@@ -92,7 +91,7 @@ def test_a_set_field_that_is_overtaken_is_not_lost(tmp_path: Path) -> None:
     assert at > 2
 
 
-def test_two_merges_of_the_same_objects_keep_one(tmp_path: Path) -> None:
+def test_two_merges_of_the_same_objects_keep_one(tmp_path):
     """Seen to fail with the check of the survivor taken out of ``RamonMerge._retire``."""
     for at in count(1):
         world = disk_world(tmp_path / str(at))
@@ -124,9 +123,7 @@ def test_two_merges_of_the_same_objects_keep_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fate", ["into the loser", "into a third", "deleted"])
-def test_a_merge_whose_survivor_goes_meanwhile_loses_no_reference(
-    tmp_path: Path, fate: str
-) -> None:
+def test_a_merge_whose_survivor_goes_meanwhile_loses_no_reference(tmp_path, fate):
     """Seen to fail with references moved before it is sure that the survivor stays: a refused merge
     had moved them to what was gone.
     """

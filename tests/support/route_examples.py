@@ -354,8 +354,5 @@ def _make_jobs(server: Server) -> dict[str, str]:
         "job": made("/v1/ingest", config | {"extent": {"z": [2, 3]}}),
         "built": built,
         "failed": failed,
-        "upload": made(
-            "/v1/projects/hidden/channels/em/uploads",
-            BODIES["POST", "uploads"],
-        ),
+        "upload": made("/v1/projects/hidden/channels/em/uploads", BODIES["POST", "uploads"]),
     }

@@ -13,7 +13,6 @@ from ndlambda.errors import (
     OutOfBoundsError,
     ReadOnlyChannelError,
 )
-from ndlambda.model.catalog import Channel
 from ndlambda.model.dtypes import ChannelType
 from ndlambda.model.propagation import PropagateState
 from ndlambda.model.ramon import Annotation, Segment, Synapse
@@ -30,7 +29,6 @@ from tests.contract.annotations.contract import (
 )
 from tests.contract.annotations.service import ServiceObjects
 from tests.support.annotation_server import new_channel
-from tests.support.app import Server
 
 SWC = "# two cells\n2 3 1.5 2 3 .5 1\n1 1 0 0 0 1 -1\n7 1 9 9 9 1 -1\n"
 WRITES: Mapping[str, Callable[[Any], object]] = {
@@ -107,7 +105,7 @@ SYNAPSES: tuple[Annotation, ...] = (
 
 
 @pytest.fixture(scope="module")
-def circuit_channel(server: Server) -> Channel:
+def circuit_channel(server):
     """A channel that tests only read: ``SYNAPSES``, and voxels of 11, 12 and 14."""
     prepared = ServiceObjects(server, new_channel(server))
     prepared.create(*SYNAPSES)

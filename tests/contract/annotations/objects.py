@@ -18,7 +18,6 @@ from ndlambda.errors import (
     ResolutionNotFoundError,
     ValidationError,
 )
-from ndlambda.model.catalog import Channel
 from ndlambda.model.dtypes import DataType
 from ndlambda.model.ramon import (
     Annotation,
@@ -301,7 +300,7 @@ QUESTIONS: tuple[tuple[Where, list[int]], ...] = (
 
 
 @pytest.fixture(scope="module")
-def library_channel(server: Server) -> Channel:
+def library_channel(server):
     """A channel that tests only read."""
     prepared = ServiceObjects(server, new_channel(server))
     prepared.create(*LIBRARY)
