@@ -4,21 +4,11 @@ import json
 
 import pytest
 
-from tests.support.annotation_server import SD, annotating, new_channel, one, put
-from tests.support.app import assert_problem
+from tests.support.annotation_server import annotating, one, put
+from tests.support.app import assert_problem, server_fixture
 from tests.support.ramon_files import ramon_file, read_file
 
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with annotating(tmp_path_factory.mktemp("objects")) as server:
-        yield server
-
-
-@pytest.fixture
-def labels(server):
-    """The path of a new channel."""
-    return f"{SD}/{new_channel(server).name}"
+server = server_fixture(annotating)
 
 
 COMMON = {"STATUS": 2, "CONFIDENCE": 0.75, "AUTHOR": "é. cajal"}
@@ -42,19 +32,10 @@ def test_the_answer_to_a_batch_lists_ids_in_the_order_of_the_file(server, labels
     ids = [int(word) for word in answer.text.split(",")]
     assert ids[:2] == [12, 3]
     assert len(set(ids)) == 4
-    found = read_file(server.read(f"{labels}/{answer.text}/"))
-    authors = [found[str(number)]["METADATA"]["AUTHOR"] for number in ids]
-    assert authors == ["12", "3", "noid.0", "noid.1"]
-
-
-def test_several_ids_are_one_file_and_each_is_there_once(server, labels):
-    for number in (5, 6, 7):
-        put(server, labels, str(number))
-    assert list(read_file(server.read(f"{labels}/7,5,7/"))) == ["5", "7"]
-    assert list(json.loads(server.read(f"{labels}/7,5,7/json/"))) == ["7", "5"]
-
-
-# --- JSON -----------------------------------------------------------------------------------
+    found = read_file(server.read(f"{labels}/{answer.text},12/"))
+    authors = [found.pop(str(number))["METADATA"]["AUTHOR"] for number in ids]
+    assert (authors, found) == (["12", "3", "noid.0", "noid.1"], {})
+    assert list(json.loads(server.read(f"{labels}/12,3,12/json/"))) == ["12", "3"]
 
 
 def test_json_makes_one_object_by_the_id_inside(server, labels):
@@ -64,13 +45,9 @@ def test_json_makes_one_object_by_the_id_inside(server, labels):
     found = json.loads(server.read(f"{labels}/21/json/"))["21"]
     assert flat.items() <= found.items()
     assert server.get(f"{labels}/999/json/", "alice").status_code == 404
-
-
-@pytest.mark.parametrize("inside", [{}, {"ann_id": 0}])
-def test_json_without_an_id_asks_for_a_new_one(server, inside, labels):
-    put(server, labels, "7")
-    answer = server.post(f"{labels}/json/", "alice", json={"0": {"ann_type": 1, **inside}})
-    assert answer.text == "8"
+    for given, inside in (("22", {}), ("23", {"ann_id": 0})):
+        answer = server.post(f"{labels}/json/", "alice", json={"0": {"ann_type": 1, **inside}})
+        assert answer.text == given
 
 
 @pytest.mark.parametrize("words", ["update/json", "json/update"])
@@ -95,44 +72,25 @@ def test_the_older_json_comes_and_goes_by_a_flag(server, labels):
 
 def test_json_that_is_no_object_is_404_and_stores_nothing(server, labels):
     """What else JSON may have wrong is held against the decoder, in tests/unit/wire."""
+    put(server, labels, "7")
     with server.unchanged():
         for body in (
-            b"",
-            b"[]",
-            b'{"1": 5}',
-            b'{"1": {"ann_type": 0}}',
+            b"", b"[]", b'{"1": 5}', b'{"1": {"ann_type": 0}}',
             b'{"1": {"ann_type": 1}, "2": {"ann_type": 1}}',
             b'{"1": {"ann_type": 1, "ann_id": 4294967296}}',
             b'{"1": {"ann_type": 1, "syn_weight": 0.5}}',
             b'{"1": {"ann_type": 1, "k": "' + b"v" * 20_001 + b'"}}',
-        ):
+        ):  # fmt: skip
             answer = server.post(f"{labels}/json/", "alice", data=body)
             assert answer.status_code == 404, answer.text
             assert answer.content_type == "application/problem+json"
-
-
-def test_json_has_no_voxels_to_paint(server, labels):
-    put(server, labels, "7")
-    with server.unchanged():
-        for words in ("json/dataonly", "reduce/json"):
-            sent = server.post(f"{labels}/{words}/", "alice", json={"7": {"ann_type": 1}})
-            assert_problem(sent, 404, "InvalidArgumentError")
-
-
-def test_json_longer_than_any_object_is_refused_unread(server, labels):
-    with server.unchanged():
         answer = server.post(f"{labels}/json/", "alice", data=b" " * (1 << 20) + b"{}")
         assert_problem(answer, 413, "PayloadTooLargeError")
-
-
-def test_unknown_forms_of_json_are_refused(server, labels):
-    put(server, labels, "7")
-    with server.unchanged():
-        for answer in (
-            server.get(f"{labels}/7/json/?format=xml", "alice"),
-            server.post(f"{labels}/json/?format=xml", "alice", json={"0": {"ann_type": 1}}),
+        document = {"7": {"ann_type": 1}}
+        for words, error in (
+            ("json/dataonly/", "InvalidArgumentError"),  # it has no voxels to paint
+            ("reduce/json/", "InvalidArgumentError"),
+            ("json/?format=xml", "UnknownNameError"),
         ):
-            assert_problem(answer, 404, "UnknownNameError")
-
-
-# --- deleting -------------------------------------------------------------------------------
+            assert_problem(server.post(f"{labels}/{words}", "alice", json=document), 404, error)
+        assert_problem(server.get(f"{labels}/7/json/?format=xml", "alice"), 404, "UnknownNameError")

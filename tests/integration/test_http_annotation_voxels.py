@@ -8,22 +8,12 @@ import pytest
 from ndlambda.web.annotation import ramon_body
 from ndlambda.web.response import delivery
 from tests.support import bodies
-from tests.support.annotation_server import LABELS, SD, annotating, new_channel, one, put
-from tests.support.app import Server, assert_problem
+from tests.support.annotation_server import LABELS, annotating, one, put
+from tests.support.app import Server, assert_problem, server_fixture
 from tests.support.bodies import Array
 from tests.support.ramon_files import cutout, ramon_file, read_file, voxels
 
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with annotating(tmp_path_factory.mktemp("voxels")) as server:
-        yield server
-
-
-@pytest.fixture
-def labels(server):
-    """The path of a new channel."""
-    return f"{SD}/{new_channel(server).name}"
+server = server_fixture(annotating)
 
 
 CORNER = (135, 145, 19)

@@ -4,12 +4,13 @@ The dataset ``brain`` and its project ``pr`` are alice's and private. ``pr`` is 
 token ``open`` and the private one ``closed``; its channels are those of ``CHANNELS``.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from werkzeug.test import Client, TestResponse
 
 from ndlambda import runtime
@@ -147,6 +148,19 @@ def serving(folder: Path, endpoint: str | None = None, **settings: Any) -> Itera
         yield server
     finally:
         server.runtime.close()
+
+
+def server_fixture(
+    opened: Callable[..., Any] = serving, scope: Any = "module", **settings: Any
+) -> Any:
+    """Return a fixture: a server that the tests of a module (or in another scope) share."""
+
+    @pytest.fixture(scope=scope)
+    def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+        with opened(tmp_path_factory.mktemp("server"), **settings) as made:
+            yield made
+
+    return server
 
 
 def _populate(server: Server) -> None:
