@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.support.app import BOX, assert_problem, serving, v1_cutout
+from tests.support.app import BOX, assert_problem, server_fixture, v1_cutout
 
 SIZES = {"ximagesize": 30, "yimagesize": 20, "zimagesize": 10}
 CHANNEL = {"channel_type": "image", "channel_datatype": "uint8"}
@@ -38,10 +38,7 @@ BAD_NAMES = {
 """As URLs carry them; which names are bad is a test of ``model.fields``."""
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("names")) as server:
-        yield server
+server = server_fixture()
 
 
 @pytest.mark.parametrize("name", BAD_NAMES.values(), ids=BAD_NAMES)

@@ -11,14 +11,10 @@ import pytest
 from ndlambda.model.catalog import Channel, Dataset, Project, Token
 from ndlambda.model.dtypes import ChannelType, DataType
 from tests.support import bodies
-from tests.support.app import BOX, SHAPE, serving
+from tests.support.app import BOX, SHAPE, server_fixture
 from tests.support.bodies import Array, from_hdf5, from_npz, noise, unpacked
 
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("channels")) as server:
-        yield server
+server = server_fixture()
 
 
 @pytest.fixture(scope="module")

@@ -10,16 +10,13 @@ import pytest
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import COMBINATIONS, ChannelType, DataType
 from tests.support import bodies
-from tests.support.app import BOX, QUERY, SHAPE, Server, serving, v1_cutout
+from tests.support.app import BOX, QUERY, SHAPE, Server, server_fixture, v1_cutout
 from tests.support.bodies import Array, from_hdf5, from_npy, from_npz, noise, unpacked
 
 NUMBERS = count()
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("files")) as server:
-        yield server
+files = server_fixture()
 
 
 @pytest.fixture(params=["files", "aws_server"])

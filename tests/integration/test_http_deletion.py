@@ -5,18 +5,15 @@ import pytest
 from functions import erase
 from ndlambda import runtime
 from ndlambda.local.pump import sqs_event
-from tests.support.app import BOX, SHAPE, Server, serving
+from tests.support.app import BOX, SHAPE, Server, server_fixture
 from tests.support.bodies import noise, npz
 from tests.support.twins import CHANNEL, RESOURCE, V1, Twin, make_all
 
 DELETABLE = ("dataset", "project", "channel")
 
 
-@pytest.fixture(scope="module")
-def disk(tmp_path_factory):
-    """A server whose erasures end with their first pass."""
-    with serving(tmp_path_factory.mktemp("deletion"), erase_grace_s=0) as server:
-        yield server
+disk = server_fixture(erase_grace_s=0)
+"""Its erasures end with their first pass."""
 
 
 @pytest.fixture

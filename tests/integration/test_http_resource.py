@@ -14,17 +14,14 @@ from ndlambda.model.fields import (
     token_fields,
     token_from_fields,
 )
-from tests.support.app import BOX, SHAPE, assert_problem, serving
+from tests.support.app import BOX, SHAPE, assert_problem, server_fixture, serving
 from tests.support.bodies import noise, npz
 from tests.support.twins import CHANNEL, RESOURCE, SIZES, V1, make_all
 
 TWINS = pytest.mark.parametrize("twin", [RESOURCE, V1], ids=["resource", "v1"])
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("resource")) as server:
-        yield server
+server = server_fixture()
 
 
 @TWINS

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.support import bodies
-from tests.support.app import SHAPE, assert_problem, serving, v1_cutout
+from tests.support.app import SHAPE, assert_problem, server_fixture, v1_cutout
 from tests.support.bodies import Array, from_hdf5, from_npy, from_npz, noise
 from tests.support.uploads import ENCODERS
 
@@ -32,10 +32,7 @@ DECODERS: dict[str, Callable[[bytes], Array]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("v1")) as server:
-        yield server
+server = server_fixture()
 
 
 @pytest.fixture(scope="module")
