@@ -14,6 +14,18 @@ from tests.support.app import Server, assert_problem, serving, v1_cutout
 from tests.support.bodies import Array, from_npy
 from tests.support.label_world import labels_in
 
+
+@pytest.mark.parametrize(("word", "label"), [("preserve", 9), ("reduce", 3)])
+def test_an_upload_names_its_discipline(server, word, label):
+    first = filled(3)
+    first[0], first[1] = 0, 4
+    server.write(route("bodies"), bodies.npy(first))
+    server.write(route("bodies", word), bodies.npy(filled(label)))
+    changed, new = {"preserve": (first == 0, 9), "reduce": (first == 3, 0)}[word]
+    expected = np.where(changed, new, first)
+    np.testing.assert_array_equal(stored(server, "bodies"), expected)
+
+
 BRAIN = Dataset("labelled", (200, 100, 70), offset_xyz=(10, 20, 5), scaling=Scaling.ISOTROPIC)
 SHAPE = (3, 4, 5)
 PATH = "x=70:75&y=80:84&z=66:69&format=npy"
@@ -66,22 +78,6 @@ def test_an_upload_of_labels_enters_them_in_the_index(server, way):
     assert server.runtime.annotation.labels.ids.free_ids(channel).last == big
 
 
-def test_preserve_paints_only_what_was_empty(server):
-    first = filled(3)
-    first[0] = 0
-    server.write(route("bodies"), bodies.npy(first))
-    server.write(route("bodies", "preserve"), bodies.npy(filled(9)))
-    np.testing.assert_array_equal(stored(server, "bodies"), np.where(first == 0, 9, first))
-
-
-def test_reduce_takes_a_label_from_the_voxels_that_have_it(server):
-    both = filled(3)
-    both[1] = 4
-    server.write(route("bodies"), bodies.npy(both))
-    server.write(route("bodies", "reduce"), bodies.npy(filled(3)))
-    np.testing.assert_array_equal(stored(server, "bodies"), np.where(both == 3, 0, both))
-
-
 def test_exception_keeps_the_label_that_was_there_and_the_new_one_beside_it(server):
     server.write(route("layered"), bodies.npy(filled(3, "uint32")))
     server.write(route("layered", "exception"), bodies.npy(filled(9, "uint32")))
@@ -90,25 +86,13 @@ def test_exception_keeps_the_label_that_was_there_and_the_new_one_beside_it(serv
     assert labels_in(server.runtime.annotation.labels, channel, region) == [3, 9]
 
 
-def test_exception_is_refused_where_the_channel_keeps_none(server):
-    with server.unchanged():
-        answer = server.post(route("bodies", "exception"), "alice", data=bodies.npy(filled(9)))
-        assert_problem(answer, 400, "InvalidArgumentError")
-
-
-@pytest.mark.parametrize(
-    ("channel", "word", "status", "error"),
-    [
-        ("bodies", "scribble", 404, "UnknownNameError"),
-        ("bodies", "update", 404, "UnknownNameError"),
-        ("em", "overwrite", 400, "InvalidArgumentError"),
-    ],
-)
+@pytest.mark.parametrize(("channel", "word", "status", "error"), [
+    ("bodies", "scribble", 404, "UnknownNameError"), ("bodies", "update", 404, "UnknownNameError"),
+    ("em", "overwrite", 400, "InvalidArgumentError"),
+    ("bodies", "exception", 400, "InvalidArgumentError"),  # the channel keeps none
+])  # fmt: skip
 def test_disciplines_that_cannot_be_followed_are_refused(server, channel, word, status, error):
     with server.unchanged():
         answer = server.post(route(channel, word), "alice", data=bodies.npy(filled(9)))
         assert_problem(answer, status, error)
-
-
-def test_a_discipline_is_no_parameter_of_reading(server):
-    assert_problem(server.get(route("bodies", "preserve"), "alice"), 400, "InvalidArgumentError")
+        assert_problem(server.get(route(channel, word), "alice"), 400, "InvalidArgumentError")

@@ -8,6 +8,7 @@ from urllib.error import HTTPError
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from werkzeug.test import TestResponse
 
 from ndlambda.client import RetryPolicy, connect
 from ndlambda.client.transport.http import Answer, PooledTransport, Request
@@ -43,6 +44,18 @@ def disk(tmp_path_factory):
     with serving(folder, lambda_limits=True, max_body_bytes=BODY_BYTES) as server:
         server.add_volume(WIDE, *CHANNELS)
         yield server
+
+
+def use(server: Server, name: str, query: str = QUERY, **sent: Any) -> TestResponse:
+    return server.post(v1_cutout("wide", "em", f"{query}&upload={name}"), "alice", **sent)
+
+
+def test_an_upload_is_used_once_and_only_where_it_was_taken(disk):
+    name = upload(disk, noise(SHAPE).tobytes())
+    assert_problem(use(disk, name, "x=0:3&y=0:3&z=0:1"), 400, "MalformedBodyError")
+    assert_problem(use(disk, name, data=b"body"), 400, "InvalidArgumentError")
+    assert use(disk, name).status_code == 200
+    assert_problem(use(disk, name), 404, "UploadNotFoundError")
 
 
 @pytest.fixture(scope="module")
@@ -132,20 +145,6 @@ def test_objects_and_masks_take_uploads_too(disk):
     assert PREFIX + name not in kept(disk)
 
 
-def test_an_upload_is_used_once(disk):
-    name = upload(disk, noise(SHAPE).tobytes())
-    path = v1_cutout("wide", "em", f"{QUERY}&upload={name}")
-    disk.write(path, b"")
-    assert_problem(disk.post(path, "alice"), 404, "UploadNotFoundError")
-
-
-def test_a_request_that_was_refused_may_be_mended_and_sent_again(disk):
-    name = upload(disk, noise(SHAPE).tobytes())
-    wrong = v1_cutout("wide", "em", f"x=0:3&y=0:3&z=0:1&upload={name}")
-    assert_problem(disk.post(wrong, "alice"), 400, "MalformedBodyError")
-    disk.write(v1_cutout("wide", "em", f"{QUERY}&upload={name}"), b"")
-
-
 def test_an_upload_is_for_one_user_and_one_channel(disk):
     """Seen to fail with the comparison in ``Uploads.find`` taken out."""
     name = upload(disk, noise(SHAPE).tobytes())
@@ -156,49 +155,39 @@ def test_an_upload_is_for_one_user_and_one_channel(disk):
         assert_problem(answer, 404, "UploadNotFoundError")
     answer = disk.post(f"/sd/wide/em2,em/npz/0/0,8/0,8/0,1/?upload={name}", "alice")
     assert_problem(answer, 404, "UploadNotFoundError")
-    disk.write(v1_cutout("wide", "em", f"{QUERY}&upload={name}"), b"")
+    assert use(disk, name).status_code == 200
 
 
 @pytest.mark.parametrize("name", ["x", "x" * 43, "../em", "", "0" * 2000])
 def test_names_of_no_upload_are_not_found(disk, name):
-    answer = disk.post(v1_cutout("wide", "em", f"{QUERY}&upload={name}"), "alice")
-    assert_problem(answer, 404, "UploadNotFoundError")
+    assert_problem(use(disk, name), 404, "UploadNotFoundError")
 
 
 def test_what_was_announced_and_did_not_come_is_not_found(server):
-    name = announce(server, 10)["id"]
-    answer = server.post(v1_cutout("wide", "em", f"{QUERY}&upload={name}"), "alice")
-    assert_problem(answer, 404, "UploadNotFoundError")
+    assert_problem(use(server, announce(server, 10)["id"]), 404, "UploadNotFoundError")
 
 
-def test_an_upload_and_a_body_are_too_much(disk):
-    name = upload(disk, noise(SHAPE).tobytes())
-    answer = disk.post(v1_cutout("wide", "em", f"{QUERY}&upload={name}"), "alice", data=b"body")
-    assert_problem(answer, 400, "InvalidArgumentError")
-
-
-@pytest.mark.parametrize(
-    ("asked", "status", "error"),
-    [
-        ({"media_type": RAW}, 422, "ValidationError"),
-        ({"media_type": RAW, "bytes": 0}, 422, "ValidationError"),
-        ({"media_type": RAW, "bytes": True}, 422, "ValidationError"),
-        ({"media_type": RAW, "bytes": "9"}, 422, "ValidationError"),
-        ({"media_type": 3, "bytes": 9}, 422, "ValidationError"),
-        ({"media_type": RAW, "bytes": 9, "key": "other/object"}, 422, "ValidationError"),
-        ({"media_type": "text/html", "bytes": 9}, 415, "UnsupportedMediaTypeError"),
-        ({"media_type": RAW, "bytes": BODY_BYTES + 1}, 413, "PayloadTooLargeError"),
-    ],
-)
-def test_an_announcement_is_checked(disk, asked, status, error):
+@pytest.mark.parametrize(("changes", "status", "error"), [
+    *(
+        (wrong, 422, "ValidationError")
+        for wrong in (
+            {"bytes": None}, {"bytes": 0}, {"bytes": True}, {"bytes": "9"}, {"media_type": 3},
+            {"key": "other/object"},
+        )
+    ),
+    ({"media_type": "text/html"}, 415, "UnsupportedMediaTypeError"),
+    ({"bytes": BODY_BYTES + 1}, 413, "PayloadTooLargeError"),
+])  # fmt: skip
+def test_an_announcement_is_checked(disk, changes, status, error):
     with disk.unchanged():
+        asked = {"media_type": RAW, "bytes": 9} | changes
+        asked = {name: value for name, value in asked.items() if value is not None}
         assert_problem(disk.post(UPLOADS, "alice", json=asked), status, error)
 
 
 def test_a_body_longer_than_its_box_could_need_is_refused_unread(disk):
     name = announce(disk, BODY_BYTES)["id"]  # never put: reading it would be a 404
-    answer = disk.post(v1_cutout("wide", "em", f"{QUERY}&upload={name}"), "alice")
-    assert_problem(answer, 413, "PayloadTooLargeError")
+    assert_problem(use(disk, name), 413, "PayloadTooLargeError")
 
 
 @pytest.mark.parametrize("length", [9, 11])
@@ -253,8 +242,7 @@ def test_a_length_that_was_not_announced_is_refused_on_use(tmp_path):
         made = announce(server, len(body) - 1)
         (tmp_path / "objects" / "uploads").mkdir()
         (tmp_path / "objects" / "uploads" / made["id"]).write_bytes(body)
-        answer = server.post(v1_cutout("wide", "em", f"{QUERY}&upload={made['id']}"), "alice")
-        assert_problem(answer, 400, "MalformedBodyError")
+        assert_problem(use(server, made["id"]), 400, "MalformedBodyError")
 
 
 def test_a_real_s3_server_takes_the_signed_length_only(seaweed_config):
