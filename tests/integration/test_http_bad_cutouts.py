@@ -25,6 +25,20 @@ from tests.support.app import BOX, QUERY, SHAPE, assert_problem, serving, v1_cut
 from tests.support.bodies import noise
 from tests.support.uploads import ENCODERS, STACK, assert_refused, good, path_of, shape_of
 
+
+def test_channels_that_do_not_go_into_one_array_are_refused(server):
+    for name in ("npz", "blosc"):
+        for count in (1, 3):
+            body = ENCODERS["sd", name](noise((count, *SHAPE)))
+            assert_refused(server, f"/sd/open/em,em2/{name}/{BOX}", body, "ShapeMismatchError")
+    body = bodies.npz(noise((2, *SHAPE)))
+    assert_refused(server, f"/sd/open/em,0/npz/{BOX}", body, "InvalidArgumentError")
+    assert_refused(server, f"/sd/open/em,movie/npz/{BOX}", body, "DataTypeMismatchError")
+    for service in ("npz", "blosc", "raw", "zip"):
+        answer = server.get(f"/sd/open/em,movie/{service}/{BOX}", "alice")
+        assert_problem(answer, 404, "DataTypeMismatchError")
+
+
 HUGE = Dataset("huge", (1 << 20, 1 << 20, 1 << 10))
 EM = Channel("", "em", ChannelType.IMAGE, DataType.UINT8, default=True)
 EVERY_FORMAT = pytest.mark.parametrize(("family", "name"), ENCODERS, ids=map("-".join, ENCODERS))
@@ -36,9 +50,6 @@ def server(tmp_path_factory):
         server.add_volume(HUGE, EM, Channel("", "em2", ChannelType.IMAGE, DataType.UINT8))
         server.write(f"/sd/open/em/npz/{BOX}", bodies.npz(noise(STACK)))
         yield server
-
-
-# --- boxes ------------------------------------------------------------------------------------
 
 
 def _box(x: str = "10,74", y: str = "20,52", z: str = "5,9", resolution: str = "0") -> str:
@@ -127,9 +138,6 @@ def test_an_unknown_format_tells_which_are_known(server):
     assert {"npy", "raw", "blosc", "hdf5", "npz"} <= set(problem["known"])
 
 
-# --- bodies -----------------------------------------------------------------------------------
-
-
 @EVERY_FORMAT
 def test_a_body_unlike_its_box_is_refused(server, family, name):
     """The good one is taken, so that the others are refused for what they say."""
@@ -156,13 +164,6 @@ def test_a_body_unlike_its_box_is_refused(server, family, name):
         assert_refused(server, path, sent, error)
 
 
-@pytest.mark.parametrize("count", [1, 3])
-@pytest.mark.parametrize("name", ["npz", "blosc"])
-def test_another_number_of_channels_is_refused(server, name, count):
-    body = ENCODERS["sd", name](noise((count, *SHAPE)))
-    assert_refused(server, f"/sd/open/em,em2/{name}/{BOX}", body, "ShapeMismatchError")
-
-
 def test_all_channels_are_checked_before_the_first_is_written(server):
     """ndstore wrote the channels before the bad one.
 
@@ -179,33 +180,15 @@ def test_all_channels_are_checked_before_the_first_is_written(server):
     assert_refused(server, f"/sd/open/em,frozen/npz/{BOX}", body, "ReadOnlyChannelError")
 
 
-def test_channels_of_several_dtypes_are_refused_in_one_array(server):
-    body = bodies.npz(noise((2, *SHAPE)))
-    assert_refused(server, f"/sd/open/em,movie/npz/{BOX}", body, "DataTypeMismatchError")
-    for service in ("npz", "blosc", "raw", "zip"):
-        answer = server.get(f"/sd/open/em,movie/{service}/{BOX}", "alice")
-        assert_problem(answer, 404, "DataTypeMismatchError")
-
-
-@pytest.mark.parametrize(
-    ("method", "service", "status", "error"),
-    [
-        ("POST", "raw", 404, "InvalidArgumentError"),
-        ("POST", "zip", 400, "MethodNotAllowedError"),
-        ("POST", "xy", 404, "RouteNotFoundError"),
-        ("GET", "blaze", 400, "MethodNotAllowedError"),
-    ],
-)
+@pytest.mark.parametrize(("method", "service", "status", "error"), [
+    ("POST", "raw", 404, "InvalidArgumentError"), ("POST", "zip", 400, "MethodNotAllowedError"),
+    ("POST", "xy", 404, "RouteNotFoundError"), ("GET", "blaze", 400, "MethodNotAllowedError"),
+])  # fmt: skip
 def test_services_that_are_not_for_a_method_refuse(server, method, service, status, error):
     with server.unchanged():
         path = f"/sd/open/em/{service}/{BOX}"
         answer = server.call(method, path, "alice", data=bytes(8192))
         assert_problem(answer, status, error)
-
-
-def test_the_zero_channel_is_not_written(server):
-    body = bodies.npz(noise((2, *SHAPE)))
-    assert_refused(server, f"/sd/open/em,0/npz/{BOX}", body, "InvalidArgumentError")
 
 
 def test_a_time_range_needs_a_time_axis_and_the_reverse(server):

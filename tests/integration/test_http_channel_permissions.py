@@ -28,26 +28,16 @@ def server(tmp_path_factory):
 
 
 @pytest.mark.parametrize("dialect", PATHS)
-@pytest.mark.parametrize("what", MAKING)
-def test_others_make_nothing_in_a_public_project(server, what, dialect):
-    """Seen to fail without ``check_manage_project`` in ``make_channel``."""
-    path = PATHS[dialect].format(project="shared", what=what, name="new")
-    with server.unchanged():
-        answer = server.post(path, json=MAKING[what])
-        assert_problem(answer, UNAUTHENTICATED[dialect], "AuthenticationError")
-        answer = server.post(path, "bob", json=MAKING[what])
-        assert_problem(answer, 403, "PermissionDeniedError")
-
-
-@pytest.mark.parametrize("dialect", PATHS)
 @pytest.mark.parametrize(("what", "name"), [("channel", "em"), ("token", "seen")])
-def test_others_delete_nothing_of_a_public_project(server, what, name, dialect):
-    """Seen to fail without ``check_manage_project`` in ``remove_channel``."""
-    path = PATHS[dialect].format(project="shared", what=what, name=name)
+def test_others_make_and_delete_nothing_in_a_public_project(server, what, name, dialect):
+    """Seen to fail without ``check_manage_project`` in ``make_channel`` and ``remove_channel``."""
     with server.unchanged():
-        answer = server.call("DELETE", path)
-        assert_problem(answer, UNAUTHENTICATED[dialect], "AuthenticationError")
-        assert_problem(server.call("DELETE", path, "bob"), 403, "PermissionDeniedError")
+        for method, wanted, body in (("POST", "new", {"json": MAKING[what]}), ("DELETE", name, {})):
+            path = PATHS[dialect].format(project="shared", what=what, name=wanted)
+            answer = server.call(method, path, **body)
+            assert_problem(answer, UNAUTHENTICATED[dialect], "AuthenticationError")
+            answer = server.call(method, path, "bob", **body)
+            assert_problem(answer, 403, "PermissionDeniedError")
 
 
 @pytest.mark.parametrize("dialect", PATHS)

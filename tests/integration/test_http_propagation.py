@@ -16,24 +16,15 @@ from ndlambda.cli.data.propagate import propagate as propagate_command
 from ndlambda.client import connect
 from ndlambda.errors import InvalidStateError
 from ndlambda.local.pump import pump_once
-from tests.support.app import SHAPE, V1, Server, assert_problem, serving, v1_cutout
+from tests.support.app import SHAPE, V1, Server, assert_problem, server_fixture, v1_cutout
 from tests.support.fake_server import WsgiTransport
 
 EM = f"{V1}/open/channels/em/propagation"
 VOXELS = np.random.default_rng(3).integers(1, 255, SHAPE).astype("u1")
 
 
-@pytest.fixture
-def disk(tmp_path):
-    with serving(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def still(tmp_path_factory):
-    """A server on files whose tests put states back, or change none."""
-    with serving(tmp_path_factory.mktemp("still")) as made:
-        yield made
+still = server_fixture()
+"""A server on files whose tests put states back, or change none."""
 
 
 @pytest.fixture
@@ -67,9 +58,6 @@ def command(server: Server, line: str) -> Any:
     )
 
 
-# --- ndstore's route ---------------------------------------------------------------------------
-
-
 def test_ndstores_clients_start_and_ask(disk):
     write(disk)
     answer = disk.get("/sd/open/em/setPropagate/1/", "alice")
@@ -81,21 +69,10 @@ def test_ndstores_clients_start_and_ask(disk):
     assert len(level) > 1000
 
 
-@pytest.mark.parametrize(
-    ("state", "value", "status"),
-    [
-        (0, "1", 200),
-        (0, "1,1,0", 200),
-        (0, "0", 200),
-        (0, "2", 404),
-        (0, "x", 404),
-        (1, "1", 404),
-        (1, "0", 404),
-        (2, "1", 404),
-        (2, "2", 404),
-        (2, "0", 200),
-    ],
-)
+@pytest.mark.parametrize(("state", "value", "status"), [
+    (0, "1", 200), (0, "1,1,0", 200), (0, "0", 200), (0, "2", 404), (0, "x", 404),
+    (1, "1", 404), (1, "0", 404), (2, "1", 404), (2, "2", 404), (2, "0", 200),
+])  # fmt: skip
 def test_transitions_are_ndstores(still, state, value, status):
     still.runtime.catalog.update_channel("pr", "em", propagate=state)
     answer = still.get(f"/sd/open/em/setPropagate/{value}/", "alice")
@@ -105,22 +82,16 @@ def test_transitions_are_ndstores(still, state, value, status):
     still.runtime.catalog.update_channel("pr", "em", propagate=0)
 
 
-def test_a_readonly_channel_is_not_set_back(still):
-    """Nor started, see ``test_http_refusals``."""
-    still.runtime.catalog.update_channel("pr", "frozen", propagate=2)
-    assert still.get("/sd/open/frozen/setPropagate/0/", "alice").status_code == 404
-    assert states(still, "frozen") == "2"
-    still.runtime.catalog.update_channel("pr", "frozen", propagate=0)
-
-
-def test_of_several_channels_all_are_checked_before_one_is_started(disk):
+def test_a_readonly_channel_is_not_set_back_nor_started_with_others(disk):
+    """All are checked before one is started."""
+    disk.runtime.catalog.update_channel("pr", "frozen", propagate=2)
+    assert disk.get("/sd/open/frozen/setPropagate/0/", "alice").status_code == 404
+    assert states(disk, "frozen") == "2"
+    disk.runtime.catalog.update_channel("pr", "frozen", propagate=0)
     assert disk.get("/sd/open/em,frozen/setPropagate/1/", "alice").status_code == 404
     assert states(disk, "em,frozen") == "0,0"
     assert disk.get("/sd/open/em,em2,em/setPropagate/1/", "alice").status_code == 200
     assert states(disk, "em,em2") == "1,1"
-
-
-# --- v1 ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("store", ["disk", "aws_server"])
@@ -150,14 +121,8 @@ def test_a_propagation_is_started_watched_and_done(request, store):
 def test_wishes_that_are_not_understood_are_refused(still, body):
     with still.unchanged():
         assert_problem(still.post(EM, "alice", json=body), 422, "ValidationError")
-
-
-def test_a_channel_that_was_never_propagated_says_so(still):
     found = still.get(EM.replace("em/", "em2/")).get_json()
     assert (found["state"], found["propagate"], found["bands"]) == ("never", 0, [])
-
-
-# --- client and command ------------------------------------------------------------------------
 
 
 def test_the_client_starts_follows_and_cancels(disk):

@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from ndlambda.cli import main
-from tests.support.app import assert_problem, serving
+from tests.support.app import assert_problem
 from tests.support.fake_server import URL, WsgiTransport
 from tests.unit.wire.test_swc import BAD
 
@@ -14,75 +14,62 @@ FIRST = "3 1 0.0 0.0 0.0 1.0 -1\n4 3 1.5 2.0 3.0 0.5 3\n"
 SECOND = "5 1 9.0 9.0 9.0 1.0 -1\n"
 LEGACY = "/sd/{}/labels/swc"
 V1 = "/v1/projects/{}/channels/labels/skeletons"
-BOTH = pytest.mark.parametrize(("path", "refused"), [(LEGACY, 400), (V1, None)])
-
-
-@pytest.fixture
-def server(tmp_path):
-    with serving(tmp_path) as server:
-        yield server
 
 
 @pytest.mark.parametrize("prefix", ["/sd", "/ca", "/nd/sd", "/ocp/ca"])
-def test_ndstores_paths_store_and_give_skeletons(server, prefix):
-    answer = server.post(f"{prefix}/closed/labels/swc/", "alice", data=SWC)
+def test_ndstores_paths_store_and_give_skeletons(disk, prefix):
+    answer = disk.post(f"{prefix}/closed/labels/swc/", "alice", data=SWC)
     assert (answer.status_code, answer.text) == (200, "1,2")
-    answer = server.get(f"{prefix}/closed/labels/swc/", "alice")
+    answer = disk.get(f"{prefix}/closed/labels/swc/", "alice")
     assert (answer.status_code, answer.text) == (200, HEADING + FIRST + SECOND)
     assert answer.content_type == "product/swc"
     assert answer.headers["Content-Disposition"] == "attachment; filename=closed_labels.swc"
-    assert server.get(f"{prefix}/closed/labels/swc/2/", "alice").text == HEADING + SECOND
-    assert server.read(f"{prefix}/closed/labels/swc/2,1").decode() == HEADING + SECOND + FIRST
+    assert disk.get(f"{prefix}/closed/labels/swc/2/", "alice").text == HEADING + SECOND
+    assert disk.read(f"{prefix}/closed/labels/swc/2,1").decode() == HEADING + SECOND + FIRST
 
 
-def test_our_paths_do_too(server):
+def test_our_paths_do_too(disk):
     path = V1.format("closed")
-    answer = server.post(path, "alice", data=SWC)
+    for empty in (LEGACY, V1):
+        answer = disk.get(empty.format("open"))
+        assert answer.text == HEADING.removesuffix("# two cells\n")
+    answer = disk.post(path, "alice", data=SWC)
     assert (answer.status_code, answer.get_json()) == (201, {"ids": [1, 2]})
-    answer = server.get(path, "alice")
+    answer = disk.get(path, "alice")
     assert (answer.text, answer.mimetype) == (HEADING + FIRST + SECOND, "text/plain")
-    assert server.get(f"{path}?ids=2", "alice").text == HEADING + SECOND
+    assert disk.get(f"{path}?ids=2", "alice").text == HEADING + SECOND
 
 
-@BOTH
-def test_a_channel_without_skeletons_is_a_heading(server, path, refused):
-    assert server.get(path.format("open")).text == HEADING.removesuffix("# two cells\n")
-
-
-def test_bad_files_are_refused_and_write_nothing(server):
-    with server.unchanged():
+def test_bad_files_are_refused_and_write_nothing(disk):
+    with disk.unchanged():
         for text in BAD.values():
             for path in (LEGACY, V1):
-                answer = server.post(path.format("closed"), "alice", data=text.encode())
+                answer = disk.post(path.format("closed"), "alice", data=text.encode())
                 assert_problem(answer, 400, "MalformedBodyError")
 
 
-def test_words_for_ids_are_refused(server):
+def test_words_for_ids_are_refused(disk):
     for ids in ("", "a", "1,", "-1", "1;2", "9" * 23):
-        answer = server.get(f"{V1.format('open')}?ids={ids}")
+        answer = disk.get(f"{V1.format('open')}?ids={ids}")
         assert_problem(answer, 400, "InvalidArgumentError")
-    assert_problem(server.get(f"{V1.format('open')}?id=1"), 400, "InvalidArgumentError")
+    assert_problem(disk.get(f"{V1.format('open')}?id=1"), 400, "InvalidArgumentError")
 
 
-def _v1(token: str, channel: str) -> str:
-    return f"/v1/projects/{token}/channels/{channel}/skeletons"
-
-
-def test_a_body_over_the_limit_of_nodes_is_too_large(server):
+def test_a_body_over_the_limit_of_nodes_is_too_large(disk):
     body = b"1 1 0 0 0 1 -1\n" * ((1 << 19) + 4002)
-    with server.unchanged():
-        answer = server.post(V1.format("closed"), "alice", data=body)
+    with disk.unchanged():
+        answer = disk.post(V1.format("closed"), "alice", data=body)
         assert_problem(answer, 413, "PayloadTooLargeError")
 
 
-def test_the_command_reads_and_writes_files(server, tmp_path):
+def test_the_command_reads_and_writes_files(disk, tmp_path):
     file, copy = tmp_path / "cells.swc", tmp_path / "copy.swc"
     file.write_bytes(SWC)
     where = ["--token", "closed", "--channel", "labels"]
 
     def run(*words: str) -> tuple[int, str]:
-        given = ["--url", URL, "--key", server.keys["alice"], "skeleton", *words, *where]
-        result = CliRunner().invoke(main, given, obj=WsgiTransport(server.app))
+        given = ["--url", URL, "--key", disk.keys["alice"], "skeleton", *words, *where]
+        result = CliRunner().invoke(main, given, obj=WsgiTransport(disk.app))
         return result.exit_code, result.output
 
     assert run("put", str(file)) == (0, "1\n2\n")

@@ -17,12 +17,9 @@ MOVIE = v1_cutout("open", "movie")
 DIGEST = EM.replace("/cutout", "/digest")
 
 TYPES = {
-    "npy": "application/x-npy",
-    "npz": "application/x-npz-ndstore",
-    "raw": "application/octet-stream",
-    "blosc": "application/x-blosc",
-    "hdf5": "application/x-hdf5",
-}
+    "npy": "application/x-npy", "npz": "application/x-npz-ndstore",
+    "raw": "application/octet-stream", "blosc": "application/x-blosc", "hdf5": "application/x-hdf5",
+}  # fmt: skip
 DECODERS: dict[str, Callable[[bytes], Array]] = {
     "npy": from_npy,
     "npz": from_npz,
