@@ -73,6 +73,11 @@ class LabelWorld:
         volume = VolumeService(objects, self.executor, ByteBudget(1 << 30), options)
         return LabelService(objects, table, volume, self.executor, options)
 
+    def close(self) -> None:
+        """Close the file of a table on disk."""
+        table: Any = self.table
+        table.close()
+
     def truth(self, dataset: Dataset, target: Channel) -> Holders:
         """Return where labels are, from all objects of a channel."""
         found: Holders = {}
