@@ -2,7 +2,6 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import count
 from threading import Barrier
 from typing import Any
 
@@ -27,37 +26,23 @@ from tests.support.annotation_world import (
     disk_world,
     points,
 )
-from tests.support.faults import Crash, FaultPlan, Interrupted, WriteFaultPlan
+from tests.support.faults import Crash, FaultPlan, Interrupted, at_every_step
 
 NEW = WriteMode()
 FIRST, SECOND = Box((100, 100, 10), (140, 140, 20)), Box((10, 20, 0), (30, 30, 6))
 MINE, THEIRS = block(Segment(5, author="a"), FIRST), block(Segment(5, author="b"), SECOND)
 
 
-@pytest.fixture(scope="module")
-def pools():
-    with ThreadPoolExecutor(4) as first, ThreadPoolExecutor(4) as second:
-        yield first, second
-
-
-@pytest.fixture(scope="module")
-def other_pools():
-    with ThreadPoolExecutor(4) as first, ThreadPoolExecutor(4) as second:
-        yield first, second
+@pytest.fixture
+def world(annotations_on_disk):
+    return annotations_on_disk
 
 
 @pytest.fixture
-def world(tmp_path, pools):
-    made = disk_world(tmp_path, pools)
-    made.populate()
-    return made
-
-
-@pytest.fixture
-def other(tmp_path, world, other_pools):
-    """Return another process on the same stores."""
-    del world
-    return disk_world(tmp_path, other_pools).own
+def other(tmp_path, world):
+    """Another process on the same stores."""
+    with ThreadPoolExecutor(4) as first, ThreadPoolExecutor(4) as second:
+        yield disk_world(tmp_path, (first, second)).own
 
 
 def voxels(world: AnnotationWorld, channel: Channel, label: int) -> int:
@@ -75,45 +60,33 @@ def upload(process: Process, channel: Channel, *items: RamonItem) -> list[int] |
 def test_whoever_comes_at_any_step_of_an_upload_leaves_no_voxel_or_all(world, other):
     """Seen to fail without ``held.keep()``: the loser's voxels stay."""
     winners = set()
-    for step in count(1):
-        channel = world.channel(f"labels{step}")
+    for channel, plan in at_every_step(world.channel, Interrupted, least=9):
         theirs: list[Any] = []
-        plan = Interrupted(
-            step, lambda to=channel, got=theirs: got.append(upload(other, to, THEIRS))
-        )
+        plan.interruption = lambda to=channel, got=theirs: got.append(upload(other, to, THEIRS))
         mine = upload(world.process(plan), channel, MINE)
-        if not plan.fired:
-            break
-        assert [mine, *theirs].count(None) == 1, plan.log
-        [stored] = world.stored(channel)
-        assert stored.author == ("a" if mine else "b")
-        assert voxels(world, channel, 5) == (FIRST if mine else SECOND).voxels, plan.log
-        winners.add(stored.author)
-    assert step > 8
+        if plan.fired:
+            assert [mine, *theirs].count(None) == 1, plan.log
+            [stored] = world.stored(channel)
+            assert stored.author == ("a" if mine else "b")
+            assert voxels(world, channel, 5) == (FIRST if mine else SECOND).voxels, plan.log
+            winners.add(stored.author)
     assert winners == {"a", "b"}
 
 
 def test_an_id_that_was_given_is_not_painted_by_one_who_chooses_it(world, other):
-    for step in count(1):
-        channel = world.channel(f"labels{step}")
-        theirs = block(Segment(1, author="b"), SECOND)
-        plan = Interrupted(step, lambda to=channel, item=theirs: upload(other, to, item))
-        item = block(Segment(author="a"), FIRST)
-        upload(world.process(plan), channel, item)
-        if not plan.fired:
-            break
+    theirs = block(Segment(1, author="b"), SECOND)
+    for channel, plan in at_every_step(world.channel, Interrupted, least=9):
+        plan.interruption = lambda to=channel: upload(other, to, theirs)
+        upload(world.process(plan), channel, block(Segment(author="a"), FIRST))
         for ramon in world.stored(channel):
             box = FIRST if ramon.author == "a" else SECOND
             assert voxels(world, channel, ramon.id) == box.voxels, plan.log
-    assert step > 8
 
 
 def test_an_id_of_a_dead_upload_is_others_after_a_while(world):
     """Whoever repeats it need not wait (``test_annotation_crashes``)."""
     refused = 0
-    for step in count(1):
-        channel = world.channel(f"labels{step}")
-        plan = WriteFaultPlan(step)
+    for channel, plan in at_every_step(world.channel):
         with suppress(Crash):
             world.process(plan).writer.upload(DATASET, channel, [MINE], NEW)
         if world.stored(channel):
@@ -126,8 +99,6 @@ def test_an_id_of_a_dead_upload_is_others_after_a_while(world):
             assert upload(world.own, channel, THEIRS) == [5]
         [stored] = world.stored(channel)
         assert stored.author in {"a", "b"}
-        if not plan.fired:
-            break
     assert refused > 2
 
 
@@ -201,13 +172,6 @@ def test_who_is_refused_while_painting_may_send_it_corrected_at_once(world, monk
     assert world.own.writer.upload(DATASET, channel, [block(Segment(6), corner)], mode) == [6]
 
 
-class AtTransaction(Interrupted):
-    """A plan under which something else happens before a transaction."""
-
-    def carry_out(self, name: str, operation: Any) -> Any:
-        return super().carry_out(name, operation) if "transact" in name else operation()
-
-
 def test_ids_claimed_beside_one_that_others_took_first_are_free_again(world, other):
     """The 150 ids are claimed in two transactions, and the second is refused.
 
@@ -216,7 +180,7 @@ def test_ids_claimed_beside_one_that_others_took_first_are_free_again(world, oth
     channel = world.channel()
     items = [points(Annotation(n), [[n, 0, 0]]) for n in range(1, 151)]
     theirs = points(Segment(150), [[0, 9, 0]])
-    plan = AtTransaction(2, lambda: upload(other, channel, theirs))
+    plan = Interrupted(2, lambda: upload(other, channel, theirs), ".transact")
     assert upload(world.process(plan), channel, *items) is None
     assert np.unique(world.image(channel)).tolist() == [0, 150]
     assert upload(other, channel, points(Segment(1), [[0, 10, 0]])) == [1]
@@ -250,12 +214,11 @@ def test_a_twin_that_is_refused_takes_back_no_claim_of_the_other(world, other, m
 def test_an_id_deleted_at_any_step_of_its_upload_has_all_its_voxels_or_no_object(world, other):
     """Seen to fail where a deletion passes claims over: an object without voxels."""
     outcomes = set()
-    for step in count(1):
-        channel = world.channel(f"labels{step}")
-        plan = Interrupted(step, lambda to=channel: other.writer.delete(to, [5]))
+    for channel, plan in at_every_step(world.channel, Interrupted, least=9):
+        plan.interruption = lambda to=channel: other.writer.delete(to, [5])
         mine = upload(world.process(plan), channel, MINE)
         if not plan.fired:
-            break
+            continue
         outcomes.add(mine is None)
         if mine is None:
             assert not world.stored(channel), plan.log
@@ -263,7 +226,6 @@ def test_an_id_deleted_at_any_step_of_its_upload_has_all_its_voxels_or_no_object
             assert voxels(world, channel, 5) == FIRST.voxels, plan.log
         assert other.writer.delete(channel, [5]) == []
         assert voxels(world, channel, 5) == 0, plan.log
-    assert step > 8
     assert outcomes == {True, False}
 
 
@@ -278,23 +240,21 @@ def test_an_id_that_another_upload_claims_first_is_refused(world, other, monkeyp
         raise Crash
 
     monkeypatch.setattr(other.labels, "paint", die)
-    for step in count(1):
-        channel = world.channel(f"labels{step}")
+    for channel, plan in at_every_step(world.channel, Interrupted):
         claimed: list[bool] = []
 
-        def claim(to: Channel = channel, got: list[bool] = claimed) -> None:
-            try:
+        def claim(to=channel, got=claimed):
+            got.append(True)
+            with suppress(Crash):
                 upload(other, to, THEIRS)
-                got.append(False)
-            except Crash:
-                got.append(True)
+                got[:] = [False]
 
-        plan = Interrupted(step, claim)
+        plan.interruption = claim
         mine = upload(world.process(plan), channel, MINE)
-        if not plan.fired:
-            break
-        assert claimed == [mine is None], plan.log
-        assert voxels(world, channel, 5) == (0 if mine is None else FIRST.voxels), plan.log
-        refused.append(mine is None)
+        if plan.fired:
+            assert claimed == [mine is None], plan.log
+            whole = 0 if mine is None else FIRST.voxels
+            assert voxels(world, channel, 5) == whole, plan.log
+            refused.append(mine is None)
     assert refused.count(True) > 1
     assert refused.count(False) > 1

@@ -94,7 +94,7 @@ class Interrupted:
     def __init__(
         self, at: int, interruption: Callable[[], object] = lambda: None, *names: str
     ) -> None:
-        self._at = at
+        self.at = at
         self.interruption = interruption
         self._names = names or ("",)
         self.fired = False
@@ -107,7 +107,7 @@ class Interrupted:
     def carry_out(self, name: str, operation: Callable[[], Any]) -> Any:
         if name.endswith(self._names):
             self.log.append(name)
-            if len(self.log) == self._at:
+            if len(self.log) == self.at:
                 self.interrupt()
         return operation()
 
