@@ -46,8 +46,7 @@ def world(tmp_path):
 def either(request):
     """A world on either kind of stores, for what hangs on their conditions, order and pages."""
     if request.param == "disk":
-        made: World = request.getfixturevalue("world")
-        return made
+        return request.getfixturevalue("world")
     return moto_world(request.getfixturevalue("moto_config"))
 
 
@@ -89,18 +88,16 @@ def test_what_is_made_is_found(world):
 
 def test_what_is_not_there_is_not_found(world):
     catalog = world.catalog
-    with pytest.raises(DatasetNotFoundError):
-        catalog.get_dataset("ds")
-    with pytest.raises(ProjectNotFoundError):
-        catalog.get_channel("pr", "ch")
-    with pytest.raises(TokenNotFoundError):
-        catalog.project_view("tk")
-    with pytest.raises(DatasetNotFoundError):
-        catalog.create_project(project())
-    with pytest.raises(ProjectNotFoundError):
-        catalog.create_token(token())
-    with pytest.raises(ProjectNotFoundError):
-        catalog.create_channel(channel())
+    for error, act in (
+        (DatasetNotFoundError, lambda: catalog.get_dataset("ds")),
+        (ProjectNotFoundError, lambda: catalog.get_channel("pr", "ch")),
+        (TokenNotFoundError, lambda: catalog.project_view("tk")),
+        (DatasetNotFoundError, lambda: catalog.create_project(project())),
+        (ProjectNotFoundError, lambda: catalog.create_token(token())),
+        (ProjectNotFoundError, lambda: catalog.create_channel(channel())),
+    ):
+        with pytest.raises(error):
+            act()
     populate(world)
     with pytest.raises(ChannelNotFoundError):
         catalog.get_channel("pr", "no")
@@ -136,19 +133,19 @@ def test_making_the_same_again_is_success_and_another_is_not(world, what):
 
 def test_of_many_who_take_one_name_one_succeeds(either):
     """Seen to fail with ``expect="any"`` where the row of the thing is put."""
+    catalog = either.catalog
     looks: dict[str, Callable[[], Any]] = {
-        "dataset": lambda: either.catalog.get_dataset("ds"),
-        "project": lambda: either.catalog.get_project("pr"),
-        "token": lambda: either.catalog.get_token("tk"),
-        "channel": lambda: either.catalog.get_channel("pr", "ch"),
+        "dataset": lambda: catalog.get_dataset("ds"),
+        "project": lambda: catalog.get_project("pr"),
+        "token": lambda: catalog.get_token("tk"),
+        "channel": lambda: catalog.get_channel("pr", "ch"),
     }
     for what, create in CREATIONS.items():
 
-        def make(number: int, create: Callable[[Catalog, str], Any] = create) -> int | None:
+        def make(number, create=create):
             with suppress(AlreadyExistsError):
                 create(either.services()[1], f"of {number}")
                 return number
-            return None
 
         winners = [number for number in run_together(4, make) if number is not None]
         assert len(winners) == 1, what
