@@ -224,26 +224,17 @@ def test_an_unknown_key_is_anonymous_on_ndstores_routes_and_refused_under_v1(wor
 UNKNOWN: dict[str, tuple[str, Error]] = {
     "token": ("nope", errors.TokenNotFoundError),
     **dict.fromkeys(("channel", "channels", "ch"), ("nope", errors.ChannelNotFoundError)),
-    "ds": ("nope", NO_DATASET),
-    "pr": ("nope", NO_PROJECT),
-    "tk": ("nope", errors.TokenNotFoundError),
-    "user": ("nope", errors.UserNotFoundError),
-    "job": ("0" * 16, _NOTHING),
-    "upload": ("y" * 43, errors.UploadNotFoundError),
+    "ds": ("nope", NO_DATASET), "pr": ("nope", NO_PROJECT),
+    "tk": ("nope", errors.TokenNotFoundError), "user": ("nope", errors.UserNotFoundError),
+    "job": ("0" * 16, _NOTHING), "upload": ("y" * 43, errors.UploadNotFoundError),
     **dict.fromkeys(("annotation", "ids", "number", "skeleton_ids"), ("77", _NOTHING)),
-    **dict.fromkeys(("field", "schema"), ("nope", _NOTHING)),
-    "name": ("y" * 43, _NOTHING),
+    **dict.fromkeys(("field", "schema"), ("nope", _NOTHING)), "name": ("y" * 43, _NOTHING),
     **dict.fromkeys(("options", "words"), ("nope", errors.UnknownNameError)),
-    "resolution": ("9", errors.ResolutionNotFoundError),
-    **dict.fromkeys("xyz", ("5000", _OUTSIDE)),
-    "chunk": ("999", _OUTSIDE),
-    "kind": ("99", errors.ValidationError),
-    "count": ("0", BAD_VALUE),
-    "args": ("nonsense", _NO_PATH),
-    "predicates": ("type", _NO_PATH),
-    "wanted": ("a/b/c", _NO_PATH),
+    "resolution": ("9", errors.ResolutionNotFoundError), **dict.fromkeys("xyz", ("5000", _OUTSIDE)),
+    "chunk": ("999", _OUTSIDE), "kind": ("99", errors.ValidationError), "count": ("0", BAD_VALUE),
+    "args": ("nonsense", _NO_PATH), "predicates": ("type", _NO_PATH), "wanted": ("a/b/c", _NO_PATH),
     "value": ("x", BAD_VALUE),
-}
+}  # fmt: skip
 """A value of every argument that names nothing, and its error."""
 _SET_FIELD = ("GET", "setField/<number:number>/<segment:field>/<segment:value>")
 
@@ -340,19 +331,12 @@ def test_an_unknown_or_repeated_parameter_is_refused(world, change):
 
 
 GARBAGE = {
-    "nothing": b"",
-    "text": b"no use",
-    "a list": b"[]",
-    "a string": b'"x"',
-    "null": b"null",
-    "an object twice": b"{} {}",
-    "a field twice": b'{"public": 1, "public": 0}',
-    "deep": b"[" * 100_000,
-    "deep objects": b'{"a":' * 100_000,
+    "nothing": b"", "text": b"no use", "a list": b"[]", "a string": b'"x"', "null": b"null",
+    "an object twice": b"{} {}", "a field twice": b'{"public": 1, "public": 0}',
+    "deep": b"[" * 100_000, "deep objects": b'{"a":' * 100_000,
     "a number of 5000 digits": b'{"ximagesize": ' + b"1" * 5000 + b"}",
-    "utf-16": '{"public": 1}'.encode("utf-16-le") + b"\xd8",
-    "every byte": bytes(range(256)),
-}
+    "utf-16": '{"public": 1}'.encode("utf-16-le") + b"\xd8", "every byte": bytes(range(256)),
+}  # fmt: skip
 TAKES_ANY_BYTES = {
     ("PUT", "/ingest/<segment:job>/parts/<number:chunk>/<segment:name>"): "faults are listed later",
     ("PUT", "/v1/ingest/<segment:job>/parts/<number:chunk>/<segment:name>"): "the same",

@@ -27,19 +27,14 @@ FOREST = read_swc(
 
 
 @pytest.fixture
-def executor():
-    with ThreadPoolExecutor(2) as executor:
-        yield executor
-
-
-@pytest.fixture
 def world(tmp_path):
     return skeleton_world(tmp_path)
 
 
 @pytest.fixture
-def skeletons(world, executor):
-    return world.skeletons(executor)
+def skeletons(world):
+    with ThreadPoolExecutor(2) as executor:
+        yield world.skeletons(executor)
 
 
 def chains(*lengths: int, comments: int = 0) -> Swc:

@@ -36,14 +36,9 @@ Holders = dict[tuple[LabelLayer, int], set[int]]
 
 def channel(**changes: Any) -> Channel:
     values = {
-        "project": "pr",
-        "name": "labels",
-        "channel_type": ChannelType.ANNOTATION,
-        "datatype": DataType.UINT64,
-        "uid": "u1",
-        "exceptions": True,
-        "codec": CodecSpec("lz4", 1),
-    }
+        "project": "pr", "name": "labels", "channel_type": ChannelType.ANNOTATION,
+        "datatype": DataType.UINT64, "uid": "u1", "exceptions": True, "codec": CodecSpec("lz4", 1),
+    }  # fmt: skip
     return Channel(**{**values, **changes})
 
 

@@ -42,20 +42,15 @@ WRITES: Mapping[str, Callable[[Any], object]] = {
     "put_swc": lambda objects: objects.put_swc(SWC),
 }
 READS: Mapping[str, Callable[[Any], object]] = {
-    "get": lambda objects: objects.get(7),
-    "query": lambda objects: objects.query(type="segment"),
+    "get": lambda objects: objects.get(7), "query": lambda objects: objects.query(type="segment"),
     "query a box": lambda objects: objects.query(box=AROUND),
-    "top_keys": lambda objects: objects.top_keys(10),
-    "voxels": lambda objects: objects.voxels(7),
-    "mask": lambda objects: objects.cutout(7, AROUND),
-    "box": lambda objects: objects.box(7),
-    "cuboids": lambda objects: objects.cuboids(7),
-    "ids": lambda objects: objects.ids(AROUND),
+    "top_keys": lambda objects: objects.top_keys(10), "voxels": lambda objects: objects.voxels(7),
+    "mask": lambda objects: objects.cutout(7, AROUND), "box": lambda objects: objects.box(7),
+    "cuboids": lambda objects: objects.cuboids(7), "ids": lambda objects: objects.ids(AROUND),
     "id_at": lambda objects: objects.id_at(SPOT),
     "exceptions": lambda objects: objects.exceptions(AROUND),
-    "get_swc": lambda objects: objects.get_swc(),
-    "edges": lambda objects: objects.edges(),
-}
+    "get_swc": lambda objects: objects.get_swc(), "edges": lambda objects: objects.edges(),
+}  # fmt: skip
 
 
 class ChannelContract(AnnotationContract):

@@ -37,24 +37,16 @@ class CommandObjects(AnnotationDriver):
     """``ndlambda annotation``, ``skeleton`` and ``graph``, run in this process."""
 
     EXIT: ClassVar[Mapping[type[errors.NDLambdaError], int]] = {
-        errors.InvalidArgumentError: 2,
-        errors.ValidationError: 2,
-        errors.NotFoundError: 3,
-        errors.PermissionDeniedError: 4,
-        errors.ConflictError: 5,
-        errors.PreconditionFailedError: 5,
+        errors.InvalidArgumentError: 2, errors.ValidationError: 2, errors.NotFoundError: 3,
+        errors.PermissionDeniedError: 4, errors.ConflictError: 5, errors.PreconditionFailedError: 5,
         errors.NDLambdaError: 1,
-    }
+    }  # fmt: skip
     cannot: ClassVar[Mapping[str, str]] = {
-        "replace": "`set` changes fields one by one",
-        "batch": "`create` makes one object",
-        "paint": "voxels come from programs, by the client",
-        "mask": "`voxels` has them as a list",
-        "cuboids": "they matter to programs only",
-        "id_at": "`ids --box` of one voxel says it",
-        "exceptions": "`ids --box` of one voxel says it",
-        "top_keys": "the start page has them",
-    }
+        "replace": "`set` changes fields one by one", "batch": "`create` makes one object",
+        "paint": "voxels come from programs, by the client", "mask": "`voxels` has them as a list",
+        "cuboids": "they matter to programs only", "id_at": "`ids --box` of one voxel says it",
+        "exceptions": "`ids --box` of one voxel says it", "top_keys": "the start page has them",
+    }  # fmt: skip
 
     @contextmanager
     def refuses(self, error):
