@@ -128,10 +128,8 @@ class TestDynamoTableOnMoto(TableContract):
 
     @pytest.mark.parametrize("change", ["put", "transact", "add_members", "increment"])
     def test_nothing_is_inherited_from_an_expired_row(self, table, pk, change):
-        """DynamoDB keeps expired rows for days, and UpdateItem would go on from them.
-
-        Seen to fail in all four cases when ``expectation`` let expired rows pass.
-        """
+        """DynamoDB keeps expired rows for days, and UpdateItem would go on from them. Seen to fail
+        in all four cases when ``expectation`` let expired rows pass."""
         table.increment(pk, "a", "n", 5)
         old = table.put(Row(pk, "a", doc={"x": 1}, members={1, 2}, expires=1))
         if change == "put":

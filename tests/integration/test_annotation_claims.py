@@ -173,10 +173,8 @@ def test_who_is_refused_while_painting_may_send_it_corrected_at_once(world, monk
 
 
 def test_ids_claimed_beside_one_that_others_took_first_are_free_again(world, other):
-    """The 150 ids are claimed in two transactions, and the second is refused.
-
-    Seen to fail without ``held.release()``.
-    """
+    """The 150 ids are claimed in two transactions, and the second is refused. Seen to fail without
+    ``held.release()``."""
     channel = world.channel()
     items = [points(Annotation(n), [[n, 0, 0]]) for n in range(1, 151)]
     theirs = points(Segment(150), [[0, 9, 0]])
@@ -187,10 +185,8 @@ def test_ids_claimed_beside_one_that_others_took_first_are_free_again(world, oth
 
 
 def test_a_twin_that_is_refused_takes_back_no_claim_of_the_other(world, other, monkeypatch):
-    """As where a client sends again what is still being painted.
-
-    Seen to fail with all claims taken back, not only those that were not there before.
-    """
+    """As where a client sends again what is still being painted. Seen to fail with all claims taken
+    back, not only those that were not there before."""
     channel = world.channel()
     process = world.process()
     paint, refused = process.labels.paint, []
@@ -230,10 +226,8 @@ def test_an_id_deleted_at_any_step_of_its_upload_has_all_its_voxels_or_no_object
 
 
 def test_an_id_that_another_upload_claims_first_is_refused(world, other, monkeypatch):
-    """The other upload has its claim and no object yet when it is this one's turn.
-
-    Seen to fail where ``Claims`` takes over any claim: both paint.
-    """
+    """The other upload has its claim and no object yet when it is this one's turn. Seen to fail
+    where ``Claims`` takes over any claim: both paint."""
     refused: list[bool] = []
 
     def die(*_: object) -> None:

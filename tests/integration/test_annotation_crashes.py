@@ -117,11 +117,9 @@ def seen(world: AnnotationWorld, channel: Channel) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_what_died_anywhere_and_is_repeated_is_done_once(opened, name):
-    """Each write to a store is the last of its process once.
-
-    Seen to fail with objects stored in front of their voxels; with a body that was stored in part
-    refused; and without ``find_settled``, where the storing of a long object had begun.
-    """
+    """Each write to a store is the last of its process once. Seen to fail with objects stored in
+    front of their voxels; with a body that was stored in part refused; and without
+    ``find_settled``, where the storing of a long object had begun."""
     undisturbed, act = opened("undisturbed"), CASES[name]
     channel = channel_of(undisturbed)
     act(undisturbed, undisturbed.own, channel)
@@ -179,10 +177,8 @@ def test_every_label_has_an_object_after_new_objects_were_uploaded_again(opened)
 
 
 def test_a_deletion_that_nobody_repeats_is_completed_by_the_worker(opened):
-    """An object is either as it was, or gone with all of its voxels, and no job is left.
-
-    Seen to fail with the job stored behind the transaction that deletes the object.
-    """
+    """An object is either as it was, or gone with all of its voxels, and no job is left. Seen to
+    fail with the job stored behind the transaction that deletes the object."""
     before = {1: Segment(1, author="a"), 2: Annotation(2)}
     for world, plan in at_every_step(opened, least=7):
         channel = channel_of(world)

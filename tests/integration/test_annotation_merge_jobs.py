@@ -166,10 +166,8 @@ def test_voxels_follow_a_survivor_whose_fate_changes_at_any_step_of_the_worker(
 def test_voxels_that_a_dead_worker_gave_to_a_survivor_that_was_gone_follow_it(
     world, monkeypatch, fate
 ):
-    """The survivor goes while the worker is at it, and the worker dies before it looks again.
-
-    Seen to fail where whoever repeats it looks for the loser's own label only.
-    """
+    """The survivor goes while the worker is at it, and the worker dies before it looks again. Seen
+    to fail where whoever repeats it looks for the loser's own label only."""
     channel = filled(world)
     assert merge(world, channel, 6, 5) == [5]
     [job] = world.jobs
@@ -190,9 +188,7 @@ def test_voxels_that_a_dead_worker_gave_to_a_survivor_that_was_gone_follow_it(
 
 def test_a_merge_that_nobody_repeats_is_completed_by_the_worker(opened):
     """Both objects are as they were, or one has all voxels, all references, and no job is left.
-
-    Seen to fail with the job stored behind the transaction that retires the object.
-    """
+    Seen to fail with the job stored behind the transaction that retires the object."""
     for world, plan in at_every_step(opened, least=21):
         channel = world.own.catalog.get_channel("pr", "labels")
         with suppress(Crash):
@@ -213,10 +209,8 @@ def test_a_merge_that_nobody_repeats_is_completed_by_the_worker(opened):
 
 
 def test_what_refers_to_a_loser_when_the_worker_ends_refers_to_the_survivor(world):
-    """As where a request died before it looked for references again.
-
-    Seen to fail without ``RamonMerge.complete``.
-    """
+    """As where a request died before it looked for references again. Seen to fail without
+    ``RamonMerge.complete``."""
     channel = filled(world)
     assert merge(world, channel, 6, 5) == [5]
     late = RamonItem(Synapse(9, segments=(5,)))

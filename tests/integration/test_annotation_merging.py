@@ -192,12 +192,9 @@ STEPS: dict[str, Callable[[Process], object]] = {
 
 @pytest.mark.parametrize("what", STEPS)
 def test_a_merge_that_dies_anywhere_is_completed_by_its_repetition(tmp_path, what):
-    """Each change of a store is the last of its process once.
-
-    Seen to fail with losers that were retired already asked for as living objects (the repetition
-    does not find them), and with step 3 of ``LabelPainter.edit`` behind step 4 (the index misses
-    the survivor).
-    """
+    """Each change of a store is the last of its process once. Seen to fail with losers that were
+    retired already asked for as living objects (the repetition does not find them), and with step 3
+    of ``LabelPainter.edit`` behind step 4 (the index misses the survivor)."""
     with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:  # steps in one order
         pools = first, second
         prepared = disk_world(tmp_path / "prepared", pools)
@@ -278,10 +275,8 @@ class Interfering:
 
 @pytest.mark.parametrize("times", [1, 2, 3, 5])
 def test_painters_of_a_loser_beside_a_merge_are_merged_too(world, tmp_path, times):
-    """In the supercuboid that is being changed, and in one where the loser was not before.
-
-    Seen to fail with ``until_removed`` ended after its first round: a loser has voxels left.
-    """
+    """In the supercuboid that is being changed, and in one where the loser was not before. Seen to
+    fail with ``until_removed`` ended after its first round: a loser has voxels left."""
     small(world.process())
     spots = iter([NEXT.shifted((0, 8, 0)), Box((0, 0, 0), (9, 9, 9)), BOX, FAR, OVER])
     act = Interfering(world.objects, lambda: others_paint(world, next(spots)), times)

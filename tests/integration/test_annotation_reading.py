@@ -130,11 +130,9 @@ def paintings(draw, dataset: Dataset):
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_objects_are_shown_in_all_forms_as_numpy_shows_them(pools, small, data):
-    """At any resolution, whatever the channel's own one and its state of propagation are.
-
-    Seen to fail with stored supercuboids not hiding what is zoomed, with z left unscaled on
-    isotropic data, and with extra labels left out of ``LabelBlock.has_any``.
-    """
+    """At any resolution, whatever the channel's own one and its state of propagation are. Seen to
+    fail with stored supercuboids not hiding what is zoomed, with z left unscaled on isotropic data,
+    and with extra labels left out of ``LabelBlock.has_any``."""
     dataset = replace(small[0], imagesize_xyz=small[1])
     base, propagate, per_axis, strokes = data.draw(paintings(dataset))
     target = channel(resolution=base, cuboids_per_axis=per_axis, uid="u")

@@ -160,10 +160,8 @@ def test_of_many_who_make_the_same_channel_all_get_the_one(either):
 
 
 def test_nothing_is_made_under_what_is_deleted_meanwhile(world):
-    """A project is deleted between the look at it and the making of its channel.
-
-    Seen to fail without the check of the parent: the channel is an orphan.
-    """
+    """A project is deleted between the look at it and the making of its channel. Seen to fail
+    without the check of the parent: the channel is an orphan."""
     populate(world)
     slow = overtaken(world, lambda: world.catalog.delete_project("pr"))
     with pytest.raises(ProjectNotFoundError):
@@ -200,10 +198,8 @@ def test_what_changes_with_a_channel_changes_together_or_not(either):
 
 
 def test_of_two_who_ask_for_one_transition_one_succeeds(world):
-    """The other succeeds between the first one's look and its change.
-
-    Seen to fail without ``expect`` where the changed row is put: both succeed.
-    """
+    """The other succeeds between the first one's look and its change. Seen to fail without
+    ``expect`` where the changed row is put: both succeed."""
     populate(world)
 
     def begin(catalog: Catalog) -> None:

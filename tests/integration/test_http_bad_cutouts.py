@@ -165,10 +165,8 @@ def test_a_body_unlike_its_box_is_refused(server, family, name):
 
 
 def test_all_channels_are_checked_before_the_first_is_written(server):
-    """ndstore wrote the channels before the bad one.
-
-    Seen to fail with the decoding of each channel moved into the loop that writes.
-    """
+    """ndstore wrote the channels before the bad one. Seen to fail with the decoding of each channel
+    moved into the loop that writes."""
     fresh, path = noise(SHAPE, seed=1), f"/sd/open/em,em2/hdf5/{BOX}"
     for channels, error in (
         ({"em": fresh, "em2": fresh.astype("u2")}, "DataTypeMismatchError"),

@@ -233,9 +233,7 @@ class StoreTransport(WsgiTransport):
 
 def test_a_length_that_was_not_announced_is_refused_on_use(tmp_path):
     """A store may not look at the signed length (moto does not). The body is right for the box.
-
-    Seen to fail without the look at its length in ``Uploads.read``.
-    """
+    Seen to fail without the look at its length in ``Uploads.read``."""
     with serving(tmp_path) as server:
         server.add_volume(WIDE, Channel("", "em", ChannelType.IMAGE, DataType.UINT8))
         body = noise(SHAPE).tobytes()

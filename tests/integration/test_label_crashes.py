@@ -77,11 +77,9 @@ def seen(world: LabelWorld) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("what", STEPS)
 def test_a_process_that_dies_anywhere_leaves_a_superset_and_can_be_repeated(tmp_path, pools, what):
-    """Each request to a store is the last of its process once.
-
-    Seen to fail with step 3 of ``LabelPainter.edit`` behind step 4: the index then misses 9 where
-    the painter died between the two. With the counter raised behind the painting, it is below 9.
-    """
+    """Each request to a store is the last of its process once. Seen to fail with step 3 of
+    ``LabelPainter.edit`` behind step 4: the index then misses 9 where the painter died between the
+    two. With the counter raised behind the painting, it is below 9."""
     prepared(tmp_path / "prepared", pools).close()
     opened = copies_of(
         tmp_path / "prepared", lambda folder: LabelWorld(*disk_stores(folder), *pools)
@@ -129,12 +127,10 @@ class Interfering:
 @pytest.mark.parametrize("first", ["overwrite", "reduce", "erase", "sweep"])
 @pytest.mark.parametrize("second", ["overwrite", "reduce", "back", "erase", "sweep"])
 def test_whoever_comes_between_the_index_misses_nothing(tmp_path, pools, first, second, moment):
-    """A whole operation of another process at each moment of one.
-
-    Seen to fail with the versions read at step 5 instead of step 2 (back, then overwrite after the
-    put: the index misses 1), and with the put left out of the sweep (overwrite, with a sweep before
-    its put: the index misses 9).
-    """
+    """A whole operation of another process at each moment of one. Seen to fail with the versions
+    read at step 5 instead of step 2 (back, then overwrite after the put: the index misses 1), and
+    with the put left out of the sweep (overwrite, with a sweep before its put: the index misses
+    9)."""
     steps = {**STEPS, "back": paint(1, Discipline.OVERWRITE)}
     with ThreadPoolExecutor(1) as own, ThreadPoolExecutor(1) as own_rows:
         world = prepared(tmp_path, pools)
@@ -149,10 +145,8 @@ def test_whoever_comes_between_the_index_misses_nothing(tmp_path, pools, first, 
 
 
 def test_a_painter_whose_put_held_without_an_answer_takes_out_what_it_painted_over(tmp_path, pools):
-    """As S3 does when a connection breaks: the client sends the put again, which then fails.
-
-    Seen to fail without the look at the write-id: the entries of 1 stay.
-    """
+    """As S3 does when a connection breaks: the client sends the put again, which then fails. Seen
+    to fail without the look at the write-id: the entries of 1 stay."""
 
     def lost() -> None:
         raise PreconditionFailedError("The retry met its own first attempt.")

@@ -89,8 +89,7 @@ def test_two_merges_of_the_same_objects_keep_one(opened):
 @pytest.mark.parametrize("fate", ["into the loser", "into a third", "deleted"])
 def test_a_merge_whose_survivor_goes_meanwhile_loses_no_reference(opened, fate):
     """Seen to fail with references moved before it is sure that the survivor stays: a refused merge
-    had moved them to what was gone.
-    """
+    had moved them to what was gone."""
     for world, plan in at_every_step(opened, at_transactions(".get", ".batch_get"), least=6):
         world.upload(Segment(1), Segment(2), Segment(3), Synapse(8, segments=(1, 2)))
 
