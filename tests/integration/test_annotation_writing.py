@@ -28,19 +28,6 @@ from ndlambda.stores.ports import MAX_TRANSACTION
 from ndlambda.wire.ramon.contract import AnnotationVoxels, CuboidPart, RamonItem
 from tests.support.annotation_world import DATASET, OFFSET, AnnotationWorld, block, points
 
-
-def bare(ramon: Annotation, **values: Any) -> RamonItem:
-    return RamonItem(ramon, AnnotationVoxels(**{"resolution": 0, **values}))
-
-
-def listed(voxels: Any, dtype: str = "<u4", resolution: int = 0) -> RamonItem:
-    return bare(Segment(), resolution=resolution, voxels_xyz=np.array(voxels, dtype))
-
-
-def placed(cutout: np.ndarray, corner: XYZ = OFFSET) -> RamonItem:
-    return bare(Segment(), corner_xyz=corner, cutout_zyx=cutout)
-
-
 NEW = WriteMode()
 UPDATE = WriteMode(update=True)
 DATA_ONLY = WriteMode(data_only=True)
@@ -104,6 +91,18 @@ def test_the_later_object_of_a_body_lies_over_the_earlier(disk, monkeypatch):
 
 def part(shape: tuple[int, ...]) -> CuboidPart:
     return CuboidPart((0, 0, 0), np.ones(shape, "<u4"))
+
+
+def bare(ramon: Annotation, **values: Any) -> RamonItem:
+    return RamonItem(ramon, AnnotationVoxels(**{"resolution": 0, **values}))
+
+
+def listed(voxels: Any, dtype: str = "<u4", resolution: int = 0) -> RamonItem:
+    return bare(Segment(), resolution=resolution, voxels_xyz=np.array(voxels, dtype))
+
+
+def placed(cutout: np.ndarray, corner: XYZ = OFFSET) -> RamonItem:
+    return bare(Segment(), corner_xyz=corner, cutout_zyx=cutout)
 
 
 ONE = np.ones((1, 1, 1), "<u4")

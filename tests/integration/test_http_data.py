@@ -10,7 +10,7 @@ import pytest
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import COMBINATIONS, ChannelType, DataType
 from tests.support import bodies
-from tests.support.app import BOX, QUERY, SHAPE, Server, server_fixture, v1_cutout
+from tests.support.app import BOX, SHAPE, Server, server_fixture, v1_cutout
 from tests.support.bodies import Array, from_hdf5, from_npy, from_npz, noise, unpacked
 
 NUMBERS = count()
@@ -132,15 +132,6 @@ def test_unaligned_boxes_join_across_supercuboids(server):
         whole[z : z + 12, y : y + 60, x : x + 40] = voxels[0]
     read = from_npy(server.read(v1_cutout(token, "em", "")))
     np.testing.assert_array_equal(read, whole)
-
-
-def test_v1_and_ndstore_routes_see_the_same_voxels(files):
-    token = new_token(files, channel())
-    voxels = noise(SHAPE)
-    path = v1_cutout(token, "em", QUERY)
-    headers = {"Content-Type": "application/x-npy"}
-    files.write(path, bodies.npy(voxels), headers=headers)
-    np.testing.assert_array_equal(from_npz(files.read(f"/sd/{token}/em/npz/{BOX}"))[0], voxels)
 
 
 def test_names_too_long_to_exist_are_no_fault_of_the_store(server):

@@ -132,18 +132,6 @@ def test_default_is_the_default_channel(server, em):
     np.testing.assert_array_equal(from_npy(server.read(v1_cutout("open", "default"))), em)
 
 
-def test_head_has_the_headers_of_get_and_no_body(server, em):
-    for path in (f"{EM}&format=raw", "/sd/open/em/npz/0/10,74/20,52/5,9/"):
-        head, get = server.call("HEAD", path), server.get(path)
-        assert head.data == b""
-        assert head.status_code == 200
-        own = {"X-Request-Id"}
-        assert {(k, v) for k, v in head.headers if k not in own} == {
-            (k, v) for k, v in get.headers if k not in own
-        }
-        assert head.content_length == len(get.data)
-
-
 @pytest.mark.parametrize("more", ["", "&t=2:5", "&t=3:4"])
 def test_a_digest_is_that_of_the_voxels(server, movie, more):
     array = from_npy(server.read(MOVIE + more))

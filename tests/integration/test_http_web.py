@@ -17,8 +17,6 @@ from ndlambda.web.routing import Context, Route
 from tests.support.app import BOX, SHAPE, Server, assert_problem, serving, v1_cutout
 from tests.support.bodies import noise, npz
 
-CUTOUT = f"/sd/open/em/npz/{BOX}"
-
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
@@ -150,20 +148,25 @@ def test_options_tell_the_methods_without_a_key(server):
     assert {name: answer.headers[f"Access-Control-Allow-{name}"] for name in allowed} == allowed
 
 
-def test_head_has_no_body(server):
-    paths = ("/", "/healthz", "/openapi.json", "/sd/open/info/", "/sd/closed/info/", "/nowhere")
-    for path in paths:
-        head, get = server.call("HEAD", path), server.get(path)
-        assert head.data == b""
-        assert (head.status, head.content_type) == (get.status, get.content_type)
-        assert head.content_length == len(get.data)
-
-
 def test_paths_without_a_route_are_a_problem(server):
     resource = "/resource/dataset/brain/project/pr"
     paths = ["/nowhere", "/sd/", "/sd/open", "/open/em", "/nd", "/v1"]
     for path in (*paths, f"{resource}/channel/", f"{resource}/token/"):
         assert_problem(server.get(path, "alice"), 404, "RouteNotFoundError")
+
+
+def test_head_has_the_headers_of_get_and_no_body(server):
+    paths = ("/", "/healthz", "/openapi.json", "/sd/open/info/", "/sd/closed/info/", "/nowhere")
+    for path in (*paths, CUTOUT, v1_cutout("open", "em") + "&format=raw"):
+        head, get = server.call("HEAD", path), server.get(path)
+        assert head.data == b""
+        assert head.status == get.status
+        headers = [{k: v for k, v in each.headers if k != "X-Request-Id"} for each in (head, get)]
+        assert headers[0] == headers[1]
+        assert head.content_length == len(get.data)
+
+
+CUTOUT = f"/sd/open/em/npz/{BOX}"
 
 
 def test_any_page_may_read(server):

@@ -38,7 +38,6 @@ from tests.support.label_world import (
     filled,
     labels_in,
     missing,
-    own_labels,
     points_of,
     region,
 )
@@ -114,46 +113,6 @@ def test_an_unknown_label_is_nowhere(disk):
     assert len(labels.read.exceptions_in(target, region(DATASET, LEVEL.box)).points_xyz) == 0
     labels.erase_label(DATASET, target, 5)
     assert disk.objects.get(volume(target).key(0)) is None
-
-
-def test_extra_labels_are_read_with_their_label_and_listed(disk):
-    labels, target = disk.service(), channel(datatype=DataType.UINT32)
-    box, over = Box((120, 0, 0), (136, 4, 4)), Box((126, 0, 0), (130, 1, 1))
-    line = [[x, 0, 0] for x in range(126, 130)]
-    paint(labels, target, box, 1)
-    for label in (3, 2):
-        labels.paint_voxels(volume(target), np.array(line), label, Discipline.EXCEPTION)
-    here = region(DATASET, over)
-    assert (own_labels(disk.objects, disk.executor, DATASET, target, here) == 1).all()
-    assert labels_in(labels, target, here) == [1, 2, 3]
-    assert labels_in(labels, target, region(DATASET, Box((120, 1, 0), (136, 4, 4)))) == [1]
-    assert box_of(labels, target, 3) == over
-    assert len(points_of(labels, volume(target), 3)) == 4
-    assert len(points_of(labels, volume(target), 1)) == box.voxels
-    for asked, voxels in (([3], 4), ([2, 3], 4), ([1, 2], box.voxels)):
-        mask = drawn(labels, volume(target), asked)
-        assert mask[over.slices_zyx()].all()
-        assert mask.sum() == voxels
-    listed = labels.read.exceptions_in(target, region(DATASET, box))
-    assert (listed.points_xyz.tolist(), listed.labels.tolist()) == (line, [[1, 2, 3]] * 4)
-    part = labels.read.exceptions_in(target, region(DATASET, Box((128, 0, 0), (136, 4, 4))))
-    assert part.points_xyz.tolist() == line[2:]
-    assert disk.indexed(target) == disk.truth(DATASET, target)
-    labels.erase_label(DATASET, target, 3)
-    listed = labels.read.exceptions_in(target, region(DATASET, box))
-    assert listed.labels.tolist() == [[1, 2]] * 4
-    assert disk.indexed(target) == disk.truth(DATASET, target)
-
-
-def test_what_is_painted_over_leaves_the_index(disk):
-    labels, target = disk.service(), channel()
-    box = Box((100, 100, 10), (140, 140, 20))
-    for label in (1, 2, 1):
-        paint(labels, target, box, label)
-        assert {each for _, each in disk.indexed(target)} == {label}
-        assert disk.indexed(target) == disk.truth(DATASET, target)
-    paint(labels, target, box, 1, "reduce")
-    assert disk.indexed(target) == disk.truth(DATASET, target) == {}
 
 
 @pytest.mark.parametrize(("points", "label", "error"), [
