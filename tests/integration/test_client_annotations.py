@@ -18,14 +18,6 @@ from ndlambda.space.pyramid import Scaling
 from tests.support.app import serving
 from tests.support.fake_server import URL, WsgiTransport
 
-
-def test_objects_are_shown_as_a_table(run, cells):
-    cells.create(type="synapse", segments=[7, 9], pairs={"a b": "1=2"})
-    table = run("show anno/cells 1")
-    assert "pair a b" in table
-    assert "7,9" in table
-
-
 BRAIN = Dataset(
     "anno", (300, 200, 150), offset_xyz=(10, 20, 5), scaling=Scaling.ISOTROPIC, scalinglevels=2
 )
@@ -33,20 +25,14 @@ BRAIN = Dataset(
 
 @pytest.fixture
 def server(tmp_path):
-    cells = Channel("", "cells", ChannelType.ANNOTATION, DataType.UINT64)
-    layered = Channel("", "layered", ChannelType.ANNOTATION, DataType.UINT32, exceptions=True)
     with serving(tmp_path / "nd") as server:
-        server.add_volume(BRAIN, cells, layered)
+        server.add_volume(BRAIN, Channel("", "cells", ChannelType.ANNOTATION, DataType.UINT64))
         yield server
 
 
 @pytest.fixture
-def client(server):
-    return nd.connect(URL, server.keys["alice"], transport=WsgiTransport(server.app))
-
-
-@pytest.fixture
-def cells(client):
+def cells(server):
+    client = nd.connect(URL, server.keys["alice"], transport=WsgiTransport(server.app))
     return client.annotations("anno", "cells")
 
 
@@ -92,18 +78,16 @@ def run(server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run_line(line: str, *, code: int = 0, typed: str = "") -> str:
-        environment = {"NDLAMBDA_URL": URL, "NDLAMBDA_KEY": server.keys["alice"]}
         done = CliRunner().invoke(
             main,
             ["annotation", *shlex.split(line)],
             obj=WsgiTransport(server.app),
             input=typed,
-            env={**environment, "NDLAMBDA_DATA": ""},
+            env={"NDLAMBDA_URL": URL, "NDLAMBDA_KEY": server.keys["alice"], "NDLAMBDA_DATA": ""},
         )
         assert done.exit_code == code, (done.output, done.exception)
         assert code != 2 or done.stderr
-        out: str = done.stdout
-        return out
+        return done.stdout
 
     return run_line
 
@@ -151,3 +135,10 @@ def test_lines_that_cannot_be_meant_end_with_a_code(run):
     for code, lines in LINES.items():
         for line in lines:
             assert run(line, code=code) == "", line
+
+
+def test_objects_are_shown_as_a_table(run, cells):
+    cells.create(type="synapse", segments=[7, 9], pairs={"a b": "1=2"})
+    table = run("show anno/cells 1")
+    assert "pair a b" in table
+    assert "7,9" in table

@@ -25,20 +25,6 @@ from tests.support.app import BOX, QUERY, SHAPE, assert_problem, serving, v1_cut
 from tests.support.bodies import noise
 from tests.support.uploads import ENCODERS, STACK, assert_refused, good, path_of, shape_of
 
-
-def test_channels_that_do_not_go_into_one_array_are_refused(server):
-    for name in ("npz", "blosc"):
-        for count in (1, 3):
-            body = ENCODERS["sd", name](noise((count, *SHAPE)))
-            assert_refused(server, f"/sd/open/em,em2/{name}/{BOX}", body, "ShapeMismatchError")
-    body = bodies.npz(noise((2, *SHAPE)))
-    assert_refused(server, f"/sd/open/em,0/npz/{BOX}", body, "InvalidArgumentError")
-    assert_refused(server, f"/sd/open/em,movie/npz/{BOX}", body, "DataTypeMismatchError")
-    for service in ("npz", "blosc", "raw", "zip"):
-        answer = server.get(f"/sd/open/em,movie/{service}/{BOX}", "alice")
-        assert_problem(answer, 404, "DataTypeMismatchError")
-
-
 HUGE = Dataset("huge", (1 << 20, 1 << 20, 1 << 10))
 EM = Channel("", "em", ChannelType.IMAGE, DataType.UINT8, default=True)
 EVERY_FORMAT = pytest.mark.parametrize(("family", "name"), ENCODERS, ids=map("-".join, ENCODERS))
@@ -234,3 +220,16 @@ def test_no_pickle_is_loaded(server, tmp_path):
     assert not evidence.exists()
     blosc.unpack_array(hostile)
     assert evidence.exists()
+
+
+def test_channels_that_do_not_go_into_one_array_are_refused(server):
+    for name in ("npz", "blosc"):
+        for count in (1, 3):
+            body = ENCODERS["sd", name](noise((count, *SHAPE)))
+            assert_refused(server, f"/sd/open/em,em2/{name}/{BOX}", body, "ShapeMismatchError")
+    body = bodies.npz(noise((2, *SHAPE)))
+    assert_refused(server, f"/sd/open/em,0/npz/{BOX}", body, "InvalidArgumentError")
+    assert_refused(server, f"/sd/open/em,movie/npz/{BOX}", body, "DataTypeMismatchError")
+    for service in ("npz", "blosc", "raw", "zip"):
+        answer = server.get(f"/sd/open/em,movie/{service}/{BOX}", "alice")
+        assert_problem(answer, 404, "DataTypeMismatchError")

@@ -14,18 +14,6 @@ from tests.support.app import Server, assert_problem, serving, v1_cutout
 from tests.support.bodies import Array, from_npy
 from tests.support.label_world import labels_in
 
-
-@pytest.mark.parametrize(("word", "label"), [("preserve", 9), ("reduce", 3)])
-def test_an_upload_names_its_discipline(server, word, label):
-    first = filled(3)
-    first[0], first[1] = 0, 4
-    server.write(route("bodies"), bodies.npy(first))
-    server.write(route("bodies", word), bodies.npy(filled(label)))
-    changed, new = {"preserve": (first == 0, 9), "reduce": (first == 3, 0)}[word]
-    expected = np.where(changed, new, first)
-    np.testing.assert_array_equal(stored(server, "bodies"), expected)
-
-
 BRAIN = Dataset("labelled", (200, 100, 70), offset_xyz=(10, 20, 5), scaling=Scaling.ISOTROPIC)
 SHAPE = (3, 4, 5)
 PATH = "x=70:75&y=80:84&z=66:69&format=npy"
@@ -96,3 +84,14 @@ def test_disciplines_that_cannot_be_followed_are_refused(server, channel, word, 
         answer = server.post(route(channel, word), "alice", data=bodies.npy(filled(9)))
         assert_problem(answer, status, error)
         assert_problem(server.get(route(channel, word), "alice"), 400, "InvalidArgumentError")
+
+
+@pytest.mark.parametrize(("word", "label"), [("preserve", 9), ("reduce", 3)])
+def test_an_upload_names_its_discipline(server, word, label):
+    first = filled(3)
+    first[0], first[1] = 0, 4
+    server.write(route("bodies"), bodies.npy(first))
+    server.write(route("bodies", word), bodies.npy(filled(label)))
+    changed, new = {"preserve": (first == 0, 9), "reduce": (first == 3, 0)}[word]
+    expected = np.where(changed, new, first)
+    np.testing.assert_array_equal(stored(server, "bodies"), expected)
