@@ -6,16 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from ndlambda import client as nd
 from ndlambda import errors
-from ndlambda.cli import main
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.space.box import Box
 from ndlambda.space.pyramid import Scaling
-from tests.support.app import serving
+from tests.support.app import run_command, serving
 from tests.support.fake_server import URL, WsgiTransport
 
 BRAIN = Dataset(
@@ -78,13 +76,7 @@ def run(server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run_line(line: str, *, code: int = 0, typed: str = "") -> str:
-        done = CliRunner().invoke(
-            main,
-            ["annotation", *shlex.split(line)],
-            obj=WsgiTransport(server.app),
-            input=typed,
-            env={"NDLAMBDA_URL": URL, "NDLAMBDA_KEY": server.keys["alice"], "NDLAMBDA_DATA": ""},
-        )
+        done = run_command(server, "annotation", *shlex.split(line), typed=typed)
         assert done.exit_code == code, (done.output, done.exception)
         assert code != 2 or done.stderr
         return done.stdout

@@ -2,9 +2,7 @@
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from ndlambda.cli import main
 from ndlambda.client import Client, RetryPolicy, connect
 from ndlambda.errors import UnknownNameError
 from ndlambda.model.ramon import Segment, Synapse
@@ -12,7 +10,7 @@ from ndlambda.services.annotation import graph as module
 from ndlambda.wire.graph import formats
 from tests.contract.annotations.words import edges_of
 from tests.support import bodies
-from tests.support.app import BOX, SHAPE, Server, assert_problem, serving
+from tests.support.app import BOX, SHAPE, Server, assert_problem, run_command, serving
 from tests.support.fake_server import URL, WsgiTransport
 from tests.support.stored_objects import store
 
@@ -128,8 +126,7 @@ def test_more_connections_than_one_graph_has_are_refused(server, monkeypatch):
 
 def test_the_command_writes_a_graph_in_a_format(server, tmp_path):
     out = tmp_path / "graph.txt"
-    words = ["--url", URL, "--key", server.keys["alice"], "graph", "--token", "closed"]
-    words += ["--channel", "labels", "--box", "10:26,20:21,5:6", "--format", "edgelist", "-o"]
-    result = CliRunner().invoke(main, [*words, str(out)], obj=WsgiTransport(server.app))
+    words = "graph --token closed --channel labels --box 10:26,20:21,5:6 --format edgelist -o"
+    result = run_command(server, *words.split(), out)
     assert (result.exit_code, result.stdout) == (0, "")
     assert len(out.read_text().splitlines()) == 1

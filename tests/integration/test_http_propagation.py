@@ -7,16 +7,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from functions import propagate
 from ndlambda import runtime
-from ndlambda.cli import main
 from ndlambda.cli.data.propagate import propagate as propagate_command
 from ndlambda.client import connect
 from ndlambda.errors import InvalidStateError
 from ndlambda.local.pump import pump_once
-from tests.support.app import SHAPE, V1, Server, assert_problem, server_fixture, v1_cutout
+from tests.support.app import (
+    SHAPE,
+    V1,
+    Server,
+    assert_problem,
+    run_command,
+    server_fixture,
+    v1_cutout,
+)
 from tests.support.fake_server import WsgiTransport
 
 EM = f"{V1}/open/channels/em/propagation"
@@ -50,12 +56,7 @@ def states(server: Server, channels: str = "em") -> str:
 
 
 def command(server: Server, line: str) -> Any:
-    return CliRunner().invoke(
-        main,
-        line.split(),
-        obj=WsgiTransport(server.app),
-        env={"NDLAMBDA_URL": "http://in.test", "NDLAMBDA_KEY": server.keys["alice"]},
-    )
+    return run_command(server, *line.split())
 
 
 def test_ndstores_clients_start_and_ask(disk):

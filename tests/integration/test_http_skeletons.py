@@ -1,11 +1,8 @@
 """Skeletons over HTTP, ndstore's way and ours, and through the Python client and the command."""
 
 import pytest
-from click.testing import CliRunner
 
-from ndlambda.cli import main
-from tests.support.app import assert_problem
-from tests.support.fake_server import URL, WsgiTransport
+from tests.support.app import assert_problem, run_command
 from tests.unit.wire.test_swc import BAD
 
 SWC = b"# two cells\n2 3 1.5 2 3 .5 1\n1 1 0 0 0 1 -1\n7 1 9 9 9 1 -1\n"
@@ -65,17 +62,16 @@ def test_a_body_over_the_limit_of_nodes_is_too_large(disk):
 def test_the_command_reads_and_writes_files(disk, tmp_path):
     file, copy = tmp_path / "cells.swc", tmp_path / "copy.swc"
     file.write_bytes(SWC)
-    where = ["--token", "closed", "--channel", "labels"]
 
-    def run(*words: str) -> tuple[int, str]:
-        given = ["--url", URL, "--key", disk.keys["alice"], "skeleton", *words, *where]
-        result = CliRunner().invoke(main, given, obj=WsgiTransport(disk.app))
+    def run(*words: object) -> tuple[int, str]:
+        where = ("--token", "closed", "--channel", "labels")
+        result = run_command(disk, "skeleton", *words, *where)
         return result.exit_code, result.output
 
-    assert run("put", str(file)) == (0, "1\n2\n")
-    assert run("get", "2", "-o", str(copy)) == (0, "")
+    assert run("put", file) == (0, "1\n2\n")
+    assert run("get", "2", "-o", copy) == (0, "")
     assert copy.read_text() == HEADING + SECOND
     file.write_bytes(b"# \xe9")
-    code, told = run("put", str(file))
+    code, told = run("put", file)
     assert (code, "not UTF-8" in told) == (2, True)
     assert [path.name for path in tmp_path.glob(".*.partial")] == []

@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 from werkzeug.test import Client, TestResponse
 
 from ndlambda import runtime
+from ndlambda.cli import main
 from ndlambda.model.catalog import Channel, Dataset, Project, Token
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.runtime import Runtime
 from ndlambda.settings import Settings
 from ndlambda.testing.counting import CountingStores
 from ndlambda.web.app import App
+from tests.support.fake_server import URL, WsgiTransport
 
 BRAIN = Dataset(
     "brain",
@@ -161,6 +164,17 @@ def server_fixture(
             yield made
 
     return server
+
+
+def run_command(server: Server, *words: object, typed: str = "") -> Result:
+    """Run the command for alice in this process, on the application of a server."""
+    return CliRunner().invoke(
+        main,
+        [str(word) for word in words],
+        obj=WsgiTransport(server.app),
+        input=typed,
+        env={"NDLAMBDA_URL": URL, "NDLAMBDA_KEY": server.keys["alice"], "NDLAMBDA_DATA": ""},
+    )
 
 
 def _populate(server: Server) -> None:

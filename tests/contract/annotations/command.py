@@ -10,18 +10,16 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from ndlambda import errors
-from ndlambda.cli import main
 from ndlambda.model.ramon import fields_of
 from ndlambda.model.ramon.plain import from_plain
 from ndlambda.space.box import Box
 from tests.contract.annotations.driver import AnnotationDriver
 from tests.contract.annotations.words import edges_of, nearest, span, word_of
 from tests.support.annotation_server import VOLUME
+from tests.support.app import run_command
 from tests.support.bodies import Array
-from tests.support.fake_server import URL, WsgiTransport
 
 
 class EndedError(Exception):
@@ -59,13 +57,7 @@ class CommandObjects(AnnotationDriver):
 
     def run(self, *words, code=0):
         """Run a line and return what it printed."""
-        done = CliRunner().invoke(
-            main,
-            [str(word) for word in words],
-            obj=WsgiTransport(self.server.app),
-            env={"NDLAMBDA_URL": URL, "NDLAMBDA_KEY": self.server.keys["alice"]}
-            | {"NDLAMBDA_DATA": ""},
-        )
+        done = run_command(self.server, *words)
         if done.exit_code != code:
             assert isinstance(done.exception, SystemExit), done.exception
             assert done.stdout == ""
