@@ -105,14 +105,6 @@ def test_memory_that_an_upload_or_answer_took_is_given_back(server, labels):
         pass
 
 
-def test_several_objects_are_read_with_their_voxels(server, labels):
-    put(server, labels, "7", **voxels([FAR]))
-    put(server, labels, "8", **WAYS["voxels"])
-    found = read_file(server.read(f"{labels}/8,7/voxels/0/"))
-    assert found["7"]["VOXELS"].tolist() == [FAR]
-    assert len(found["8"]["VOXELS"]) == len(POINTS)
-
-
 def test_a_cutout_with_a_time_is_of_that_time(server, labels):
     """Objects are painted at the first time point; dense uploads reach the others."""
     put(server, labels, "7", **voxels([[136, 150, 20]]))
