@@ -109,6 +109,14 @@ def test_what_cannot_be_read_is_404(server):
     assert_problem(server.get(f"{LABELS}/{2**64 - 1}/", "alice"), 404, "NotFoundError")
 
 
+def test_options_that_cannot_be_followed_are_refused(server):
+    for error, several in BAD_OPTIONS.items():
+        for words in several:
+            refused(server, f"{LABELS}/{words}", ramon_file({"5": GOOD}), error)
+    for word, name in (("update/", "0"), ("dataonly/", "noid.0"), ("reduce/", "0")):
+        refused(server, f"{LABELS}/{word}", ramon_file({name: GOOD}), "InvalidArgumentError")
+
+
 def metadata(**values: object) -> bytes:
     return ramon_file({"9": {"METADATA": values}})
 

@@ -196,6 +196,8 @@ def test_bad_ids_and_channels_are_refused(disk):
         (lambda: ramon.get(image, 1), InvalidArgumentError),
         (lambda: ramon.delete(image, [1]), InvalidArgumentError),
         (lambda: ramon.query(image, parse_query([])), InvalidArgumentError),
+        (lambda: disk.merges().merge(CHANNEL, 1, []), InvalidArgumentError),
+        (lambda: disk.merges().merge(CHANNEL, 1, [1]), InvalidArgumentError),
     ):
         with pytest.raises(error):
             attempt()
