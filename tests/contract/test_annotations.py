@@ -1,7 +1,5 @@
 """Annotation channels through the service, ndstore's routes, ours, the client and the command."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.contract.annotations.channels import (
@@ -25,19 +23,18 @@ from tests.contract.annotations.service import ServiceObjects
 from tests.contract.annotations.v1 import V1Objects
 from tests.contract.annotations.voxels import PaintContract, ReadContract
 from tests.support.annotation_server import annotating
-from tests.support.app import Server
 
 __all__ = ["circuit_channel", "library_channel"]  # fixtures
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory):
     with annotating(tmp_path_factory.mktemp("annotations")) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def small_server(tmp_path_factory):
     with annotating(tmp_path_factory.mktemp("small"), max_cutout_voxels=10_000) as server:
         yield server
 
@@ -54,7 +51,7 @@ class _Contract(
     """All of it."""
 
 
-def test_what_a_dialect_cannot_say_is_asked_of_others() -> None:
+def test_what_a_dialect_cannot_say_is_asked_of_others():
     """A word that no test needs would hide nothing today, and a test tomorrow."""
     needed = {word for name in dir(_Contract) for word in words_of(getattr(_Contract, name))}
     drivers = (ServiceObjects, SdObjects, V1Objects, ClientObjects, CommandObjects)

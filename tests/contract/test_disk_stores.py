@@ -1,12 +1,8 @@
 """The contracts on files and SQLite."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
 import pytest
 
 from ndlambda.stores.disk import DiskObjectStore, SqliteQueue, SqliteTable
-from ndlambda.stores.ports import ObjectStore, Queue, Table
 from ndlambda.testing.object_store_contract import ObjectStoreContract
 from ndlambda.testing.queue_contract import QueueContract
 from ndlambda.testing.table_contract import TableContract
@@ -14,16 +10,16 @@ from ndlambda.testing.table_contract import TableContract
 
 class TestDiskObjectStore(ObjectStoreContract):
     @pytest.fixture
-    def store(self, tmp_path: Path) -> ObjectStore:
+    def store(self, tmp_path):
         return DiskObjectStore(tmp_path / "objects")
 
 
 class TestFilesThatPeopleCopyIn(ObjectStoreContract):
     @pytest.fixture
-    def store(self, tmp_path: Path) -> ObjectStore:
+    def store(self, tmp_path):
         return DiskObjectStore(tmp_path / "objects", fsync=False, mapped=False)
 
-    def test_a_file_cut_short_after_it_was_read_is_still_whole(self, tmp_path: Path):
+    def test_a_file_cut_short_after_it_was_read_is_still_whole(self, tmp_path):
         """Seen to fail with a mapped file: the process ends by SIGBUS."""
         store = DiskObjectStore(tmp_path, fsync=False, mapped=False)
         (tmp_path / "slice.tif").write_bytes(b"x" * 200_000)
@@ -35,7 +31,7 @@ class TestFilesThatPeopleCopyIn(ObjectStoreContract):
 
 class TestSqliteTable(TableContract):
     @pytest.fixture
-    def table(self, tmp_path: Path) -> Iterator[Table]:
+    def table(self, tmp_path):
         table = SqliteTable(tmp_path / "tables.sqlite", fsync=False)
         yield table
         table.close()
@@ -43,11 +39,11 @@ class TestSqliteTable(TableContract):
 
 class TestSqliteQueue(QueueContract):
     @pytest.fixture
-    def now(self) -> list[float]:
+    def now(self):
         return [1_700_000_000.0]
 
     @pytest.fixture
-    def queue(self, tmp_path: Path, now: list[float]) -> Iterator[Queue]:
+    def queue(self, tmp_path, now):
         path = tmp_path / "queues.sqlite"
         queue = SqliteQueue(path, "mine", lambda: now[0], self.max_receives)
         beside = SqliteQueue(path, "another", lambda: now[0], self.max_receives)
@@ -58,7 +54,7 @@ class TestSqliteQueue(QueueContract):
         beside.close()
 
     @pytest.fixture
-    def advance(self, now: list[float]) -> Callable[[float], None]:
+    def advance(self, now):
         def move(seconds: float) -> None:
             now[0] += seconds
 

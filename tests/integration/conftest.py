@@ -12,6 +12,7 @@ import pytest
 from ndlambda.local.moto import MotoServer
 from ndlambda.stores.aws import AwsConfig
 from tests.support import annotation_world
+from tests.support.annotation_server import SD, new_channel
 from tests.support.annotation_world import AnnotationWorld
 from tests.support.app import Server, serving
 from tests.support.auto_ingest import Web, serving_folder
@@ -122,3 +123,9 @@ def annotations_on_moto(moto_config: AwsConfig, pools: Pools) -> AnnotationWorld
     made = annotation_world.moto_world(moto_config, pools)
     made.populate()
     return made
+
+
+@pytest.fixture
+def labels(server: Server) -> str:
+    """The path of a new channel of a server of ``annotating``."""
+    return f"{SD}/{new_channel(server).name}"

@@ -1,10 +1,7 @@
 """Uploads of one id at the same time: one gets it, and of the others no voxel stays."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import count
-from pathlib import Path
 from threading import Barrier
 from typing import Any
 
@@ -29,37 +26,23 @@ from tests.support.annotation_world import (
     disk_world,
     points,
 )
-from tests.support.faults import Crash, FaultPlan, Interrupted, WriteFaultPlan
+from tests.support.faults import Crash, FaultPlan, Interrupted, at_every_step
 
 NEW = WriteMode()
 FIRST, SECOND = Box((100, 100, 10), (140, 140, 20)), Box((10, 20, 0), (30, 30, 6))
 MINE, THEIRS = block(Segment(5, author="a"), FIRST), block(Segment(5, author="b"), SECOND)
 
 
-@pytest.fixture(scope="module")
-def pools() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
-    with ThreadPoolExecutor(4) as first, ThreadPoolExecutor(4) as second:
-        yield first, second
-
-
-@pytest.fixture(scope="module")
-def other_pools() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
-    with ThreadPoolExecutor(4) as first, ThreadPoolExecutor(4) as second:
-        yield first, second
+@pytest.fixture
+def world(annotations_on_disk):
+    return annotations_on_disk
 
 
 @pytest.fixture
-def world(tmp_path: Path, pools: Any) -> AnnotationWorld:
-    made = disk_world(tmp_path, pools)
-    made.populate()
-    return made
-
-
-@pytest.fixture
-def other(tmp_path: Path, world: AnnotationWorld, other_pools: Any) -> Process:
-    """Return another process on the same stores."""
-    del world
-    return disk_world(tmp_path, other_pools).own
+def other(tmp_path, world):
+    """Another process on the same stores."""
+    with ThreadPoolExecutor(4) as first, ThreadPoolExecutor(4) as second:
+        yield disk_world(tmp_path, (first, second)).own
 
 
 def voxels(world: AnnotationWorld, channel: Channel, label: int) -> int:
@@ -74,52 +57,36 @@ def upload(process: Process, channel: Channel, *items: RamonItem) -> list[int] |
         return None
 
 
-def test_whoever_comes_at_any_step_of_an_upload_leaves_no_voxel_or_all(
-    world: AnnotationWorld, other: Process
-) -> None:
+def test_whoever_comes_at_any_step_of_an_upload_leaves_no_voxel_or_all(world, other):
     """Seen to fail without ``held.keep()``: the loser's voxels stay."""
     winners = set()
-    for step in count(1):
-        channel = world.channel(f"labels{step}")
+    for channel, plan in at_every_step(world.channel, Interrupted, least=9):
         theirs: list[Any] = []
-        plan = Interrupted(
-            step, lambda to=channel, got=theirs: got.append(upload(other, to, THEIRS))
-        )
+        plan.interruption = lambda to=channel, got=theirs: got.append(upload(other, to, THEIRS))
         mine = upload(world.process(plan), channel, MINE)
-        if not plan.fired:
-            break
-        assert [mine, *theirs].count(None) == 1, plan.log
-        [stored] = world.stored(channel)
-        assert stored.author == ("a" if mine else "b")
-        assert voxels(world, channel, 5) == (FIRST if mine else SECOND).voxels, plan.log
-        winners.add(stored.author)
-    assert step > 8
+        if plan.fired:
+            assert [mine, *theirs].count(None) == 1, plan.log
+            [stored] = world.stored(channel)
+            assert stored.author == ("a" if mine else "b")
+            assert voxels(world, channel, 5) == (FIRST if mine else SECOND).voxels, plan.log
+            winners.add(stored.author)
     assert winners == {"a", "b"}
 
 
-def test_an_id_that_was_given_is_not_painted_by_one_who_chooses_it(
-    world: AnnotationWorld, other: Process
-) -> None:
-    for step in count(1):
-        channel = world.channel(f"labels{step}")
-        theirs = block(Segment(1, author="b"), SECOND)
-        plan = Interrupted(step, lambda to=channel, item=theirs: upload(other, to, item))
-        item = block(Segment(author="a"), FIRST)
-        upload(world.process(plan), channel, item)
-        if not plan.fired:
-            break
+def test_an_id_that_was_given_is_not_painted_by_one_who_chooses_it(world, other):
+    theirs = block(Segment(1, author="b"), SECOND)
+    for channel, plan in at_every_step(world.channel, Interrupted, least=9):
+        plan.interruption = lambda to=channel: upload(other, to, theirs)
+        upload(world.process(plan), channel, block(Segment(author="a"), FIRST))
         for ramon in world.stored(channel):
             box = FIRST if ramon.author == "a" else SECOND
             assert voxels(world, channel, ramon.id) == box.voxels, plan.log
-    assert step > 8
 
 
-def test_an_id_of_a_dead_upload_is_others_after_a_while(world: AnnotationWorld) -> None:
+def test_an_id_of_a_dead_upload_is_others_after_a_while(world):
     """Whoever repeats it need not wait (``test_annotation_crashes``)."""
     refused = 0
-    for step in count(1):
-        channel = world.channel(f"labels{step}")
-        plan = WriteFaultPlan(step)
+    for channel, plan in at_every_step(world.channel):
         with suppress(Crash):
             world.process(plan).writer.upload(DATASET, channel, [MINE], NEW)
         if world.stored(channel):
@@ -132,14 +99,10 @@ def test_an_id_of_a_dead_upload_is_others_after_a_while(world: AnnotationWorld) 
             assert upload(world.own, channel, THEIRS) == [5]
         [stored] = world.stored(channel)
         assert stored.author in {"a", "b"}
-        if not plan.fired:
-            break
     assert refused > 2
 
 
-def test_an_upload_that_takes_long_keeps_its_claims(
-    world: AnnotationWorld, other: Process, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_upload_that_takes_long_keeps_its_claims(world, other, monkeypatch):
     """Seen to fail with the claims taken once, in front of the first batch."""
     monkeypatch.setattr(paintings, "MAX_BATCH_VOXELS", 1)
     channel = world.channel()
@@ -159,7 +122,7 @@ def test_an_upload_that_takes_long_keeps_its_claims(
     assert np.unique(world.image(channel)).tolist() == [0, 5, 6, 7, 8]
 
 
-def test_of_the_same_id_uploaded_by_many_one_is_stored(tmp_path: Path, world: Any) -> None:
+def test_of_the_same_id_uploaded_by_many_one_is_stored(tmp_path, world):
     channel = world.channel()
     boxes = [Box((20 * n, 0, 0), (20 * n + 20, 140, 10)) for n in range(6)]
     barrier = Barrier(len(boxes))
@@ -178,7 +141,7 @@ def test_of_the_same_id_uploaded_by_many_one_is_stored(tmp_path: Path, world: An
     assert voxels(world, channel, 5) == boxes[stored.status].voxels
 
 
-def test_many_ids_are_claimed_in_several_transactions(world: AnnotationWorld) -> None:
+def test_many_ids_are_claimed_in_several_transactions(world):
     channel = world.channel()
     items = [points(Annotation(n), [[n % 200, n // 200, 0]]) for n in range(1, 252)]
     assert upload(world.own, channel, *items) == list(range(1, 252))
@@ -186,7 +149,7 @@ def test_many_ids_are_claimed_in_several_transactions(world: AnnotationWorld) ->
     assert upload(world.own, channel, *items) is None
 
 
-def test_the_same_voxels_in_another_way_are_another_upload(world: AnnotationWorld) -> None:
+def test_the_same_voxels_in_another_way_are_another_upload(world):
     channel = world.channel()
     with suppress(Crash):
         world.process(FaultPlan(8)).writer.upload(DATASET, channel, [MINE], NEW)
@@ -197,9 +160,7 @@ def test_the_same_voxels_in_another_way_are_another_upload(world: AnnotationWorl
     assert upload(world.own, channel, MINE) == [5]
 
 
-def test_who_is_refused_while_painting_may_send_it_corrected_at_once(
-    world: AnnotationWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_is_refused_while_painting_may_send_it_corrected_at_once(world, monkeypatch):
     """Seen to fail without ``held.release()``: the id was taken for a quarter of an hour."""
     channel = world.channel()
     assert upload(world.own, channel, MINE) == [5]
@@ -211,36 +172,21 @@ def test_who_is_refused_while_painting_may_send_it_corrected_at_once(
     assert world.own.writer.upload(DATASET, channel, [block(Segment(6), corner)], mode) == [6]
 
 
-class AtTransaction(Interrupted):
-    """A plan under which something else happens before a transaction."""
-
-    def carry_out(self, name: str, operation: Any) -> Any:
-        return super().carry_out(name, operation) if "transact" in name else operation()
-
-
-def test_ids_claimed_beside_one_that_others_took_first_are_free_again(
-    world: AnnotationWorld, other: Process
-) -> None:
-    """The 150 ids are claimed in two transactions, and the second is refused.
-
-    Seen to fail without ``held.release()``.
-    """
+def test_ids_claimed_beside_one_that_others_took_first_are_free_again(world, other):
+    """The 150 ids are claimed in two transactions, and the second is refused. Seen to fail without
+    ``held.release()``."""
     channel = world.channel()
     items = [points(Annotation(n), [[n, 0, 0]]) for n in range(1, 151)]
     theirs = points(Segment(150), [[0, 9, 0]])
-    plan = AtTransaction(2, lambda: upload(other, channel, theirs))
+    plan = Interrupted(2, lambda: upload(other, channel, theirs), ".transact")
     assert upload(world.process(plan), channel, *items) is None
     assert np.unique(world.image(channel)).tolist() == [0, 150]
     assert upload(other, channel, points(Segment(1), [[0, 10, 0]])) == [1]
 
 
-def test_a_twin_that_is_refused_takes_back_no_claim_of_the_other(
-    world: AnnotationWorld, other: Process, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As where a client sends again what is still being painted.
-
-    Seen to fail with all claims taken back, not only those that were not there before.
-    """
+def test_a_twin_that_is_refused_takes_back_no_claim_of_the_other(world, other, monkeypatch):
+    """As where a client sends again what is still being painted. Seen to fail with all claims taken
+    back, not only those that were not there before."""
     channel = world.channel()
     process = world.process()
     paint, refused = process.labels.paint, []
@@ -261,17 +207,14 @@ def test_a_twin_that_is_refused_takes_back_no_claim_of_the_other(
     assert set(refused) == {None}
 
 
-def test_an_id_deleted_at_any_step_of_its_upload_has_all_its_voxels_or_no_object(
-    world: AnnotationWorld, other: Process
-) -> None:
+def test_an_id_deleted_at_any_step_of_its_upload_has_all_its_voxels_or_no_object(world, other):
     """Seen to fail where a deletion passes claims over: an object without voxels."""
     outcomes = set()
-    for step in count(1):
-        channel = world.channel(f"labels{step}")
-        plan = Interrupted(step, lambda to=channel: other.writer.delete(to, [5]))
+    for channel, plan in at_every_step(world.channel, Interrupted, least=9):
+        plan.interruption = lambda to=channel: other.writer.delete(to, [5])
         mine = upload(world.process(plan), channel, MINE)
         if not plan.fired:
-            break
+            continue
         outcomes.add(mine is None)
         if mine is None:
             assert not world.stored(channel), plan.log
@@ -279,40 +222,33 @@ def test_an_id_deleted_at_any_step_of_its_upload_has_all_its_voxels_or_no_object
             assert voxels(world, channel, 5) == FIRST.voxels, plan.log
         assert other.writer.delete(channel, [5]) == []
         assert voxels(world, channel, 5) == 0, plan.log
-    assert step > 8
     assert outcomes == {True, False}
 
 
-def test_an_id_that_another_upload_claims_first_is_refused(
-    world: AnnotationWorld, other: Process, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The other upload has its claim and no object yet when it is this one's turn.
-
-    Seen to fail where ``Claims`` takes over any claim: both paint.
-    """
+def test_an_id_that_another_upload_claims_first_is_refused(world, other, monkeypatch):
+    """The other upload has its claim and no object yet when it is this one's turn. Seen to fail
+    where ``Claims`` takes over any claim: both paint."""
     refused: list[bool] = []
 
     def die(*_: object) -> None:
         raise Crash
 
     monkeypatch.setattr(other.labels, "paint", die)
-    for step in count(1):
-        channel = world.channel(f"labels{step}")
+    for channel, plan in at_every_step(world.channel, Interrupted):
         claimed: list[bool] = []
 
-        def claim(to: Channel = channel, got: list[bool] = claimed) -> None:
-            try:
+        def claim(to=channel, got=claimed):
+            got.append(True)
+            with suppress(Crash):
                 upload(other, to, THEIRS)
-                got.append(False)
-            except Crash:
-                got.append(True)
+                got[:] = [False]
 
-        plan = Interrupted(step, claim)
+        plan.interruption = claim
         mine = upload(world.process(plan), channel, MINE)
-        if not plan.fired:
-            break
-        assert claimed == [mine is None], plan.log
-        assert voxels(world, channel, 5) == (0 if mine is None else FIRST.voxels), plan.log
-        refused.append(mine is None)
+        if plan.fired:
+            assert claimed == [mine is None], plan.log
+            whole = 0 if mine is None else FIRST.voxels
+            assert voxels(world, channel, 5) == whole, plan.log
+            refused.append(mine is None)
     assert refused.count(True) > 1
     assert refused.count(False) > 1

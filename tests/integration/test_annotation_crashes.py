@@ -1,11 +1,8 @@
 """Uploads and deletions that die at any step: a repetition leaves what one that lived leaves."""
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import count
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,8 +26,29 @@ from tests.support.annotation_world import (
     disk_world,
     points,
 )
-from tests.support.faults import Crash, FaultPlan, WriteFaultPlan
+from tests.support.faults import Crash, FaultPlan, at_every_step, copies_of
 from tests.support.label_world import LabelWorld, missing, points_of
+
+
+@pytest.fixture
+def opened(tmp_path, pools):
+    """What opens a copy of a world with an object of two supercuboids, 1, and a small one, 2."""
+    world = disk_world(tmp_path / "prepared", pools)
+    world.populate()
+    wide = Box((110, 130, 10), (130, 140, 36))
+    items = [block(Segment(1, author="a"), wide), points(Annotation(2), [[0, 0, 0], [1, 0, 0]])]
+    world.own.writer.upload(DATASET, world.channel(), items, WriteMode())
+    world.close()
+    return copies_of(tmp_path / "prepared", lambda folder: disk_world(folder, pools))
+
+
+def channel_of(world: AnnotationWorld) -> Channel:
+    return world.own.catalog.get_channel("pr", "labels")
+
+
+def labels_of(world: AnnotationWorld) -> set[int]:
+    return set(np.unique(world.image(channel_of(world))).tolist()) - {0}
+
 
 BOX = Box((120, 120, 10), (136, 136, 20))
 OVER = Box((130, 130, 12), (140, 140, 14))
@@ -78,32 +96,15 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def pools() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
+def pools():
     """One thread each, so that the steps come in one order."""
     with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
         yield first, second
 
 
 @pytest.fixture(autouse=True)
-def one_supercuboid_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+def one_supercuboid_is_small(monkeypatch):
     monkeypatch.setattr(object_erasure, "LARGE_SUPERCUBOIDS", 1)
-
-
-def prepared(folder: Path, pools: Any) -> Channel:
-    """Make a channel with an object of two supercuboids and a small one."""
-    world = disk_world(folder, pools)
-    world.populate()
-    channel = world.channel()
-    wide = Box((110, 130, 10), (130, 140, 36))
-    items = [block(Segment(1, author="a"), wide), points(Annotation(2), [[0, 0, 0], [1, 0, 0]])]
-    world.own.writer.upload(DATASET, channel, items, WriteMode())
-    world.close()
-    return channel
-
-
-def copied(folder: Path, name: str, pools: Any) -> AnnotationWorld:
-    shutil.copytree(folder / "prepared", folder / name)
-    return disk_world(folder / name, pools)
 
 
 def seen(world: AnnotationWorld, channel: Channel) -> tuple[Any, ...]:
@@ -115,33 +116,22 @@ def seen(world: AnnotationWorld, channel: Channel) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_died_anywhere_and_is_repeated_is_done_once(
-    tmp_path: Path, pools: Any, name: str
-) -> None:
-    """Each write to a store is the last of its process once.
-
-    Seen to fail with objects stored in front of their voxels; with a body that was stored in part
-    refused; and without ``find_settled``, where the storing of a long object had begun.
-    """
-    channel, act = prepared(tmp_path / "prepared", pools), CASES[name]
-    undisturbed = copied(tmp_path, "undisturbed", pools)
+def test_what_died_anywhere_and_is_repeated_is_done_once(opened, name):
+    """Each write to a store is the last of its process once. Seen to fail with objects stored in
+    front of their voxels; with a body that was stored in part refused; and without
+    ``find_settled``, where the storing of a long object had begun."""
+    undisturbed, act = opened("undisturbed"), CASES[name]
+    channel = channel_of(undisturbed)
     act(undisturbed, undisturbed.own, channel)
     undisturbed.let_all_work_end()
     expected = seen(undisturbed, channel)
-    for step in count(1):
-        world = copied(tmp_path, f"{step}", pools)
-        plan = WriteFaultPlan(step)
+    for world, plan in at_every_step(opened):
         with suppress(Crash):
             act(world, world.process(plan), channel)
         check_invariants(world, channel, plan)
         act(world, world.own, channel)
         world.let_all_work_end()
         assert seen(world, channel) == expected, plan.log
-        world.close()
-        shutil.rmtree(tmp_path / f"{step}")
-        if not plan.fired:
-            assert step > 3
-            return
 
 
 def check_invariants(world: AnnotationWorld, channel: Channel, plan: FaultPlan) -> None:
@@ -158,63 +148,40 @@ def check_invariants(world: AnnotationWorld, channel: Channel, plan: FaultPlan) 
     assert new <= painted, plan.log  # whoever finds a new object finds its voxels
 
 
-def test_a_worker_that_dies_anywhere_is_followed_by_one_that_ends_the_job(
-    tmp_path: Path, pools: Any
-) -> None:
+def test_a_worker_that_dies_anywhere_is_followed_by_one_that_ends_the_job(opened):
     """Seen to fail with the job ended in front of ``finish_deletion``, or of the erasure."""
-    channel = prepared(tmp_path / "prepared", pools)
-    for step in count(1):
-        world = copied(tmp_path, f"{step}", pools)
+    for world, plan in at_every_step(opened, least=6):
+        channel = channel_of(world)
         assert world.own.writer.delete(channel, [1]) == [1]
-        plan = WriteFaultPlan(step)
         with suppress(Crash):
             world.process(plan).erasure.run(f"{channel.uid}#1")
         world.let_all_work_end()
-        assert set(np.unique(world.image(channel)).tolist()) == {0, 2}, plan.log
+        assert labels_of(world) == {2}, plan.log
         states = ObjectRows(world.table).find_many(channel.uid, [1])
         assert states == {1: Tombstone(erasing=False)}, plan.log
         assert not world.jobs, plan.log
-        world.close()
-        if not plan.fired:
-            assert step > 5
-            return
 
 
-def test_every_label_has_an_object_after_new_objects_were_uploaded_again(
-    tmp_path: Path, pools: Any
-) -> None:
+def test_every_label_has_an_object_after_new_objects_were_uploaded_again(opened):
     """The repetition is given other ids, and paints over those of the one that died."""
-    channel = prepared(tmp_path / "prepared", pools)
     items = [block(Segment(author="a"), BOX), points(Annotation(), [[5, 5, 5]])]
-    for step in count(1):
-        world = copied(tmp_path, f"{step}", pools)
-        plan = WriteFaultPlan(step)
+    for world, plan in at_every_step(opened, least=6):
+        channel = channel_of(world)
         with suppress(Crash):
             world.process(plan).writer.upload(DATASET, channel, items, WriteMode())
         segment, spot = world.own.writer.upload(DATASET, channel, items, WriteMode())
         image = world.image(channel)
         assert (image == segment).sum() == BOX.voxels
         assert image[5, 5, 5] == spot
-        stored = {ramon.id for ramon in world.stored(channel)}
-        assert set(np.unique(image).tolist()) - {0} <= stored, plan.log
-        world.close()
-        if not plan.fired:
-            assert step > 5
-            return
+        assert labels_of(world) <= {ramon.id for ramon in world.stored(channel)}, plan.log
 
 
-def test_a_deletion_that_nobody_repeats_is_completed_by_the_worker(
-    tmp_path: Path, pools: Any
-) -> None:
-    """An object is either as it was, or gone with all of its voxels, and no job is left.
-
-    Seen to fail with the job stored behind the transaction that deletes the object.
-    """
-    channel = prepared(tmp_path / "prepared", pools)
+def test_a_deletion_that_nobody_repeats_is_completed_by_the_worker(opened):
+    """An object is either as it was, or gone with all of its voxels, and no job is left. Seen to
+    fail with the job stored behind the transaction that deletes the object."""
     before = {1: Segment(1, author="a"), 2: Annotation(2)}
-    for step in count(1):
-        world = copied(tmp_path, f"{step}", pools)
-        plan = WriteFaultPlan(step)
+    for world, plan in at_every_step(opened, least=7):
+        channel = channel_of(world)
         with suppress(Crash):
             world.process(plan).writer.delete(channel, [1, 2])
         world.let_all_work_end()
@@ -223,10 +190,5 @@ def test_a_deletion_that_nobody_repeats_is_completed_by_the_worker(
         kept = {n for n, state in states.items() if state == before[n]}
         gone = {n for n, state in states.items() if state == Tombstone(erasing=False)}
         assert kept | gone == {1, 2}, plan.log
-        assert set(np.unique(world.image(channel)).tolist()) - {0} == kept, plan.log
-        world.close()
-        shutil.rmtree(tmp_path / f"{step}")
-        if not plan.fired:
-            assert not kept
-            assert step > 6
-            return
+        assert labels_of(world) == kept, plan.log
+        assert plan.fired or not kept

@@ -1,11 +1,7 @@
 """Merges that are too large for a request: the objects at once, the voxels by the worker."""
 
-import shutil
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import count
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +17,7 @@ from ndlambda.services.ramon.rows import ObjectRows, Tombstone
 from ndlambda.space.box import Box
 from ndlambda.wire.ramon.contract import RamonItem
 from tests.support.annotation_world import DATASET, AnnotationWorld, block, disk_world, points
-from tests.support.faults import Crash, FaultPlan, Interrupted, WriteFaultPlan
+from tests.support.faults import Crash, Interrupted, at_every_step, copies_of
 from tests.support.label_world import LabelWorld, missing
 
 NEW = WriteMode()
@@ -31,18 +27,18 @@ SMALL = Box((0, 60, 0), (9, 90, 9))
 
 
 @pytest.fixture(scope="module")
-def pools() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
+def pools():
     with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
         yield first, second
 
 
 @pytest.fixture(autouse=True)
-def one_supercuboid_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+def one_supercuboid_is_small(monkeypatch):
     monkeypatch.setattr(erasing, "LARGE_SUPERCUBOIDS", 1)
 
 
 @pytest.fixture
-def world(tmp_path: Path, pools: Any) -> AnnotationWorld:
+def world(tmp_path, pools):
     made = disk_world(tmp_path, pools)
     made.populate()
     return made
@@ -72,9 +68,30 @@ def counts(world: AnnotationWorld, channel: Channel, resolution: int = 0) -> dic
     return {n: c for n, c in zip(labels.tolist(), found.tolist(), strict=True) if n}
 
 
-def test_a_large_merge_is_one_of_objects_at_once_and_of_voxels_by_the_worker(
-    world: AnnotationWorld,
-) -> None:
+@pytest.fixture
+def opened(tmp_path, pools):
+    """What opens a copy of a world with a channel that is ``filled``."""
+    prepared = disk_world(tmp_path / "prepared", pools)
+    prepared.populate()
+    filled(prepared)
+    prepared.close()
+    return copies_of(tmp_path / "prepared", lambda folder: disk_world(folder, pools))
+
+
+BOTH = LARGE.voxels + SMALL.voxels
+AFTER = {"merged": {7: BOTH + 1}, "deleted": {7: 1}}
+"""What is left when the survivor of a merge was merged into 7, or deleted."""
+FATES = pytest.mark.parametrize("fate", AFTER)
+
+
+def let_go(world: AnnotationWorld, channel: Channel, fate: str) -> None:
+    if fate == "merged":
+        assert merge(world, channel, 7, 6) == []
+    else:
+        assert world.own.writer.delete(channel, [6]) == []
+
+
+def test_a_large_merge_is_one_of_objects_at_once_and_of_voxels_by_the_worker(world):
     channel = filled(world)
     assert merge(world, channel, 6, 5) == [5]
     assert [ramon.id for ramon in world.stored(channel)] == [6, 7, 8]
@@ -83,104 +100,74 @@ def test_a_large_merge_is_one_of_objects_at_once_and_of_voxels_by_the_worker(
     assert merge(world, channel, 6, 5) == [5]  # still at it, still one job
     assert world.jobs == [f"{channel.uid}#5#merge#all"]
     assert world.pump() >= 1
-    assert counts(world, channel) == {6: LARGE.voxels + SMALL.voxels, 7: 1}
+    assert counts(world, channel) == {6: BOTH, 7: 1}
     assert counts(world, channel, 1) == {6: 9 * 9 * 9}
     assert not world.jobs
     assert merge(world, channel, 6, 5) == []
 
 
-def test_a_small_merge_is_done_when_it_is_answered(world: AnnotationWorld) -> None:
-    channel = filled(world)
-    assert merge(world, channel, 5, 6) == []
-    assert counts(world, channel) == {5: LARGE.voxels + SMALL.voxels, 7: 1}
-    assert not world.jobs
-
-
-def test_a_merge_at_one_resolution_leaves_the_others(world: AnnotationWorld) -> None:
+def test_a_merge_at_one_resolution_leaves_the_others(world):
     channel = filled(world)
     assert merge(world, channel, 6, 5, resolution=1) == []  # one supercuboid there
     assert counts(world, channel, 1) == {6: 9 * 9 * 9}
     assert merge(world, channel, 6, 5, resolution=0) == [5]
     assert world.jobs == [f"{channel.uid}#5#merge#0"]
     world.pump()
-    assert counts(world, channel) == {6: LARGE.voxels + SMALL.voxels, 7: 1}
+    assert counts(world, channel) == {6: BOTH, 7: 1}
 
 
-def test_deleting_what_is_being_merged_erases_nothing_of_the_survivor(
-    world: AnnotationWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_deleting_what_is_being_merged_erases_nothing_of_the_survivor(world, monkeypatch):
     """Seen to fail without ``is_merging`` in ``ObjectErasure.erase``."""
     channel = filled(world)
     merge(world, channel, 6, 5)
     monkeypatch.setattr(erasing, "LARGE_SUPERCUBOIDS", 64)
     assert world.own.writer.delete(channel, [5]) == [5]
     world.let_all_work_end()
-    assert counts(world, channel) == {6: LARGE.voxels + SMALL.voxels, 7: 1}
+    assert counts(world, channel) == {6: BOTH, 7: 1}
     assert world.own.writer.delete(channel, [5]) == []
 
 
-def test_voxels_follow_a_survivor_that_was_merged_or_deleted_meanwhile(
-    world: AnnotationWorld,
-) -> None:
+@FATES
+def test_voxels_follow_a_survivor_that_was_merged_or_deleted_meanwhile(world, fate):
     channel = filled(world)
     assert merge(world, channel, 6, 5) == [5]
-    assert merge(world, channel, 7, 6) == []
-    world.pump()
-    assert counts(world, channel) == {7: LARGE.voxels + SMALL.voxels + 1}
-    other = world.channel("other")
-    items = [block(Segment(5), LARGE), block(Segment(6), SMALL)]
-    world.own.writer.upload(DATASET, other, items, NEW)
-    assert merge(world, other, 6, 5) == [5]
-    assert world.own.writer.delete(other, [6]) == []
+    let_go(world, channel, fate)
     world.let_all_work_end()
-    assert counts(world, other) == {}
+    assert counts(world, channel) == AFTER[fate]
 
 
-@pytest.mark.parametrize("fate", ["merged", "deleted"])
+@FATES
 def test_voxels_follow_a_survivor_whose_fate_changes_at_any_step_of_the_worker(
-    tmp_path: Path, pools: Any, fate: str
-) -> None:
+    opened, tmp_path, fate
+):
     """Seen to fail without the second look at the heir in ``relabel``."""
-    prepared = disk_world(tmp_path / "prepared", pools)
-    prepared.populate()
-    channel = filled(prepared)
-    assert merge(prepared, channel, 6, 5) == [5]
-    [job] = prepared.jobs
-    prepared.close()
-    with ThreadPoolExecutor(1) as own, ThreadPoolExecutor(1) as own_rows:
-        for step in count(1):
-            shutil.copytree(tmp_path / "prepared", tmp_path / f"{step}")
-            world = disk_world(tmp_path / f"{step}", pools)
-            other = disk_world(tmp_path / f"{step}", (own, own_rows))
+    for world, plan in at_every_step(opened, Interrupted, least=11):
+        channel = world.own.catalog.get_channel("pr", "labels")
+        assert merge(world, channel, 6, 5) == [5]
+        [job] = world.jobs
+        with ThreadPoolExecutor(1) as own, ThreadPoolExecutor(1) as own_rows:
+            other = disk_world(tmp_path / f"step{plan.at}", (own, own_rows))
 
-            def change(other: AnnotationWorld = other) -> None:
+            def change(other=other, channel=channel):
                 if fate == "merged":
                     merge(other, channel, 7, 6)
                 else:
                     other.own.writer.delete(channel, [6])
 
-            plan = Interrupted(step, change)
+            plan.interruption = change
             world.process(plan).erasure.run(job)
             world.let_all_work_end()
-            whole = {7: LARGE.voxels + SMALL.voxels + 1} if fate == "merged" else {7: 1}
             if plan.fired:
-                assert counts(world, channel) == whole, plan.log
-            for each in (world, other):
-                each.close()
-            shutil.rmtree(tmp_path / f"{step}")
-            if not plan.fired:
-                assert step > 10
-                return
+                assert counts(world, channel) == AFTER[fate], plan.log
+            other.close()
 
 
-@pytest.mark.parametrize("fate", ["merged", "deleted"])
+@FATES
 def test_voxels_that_a_dead_worker_gave_to_a_survivor_that_was_gone_follow_it(
-    world: AnnotationWorld, monkeypatch: pytest.MonkeyPatch, fate: str
-) -> None:
-    """The survivor goes while the worker is at it, and the worker dies before it looks again.
-
-    Seen to fail where whoever repeats it looks for the loser's own label only.
-    """
+    world, monkeypatch, fate
+):
+    """The survivor goes while the worker is at it, and the worker dies before it looks again. Seen
+    to fail where whoever repeats it looks for the loser's own label only."""
     channel = filled(world)
     assert merge(world, channel, 6, 5) == [5]
     [job] = world.jobs
@@ -188,10 +175,7 @@ def test_voxels_that_a_dead_worker_gave_to_a_survivor_that_was_gone_follow_it(
     relabel = process.labels.merge_labels
 
     def die(*args: Any) -> None:
-        if fate == "merged":
-            assert merge(world, channel, 7, 6) == []
-        else:
-            assert world.own.writer.delete(channel, [6]) == []
+        let_go(world, channel, fate)
         relabel(*args)
         raise Crash
 
@@ -199,26 +183,19 @@ def test_voxels_that_a_dead_worker_gave_to_a_survivor_that_was_gone_follow_it(
     with pytest.raises(Crash):
         process.erasure.run(job)
     world.let_all_work_end()
-    whole = {7: LARGE.voxels + SMALL.voxels + 1} if fate == "merged" else {7: 1}
-    assert counts(world, channel) == whole
+    assert counts(world, channel) == AFTER[fate]
 
 
-def test_a_merge_that_nobody_repeats_is_completed_by_the_worker(tmp_path: Path, pools: Any) -> None:
+def test_a_merge_that_nobody_repeats_is_completed_by_the_worker(opened):
     """Both objects are as they were, or one has all voxels, all references, and no job is left.
-
-    Seen to fail with the job stored behind the transaction that retires the object.
-    """
-    prepared = disk_world(tmp_path / "prepared", pools)
-    prepared.populate()
-    channel = filled(prepared)
-    prepared.close()
-    for step in count(1):
-        shutil.copytree(tmp_path / "prepared", tmp_path / f"{step}")
-        world = disk_world(tmp_path / f"{step}", pools)
-        plan = WriteFaultPlan(step)
+    Seen to fail with the job stored behind the transaction that retires the object."""
+    for world, plan in at_every_step(opened, least=21):
+        channel = world.own.catalog.get_channel("pr", "labels")
         with suppress(Crash):
-            merge_and_work(world, channel, plan)
-        look = LabelWorld(world.objects, world.table, *pools)
+            process = world.process(plan)
+            process.annotations.merge(DATASET, channel, [7, 6, 5])
+            world.pump(process)
+        look = LabelWorld(world.objects, world.table, *world.pools)
         assert not missing(look.truth(DATASET, channel), look.indexed(channel)), plan.log
         world.let_all_work_end()
         assert not world.jobs, plan.log
@@ -229,26 +206,11 @@ def test_a_merge_that_nobody_repeats_is_completed_by_the_worker(tmp_path: Path, 
         assert found[7] == 1 + sum(sizes[number] for number in gone), plan.log
         if gone == {5, 6}:
             assert world.own.ramon.get(channel, 8).ramon == Synapse(8, segments=(7,)), plan.log
-        world.close()
-        shutil.rmtree(tmp_path / f"{step}")
-        if not plan.fired:
-            assert step > 20
-            return
 
 
-def merge_and_work(world: AnnotationWorld, channel: Channel, plan: FaultPlan) -> None:
-    process = world.process(plan)
-    process.annotations.merge(DATASET, channel, [7, 6, 5])
-    world.pump(process)
-
-
-def test_what_refers_to_a_loser_when_the_worker_ends_refers_to_the_survivor(
-    world: AnnotationWorld,
-) -> None:
-    """As where a request died before it looked for references again.
-
-    Seen to fail without ``RamonMerge.complete``.
-    """
+def test_what_refers_to_a_loser_when_the_worker_ends_refers_to_the_survivor(world):
+    """As where a request died before it looked for references again. Seen to fail without
+    ``RamonMerge.complete``."""
     channel = filled(world)
     assert merge(world, channel, 6, 5) == [5]
     late = RamonItem(Synapse(9, segments=(5,)))
@@ -260,9 +222,7 @@ def test_what_refers_to_a_loser_when_the_worker_ends_refers_to_the_survivor(
 @pytest.mark.parametrize(
     "change", [{"propagate": PropagateState.UNDER_PROPAGATION}, {"readonly": True}]
 )
-def test_the_worker_waits_until_the_channel_takes_writes(
-    world: AnnotationWorld, change: dict[str, Any]
-) -> None:
+def test_the_worker_waits_until_the_channel_takes_writes(world, change):
     channel = filled(world)
     merge(world, channel, 6, 5)
     world.own.catalog.update_channel("pr", "labels", **change)
@@ -272,11 +232,11 @@ def test_the_worker_waits_until_the_channel_takes_writes(
     world.own.catalog.update_channel("pr", "labels", propagate=0, readonly=False)
     world.clock.advance(60)
     world.pump()
-    assert counts(world, channel) == {6: LARGE.voxels + SMALL.voxels, 7: 1}
+    assert counts(world, channel) == {6: BOTH, 7: 1}
     assert not world.jobs
 
 
-def test_a_job_ends_with_its_channel(world: AnnotationWorld) -> None:
+def test_a_job_ends_with_its_channel(world):
     channel = filled(world)
     merge(world, channel, 6, 5)
     world.own.catalog.delete_channel("pr", "labels")

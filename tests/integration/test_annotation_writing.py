@@ -22,17 +22,11 @@ from ndlambda.model.ramon import Annotation, Neuron, Seed, Segment, Synapse
 from ndlambda.services.annotation import paintings
 from ndlambda.services.annotation.options import WriteMode
 from ndlambda.services.volume.options import VolumeOptions
-from ndlambda.space.box import Box
+from ndlambda.space.box import XYZ, Box
 from ndlambda.space.morton import AXIS_LIMIT
 from ndlambda.stores.ports import MAX_TRANSACTION
 from ndlambda.wire.ramon.contract import AnnotationVoxels, CuboidPart, RamonItem
-from tests.support.annotation_world import (
-    DATASET,
-    OFFSET,
-    AnnotationWorld,
-    block,
-    points,
-)
+from tests.support.annotation_world import DATASET, OFFSET, AnnotationWorld, block, points
 
 NEW = WriteMode()
 UPDATE = WriteMode(update=True)
@@ -43,14 +37,13 @@ BOX = Box((100, 100, 10), (140, 140, 36))
 
 
 @pytest.fixture
-def disk(annotations_on_disk: AnnotationWorld) -> AnnotationWorld:
+def disk(annotations_on_disk):
     return annotations_on_disk
 
 
 @pytest.fixture(params=["disk", "moto"])
-def world(request: pytest.FixtureRequest) -> AnnotationWorld:
-    on_store: AnnotationWorld = request.getfixturevalue(f"annotations_on_{request.param}")
-    return on_store
+def world(request):
+    return request.getfixturevalue(f"annotations_on_{request.param}")
 
 
 def everything(world: AnnotationWorld) -> Any:
@@ -62,9 +55,7 @@ def everything(world: AnnotationWorld) -> Any:
     return rows, [(key, stored and stored.etag) for key, stored in objects]
 
 
-def test_new_objects_get_ids_in_a_row_and_are_found_with_their_voxels(
-    world: AnnotationWorld,
-) -> None:
+def test_new_objects_get_ids_in_a_row_and_are_found_with_their_voxels(world):
     channel, writer = world.channel(), world.own.writer
     spots = [[1, 2, 3], [150, 2, 3], [150, 2, 3]]
     items = [
@@ -85,23 +76,17 @@ def test_new_objects_get_ids_in_a_row_and_are_found_with_their_voxels(
     assert writer.upload(DATASET, channel, [RamonItem(Annotation())], NEW) == [4]
 
 
-def test_the_later_object_of_a_body_lies_over_the_earlier(disk: AnnotationWorld) -> None:
-    channel = disk.channel()
+def test_the_later_object_of_a_body_lies_over_the_earlier(disk, monkeypatch):
+    monkeypatch.setattr(paintings, "_POINTS_A_PIECE", 4)  # of a list, in parts
+    channel, upload = disk.channel(), disk.own.writer.upload
     items = [block(Segment(9), BOX), points(Segment(3), [BOX.start_xyz]), block(Segment(5), BOX)]
-    disk.own.writer.upload(DATASET, channel, items[:2], NEW)
+    upload(DATASET, channel, items[:2], NEW)
     assert disk.image(channel)[10, 100, 100] == 3
-    disk.own.writer.upload(DATASET, channel, items[2:], NEW)
-    assert set(np.unique(disk.image(channel))) == {0, 5}
-
-
-def test_a_long_list_is_painted_in_parts(
-    disk: AnnotationWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(paintings, "_POINTS_A_PIECE", 4)
-    channel = disk.channel()
-    line = [[x, 0, 0] for x in range(11)]
-    disk.own.writer.upload(DATASET, channel, [points(Segment(8), line)], NEW)
+    assert upload(DATASET, channel, [], NEW) == []
+    line = points(Segment(8), [[x, 0, 0] for x in range(11)])
+    upload(DATASET, channel, [items[2], line], NEW)
     assert disk.image(channel)[0, 0, :12].tolist() == [8] * 11 + [0]
+    assert set(np.unique(disk.image(channel))) == {0, 5, 8}
 
 
 def part(shape: tuple[int, ...]) -> CuboidPart:
@@ -112,7 +97,17 @@ def bare(ramon: Annotation, **values: Any) -> RamonItem:
     return RamonItem(ramon, AnnotationVoxels(**{"resolution": 0, **values}))
 
 
+def listed(voxels: Any, dtype: str = "<u4", resolution: int = 0) -> RamonItem:
+    return bare(Segment(), resolution=resolution, voxels_xyz=np.array(voxels, dtype))
+
+
+def placed(cutout: np.ndarray, corner: XYZ = OFFSET) -> RamonItem:
+    return bare(Segment(), corner_xyz=corner, cutout_zyx=cutout)
+
+
 ONE = np.ones((1, 1, 1), "<u4")
+BEFORE = (OFFSET[0] - 1, 30, 30)
+LONG_PAIRS = {f"{number}": "x" * 9000 for number in range(8)}
 FAULTS: dict[str, tuple[WriteMode, RamonItem, type[NDLambdaError]]] = {
     "used id": (NEW, RamonItem(Annotation(1, author="b")), AlreadyExistsError),
     "id of a deleted object": (NEW, RamonItem(Annotation(3)), AlreadyExistsError),
@@ -124,75 +119,31 @@ FAULTS: dict[str, tuple[WriteMode, RamonItem, type[NDLambdaError]]] = {
     "voxels without id": (DATA_ONLY, points(Annotation(), [[0, 0, 0]]), InvalidArgumentError),
     "seed with voxels": (NEW, points(Seed(), [[0, 0, 0]]), InvalidArgumentError),
     "neuron with voxels": (NEW, block(Neuron(), BOX), InvalidArgumentError),
-    "block without corner": (
-        NEW,
-        RamonItem(Segment(), ignored=("CUTOUT",)),
-        InvalidArgumentError,
-    ),
+    "block without corner": (NEW, RamonItem(Segment(), ignored=("CUTOUT",)), InvalidArgumentError),
     "block with no corner": (NEW, bare(Segment(), cutout_zyx=ONE), InvalidArgumentError),
     "cuboids": (NEW, bare(Segment(), cuboids=(part((1, 16, 128, 128)),)), InvalidArgumentError),
-    "block before the offset": (
-        NEW,
-        bare(Segment(), corner_xyz=(OFFSET[0] - 1, 30, 30), cutout_zyx=ONE),
-        OutOfBoundsError,
-    ),
-    "block behind the image": (
-        NEW,
-        block(Segment(), Box((199, 0, 0), (201, 1, 1))),
-        OutOfBoundsError,
-    ),
-    "voxel before the offset": (
-        NEW,
-        bare(Segment(), voxels_xyz=np.array([[30, 30, 3]], "<u4")),
-        OutOfBoundsError,
-    ),
+    "block before the offset": (NEW, placed(ONE, BEFORE), OutOfBoundsError),
+    "block behind": (NEW, block(Segment(), Box((199, 0, 0), (201, 1, 1))), OutOfBoundsError),
+    "voxel before the offset": (NEW, listed([[30, 30, 3]]), OutOfBoundsError),
     "voxel too far": (NEW, points(Segment(), [[0, AXIS_LIMIT, 0]]), OutOfBoundsError),
-    "voxels of two columns": (
-        NEW,
-        bare(Segment(), voxels_xyz=np.ones((1, 2), "<u4")),
-        ShapeMismatchError,
-    ),
-    "voxels of no integers": (
-        NEW,
-        bare(Segment(), voxels_xyz=np.ones((1, 3), "<f4")),
-        DataTypeMismatchError,
-    ),
-    "block of two axes": (
-        NEW,
-        bare(Segment(), corner_xyz=OFFSET, cutout_zyx=ONE[0]),
-        ShapeMismatchError,
-    ),
-    "block of no integers": (
-        NEW,
-        bare(Segment(), corner_xyz=OFFSET, cutout_zyx=ONE.astype("<f4")),
-        DataTypeMismatchError,
-    ),
-    "unknown resolution": (
-        NEW,
-        bare(Segment(), resolution=2, voxels_xyz=np.array([[50, 50, 50]], "<u4")),
-        ResolutionNotFoundError,
-    ),
+    "voxels of two columns": (NEW, listed([[1, 1]]), ShapeMismatchError),
+    "voxels of no integers": (NEW, listed([[1, 1, 1]], "<f4"), DataTypeMismatchError),
+    "block of two axes": (NEW, placed(ONE[0]), ShapeMismatchError),
+    "block of no integers": (NEW, placed(ONE.astype("<f4")), DataTypeMismatchError),
+    "unknown resolution": (NEW, listed([[50, 50, 50]], resolution=2), ResolutionNotFoundError),
     "refused value": (NEW, RamonItem(Segment(kvpairs={"ann_id": "1"})), ValidationError),
-    "object longer than a row": (
-        NEW,
-        RamonItem(Segment(kvpairs={f"{number}": "x" * 9000 for number in range(8)})),
-        PayloadTooLargeError,
-    ),
-    "more voxels than a call paints": (
-        NEW,
-        points(Segment(), np.zeros((10_001, 3), int)),
-        PayloadTooLargeError,
-    ),
-    "voxels in more supercuboids than a call paints": (
+    "longer than a row": (NEW, RamonItem(Segment(kvpairs=LONG_PAIRS)), PayloadTooLargeError),
+    "too many voxels": (NEW, points(Segment(), np.zeros((10_001, 3), int)), PayloadTooLargeError),
+    "too many supercuboids": (
         NEW,
         points(Segment(), [[256 * n, 0, 0] for n in range(10)]),
         PayloadTooLargeError,
     ),
-    "block larger than a call paints": (NEW, block(Segment(), BOX), PayloadTooLargeError),
+    "too large a block": (NEW, block(Segment(), BOX), PayloadTooLargeError),
 }
 
 
-def test_a_fault_in_the_last_item_leaves_everything_as_it_was(disk: AnnotationWorld) -> None:
+def test_a_fault_in_the_last_item_leaves_everything_as_it_was(disk):
     channel = disk.channel()
     writer = disk.process(options=VolumeOptions(10_000, paint_supercuboids=9)).writer
     known = [points(Annotation(number), [[number, 0, 0]]) for number in (1, 3, 30)]
@@ -206,9 +157,7 @@ def test_a_fault_in_the_last_item_leaves_everything_as_it_was(disk: AnnotationWo
         assert everything(disk) == before, name
 
 
-def test_zeros_of_a_block_may_reach_over_the_edge_as_those_of_whole_cuboids_do(
-    disk: AnnotationWorld,
-) -> None:
+def test_zeros_of_a_block_may_reach_over_the_edge_as_those_of_whole_cuboids_do(disk):
     channel = disk.channel()
     box = Box((128, 128, 32), (256, 256, 48))
     mask = np.zeros(box.shape_zyx, np.bool_)
@@ -220,9 +169,7 @@ def test_zeros_of_a_block_may_reach_over_the_edge_as_those_of_whole_cuboids_do(
     assert [ramon.id for ramon in disk.stored(channel)] == [6, 7]
 
 
-def test_supercuboids_of_all_objects_of_a_body_are_counted(
-    disk: AnnotationWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_supercuboids_of_all_objects_of_a_body_are_counted(disk, monkeypatch):
     """Voxels painted together count a supercuboid once; painted one by one, each time."""
     channel = disk.channel()
     writer = disk.process(options=VolumeOptions(paint_supercuboids=4)).writer
@@ -235,9 +182,7 @@ def test_supercuboids_of_all_objects_of_a_body_are_counted(
     assert everything(disk) == before
 
 
-def test_an_upload_that_needs_more_memory_than_there_is_leaves_everything_as_it_was(
-    disk: AnnotationWorld,
-) -> None:
+def test_an_upload_that_needs_more_memory_than_there_is_leaves_everything_as_it_was(disk):
     channel = disk.channel()
     small = disk.process(memory_bytes=100_000).writer
     before = everything(disk)
@@ -248,13 +193,7 @@ def test_an_upload_that_needs_more_memory_than_there_is_leaves_everything_as_it_
     assert everything(disk) == before
 
 
-def test_an_upload_of_nothing_is_nothing(disk: AnnotationWorld) -> None:
-    assert disk.own.writer.upload(DATASET, disk.channel(), [], NEW) == []
-
-
-def test_a_body_that_was_stored_in_part_is_completed_and_a_complete_one_is_refused(
-    disk: AnnotationWorld,
-) -> None:
+def test_a_body_that_was_stored_in_part_is_completed_and_a_complete_one_is_refused(disk):
     channel, writer = disk.channel(), disk.own.writer
     items = [points(Annotation(5, author="a"), [[0, 0, 0]]), points(Annotation(6), [[1, 0, 0]])]
     writer.upload(DATASET, channel, items[:1], NEW)
@@ -267,7 +206,7 @@ def test_a_body_that_was_stored_in_part_is_completed_and_a_complete_one_is_refus
         writer.upload(DATASET, channel, items, NEW)
 
 
-def test_more_objects_than_one_transaction_takes_are_all_stored(world: AnnotationWorld) -> None:
+def test_more_objects_than_one_transaction_takes_are_all_stored(world):
     channel = world.channel()
     pairs = [{f"{key}": f"{number}" for key in range(6)} for number in range(20)]
     assert len(pairs) * len(pairs[0]) > MAX_TRANSACTION  # each pair is a row

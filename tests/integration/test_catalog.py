@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,16 +38,15 @@ from tests.support.catalog_world import (
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
+def world(tmp_path):
     return disk_world(tmp_path / "world")
 
 
 @pytest.fixture(params=["disk", "moto"])
-def either(request: pytest.FixtureRequest) -> World:
+def either(request):
     """A world on either kind of stores, for what hangs on their conditions, order and pages."""
     if request.param == "disk":
-        made: World = request.getfixturevalue("world")
-        return made
+        return request.getfixturevalue("world")
     return moto_world(request.getfixturevalue("moto_config"))
 
 
@@ -76,7 +74,7 @@ def overtaken(world: World, meanwhile: Callable[[], object]) -> Catalog:
     return World(table, world.objects, world.queue, world.clock).catalog
 
 
-def test_what_is_made_is_found(world: World) -> None:
+def test_what_is_made_is_found(world):
     made = populate(world)
     catalog = world.services()[1]
     assert catalog.get_dataset("ds") == dataset()
@@ -88,26 +86,24 @@ def test_what_is_made_is_found(world: World) -> None:
     assert stored.uid
 
 
-def test_what_is_not_there_is_not_found(world: World) -> None:
+def test_what_is_not_there_is_not_found(world):
     catalog = world.catalog
-    with pytest.raises(DatasetNotFoundError):
-        catalog.get_dataset("ds")
-    with pytest.raises(ProjectNotFoundError):
-        catalog.get_channel("pr", "ch")
-    with pytest.raises(TokenNotFoundError):
-        catalog.project_view("tk")
-    with pytest.raises(DatasetNotFoundError):
-        catalog.create_project(project())
-    with pytest.raises(ProjectNotFoundError):
-        catalog.create_token(token())
-    with pytest.raises(ProjectNotFoundError):
-        catalog.create_channel(channel())
+    for error, act in (
+        (DatasetNotFoundError, lambda: catalog.get_dataset("ds")),
+        (ProjectNotFoundError, lambda: catalog.get_channel("pr", "ch")),
+        (TokenNotFoundError, lambda: catalog.project_view("tk")),
+        (DatasetNotFoundError, lambda: catalog.create_project(project())),
+        (ProjectNotFoundError, lambda: catalog.create_token(token())),
+        (ProjectNotFoundError, lambda: catalog.create_channel(channel())),
+    ):
+        with pytest.raises(error):
+            act()
     populate(world)
     with pytest.raises(ChannelNotFoundError):
         catalog.get_channel("pr", "no")
 
 
-def test_a_token_opens_its_project_with_the_channels_in_order(world: World) -> None:
+def test_a_token_opens_its_project_with_the_channels_in_order(world):
     populate(world)
     world.catalog.create_channel(channel("a", default=True))
     view = world.catalog.project_view("tk")
@@ -125,7 +121,7 @@ CREATIONS: dict[str, Callable[[Catalog, str], Any]] = {
 
 
 @pytest.mark.parametrize("what", CREATIONS)
-def test_making_the_same_again_is_success_and_another_is_not(world: World, what: str) -> None:
+def test_making_the_same_again_is_success_and_another_is_not(world, what):
     populate(world)
     create = CREATIONS[what]
     assert create(world.catalog, "") == create(world.catalog, "")
@@ -135,39 +131,37 @@ def test_making_the_same_again_is_success_and_another_is_not(world: World, what:
         world.catalog.create_dataset(dataset(user_id=OWNER + 1))
 
 
-def test_of_many_who_take_one_name_one_succeeds(either: World) -> None:
+def test_of_many_who_take_one_name_one_succeeds(either):
     """Seen to fail with ``expect="any"`` where the row of the thing is put."""
+    catalog = either.catalog
     looks: dict[str, Callable[[], Any]] = {
-        "dataset": lambda: either.catalog.get_dataset("ds"),
-        "project": lambda: either.catalog.get_project("pr"),
-        "token": lambda: either.catalog.get_token("tk"),
-        "channel": lambda: either.catalog.get_channel("pr", "ch"),
+        "dataset": lambda: catalog.get_dataset("ds"),
+        "project": lambda: catalog.get_project("pr"),
+        "token": lambda: catalog.get_token("tk"),
+        "channel": lambda: catalog.get_channel("pr", "ch"),
     }
     for what, create in CREATIONS.items():
 
-        def make(number: int, create: Callable[[Catalog, str], Any] = create) -> int | None:
+        def make(number, create=create):
             with suppress(AlreadyExistsError):
                 create(either.services()[1], f"of {number}")
                 return number
-            return None
 
         winners = [number for number in run_together(4, make) if number is not None]
         assert len(winners) == 1, what
         assert looks[what]().description == f"of {winners[0]}"
 
 
-def test_of_many_who_make_the_same_channel_all_get_the_one(either: World) -> None:
+def test_of_many_who_make_the_same_channel_all_get_the_one(either):
     populate(either)
     made = run_together(4, lambda _: either.services()[1].create_channel(channel("new")))
     assert len({c.uid for c in made}) == 1
     assert len({c.id for c in made}) == 1
 
 
-def test_nothing_is_made_under_what_is_deleted_meanwhile(world: World) -> None:
-    """A project is deleted between the look at it and the making of its channel.
-
-    Seen to fail without the check of the parent: the channel is an orphan.
-    """
+def test_nothing_is_made_under_what_is_deleted_meanwhile(world):
+    """A project is deleted between the look at it and the making of its channel. Seen to fail
+    without the check of the parent: the channel is an orphan."""
     populate(world)
     slow = overtaken(world, lambda: world.catalog.delete_project("pr"))
     with pytest.raises(ProjectNotFoundError):
@@ -175,13 +169,13 @@ def test_nothing_is_made_under_what_is_deleted_meanwhile(world: World) -> None:
     assert world.catalog.lists.channels_of("pr") == []
 
 
-def test_a_channel_of_a_resolution_that_the_dataset_lacks_is_refused(world: World) -> None:
+def test_a_channel_of_a_resolution_that_the_dataset_lacks_is_refused(world):
     populate(world)
     with pytest.raises(ValidationError, match="resolution"):
         world.catalog.create_channel(channel("deep", resolution=1))
 
 
-def test_a_channel_is_changed(world: World) -> None:
+def test_a_channel_is_changed(world):
     populate(world)
     before = world.catalog.project_view("tk").channel("ch")
     changed = world.catalog.update_channel("pr", "ch", readonly=True, endwindow=9)
@@ -193,7 +187,7 @@ def test_a_channel_is_changed(world: World) -> None:
         world.catalog.update_channel("pr", "no", readonly=True)
 
 
-def test_what_changes_with_a_channel_changes_together_or_not(either: World) -> None:
+def test_what_changes_with_a_channel_changes_together_or_not(either):
     populate(either)
     other = Row("other", "row", doc={"a": 1})
     either.catalog.update_channel("pr", "ch", also=[Put(other, "absent")], propagate=1)
@@ -203,11 +197,9 @@ def test_what_changes_with_a_channel_changes_together_or_not(either: World) -> N
     assert either.catalog.get_channel("pr", "ch").propagate == 1
 
 
-def test_of_two_who_ask_for_one_transition_one_succeeds(world: World) -> None:
-    """The other succeeds between the first one's look and its change.
-
-    Seen to fail without ``expect`` where the changed row is put: both succeed.
-    """
+def test_of_two_who_ask_for_one_transition_one_succeeds(world):
+    """The other succeeds between the first one's look and its change. Seen to fail without
+    ``expect`` where the changed row is put: both succeed."""
     populate(world)
 
     def begin(catalog: Catalog) -> None:
@@ -219,7 +211,7 @@ def test_of_two_who_ask_for_one_transition_one_succeeds(world: World) -> None:
     assert world.catalog.get_channel("pr", "ch").propagate == 1
 
 
-def test_changes_of_several_attributes_at_once_do_not_lose_each_other(either: World) -> None:
+def test_changes_of_several_attributes_at_once_do_not_lose_each_other(either):
     populate(either)
     changes: list[dict[str, Any]] = [{"readonly": True}, {"header": "h"}, {"endwindow": 3}]
     run_together(3, lambda n: either.services()[1].update_channel("pr", "ch", **changes[n]))
@@ -227,7 +219,7 @@ def test_changes_of_several_attributes_at_once_do_not_lose_each_other(either: Wo
     assert (stored.readonly, stored.header, stored.endwindow) == (True, "h", 3)
 
 
-def test_a_process_sees_its_own_changes_at_once(world: World) -> None:
+def test_a_process_sees_its_own_changes_at_once(world):
     populate(world)
     catalog = world.catalog
     assert not catalog.project_view("tk").channel("ch").readonly
@@ -241,7 +233,7 @@ def test_a_process_sees_its_own_changes_at_once(world: World) -> None:
         catalog.project_view("tk")
 
 
-def test_a_change_of_another_process_is_hidden_for_the_cache_time_only(world: World) -> None:
+def test_a_change_of_another_process_is_hidden_for_the_cache_time_only(world):
     populate(world)
     other = world.services()[1]
     assert other.project_view("tk").token == token()
@@ -251,7 +243,7 @@ def test_a_change_of_another_process_is_hidden_for_the_cache_time_only(world: Wo
         other.project_view("tk")
 
 
-def test_a_writer_never_gets_a_channel_that_another_process_made_again(world: World) -> None:
+def test_a_writer_never_gets_a_channel_that_another_process_made_again(world):
     """Seen to fail with a cached view: voxels acknowledged to the client went under the uid
     of the deleted channel, where no process reads and the eraser sweeps."""
     populate(world)
@@ -264,7 +256,7 @@ def test_a_writer_never_gets_a_channel_that_another_process_made_again(world: Wo
     assert access.open("tk", owner, write=True).channel("ch") == again
 
 
-def test_a_cached_view_asks_no_store(world: World) -> None:
+def test_a_cached_view_asks_no_store(world):
     """Names that are too long are not found, and not cached. Seen to fail: unknown names stayed in
     memory, as long as a client liked to make them."""
     with pytest.raises(TokenNotFoundError):
@@ -274,7 +266,7 @@ def test_a_cached_view_asks_no_store(world: World) -> None:
     assert world.catalog.project_view("tk") is view
 
 
-def test_lists_hold_what_is_public_and_what_is_own(either: World) -> None:
+def test_lists_hold_what_is_public_and_what_is_own(either):
     catalog = either.catalog
     ann, bob, root = Principal(OWNER, "ann"), Principal(8, "bob"), Principal(1, "r", superuser=True)
     populate(either)
@@ -295,7 +287,7 @@ def test_lists_hold_what_is_public_and_what_is_own(either: World) -> None:
     assert [c.name for c in catalog.lists.channels_of("pr")] == ["ch", "ch2"]
 
 
-def test_deleting_a_dataset_takes_all_of_it_and_the_voxels(either: World) -> None:
+def test_deleting_a_dataset_takes_all_of_it_and_the_voxels(either):
     made = populate(either)
     either.catalog.delete_dataset("ds")
     assert either.pump() == len(made), "the queue calls the worker"

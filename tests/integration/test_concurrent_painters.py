@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
@@ -30,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def pools() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
+def pools():
     with ThreadPoolExecutor(2) as first, ThreadPoolExecutor(2) as second:
         yield first, second
 
@@ -101,7 +100,7 @@ def check_end(stores: dict, logs: list[dict[str, np.ndarray]], pools) -> None:
     assert world.indexed(CHANNEL) == world.truth(CUBES, CHANNEL) == truth
 
 
-def test_painters_on_disk(tmp_path: Path, pools) -> None:
+def test_painters_on_disk(tmp_path, pools):
     """Seen to fail with ``Replace(etag)`` turned into ``Overwrite()`` in ``LabelPainter``: 5793 of
     the voxels had no history (60 operations a process). What protects the index is taken out, step
     by step, in ``test_label_crashes``: by chance alone it seldom shows."""
@@ -109,7 +108,7 @@ def test_painters_on_disk(tmp_path: Path, pools) -> None:
     check_end(stores, paint_together(stores, tmp_path, OPERATIONS if LONG else 60), pools)
 
 
-def test_painters_on_moto(tmp_path: Path, moto_config: AwsConfig, pools) -> None:
+def test_painters_on_moto(tmp_path, moto_config, pools):
     """moto answers one request after the other, some 100 a second: all operations took 118 s."""
     name = f"painters-{uuid4().hex[:12]}"
     create_bucket(moto_config, name)
@@ -118,7 +117,7 @@ def test_painters_on_moto(tmp_path: Path, moto_config: AwsConfig, pools) -> None
     check_end(stores, paint_together(stores, tmp_path, OPERATIONS if LONG else 15), pools)
 
 
-def test_painters_on_a_real_s3_server(tmp_path: Path, seaweed_config: AwsConfig, pools) -> None:
+def test_painters_on_a_real_s3_server(tmp_path, seaweed_config, pools):
     """With the table on disk. All operations took 58 s."""
     name = f"painters-{uuid4().hex[:12]}"
     create_bucket(seaweed_config, name)

@@ -24,12 +24,9 @@ def paint_together(store: dict, folder: Path, writes: int) -> tuple[np.ndarray, 
     processes = []
     for writer in range(WRITERS):
         spec = {
-            "store": store,
-            "writer": writer,
-            "writers": WRITERS,
-            "writes": writes,
+            "store": store, "writer": writer, "writers": WRITERS, "writes": writes,
             "model": str(folder / f"{writer}.npy"),
-        }
+        }  # fmt: skip
         command = [sys.executable, "-m", "tests.support.volume_writer", json.dumps(spec)]
         processes.append(subprocess.Popen(command, cwd=ROOT))
     for process in processes:

@@ -1,7 +1,5 @@
 """Voxels of RAMON objects over ndstore's routes: option words, batches, times and long answers."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,29 +8,12 @@ import pytest
 from ndlambda.web.annotation import ramon_body
 from ndlambda.web.response import delivery
 from tests.support import bodies
-from tests.support.annotation_server import (
-    LABELS,
-    SD,
-    annotating,
-    new_channel,
-    one,
-    put,
-)
-from tests.support.app import Server, assert_problem
+from tests.support.annotation_server import LABELS, annotating, one, put
+from tests.support.app import Server, assert_problem, server_fixture
 from tests.support.bodies import Array
 from tests.support.ramon_files import cutout, ramon_file, read_file, voxels
 
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with annotating(tmp_path_factory.mktemp("voxels")) as server:
-        yield server
-
-
-@pytest.fixture
-def labels(server: Server) -> str:
-    """The path of a new channel."""
-    return f"{SD}/{new_channel(server).name}"
+server = server_fixture(annotating)
 
 
 CORNER = (135, 145, 19)
@@ -62,9 +43,7 @@ def points_of(server: Server, path: str, number: int) -> set[tuple[int, ...]]:
 
 
 @pytest.mark.parametrize("words", ["update/preserve/", "preserve/update/"])
-def test_update_adds_voxels_by_the_discipline_beside_it(
-    server: Server, words: str, labels: str
-) -> None:
+def test_update_adds_voxels_by_the_discipline_beside_it(server, words, labels):
     before = np.zeros(MASK.shape, np.uint32)
     before[:, :4] = 3
     put(server, labels, "3", **cutout(CORNER, before))
@@ -77,14 +56,14 @@ def test_update_adds_voxels_by_the_discipline_beside_it(
     assert one(server, f"{labels}/7/")["METADATA"]["AUTHOR"] == "second"
 
 
-def test_dataonly_paints_and_needs_no_object(server: Server, labels: str) -> None:
+def test_dataonly_paints_and_needs_no_object(server, labels):
     assert post(server, labels, "7", "dataonly/", METADATA={"AUTHOR": "x"}, **WAYS["cutout"]) == ""
     np.testing.assert_array_equal(dense(server, labels), np.where(MASK, 7, 0))
     assert_problem(server.get(f"{labels}/7/", "alice"), 404, "NotFoundError")
     assert put(server, labels) == 8  # and no object comes to label these voxels by chance
 
 
-def test_dataonly_leaves_the_fields_of_an_object_alone(server: Server, labels: str) -> None:
+def test_dataonly_leaves_the_fields_of_an_object_alone(server, labels):
     put(server, labels, "7", METADATA={"AUTHOR": "first"})
     values = {"METADATA": {"AUTHOR": "second"}, **WAYS["voxels"]}
     assert post(server, labels, "7", "preserve/dataonly/", **values) == ""
@@ -92,7 +71,7 @@ def test_dataonly_leaves_the_fields_of_an_object_alone(server: Server, labels: s
     np.testing.assert_array_equal(dense(server, labels), np.where(MASK, 7, 0))
 
 
-def test_a_batch_paints_every_object_at_its_own_place(server: Server, labels: str) -> None:
+def test_a_batch_paints_every_object_at_its_own_place(server, labels):
     objects = {
         "noid.0": {"ANNOTATION_TYPE": 4, **voxels([FAR])},
         "noid.1": cutout(CORNER, MASK),
@@ -107,16 +86,14 @@ def test_a_batch_paints_every_object_at_its_own_place(server: Server, labels: st
     assert points_of(server, labels, neuron) == set()
 
 
-def test_a_body_that_needs_more_memory_than_most_is_read_with_more(
-    server: Server, monkeypatch: pytest.MonkeyPatch, labels: str
-) -> None:
+def test_a_body_that_needs_more_memory_than_most_is_read_with_more(server, monkeypatch, labels):
     """Seen to fail (413) when what is held at first was all that a body could have."""
     monkeypatch.setattr(ramon_body, "_INITIAL_BYTES", MASK.nbytes - 1)
     put(server, labels, "7", **WAYS["cutout"])
     np.testing.assert_array_equal(dense(server, labels), np.where(MASK, 7, 0))
 
 
-def test_memory_that_an_upload_or_answer_took_is_given_back(server: Server, labels: str) -> None:
+def test_memory_that_an_upload_or_answer_took_is_given_back(server, labels):
     """Seen to fail when what an answer held was kept beyond the end of its response."""
     put(server, labels, "7", **WAYS["cutout"])
     body = ramon_file({"8": {**WAYS["cutout"], "ANNOTATION_TYPE": 3}})
@@ -128,15 +105,7 @@ def test_memory_that_an_upload_or_answer_took_is_given_back(server: Server, labe
         pass
 
 
-def test_several_objects_are_read_with_their_voxels(server: Server, labels: str) -> None:
-    put(server, labels, "7", **voxels([FAR]))
-    put(server, labels, "8", **WAYS["voxels"])
-    found = read_file(server.read(f"{labels}/8,7/voxels/0/"))
-    assert found["7"]["VOXELS"].tolist() == [FAR]
-    assert len(found["8"]["VOXELS"]) == len(POINTS)
-
-
-def test_a_cutout_with_a_time_is_of_that_time(server: Server, labels: str) -> None:
+def test_a_cutout_with_a_time_is_of_that_time(server, labels):
     """Objects are painted at the first time point; dense uploads reach the others."""
     put(server, labels, "7", **voxels([[136, 150, 20]]))
     later = np.full((1, 1, *MASK.shape), 7, np.uint32)
@@ -149,9 +118,7 @@ def test_a_cutout_with_a_time_is_of_that_time(server: Server, labels: str) -> No
     )
 
 
-def test_files_are_answered_as_hdf5_and_large_ones_by_redirect(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_are_answered_as_hdf5_and_large_ones_by_redirect(tmp_path, monkeypatch):
     with annotating(tmp_path, lambda_limits=True) as server:
         put(server, LABELS, "7", **WAYS["voxels"])
         answer = server.get(f"{LABELS}/7/voxels/0/", "alice")

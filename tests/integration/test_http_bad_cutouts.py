@@ -8,7 +8,6 @@ import math
 import os
 import pickle
 import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.web.problem import Dialect, status_of
 from tests.support import bodies
-from tests.support.app import BOX, QUERY, SHAPE, Server, assert_problem, serving, v1_cutout
+from tests.support.app import BOX, QUERY, SHAPE, assert_problem, serving, v1_cutout
 from tests.support.bodies import noise
 from tests.support.uploads import ENCODERS, STACK, assert_refused, good, path_of, shape_of
 
@@ -32,14 +31,11 @@ EVERY_FORMAT = pytest.mark.parametrize(("family", "name"), ENCODERS, ids=map("-"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory):
     with serving(tmp_path_factory.mktemp("bad")) as server:
         server.add_volume(HUGE, EM, Channel("", "em2", ChannelType.IMAGE, DataType.UINT8))
         server.write(f"/sd/open/em/npz/{BOX}", bodies.npz(noise(STACK)))
         yield server
-
-
-# --- boxes ------------------------------------------------------------------------------------
 
 
 def _box(x: str = "10,74", y: str = "20,52", z: str = "5,9", resolution: str = "0") -> str:
@@ -95,9 +91,7 @@ FAULTS: dict[str, tuple[Fault, Fault]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_a_wrong_box_is_a_problem_and_nothing_is_allocated_or_written(
-    server: Server, fault: tuple[Fault, Fault]
-) -> None:
+def test_a_wrong_box_is_a_problem_and_nothing_is_allocated_or_written(server, fault):
     """The default limit is 2^28 voxels; the boxes above it would need 512 MiB and more."""
     sent_in = (good("sd", "npz"), good("v1", "npy"))
     for (path, error), body, dialect in zip(
@@ -116,7 +110,7 @@ def test_a_wrong_box_is_a_problem_and_nothing_is_allocated_or_written(
                 assert problem["limit"] == 1 << 28
 
 
-def test_the_limit_counts_all_channels_and_times_and_may_be_reached(tmp_path: Path) -> None:
+def test_the_limit_counts_all_channels_and_times_and_may_be_reached(tmp_path):
     with serving(tmp_path, max_cutout_voxels=2 * math.prod(SHAPE)) as server:
         assert server.read(f"/sd/open/em,em2/raw/{BOX}") == bytes(2 * math.prod(SHAPE))
         assert server.read(f"/sd/open/em/raw/{BOX}0,2/") == bytes(2 * math.prod(SHAPE))
@@ -124,17 +118,14 @@ def test_the_limit_counts_all_channels_and_times_and_may_be_reached(tmp_path: Pa
             assert_problem(server.get(path, "alice"), 413, "PayloadTooLargeError")
 
 
-def test_an_unknown_format_tells_which_are_known(server: Server) -> None:
+def test_an_unknown_format_tells_which_are_known(server):
     answer = server.get(v1_cutout("open", "em", "format=gif"), "alice")
     problem = assert_problem(answer, 404, "UnknownNameError")
     assert {"npy", "raw", "blosc", "hdf5", "npz"} <= set(problem["known"])
 
 
-# --- bodies -----------------------------------------------------------------------------------
-
-
 @EVERY_FORMAT
-def test_a_body_unlike_its_box_is_refused(server: Server, family: str, name: str) -> None:
+def test_a_body_unlike_its_box_is_refused(server, family, name):
     """The good one is taken, so that the others are refused for what they say."""
     path, body = path_of(family, name), good(family, name)
     with server.unchanged():
@@ -159,18 +150,9 @@ def test_a_body_unlike_its_box_is_refused(server: Server, family: str, name: str
         assert_refused(server, path, sent, error)
 
 
-@pytest.mark.parametrize("count", [1, 3])
-@pytest.mark.parametrize("name", ["npz", "blosc"])
-def test_another_number_of_channels_is_refused(server: Server, name: str, count: int) -> None:
-    body = ENCODERS["sd", name](noise((count, *SHAPE)))
-    assert_refused(server, f"/sd/open/em,em2/{name}/{BOX}", body, "ShapeMismatchError")
-
-
-def test_all_channels_are_checked_before_the_first_is_written(server: Server) -> None:
-    """ndstore wrote the channels before the bad one.
-
-    Seen to fail with the decoding of each channel moved into the loop that writes.
-    """
+def test_all_channels_are_checked_before_the_first_is_written(server):
+    """ndstore wrote the channels before the bad one. Seen to fail with the decoding of each channel
+    moved into the loop that writes."""
     fresh, path = noise(SHAPE, seed=1), f"/sd/open/em,em2/hdf5/{BOX}"
     for channels, error in (
         ({"em": fresh, "em2": fresh.astype("u2")}, "DataTypeMismatchError"),
@@ -182,38 +164,18 @@ def test_all_channels_are_checked_before_the_first_is_written(server: Server) ->
     assert_refused(server, f"/sd/open/em,frozen/npz/{BOX}", body, "ReadOnlyChannelError")
 
 
-def test_channels_of_several_dtypes_are_refused_in_one_array(server: Server) -> None:
-    body = bodies.npz(noise((2, *SHAPE)))
-    assert_refused(server, f"/sd/open/em,movie/npz/{BOX}", body, "DataTypeMismatchError")
-    for service in ("npz", "blosc", "raw", "zip"):
-        answer = server.get(f"/sd/open/em,movie/{service}/{BOX}", "alice")
-        assert_problem(answer, 404, "DataTypeMismatchError")
-
-
-@pytest.mark.parametrize(
-    ("method", "service", "status", "error"),
-    [
-        ("POST", "raw", 404, "InvalidArgumentError"),
-        ("POST", "zip", 400, "MethodNotAllowedError"),
-        ("POST", "xy", 404, "RouteNotFoundError"),
-        ("GET", "blaze", 400, "MethodNotAllowedError"),
-    ],
-)
-def test_services_that_are_not_for_a_method_refuse(
-    server: Server, method: str, service: str, status: int, error: str
-) -> None:
+@pytest.mark.parametrize(("method", "service", "status", "error"), [
+    ("POST", "raw", 404, "InvalidArgumentError"), ("POST", "zip", 400, "MethodNotAllowedError"),
+    ("POST", "xy", 404, "RouteNotFoundError"), ("GET", "blaze", 400, "MethodNotAllowedError"),
+])  # fmt: skip
+def test_services_that_are_not_for_a_method_refuse(server, method, service, status, error):
     with server.unchanged():
         path = f"/sd/open/em/{service}/{BOX}"
         answer = server.call(method, path, "alice", data=bytes(8192))
         assert_problem(answer, status, error)
 
 
-def test_the_zero_channel_is_not_written(server: Server) -> None:
-    body = bodies.npz(noise((2, *SHAPE)))
-    assert_refused(server, f"/sd/open/em,0/npz/{BOX}", body, "InvalidArgumentError")
-
-
-def test_a_time_range_needs_a_time_axis_and_the_reverse(server: Server) -> None:
+def test_a_time_range_needs_a_time_axis_and_the_reverse(server):
     flat, timed = noise((1, *SHAPE), "uint16"), noise((1, 2, *SHAPE), "uint16")
     for path, body in (
         (f"/sd/open/movie/npz/{BOX}3,5/", bodies.npz(flat)),
@@ -227,7 +189,7 @@ def test_a_time_range_needs_a_time_axis_and_the_reverse(server: Server) -> None:
         assert_refused(server, path, body, "ShapeMismatchError")
 
 
-def test_more_memory_than_the_server_gives_is_refused(tmp_path: Path) -> None:
+def test_more_memory_than_the_server_gives_is_refused(tmp_path):
     with serving(tmp_path, max_memory_bytes=10_000) as server:
         for path in (path_of("sd", "npz"), path_of("v1", "raw")):
             with server.unchanged():
@@ -246,7 +208,7 @@ class Runs:
         return os.system, (f"touch {self.evidence}",)
 
 
-def test_no_pickle_is_loaded(server: Server, tmp_path: Path) -> None:
+def test_no_pickle_is_loaded(server, tmp_path):
     """It appears where one is loaded, so that its absence says something."""
     evidence = tmp_path / "evidence"
     hostile = blosc.compress(pickle.dumps(Runs(evidence)), typesize=1)
@@ -258,3 +220,16 @@ def test_no_pickle_is_loaded(server: Server, tmp_path: Path) -> None:
     assert not evidence.exists()
     blosc.unpack_array(hostile)
     assert evidence.exists()
+
+
+def test_channels_that_do_not_go_into_one_array_are_refused(server):
+    for name in ("npz", "blosc"):
+        for count in (1, 3):
+            body = ENCODERS["sd", name](noise((count, *SHAPE)))
+            assert_refused(server, f"/sd/open/em,em2/{name}/{BOX}", body, "ShapeMismatchError")
+    body = bodies.npz(noise((2, *SHAPE)))
+    assert_refused(server, f"/sd/open/em,0/npz/{BOX}", body, "InvalidArgumentError")
+    assert_refused(server, f"/sd/open/em,movie/npz/{BOX}", body, "DataTypeMismatchError")
+    for service in ("npz", "blosc", "raw", "zip"):
+        answer = server.get(f"/sd/open/em,movie/{service}/{BOX}", "alice")
+        assert_problem(answer, 404, "DataTypeMismatchError")

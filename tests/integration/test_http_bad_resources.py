@@ -1,52 +1,35 @@
 """Names and JSON that the catalogue refuses: all faults told at once, and nothing written."""
 
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from tests.support.app import BOX, Server, assert_problem, serving, v1_cutout
+from tests.support.app import BOX, assert_problem, server_fixture, v1_cutout
+
+_PROJECT = ("/resource/dataset/brain/project/", "/v1/datasets/brain/projects/")
 
 SIZES = {"ximagesize": 30, "yimagesize": 20, "zimagesize": 10}
 CHANNEL = {"channel_type": "image", "channel_datatype": "uint8"}
 KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "dataset": ("/resource/dataset/{}", "/v1/datasets/{}", SIZES),
-    "project": ("/resource/dataset/brain/project/{}", "/v1/datasets/brain/projects/{}", {}),
-    "channel": (
-        "/resource/dataset/brain/project/pr/channel/{}",
-        "/v1/datasets/brain/projects/pr/channels/{}",
-        CHANNEL,
-    ),
-    "token": (
-        "/resource/dataset/brain/project/pr/token/{}",
-        "/v1/datasets/brain/projects/pr/tokens/{}",
-        {},
-    ),
+    "project": (_PROJECT[0] + "{}", _PROJECT[1] + "{}", {}),
+    "channel": (_PROJECT[0] + "pr/channel/{}", _PROJECT[1] + "pr/channels/{}", CHANNEL),
+    "token": (_PROJECT[0] + "pr/token/{}", _PROJECT[1] + "pr/tokens/{}", {}),
 }
 BAD_NAMES = {
-    "a dot": "a.b",
-    "only dots": "..",
-    "a comma": "a,b",
-    "unicode letters": "größe",
-    "unicode digits": "a١",
-    "3000 characters": "n" * 3000,
-    "a NUL": "a\0b",
-    "a line feed": "a\nb",
-    "a percent": "100%",
-    "a tag": "<b>",
-}
+    "a dot": "a.b", "only dots": "..", "a comma": "a,b", "unicode letters": "größe",
+    "unicode digits": "a١", "3000 characters": "n" * 3000, "a NUL": "a\0b", "a line feed": "a\nb",
+    "a percent": "100%", "a tag": "<b>",
+}  # fmt: skip
 """As URLs carry them; which names are bad is a test of ``model.fields``."""
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("names")) as server:
-        yield server
+server = server_fixture()
 
 
 @pytest.mark.parametrize("name", BAD_NAMES.values(), ids=BAD_NAMES)
-def test_bad_names_are_refused(server: Server, name: str) -> None:
+def test_bad_names_are_refused(server, name):
     for legacy, v1, fields in KINDS.values():
         for rule in (legacy, v1):
             path = rule.format(quote(name, safe=""))
@@ -61,7 +44,7 @@ def test_bad_names_are_refused(server: Server, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["a/b", "../up", "a%2Fb", "%2e%2e%2fup"])
-def test_names_with_slashes_reach_no_route_that_writes(server: Server, name: str) -> None:
+def test_names_with_slashes_reach_no_route_that_writes(server, name):
     with server.unchanged():
         for legacy, v1, fields in KINDS.values():
             for path in (legacy, v1):
@@ -71,7 +54,7 @@ def test_names_with_slashes_reach_no_route_that_writes(server: Server, name: str
 
 
 @pytest.mark.parametrize("name", BAD_NAMES.values(), ids=BAD_NAMES)
-def test_bad_names_in_cutouts_name_nothing(server: Server, name: str) -> None:
+def test_bad_names_in_cutouts_name_nothing(server, name):
     quoted = quote(name, safe="")
     with server.unchanged():
         for path in (
@@ -90,59 +73,46 @@ def test_bad_names_in_cutouts_name_nothing(server: Server, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a.b", "a-b", "größe", "n" * 256])
-def test_bad_names_of_users_are_refused(server: Server, name: str) -> None:
+def test_bad_names_of_users_are_refused(server, name):
     with server.unchanged():
         answer = server.post("/v1/users", "admin", json={"name": name})
         assert_problem(answer, 400, "InvalidNameError")
 
 
-BAD_FIELDS: dict[str, list[tuple[dict[str, Any], str]]] = {
+BAD_FIELDS: dict[str, list[dict[str, Any]]] = {
     "dataset": [
-        ({"colour": "red"}, "colour"),
-        ({"dataset_name": None}, "dataset_name"),
-        ({"zimagesize": 1.5}, "zimagesize"),
-        ({"ximagesize": None}, "ximagesize"),
-        ({"yvoxelres": float("nan")}, "yvoxelres"),
-        ({"dataset_description": "\ud800"}, "dataset_description"),
+        {"colour": "red"}, {"dataset_name": None}, {"zimagesize": 1.5}, {"ximagesize": None},
+        {"yvoxelres": float("nan")}, {"dataset_description": "\ud800"},
     ],
     "project": [
-        ({"unknown": 1}, "unknown"),
-        ({"project_name": "other"}, "project_name"),
-        ({"dataset": "other"}, "dataset"),
-        ({"host": 5}, "host"),
-        ({"kvserver": "x" * 256}, "kvserver"),
-        ({"s3backend": "yes"}, "s3backend"),
+        {"unknown": 1}, {"project_name": "other"}, {"dataset": "other"}, {"host": 5},
+        {"kvserver": "x" * 256}, {"s3backend": "yes"},
     ],
     "channel": [
-        ({"unknown": 1}, "unknown"),
-        ({"channel_name": "other"}, "channel_name"),
-        ({"channel_type": "annotation"}, "channel_datatype"),
-        ({"resolution": 4}, "resolution"),
-        ({"startwindow": 5, "endwindow": 2}, "endwindow"),
+        {"unknown": 1}, {"channel_name": "other"}, {"resolution": 4},
+        {"startwindow": 5, "endwindow": 2},
+        {"channel_type": "annotation", "channel_datatype": "uint8"},
     ],
     "token": [
-        ({"unknown": 1}, "unknown"),
-        ({"token_name": "other"}, "token_name"),
-        ({"project": "other"}, "project"),
-        ({"public": "yes"}, "public"),
-        ({"token_description": 5}, "token_description"),
+        {"unknown": 1}, {"token_name": "other"}, {"project": "other"}, {"public": "yes"},
+        {"token_description": 5},
     ],
-}
-"""A few of every kind, and what the tests of ``model.fields`` do not hold."""
+}  # fmt: skip
+"""A few of every kind, and what the tests of ``model.fields`` do not hold; the last is named."""
 
 
 @pytest.mark.parametrize("kind", BAD_FIELDS)
-def test_a_field_that_is_refused_is_named(server: Server, kind: str) -> None:
+def test_a_field_that_is_refused_is_named(server, kind):
     legacy, v1, fields = KINDS[kind]
-    for change, field in BAD_FIELDS[kind]:
+    for change in BAD_FIELDS[kind]:
         for path, status in ((legacy, 400), (v1, 422)):
             with server.unchanged():
                 answer = server.post(path.format("new"), "alice", json=fields | change)
             problem = assert_problem(answer, status, "ValidationError")
-            assert [fault["field"] for fault in problem["errors"]] == [field], change
+            assert [fault["field"] for fault in problem["errors"]] == [[*change][-1]], change
 
 
-def test_all_faults_are_told_at_once(server: Server) -> None:
+def test_all_faults_are_told_at_once(server):
     with server.unchanged():
         answer = server.post("/v1/datasets/new", "alice", json={"ximagesize": 0, "colour": "red"})
         problem = assert_problem(answer, 422, "ValidationError")
@@ -151,24 +121,18 @@ def test_all_faults_are_told_at_once(server: Server) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
-        ({}, "name"),
-        ({"name": 5}, "name"),
-        ({"name": "x", "superuser": 1}, "superuser"),
-        ({"name": "x", "password": None}, "password"),
-        ({"name": "x", "key": "mine"}, "key"),
-    ],
-)
-def test_fields_of_users_are_checked(server: Server, body: dict[str, Any], field: str) -> None:
+@pytest.mark.parametrize(("body", "field"), [
+    ({}, "name"), ({"name": 5}, "name"), ({"name": "x", "superuser": 1}, "superuser"),
+    ({"name": "x", "password": None}, "password"), ({"name": "x", "key": "mine"}, "key"),
+])  # fmt: skip
+def test_fields_of_users_are_checked(server, body, field):
     with server.unchanged():
         answer = server.post("/v1/users", "admin", json=body)
     problem = assert_problem(answer, 422, "ValidationError")
     assert [fault["field"] for fault in problem["errors"]] == [field]
 
 
-def test_a_user_s_name_is_taken_once(server: Server) -> None:
+def test_a_user_s_name_is_taken_once(server):
     with server.unchanged():
         answer = server.post("/v1/users", "admin", json={"name": "bob"})
         assert_problem(answer, 409, "AlreadyExistsError")

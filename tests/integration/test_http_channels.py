@@ -2,7 +2,6 @@
 
 import io
 import zlib
-from collections.abc import Callable, Iterator
 
 import h5py
 import numpy as np
@@ -11,39 +10,26 @@ import pytest
 from ndlambda.model.catalog import Channel, Dataset, Project, Token
 from ndlambda.model.dtypes import ChannelType, DataType
 from tests.support import bodies
-from tests.support.app import BOX, SHAPE, Server, serving
-from tests.support.bodies import Array, from_hdf5, from_npz, noise, unpacked
+from tests.support.app import BOX, SHAPE, server_fixture
+from tests.support.bodies import from_hdf5, from_npz, noise, unpacked
+
+server = server_fixture()
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("channels")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def em(server: Server) -> Array:
+def em(server):
     """The voxels (1, z, y, x) that lie in channel ``em``."""
     voxels = noise((1, *SHAPE))
     server.write(f"/sd/open/em/npz/{BOX}", bodies.npz(voxels))
     return voxels
 
 
-@pytest.mark.parametrize(
-    ("service", "content_type", "suffix"),
-    [
-        ("npz", "product/npz", None),
-        ("blosc", "product/blosc", "blosc"),
-        ("zip", "product/zip", None),
-        ("raw", "product/raw", "raw"),
-        ("hdf5", "product/hdf5", "h5"),
-    ],
-)
-def test_answers_say_their_type_and_file_name(
-    server: Server, em: Array, service: str, content_type: str, suffix: str | None
-) -> None:
+@pytest.mark.parametrize(("service", "suffix"), [
+    ("npz", None), ("blosc", "blosc"), ("zip", None), ("raw", "raw"), ("hdf5", "h5"),
+])  # fmt: skip
+def test_answers_say_their_type_and_file_name(server, em, service, suffix):
     answer = server.get(f"/nd//sd/open/em/{service}/{BOX}", "alice")
-    assert answer.content_type == content_type
+    assert answer.content_type == f"product/{service}"
     name = f"open-em-{service}-0-10_74-20_52-5_9-ndcutout.{suffix}"
     wanted = None if suffix is None else f"attachment; filename={name}"
     assert answer.headers.get("Content-Disposition") == wanted
@@ -51,9 +37,7 @@ def test_answers_say_their_type_and_file_name(
 
 
 @pytest.mark.parametrize("tail", ["%0dX-Evil:%20yes", "λ", '"; rm', "filter/" + "1," * 9999])
-def test_whatever_follows_the_options_does_not_reach_a_header(
-    server: Server, em: Array, tail: str
-) -> None:
+def test_whatever_follows_the_options_does_not_reach_a_header(server, em, tail):
     answer = server.get(f"/sd/open/em/raw/{BOX}{tail}/", "alice")
     assert answer.status_code == 200
     name = answer.headers["Content-Disposition"].removeprefix("attachment; filename=")
@@ -63,7 +47,7 @@ def test_whatever_follows_the_options_does_not_reach_a_header(
     assert "X-Evil" not in answer.headers
 
 
-def test_hdf5_has_type_and_dtype_beside_the_voxels(server: Server, em: Array) -> None:
+def test_hdf5_has_type_and_dtype_beside_the_voxels(server, em):
     body = server.read(f"/sd/open/em,frozen/hdf5/{BOX}window/0,100/")
     with h5py.File(io.BytesIO(body)) as file:
         assert sorted(file) == ["em", "frozen"]
@@ -74,57 +58,41 @@ def test_hdf5_has_type_and_dtype_beside_the_voxels(server: Server, em: Array) ->
 
 
 @pytest.mark.parametrize("path", ["/sd/open/npz/", "/sd/open/default/npz/", "/sd/open/,/npz/"])
-def test_no_channel_means_the_default_one(server: Server, em: Array, path: str) -> None:
+def test_no_channel_means_the_default_one(server, em, path):
     np.testing.assert_array_equal(from_npz(server.read(path + BOX)), em)
+    body = server.read(f"{path.replace('npz', 'hdf5')}{BOX}")
+    for group in ("em", "default"):
+        np.testing.assert_array_equal(from_hdf5(body, group), em[0])
 
 
-def test_hdf5_of_the_default_channel_has_its_name_and_default(server: Server, em: Array) -> None:
-    for path in (f"/sd/open/hdf5/{BOX}", f"/sd/open/em/hdf5/{BOX}"):
-        body = server.read(path)
-        for group in ("em", "default"):
-            np.testing.assert_array_equal(from_hdf5(body, group), em[0])
-
-
-def test_the_default_channel_can_be_written(server: Server) -> None:
+def test_the_default_channel_can_be_written(server):
     other = Channel("", "other", ChannelType.IMAGE, DataType.UINT8)
     first = Channel("", "first", ChannelType.IMAGE, DataType.UINT8, default=True)
     server.add_volume(Dataset("written", (300, 200, 40), offset_xyz=(8, 4, 1)), other, first)
-    for seed, (path, encode) in enumerate(
-        {
-            "npz": bodies.npz,
-            "default/hdf5": lambda voxels: bodies.hdf5({"default": voxels[0]}),
-        }.items(),
-        start=1,
-    ):
-        voxels = noise((1, *SHAPE), seed=seed) | 1
-        server.write(f"/sd/written/{path}/{BOX}", encode(voxels))
+    one, two = (noise((1, *SHAPE), seed=seed) | 1 for seed in (1, 2))
+    hdf5 = bodies.hdf5({"default": two[0]})
+    for path, voxels, body in (("npz", one, bodies.npz(one)), ("default/hdf5", two, hdf5)):
+        server.write(f"/sd/written/{path}/{BOX}", body)
         stored = from_npz(server.read(f"/sd/written/first,other/npz/{BOX}"))
         np.testing.assert_array_equal(stored[:1], voxels)
         assert not stored[1].any()
 
 
 @pytest.mark.parametrize("service", ["npz", "blosc", "raw", "zip"])
-def test_channel_0_behind_the_first_is_a_plane_of_zeros(
-    server: Server, em: Array, service: str
-) -> None:
+def test_channel_0_behind_the_first_is_a_plane_of_zeros(server, em, service):
     body = server.read(f"/sd/open/em,0,em2/{service}/{BOX}")
-    decode: dict[str, Callable[[bytes], Array]] = {
-        "npz": from_npz,
-        "blosc": unpacked,
-        "raw": lambda raw: np.frombuffer(raw, "u1").reshape(3, *SHAPE),
-        "zip": lambda zipped: np.frombuffer(zlib.decompress(zipped), "u1").reshape(3, *SHAPE),
-    }
-    array = decode[service](body)
+    if service in {"raw", "zip"}:
+        flat = body if service == "raw" else zlib.decompress(body)
+        array = np.frombuffer(flat, "u1").reshape(3, *SHAPE)
+    else:
+        array = from_npz(body) if service == "npz" else unpacked(body)
     assert array.shape == (3, *SHAPE)
     np.testing.assert_array_equal(array[:1], em)
     assert not array[1:].any()
+    assert server.get(f"/sd/open/0/{service}/{BOX}", "alice").status_code == 404
 
 
-def test_channel_0_as_the_first_is_a_name(server: Server, em: Array) -> None:
-    assert server.get(f"/sd/open/0/npz/{BOX}", "alice").status_code == 404
-
-
-def test_names_that_are_also_services_are_names(server: Server, em: Array) -> None:
+def test_names_that_are_also_services_are_names(server, em):
     """Seen to fail when the arguments were cut off at the first ``/npz/`` of the path."""
     catalog = server.runtime.catalog
     catalog.create_project(Project("npz", "brain", user_id=server.owner))
@@ -135,7 +103,7 @@ def test_names_that_are_also_services_are_names(server: Server, em: Array) -> No
     np.testing.assert_array_equal(from_npz(server.read(f"/sd/npz/npz/npz/{BOX}")), em)
 
 
-def test_names_of_255_characters_can_be_written_and_read(server: Server, em: Array) -> None:
+def test_names_of_255_characters_can_be_written_and_read(server, em):
     name = "n" * 255
     server.add_volume(
         Dataset(name, (300, 200, 40)), Channel("", name, ChannelType.IMAGE, DataType.UINT8)

@@ -1,28 +1,23 @@
 """Deleting over HTTP takes all that lies under a thing, and the worker takes the voxels."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from functions import erase
 from ndlambda import runtime
 from ndlambda.local.pump import sqs_event
-from tests.support.app import BOX, SHAPE, Server, serving
+from tests.support.app import BOX, SHAPE, Server, server_fixture
 from tests.support.bodies import noise, npz
 from tests.support.twins import CHANNEL, RESOURCE, V1, Twin, make_all
 
 DELETABLE = ("dataset", "project", "channel")
 
 
-@pytest.fixture(scope="module")
-def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server whose erasures end with their first pass."""
-    with serving(tmp_path_factory.mktemp("deletion"), erase_grace_s=0) as server:
-        yield server
+disk = server_fixture(erase_grace_s=0)
+"""Its erasures end with their first pass."""
 
 
 @pytest.fixture
-def erasing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Server:
+def erasing(request, monkeypatch):
     """The server of the parameter, which ``functions`` know, too."""
     server: Server = request.getfixturevalue(getattr(request, "param", "disk"))
     monkeypatch.setattr(runtime, "_built", [server.runtime])
@@ -53,9 +48,7 @@ DELETIONS = [("disk", twin, what) for twin in (RESOURCE, V1) for what in DELETAB
     indirect=["erasing"],
     ids=lambda value: value.project if isinstance(value, Twin) else value,
 )
-def test_deleting_removes_all_under_it_and_the_voxels(
-    erasing: Server, twin: Twin, what: str
-) -> None:
+def test_deleting_removes_all_under_it_and_the_voxels(erasing, twin, what):
     gone, kept = (f"{name}_{twin.project}_{what}" for name in ("gone", "kept"))
     paths, others = make_all(erasing, twin, gone), make_all(erasing, twin, kept)
     before = stored_keys(erasing)
@@ -75,7 +68,7 @@ def test_deleting_removes_all_under_it_and_the_voxels(
     assert all(erasing.get(each, "alice").status_code == 200 for each in others)
 
 
-def test_a_channel_made_again_does_not_see_the_old_voxels(erasing: Server) -> None:
+def test_a_channel_made_again_does_not_see_the_old_voxels(erasing):
     paths = make_all(erasing, RESOURCE, "again")
     read = f"/sd/again_t/ch/raw/{BOX}"
     erasing.write(f"/sd/again_t/ch/npz/{BOX}", npz(noise((1, *SHAPE))))

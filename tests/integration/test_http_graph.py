@@ -1,13 +1,8 @@
 """Synapse graphs over HTTP, ndstore's way and ours, and through the Python client and command."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from ndlambda.cli import main
 from ndlambda.client import Client, RetryPolicy, connect
 from ndlambda.errors import UnknownNameError
 from ndlambda.model.ramon import Segment, Synapse
@@ -15,7 +10,7 @@ from ndlambda.services.annotation import graph as module
 from ndlambda.wire.graph import formats
 from tests.contract.annotations.words import edges_of
 from tests.support import bodies
-from tests.support.app import BOX, SHAPE, Server, assert_problem, serving
+from tests.support.app import BOX, SHAPE, Server, assert_problem, run_command, serving
 from tests.support.fake_server import URL, WsgiTransport
 from tests.support.stored_objects import store
 
@@ -31,7 +26,7 @@ LEGACY = "/ndgraph/{}/labels"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory):
     """``SYNAPSES``; 11 and 14 lie at x 10 to 42 of the box, 12 and a segment beside them."""
     with serving(tmp_path_factory.mktemp("graph")) as server:
         channel = server.runtime.catalog.get_channel("pr", "labels")
@@ -53,7 +48,7 @@ ALL = [(101, 102, 11), (101, 102, 12), (101, 103, 13)]
 
 
 @pytest.mark.parametrize("path", ["/ndgraph/{}/labels/", "/nd/ndgraph/{}/labels", V1])
-def test_all_synapses_between_two_segments_are_edges(server: Server, path: str) -> None:
+def test_all_synapses_between_two_segments_are_edges(server, path):
     answer = server.get(path.format("closed"), "alice")
     assert answer.status_code == 200
     assert edges_of(answer.data) == ALL
@@ -63,7 +58,7 @@ def test_all_synapses_between_two_segments_are_edges(server: Server, path: str) 
     assert b"14,15" in answer.data
 
 
-def test_a_path_may_name_a_box_behind_the_format(server: Server) -> None:
+def test_a_path_may_name_a_box_behind_the_format(server):
     for path in ("10,42/20,52/5,8", "graphml/10,42/20,52/5,8"):
         answer = server.get(f"{LEGACY.format('open')}/{path}/")
         assert edges_of(answer.data) == [(101, 102, 11)]
@@ -72,84 +67,66 @@ def test_a_path_may_name_a_box_behind_the_format(server: Server) -> None:
     assert answer.headers["X-NDLambda-Skipped"] == "11,14"
 
 
-def test_edges_say_what_the_synapse_says(server: Server) -> None:
+def test_edges_say_what_the_synapse_says(server):
     network = client(server).graph("closed", "labels").network()
-    assert network.edges[101, 102, "11"] == {
-        "synapse": 11,
-        "weight": 0.5,
-        "confidence": 0.25,
-        "synapse_type": 0,
-        "status": 0,
-    }
+    said = {"weight": 0.5, "confidence": 0.25, "synapse_type": 0, "status": 0}
+    assert network.edges[101, 102, "11"] == {"synapse": 11, **said}
     assert network.graph == {"skipped": "14,15"}
     with pytest.raises(UnknownNameError, match="graphml"):
         client(server).graph("closed", "labels").text("dot")
 
 
-@pytest.mark.parametrize("name", sorted(formats()))
-def test_every_format_is_given(server: Server, name: str) -> None:
-    ours = server.get(f"{V1.format('open')}?format={name}")
-    assert (ours.status_code, ours.mimetype) == (200, formats()[name].content_type)
-    legacy = server.get(f"{LEGACY.format('open')}/{name}/")
-    assert (legacy.status_code, legacy.mimetype) == (200, "text/plain")
-    disposition = f"attachment; filename=output.{name}"
-    assert legacy.headers["Content-Disposition"] == disposition
-    assert legacy.data[:20] == ours.data[:20]
+BAD_LEGACY = {
+    "UnknownNameError": ("gpickle/", "yaml/"),
+    "PathSyntaxError": (
+        "graphml/gml/", "graphml/1,2/", "1,2/3,4/", "a,b/3,4/5,6/", "10,74/20,52/5,9/0,1/",
+        "10,99999999999999999999/20,52/5,9/",
+    ),
+    "EmptyBoxError": ("10,10/20,52/5,9/", "10,9/20,52/5,9/"),
+    "OutOfBoundsError": ("10,9999/20,52/5,9/",),
+}  # fmt: skip
+BAD_V1 = {
+    "UnknownNameError": ("format=gpickle", "format=", "direction=post-pre"),
+    "InvalidArgumentError": ("x=1", "x=10:20&x=10:20", "resolution=1", "colour=red"),
+    "EmptyBoxError": ("x=20:10",),
+    "OutOfBoundsError": ("z=5:500",),
+}
 
 
-def test_words_that_ndstore_does_not_know_mean_graphml(server: Server) -> None:
+def test_bad_paths_and_queries_are_refused(server):
+    for error, several in BAD_LEGACY.items():
+        for wanted in several:
+            assert_problem(server.get(f"{LEGACY.format('open')}/{wanted}"), 404, error)
+    for error, several in BAD_V1.items():
+        for query in several:
+            status = 404 if error == "UnknownNameError" else 400
+            assert_problem(server.get(f"{V1.format('open')}?{query}"), status, error)
+
+
+def test_every_format_is_given_and_other_words_mean_graphml(server):
+    for name, written in formats().items():
+        ours = server.get(f"{V1.format('open')}?format={name}")
+        assert (ours.status_code, ours.mimetype) == (200, written.content_type)
+        legacy = server.get(f"{LEGACY.format('open')}/{name}/")
+        assert (legacy.status_code, legacy.mimetype) == (200, "text/plain")
+        disposition = f"attachment; filename=output.{name}"
+        assert legacy.headers["Content-Disposition"] == disposition
+        assert legacy.data[:20] == ours.data[:20]
     answer = server.get(f"{LEGACY.format('open')}/dot/")
     assert edges_of(answer.data) == ALL
     assert answer.headers["Content-Disposition"].endswith("output.graphml")
 
 
-BAD_LEGACY = {
-    "gpickle/": "UnknownNameError",
-    "yaml/": "UnknownNameError",
-    "graphml/gml/": "PathSyntaxError",
-    "graphml/1,2/": "PathSyntaxError",
-    "1,2/3,4/": "PathSyntaxError",
-    "a,b/3,4/5,6/": "PathSyntaxError",
-    "10,74/20,52/5,9/0,1/": "PathSyntaxError",
-    "10,10/20,52/5,9/": "EmptyBoxError",
-    "10,9/20,52/5,9/": "EmptyBoxError",
-    "10,9999/20,52/5,9/": "OutOfBoundsError",
-    "10,99999999999999999999/20,52/5,9/": "PathSyntaxError",
-}
-BAD_V1 = {
-    "format=gpickle": "UnknownNameError",
-    "format=": "UnknownNameError",
-    "direction=post-pre": "UnknownNameError",
-    "x=1": "InvalidArgumentError",
-    "x=20:10": "EmptyBoxError",
-    "z=5:500": "OutOfBoundsError",
-    "x=10:20&x=10:20": "InvalidArgumentError",
-    "resolution=1": "InvalidArgumentError",
-    "colour=red": "InvalidArgumentError",
-}
-
-
-def test_bad_paths_and_queries_are_refused(server: Server) -> None:
-    for wanted, error in BAD_LEGACY.items():
-        assert_problem(server.get(f"{LEGACY.format('open')}/{wanted}"), 404, error)
-    for query, error in BAD_V1.items():
-        status = 404 if error == "UnknownNameError" else 400
-        assert_problem(server.get(f"{V1.format('open')}?{query}"), status, error)
-
-
-def test_more_connections_than_one_graph_has_are_refused(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_more_connections_than_one_graph_has_are_refused(server, monkeypatch):
     monkeypatch.setattr(module, "MAX_CONNECTIONS", 5)
     assert server.get(V1.format("open")).status_code == 200
     monkeypatch.setattr(module, "MAX_CONNECTIONS", 4)
     assert_problem(server.get(V1.format("open")), 413, "PayloadTooLargeError")
 
 
-def test_the_command_writes_a_graph_in_a_format(server: Server, tmp_path: Path) -> None:
+def test_the_command_writes_a_graph_in_a_format(server, tmp_path):
     out = tmp_path / "graph.txt"
-    words = ["--url", URL, "--key", server.keys["alice"], "graph", "--token", "closed"]
-    words += ["--channel", "labels", "--box", "10:26,20:21,5:6", "--format", "edgelist", "-o"]
-    result = CliRunner().invoke(main, [*words, str(out)], obj=WsgiTransport(server.app))
+    words = "graph --token closed --channel labels --box 10:26,20:21,5:6 --format edgelist -o"
+    result = run_command(server, *words.split(), out)
     assert (result.exit_code, result.stdout) == (0, "")
     assert len(out.read_text().splitlines()) == 1

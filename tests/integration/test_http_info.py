@@ -1,33 +1,28 @@
 """What a token opens, and the channels that released clients make and delete through it."""
 
 import io
-from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import h5py
 import pytest
 
-from tests.support.app import BOX, SHAPE, Server, assert_problem, serving
+from ndlambda.model.catalog import Dataset
+from tests.support.app import BOX, SHAPE, assert_problem, server_fixture
 from tests.support.bodies import from_npz, noise, npz
 
 IMAGE = {"channel_name": "new", "channel_type": "image", "datatype": "uint8", "readonly": 0}
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that is not changed."""
-    with serving(tmp_path_factory.mktemp("info")) as server:
-        yield server
+server = server_fixture()
 
 
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[Server]:
-    with serving(tmp_path) as server:
-        yield server
+def created(name: str, **fields: Any) -> dict[str, Any]:
+    """Return the fields of a channel for createChannel."""
+    return {name: {**IMAGE, "channel_name": name, **fields}}
 
 
-def test_info_has_what_ndio_reads(server: Server) -> None:
+def test_info_has_what_ndio_reads(server):
     answer = server.get("/sd/open/info/")
     assert answer.content_type == "application/json"
     assert answer.text.startswith('{\n    "channels"')
@@ -59,21 +54,14 @@ def test_info_has_what_ndio_reads(server: Server) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/nd//sd/open/info/",
-        "/ocp/ca/open/info/",
-        "/open/info/",
-        "/nd/open/info",
-        "/v1/projects/open",
-    ],
-)
-def test_info_has_the_aliases_that_clients_use(server: Server, path: str) -> None:
+@pytest.mark.parametrize("path", [
+    "/nd//sd/open/info/", "/ocp/ca/open/info/", "/open/info/", "/nd/open/info", "/v1/projects/open",
+])  # fmt: skip
+def test_info_has_the_aliases_that_clients_use(server, path):
     assert server.get(path).get_json() == server.get("/sd/open/info/").get_json()
 
 
-def test_projinfo_is_an_hdf5_file(server: Server) -> None:
+def test_projinfo_is_an_hdf5_file(server):
     answer = server.get("/sd/open/projinfo/")
     assert answer.content_type == "product/hdf5"
     with h5py.File(io.BytesIO(answer.data)) as file:
@@ -86,7 +74,7 @@ def test_projinfo_is_an_hdf5_file(server: Server) -> None:
         assert file["CHANNELS/movie/TIMERANGE"][...].tolist() == [2, 6]
 
 
-def test_vikingxml_has_its_attributes_in_the_order_that_is_counted_on(server: Server) -> None:
+def test_vikingxml_has_its_attributes_in_the_order_that_is_counted_on(server):
     answer = server.get("/sd/open/volume.vikingxml")
     assert answer.content_type == "application/xml"
     root = ET.fromstring(answer.data)
@@ -101,83 +89,66 @@ def test_vikingxml_has_its_attributes_in_the_order_that_is_counted_on(server: Se
     assert [channel.attrib["Name"] for channel in root.iter("Channel")][:2] == ["em", "em2"]
 
 
-def test_vikingxml_of_a_volume_too_deep_to_list_is_refused(own: Server) -> None:
-    fields = {f"{axis}imagesize": 1000 for axis in "xy"} | {"zimagesize": 1 << 25}
-    assert own.post("/resource/dataset/deep", "alice", json=fields).status_code == 201
-    assert own.post("/resource/dataset/deep/project/deep", "alice", json={}).status_code == 201
-    path = "/resource/dataset/deep/project/deep/token/deep"
-    assert own.post(path, "alice", json={}).status_code == 201
-    answer = own.get("/sd/deep/volume.vikingxml", "alice")
-    assert_problem(answer, 413, "PayloadTooLargeError")
+def test_vikingxml_of_a_volume_too_deep_to_list_is_refused(disk):
+    disk.add_volume(Dataset("deep", (1000, 1000, 1 << 25)))
+    assert_problem(disk.get("/sd/deep/volume.vikingxml", "alice"), 413, "PayloadTooLargeError")
 
 
-def test_get_propagate_tells_the_state_of_each_channel(own: Server) -> None:
-    own.runtime.catalog.update_channel("pr", "em", propagate=1)
-    own.runtime.catalog.update_channel("pr", "labels", propagate=2)
-    for path, text in (
-        ("em/getPropagate/", "1"),
-        ("em,em2,labels/getPropagate/", "1,0,2"),
-        ("default/getPropagate/", "1"),
-        ("em2/getPropagate", "0"),
-    ):
-        answer = own.get(f"/nd/sd/open/{path}")
+def test_get_propagate_tells_the_state_of_each_channel(disk):
+    disk.runtime.catalog.update_channel("pr", "em", propagate=1)
+    disk.runtime.catalog.update_channel("pr", "labels", propagate=2)
+    for channels, text in (("em", "1"), ("em,em2,labels", "1,0,2"), ("default", "1")):
+        answer = disk.get(f"/nd/sd/open/{channels}/getPropagate/")
         assert (answer.status_code, answer.text) == (200, text)
+    assert disk.get("/nd/sd/open/em2/getPropagate").text == "0"
 
 
-def test_public_tokens_and_datasets_are_listed_to_everybody(server: Server) -> None:
-    for path in (
-        "/sd/public_tokens/",
-        "/nd/sd//public_tokens/",
-        "/nd//public_tokens",
-        "/public_tokens/",
-    ):
-        assert server.get(path).get_json() == ["open"]
-    for path in ("/sd/public_datasets/", "/nd//sd/public_datasets/", "/public_datasets/"):
-        assert server.get(path).get_json() == []
+def test_public_tokens_and_datasets_are_listed_to_everybody(server):
+    for start in ("/sd/", "/nd/sd//", "/nd//", "/"):
+        assert server.get(f"{start}public_tokens/").get_json() == ["open"]
+        assert server.get(f"{start}public_datasets").get_json() == []
 
 
-def test_create_channel_makes_channels_that_can_be_used_at_once(own: Server) -> None:
+def test_create_channel_makes_channels_that_can_be_used_at_once(disk):
     labels = {"channel_name": "new2", "channel_type": "annotation", "datatype": "uint32"}
-    answer = own.post(
-        "/nd/sd/open/createChannel/", "alice", json={"channels": {"new": IMAGE, "new2": labels}}
+    answer = disk.post(
+        "/nd/sd/open/createChannel/", "alice", json={"channels": created("new") | {"new2": labels}}
     )
     assert (answer.status_code, answer.text) == (200, "Success. The channels were created.")
     voxels = noise((1, *SHAPE))
-    own.write(f"/sd/open/new/npz/{BOX}", npz(voxels))
-    assert (from_npz(own.read(f"/sd/open/new/npz/{BOX}")) == voxels).all()
-    channels = own.get("/sd/open/info/").get_json()["channels"]
+    disk.write(f"/sd/open/new/npz/{BOX}", npz(voxels))
+    assert (from_npz(disk.read(f"/sd/open/new/npz/{BOX}")) == voxels).all()
+    channels = disk.get("/sd/open/info/").get_json()["channels"]
     assert channels["new2"]["datatype"] == "uint32"
 
 
-BAD_CHANNELS = {
-    "no channels": {"channels": {}},
-    "a list of channels": {"channels": ["new"]},
-    "fields no object": {"channels": {"new": 5}},
-    "another name inside": {"channels": {"new": {**IMAGE, "channel_name": "other"}}},
-    "a name with a slash": {"channels": {"a/b": {**IMAGE, "channel_name": "a/b"}}},
-    "time range no pair": {"channels": {"new": {**IMAGE, "timerange": [1, 2, 3]}}},
-    "existing": {"channels": {"new": IMAGE, "em": {**IMAGE, "channel_name": "em"}}},
-    "second bad": {"channels": {"new": IMAGE, "x": {**IMAGE, "channel_name": "x", "default": 5}}},
-    "second beyond the levels": {
-        "channels": {"new": IMAGE, "x": {**IMAGE, "channel_name": "x", "resolution": 4}}
-    },
-}  # fmt: skip
+BAD_CHANNELS: dict[str, Any] = {
+    "no channels": {},
+    "a list of channels": ["new"],
+    "fields no object": {"new": 5},
+    "another name inside": created("new", channel_name="other"),
+    "a name with a slash": created("a/b"),
+    "time range no pair": created("new", timerange=[1, 2, 3]),
+    "existing": created("new") | created("em"),
+    "second bad": created("new") | created("x", default=5),
+    "second beyond the levels": created("new") | created("x", resolution=4),
+}
 
 
-@pytest.mark.parametrize("body", BAD_CHANNELS.values(), ids=BAD_CHANNELS)
-def test_create_channel_makes_all_or_none(server: Server, body: object) -> None:
+@pytest.mark.parametrize("channels", BAD_CHANNELS.values(), ids=BAD_CHANNELS)
+def test_create_channel_makes_all_or_none(server, channels):
     """Seen to fail with a bad resolution in the second channel before levels were looked at."""
     with server.unchanged():
-        answer = server.post("/sd/open/createChannel/", "alice", json=body)
+        answer = server.post("/sd/open/createChannel/", "alice", json={"channels": channels})
         assert answer.status_code == 400
         assert answer.content_type == "application/problem+json"
 
 
-def test_delete_channel_keeps_read_only_ones(own: Server) -> None:
+def test_delete_channel_keeps_read_only_ones(disk):
     body = {"channels": ["em2", "frozen", "em2"]}
-    answer = own.post("/sd/open/deleteChannel/", "alice", json=body)
+    answer = disk.post("/sd/open/deleteChannel/", "alice", json=body)
     assert (answer.status_code, answer.text) == (200, "Success. Channels deleted.")
-    assert sorted(own.get("/sd/open/info/").get_json()["channels"]) == [
+    assert sorted(disk.get("/sd/open/info/").get_json()["channels"]) == [
         "em", "frozen", "labels", "movie"
     ]  # fmt: skip
 
@@ -186,6 +157,6 @@ def test_delete_channel_keeps_read_only_ones(own: Server) -> None:
     "body",
     [{}, {"channels": {}}, {"channels": "em"}, {"channels": [5]}, {"channels": ["em", "nope"]}, []],
 )
-def test_delete_channel_deletes_all_or_none(server: Server, body: object) -> None:
+def test_delete_channel_deletes_all_or_none(server, body):
     with server.unchanged():
         assert server.post("/sd/open/deleteChannel/", "alice", json=body).status_code == 400

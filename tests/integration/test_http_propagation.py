@@ -2,44 +2,39 @@
 
 import json
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from functions import propagate
 from ndlambda import runtime
-from ndlambda.cli import main
 from ndlambda.cli.data.propagate import propagate as propagate_command
 from ndlambda.client import connect
 from ndlambda.errors import InvalidStateError
 from ndlambda.local.pump import pump_once
-from tests.support.app import SHAPE, V1, Server, assert_problem, serving, v1_cutout
+from tests.support.app import (
+    SHAPE,
+    V1,
+    Server,
+    assert_problem,
+    run_command,
+    server_fixture,
+    v1_cutout,
+)
 from tests.support.fake_server import WsgiTransport
 
 EM = f"{V1}/open/channels/em/propagation"
 VOXELS = np.random.default_rng(3).integers(1, 255, SHAPE).astype("u1")
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Server]:
-    with serving(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server on files whose tests put states back, or change none."""
-    with serving(tmp_path_factory.mktemp("still")) as made:
-        yield made
+still = server_fixture()
+"""A server on files whose tests put states back, or change none."""
 
 
 @pytest.fixture
-def working(disk: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
+def working(disk, monkeypatch):
     """A server that does its work while the command waits."""
     command = sys.modules[propagate_command.callback.__module__]
     monkeypatch.setattr(command, "time", SimpleNamespace(sleep=lambda _: work(disk)))
@@ -61,18 +56,10 @@ def states(server: Server, channels: str = "em") -> str:
 
 
 def command(server: Server, line: str) -> Any:
-    return CliRunner().invoke(
-        main,
-        line.split(),
-        obj=WsgiTransport(server.app),
-        env={"NDLAMBDA_URL": "http://in.test", "NDLAMBDA_KEY": server.keys["alice"]},
-    )
+    return run_command(server, *line.split())
 
 
-# --- ndstore's route ---------------------------------------------------------------------------
-
-
-def test_ndstores_clients_start_and_ask(disk: Server):
+def test_ndstores_clients_start_and_ask(disk):
     write(disk)
     answer = disk.get("/sd/open/em/setPropagate/1/", "alice")
     assert (answer.status_code, answer.data) == (200, b"")
@@ -83,22 +70,11 @@ def test_ndstores_clients_start_and_ask(disk: Server):
     assert len(level) > 1000
 
 
-@pytest.mark.parametrize(
-    ("state", "value", "status"),
-    [
-        (0, "1", 200),
-        (0, "1,1,0", 200),
-        (0, "0", 200),
-        (0, "2", 404),
-        (0, "x", 404),
-        (1, "1", 404),
-        (1, "0", 404),
-        (2, "1", 404),
-        (2, "2", 404),
-        (2, "0", 200),
-    ],
-)
-def test_transitions_are_ndstores(still: Server, state: int, value: str, status: int):
+@pytest.mark.parametrize(("state", "value", "status"), [
+    (0, "1", 200), (0, "1,1,0", 200), (0, "0", 200), (0, "2", 404), (0, "x", 404),
+    (1, "1", 404), (1, "0", 404), (2, "1", 404), (2, "2", 404), (2, "0", 200),
+])  # fmt: skip
+def test_transitions_are_ndstores(still, state, value, status):
     still.runtime.catalog.update_channel("pr", "em", propagate=state)
     answer = still.get(f"/sd/open/em/setPropagate/{value}/", "alice")
     assert answer.status_code == status
@@ -107,26 +83,20 @@ def test_transitions_are_ndstores(still: Server, state: int, value: str, status:
     still.runtime.catalog.update_channel("pr", "em", propagate=0)
 
 
-def test_a_readonly_channel_is_not_set_back(still: Server):
-    """Nor started, see ``test_http_refusals``."""
-    still.runtime.catalog.update_channel("pr", "frozen", propagate=2)
-    assert still.get("/sd/open/frozen/setPropagate/0/", "alice").status_code == 404
-    assert states(still, "frozen") == "2"
-    still.runtime.catalog.update_channel("pr", "frozen", propagate=0)
-
-
-def test_of_several_channels_all_are_checked_before_one_is_started(disk: Server):
+def test_a_readonly_channel_is_not_set_back_nor_started_with_others(disk):
+    """All are checked before one is started."""
+    disk.runtime.catalog.update_channel("pr", "frozen", propagate=2)
+    assert disk.get("/sd/open/frozen/setPropagate/0/", "alice").status_code == 404
+    assert states(disk, "frozen") == "2"
+    disk.runtime.catalog.update_channel("pr", "frozen", propagate=0)
     assert disk.get("/sd/open/em,frozen/setPropagate/1/", "alice").status_code == 404
     assert states(disk, "em,frozen") == "0,0"
     assert disk.get("/sd/open/em,em2,em/setPropagate/1/", "alice").status_code == 200
     assert states(disk, "em,em2") == "1,1"
 
 
-# --- v1 ----------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("store", ["disk", "aws_server"])
-def test_a_propagation_is_started_watched_and_done(request: pytest.FixtureRequest, store: str):
+def test_a_propagation_is_started_watched_and_done(request, store):
     server: Server = request.getfixturevalue(store)
     write(server)
     answer = server.post(EM, "alice", json={"method": "nearest"})
@@ -149,20 +119,14 @@ def test_a_propagation_is_started_watched_and_done(request: pytest.FixtureReques
 @pytest.mark.parametrize(
     "body", [{"full": 1}, {"full": "yes"}, {"method": "median"}, {"method": 3}, {"ful": True}]
 )
-def test_wishes_that_are_not_understood_are_refused(still: Server, body: dict[str, Any]):
+def test_wishes_that_are_not_understood_are_refused(still, body):
     with still.unchanged():
         assert_problem(still.post(EM, "alice", json=body), 422, "ValidationError")
-
-
-def test_a_channel_that_was_never_propagated_says_so(still: Server):
     found = still.get(EM.replace("em/", "em2/")).get_json()
     assert (found["state"], found["propagate"], found["bands"]) == ("never", 0, [])
 
 
-# --- client and command ------------------------------------------------------------------------
-
-
-def test_the_client_starts_follows_and_cancels(disk: Server):
+def test_the_client_starts_follows_and_cancels(disk):
     transport = WsgiTransport(disk.app)
     client = connect("http://in.test", disk.keys["alice"], transport=transport)
     propagation = client.propagation("open", "em")
@@ -182,7 +146,7 @@ def test_the_client_starts_follows_and_cancels(disk: Server):
     assert (seen, waits) == (["running", "done"], [2.5])
 
 
-def test_the_command_starts_watches_and_tells(working: Server):
+def test_the_command_starts_watches_and_tells(working):
     write(working)
     assert "never" in command(working, "propagate open em --status").output
     assert command(working, "propagate open em").output.startswith("open/em: running")
@@ -194,7 +158,7 @@ def test_the_command_starts_watches_and_tells(working: Server):
     assert "done, 100%" in command(working, "propagate open em --watch").output
 
 
-def test_the_command_cancels_and_refuses_what_does_not_go_together(disk: Server):
+def test_the_command_cancels_and_refuses_what_does_not_go_together(disk):
     command(disk, "propagate open em")
     assert "cancelled" in command(disk, "propagate open em --cancel").output
     assert command(disk, "propagate open em --cancel --full").exit_code == 2
@@ -202,7 +166,7 @@ def test_the_command_cancels_and_refuses_what_does_not_go_together(disk: Server)
     assert command(disk, "propagate open nope").exit_code == 3
 
 
-def test_a_failed_propagation_is_a_failed_command(working: Server):
+def test_a_failed_propagation_is_a_failed_command(working):
     write(working)
     (key,) = [info.key for info in working.runtime.resources.objects.list("pr/em/")]
     path = next((working.settings.data / "objects").rglob(key.rpartition("/")[2] + "*"))

@@ -14,7 +14,7 @@ from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.services.annotation import erasing
 from ndlambda.services.catalog.deletion_jobs import job_id_of
 from ndlambda.space.pyramid import Scaling
-from tests.support.app import V1, Server, assert_problem, serving
+from tests.support.app import V1, Server, assert_problem, server_fixture, serving
 from tests.support.bodies import Array, from_npy, npy
 
 OFFSET = (10, 20, 5)
@@ -41,17 +41,10 @@ def labelled(folder: Path) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture
-def server(tmp_path) -> Iterator[Server]:
-    with labelled(tmp_path) as server:
-        yield server
+server = server_fixture(labelled, scope="function")
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that no test changes."""
-    with labelled(tmp_path_factory.mktemp("shared")) as server:
-        yield server
+shared = server_fixture(labelled)
 
 
 def paint(server: Server, path: str, array: Array, user: str = "alice") -> TestResponse:
@@ -80,10 +73,7 @@ def rows(points: Array) -> set[tuple[int, ...]]:
     return {tuple(row) for row in points.tolist()}
 
 
-# --- painting and reading back --------------------------------------------------------------
-
-
-def test_arrays_are_npy_files_that_say_their_shape_and_place(server: Server) -> None:
+def test_arrays_are_npy_files_that_say_their_shape_and_place(server):
     assert painted(server, f"1/cutout?{BOX}", np.asfortranarray(MASK)) == MASK.sum()
     answer = server.get(f"{BASE}/annotations/1/voxels")
     assert answer.content_type == "application/x-npy"
@@ -96,10 +86,7 @@ def test_arrays_are_npy_files_that_say_their_shape_and_place(server: Server) -> 
     assert from_npy(server.read(f"{BASE}/exceptions")).shape == (0, 5)
 
 
-# --- where an object is ---------------------------------------------------------------------
-
-
-def test_the_tight_box_is_exact_and_the_loose_one_of_cuboids(server: Server) -> None:
+def test_the_tight_box_is_exact_and_the_loose_one_of_cuboids(server):
     painted(server, "1/voxels", np.array([[75, 90, 8], [80, 86, 69]]))
     tight = get(server, "annotations/1/box")
     assert tight == {"resolution": 0, "corner": [75, 86, 8], "size": [6, 5, 62]}
@@ -113,27 +100,17 @@ def test_the_tight_box_is_exact_and_the_loose_one_of_cuboids(server: Server) -> 
     assert painted(server, "2/voxels", np.empty((0, 3), int)) == 0
 
 
-def test_cuboids_that_hold_an_object_are_listed_with_their_corners(server: Server) -> None:
+def test_cuboids_that_hold_an_object_are_listed_with_their_corners(server):
     painted(server, "1/voxels", np.array([[10, 20, 5], [80, 86, 69]]))
     painted(server, "2/voxels", np.array([[10, 20, 69]]))
-    assert get(server, "annotations/1/cuboids") == {
-        "resolution": 0,
-        "size": [64, 64, 64],
-        "mortons": [0, 7],
-        "corners": [[10, 20, 5], [74, 84, 69]],
-    }
+    found = get(server, "annotations/1/cuboids")
+    assert (found["mortons"], found["corners"]) == ([0, 7], [[10, 20, 5], [74, 84, 69]])
     assert get(server, "annotations/3/cuboids")["mortons"] == [0, 4, 7]
-    assert get(server, "ids") == {"ids": [1, 2]}
-    assert get(server, "ids?x=10:11") == {"ids": [1, 2]}
-    assert get(server, "ids?x=11:20") == {"ids": []}
+    for query, ids in (("", [1, 2]), ("?x=10:11", [1, 2]), ("?x=11:20", [])):
+        assert get(server, f"ids{query}") == {"ids": ids}
 
 
-# --- which labels are there -----------------------------------------------------------------
-
-
-def test_a_large_merge_is_202_until_a_worker_has_relabelled_it(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_merge_is_202_until_a_worker_has_relabelled_it(server, monkeypatch):
     monkeypatch.setattr(erasing, "LARGE_SUPERCUBOIDS", 0)
     painted(server, "2/voxels", np.array([[10, 20, 5], [100, 100, 50]]))
     for _ in range(2):
@@ -146,79 +123,7 @@ def test_a_large_merge_is_202_until_a_worker_has_relabelled_it(
     assert len(get(server, "annotations/1/voxels")) == 2
 
 
-# --- refusals -------------------------------------------------------------------------------
-
-POINTS = np.array([[70, 80, 66]])
-
-
-@pytest.mark.parametrize(
-    ("path", "array", "status", "error"),
-    [
-        ("9/voxels", POINTS, 404, "NotFoundError"),
-        ("1/voxels", POINTS.astype(bool), 400, "DataTypeMismatchError"),
-        ("1/voxels", POINTS[0], 400, "ShapeMismatchError"),
-        ("1/voxels", POINTS - 100, 400, "OutOfBoundsError"),
-        ("1/voxels", POINTS + 2**32, 400, "OutOfBoundsError"),
-        ("1/voxels?resolution=x", POINTS, 400, "InvalidArgumentError"),
-        ("1/voxels?discipline=update", POINTS, 404, "UnknownNameError"),
-        ("1/voxels?x=1:2", POINTS, 400, "InvalidArgumentError"),
-        (f"9/cutout?{BOX}", MASK, 404, "NotFoundError"),
-        (f"1/cutout?{BOX}", MASK[:2], 400, "ShapeMismatchError"),
-        (f"1/cutout?{BOX}", MASK[None], 400, "ShapeMismatchError"),
-        (f"1/cutout?{BOX}", np.empty((0, 4, 5), bool), 400, "ShapeMismatchError"),
-        (f"1/cutout?{BOX}&t=0:1", MASK, 400, "InvalidArgumentError"),
-        (f"1/cutout?{BOX}&discipline=exception", MASK, 400, "InvalidArgumentError"),
-        ("1/cutout?x=0:5&y=80:84&z=66:69", MASK, 400, "OutOfBoundsError"),
-    ],
-)
-def test_painting_that_cannot_be_meant_changes_nothing(
-    shared: Server, path: str, array: Array, status: int, error: str
-) -> None:
-    with shared.unchanged():
-        assert_problem(paint(shared, path, array), status, error)
-
-
-@pytest.mark.parametrize("path", ["1/voxels", f"1/cutout?{BOX}"])
-def test_bodies_that_are_no_npy_file_change_nothing(shared: Server, path: str) -> None:
-    good = npy(POINTS if "voxels" in path else MASK)
-    objects = npy(np.array([[object()] * 3], object)) if "voxels" in path else good[:-1]
-    endless = good.replace(b"(1, 3)", b"(9" + b"9" * 18 + b", 3)").replace(b"(3, 4", b"(9, 4")
-    with shared.unchanged():
-        for body in (b"", b"{}", good[:40], good[:-1], good + b"\0", objects, endless):
-            answer = shared.post(f"{BASE}/annotations/{path}", "alice", data=body)
-            assert answer.status_code == 400, (body[:20], answer.text)
-
-
-@pytest.mark.parametrize(
-    ("path", "status", "error"),
-    [
-        ("annotations/9/voxels", 404, "NotFoundError"),
-        ("annotations/9/box?loose=1", 404, "NotFoundError"),
-        ("annotations/1/box?loose=yes", 400, "InvalidArgumentError"),
-        ("annotations/1/box?resolution=3&loose=1", 404, "ResolutionNotFoundError"),
-        ("annotations/1/voxels?resolution=-1", 400, "InvalidArgumentError"),
-        ("annotations/1/cutout?x=0:5", 400, "OutOfBoundsError"),
-        ("annotations/1/cutout?x=75:70", 400, "EmptyBoxError"),
-        ("annotations/1/cutout?t=0:2", 400, "InvalidArgumentError"),
-        ("ids?t=0:2", 400, "InvalidArgumentError"),
-        ("ids/at?x=70&y=80", 400, "InvalidArgumentError"),
-        ("ids/at?x=70&y=80&z=-1", 400, "InvalidArgumentError"),
-        ("ids/at?x=70&y=80&z=1:2", 400, "InvalidArgumentError"),
-        ("exceptions?t=0:2", 400, "InvalidArgumentError"),
-    ],
-)
-def test_questions_that_cannot_be_meant_are_refused(
-    shared: Server, path: str, status: int, error: str
-) -> None:
-    assert_problem(shared.get(f"{BASE}/{path}"), status, error)
-
-
-def test_a_mask_longer_than_its_box_is_refused_by_its_length(shared: Server) -> None:
-    answer = paint(shared, f"1/cutout?{BOX}", np.ones(5 << 20, "u1"))
-    assert_problem(answer, 413, "PayloadTooLargeError")
-
-
-def test_long_answers_leave_lambda_by_way_of_the_store(tmp_path) -> None:
+def test_long_answers_leave_lambda_by_way_of_the_store(tmp_path):
     cells = Channel("", "cells", ChannelType.ANNOTATION, DataType.UINT32)
     with serving(tmp_path, lambda_limits=True) as server:
         server.add_volume(Dataset("anno", (512, 256, 128)), cells)
@@ -228,3 +133,64 @@ def test_long_answers_leave_lambda_by_way_of_the_store(tmp_path) -> None:
         assert answer.status_code == 303
         body = server.get(answer.headers["Location"]).data
         assert from_npy(body).shape == (100, 200, 300)
+
+
+POINTS = np.array([[70, 80, 66]])
+BAD_PAINTINGS: dict[str, tuple[tuple[str, Array], ...]] = {
+    "NotFoundError": (("9/voxels", POINTS), (f"9/cutout?{BOX}", MASK)),
+    "DataTypeMismatchError": (("1/voxels", POINTS.astype(bool)),),
+    "ShapeMismatchError": (
+        ("1/voxels", POINTS[0]), (f"1/cutout?{BOX}", MASK[:2]), (f"1/cutout?{BOX}", MASK[None]),
+        (f"1/cutout?{BOX}", np.empty((0, 4, 5), bool)),
+    ),
+    "OutOfBoundsError": (
+        ("1/voxels", POINTS - 100), ("1/voxels", POINTS + 2**32),
+        ("1/cutout?x=0:5&y=80:84&z=66:69", MASK),
+    ),
+    "InvalidArgumentError": (
+        ("1/voxels?resolution=x", POINTS), ("1/voxels?x=1:2", POINTS),
+        (f"1/cutout?{BOX}&t=0:1", MASK), (f"1/cutout?{BOX}&discipline=exception", MASK),
+    ),
+    "UnknownNameError": (("1/voxels?discipline=update", POINTS),),
+    "PayloadTooLargeError": ((f"1/cutout?{BOX}", np.ones(5 << 20, "u1")),),  # by its length
+}  # fmt: skip
+BAD_QUESTIONS: dict[str, tuple[str, ...]] = {
+    "NotFoundError": ("annotations/9/voxels", "annotations/9/box?loose=1"),
+    "ResolutionNotFoundError": ("annotations/1/box?resolution=3&loose=1",),
+    "OutOfBoundsError": ("annotations/1/cutout?x=0:5",),
+    "EmptyBoxError": ("annotations/1/cutout?x=75:70",),
+    "InvalidArgumentError": (
+        "annotations/1/box?loose=yes", "annotations/1/voxels?resolution=-1",
+        "annotations/1/cutout?t=0:2", "ids?t=0:2", "ids/at?x=70&y=80", "ids/at?x=70&y=80&z=-1",
+        "ids/at?x=70&y=80&z=1:2", "exceptions?t=0:2",
+    ),
+}  # fmt: skip
+STATUS = {
+    "NotFoundError": 404, "ResolutionNotFoundError": 404, "UnknownNameError": 404,
+    "PayloadTooLargeError": 413,
+}  # fmt: skip
+"""Of errors that are not 400."""
+
+
+@pytest.mark.parametrize("error", BAD_PAINTINGS)
+def test_painting_that_cannot_be_meant_changes_nothing(shared, error):
+    for path, array in BAD_PAINTINGS[error]:
+        with shared.unchanged():
+            assert_problem(paint(shared, path, array), STATUS.get(error, 400), error)
+
+
+@pytest.mark.parametrize("error", BAD_QUESTIONS)
+def test_questions_that_cannot_be_meant_are_refused(shared, error):
+    for path in BAD_QUESTIONS[error]:
+        assert_problem(shared.get(f"{BASE}/{path}"), STATUS.get(error, 400), error)
+
+
+@pytest.mark.parametrize("path", ["1/voxels", f"1/cutout?{BOX}"])
+def test_bodies_that_are_no_npy_file_change_nothing(shared, path):
+    good = npy(POINTS if "voxels" in path else MASK)
+    objects = npy(np.array([[object()] * 3], object)) if "voxels" in path else good[:-1]
+    endless = good.replace(b"(1, 3)", b"(9" + b"9" * 18 + b", 3)").replace(b"(3, 4", b"(9, 4")
+    with shared.unchanged():
+        for body in (b"", b"{}", good[:40], good[:-1], good + b"\0", objects, endless):
+            answer = shared.post(f"{BASE}/annotations/{path}", "alice", data=body)
+            assert answer.status_code == 400, (body[:20], answer.text)

@@ -1,14 +1,14 @@
 """Cutouts of the v1 routes: formats by name and by content type, shapes, digests."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import blosc
 import numpy as np
 import pytest
 
 from tests.support import bodies
-from tests.support.app import SHAPE, Server, assert_problem, serving, v1_cutout
+from tests.support.app import SHAPE, assert_problem, server_fixture, v1_cutout
 from tests.support.bodies import Array, from_hdf5, from_npy, from_npz, noise
 from tests.support.uploads import ENCODERS
 
@@ -17,12 +17,9 @@ MOVIE = v1_cutout("open", "movie")
 DIGEST = EM.replace("/cutout", "/digest")
 
 TYPES = {
-    "npy": "application/x-npy",
-    "npz": "application/x-npz-ndstore",
-    "raw": "application/octet-stream",
-    "blosc": "application/x-blosc",
-    "hdf5": "application/x-hdf5",
-}
+    "npy": "application/x-npy", "npz": "application/x-npz-ndstore",
+    "raw": "application/octet-stream", "blosc": "application/x-blosc", "hdf5": "application/x-hdf5",
+}  # fmt: skip
 DECODERS: dict[str, Callable[[bytes], Array]] = {
     "npy": from_npy,
     "npz": from_npz,
@@ -32,28 +29,25 @@ DECODERS: dict[str, Callable[[bytes], Array]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("v1")) as server:
-        yield server
+server = server_fixture()
 
 
 @pytest.fixture(scope="module")
-def em(server: Server) -> Array:
+def em(server):
     voxels = noise(SHAPE)
     server.write(EM, bodies.npy(voxels), headers={"Content-Type": "application/x-npy"})
     return voxels
 
 
 @pytest.fixture(scope="module")
-def movie(server: Server) -> Array:
+def movie(server):
     voxels = noise((3, *SHAPE), "uint16")
     server.write(f"{MOVIE}&t=2:5&format=raw", voxels.tobytes())
     return voxels
 
 
 @pytest.mark.parametrize("name", TYPES)
-def test_a_format_is_chosen_by_name_or_by_accept(server: Server, em: Array, name: str) -> None:
+def test_a_format_is_chosen_by_name_or_by_accept(server, em, name):
     for answer in (
         server.get(f"{EM}&format={name}"),
         server.get(EM, headers={"Accept": TYPES[name]}),
@@ -68,27 +62,25 @@ def test_a_format_is_chosen_by_name_or_by_accept(server: Server, em: Array, name
 
 
 @pytest.mark.parametrize("accept", [None, "*/*", "application/*", "text/html, */*;q=0.1"])
-def test_npy_is_given_to_those_who_do_not_care(
-    server: Server, em: Array, accept: str | None
-) -> None:
+def test_npy_is_given_to_those_who_do_not_care(server, em, accept):
     answer = server.get(EM, headers={} if accept is None else {"Accept": accept})
     assert answer.content_type == "application/x-npy"
     np.testing.assert_array_equal(from_npy(answer.data), em)
 
 
-def test_the_better_quality_wins(server: Server) -> None:
+def test_the_better_quality_wins(server):
     accept = "application/x-npy;q=0.3, application/x-hdf5;q=0.9, application/x-blosc;q=0"
     assert server.get(EM, headers={"Accept": accept}).content_type == "application/x-hdf5"
 
 
 @pytest.mark.parametrize("accept", ["application/json", "image/png, text/html", "product/npz"])
-def test_types_that_cannot_be_made_are_not_acceptable(server: Server, accept: str) -> None:
+def test_types_that_cannot_be_made_are_not_acceptable(server, accept):
     problem = assert_problem(server.get(EM, headers={"Accept": accept}), 406, "NotAcceptableError")
     assert set(TYPES.values()) <= set(problem["offered"])
 
 
 @pytest.mark.parametrize("name", TYPES)
-def test_an_upload_is_read_by_its_content_type_or_by_name(server: Server, name: str) -> None:
+def test_an_upload_is_read_by_its_content_type_or_by_name(server, name):
     for number, (path, headers) in enumerate(
         (
             (EM, {"Content-Type": TYPES[name]}),
@@ -104,7 +96,7 @@ def test_an_upload_is_read_by_its_content_type_or_by_name(server: Server, name: 
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "product/npz", ""])
-def test_other_content_types_are_unsupported(server: Server, content_type: str) -> None:
+def test_other_content_types_are_unsupported(server, content_type):
     with server.unchanged():
         answer = server.post(
             EM, "alice", data=bodies.npy(noise(SHAPE, seed=9)), content_type=content_type
@@ -113,7 +105,7 @@ def test_other_content_types_are_unsupported(server: Server, content_type: str) 
     assert set(TYPES) <= set(problem["known"])
 
 
-def test_a_time_range_keeps_the_axis_and_none_drops_it(server: Server, movie: Array) -> None:
+def test_a_time_range_keeps_the_axis_and_none_drops_it(server, movie):
     np.testing.assert_array_equal(from_npy(server.read(f"{MOVIE}&t=2:5")), movie)
     np.testing.assert_array_equal(from_npy(server.read(f"{MOVIE}&t=3:4")), movie[1:2])
     np.testing.assert_array_equal(from_npy(server.read(MOVIE)), movie[0])
@@ -126,7 +118,7 @@ def test_a_time_range_keeps_the_axis_and_none_drops_it(server: Server, movie: Ar
     )
 
 
-def test_axes_left_out_are_whole(server: Server, em: Array) -> None:
+def test_axes_left_out_are_whole(server, em):
     whole = from_npy(server.read(v1_cutout("open", "em", "")))
     assert whole.shape == (40, 200, 300)
     np.testing.assert_array_equal(whole[4:8, 16:48, 2:66], em)
@@ -136,31 +128,19 @@ def test_axes_left_out_are_whole(server: Server, em: Array) -> None:
     assert coarse.shape == (1, 25, 38)
 
 
-def test_default_is_the_default_channel(server: Server, em: Array) -> None:
+def test_default_is_the_default_channel(server, em):
     np.testing.assert_array_equal(from_npy(server.read(v1_cutout("open", "default"))), em)
 
 
-def test_head_has_the_headers_of_get_and_no_body(server: Server, em: Array) -> None:
-    for path in (f"{EM}&format=raw", "/sd/open/em/npz/0/10,74/20,52/5,9/"):
-        head, get = server.call("HEAD", path), server.get(path)
-        assert head.data == b""
-        assert head.status_code == 200
-        own = {"X-Request-Id"}
-        assert {(k, v) for k, v in head.headers if k not in own} == {
-            (k, v) for k, v in get.headers if k not in own
-        }
-        assert head.content_length == len(get.data)
-
-
 @pytest.mark.parametrize("more", ["", "&t=2:5", "&t=3:4"])
-def test_a_digest_is_that_of_the_voxels(server: Server, movie: Array, more: str) -> None:
+def test_a_digest_is_that_of_the_voxels(server, movie, more):
     array = from_npy(server.read(MOVIE + more))
     answer = server.get(MOVIE.replace("/cutout", "/digest") + more).get_json()
     digest = hashlib.blake2b(array.tobytes(), digest_size=20).hexdigest()
     assert answer == {"blake2b": digest, "nonzero": True}
 
 
-def test_a_digest_tells_of_zeros_and_of_a_change(server: Server, em: Array) -> None:
+def test_a_digest_tells_of_zeros_and_of_a_change(server, em):
     empty = server.get(DIGEST.replace("em/", "em2/")).get_json()
     zeros = hashlib.blake2b(bytes(em.size), digest_size=20).hexdigest()
     assert empty == {"blake2b": zeros, "nonzero": False}

@@ -3,8 +3,6 @@
 import json
 import logging
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,31 +17,23 @@ from ndlambda.web.routing import Context, Route
 from tests.support.app import BOX, SHAPE, Server, assert_problem, serving, v1_cutout
 from tests.support.bodies import noise, npz
 
-CUTOUT = f"/sd/open/em/npz/{BOX}"
-
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory):
     with serving(tmp_path_factory.mktemp("web")) as server:
         server.write(CUTOUT, npz(noise((1, *SHAPE))))
         yield server
 
 
-def test_every_answer_has_a_request_id_of_its_own(server: Server) -> None:
+def test_a_problem_names_its_request(server):
+    problem = assert_problem(server.get("/sd/closed/info/"), 401, "AuthenticationError")
+    assert re.fullmatch("[0-9a-f]{16}", problem["instance"])
     ids = {
         server.call(method, path).headers["X-Request-Id"]
         for method in ("GET", "HEAD", "OPTIONS", "POST")
         for path in ("/", "/healthz", CUTOUT, "/nowhere", "/sd/closed/info/")
     }
     assert len(ids) == 20
-
-
-def test_a_problem_names_its_request(server: Server) -> None:
-    problem = assert_problem(server.get("/sd/closed/info/"), 401, "AuthenticationError")
-    assert re.fullmatch("[0-9a-f]{16}", problem["instance"])
-
-
-# --- the log --------------------------------------------------------------------------------
 
 
 def _lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
@@ -56,33 +46,29 @@ def _lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def web_log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+def web_log(caplog):
     caplog.set_level(logging.INFO, logger="ndlambda.web")
     return caplog
 
 
-def test_every_request_is_one_json_line(server: Server, web_log: pytest.LogCaptureFixture) -> None:
-    body = npz(noise((1, *SHAPE)))
+def test_every_request_is_one_json_line(server, web_log):
+    body, closed = npz(noise((1, *SHAPE))), "/sd/closed/info/"
     read = server.get(CUTOUT)
     sent = server.post(CUTOUT, "alice", data=body)
-    denied = server.get("/sd/closed/info/", "bob")
+    denied = server.get(closed, "bob")
+    ids = [answer.headers["X-Request-Id"] for answer in (read, sent, denied)]
     lines = _lines(web_log)
-    assert [line["status"] for line in lines] == [200, 200, 403]
-    assert [line["user"] for line in lines] == ["anonymous", "alice", "bob"]
-    assert [line["method"] for line in lines] == ["GET", "POST", "GET"]
-    assert [line["path"] for line in lines] == [CUTOUT, CUTOUT, "/sd/closed/info/"]
-    assert [line["bytes_in"] for line in lines] == [0, len(body), 0]
-    assert [line["bytes_out"] for line in lines] == [
-        len(read.data), len("Success"), len(denied.data)
-    ]  # fmt: skip
-    assert [line["request_id"] for line in lines] == [
-        answer.headers["X-Request-Id"] for answer in (read, sent, denied)
+    names = ("status", "user", "method", "path", "bytes_in", "bytes_out", "request_id")
+    assert [tuple(line[name] for name in names) for line in lines] == [
+        (200, "anonymous", "GET", CUTOUT, 0, len(read.data), ids[0]),
+        (200, "alice", "POST", CUTOUT, len(body), len("Success"), ids[1]),
+        (403, "bob", "GET", closed, 0, len(denied.data), ids[2]),
     ]
     assert all(line["ms"] >= 0 and line["level"] == "info" for line in lines)
     assert all(re.match(r"\d{4}-\d\d-\d\dT", line["time"]) for line in lines)
 
 
-def test_keys_are_not_logged(server: Server, web_log: pytest.LogCaptureFixture) -> None:
+def test_keys_are_not_logged(server, web_log):
     server.get("/v1/server", "alice")
     server.get("/v1/server", headers={"Authorization": "Token wrongkey"})
     text = json.dumps(_lines(web_log))
@@ -90,17 +76,12 @@ def test_keys_are_not_logged(server: Server, web_log: pytest.LogCaptureFixture) 
     assert "wrongkey" not in text
 
 
-# --- failures -------------------------------------------------------------------------------
-
-
 def _answering(server: Server, view: Any) -> Client:
     route = Route("GET", "/broken", view, "A view of this test")
     return Client(App(server.runtime, [route]), use_cookies=False)
 
 
-def test_an_unexpected_exception_is_a_500_without_internals(
-    server: Server, web_log: pytest.LogCaptureFixture
-) -> None:
+def test_an_unexpected_exception_is_a_500_without_internals(server, web_log):
     def view(context: Context) -> Response:
         secret = "/srv/secret.key"
         raise KeyError(secret)
@@ -115,24 +96,17 @@ def test_an_unexpected_exception_is_a_500_without_internals(
     assert line["status"] == 500
 
 
-@pytest.mark.parametrize(
-    ("error", "status", "retry_after"),
-    [
-        (errors.CuboidDecodeError("The supercuboid is damaged."), 500, None),
-        (errors.UpstreamError("S3 failed."), 502, None),
-        (errors.UpstreamThrottledError("S3 is busy."), 503, "2"),
-        (errors.UpstreamTimeoutError("S3 is silent."), 504, None),
-        (errors.QuotaExceededError("Busy.", retry_after_s=7), 429, "7"),
-        (errors.WriteContentionError("Others win."), 409, "1"),
-    ],
-)
+@pytest.mark.parametrize(("error", "status", "retry_after"), [
+    (errors.CuboidDecodeError("The supercuboid is damaged."), 500, None),
+    (errors.UpstreamError("S3 failed."), 502, None),
+    (errors.UpstreamThrottledError("S3 is busy."), 503, "2"),
+    (errors.UpstreamTimeoutError("S3 is silent."), 504, None),
+    (errors.QuotaExceededError("Busy.", retry_after_s=7), 429, "7"),
+    (errors.WriteContentionError("Others win."), 409, "1"),
+])  # fmt: skip
 def test_failures_of_ours_have_their_status_and_say_when_to_come_back(
-    server: Server,
-    web_log: pytest.LogCaptureFixture,
-    error: errors.NDLambdaError,
-    status: int,
-    retry_after: str | None,
-) -> None:
+    server, web_log, error, status, retry_after
+):
     def view(context: Context) -> Response:
         raise error
 
@@ -142,7 +116,7 @@ def test_failures_of_ours_have_their_status_and_say_when_to_come_back(
     assert ("traceback" in _lines(web_log)[0]) == (status >= 500)
 
 
-def test_a_damaged_supercuboid_is_a_500_and_never_wrong_voxels(tmp_path: Path) -> None:
+def test_a_damaged_supercuboid_is_a_500_and_never_wrong_voxels(tmp_path):
     with serving(tmp_path) as server:
         server.write(CUTOUT, npz(noise((1, *SHAPE))))
         (stored,) = (tmp_path / "objects").glob("pr/em/*/0/0/*")
@@ -159,53 +133,43 @@ def test_a_damaged_supercuboid_is_a_500_and_never_wrong_voxels(tmp_path: Path) -
         assert stored.read_bytes() == damaged
 
 
-# --- methods --------------------------------------------------------------------------------
-
-
-def test_options_tell_the_methods_without_a_key(server: Server) -> None:
-    """Those of every route: ``test_http_refusals``."""
+def test_options_tell_the_methods_without_a_key(server):
+    """Those of every route: ``test_http_refusals``. A preflight allows reading with a key."""
     answer = server.call("OPTIONS", "/sd/closed/info/")
     assert (answer.status_code, answer.data) == (204, b"")
     assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
     assert_problem(server.call("OPTIONS", "/nowhere"), 404, "RouteNotFoundError")
+    asked = {"Method": "GET", "Headers": "authorization"}
+    headers = {f"Access-Control-Request-{name}": value for name, value in asked.items()}
+    headers["Origin"] = "https://viewer.example"
+    answer = server.call("OPTIONS", "/nd/sd/closed/info/", headers=headers)
+    assert answer.status_code == 204
+    allowed = {"Origin": "*", "Methods": "GET, HEAD, OPTIONS", "Headers": "Authorization"}
+    assert {name: answer.headers[f"Access-Control-Allow-{name}"] for name in allowed} == allowed
 
 
-def test_head_has_no_body(server: Server) -> None:
-    for path in (
-        "/",
-        "/healthz",
-        "/openapi.json",
-        "/sd/open/info/",
-        "/sd/closed/info/",
-        "/nowhere",
-    ):
+def test_paths_without_a_route_are_a_problem(server):
+    resource = "/resource/dataset/brain/project/pr"
+    paths = ["/nowhere", "/sd/", "/sd/open", "/open/em", "/nd", "/v1"]
+    for path in (*paths, f"{resource}/channel/", f"{resource}/token/"):
+        assert_problem(server.get(path, "alice"), 404, "RouteNotFoundError")
+
+
+def test_head_has_the_headers_of_get_and_no_body(server):
+    paths = ("/", "/healthz", "/openapi.json", "/sd/open/info/", "/sd/closed/info/", "/nowhere")
+    for path in (*paths, CUTOUT, v1_cutout("open", "em") + "&format=raw"):
         head, get = server.call("HEAD", path), server.get(path)
         assert head.data == b""
-        assert (head.status, head.content_type) == (get.status, get.content_type)
+        assert head.status == get.status
+        headers = [{k: v for k, v in each.headers if k != "X-Request-Id"} for each in (head, get)]
+        assert headers[0] == headers[1]
         assert head.content_length == len(get.data)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/nowhere",
-        "/sd/",
-        "/sd/open",
-        "/open/em",
-        "/nd",
-        "/v1",
-        "/resource/dataset/brain/project/pr/channel/",
-        "/resource/dataset/brain/project/pr/token/",
-    ],
-)
-def test_paths_without_a_route_are_a_problem(server: Server, path: str) -> None:
-    assert_problem(server.get(path, "alice"), 404, "RouteNotFoundError")
+CUTOUT = f"/sd/open/em/npz/{BOX}"
 
 
-# --- CORS -----------------------------------------------------------------------------------
-
-
-def test_any_page_may_read(server: Server) -> None:
+def test_any_page_may_read(server):
     headers = {"Origin": "https://viewer.example"}
     for path in (CUTOUT, v1_cutout("open", "em"), "/sd/closed/info/", "/nowhere"):
         answer = server.get(path, headers=headers)
@@ -214,30 +178,14 @@ def test_any_page_may_read(server: Server) -> None:
         assert "Access-Control-Allow-Credentials" not in answer.headers
 
 
-def test_a_preflight_allows_reading_with_a_key(server: Server) -> None:
-    headers = {
-        "Origin": "https://viewer.example",
-        "Access-Control-Request-Method": "GET",
-        "Access-Control-Request-Headers": "authorization",
-    }
-    answer = server.call("OPTIONS", "/nd/sd/closed/info/", headers=headers)
-    assert answer.status_code == 204
-    assert answer.headers["Access-Control-Allow-Origin"] == "*"
-    assert answer.headers["Access-Control-Allow-Methods"] == "GET, HEAD, OPTIONS"
-    assert answer.headers["Access-Control-Allow-Headers"] == "Authorization"
-
-
-def test_no_page_may_write(server: Server) -> None:
+def test_no_page_may_write(server):
     sent = server.post(CUTOUT, "alice", data=b"", headers={"Origin": "https://evil.example"})
     assert "Access-Control-Allow-Origin" not in sent.headers
     deleted = server.call("DELETE", "/resource/dataset/nope", "alice")
     assert "Access-Control-Allow-Origin" not in deleted.headers
 
 
-# --- documents ------------------------------------------------------------------------------
-
-
-def test_health_and_server_tell_the_version(server: Server) -> None:
+def test_health_and_server_tell_the_version(server):
     assert server.get("/healthz").get_json() == {"status": "ok", "version": __version__}
     told = server.get("/v1/server", "admin").get_json()
     assert told == {
@@ -248,7 +196,7 @@ def test_health_and_server_tell_the_version(server: Server) -> None:
     }
 
 
-def test_the_start_page_says_what_this_is_and_links_on(server: Server) -> None:
+def test_the_start_page_says_what_this_is_and_links_on(server):
     answer = server.get("/")
     assert answer.content_type == "text/html; charset=utf-8"
     assert '<a href="/sd/open/info/">open</a>' in answer.text
@@ -257,7 +205,7 @@ def test_the_start_page_says_what_this_is_and_links_on(server: Server) -> None:
     assert "closed" not in answer.text
 
 
-def test_the_start_page_escapes_what_others_wrote(server: Server) -> None:
+def test_the_start_page_escapes_what_others_wrote(server):
     """No name with markup can be made by a request; a row of another origin may have one."""
     evil = "<script>alert(1)</script>"
     server.runtime.catalog.create_token(Token(evil, "pr", user_id=server.owner, public=True))
@@ -268,14 +216,14 @@ def test_the_start_page_escapes_what_others_wrote(server: Server) -> None:
 
 
 @pytest.fixture(scope="module")
-def openapi(server: Server) -> dict[str, Any]:
+def openapi(server):
     answer = server.get("/openapi.json")
     assert answer.content_type == "application/json"
     document: dict[str, Any] = answer.get_json()
     return document
 
 
-def test_the_openapi_document_is_valid(openapi: dict[str, Any]) -> None:
+def test_the_openapi_document_is_valid(openapi):
     """By a path of every shape: all are made by one function, and the validator is slow."""
     assert openapi["openapi"].startswith("3.1.")
     validator = pytest.importorskip("openapi_spec_validator", reason="it comes with moto's server")
@@ -290,9 +238,7 @@ def test_the_openapi_document_is_valid(openapi: dict[str, Any]) -> None:
     validator.OpenAPIV31SpecValidator({**openapi, "paths": sample}).validate()
 
 
-def test_the_openapi_document_has_exactly_the_routes_of_the_table(
-    server: Server, openapi: dict[str, Any]
-) -> None:
+def test_the_openapi_document_has_exactly_the_routes_of_the_table(server, openapi):
     documented = {
         (method.upper(), path): operation
         for path, operations in openapi["paths"].items()
@@ -305,7 +251,8 @@ def test_the_openapi_document_has_exactly_the_routes_of_the_table(
     assert documented.keys() == table.keys()
     assert len(table) == len(server.app.routes)
     for key, operation in documented.items():
-        assert operation["summary"] == table[key].summary
+        assert operation["summary"] == table[key].summary != ""
+        assert "\n" not in operation["summary"]
         assert ("requestBody" in operation) == bool(table[key].body)
         names = {item["name"] for item in operation["parameters"] if item["in"] == "query"}
         assert names == {query.name for query in table[key].query}
@@ -313,12 +260,6 @@ def test_the_openapi_document_has_exactly_the_routes_of_the_table(
         assert in_path == re.findall(r"{(\w+)}", key[1])
     ids = [operation["operationId"] for operation in documented.values()]
     assert len(set(ids)) == len(ids)
-
-
-def test_every_route_has_one_line_of_summary(server: Server) -> None:
-    for route in server.app.routes:
-        assert route.summary
-        assert "\n" not in route.summary
 
 
 def test_a_request_may_choose_its_id(server: Server) -> None:

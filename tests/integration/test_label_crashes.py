@@ -1,10 +1,8 @@
 """Painters and erasers that die at any step: nothing is missed, and a repetition mends all."""
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from ndlambda.services.labels.layer import LabelVolume
 from ndlambda.services.labels.service import LabelService
 from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.space.box import Box
-from tests.support.faults import Crash, WriteFaultPlan
+from tests.support.faults import Crash, at_every_step, copies_of
 from tests.support.label_world import (
     DATASET,
     LabelWorld,
@@ -53,7 +51,7 @@ STEPS: dict[str, Callable[[LabelService], object]] = {
 
 
 @pytest.fixture(scope="module")
-def pools() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
+def pools():
     """One thread each, so that the steps come in one order."""
     with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
         yield first, second
@@ -69,11 +67,6 @@ def prepared(folder: Path, pools: Any) -> LabelWorld:
     return world
 
 
-def copied(folder: Path, name: str, pools: Any) -> LabelWorld:
-    shutil.copytree(folder / "prepared", folder / name)
-    return LabelWorld(*disk_stores(folder / name), *pools)
-
-
 def seen(world: LabelWorld) -> tuple[Any, ...]:
     """Return everything that readers see."""
     everywhere = region(DATASET, VOLUME.level.box)
@@ -83,37 +76,29 @@ def seen(world: LabelWorld) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("what", STEPS)
-def test_a_process_that_dies_anywhere_leaves_a_superset_and_can_be_repeated(
-    tmp_path: Path, pools: Any, what: str
-) -> None:
-    """Each request to a store is the last of its process once.
-
-    Seen to fail with step 3 of ``LabelPainter.edit`` behind step 4: the index then misses 9 where
-    the painter died between the two. With the counter raised behind the painting, it is below 9.
-    """
-    prepared(tmp_path / "prepared", pools).table.close()
-    undisturbed = copied(tmp_path, "undisturbed", pools)
+def test_a_process_that_dies_anywhere_leaves_a_superset_and_can_be_repeated(tmp_path, pools, what):
+    """Each request to a store is the last of its process once. Seen to fail with step 3 of
+    ``LabelPainter.edit`` behind step 4: the index then misses 9 where the painter died between the
+    two. With the counter raised behind the painting, it is below 9."""
+    prepared(tmp_path / "prepared", pools).close()
+    opened = copies_of(
+        tmp_path / "prepared", lambda folder: LabelWorld(*disk_stores(folder), *pools)
+    )
+    undisturbed = opened("undisturbed")
     STEPS[what](undisturbed.service())
     undisturbed.service().sweeper.sweep(DATASET, CHANNEL)
-    for step in count(1):
-        world = copied(tmp_path, f"{step}", pools)
-        plan = WriteFaultPlan(step)
+    for world, plan in at_every_step(opened, least=3):
         with suppress(Crash):
             STEPS[what](world.service(plan))
         truth = world.truth(DATASET, CHANNEL)
         assert not missing(truth, world.indexed(CHANNEL)), plan.log
         largest = max((label for _, label in truth), default=0)
         assert world.service().ids.free_ids(CHANNEL).last >= largest
-
         STEPS[what](world.service())
         assert seen(world) == seen(undisturbed), plan.log
         world.service().sweeper.sweep(DATASET, CHANNEL)
         assert world.indexed(CHANNEL) == world.truth(DATASET, CHANNEL), plan.log
         assert world.indexed(CHANNEL) == undisturbed.indexed(CHANNEL)
-        world.table.close()
-        if not plan.fired:
-            assert step > 2
-            return
 
 
 class Interfering:
@@ -141,15 +126,11 @@ class Interfering:
 @pytest.mark.parametrize("moment", ["after_get", "before_put", "after_put"])
 @pytest.mark.parametrize("first", ["overwrite", "reduce", "erase", "sweep"])
 @pytest.mark.parametrize("second", ["overwrite", "reduce", "back", "erase", "sweep"])
-def test_whoever_comes_between_the_index_misses_nothing(
-    tmp_path: Path, pools: Any, first: str, second: str, moment: str
-) -> None:
-    """A whole operation of another process at each moment of one.
-
-    Seen to fail with the versions read at step 5 instead of step 2 (back, then overwrite after the
-    put: the index misses 1), and with the put left out of the sweep (overwrite, with a sweep before
-    its put: the index misses 9).
-    """
+def test_whoever_comes_between_the_index_misses_nothing(tmp_path, pools, first, second, moment):
+    """A whole operation of another process at each moment of one. Seen to fail with the versions
+    read at step 5 instead of step 2 (back, then overwrite after the put: the index misses 1), and
+    with the put left out of the sweep (overwrite, with a sweep before its put: the index misses
+    9)."""
     steps = {**STEPS, "back": paint(1, Discipline.OVERWRITE)}
     with ThreadPoolExecutor(1) as own, ThreadPoolExecutor(1) as own_rows:
         world = prepared(tmp_path, pools)
@@ -163,13 +144,9 @@ def test_whoever_comes_between_the_index_misses_nothing(
     assert world.indexed(CHANNEL) == world.truth(DATASET, CHANNEL) == truth
 
 
-def test_a_painter_whose_put_held_without_an_answer_takes_out_what_it_painted_over(
-    tmp_path: Path, pools: Any
-) -> None:
-    """As S3 does when a connection breaks: the client sends the put again, which then fails.
-
-    Seen to fail without the look at the write-id: the entries of 1 stay.
-    """
+def test_a_painter_whose_put_held_without_an_answer_takes_out_what_it_painted_over(tmp_path, pools):
+    """As S3 does when a connection breaks: the client sends the put again, which then fails. Seen
+    to fail without the look at the write-id: the entries of 1 stay."""
 
     def lost() -> None:
         raise PreconditionFailedError("The retry met its own first attempt.")

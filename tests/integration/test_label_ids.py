@@ -1,8 +1,6 @@
 """Ids that are given beside labels that callers choose, however large these are."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,14 +24,14 @@ LEAST = 2**28
 
 
 @pytest.fixture
-def table(tmp_path: Path) -> Iterator[SqliteTable]:
+def table(tmp_path):
     made = SqliteTable(tmp_path / "table.sqlite", fsync=False)
     yield made
     made.close()
 
 
 @pytest.mark.parametrize("target", [NARROW, WIDE])
-def test_the_largest_label_leaves_the_ids_below_it(table: SqliteTable, target: Any) -> None:
+def test_the_largest_label_leaves_the_ids_below_it(table, target):
     """Seen to fail with the lower end raised to any label, as it was: no id was left."""
     ids, largest = LabelIds(table), np.iinfo(target.dtype).max
     ids.claim(target, 7)
@@ -44,7 +42,7 @@ def test_the_largest_label_leaves_the_ids_below_it(table: SqliteTable, target: A
     assert ids.free_ids(target) == FreeIds(10, int(largest) - 2)
 
 
-def test_ids_are_above_chosen_ones_as_long_as_a_sixteenth_is_left(table: SqliteTable) -> None:
+def test_ids_are_above_chosen_ones_as_long_as_a_sixteenth_is_left(table):
     ids = LabelIds(table)
     ids.claim(NARROW, LARGEST - LEAST)
     assert ids.reserve(NARROW, 1) == LARGEST - LEAST + 1
@@ -53,7 +51,7 @@ def test_ids_are_above_chosen_ones_as_long_as_a_sixteenth_is_left(table: SqliteT
     assert ids.free_ids(NARROW).end == LARGEST - 1000
 
 
-def test_unknown_marked_by_the_largest_label_is_painted_beside_ids(tmp_path: Path) -> None:
+def test_unknown_marked_by_the_largest_label_is_painted_beside_ids(tmp_path):
     with ThreadPoolExecutor(1) as own, ThreadPoolExecutor(1) as own_rows:
         world = LabelWorld(*disk_stores(tmp_path), own, own_rows)
         labels, other = world.service(), world.service()
@@ -67,7 +65,7 @@ def test_unknown_marked_by_the_largest_label_is_painted_beside_ids(tmp_path: Pat
         assert labels.ids.reserve(NARROW, 1) == 10
 
 
-def test_ids_that_were_all_given_are_not_given_again(table: SqliteTable) -> None:
+def test_ids_that_were_all_given_are_not_given_again(table):
     ids = LabelIds(table)
     for label in (LARGEST - LEAST, LARGEST):
         ids.claim(NARROW, label)
@@ -90,9 +88,7 @@ def test_ids_that_were_all_given_are_not_given_again(table: SqliteTable) -> None
         pytest.param(FreeIds(0, 20), [4, 18], FreeIds(4, 18), id="else-the-widest"),
     ],
 )
-def test_of_the_stretches_between_labels_one_is_left(
-    free_ids: FreeIds, labels: list[int], left: FreeIds
-) -> None:
+def test_of_the_stretches_between_labels_one_is_left(free_ids, labels, left):
     """Seen to fail where the widest is left always, or the uppermost."""
     assert free_ids.without(np.array(labels, "u1"), 15) == left
 
@@ -112,7 +108,7 @@ class Disturbed:
         return self._table.increment(*args)
 
 
-def test_a_label_painted_while_ids_are_counted_up_is_not_given(table: SqliteTable) -> None:
+def test_a_label_painted_while_ids_are_counted_up_is_not_given(table):
     """Seen to fail without the second look at the upper end."""
     ids = LabelIds(table)
     ids.claim(NARROW, LARGEST - LEAST)
@@ -133,7 +129,7 @@ def test_a_label_painted_while_ids_are_counted_up_is_not_given(table: SqliteTabl
         max_size=20,
     )
 )
-def test_what_was_painted_or_given_is_outside_of_the_room(steps: list[Any]) -> None:
+def test_what_was_painted_or_given_is_outside_of_the_room(steps):
     """Rooms alone, of the 255 ids of one byte: numbers reserve, lists paint."""
     free_ids, used = FreeIds(0, 256), set[int]()
     for step in steps:

@@ -1,7 +1,6 @@
 """Labels painted, found and erased, on files and on the AWS stores."""
 
 from dataclasses import replace
-from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
@@ -39,17 +38,17 @@ from tests.support.label_world import (
     filled,
     labels_in,
     missing,
-    own_labels,
     points_of,
     region,
 )
 
 LEVEL = DATASET.pyramid.level(0)
 BIG = 2**64 - 1
+BOX = Box((0, 0, 0), (4, 4, 4))
 
 
 @pytest.fixture(params=["disk", "moto"])
-def world(request, tmp_path: Path, pools) -> LabelWorld:
+def world(request, tmp_path, pools):
     if request.param == "disk":
         return LabelWorld(*disk_stores(tmp_path), *pools)
     from ndlambda.stores.aws import DynamoTable, S3ObjectStore, create_bucket, create_table
@@ -62,8 +61,14 @@ def world(request, tmp_path: Path, pools) -> LabelWorld:
 
 
 @pytest.fixture
-def disk(tmp_path: Path, pools) -> LabelWorld:
+def disk(tmp_path, pools):
     return LabelWorld(*disk_stores(tmp_path), *pools)
+
+
+def paint(labels: LabelService, target: Channel, box: Box, label: int, how: str = "overwrite"):
+    """Paint a box of the first dataset."""
+    values = filled(box, label, target.dtype)
+    labels.paint(target, region(DATASET, box), values, Discipline(how))
 
 
 def volume(target: Channel, time_point: int = 0) -> LabelVolume:
@@ -74,11 +79,11 @@ def box_of(labels: LabelService, target: Channel, label: int) -> Box | None:
     return labels.read.shapes.bounding_box(LabelView(volume(target)), [label])
 
 
-def test_what_is_painted_is_found_in_every_way(world: LabelWorld) -> None:
+def test_what_is_painted_is_found_in_every_way(world):
     labels, target = world.service(), channel()
     box, other = Box((100, 90, 5), (140, 140, 20)), Box((10, 10, 30), (20, 12, 33))
-    labels.paint(target, region(DATASET, box), filled(box, BIG), Discipline.OVERWRITE)
-    labels.paint(target, region(DATASET, other), filled(other, 7), Discipline.OVERWRITE)
+    paint(labels, target, box, BIG)
+    paint(labels, target, other, 7)
 
     whole = region(DATASET, LEVEL.box)
     assert labels_in(labels, target, whole) == [7, BIG]
@@ -98,7 +103,7 @@ def test_what_is_painted_is_found_in_every_way(world: LabelWorld) -> None:
     assert LabelIndex(world.table).cuboids(volume(target).scope, BIG, column).size == 2
 
 
-def test_an_unknown_label_is_nowhere(disk: LabelWorld) -> None:
+def test_an_unknown_label_is_nowhere(disk):
     labels, target = disk.service(), channel()
     assert box_of(labels, target, 5) is None
     assert labels.read.cuboids_of(volume(target), 5).size == 0
@@ -110,52 +115,27 @@ def test_an_unknown_label_is_nowhere(disk: LabelWorld) -> None:
     assert disk.objects.get(volume(target).key(0)) is None
 
 
-def test_extra_labels_are_read_with_their_label_and_listed(disk: LabelWorld) -> None:
-    labels, target = disk.service(), channel(datatype=DataType.UINT32)
-    box, over = Box((120, 0, 0), (136, 4, 4)), Box((126, 0, 0), (130, 1, 1))
-    labels.paint(target, region(DATASET, box), filled(box, 1, "<u4"), Discipline.OVERWRITE)
-    for label in (3, 2):
-        points = np.array([[x, 0, 0] for x in range(126, 130)])
-        labels.paint_voxels(volume(target), points, label, Discipline.EXCEPTION)
-
-    here = region(DATASET, over)
-    assert (own_labels(disk.objects, disk.executor, DATASET, target, here) == 1).all()
-    assert labels_in(labels, target, here) == [1, 2, 3]
-    beside = region(DATASET, Box((120, 1, 0), (136, 4, 4)))
-    assert labels_in(labels, target, beside) == [1]
-    assert box_of(labels, target, 3) == over
-    assert len(points_of(labels, volume(target), 3)) == 4
-    assert len(points_of(labels, volume(target), 1)) == box.voxels
-    for asked, voxels in (([3], 4), ([2, 3], 4), ([1, 2], box.voxels)):
-        mask = drawn(labels, volume(target), asked)
-        assert mask[over.slices_zyx()].all()
-        assert mask.sum() == voxels
-    listed = labels.read.exceptions_in(target, region(DATASET, box))
-    assert listed.points_xyz.tolist() == [[x, 0, 0] for x in range(126, 130)]
-    assert listed.labels.tolist() == [[1, 2, 3]] * 4
-    part = labels.read.exceptions_in(target, region(DATASET, Box((128, 0, 0), (136, 4, 4))))
-    assert part.points_xyz.tolist() == [[128, 0, 0], [129, 0, 0]]
-    assert disk.indexed(target) == disk.truth(DATASET, target)
-
-    labels.erase_label(DATASET, target, 3)
-    listed = labels.read.exceptions_in(target, region(DATASET, box))
-    assert listed.labels.tolist() == [[1, 2]] * 4
-    assert disk.indexed(target) == disk.truth(DATASET, target)
+@pytest.mark.parametrize(("points", "label", "error"), [
+    (np.zeros((2, 2), int), 1, ShapeMismatchError), (np.zeros(3, int), 1, ShapeMismatchError),
+    (np.zeros((1, 3)), 1, DataTypeMismatchError), (np.array([[0, -1, 0]]), 1, OutOfBoundsError),
+    (np.array([[0, 0, 2**21]]), 1, OutOfBoundsError),
+    (np.array([[2**64 - 1, 0, 0]], np.uint64), 1, OutOfBoundsError),
+    *((np.zeros((1, 3), int), label, InvalidArgumentError) for label in (0, -1, 2**32)),
+])  # fmt: skip
+def test_lists_that_are_no_voxels_and_labels_that_do_not_fit_are_refused(
+    disk, points, label, error
+):
+    target, stores = channel(datatype=DataType.UINT32), CountingStores()
+    labels = stores.wrap(disk).service()
+    with pytest.raises(error):
+        labels.paint_voxels(volume(target), points, label, Discipline.OVERWRITE)
+    assert stores.writes == 0
 
 
-def test_what_is_painted_over_leaves_the_index(disk: LabelWorld) -> None:
-    labels, target = disk.service(), channel()
-    box = Box((100, 100, 10), (140, 140, 20))
-    for label in (1, 2, 1):
-        labels.paint(target, region(DATASET, box), filled(box, label), Discipline.OVERWRITE)
-        assert {each for _, each in disk.indexed(target)} == {label}
-        assert disk.indexed(target) == disk.truth(DATASET, target)
-    labels.paint(target, region(DATASET, box), filled(box, 1), Discipline.REDUCE)
-    assert disk.indexed(target) == {}
-    assert disk.truth(DATASET, target) == {}
+WHOLE = filled(BOX, 1)
 
 
-def test_a_label_that_moves_to_the_next_cuboid_leaves_no_entry_behind(disk: LabelWorld) -> None:
+def test_a_label_that_moves_to_the_next_cuboid_leaves_no_entry_behind(disk):
     """Within one object, in one call. Seen to fail where versions are read before it is entered."""
     labels, target = disk.service(), channel()
     box = Box((120, 0, 0), (136, 4, 1))  # its two halves are in two cuboids
@@ -167,7 +147,7 @@ def test_a_label_that_moves_to_the_next_cuboid_leaves_no_entry_behind(disk: Labe
         assert [len(codes) for codes in disk.indexed(target).values()] == [1, 1]
 
 
-def test_a_label_is_erased_at_all_resolutions_and_times(disk: LabelWorld) -> None:
+def test_a_label_is_erased_at_all_resolutions_and_times(disk):
     labels, target = disk.service(), channel(endtime=2)
     box = Box((60, 60, 10), (80, 70, 20))
     places = [region(DATASET, box, time, level) for time in (0, 1) for level in (0, 1)]
@@ -184,10 +164,10 @@ def test_a_label_is_erased_at_all_resolutions_and_times(disk: LabelWorld) -> Non
     assert {row.sk[:16] for page in rows for row in page} == {f"{2:016x}"}
 
 
-def test_stale_entries_are_swept_and_empty_rows_go(world: LabelWorld) -> None:
+def test_stale_entries_are_swept_and_empty_rows_go(world):
     labels, target = world.service(), channel()
     box = Box((0, 0, 0), (20, 20, 20))
-    labels.paint(target, region(DATASET, box), filled(box, 1), Discipline.OVERWRITE)
+    paint(labels, target, box, 1)
     for label, code in ((1, 500), (1, 3), (9, 0), (9, 511), (9, 512), (8, 2**40)):
         bucket, member = code >> 9, code & 511
         labels._index.add(volume(target).scope, bucket, {label: {member}})
@@ -202,13 +182,13 @@ def test_stale_entries_are_swept_and_empty_rows_go(world: LabelWorld) -> None:
     assert labels_in(labels, target, region(DATASET, box)) == [1]
 
 
-def test_a_label_in_every_cuboid_of_a_bucket_keeps_its_row_small(disk: LabelWorld) -> None:
+def test_a_label_in_every_cuboid_of_a_bucket_keeps_its_row_small(disk):
     labels, target = disk.service(), channel(uid="0123456789abcdef")
     labels._index.add(volume(target).scope, 2**53, {BIG: set(range(512))})
     assert len(disk.indexed(target)) == 1  # which asserts the size
 
 
-def test_keys_of_index_rows_are_frozen() -> None:
+def test_keys_of_index_rows_are_frozen():
     """What is stored must stay readable, and sort by label, resolution, time, Morton code."""
     key = entry_key(LabelLayer("c0ffee", 3, 70000), BIG, 2**40 + 5)
     assert key == ("label#c0ffee#0f", "ffffffffffffffff#03#00011170#00010000000005")
@@ -218,7 +198,7 @@ def test_keys_of_index_rows_are_frozen() -> None:
     assert counter_key("c0ffee") == ("label#c0ffee", "ids")
 
 
-def test_cuboids_of_a_large_box_come_from_a_range_of_the_index(disk: LabelWorld) -> None:
+def test_cuboids_of_a_large_box_come_from_a_range_of_the_index(disk):
     labels, target = disk.service(), channel()
     random = np.random.default_rng(3)
     index = random.integers(0, 100, (300, 3))
@@ -233,7 +213,7 @@ def test_cuboids_of_a_large_box_come_from_a_range_of_the_index(disk: LabelWorld)
         assert (np.diff(codes.astype(object)) > 0).all()
 
 
-def test_voxels_outside_the_image_are_painted_and_found(disk: LabelWorld) -> None:
+def test_voxels_outside_the_image_are_painted_and_found(disk):
     labels, target = disk.service(), channel()
     points = np.array([[5, 5, 1849], [2**21 - 1, 0, 0]], np.uint32)
     labels.paint_voxels(volume(target), points, 3, Discipline.DATAONLY)
@@ -241,100 +221,44 @@ def test_voxels_outside_the_image_are_painted_and_found(disk: LabelWorld) -> Non
     assert box_of(labels, target, 3) == Box((5, 0, 0), (2**21, 6, 1850))
 
 
-@pytest.mark.parametrize(
-    ("points", "error"),
-    [
-        (np.zeros((2, 2), int), ShapeMismatchError),
-        (np.zeros(3, int), ShapeMismatchError),
-        (np.zeros((1, 3)), DataTypeMismatchError),
-        (np.array([[0, -1, 0]]), OutOfBoundsError),
-        (np.array([[0, 0, 2**21]]), OutOfBoundsError),
-        (np.array([[2**64 - 1, 0, 0]], np.uint64), OutOfBoundsError),
-    ],
-)
-def test_lists_that_are_no_voxels_are_refused(disk: LabelWorld, points, error) -> None:
+@pytest.mark.parametrize(("changes", "box", "array", "discipline", "error"), [
+    ({"readonly": True}, BOX, WHOLE, "overwrite", ReadOnlyChannelError),
+    ({"propagate": PropagateState.UNDER_PROPAGATION}, BOX, WHOLE, "reduce", InvalidStateError),
+    ({"exceptions": False}, BOX, WHOLE, "exception", InvalidArgumentError),
+    ({"channel_type": ChannelType.IMAGE}, BOX, WHOLE, "update", InvalidArgumentError),
+    ({}, BOX, filled(BOX, 1, "<u4"), "overwrite", DataTypeMismatchError),
+    ({}, BOX, WHOLE[0], "overwrite", ShapeMismatchError),
+    ({}, BOX.shifted((198, 0, 0)), WHOLE, "overwrite", OutOfBoundsError),
+])  # fmt: skip
+def test_what_cannot_be_painted_is_refused_whole(disk, changes, box, array, discipline, error):
     stores = CountingStores()
+    labels = stores.wrap(disk).service()
     with pytest.raises(error):
-        stores.wrap(disk).service().paint_voxels(volume(channel()), points, 1, Discipline.OVERWRITE)
+        labels.paint(channel(**changes), region(DATASET, box), array, Discipline(discipline))
     assert stores.writes == 0
 
 
-@pytest.mark.parametrize("label", [0, -1, 2**32])
-def test_labels_that_do_not_fit_are_refused(disk: LabelWorld, label: int) -> None:
-    target, stores = channel(datatype=DataType.UINT32), CountingStores()
+def test_regions_that_hold_no_labels_of_one_time_are_refused(disk):
+    labels, near = disk.service(), Region(LEVEL, BOX, (0, 1), neariso=True)
     with pytest.raises(InvalidArgumentError):
-        stores.wrap(disk).service().paint_voxels(
-            volume(target), np.zeros((1, 3), int), label, Discipline.OVERWRITE
-        )
-    assert stores.writes == 0
-
-
-BOX = Box((0, 0, 0), (4, 4, 4))
-
-
-@pytest.mark.parametrize(
-    ("changes", "box", "array", "discipline", "error"),
-    [
-        ({"readonly": True}, BOX, filled(BOX, 1), "overwrite", ReadOnlyChannelError),
-        (
-            {"propagate": PropagateState.UNDER_PROPAGATION},
-            BOX,
-            filled(BOX, 1),
-            "reduce",
-            InvalidStateError,
-        ),
-        ({"exceptions": False}, BOX, filled(BOX, 1), "exception", InvalidArgumentError),
-        ({"channel_type": ChannelType.IMAGE}, BOX, filled(BOX, 1), "update", InvalidArgumentError),
-        ({}, BOX, filled(BOX, 1, "<u4"), "overwrite", DataTypeMismatchError),
-        ({}, BOX, filled(BOX, 1)[0], "overwrite", ShapeMismatchError),
-        ({}, BOX.shifted((198, 0, 0)), filled(BOX, 1), "overwrite", OutOfBoundsError),
-    ],
-)
-def test_what_cannot_be_painted_is_refused_whole(
-    disk: LabelWorld, changes, box, array, discipline, error
-) -> None:
-    stores = CountingStores()
-    with pytest.raises(error):
-        stores.wrap(disk).service().paint(
-            channel(**changes), region(DATASET, box), array, Discipline(discipline)
-        )
-    assert stores.writes == 0
-
-
-def test_labels_of_a_near_isotropic_level_are_refused(disk: LabelWorld) -> None:
-    near = Region(LEVEL, BOX, (0, 1), neariso=True)
+        labels.paint(channel(), near, WHOLE, Discipline.OVERWRITE)
     with pytest.raises(InvalidArgumentError):
-        disk.service().paint(channel(), near, filled(BOX, 1), Discipline.OVERWRITE)
+        labels.read.exceptions_in(channel(), Region(LEVEL, BOX, (0, 2)))
 
 
-def test_exceptions_of_a_voxel_list_are_left_out_where_the_channel_keeps_none(
-    disk: LabelWorld,
-) -> None:
-    labels, target = disk.service(), channel(exceptions=False)
-    labels.paint(target, region(DATASET, BOX), filled(BOX, 1), Discipline.OVERWRITE)
-    points = np.array([[3, 0, 0], [4, 0, 0]])
-    labels.paint_voxels(volume(target), points, 2, Discipline.EXCEPTION)
-    assert points_of(labels, volume(target), 2).tolist() == [[4, 0, 0]]
-
-
-def test_exceptions_of_several_times_are_not_listed_at_once(disk: LabelWorld) -> None:
-    with pytest.raises(InvalidArgumentError):
-        disk.service().read.exceptions_in(channel(), Region(LEVEL, BOX, (0, 2)))
-
-
-def test_ids_are_never_given_twice_and_never_painted_ones(world: LabelWorld) -> None:
+def test_ids_are_never_given_twice_and_never_painted_ones(world):
     target = channel(datatype=DataType.UINT32)
     one, other = world.service(), world.service()
     assert one.ids.reserve(target, 5) == 1
     assert other.ids.reserve(target, 1) == 6
-    one.paint(target, region(DATASET, BOX), filled(BOX, 40, "<u4"), Discipline.PRESERVE)
+    paint(one, target, BOX, 40, "preserve")
     assert other.ids.reserve(target, 2) == 41
     one.paint_voxels(volume(target), np.zeros((1, 3), int), 50, Discipline.DATAONLY)
     assert other.ids.reserve(target, 1) == 51
     other.ids.claim(target, 60)
     other.ids.claim(target, 20)
     assert one.ids.reserve(target, 1) == 61
-    one.paint(target, region(DATASET, BOX), filled(BOX, 10**6, "<u4"), Discipline.REDUCE)
+    paint(one, target, BOX, 10**6, "reduce")
     assert one.ids.free_ids(target).last == 61
     with pytest.raises(InvalidArgumentError):
         one.ids.reserve(target, 0)
@@ -344,7 +268,7 @@ def test_ids_are_never_given_twice_and_never_painted_ones(world: LabelWorld) -> 
 
 
 @pytest.mark.parametrize("per_axis", [1, 2, 4])
-def test_supercuboids_of_every_size_are_indexed(disk: LabelWorld, per_axis: int) -> None:
+def test_supercuboids_of_every_size_are_indexed(disk, per_axis):
     labels, target = disk.service(), channel(cuboids_per_axis=per_axis)
     box = CUBES.pyramid.level(0).box
     random = np.random.default_rng(per_axis)

@@ -1,8 +1,5 @@
 """A label that others paint while it is erased or merged."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -30,14 +27,14 @@ LABEL, SURVIVOR = 5, 9
 
 
 @pytest.fixture
-def world(tmp_path: Path, pools) -> LabelWorld:
+def world(tmp_path, pools):
     made = LabelWorld(*disk_stores(tmp_path), *pools)
     paint(made.service(), FIRST)
     return made
 
 
 @pytest.fixture
-def others(tmp_path: Path, world: LabelWorld, pools) -> LabelService:
+def others(tmp_path, world, pools):
     """The service of another process, with threads of its own."""
     del world
     return LabelWorld(*disk_stores(tmp_path), *reversed(pools)).service()
@@ -56,12 +53,7 @@ def merge(labels: LabelService) -> None:
 
 
 @pytest.mark.parametrize(("take_out", "left"), [(erase, [0]), (merge, [0, SURVIVOR])])
-def test_what_is_painted_behind_the_first_round_goes_too(
-    world: LabelWorld,
-    others: LabelService,
-    take_out: Callable[[LabelService], None],
-    left: list[int],
-) -> None:
+def test_what_is_painted_behind_the_first_round_goes_too(world, others, take_out, left):
     """Seen to fail where ``LabelRewrite.until_gone`` makes one round."""
     painted: list[Box] = []
 
@@ -79,9 +71,7 @@ def test_what_is_painted_behind_the_first_round_goes_too(
 
 
 @pytest.mark.parametrize("take_out", [erase, merge])
-def test_a_label_that_others_never_stop_painting_is_contention(
-    world: LabelWorld, others: LabelService, take_out: Callable[[LabelService], None]
-) -> None:
+def test_a_label_that_others_never_stop_painting_is_contention(world, others, take_out):
     """Seen to fail where the last round ends without an error."""
     options = VolumeOptions(on_change=lambda _: paint(others, FIRST), pause=lambda s: None)
     with pytest.raises(WriteContentionError) as caught:

@@ -1,10 +1,8 @@
 """Skeletons in the table: what is stored of a file, what others did to it, deaths half-way."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count
-from pathlib import Path
 
 import pytest
 
@@ -18,9 +16,9 @@ from ndlambda.errors import (
 from ndlambda.model.ramon import Node, Segment, Skeleton, parse_query
 from ndlambda.services.annotation import skeletons as module
 from ndlambda.wire.skeleton.swc import Swc, SwcNode, read_swc
-from tests.support.faults import Crash, WriteFaultPlan
+from tests.support.faults import Crash, at_every_step
 from tests.support.ramon_world import CHANNEL
-from tests.support.skeleton_world import SkeletonWorld, skeleton_world
+from tests.support.skeleton_world import skeleton_world
 
 FOREST = read_swc(
     b"# two cells\n#by hand\n"
@@ -29,14 +27,14 @@ FOREST = read_swc(
 
 
 @pytest.fixture
-def executor() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(2) as executor:
-        yield executor
+def world(tmp_path):
+    return skeleton_world(tmp_path)
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> SkeletonWorld:
-    return skeleton_world(tmp_path)
+def skeletons(world):
+    with ThreadPoolExecutor(2) as executor:
+        yield world.skeletons(executor)
 
 
 def chains(*lengths: int, comments: int = 0) -> Swc:
@@ -51,11 +49,9 @@ def chains(*lengths: int, comments: int = 0) -> Swc:
     return Swc(tuple(nodes), tuple(f"# comment {place}" for place in range(comments)))
 
 
-def test_every_root_is_a_skeleton_and_ids_are_one_block(
-    world: SkeletonWorld, executor: ThreadPoolExecutor
-) -> None:
+def test_every_root_is_a_skeleton_and_ids_are_one_block(world, skeletons):
     ramon = world.ramon.ramon()
-    assert world.skeletons(executor).upload(CHANNEL, FOREST) == [1, 2]
+    assert skeletons.upload(CHANNEL, FOREST) == [1, 2]
     pairs = {"0": "# two cells", "1": "#by hand"}
     assert ramon.get_many(CHANNEL, range(1, 8)) == [
         Skeleton(1, rootnode=3, kvpairs=pairs),
@@ -70,10 +66,7 @@ def test_every_root_is_a_skeleton_and_ids_are_one_block(
     assert ramon.get_field(CHANNEL, 3, "children") == "4"
 
 
-def test_skeletons_are_read_by_their_ids_or_all(
-    world: SkeletonWorld, executor: ThreadPoolExecutor
-) -> None:
-    skeletons = world.skeletons(executor)
+def test_skeletons_are_read_by_their_ids_or_all(world, skeletons):
     assert skeletons.read(CHANNEL) == Swc(())
     skeletons.upload(CHANNEL, FOREST)
     (third,) = skeletons.upload(CHANNEL, chains(2, comments=1))
@@ -88,10 +81,8 @@ def test_skeletons_are_read_by_their_ids_or_all(
     assert skeletons.read(CHANNEL).comments == FOREST.comments
 
 
-def test_pairs_that_are_no_comments_are_comments_of_key_and_value(
-    world: SkeletonWorld, executor: ThreadPoolExecutor
-) -> None:
-    skeletons, ramon = world.skeletons(executor), world.ramon.ramon()
+def test_pairs_that_are_no_comments_are_comments_of_key_and_value(world, skeletons):
+    ramon = world.ramon.ramon()
     skeletons.upload(CHANNEL, chains(1, comments=11))
     ramon.set_field(CHANNEL, 1, "tracer", "one\nor 1 1 0 0 0 1 -1\r\ntwo")
     comments = skeletons.read(CHANNEL, [1]).comments
@@ -101,10 +92,8 @@ def test_pairs_that_are_no_comments_are_comments_of_key_and_value(
     )
 
 
-def test_nodes_whose_parent_is_gone_or_elsewhere_are_roots(
-    world: SkeletonWorld, executor: ThreadPoolExecutor
-) -> None:
-    skeletons, ramon = world.skeletons(executor), world.ramon.ramon()
+def test_nodes_whose_parent_is_gone_or_elsewhere_are_roots(world, skeletons):
+    ramon = world.ramon.ramon()
     skeletons.upload(CHANNEL, chains(4, 1))  # skeletons 1 and 2, nodes 3 to 6, and 7
     ramon.delete(CHANNEL, [4])
     ramon.set_field(CHANNEL, 6, "skeleton", "2")
@@ -112,26 +101,21 @@ def test_nodes_whose_parent_is_gone_or_elsewhere_are_roots(
     assert parents == {3: -1, 5: -1, 7: -1, 6: -1}
 
 
-def test_nodes_that_somebody_tied_to_a_cycle_are_an_error_and_not_left_out(
-    world: SkeletonWorld, executor: ThreadPoolExecutor
-) -> None:
-    skeletons, ramon = world.skeletons(executor), world.ramon.ramon()
+def test_nodes_that_somebody_tied_to_a_cycle_are_an_error_and_not_left_out(world, skeletons):
+    ramon = world.ramon.ramon()
     skeletons.upload(CHANNEL, chains(4))
     ramon.set_field(CHANNEL, 3, "parent", "5")
     with pytest.raises(InvalidStateError):
         skeletons.read(CHANNEL, [1])
 
 
-def test_a_node_without_a_place_is_an_error_and_not_at_the_origin(
-    world: SkeletonWorld, executor: ThreadPoolExecutor
-) -> None:
+def test_a_node_without_a_place_is_an_error_and_not_at_the_origin(world, skeletons):
     world.ramon.upload(Skeleton(1), Node(2, skeleton=1))
     with pytest.raises(InvalidStateError):
-        world.skeletons(executor).read(CHANNEL)
+        skeletons.read(CHANNEL)
 
 
-def test_refusals_take_no_ids(world: SkeletonWorld, executor: ThreadPoolExecutor) -> None:
-    skeletons = world.skeletons(executor)
+def test_refusals_take_no_ids(world, skeletons):
     with pytest.raises(PayloadTooLargeError):
         skeletons.upload(CHANNEL, chains(*[1] * 200, comments=1000))
     with pytest.raises(ValidationError):
@@ -139,11 +123,8 @@ def test_refusals_take_no_ids(world: SkeletonWorld, executor: ThreadPoolExecutor
     assert skeletons.upload(CHANNEL, chains(1)) == [1]
 
 
-def test_more_nodes_than_one_answer_has_are_refused(
-    world: SkeletonWorld, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_more_nodes_than_one_answer_has_are_refused(world, skeletons, monkeypatch):
     monkeypatch.setattr(module, "MAX_NODES", 5)
-    skeletons = world.skeletons(executor)
     skeletons.upload(CHANNEL, chains(3, 3))
     assert len(skeletons.read(CHANNEL, [1]).nodes) == 3
     for ids in (None, [1, 2]):
@@ -151,19 +132,15 @@ def test_more_nodes_than_one_answer_has_are_refused(
             skeletons.read(CHANNEL, ids)
 
 
-def test_a_tree_deeper_than_the_stack_is_read_without_recursion(
-    world: SkeletonWorld, executor: ThreadPoolExecutor
-) -> None:
-    skeletons = world.skeletons(executor)
+def test_a_tree_deeper_than_the_stack_is_read_without_recursion(world, skeletons):
     skeletons.upload(CHANNEL, chains(1200))
     assert [node.number for node in skeletons.read(CHANNEL, [1]).nodes] == list(range(2, 1202))
 
 
-def test_an_upload_that_dies_shows_no_skeleton_that_is_not_whole(tmp_path: Path) -> None:
+def test_an_upload_that_dies_shows_no_skeleton_that_is_not_whole(tmp_path):
     """Seen to fail with the skeletons stored in front of the nodes."""
     forest = chains(20, 15, comments=60)
-    for fail_at in count(1):
-        world, plan = skeleton_world(tmp_path / str(fail_at)), WriteFaultPlan(fail_at)
+    for world, plan in at_every_step(lambda name: skeleton_world(tmp_path / name), least=6):
         with ThreadPoolExecutor(1) as executor:
             with suppress(Crash):
                 world.skeletons(executor, plan).upload(CHANNEL, forest)
@@ -173,15 +150,9 @@ def test_an_upload_that_dies_shows_no_skeleton_that_is_not_whole(tmp_path: Path)
             assert sizes in ([], [20], [20, 15]), plan.log
             again = alive.upload(CHANNEL, forest)
             assert [len(alive.read(CHANNEL, [number]).nodes) for number in again] == [20, 15]
-        if not plan.fired:
-            break
-    assert fail_at > 5
 
 
-def test_an_error_half_way_says_which_ids_may_be_left(
-    world: SkeletonWorld, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    skeletons = world.skeletons(executor)
+def test_an_error_half_way_says_which_ids_may_be_left(world, skeletons, monkeypatch):
     ramon = skeletons._ramon
     store = ramon.create_reserved
 
@@ -197,12 +168,9 @@ def test_an_error_half_way_says_which_ids_may_be_left(
     assert world.ramon.ramon().query(CHANNEL, parse_query(["type", "7"])) == [3, 4, 5, 6, 7]
 
 
-def test_nodes_that_meet_a_used_id_are_no_skeleton(
-    world: SkeletonWorld, executor: ThreadPoolExecutor
-) -> None:
+def test_nodes_that_meet_a_used_id_are_no_skeleton(world, skeletons):
     """An id may be taken by somebody who writes around the counter; nothing is overwritten."""
     world.ramon.ramon().create_reserved(CHANNEL, [Segment(4)])
-    skeletons = world.skeletons(executor)
     with pytest.raises(AlreadyExistsError):
         skeletons.upload(CHANNEL, FOREST)
     assert skeletons.read(CHANNEL) == Swc(())

@@ -36,10 +36,9 @@ def read_with_tensorstore(folder: Path, box: Box) -> NDArray[np.generic]:
     return np.asarray(array[box.slices_zyx()].read().result())
 
 
-READERS = [
-    pytest.param(read_with_zarr, id="zarr-python"),
-    pytest.param(read_with_tensorstore, id="tensorstore"),
-]
+@pytest.fixture(params=[read_with_zarr, read_with_tensorstore])
+def read(request):
+    return request.param
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +97,9 @@ def store(folder: Path, layout: CuboidLayout, voxels: NDArray[np.generic]) -> Vo
     return Volume(folder, layout, voxels)
 
 
-@pytest.mark.parametrize("read", READERS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "uint64", "float32", "int16"])
-def test_every_voxel_is_read_equal(tmp_path: Path, read: Reader, kind: str, dtype: str) -> None:
+def test_every_voxel_is_read_equal(tmp_path, read, kind, dtype):
     codec = LABEL_CODEC if dtype in {"uint32", "uint64"} else IMAGE_CODEC
     layout = CuboidLayout(np.dtype(dtype).newbyteorder("<"), CUBOID_XYZ, 2, codec)
     volume = store(tmp_path, layout, some_voxels(layout, kind))
@@ -110,12 +108,9 @@ def test_every_voxel_is_read_equal(tmp_path: Path, read: Reader, kind: str, dtyp
     np.testing.assert_array_equal(read_voxels, volume.voxels)
 
 
-@pytest.mark.parametrize("read", READERS)
 @pytest.mark.parametrize("edge", [1, 2, 4])
 @pytest.mark.parametrize("codec", [CodecSpec("lz4", 5, 2), CodecSpec("zstd", 1, 1)], ids=str)
-def test_boxes_are_read_equal_whatever_the_edge_and_codec(
-    tmp_path: Path, read: Reader, edge: int, codec: CodecSpec
-) -> None:
+def test_boxes_are_read_equal_whatever_the_edge_and_codec(tmp_path, read, edge, codec):
     layout = CuboidLayout(np.dtype("<u2"), (16, 16, 4), edge, codec)
     volume = store(tmp_path, layout, some_voxels(layout, "edge"))
     rng = random.Random(2)
@@ -125,8 +120,7 @@ def test_boxes_are_read_equal_whatever_the_edge_and_codec(
         np.testing.assert_array_equal(read(volume.folder, box), volume.voxels[box.slices_zyx()])
 
 
-@pytest.mark.parametrize("read", READERS)
-def test_an_emptied_object_is_read_as_zeros(tmp_path: Path, read: Reader) -> None:
+def test_an_emptied_object_is_read_as_zeros(tmp_path, read):
     layout = CuboidLayout(np.dtype("<u4"), CUBOID_XYZ, 2, LABEL_CODEC)
     volume = store(tmp_path, layout, some_voxels(layout, "full"))
     for path in volume.objects():
@@ -135,8 +129,7 @@ def test_an_emptied_object_is_read_as_zeros(tmp_path: Path, read: Reader) -> Non
     assert not read(volume.folder, volume.box).any()
 
 
-@pytest.mark.parametrize("read", READERS)
-def test_other_readers_find_a_flipped_bit_of_a_frame_too(tmp_path: Path, read: Reader) -> None:
+def test_other_readers_find_a_flipped_bit_of_a_frame_too(tmp_path, read):
     layout = CuboidLayout(np.dtype("u1"), CUBOID_XYZ, 2, IMAGE_CODEC)
     volume = store(tmp_path, layout, some_voxels(layout, "full"))
     path = volume.folder / "c" / "0" / "0" / "0"

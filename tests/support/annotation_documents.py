@@ -10,15 +10,9 @@ from tests.support.app import V1, Server, serving
 BASE = f"{V1}/open/channels/labels"
 OBJECTS = f"{BASE}/annotations"
 SYNAPSE: dict[str, Any] = {
-    "type": "synapse",
-    "status": 1,
-    "confidence": 0.75,
-    "author": "ann",
-    "weight": 0.5,
-    "segments": [7, 9],
-    "centroid": [10, 20, 3],
-    "pairs": {"seen": "yes", "colour": "red"},
-}
+    "type": "synapse", "status": 1, "confidence": 0.75, "author": "ann", "weight": 0.5,
+    "segments": [7, 9], "centroid": [10, 20, 3], "pairs": {"seen": "yes", "colour": "red"},
+}  # fmt: skip
 
 
 @contextmanager

@@ -55,11 +55,8 @@ def annotating(folder: Path, **settings: Any) -> Iterator[Server]:
 def new_channel(server: Server, **changes: Any) -> Channel:
     """Make another channel like ``labels``, which no other test uses."""
     values = {
-        "channel_type": _LABELS,
-        "datatype": DataType.UINT32,
-        "exceptions": True,
-        "endtime": 4,
-    }
+        "channel_type": _LABELS, "datatype": DataType.UINT32, "exceptions": True, "endtime": 4,
+    }  # fmt: skip
     channel = Channel(VOLUME.name, f"ch{next(_numbers)}", **{**values, **changes})
     return server.runtime.catalog.create_channel(channel)
 

@@ -26,14 +26,11 @@ def ramons(draw: st.DrawFn) -> Annotation:
         "kvpairs": draw(st.dictionaries(st.sampled_from("kl"), st.sampled_from("ab"))),
     }
     made: list[Callable[[], Annotation]] = [
-        lambda: Annotation(**common),
+        lambda: Annotation(**common), lambda: Segment(neuron=other, **common),
         lambda: Segment(neuron=other, **common),
-        lambda: Segment(neuron=other, **common),
-        lambda: Synapse(segments=(other, 3), presegments=(3,), **common),
-        lambda: Neuron(**common),
-        lambda: Organelle(segment=other, **common),
-        lambda: Seed(**common),
-    ]
+        lambda: Synapse(segments=(other, 3), presegments=(3,), **common), lambda: Neuron(**common),
+        lambda: Organelle(segment=other, **common), lambda: Seed(**common),
+    ]  # fmt: skip
     return draw(st.sampled_from(made))()
 
 

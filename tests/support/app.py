@@ -4,21 +4,25 @@ The dataset ``brain`` and its project ``pr`` are alice's and private. ``pr`` is 
 token ``open`` and the private one ``closed``; its channels are those of ``CHANNELS``.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+from click.testing import CliRunner, Result
 from werkzeug.test import Client, TestResponse
 
 from ndlambda import runtime
+from ndlambda.cli import main
 from ndlambda.model.catalog import Channel, Dataset, Project, Token
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.runtime import Runtime
 from ndlambda.settings import Settings
 from ndlambda.testing.counting import CountingStores
 from ndlambda.web.app import App
+from tests.support.fake_server import URL, WsgiTransport
 
 BRAIN = Dataset(
     "brain",
@@ -147,6 +151,30 @@ def serving(folder: Path, endpoint: str | None = None, **settings: Any) -> Itera
         yield server
     finally:
         server.runtime.close()
+
+
+def server_fixture(
+    opened: Callable[..., Any] = serving, scope: Any = "module", **settings: Any
+) -> Any:
+    """Return a fixture: a server that the tests of a module (or in another scope) share."""
+
+    @pytest.fixture(scope=scope)
+    def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+        with opened(tmp_path_factory.mktemp("server"), **settings) as made:
+            yield made
+
+    return server
+
+
+def run_command(server: Server, *words: object, typed: str = "") -> Result:
+    """Run the command for alice in this process, on the application of a server."""
+    return CliRunner().invoke(
+        main,
+        [str(word) for word in words],
+        obj=WsgiTransport(server.app),
+        input=typed,
+        env={"NDLAMBDA_URL": URL, "NDLAMBDA_KEY": server.keys["alice"], "NDLAMBDA_DATA": ""},
+    )
 
 
 def _populate(server: Server) -> None:

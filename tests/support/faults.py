@@ -6,10 +6,13 @@ plan raises, too, because a dead process does nothing more (not even in a ``fina
 ports may share one plan, so that operations are counted over all of them.
 """
 
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from ndlambda.stores.ports import Action, Put, Row
@@ -88,23 +91,30 @@ class Faulty:
 
 
 class Interrupted:
-    """A plan under which something else happens before an operation; ``outcome`` is its result."""
+    """A plan under which something else happens before an operation; ``outcome`` is its result.
 
-    def __init__(self, at: int, interruption: Callable[[], object]) -> None:
-        self._at = at
-        self._interruption = interruption
+    Only operations are counted whose names end with one of ``names``.
+    """
+
+    def __init__(
+        self, at: int, interruption: Callable[[], object] = lambda: None, *names: str
+    ) -> None:
+        self.at = at
+        self.interruption = interruption
+        self._names = names or ("",)
         self.fired = False
         self.outcome: object = None
         self.log: list[str] = []
 
     def interrupt(self) -> None:
         self.fired = True
-        self.outcome = self._interruption()
+        self.outcome = self.interruption()
 
     def carry_out(self, name: str, operation: Callable[[], Any]) -> Any:
-        self.log.append(name)
-        if len(self.log) == self._at:
-            self.interrupt()
+        if name.endswith(self._names):
+            self.log.append(name)
+            if len(self.log) == self.at:
+                self.interrupt()
         return operation()
 
 
@@ -149,3 +159,30 @@ class Watched:
     def transact(self, actions: Sequence[Action]) -> None:
         self._table.transact(actions)
         self.ends += sum(isinstance(each, Put) and self._is_end(each.row) for each in actions)
+
+
+def at_every_step(
+    open_world: Callable[[str], Any], plan_of: Callable[[int], Any] = WriteFaultPlan, least: int = 4
+) -> Iterator[tuple[Any, Any]]:
+    """Yield a world and a plan for the first step, the second, and so on.
+
+    It ends with a plan whose step did not come, and makes sure that this is the ``least``-th or a
+    later one. Worlds are made by names, and closed.
+    """
+    for step in count(1):
+        world, plan = open_world(f"step{step}"), plan_of(step)
+        yield world, plan
+        if close := getattr(world, "close", None):
+            close()
+        if not plan.fired:
+            assert step >= least
+            return
+
+
+def copies_of(prepared: Path, open_world: Callable[[Path], Any]) -> Callable[[str], Any]:
+    """Return what copies a folder and opens the world in the copy, by the name of the copy."""
+
+    def opened(name: str) -> Any:
+        return open_world(Path(shutil.copytree(prepared, prepared.parent / name)))
+
+    return opened

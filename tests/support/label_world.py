@@ -36,14 +36,9 @@ Holders = dict[tuple[LabelLayer, int], set[int]]
 
 def channel(**changes: Any) -> Channel:
     values = {
-        "project": "pr",
-        "name": "labels",
-        "channel_type": ChannelType.ANNOTATION,
-        "datatype": DataType.UINT64,
-        "uid": "u1",
-        "exceptions": True,
-        "codec": CodecSpec("lz4", 1),
-    }
+        "project": "pr", "name": "labels", "channel_type": ChannelType.ANNOTATION,
+        "datatype": DataType.UINT64, "uid": "u1", "exceptions": True, "codec": CodecSpec("lz4", 1),
+    }  # fmt: skip
     return Channel(**{**values, **changes})
 
 
@@ -72,6 +67,11 @@ class LabelWorld:
         options = options or VolumeOptions()
         volume = VolumeService(objects, self.executor, ByteBudget(1 << 30), options)
         return LabelService(objects, table, volume, self.executor, options)
+
+    def close(self) -> None:
+        """Close the file of a table on disk."""
+        table: Any = self.table
+        table.close()
 
     def truth(self, dataset: Dataset, target: Channel) -> Holders:
         """Return where labels are, from all objects of a channel."""

@@ -47,61 +47,31 @@ BOX_QUERY = {"x": "10:74", "y": "20:52", "z": "5:9"}
 PLACE = {"x": "20", "y": "20", "z": "5"}
 
 EXAMPLE_OF: dict[str, str] = {
-    "token": "hidden",
-    "channel": "labels",
-    "channels": "em",
-    "service": "npz",
-    "args": BOX,
-    "ds": "hidden",
-    "pr": "hidden",
-    "ch": "em",
-    "tk": "hidden",
-    "user": "bob",
-    "name": RESULT,
-    "schema": "job",
-    "ids": "1",
-    "annotation": "1",
-    "number": "1",
-    "skeleton_ids": "2",
-    "options": "nodata",
-    "words": "update",
-    "predicates": "type/4",
-    "field": "status",
-    "value": "0",
-    "resolution": "0",
-    "time": "0",
-    "count": "1",
-    "chunk": "0",
-    "kind": "4",
-    "wanted": "graphml/10,74/20,52/5,9",
-    **PLACE,
-}
+    "token": "hidden", "channel": "labels", "channels": "em", "service": "npz", "args": BOX,
+    "ds": "hidden", "pr": "hidden", "ch": "em", "tk": "hidden", "user": "bob", "name": RESULT,
+    "schema": "job", "ids": "1", "annotation": "1", "number": "1", "skeleton_ids": "2",
+    "options": "nodata", "words": "update", "predicates": "type/4", "field": "status", "value": "0",
+    "resolution": "0", "time": "0", "count": "1", "chunk": "0", "kind": "4",
+    "wanted": "graphml/10,74/20,52/5,9", **PLACE,
+}  # fmt: skip
 """For every argument, the name of something private that exists."""
 
 _SIZES = {f"{axis}imagesize": size for axis, size in zip("xyz", BRAIN.imagesize_xyz, strict=True)}
 _CHANNEL = {"channel_type": "image", "channel_datatype": "uint8"}
 _AUTO_INGEST = {
     "dataset": {
-        "dataset_name": "hidden",
-        "imagesize": BRAIN.imagesize_xyz,
-        "offset": BRAIN.offset_xyz,
-        "voxelres": BRAIN.voxelres_xyz,
-        "scalinglevels": BRAIN.scalinglevels,
-        "scaling": 0,
+        "dataset_name": "hidden", "imagesize": BRAIN.imagesize_xyz, "offset": BRAIN.offset_xyz,
+        "voxelres": BRAIN.voxelres_xyz, "scalinglevels": BRAIN.scalinglevels, "scaling": 0,
     },
     "project": {"project_name": "hidden"},
     "channels": {
         "new": {
-            "channel_name": "new",
-            "datatype": "uint8",
-            "channel_type": "image",
-            "data_url": "http://example.org",
-            "file_format": "SLICE",
-            "file_type": "png",
+            "channel_name": "new", "datatype": "uint8", "channel_type": "image",
+            "data_url": "http://example.org", "file_format": "SLICE", "file_type": "png",
         }
     },
     "metadata": {},
-}
+}  # fmt: skip
 _SWC = b"1 1 0 0 0 1 -1"
 _REGION = region_file((10, 20, 5), (4, 4, 4))
 _PNG = png(np.full((200, 300), 7, np.uint8))
@@ -354,8 +324,5 @@ def _make_jobs(server: Server) -> dict[str, str]:
         "job": made("/v1/ingest", config | {"extent": {"z": [2, 3]}}),
         "built": built,
         "failed": failed,
-        "upload": made(
-            "/v1/projects/hidden/channels/em/uploads",
-            BODIES["POST", "uploads"],
-        ),
+        "upload": made("/v1/projects/hidden/channels/em/uploads", BODIES["POST", "uploads"]),
     }

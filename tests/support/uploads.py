@@ -23,16 +23,10 @@ def _hdf5_of_em(array: Array) -> bytes:
 
 
 ENCODERS: dict[tuple[str, str], Encode] = {
-    ("sd", "npz"): bodies.npz,
-    ("sd", "blosc"): bodies.packed,
-    ("sd", "blaze"): bodies.packed,
-    ("sd", "hdf5"): _hdf5_of_em,
-    ("v1", "npy"): bodies.npy,
-    ("v1", "npz"): bodies.npz,
-    ("v1", "raw"): np.ndarray.tobytes,
-    ("v1", "blosc"): _blosc_plain,
-    ("v1", "hdf5"): _hdf5_of_em,
-}
+    ("sd", "npz"): bodies.npz, ("sd", "blosc"): bodies.packed, ("sd", "blaze"): bodies.packed,
+    ("sd", "hdf5"): _hdf5_of_em, ("v1", "npy"): bodies.npy, ("v1", "npz"): bodies.npz,
+    ("v1", "raw"): np.ndarray.tobytes, ("v1", "blosc"): _blosc_plain, ("v1", "hdf5"): _hdf5_of_em,
+}  # fmt: skip
 
 
 def shape_of(family: str, name: str) -> tuple[int, ...]:

@@ -13,7 +13,6 @@ from ndlambda.errors import (
     OutOfBoundsError,
     ReadOnlyChannelError,
 )
-from ndlambda.model.catalog import Channel
 from ndlambda.model.dtypes import ChannelType
 from ndlambda.model.propagation import PropagateState
 from ndlambda.model.ramon import Annotation, Segment, Synapse
@@ -30,7 +29,6 @@ from tests.contract.annotations.contract import (
 )
 from tests.contract.annotations.service import ServiceObjects
 from tests.support.annotation_server import new_channel
-from tests.support.app import Server
 
 SWC = "# two cells\n2 3 1.5 2 3 .5 1\n1 1 0 0 0 1 -1\n7 1 9 9 9 1 -1\n"
 WRITES: Mapping[str, Callable[[Any], object]] = {
@@ -44,20 +42,15 @@ WRITES: Mapping[str, Callable[[Any], object]] = {
     "put_swc": lambda objects: objects.put_swc(SWC),
 }
 READS: Mapping[str, Callable[[Any], object]] = {
-    "get": lambda objects: objects.get(7),
-    "query": lambda objects: objects.query(type="segment"),
+    "get": lambda objects: objects.get(7), "query": lambda objects: objects.query(type="segment"),
     "query a box": lambda objects: objects.query(box=AROUND),
-    "top_keys": lambda objects: objects.top_keys(10),
-    "voxels": lambda objects: objects.voxels(7),
-    "mask": lambda objects: objects.cutout(7, AROUND),
-    "box": lambda objects: objects.box(7),
-    "cuboids": lambda objects: objects.cuboids(7),
-    "ids": lambda objects: objects.ids(AROUND),
+    "top_keys": lambda objects: objects.top_keys(10), "voxels": lambda objects: objects.voxels(7),
+    "mask": lambda objects: objects.cutout(7, AROUND), "box": lambda objects: objects.box(7),
+    "cuboids": lambda objects: objects.cuboids(7), "ids": lambda objects: objects.ids(AROUND),
     "id_at": lambda objects: objects.id_at(SPOT),
     "exceptions": lambda objects: objects.exceptions(AROUND),
-    "get_swc": lambda objects: objects.get_swc(),
-    "edges": lambda objects: objects.edges(),
-}
+    "get_swc": lambda objects: objects.get_swc(), "edges": lambda objects: objects.edges(),
+}  # fmt: skip
 
 
 class ChannelContract(AnnotationContract):
@@ -107,7 +100,7 @@ SYNAPSES: tuple[Annotation, ...] = (
 
 
 @pytest.fixture(scope="module")
-def circuit_channel(server: Server) -> Channel:
+def circuit_channel(server):
     """A channel that tests only read: ``SYNAPSES``, and voxels of 11, 12 and 14."""
     prepared = ServiceObjects(server, new_channel(server))
     prepared.create(*SYNAPSES)

@@ -10,18 +10,16 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from ndlambda import errors
-from ndlambda.cli import main
 from ndlambda.model.ramon import fields_of
 from ndlambda.model.ramon.plain import from_plain
 from ndlambda.space.box import Box
 from tests.contract.annotations.driver import AnnotationDriver
 from tests.contract.annotations.words import edges_of, nearest, span, word_of
 from tests.support.annotation_server import VOLUME
+from tests.support.app import run_command
 from tests.support.bodies import Array
-from tests.support.fake_server import URL, WsgiTransport
 
 
 class EndedError(Exception):
@@ -37,24 +35,16 @@ class CommandObjects(AnnotationDriver):
     """``ndlambda annotation``, ``skeleton`` and ``graph``, run in this process."""
 
     EXIT: ClassVar[Mapping[type[errors.NDLambdaError], int]] = {
-        errors.InvalidArgumentError: 2,
-        errors.ValidationError: 2,
-        errors.NotFoundError: 3,
-        errors.PermissionDeniedError: 4,
-        errors.ConflictError: 5,
-        errors.PreconditionFailedError: 5,
+        errors.InvalidArgumentError: 2, errors.ValidationError: 2, errors.NotFoundError: 3,
+        errors.PermissionDeniedError: 4, errors.ConflictError: 5, errors.PreconditionFailedError: 5,
         errors.NDLambdaError: 1,
-    }
+    }  # fmt: skip
     cannot: ClassVar[Mapping[str, str]] = {
-        "replace": "`set` changes fields one by one",
-        "batch": "`create` makes one object",
-        "paint": "voxels come from programs, by the client",
-        "mask": "`voxels` has them as a list",
-        "cuboids": "they matter to programs only",
-        "id_at": "`ids --box` of one voxel says it",
-        "exceptions": "`ids --box` of one voxel says it",
-        "top_keys": "the start page has them",
-    }
+        "replace": "`set` changes fields one by one", "batch": "`create` makes one object",
+        "paint": "voxels come from programs, by the client", "mask": "`voxels` has them as a list",
+        "cuboids": "they matter to programs only", "id_at": "`ids --box` of one voxel says it",
+        "exceptions": "`ids --box` of one voxel says it", "top_keys": "the start page has them",
+    }  # fmt: skip
 
     @contextmanager
     def refuses(self, error):
@@ -67,13 +57,7 @@ class CommandObjects(AnnotationDriver):
 
     def run(self, *words, code=0):
         """Run a line and return what it printed."""
-        done = CliRunner().invoke(
-            main,
-            [str(word) for word in words],
-            obj=WsgiTransport(self.server.app),
-            env={"NDLAMBDA_URL": URL, "NDLAMBDA_KEY": self.server.keys["alice"]}
-            | {"NDLAMBDA_DATA": ""},
-        )
+        done = run_command(self.server, *words)
         if done.exit_code != code:
             assert isinstance(done.exception, SystemExit), done.exception
             assert done.stdout == ""

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from ndlambda.space.box import Box
-from tests.contract.annotations.driver import Driver
+from tests.contract.annotations.driver import AnnotationDriver
 from tests.contract.annotations.service import ServiceObjects
 from tests.support.annotation_server import OFFSET, VOLUME, new_channel
 from tests.support.bodies import Array
 
 Test = TypeVar("Test", bound=Callable[..., None])
-Make = Callable[..., Driver]
+Make = Callable[..., AnnotationDriver]
 
 CORNER = (135, 145, 19)
 MASK = np.random.default_rng(3).integers(0, 3, (6, 8, 10), np.uint8)
@@ -74,7 +74,7 @@ class AnnotationContract:
     def make(self, server):
         """Return what opens a new channel; ``objects`` is one with exceptions, of 32 bits."""
 
-        def made(**changes: Any) -> Driver:
+        def made(**changes: Any) -> AnnotationDriver:
             return self.driver(server, new_channel(server, **changes))
 
         return made

@@ -18,7 +18,6 @@ from ndlambda.errors import (
     ResolutionNotFoundError,
     ValidationError,
 )
-from ndlambda.model.catalog import Channel
 from ndlambda.model.dtypes import DataType
 from ndlambda.model.ramon import (
     Annotation,
@@ -268,40 +267,29 @@ LIBRARY: tuple[Annotation, ...] = (
 )
 """With a voxel of 1 at ``SPOT``, and one of 2 beside it."""
 QUESTIONS: tuple[tuple[Where, list[int]], ...] = (
-    ({}, [1, 2, 3, 4, 5, 6, 8, 9]),
-    ({"limit": 2}, [1, 2]),
-    ({"type": "segment"}, [2, 3]),
-    ({"type": "segment", "limit": 1}, [2]),
-    ({"status": 2}, [1]),
-    ({"author": "ann"}, [1, 2]),
-    ({"confidence_gt": 0.5}, [1, 3]),
-    ({"confidence_lt": 0.5, "author": "ann"}, [2]),
+    ({}, [1, 2, 3, 4, 5, 6, 8, 9]), ({"limit": 2}, [1, 2]), ({"type": "segment"}, [2, 3]),
+    ({"type": "segment", "limit": 1}, [2]), ({"status": 2}, [1]), ({"author": "ann"}, [1, 2]),
+    ({"confidence_gt": 0.5}, [1, 3]), ({"confidence_lt": 0.5, "author": "ann"}, [2]),
     ({"confidence_gt": 0.4, "confidence_lt": 0.9}, [3]),
     ({"type": "segment", "confidence_gt": 0.5}, [3]),
     ({"type": "segment", "author": "ann", "pairs": {"sky": "grey"}}, [2]),
-    ({"pairs": {"sky": "blue"}}, [1]),
-    ({"pairs": {"sky": "blue", "sea": "green"}}, [1]),
-    ({"pairs": {"sky": "grey", "sea": "green"}}, []),
-    ({"pairs": {"a b": "1=2&3"}}, [9]),
-    ({"pairs": {"no": "such"}}, []),
-    ({"type": "seed", "pairs": {"sky": "blue"}}, []),
+    ({"pairs": {"sky": "blue"}}, [1]), ({"pairs": {"sky": "blue", "sea": "green"}}, [1]),
+    ({"pairs": {"sky": "grey", "sea": "green"}}, []), ({"pairs": {"a b": "1=2&3"}}, [9]),
+    ({"pairs": {"no": "such"}}, []), ({"type": "seed", "pairs": {"sky": "blue"}}, []),
     ({"type": "segment", "fields": {"neuron": 4}}, [2, 3]),
     ({"type": "synapse", "fields": {"segments": 3}}, [1]),
     ({"type": "node", "fields": {"parent": -1}}, [6]),
     ({"type": "node", "fields": {"location": "0.5,1,2"}}, [6]),
     ({"type": "roi", "fields": {"parent": 4}}, [8]),
-    ({"type": "organelle", "fields": {"centroid": "1,2,3"}}, [9]),
-    ({"box": AROUND}, [1]),
-    ({"box": WIDE}, [1, 2]),
-    ({"box": WIDE, "type": "segment"}, [2]),
-    ({"box": WIDE, "limit": 1}, [1]),
-    ({"box": ELSEWHERE}, []),
+    ({"type": "organelle", "fields": {"centroid": "1,2,3"}}, [9]), ({"box": AROUND}, [1]),
+    ({"box": WIDE}, [1, 2]), ({"box": WIDE, "type": "segment"}, [2]),
+    ({"box": WIDE, "limit": 1}, [1]), ({"box": ELSEWHERE}, []),
     ({"box": Box((18, 20, 8), (25, 30, 12)), "resolution": 1}, [1]),
-)
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def library_channel(server: Server) -> Channel:
+def library_channel(server):
     """A channel that tests only read."""
     prepared = ServiceObjects(server, new_channel(server))
     prepared.create(*LIBRARY)

@@ -20,14 +20,10 @@ from tests.support.annotation_server import VOLUME
 from tests.support.bodies import from_npy, npy
 
 V1_STATUS: Mapping[type[errors.NDLambdaError], int] = {
-    errors.NotFoundError: 404,
-    errors.ReadOnlyChannelError: 403,
-    errors.ConflictError: 409,
-    errors.PreconditionFailedError: 412,
-    errors.PayloadTooLargeError: 413,
-    errors.ValidationError: 422,
-    errors.NDLambdaError: 400,
-}
+    errors.NotFoundError: 404, errors.ReadOnlyChannelError: 403, errors.ConflictError: 409,
+    errors.PreconditionFailedError: 412, errors.PayloadTooLargeError: 413,
+    errors.ValidationError: 422, errors.NDLambdaError: 400,
+}  # fmt: skip
 
 
 class V1Objects(AnnotationDriver):
