@@ -1,6 +1,5 @@
 """Changes of rows that others always come before end, after pauses, in an error that says so."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -84,9 +83,7 @@ def reopen_chunk(table: Contended) -> None:
     ("change", "attempts"),
     [(set_password, 8), (issue_key, 8), (change_job, 32), (reopen_chunk, 32)],
 )
-def test_attempts_end_in_contention_after_pauses_between_them(
-    table: Contended, pauses: list[float], change: Callable[[Contended], None], attempts: int
-):
+def test_attempts_end_in_contention_after_pauses_between_them(table, pauses, change, attempts):
     with pytest.raises(WriteContentionError) as caught:
         change(table)
     assert caught.value.retryable
@@ -95,9 +92,7 @@ def test_attempts_end_in_contention_after_pauses_between_them(
     assert all(0 <= pause <= 0.25 for pause in pauses)
 
 
-def test_an_attempt_to_take_back_a_try_gives_up_without_an_error(
-    table: Contended, pauses: list[float]
-):
+def test_an_attempt_to_take_back_a_try_gives_up_without_an_error(table, pauses):
     noted = tries.Attempts(table, "p", 1, lambda: 0.0)
     with noted.track(number=3, attempt=2):
         pass

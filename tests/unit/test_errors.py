@@ -60,12 +60,9 @@ def test_an_error_carries_a_message_and_json_able_details():
 def test_what_another_attempt_may_cure_is_marked():
     retryable = {cls.__name__ for cls in CLASSES if cls.retryable}
     assert retryable == {
-        "WriteContentionError",
-        "QuotaExceededError",
-        "UpstreamError",
-        "UpstreamThrottledError",
+        "WriteContentionError", "QuotaExceededError", "UpstreamError", "UpstreamThrottledError",
         "UpstreamTimeoutError",
-    }
+    }  # fmt: skip
 
 
 def test_an_unknown_name_lists_the_known_ones():

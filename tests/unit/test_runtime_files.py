@@ -19,7 +19,7 @@ def built(tmp_path: Path) -> Iterator[Runtime]:
     made.close()
 
 
-def test_stores_on_aws_need_a_secret(tmp_path: Path):
+def test_stores_on_aws_need_a_secret(tmp_path):
     """Seen to fail where other stores than files take a secret from the data folder, too: each
     Lambda function would make its own."""
     with pytest.raises(InvalidArgumentError, match="NDLAMBDA_SECRET"):
@@ -27,7 +27,7 @@ def test_stores_on_aws_need_a_secret(tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
-def test_of_processes_that_make_one_file_at_once_the_first_wins(tmp_path: Path):
+def test_of_processes_that_make_one_file_at_once_the_first_wins(tmp_path):
     """Seen to fail with ``os.replace`` instead of ``os.link``."""
     path = tmp_path / "secret.key"
 
@@ -40,7 +40,7 @@ def test_of_processes_that_make_one_file_at_once_the_first_wins(tmp_path: Path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_revoked_admin_key_that_lies_in_the_file_stays_revoked(built: Runtime, tmp_path: Path):
+def test_a_revoked_admin_key_that_lies_in_the_file_stays_revoked(built, tmp_path):
     """Seen to fail with ``again=True`` for a key of the file."""
     ensure_admin(built)
     key = (tmp_path / "admin.key").read_text().strip()
@@ -50,9 +50,7 @@ def test_a_revoked_admin_key_that_lies_in_the_file_stays_revoked(built: Runtime,
     assert built.users.authenticate(key) is None
 
 
-def test_a_deleted_admin_key_file_is_made_again_with_a_key_that_works(
-    built: Runtime, tmp_path: Path
-):
+def test_a_deleted_admin_key_file_is_made_again_with_a_key_that_works(built, tmp_path):
     ensure_admin(built)
     (tmp_path / "admin.key").unlink()
     ensure_admin(built)

@@ -321,11 +321,5 @@ def test_serve_hands_its_options_to_the_local_host(run, tmp_path, monkeypatch):
     assert run(f"serve --data {tmp_path} --port 0 --moto --threads 3").code == 0
     assert run(f"--data {tmp_path} serve").code == 0
     first, second = served
-    assert first == {
-        "data": tmp_path,
-        "port": 0,
-        "host": "127.0.0.1",
-        "moto": True,
-        "threads": 3,
-    }
+    assert first == {"data": tmp_path, "port": 0, "host": "127.0.0.1", "moto": True, "threads": 3}
     assert (second["data"], second["port"]) == (tmp_path, 8080)

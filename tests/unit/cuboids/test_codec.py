@@ -20,15 +20,10 @@ from ndlambda.model.catalog import IMAGE_CODEC, LABEL_CODEC, CodecSpec
 from ndlambda.space.box import Box
 
 CODECS = [
-    IMAGE_CODEC,
-    LABEL_CODEC,
-    CodecSpec("zstd", 1, 2),
-    CodecSpec("lz4", 5, 0),
-    CodecSpec("lz4", 1, 2),
-    CodecSpec("lz4hc", 5, 1),
-    CodecSpec("blosclz", 5, 1),
+    IMAGE_CODEC, LABEL_CODEC, CodecSpec("zstd", 1, 2), CodecSpec("lz4", 5, 0),
+    CodecSpec("lz4", 1, 2), CodecSpec("lz4hc", 5, 1), CodecSpec("blosclz", 5, 1),
     CodecSpec("zlib", 1, 1),
-]
+]  # fmt: skip
 
 
 def steps(shape_zyx: tuple[int, int, int], dtype: str) -> NDArray[np.generic]:
@@ -82,27 +77,20 @@ def some_boxes(layout: CuboidLayout) -> list[Box]:
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=str)
-def test_what_was_encoded_is_decoded(codec: CodecSpec) -> None:
+def test_what_was_encoded_is_decoded(codec):
     for make, dtype in product((steps, noise), ("u1", "<u2", "<f4", "<u8")):
         array = make((4, 64, 64), dtype)
         whole = decoded(stored(array, codec), layout_of(array, codec))
         assert whole.tobytes() == array.tobytes()
 
 
-@pytest.mark.parametrize(
-    ("shape_zyx", "dtype", "make", "strided"),
-    [
-        ((16, 128, 128), "u1", steps, True),
-        ((16, 128, 128), "u1", noise, False),
-        ((64, 64, 64), "<u4", steps, False),
-        ((64, 64, 64), "<u4", noise, True),
-        ((4, 128, 128), "<u8", steps, True),
-        ((4, 128, 128), "<u8", noise, False),
-        ((3, 5, 7), "<i2", steps, False),
-        ((3, 5, 7), "<i2", noise, True),
-    ],
-)
-def test_a_part_is_the_slice_of_the_whole(shape_zyx, dtype, make, strided) -> None:
+@pytest.mark.parametrize(("shape_zyx", "dtype", "make", "strided"), [
+    ((16, 128, 128), "u1", steps, True), ((16, 128, 128), "u1", noise, False),
+    ((64, 64, 64), "<u4", steps, False), ((64, 64, 64), "<u4", noise, True),
+    ((4, 128, 128), "<u8", steps, True), ((4, 128, 128), "<u8", noise, False),
+    ((3, 5, 7), "<i2", steps, False), ((3, 5, 7), "<i2", noise, True),
+])  # fmt: skip
+def test_a_part_is_the_slice_of_the_whole(shape_zyx, dtype, make, strided):
     array = make(shape_zyx, dtype)
     layout, frame = layout_of(array), stored(array)
     for box in some_boxes(layout):
@@ -116,16 +104,11 @@ def test_a_part_is_the_slice_of_the_whole(shape_zyx, dtype, make, strided) -> No
             assert not room.any(), "wrote outside of the target"
 
 
-@pytest.mark.parametrize(
-    ("dtype", "codec"),
-    [
-        ("<u1", IMAGE_CODEC),
-        ("<u2", CodecSpec("lz4", 1)),
-        ("<u4", IMAGE_CODEC),
-        ("<u8", CodecSpec("lz4", 1)),
-    ],
-)
-def test_a_run_as_long_as_a_block_may_start_anywhere(dtype, codec) -> None:
+@pytest.mark.parametrize(("dtype", "codec"), [
+    ("<u1", IMAGE_CODEC), ("<u2", CodecSpec("lz4", 1)), ("<u4", IMAGE_CODEC),
+    ("<u8", CodecSpec("lz4", 1)),
+])  # fmt: skip
+def test_a_run_as_long_as_a_block_may_start_anywhere(dtype, codec):
     """libblosc2 gives the first whole block for such a run; seen to fail without our split."""
     layout = CuboidLayout(np.dtype(dtype), (64, 64, 64), 2, codec)
     voxels = np.random.default_rng(1).integers(1, 120, (64, 64, 64)).astype(dtype)
@@ -140,19 +123,19 @@ def test_a_run_as_long_as_a_block_may_start_anywhere(dtype, codec) -> None:
             np.testing.assert_array_equal(out, voxels[part.slices_zyx()])
 
 
-def test_the_block_size_is_ours_in_every_frame() -> None:
+def test_the_block_size_is_ours_in_every_frame():
     for array in (steps((16, 128, 128), "u1"), steps((64, 64, 64), "<u8")):
         assert struct.unpack_from("<I", stored(array), 8) == (BLOCK_BYTES,)
 
 
-def test_big_endian_and_strided_voxels_are_stored_little_endian_in_c_order() -> None:
+def test_big_endian_and_strided_voxels_are_stored_little_endian_in_c_order():
     array = steps((4, 8, 16), "<u4")
     layout = layout_of(array)
     assert (decoded(stored(array.astype(">u4")), layout) == array).all()
     assert (decoded(stored(np.asfortranarray(array)), layout) == array).all()
 
 
-def test_a_plane_is_decoded_without_the_blocks_of_other_planes() -> None:
+def test_a_plane_is_decoded_without_the_blocks_of_other_planes():
     array = steps((16, 128, 128), "u1")
     layout = layout_of(array)
     frame = with_damaged_block(stored(array), block=3)
@@ -164,7 +147,7 @@ def test_a_plane_is_decoded_without_the_blocks_of_other_planes() -> None:
         decoded(frame, layout, Box((3, 3, 11), (9, 9, 13)))
 
 
-def test_half_a_plane_is_decoded_without_the_blocks_of_the_other_half() -> None:
+def test_half_a_plane_is_decoded_without_the_blocks_of_the_other_half():
     array = steps((16, 128, 128), "<u8")
     layout = layout_of(array)
     frame = with_damaged_block(stored(array), block=5)
@@ -174,7 +157,7 @@ def test_half_a_plane_is_decoded_without_the_blocks_of_the_other_half() -> None:
         decoded(frame, layout, Box((0, 64, 2), (128, 65, 3)))
 
 
-def test_a_target_that_does_not_fit_is_refused_before_anything_is_written() -> None:
+def test_a_target_that_does_not_fit_is_refused_before_anything_is_written():
     array = steps((4, 8, 16), "<u2")
     layout, frame = layout_of(array), stored(array)
     part = Box((0, 0, 0), (16, 8, 1))
@@ -213,7 +196,7 @@ HEADER_FIELDS = ("version", "versionlz", "flags", "typesize", "nbytes", "block_b
         ("cbytes", 2**31),
     ],
 )
-def test_a_header_that_contradicts_the_layout_is_refused(field: str, value: int) -> None:
+def test_a_header_that_contradicts_the_layout_is_refused(field, value):
     array = steps((4, 16, 17), "<u2")
     chunk = bytearray(stored(array)[:-4])
     header = dict(zip(HEADER_FIELDS, struct.unpack_from("<BBBBIII", chunk), strict=True))
@@ -223,14 +206,14 @@ def test_a_header_that_contradicts_the_layout_is_refused(field: str, value: int)
         decoded(frame, layout_of(array))
 
 
-def test_a_frame_of_another_layout_is_refused() -> None:
+def test_a_frame_of_another_layout_is_refused():
     frame = stored(steps((4, 8, 16), "<u4"))
     for dtype, cuboid_xyz in [("<u4", (16, 8, 5)), ("<u2", (16, 8, 8)), ("<u8", (16, 8, 2))]:
         with pytest.raises(CuboidDecodeError):
             decoded(frame, CuboidLayout(np.dtype(dtype), cuboid_xyz, 2, IMAGE_CODEC))
 
 
-def test_every_single_bit_flip_of_a_frame_is_found() -> None:
+def test_every_single_bit_flip_of_a_frame_is_found():
     array = steps((4, 8, 16), "u1")
     layout, frame = layout_of(array), stored(array)
     for bit in range(8 * len(frame)):
@@ -240,7 +223,7 @@ def test_every_single_bit_flip_of_a_frame_is_found() -> None:
             decoded(memoryview(flipped), layout)
 
 
-def test_every_truncation_of_a_frame_is_found() -> None:
+def test_every_truncation_of_a_frame_is_found():
     array = steps((4, 8, 16), "u1")
     layout, frame = layout_of(array), stored(array)
     for size in range(len(frame)):
@@ -249,7 +232,7 @@ def test_every_truncation_of_a_frame_is_found() -> None:
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=str)
-def test_a_hostile_frame_with_a_right_checksum_stays_in_its_memory(codec: CodecSpec) -> None:
+def test_a_hostile_frame_with_a_right_checksum_stays_in_its_memory(codec):
     """Header checks and libblosc2's bounds stand behind the checksum; guards show an overrun."""
     array = steps((4, 64, 64), "<u4")
     layout, frame = layout_of(array, codec), stored(array, codec)
@@ -268,7 +251,7 @@ def test_a_hostile_frame_with_a_right_checksum_stays_in_its_memory(codec: CodecS
         assert not room[6:].any()
 
 
-def test_threads_encode_and_decode_at_once_without_mixing() -> None:
+def test_threads_encode_and_decode_at_once_without_mixing():
     """Seen to fail (wrong voxels, decode errors) with one Decoder shared by all threads."""
     arrays = [steps((16, 128, 128), "<u2") * np.uint16(k) for k in range(1, 9)]
     layout = layout_of(arrays[0])
@@ -289,7 +272,7 @@ def test_threads_encode_and_decode_at_once_without_mixing() -> None:
         assert list(pool.map(work, range(4))) == [0, 1, 2, 3]
 
 
-def test_a_thread_has_one_decoder_that_goes_with_it() -> None:
+def test_a_thread_has_one_decoder_that_goes_with_it():
     seen: list[weakref.ref[Decoder]] = []
 
     def work() -> None:
@@ -305,7 +288,7 @@ def test_a_thread_has_one_decoder_that_goes_with_it() -> None:
     assert thread_decoder() is mine
 
 
-def test_scratch_grows_and_is_kept() -> None:
+def test_scratch_grows_and_is_kept():
     decoder = Decoder()
     large = decoder.scratch(1000)
     small = decoder.scratch(10)
@@ -313,7 +296,7 @@ def test_scratch_grows_and_is_kept() -> None:
     assert np.shares_memory(large, small)
 
 
-def test_the_checksum_is_crc32c() -> None:
+def test_the_checksum_is_crc32c():
     assert checksum(memoryview(b"123456789")) == (0xE3069283).to_bytes(4, "little")
     frame = stored(steps((4, 8, 16), "u1"))
     assert frame[-4:] == google_crc32c.value(bytes(frame[:-4])).to_bytes(4, "little")

@@ -37,7 +37,7 @@ def read(layout: CuboidLayout, **by_slot: tuple[int, int]) -> ShardIndex:
 
 
 @pytest.mark.parametrize("layout", [LAYOUT, WIDE])
-def test_an_index_is_read_as_it_was_packed(layout: CuboidLayout) -> None:
+def test_an_index_is_read_as_it_was_packed(layout):
     index = read(layout, s1=(24, 100), s6=(100, 300))
     assert [slot for slot in range(layout.slots) if index.present(slot)] == [1, 6]
     assert index.span(6) == (100, 300)
@@ -46,7 +46,7 @@ def test_an_index_is_read_as_it_was_packed(layout: CuboidLayout) -> None:
         index.span(0)
 
 
-def test_an_index_entry_stands_where_zarr_looks_for_it() -> None:
+def test_an_index_entry_stands_where_zarr_looks_for_it():
     slot = morton.encode(1, 2, 3)
     packed = pack_index(spans_of(WIDE, **{f"s{slot}": (24, 100)}), WIDE)
     entries = np.frombuffer(packed[:-4], "<u8").reshape(4, 4, 4, 2)
@@ -68,18 +68,18 @@ def test_an_index_entry_stands_where_zarr_looks_for_it() -> None:
         {"s5": (24, 300), "s1": (30, 40)},
     ],
 )
-def test_impossible_spans_are_refused(by_slot: dict[str, tuple[int, int]]) -> None:
+def test_impossible_spans_are_refused(by_slot):
     with pytest.raises(CuboidDecodeError, match=r"outside|length|overlap"):
         read(LAYOUT, **by_slot)
 
 
-def test_an_offset_and_length_that_wrap_around_are_refused() -> None:
+def test_an_offset_and_length_that_wrap_around_are_refused():
     body = struct.pack("<16Q", 2**64 - 10, 40, *([2**64 - 1] * 14))
     with pytest.raises(CuboidDecodeError, match="outside"):
         read_index(memoryview(body + checksum(memoryview(body))), LAYOUT, SIZE)
 
 
-def test_every_bit_flip_and_every_truncation_of_an_index_is_found() -> None:
+def test_every_bit_flip_and_every_truncation_of_an_index_is_found():
     packed = pack_index(spans_of(LAYOUT, s1=(24, 100), s6=(100, 300)), LAYOUT)
     for bit in range(8 * len(packed)):
         flipped = bytearray(packed)
@@ -91,7 +91,7 @@ def test_every_bit_flip_and_every_truncation_of_an_index_is_found() -> None:
             read_index(memoryview(packed)[:size], LAYOUT, SIZE)
 
 
-def test_an_object_too_short_for_its_index_is_refused() -> None:
+def test_an_object_too_short_for_its_index_is_refused():
     tail = memoryview(pack_index(spans_of(LAYOUT), LAYOUT))
     smallest = 24 + LAYOUT.index_bytes
     assert is_empty(read_index(tail, LAYOUT, smallest))
@@ -100,13 +100,13 @@ def test_an_object_too_short_for_its_index_is_refused() -> None:
 
 
 @pytest.mark.parametrize("section", [b"", b"x", bytes(1000)])
-def test_write_id_and_extras_are_read_as_they_were_packed(section: bytes) -> None:
+def test_write_id_and_extras_are_read_as_they_were_packed(section):
     data = memoryview(pack_header(WRITE_ID, section) + b"frames and index")
     assert write_id(data) == WRITE_ID
     assert extras(data) == section
 
 
-def test_every_bit_flip_and_every_truncation_of_a_header_is_found() -> None:
+def test_every_bit_flip_and_every_truncation_of_a_header_is_found():
     header = pack_header(WRITE_ID, b"some extras")
     for bit in range(8 * len(header)):
         flipped = bytearray(header)
@@ -119,7 +119,7 @@ def test_every_bit_flip_and_every_truncation_of_a_header_is_found() -> None:
             write_id(memoryview(header)[:size])
 
 
-def test_a_header_is_not_packed_from_wrong_parts() -> None:
+def test_a_header_is_not_packed_from_wrong_parts():
     with pytest.raises(InvalidArgumentError, match="16 bytes"):
         pack_header(b"short", b"")
     with pytest.raises(PayloadTooLargeError):
@@ -128,9 +128,7 @@ def test_a_header_is_not_packed_from_wrong_parts() -> None:
 
 @pytest.mark.parametrize("edge", [1, 2, 4])
 @pytest.mark.parametrize("section", [b"", b"extras"])
-def test_an_object_without_frames_is_empty_and_its_damage_is_found(
-    edge: int, section: bytes
-) -> None:
+def test_an_object_without_frames_is_empty_and_its_damage_is_found(edge, section):
     layout = CuboidLayout(np.dtype("u1"), (8, 8, 8), edge, IMAGE_CODEC)
     data = pack_header(WRITE_ID, section) + pack_index(spans_of(layout), layout)
     assert is_empty(memoryview(data))
@@ -146,7 +144,7 @@ def test_an_object_without_frames_is_empty_and_its_damage_is_found(
         assert at == len(pack_header(WRITE_ID, section))
 
 
-def test_an_object_longer_than_any_can_be_is_refused() -> None:
+def test_an_object_longer_than_any_can_be_is_refused():
     tail = memoryview(pack_index(spans_of(LAYOUT), LAYOUT))
     assert read_index(tail, LAYOUT, LAYOUT.max_object_bytes).is_empty
     with pytest.raises(CuboidDecodeError, match="too long"):

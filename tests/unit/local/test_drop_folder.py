@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def test_a_file_is_told_of_when_it_has_not_changed_for_a_second(tmp_path: Path, folder: Path):
+def test_a_file_is_told_of_when_it_has_not_changed_for_a_second(tmp_path, folder):
     queue, clock = Queue(), Clock()
     watch = DropFolder(tmp_path, queue, clock)
     (folder / "0001.tif").write_bytes(b"half")
@@ -53,7 +53,7 @@ def test_a_file_is_told_of_when_it_has_not_changed_for_a_second(tmp_path: Path, 
     assert watch.poll() == 1
 
 
-def test_names_come_through_and_hidden_ones_do_not(tmp_path: Path, folder: Path):
+def test_names_come_through_and_hidden_ones_do_not(tmp_path, folder):
     queue, clock = Queue(), Clock()
     watch = DropFolder(tmp_path, queue, clock)
     for name in ("ä + b%20.tif", ".hidden", "0002.tif.part"):
@@ -64,7 +64,7 @@ def test_names_come_through_and_hidden_ones_do_not(tmp_path: Path, folder: Path)
     assert queue.take() == ["drop/tk/em/ä + b%20.tif"]
 
 
-def test_after_a_restart_all_files_are_told_of_anew(tmp_path: Path, folder: Path):
+def test_after_a_restart_all_files_are_told_of_anew(tmp_path, folder):
     (folder / "0001.tif").write_bytes(b"")
     for _ in range(2):
         queue, clock = Queue(), Clock()
@@ -75,7 +75,7 @@ def test_after_a_restart_all_files_are_told_of_anew(tmp_path: Path, folder: Path
         assert queue.take() == ["drop/tk/em/0001.tif"]
 
 
-def test_a_file_whose_time_was_set_back_is_told_of_again(tmp_path: Path, folder: Path):
+def test_a_file_whose_time_was_set_back_is_told_of_again(tmp_path, folder):
     """As copying programs do: seen to fail with times of modification."""
     queue, clock = Queue(), Clock()
     watch = DropFolder(tmp_path, queue, clock)
@@ -93,7 +93,7 @@ def test_a_file_whose_time_was_set_back_is_told_of_again(tmp_path: Path, folder:
     assert watch.poll() == 1
 
 
-def test_done_is_told_of_when_all_of_its_folder_is_at_rest(tmp_path: Path, folder: Path):
+def test_done_is_told_of_when_all_of_its_folder_is_at_rest(tmp_path, folder):
     """Seen to fail without: whoever drags a folder copies ``_DONE`` before the last slices."""
     other = tmp_path / "drop" / "tk" / "labels"
     other.mkdir()
@@ -115,7 +115,7 @@ def test_done_is_told_of_when_all_of_its_folder_is_at_rest(tmp_path: Path, folde
     assert queue.keys == ["drop/tk/em/time0001/1.png", "drop/tk/em/_DONE"]
 
 
-def test_linked_folders_are_looked_into_and_rings_of_them_end(tmp_path: Path, folder: Path):
+def test_linked_folders_are_looked_into_and_rings_of_them_end(tmp_path, folder):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "0001.tif").write_bytes(b"")
@@ -131,9 +131,7 @@ def test_linked_folders_are_looked_into_and_rings_of_them_end(tmp_path: Path, fo
     assert "drop/tk/linked/0001.tif" in queue.take()
 
 
-def test_nothing_but_folders_is_looked_at_while_nothing_comes(
-    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_nothing_but_folders_is_looked_at_while_nothing_comes(tmp_path, folder, monkeypatch):
     looked_at = []
     read = drop_folder._entries
     monkeypatch.setattr(
@@ -154,12 +152,12 @@ def test_nothing_but_folders_is_looked_at_while_nothing_comes(
     assert watch.pause_s == 0.25
 
 
-def test_a_long_look_is_followed_by_a_long_pause(tmp_path: Path, folder: Path):
+def test_a_long_look_is_followed_by_a_long_pause(tmp_path, folder):
     clock = Clock()
     watch = DropFolder(tmp_path, Queue(), lambda: clock.advance(0.5) or clock())
     watch.poll()
     assert watch.pause_s == 10
 
 
-def test_a_folder_that_is_not_there_is_empty(tmp_path: Path):
+def test_a_folder_that_is_not_there_is_empty(tmp_path):
     assert DropFolder(tmp_path / "none", Queue(), Clock()).poll() == 0

@@ -31,9 +31,7 @@ def keys(store: DiskObjectStore) -> list[str]:
     return [info.key for info in store.list("")]
 
 
-def test_what_is_older_than_a_day_goes_and_nothing_else(
-    store: DiskObjectStore, tmp_path: Path
-) -> None:
+def test_what_is_older_than_a_day_goes_and_nothing_else(store, tmp_path):
     """Seen to fail with either prefix, or the comparison of times, taken out."""
     for prefix in ("results", "uploads", "brain"):
         put(store, tmp_path, f"{prefix}/old", EXPIRES_S + 1)
@@ -46,14 +44,12 @@ def test_what_is_older_than_a_day_goes_and_nothing_else(
     assert sweep(store, tmp_path, NOW + 2) == 2
 
 
-def test_one_sweep_deletes_no_more_than_so_many(
-    store: DiskObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_sweep_deletes_no_more_than_so_many(store, tmp_path, monkeypatch):
     monkeypatch.setattr(expiry, "_MAX_DELETIONS", 3)
     for number in range(7):
         put(store, tmp_path, f"results/{number}", EXPIRES_S + 1)
     assert [sweep(store, tmp_path) for _ in range(4)] == [3, 3, 1, 0]
 
 
-def test_nothing_there_is_nothing_to_do(store: DiskObjectStore, tmp_path: Path) -> None:
+def test_nothing_there_is_nothing_to_do(store, tmp_path):
     assert sweep(store, tmp_path) == 0

@@ -3,8 +3,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
-import pytest
-
 from functions import ingest_build, s3_drop
 from ndlambda.local import pump as pump_module
 from ndlambda.local.pump import Pump, pump_once
@@ -114,7 +112,7 @@ def test_a_sweep_that_fails_does_not_keep_the_others():
         assert swept.wait(30)
 
 
-def test_who_has_worked_wakes_the_others(monkeypatch: pytest.MonkeyPatch):
+def test_who_has_worked_wakes_the_others(monkeypatch):
     """Seen to fail where each waits for its own time: nobody is asked twice in ten minutes."""
     monkeypatch.setattr(pump_module, "_IDLE_S", 600)
     drop, ingest, built = Queue(), Queue(), threading.Event()
@@ -146,9 +144,7 @@ def test_who_has_worked_wakes_the_others(monkeypatch: pytest.MonkeyPatch):
         assert built.wait(30)
 
 
-def test_what_comes_while_a_worker_looks_does_not_lie_until_its_time(
-    monkeypatch: pytest.MonkeyPatch,
-):
+def test_what_comes_while_a_worker_looks_does_not_lie_until_its_time(monkeypatch):
     """Seen to fail where a worker that found nothing waits, whatever was done meanwhile."""
     monkeypatch.setattr(pump_module, "_IDLE_S", 600)
     told, built = threading.Event(), threading.Event()
@@ -200,10 +196,7 @@ def test_builders_take_one_message_each_and_hide_it_for_long():
 
     building = Building()
     service = SimpleNamespace(resend_pending=lambda: 0)
-    pump = Pump(
-        world(deletion=service, propagation=service, propagate_queue=building),
-        builders=1,
-    )
+    pump = Pump(world(deletion=service, propagation=service, propagate_queue=building), builders=1)
     with running(pump):
         assert building.asked.wait(30)
     assert taken[0] == (1, 900)

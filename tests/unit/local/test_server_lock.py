@@ -29,14 +29,14 @@ def is_alone(data: Path) -> bool:
         return bool(told)
 
 
-def test_whoever_comes_second_takes_nothing_over(tmp_path: Path):
+def test_whoever_comes_second_takes_nothing_over(tmp_path):
     with server_lock(tmp_path, lambda: None):
         assert not is_alone(tmp_path)
         assert not is_alone(tmp_path)
     assert is_alone(tmp_path)
 
 
-def test_the_first_may_go_before_the_second(tmp_path: Path):
+def test_the_first_may_go_before_the_second(tmp_path):
     """Seen to fail where only the first holds the lock: a third takes over from the second."""
     first = server_lock(tmp_path, lambda: None)
     first.__enter__()
@@ -46,7 +46,7 @@ def test_the_first_may_go_before_the_second(tmp_path: Path):
     assert is_alone(tmp_path)
 
 
-def test_a_killed_server_is_no_server(tmp_path: Path):
+def test_a_killed_server_is_no_server(tmp_path):
     process = start(tmp_path)
     try:
         assert process.stdout is not None

@@ -6,7 +6,6 @@ import pytest
 from pynamodb.exceptions import CancellationReason, QueryError, VerboseClientError
 
 from ndlambda.errors import (
-    NDLambdaError,
     PreconditionFailedError,
     UpstreamError,
     UpstreamThrottledError,
@@ -80,9 +79,7 @@ def said_by_obstore(status: int, body: str = "") -> Exception:
     ],
     ids=lambda value: str(value)[:60] if isinstance(value, Exception) else "",
 )
-def test_an_error_of_aws_means(
-    error: Exception, kind: type[NDLambdaError], is_transient: bool
-) -> None:
+def test_an_error_of_aws_means(error, kind, is_transient):
     assert isinstance(error, AWS_ERRORS)
     failure = translate(error, "GetItem")
     assert type(failure.error) is kind
@@ -98,7 +95,7 @@ def cancelled(*codes: str | None) -> Exception:
     )
 
 
-def test_a_cancelled_transaction_names_the_rows_that_are_not_as_expected() -> None:
+def test_a_cancelled_transaction_names_the_rows_that_are_not_as_expected():
     error = cancelled(None, "ConditionalCheckFailed", "TransactionConflict", None)
     failure = translate(error, "TransactWriteItems")
     assert type(failure.error) is PreconditionFailedError
@@ -106,18 +103,13 @@ def test_a_cancelled_transaction_names_the_rows_that_are_not_as_expected() -> No
     assert not failure.is_transient
 
 
-@pytest.mark.parametrize(
-    ("code", "kind", "is_transient"),
-    [
-        ("TransactionConflict", WriteContentionError, True),
-        ("ThrottlingError", UpstreamThrottledError, True),
-        ("ProvisionedThroughputExceeded", UpstreamThrottledError, True),
-        ("ValidationError", UpstreamError, False),
-    ],
-)
-def test_a_transaction_is_cancelled_for_other_reasons(
-    code: str, kind: type[NDLambdaError], is_transient: bool
-) -> None:
+@pytest.mark.parametrize(("code", "kind", "is_transient"), [
+    ("TransactionConflict", WriteContentionError, True),
+    ("ThrottlingError", UpstreamThrottledError, True),
+    ("ProvisionedThroughputExceeded", UpstreamThrottledError, True),
+    ("ValidationError", UpstreamError, False),
+])  # fmt: skip
+def test_a_transaction_is_cancelled_for_other_reasons(code, kind, is_transient):
     failure = translate(cancelled(None, code), "TransactWriteItems")
     assert type(failure.error) is kind
     assert failure.is_transient is is_transient

@@ -18,7 +18,7 @@ def queue(tmp_path: Path, now: list[float]) -> Iterator[SqliteQueue]:
     queue.close()
 
 
-def test_an_outdated_receipt_does_nothing(queue: SqliteQueue, now: list[float]) -> None:
+def test_an_outdated_receipt_does_nothing(queue, now):
     queue.send(["a"])
     (first,) = queue.receive(visibility_s=10)
     now[0] += 11
@@ -34,9 +34,7 @@ def test_an_outdated_receipt_does_nothing(queue: SqliteQueue, now: list[float]) 
     assert not queue.receive()
 
 
-def test_a_late_receipt_counts_until_the_next_delivery(
-    queue: SqliteQueue, now: list[float]
-) -> None:
+def test_a_late_receipt_counts_until_the_next_delivery(queue, now):
     queue.send(["a"])
     (message,) = queue.receive(visibility_s=10)
     now[0] += 11
@@ -44,7 +42,7 @@ def test_a_late_receipt_counts_until_the_next_delivery(
     assert not queue.receive()
 
 
-def test_the_longest_visible_message_comes_first(queue: SqliteQueue, now: list[float]) -> None:
+def test_the_longest_visible_message_comes_first(queue, now):
     queue.send(["later"], delay_s=5)
     queue.send(["first", "second"])
     now[0] += 10
@@ -52,7 +50,7 @@ def test_the_longest_visible_message_comes_first(queue: SqliteQueue, now: list[f
     assert [message.body for message in queue.receive()] == ["first", "second", "later", "last"]
 
 
-def test_five_deliveries_unless_set(queue: SqliteQueue) -> None:
+def test_five_deliveries_unless_set(queue):
     queue.send(["a"])
     counts = []
     while received := queue.receive(visibility_s=0):
@@ -62,7 +60,7 @@ def test_five_deliveries_unless_set(queue: SqliteQueue) -> None:
     assert (dead.body, dead.receive_count) == ("a", 5)
 
 
-def test_queues_of_one_file_keep_apart(queue: SqliteQueue, tmp_path: Path) -> None:
+def test_queues_of_one_file_keep_apart(queue, tmp_path):
     other = SqliteQueue(tmp_path / "queues.sqlite", "other", lambda: 1000.0, 1)
     queue.send(["mine"])
     other.send(["theirs"])
@@ -78,7 +76,7 @@ def test_queues_of_one_file_keep_apart(queue: SqliteQueue, tmp_path: Path) -> No
     other.close()
 
 
-def test_messages_outlive_the_queue_object(tmp_path: Path) -> None:
+def test_messages_outlive_the_queue_object(tmp_path):
     path = tmp_path / "queues.sqlite"
     first = SqliteQueue(path, "work")
     first.send(["a"])
@@ -88,9 +86,7 @@ def test_messages_outlive_the_queue_object(tmp_path: Path) -> None:
     second.close()
 
 
-def test_what_dead_processes_had_received_is_taken_back(
-    queue: SqliteQueue, tmp_path: Path, now: list[float]
-) -> None:
+def test_what_dead_processes_had_received_is_taken_back(queue, tmp_path, now):
     """Of all queues of the file; what was sent with a delay, or is dead, stays as it is."""
     other = SqliteQueue(tmp_path / "queues.sqlite", "other", lambda: now[0], 1, fsync=False)
     other.send(["dead"])

@@ -155,8 +155,7 @@ def test_a_view_with_any_strides_is_halved_and_left_as_it_is():
     view = whole[::2, 1:15, 3:20]
     before = whole.copy()
     np.testing.assert_array_equal(
-        downsample(view, (2, 2, 1), Method.MEAN),
-        downsample(view.copy(), (2, 2, 1), Method.MEAN),
+        downsample(view, (2, 2, 1), Method.MEAN), downsample(view.copy(), (2, 2, 1), Method.MEAN)
     )
     np.testing.assert_array_equal(whole, before)
 

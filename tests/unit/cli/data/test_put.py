@@ -135,24 +135,21 @@ def test_create_uses_what_is_there(run, server, tmp_path):
     assert ("ds", "pr", "other") in server.things["tokens"]
 
 
-@pytest.mark.parametrize(
-    ("options", "code", "reason"),
-    [
-        ("--offset 1,0,0", 2, "check --offset"),
-        ("--offset 0,0,17", 2, "check --offset"),
-        ("--offset 1,2", 2, "three whole numbers"),
-        ("--time 1", 2, "check --time"),
-        ("--resolution 1", 2, "check --offset and --resolution"),
-        ("--resolution 9", 3, "No resolution 9"),
-        ("--channel nope", 3, "No channel"),
-        ("--token nope", 3, "no token nope"),
-        ("--token new --create --resolution 1", 2, "resolution 0"),
-        ("--create --dataset other", 2, "leads to ds/pr"),
-        ("--token n-o --create", 2, "cannot name"),
-        ("--public", 2, "only with --create"),
-        ("--channel wide", 2, "The data is uint8, the channel uint16"),
-    ],
-)
+@pytest.mark.parametrize(("options", "code", "reason"), [
+    ("--offset 1,0,0", 2, "check --offset"),
+    ("--offset 0,0,17", 2, "check --offset"),
+    ("--offset 1,2", 2, "three whole numbers"),
+    ("--time 1", 2, "check --time"),
+    ("--resolution 1", 2, "check --offset and --resolution"),
+    ("--resolution 9", 3, "No resolution 9"),
+    ("--channel nope", 3, "No channel"),
+    ("--token nope", 3, "no token nope"),
+    ("--token new --create --resolution 1", 2, "resolution 0"),
+    ("--create --dataset other", 2, "leads to ds/pr"),
+    ("--token n-o --create", 2, "cannot name"),
+    ("--public", 2, "only with --create"),
+    ("--channel wide", 2, "The data is uint8, the channel uint16"),
+])  # fmt: skip
 def test_what_cannot_be_stored_is_refused_before_anything_is_sent(
     run, server, tmp_path, options, code, reason
 ):

@@ -247,7 +247,7 @@ def test_jobs_are_listed_shown_cancelled_and_retried(run, stack):
     assert run("status 0123456789abcdef").code == 3
 
 
-def test_folders_that_are_no_jobs_are_listed_for_their_owner(run, monkeypatch: pytest.MonkeyPatch):
+def test_folders_that_are_no_jobs_are_listed_for_their_owner(run, monkeypatch):
     run.server.runtime.ingest.drop.waiting.record("drop/tk/em/", "It has no slices.")
     assert "It has no slices." not in run("list").out
     monkeypatch.setitem(run.server.keys, "alice", run.server.keys["admin"])

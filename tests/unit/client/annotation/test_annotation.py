@@ -108,16 +108,13 @@ def test_deleting_tells_whether_voxels_are_erased_already():
     assert not Wire([Answer(202, {}, b'{"pending": [1]}')]).objects().delete(1)
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        Answer(200, {}, b"<html>"),
-        Answer(200, {}, encode_npy(np.ones((2, 3)))),
-        Answer(200, {}, encode_npy(np.ones((2, 3, 1, 1), "u4"))),
-        Answer(200, {}, encode_npy(np.ones((2, 3), "u4"))[:-1]),
-    ],
-)
-def test_an_answer_that_is_no_array_is_told_as_such(answer: Answer):
+@pytest.mark.parametrize("answer", [
+    Answer(200, {}, b"<html>"),
+    Answer(200, {}, encode_npy(np.ones((2, 3)))),
+    Answer(200, {}, encode_npy(np.ones((2, 3, 1, 1), "u4"))),
+    Answer(200, {}, encode_npy(np.ones((2, 3), "u4"))[:-1]),
+])  # fmt: skip
+def test_an_answer_that_is_no_array_is_told_as_such(answer):
     for call in (
         lambda objects: objects.voxels(1),
         lambda objects: objects.cutout(1),

@@ -34,7 +34,7 @@ def be_killed(tries: Attempts) -> None:
         raise Crash
 
 
-def test_many_workers_with_one_message_are_no_sign_of_a_bad_chunk(tries: Attempts, clock: Clock):
+def test_many_workers_with_one_message_are_no_sign_of_a_bad_chunk(tries, clock):
     """A queue that stood still hands out all the calls of half an hour at once.
 
     Seen to fail where tries are counted one by one: the eleventh worker set a sound chunk aside.
@@ -47,7 +47,7 @@ def test_many_workers_with_one_message_are_no_sign_of_a_bad_chunk(tries: Attempt
         pass
 
 
-def test_a_chunk_that_kills_its_workers_for_so_long_is_given_up(tries: Attempts, clock: Clock):
+def test_a_chunk_that_kills_its_workers_for_so_long_is_given_up(tries, clock):
     for _ in range(MAX_ATTEMPTS):
         be_killed(tries)
         clock.advance(SPAN_S)
@@ -57,7 +57,7 @@ def test_a_chunk_that_kills_its_workers_for_so_long_is_given_up(tries: Attempts,
         pass
 
 
-def test_what_was_given_up_starts_anew_once_it_is_forgotten(tries: Attempts, clock: Clock):
+def test_what_was_given_up_starts_anew_once_it_is_forgotten(tries, clock):
     for _ in range(MAX_ATTEMPTS):
         be_killed(tries)
         clock.advance(SPAN_S)
@@ -66,7 +66,7 @@ def test_what_was_given_up_starts_anew_once_it_is_forgotten(tries: Attempts, clo
         pass
 
 
-def test_faults_are_counted_one_by_one(tries: Attempts):
+def test_faults_are_counted_one_by_one(tries):
     for _ in range(MAX_FAILURES - 1):
         with pytest.raises(RecursionError), tries.track(CHUNK, 2):
             raise RecursionError

@@ -94,9 +94,7 @@ def change(ledger: Ledger, job: Job, grid: ChunkGrid, number: int, random: Rando
 @pytest.mark.parametrize("closed", [False, True])
 @pytest.mark.parametrize("mode", Mode)
 @pytest.mark.parametrize("seed", range(3))
-def test_the_sets_tell_what_the_rows_tell(
-    narrow: None, table: SqliteTable, mode: Mode, seed: int, closed: bool
-):
+def test_the_sets_tell_what_the_rows_tell(narrow, table, mode, seed, closed):
     """Parts come in any order, chunks are built, opened again and lose parts.
 
     Seen to fail when chunks that are opened again, or lose a part, are not entered as odd.
@@ -120,7 +118,7 @@ def test_the_sets_tell_what_the_rows_tell(
 
 
 @pytest.mark.parametrize("step", range(1, 5))
-def test_a_part_that_came_is_never_held_missing_once_it_is_entered(table: SqliteTable, step: int):
+def test_a_part_that_came_is_never_held_missing_once_it_is_entered(table, step):
     """Seen to fail when the set is entered after the chunk's row."""
     job, grid = job_of(Mode.CHUNKS, Box((0, 0, 0), (16, 12, 8)))
     dying = Ledger(Faulty(table, FaultPlan(step)))
@@ -131,7 +129,7 @@ def test_a_part_that_came_is_never_held_missing_once_it_is_entered(table: Sqlite
     check(ledger, job, grid)
 
 
-def test_a_large_job_is_counted_in_few_rows(table: SqliteTable):
+def test_a_large_job_is_counted_in_few_rows(table):
     """A million chunks, the first 700 000 of them stored: seen to be 700 000 rows without sets."""
     job, grid = job_of(Mode.CHUNKS, Box((0, 0, 0), (8 * 100, 6 * 100, 4 * 100)))
     assert grid.count == 1_000_000
@@ -154,7 +152,7 @@ def test_a_large_job_is_counted_in_few_rows(table: SqliteTable):
     assert counted.calls.total() < 200
 
 
-def test_an_empty_job_of_any_size_is_counted_at_once(table: SqliteTable):
+def test_an_empty_job_of_any_size_is_counted_at_once(table):
     counted = Counted(table)
     job, grid = job_of(Mode.CHUNKS, Box((0, 0, 0), (8 << 13, 6 << 13, 4 << 13)))
     ledger = Ledger(counted)

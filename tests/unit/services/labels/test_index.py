@@ -27,7 +27,7 @@ def index(table: Table) -> LabelIndex:
     return LabelIndex(table)
 
 
-def test_the_fullest_row_is_under_4_kib(index: LabelIndex) -> None:
+def test_the_fullest_row_is_under_4_kib(index):
     index.add(SCOPE, 2**54 - 1, {2**64 - 1: FULL})
     index.add(SCOPE, 2**54 - 1, {2**64 - 1: FULL})
     [[entry]] = index.entries(SCOPE.uid, 2**64 - 1)
@@ -36,14 +36,14 @@ def test_the_fullest_row_is_under_4_kib(index: LabelIndex) -> None:
 
 
 @pytest.mark.parametrize("member", [-1, 512])
-def test_a_cuboid_of_another_bucket_is_refused(index: LabelIndex, member: int) -> None:
+def test_a_cuboid_of_another_bucket_is_refused(index, member):
     """With such members a row could outgrow 4 KiB. Seen to fail without ``_check_row``."""
     with pytest.raises(InvalidArgumentError):
         index.add(SCOPE, 0, {1: {0}, 2: {3, member}})
     assert not list(index.entries(SCOPE.uid))
 
 
-def test_a_row_that_changed_since_it_was_read_is_not_taken_out(index: LabelIndex) -> None:
+def test_a_row_that_changed_since_it_was_read_is_not_taken_out(index):
     """A painter may have entered a cuboid that is stale so far, and be about to paint it.
 
     Seen to fail without the version in ``LabelIndex.take_out``.
@@ -58,7 +58,7 @@ def test_a_row_that_changed_since_it_was_read_is_not_taken_out(index: LabelIndex
     assert not list(index.entries(SCOPE.uid))
 
 
-def test_a_row_that_its_keys_make_too_large_is_refused(index: LabelIndex) -> None:
+def test_a_row_that_its_keys_make_too_large_is_refused(index):
     """Seen to fail without ``_check_row``."""
     scope = LabelLayer("u" * 2600, 0, 0)
     with pytest.raises(PayloadTooLargeError):

@@ -42,29 +42,23 @@ def planner(dataset: Dataset = SLICES, depth: int = 3, **changes: Any) -> Planne
 # --- messages and rows -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        TaskMessage("u"),
-        TaskMessage("u", is_redelivery=True),
-        TaskMessage("u", "a1", "03p", 7, 0x1FF),
-        TaskMessage("u", "x", "10n", is_redelivery=True),
-    ],
-)
-def test_messages_say_what_was_meant(call: TaskMessage):
+@pytest.mark.parametrize("call", [
+    TaskMessage("u"),
+    TaskMessage("u", is_redelivery=True),
+    TaskMessage("u", "a1", "03p", 7, 0x1FF),
+    TaskMessage("u", "x", "10n", is_redelivery=True),
+])  # fmt: skip
+def test_messages_say_what_was_meant(call):
     assert TaskMessage.from_body(call.body) == call
     assert len(call.body) < MAX_MESSAGE_BYTES / 10
 
 
-@pytest.mark.parametrize(
-    "poison",
-    [
-        *("", "{", "[]", "null", "{}", '{"v": 2, "uid": "u"}', '{"v": 1}', '{"v": 1, "uid": ""}'),
-        '{"v": 1, "uid": "u", "plan": "a"}',
-        '{"v": 1, "uid": "u", "plan": "a", "layer": "03p", "time": 0, "root": "zz"}',
-    ],
-)
-def test_what_is_no_message_of_ours_is_refused(poison: str):
+@pytest.mark.parametrize("poison", [
+    *("", "{", "[]", "null", "{}", '{"v": 2, "uid": "u"}', '{"v": 1}', '{"v": 1, "uid": ""}'),
+    '{"v": 1, "uid": "u", "plan": "a"}',
+    '{"v": 1, "uid": "u", "plan": "a", "layer": "03p", "time": 0, "root": "zz"}',
+])  # fmt: skip
+def test_what_is_no_message_of_ours_is_refused(poison):
     with pytest.raises(MalformedBodyError):
         TaskMessage.from_body(poison)
 
@@ -90,16 +84,11 @@ def test_jobs_are_kept_in_rows():
 
 def test_every_step_has_a_position_of_its_own():
     steps = [
-        JOB,
-        replace(JOB, run=4),
-        replace(JOB, resumption=1),
-        replace(JOB, state=JobState.CANCELLED),
-        replace(JOB, stage=Stage.PLANNING),
-        replace(JOB, round=1),
-        replace(JOB, band=1),
-        replace(JOB, notes="n"),
+        JOB, replace(JOB, run=4), replace(JOB, resumption=1),
+        replace(JOB, state=JobState.CANCELLED), replace(JOB, stage=Stage.PLANNING),
+        replace(JOB, round=1), replace(JOB, band=1), replace(JOB, notes="n"),
         replace(JOB, plan="p"),
-    ]
+    ]  # fmt: skip
     assert len({step.fencing_token for step in steps}) == len(steps)
     assert replace(JOB, called_at=7.0, seen=3).fencing_token == JOB.fencing_token
 
@@ -125,11 +114,8 @@ def test_bands_have_three_levels_and_near_isotropic_variants_come_last():
         [(7,)],
     ]
     assert [(layer.resolution, layer.neariso) for layer in bands[3]] == [
-        (4, True),
-        (5, True),
-        (6, True),
-        (7, True),
-    ]
+        (4, True), (5, True), (6, True), (7, True),
+    ]  # fmt: skip
 
 
 def test_bands_begin_above_the_channels_own_level():
@@ -224,31 +210,12 @@ def test_at_the_end_all_is_done():
 def test_rows_and_messages_that_were_written_before_are_read():
     """A run that an older version began goes on after an update; its rows stay where they are."""
     doc = {
-        "v": 1,
-        "uid": "u",
-        "project": "p",
-        "channel": "c",
-        "dataset": "d",
-        "run": 3,
-        "method": "mean",
-        "full": True,
-        "depth": 3,
-        "started_at": 100.0,
-        "since": 100.0,
-        "called_at": 100.0,
-        "resumption": 0,
-        "state": "running",
-        "stage": "building",
-        "round": 0,
-        "band": 1,
-        "notes": "n1",
-        "plan": "p1",
-        "tasks": [4, 1],
-        "base": 0,
-        "seen": 0,
-        "finished_at": 0,
-        "reason": "",
-    }
+        "v": 1, "uid": "u", "project": "p", "channel": "c", "dataset": "d", "run": 3,
+        "method": "mean", "full": True, "depth": 3, "started_at": 100.0, "since": 100.0,
+        "called_at": 100.0, "resumption": 0, "state": "running", "stage": "building", "round": 0,
+        "band": 1, "notes": "n1", "plan": "p1", "tasks": [4, 1], "base": 0, "seen": 0,
+        "finished_at": 0, "reason": "",
+    }  # fmt: skip
     stage = {"stage": Stage.BUILDING, "band": 1, "notes": "n1", "plan": "p1", "tasks": (4, 1)}
     job = replace(JOB, **stage)
     assert PropagationJob.from_row(Row("propagation", "u", doc=doc)) == job

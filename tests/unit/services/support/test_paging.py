@@ -88,13 +88,8 @@ def test_children_are_of_one_kind_or_all(table):
     assert [row.sk for row in children(table, "p")] == KEYS
 
 
-@pytest.mark.parametrize(
-    ("first", "bounds"),
-    [
-        ("", ("child#", "child#~")),
-        ("child#2", ("child#2", "child#~")),
-        ("a", ("child#", "child#~")),
-    ],
-)
+@pytest.mark.parametrize(("first", "bounds"), [
+    ("", ("child#", "child#~")), ("child#2", ("child#2", "child#~")), ("a", ("child#", "child#~")),
+])  # fmt: skip
 def test_sort_keys_with_a_prefix_start_no_earlier_than_asked(first, bounds):
     assert prefixed("child#", first) == bounds

@@ -42,9 +42,7 @@ def service(tmp_path: Path, store: Noting, clock: Clock) -> Uploads:
     return Uploads(table, store, clock=clock)
 
 
-def test_a_user_has_so_many_unused_uploads(
-    service: Uploads, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_user_has_so_many_unused_uploads(service, clock, monkeypatch):
     """Those used, expired or of other users do not count. Seen to fail without the bound."""
     monkeypatch.setattr(transfers, "MAX_UNUSED", 3)
     first, *_ = [service.announce(1, CHANNEL, RAW, 9) for _ in range(3)]
@@ -59,7 +57,7 @@ def test_a_user_has_so_many_unused_uploads(
     service.announce(1, CHANNEL, RAW, 9)
 
 
-def test_no_more_is_read_than_was_announced(service: Uploads, store: Noting) -> None:
+def test_no_more_is_read_than_was_announced(service, store):
     """A store may overlook the signed length. Seen to fail with the object read whole."""
     upload = service.announce(1, CHANNEL, RAW, 9)
     with pytest.raises(UploadNotFoundError):

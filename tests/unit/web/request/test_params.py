@@ -52,18 +52,10 @@ def test_options_without_a_final_slash_are_ignored(rest):
     assert not parsed.neariso
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "",
-        "0/1,2/3,4/",
-        "0/-1,2/0,1/0,1/",
-        "a/0,1/0,1/0,1/",
-        "0/0,1/0,1/0,1x/",
-        "0/0,1.5/0,1/0,1/",
-        f"0/0,{'9' * 40}/0,1/0,1/",
-    ],
-)
+@pytest.mark.parametrize("path", [
+    "", "0/1,2/3,4/", "0/-1,2/0,1/0,1/", "a/0,1/0,1/0,1/", "0/0,1/0,1/0,1x/", "0/0,1.5/0,1/0,1/",
+    f"0/0,{'9' * 40}/0,1/0,1/",
+])  # fmt: skip
 def test_paths_outside_the_grammar_are_refused(path):
     with pytest.raises(PathSyntaxError):
         parse_cutout(path)
@@ -121,19 +113,10 @@ def test_axes_left_out_of_a_query_are_whole():
     assert (region.times, timed) == ((3, 4), False)
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        {"x": "1-2"},
-        {"x": "-1:2"},
-        {"x": ""},
-        {"x": "10.5:74"},
-        {"x": f"0:{'9' * 40}"},
-        {"resolution": "one"},
-        {"resolution": "-1"},
-        {"t": ":"},
-    ],
-)
+@pytest.mark.parametrize("query", [
+    {"x": "1-2"}, {"x": "-1:2"}, {"x": ""}, {"x": "10.5:74"}, {"x": f"0:{'9' * 40}"},
+    {"resolution": "one"}, {"resolution": "-1"}, {"t": ":"},
+])  # fmt: skip
 def test_query_values_that_are_no_ranges_are_refused(query):
     with pytest.raises(InvalidArgumentError):
         region_of_query(DATASET, CHANNEL, query)
@@ -152,17 +135,10 @@ def test_a_region_is_a_box_and_maybe_a_time_with_or_without_a_final_slash():
         assert parse_region("0/0,1/0,1/1,2/4,7" + end).times == (4, 7)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "",
-        "0",
-        "0/0,1/0,1/1,2/neariso",
-        "0/0,1/0,1/1,2/4,7/filter/9",
-        "0/0,1/0,1/1,2//",
-        "0/a,1/0,1/1,2",
-    ],
-)
+@pytest.mark.parametrize("path", [
+    "", "0", "0/0,1/0,1/1,2/neariso", "0/0,1/0,1/1,2/4,7/filter/9", "0/0,1/0,1/1,2//",
+    "0/a,1/0,1/1,2",
+])  # fmt: skip
 def test_a_region_is_nothing_else(path):
     with pytest.raises(PathSyntaxError):
         parse_region(path)
@@ -197,14 +173,10 @@ def test_a_region_at_a_corner_has_the_offset_of_its_resolution_taken_away():
     assert absolute_points(region, np.array([[0, 1, 2]], np.uint32)).tolist() == [[4, 3, 3]]
 
 
-@pytest.mark.parametrize(
-    ("corner", "size", "error"),
-    [
-        ((3, 2, 1), (1, 1, 1), OutOfBoundsError),
-        ((4, 2, 1), (1, 1, 2000), OutOfBoundsError),
-        ((4, 2, 1), (1, 0, 1), EmptyBoxError),
-    ],
-)
+@pytest.mark.parametrize(("corner", "size", "error"), [
+    ((3, 2, 1), (1, 1, 1), OutOfBoundsError), ((4, 2, 1), (1, 1, 2000), OutOfBoundsError),
+    ((4, 2, 1), (1, 0, 1), EmptyBoxError),
+])  # fmt: skip
 def test_regions_at_a_corner_outside_the_volume_are_refused(corner, size, error):
     with pytest.raises(error):
         region_of_corner(DATASET, CHANNEL, 1, corner, size)

@@ -2,7 +2,6 @@ import os
 import pickle
 import struct
 import tracemalloc
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,7 +43,7 @@ LAYOUTS: tuple[tuple[Any, Any], ...] = (("C", "<"), ("F", ">"), ("C", ">"), ("F"
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_pickles_of_every_protocol_are_read(protocol: int) -> None:
+def test_pickles_of_every_protocol_are_read(protocol):
     for number, kind in enumerate(DataType):
         order, byte_order = LAYOUTS[(number + protocol) % 4]
         array = np.asarray(VOLUME.astype(kind.numpy.newbyteorder(byte_order)), order=order)
@@ -55,18 +54,18 @@ def test_pickles_of_every_protocol_are_read(protocol: int) -> None:
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_large_and_strided_contents_are_read(protocol: int) -> None:
+def test_large_and_strided_contents_are_read(protocol):
     array = np.arange(120_000, dtype="<u4").reshape(2, 30, 40, 50)[..., ::2]
     np.testing.assert_array_equal(rebuilt(read_array(pickle.dumps(array, protocol))), array)
 
 
-def test_a_pickle_of_python_2_is_read() -> None:
+def test_a_pickle_of_python_2_is_read():
     found = read_array(PYTHON_2)
     assert rebuilt(found).tolist() == [[[0, 127, 128, 255]]]
 
 
 @pytest.mark.parametrize("kind", DataType)
-def test_what_is_written_is_loaded_by_pickle_itself(kind: DataType) -> None:
+def test_what_is_written_is_loaded_by_pickle_itself(kind):
     array = VOLUME.astype(kind.numpy)
     before, after = wrap_array(array.dtype, array.shape, array.nbytes)
     pickled = before + array.tobytes() + after
@@ -88,7 +87,7 @@ class Runs:
 
 
 @pytest.mark.parametrize("protocol", range(6))
-def test_a_command_is_not_run(tmp_path: Path, protocol: int) -> None:
+def test_a_command_is_not_run(tmp_path, protocol):
     """Seen to fail with ``pickle.loads`` in place of the interpreter: the file appears."""
     evidence = tmp_path / "evidence"
     with pytest.raises(MalformedBodyError):
@@ -141,7 +140,7 @@ FROMBUFFER = b"\x80\x03cnumpy.core.numeric\n_frombuffer\n"
         pytest.param(b"\x80\x09N.", id="protocol 9"),
     ],
 )
-def test_other_pickles_are_refused(pickled: bytes) -> None:
+def test_other_pickles_are_refused(pickled):
     with pytest.raises(MalformedBodyError):
         read_array(pickled)
 
@@ -169,7 +168,7 @@ ENCODED = b"X\x80\x84\x1e\x00" + b"a" * 2_000_000
         ),
     ],
 )
-def test_nothing_of_a_declared_size_is_allocated(pickled: bytes) -> None:
+def test_nothing_of_a_declared_size_is_allocated(pickled):
     """Seen to fail with a ``pickle.Unpickler`` that allows the same names.
 
     It took 512 MiB for "bytearray", "bytes" and "memo index", 68 for "empty dictionaries", 59 for
@@ -183,14 +182,14 @@ def test_nothing_of_a_declared_size_is_allocated(pickled: bytes) -> None:
     assert peak < 1 << 20
 
 
-def test_a_huge_shape_is_only_reported() -> None:
+def test_a_huge_shape_is_only_reported():
     shape = b"(" + b"J\xff\xff\xff\x7f" * 4 + b"t"
     found = read_array(PREFIX + b"(K\x01" + shape + DTYPE + b"\x89C\x01xtb.")
     assert found.shape == (2**31 - 1,) * 4
     assert len(found.data) == 1
 
 
-def test_contents_are_not_copied() -> None:
+def test_contents_are_not_copied():
     pickled = memoryview(pickle.dumps(np.zeros(1000, "u1"), 5))
     assert read_array(pickled).data.obj is pickled.obj
 

@@ -39,7 +39,7 @@ def held(entry: VolumeFormat, body: bytes, array: np.ndarray[Any, Any]) -> int:
 
 @pytest.mark.parametrize("entry", READABLE, ids=lambda entry: f"{entry.dialect}-{entry.name}")
 @pytest.mark.parametrize("dtype", ["uint8", "uint32"])
-def test_decoding_holds_what_it_says(entry: VolumeFormat, dtype: str) -> None:
+def test_decoding_holds_what_it_says(entry, dtype):
     """The image that libhdf5 makes is not seen here; it is the second copy of the body."""
     assert entry.encode is not None
     array = NOISE.view(dtype)
@@ -48,7 +48,7 @@ def test_decoding_holds_what_it_says(entry: VolumeFormat, dtype: str) -> None:
     assert held(entry, body, array) <= said + SLACK_BYTES
 
 
-def test_a_pickle_of_text_is_no_exception() -> None:
+def test_a_pickle_of_text_is_no_exception():
     """Python 3 writes bytes as UTF-8 in protocol 2; unpacked as a whole it held five times."""
     entry = formats("ndstore")["blosc"]
     body = blosc.compress(pickle.dumps(NOISE[None], 2), typesize=1, cname="lz4")
@@ -56,7 +56,7 @@ def test_a_pickle_of_text_is_no_exception() -> None:
     assert held(entry, body, NOISE) <= said + SLACK_BYTES
 
 
-def test_one_shuffled_chunk_of_hdf5_is_no_exception() -> None:
+def test_one_shuffled_chunk_of_hdf5_is_no_exception():
     """It is whole in memory, before and after the bytes are put in order, beside the voxels."""
     entry, array = formats("v1")["hdf5"], (NOISE & 1).view("uint32")
     file = io.BytesIO()
