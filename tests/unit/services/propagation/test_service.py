@@ -43,11 +43,9 @@ def planner(dataset: Dataset = SLICES, depth: int = 3, **changes: Any) -> Planne
 
 
 @pytest.mark.parametrize("call", [
-    TaskMessage("u"),
-    TaskMessage("u", is_redelivery=True),
-    TaskMessage("u", "a1", "03p", 7, 0x1FF),
-    TaskMessage("u", "x", "10n", is_redelivery=True),
-])  # fmt: skip
+    TaskMessage("u"), TaskMessage("u", is_redelivery=True),
+    TaskMessage("u", "a1", "03p", 7, 0x1FF), TaskMessage("u", "x", "10n", is_redelivery=True),
+], ids=str)  # fmt: skip
 def test_messages_say_what_was_meant(call):
     assert TaskMessage.from_body(call.body) == call
     assert len(call.body) < MAX_MESSAGE_BYTES / 10
@@ -63,11 +61,8 @@ def test_what_is_no_message_of_ours_is_refused(poison):
         TaskMessage.from_body(poison)
 
 
-def test_only_what_says_that_it_was_sent_again_was():
+def test_a_message_may_say_more_and_was_sent_again_only_if_it_says_so():
     assert not TaskMessage.from_body('{"v": 1, "uid": "u", "again": 1}').is_redelivery
-
-
-def test_a_later_version_of_a_message_may_say_more():
     assert TaskMessage.from_body('{"v": 1, "uid": "u", "note": "more"}') == TaskMessage("u")
 
 
@@ -96,32 +91,28 @@ def test_every_step_has_a_position_of_its_own():
 # --- bands -------------------------------------------------------------------------------------
 
 
-def test_a_band_gives_up_levels_where_workers_would_have_nothing_to_do():
-    """Three levels of this volume are below one root, so one worker would build all of them."""
-    cubes = Dataset("ds", (750, 500, 500), scaling=Scaling.ISOTROPIC, scalinglevels=4)
-    bands = planner(cubes, cuboids_per_axis=2).bands(full=True)
-    assert [[layer.resolutions for layer in band] for band in bands] == [[(1,)], [(2, 3, 4)]]
-    small = replace(cubes, imagesize_xyz=(250, 250, 250))
-    bands = planner(small, cuboids_per_axis=2).bands(full=True)
-    assert [[layer.resolutions for layer in band] for band in bands] == [[(1, 2, 3)], [(4,)]]
+def levels_of(bands: Any) -> list[list[tuple[int, ...]]]:
+    return [[layer.resolutions for layer in band] for band in bands]
+
+
+@pytest.mark.parametrize(("size_xyz", "levels"), [
+    ((750, 500, 500), [[(1,)], [(2, 3, 4)]]), ((250, 250, 250), [[(1, 2, 3)], [(4,)]]),
+])  # fmt: skip
+def test_a_band_gives_up_levels_where_workers_would_have_nothing_to_do(size_xyz, levels):
+    """Three levels of the first are below one root, so one worker would build all of them."""
+    cubes = Dataset("ds", size_xyz, scaling=Scaling.ISOTROPIC, scalinglevels=4)
+    assert levels_of(planner(cubes, cuboids_per_axis=2).bands(full=True)) == levels
 
 
 def test_bands_have_three_levels_and_near_isotropic_variants_come_last():
     bands = planner().bands(full=True)
-    assert [[layer.resolutions for layer in band] for band in bands[:3]] == [
-        [(1, 2, 3)],
-        [(4, 5, 6)],
-        [(7,)],
-    ]
-    assert [(layer.resolution, layer.neariso) for layer in bands[3]] == [
-        (4, True), (5, True), (6, True), (7, True),
-    ]  # fmt: skip
+    assert levels_of(bands[:3]) == [[(1, 2, 3)], [(4, 5, 6)], [(7,)]]
+    assert bands[3] == tuple(Layer(resolution, neariso=True) for resolution in range(4, 8))
 
 
 def test_bands_begin_above_the_channels_own_level():
     assert planner(resolution=5).bands(full=True)[0] == (Layer(7, 2),)
-    assert planner(resolution=7).bands(full=True) == ()
-    assert planner(resolution=7).bands(full=False) == ()
+    assert planner(resolution=7).bands(full=True) == planner(resolution=7).bands(full=False) == ()
 
 
 def test_a_task_reads_at_most_512_supercuboids():
@@ -158,50 +149,44 @@ def test_variants_come_from_the_plain_level_below_and_from_old_variants():
 
 def test_marks_reach_up_to_every_level_and_stand_for_themselves():
     marks = [DirtyMark(0, 0, [0, 5]), DirtyMark(2, 1, [1 << 9])]
-    found = [
-        set(planner(CUBES).marked_roots(marks, band)) for band in planner(CUBES).bands(full=False)
+    bands = planner(CUBES).bands(full=False)
+    assert [set(planner(CUBES).marked_roots(marks, band)) for band in bands[:3]] == [
+        {PyramidNode(1, 0, 0)},
+        {PyramidNode(2, 0, 0), PyramidNode(2, 1, 1 << 9)},
+        {PyramidNode(3, 0, 0), PyramidNode(3, 1, 1 << 6)},
     ]
-    assert found[0] == {PyramidNode(1, 0, 0)}
-    assert found[1] == {PyramidNode(2, 0, 0), PyramidNode(2, 1, 1 << 9)}
-    assert found[2] == {PyramidNode(3, 0, 0), PyramidNode(3, 1, 1 << 6)}
 
 
 def test_marks_reach_variants_of_the_levels_above_them():
     band = planner().bands(full=False)[3]
     assert set(planner().marked_roots([DirtyMark(4, 0, [3])], band)) == {PyramidNode(4, 0, 3)}
-    assert PyramidNode(4, 0, 0, neariso=True) in set(
-        planner().marked_roots([DirtyMark(0, 0, [0])], band)
-    )
+    above = set(planner().marked_roots([DirtyMark(0, 0, [0])], band))
+    assert PyramidNode(4, 0, 0, neariso=True) in above
 
 
 # --- pace --------------------------------------------------------------------------------------
 
 
+def progress_of(done: int, now: float = 110.0, **changes: Any) -> tuple[Any, list[str]]:
+    job = replace(JOB, **{"stage": Stage.BUILDING, "tasks": (100,)} | changes)
+    statuses = status_of(job, planner().bands(full=True), done=done)
+    pace = pace_of(job, statuses, planner().weights(full=True), now=now)
+    return pace, [status.state for status in statuses]
+
+
 def test_the_pace_is_that_of_the_band_since_it_was_begun_or_resumed():
-    bands = planner().bands(full=True)
-    job = replace(JOB, stage=Stage.BUILDING, tasks=(100,), base=20)
-    statuses = status_of(job, bands, done=40)
-    pace = pace_of(job, statuses, planner().weights(full=True), now=110.0)
+    pace, states = progress_of(40, base=20)
     assert pace.tasks_per_s == 2
-    assert pace.eta_s is not None
     assert pace.eta_s > 30
     assert 0.3 < pace.progress < 0.4
-    assert [status.state for status in statuses] == ["building", "waiting", "waiting", "waiting"]
+    assert states == ["building", "waiting", "waiting", "waiting"]
 
 
-def test_without_progress_there_is_no_pace():
-    bands = planner().bands(full=True)
-    job = replace(JOB, stage=Stage.BUILDING, tasks=(100,))
-    pace = pace_of(job, status_of(job, bands, done=0), planner().weights(full=True), now=110.0)
+def test_without_progress_there_is_no_pace_and_at_the_end_all_is_done():
+    pace, _ = progress_of(0)
     assert (pace.progress, pace.tasks_per_s, pace.eta_s) == (0.0, None, None)
-
-
-def test_at_the_end_all_is_done():
-    bands = planner().bands(full=True)
-    job = replace(JOB, stage=Stage.CLOSING, band=4, tasks=(9, 3, 1, 0))
-    statuses = status_of(job, bands, done=0)
-    assert {status.state for status in statuses} == {"done"}
-    assert pace_of(job, statuses, planner().weights(full=True), now=999.0).progress == 1
+    pace, states = progress_of(0, 999.0, stage=Stage.CLOSING, band=4, tasks=(9, 3, 1, 0))
+    assert (pace.progress, set(states)) == (1, {"done"})
 
 
 # --- frozen ------------------------------------------------------------------------------------
