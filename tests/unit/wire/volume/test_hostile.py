@@ -4,7 +4,6 @@ import io
 import os
 import pickle
 import struct
-import tracemalloc
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +21,7 @@ from ndlambda.errors import (
     ShapeMismatchError,
 )
 from ndlambda.wire.volume import Dialect, Expected, get_format
+from tests.support.memory import peak_bytes
 
 SHAPE = (4, 30, 50)
 WANTED = Expected(("em",), (np.dtype("u1"),), SHAPE)
@@ -90,12 +90,11 @@ def test_other_bodies_are_malformed(name, body):
 
 
 def peak_of(call: Callable[[], None]) -> int:
-    tracemalloc.start()
-    with pytest.raises(InvalidArgumentError):
-        call()
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    return peak
+    def refused() -> None:
+        with pytest.raises(InvalidArgumentError):
+            call()
+
+    return peak_bytes(refused)[1]
 
 
 @pytest.mark.parametrize(
