@@ -60,24 +60,25 @@ def test_what_may_succeed_later_comes_back(noticed):
     assert noticed == ["fine"]
 
 
-def test_calls_are_built_and_others_are_done_with(monkeypatch):
-    built: list[tuple[Any, ...]] = []
-    jobs = SimpleNamespace(build=lambda *call: built.append(call))
-    ingest = SimpleNamespace(jobs=jobs)
-    monkeypatch.setattr(runtime, "current", lambda: SimpleNamespace(ingest=ingest))
+@pytest.fixture
+def built(monkeypatch) -> list[tuple[Any, ...]]:
+    calls: list[tuple[Any, ...]] = []
+    jobs = SimpleNamespace(build=lambda *call: calls.append(call))
+    world = SimpleNamespace(ingest=SimpleNamespace(jobs=jobs))
+    monkeypatch.setattr(runtime, "current", lambda: world)
+    return calls
+
+
+def test_calls_are_built_and_others_are_done_with(built):
     good = '{"v": 1, "job": "abc", "gen": 2, "chunk": 3}'
     event = sqs(good, "no JSON", '{"v": 2}', '{"v": 1, "job": 1, "gen": 2, "chunk": 3}')
     assert ingest_build.handler(event) == {"batchItemFailures": []}
     assert built == [("abc", 2, 3, 1)]
 
 
-@pytest.mark.parametrize(("told", "count", "attempt"), [(None, 3, 3), (2, 1, 2), (2, 4, 4)])
-def test_a_call_that_comes_back_is_another_try(monkeypatch, told, count, attempt):
-    built: list[tuple[Any, ...]] = []
-    jobs = SimpleNamespace(build=lambda *call: built.append(call))
-    ingest = SimpleNamespace(jobs=jobs)
-    monkeypatch.setattr(runtime, "current", lambda: SimpleNamespace(ingest=ingest))
-    call = {"v": 1, "job": "abc", "gen": 2, "chunk": 3} | ({} if told is None else {"try": told})
+@pytest.mark.parametrize(("told", "count", "attempt"), [({}, 3, 3), (2, 1, 2), (2, 4, 4)])
+def test_a_call_that_comes_back_is_another_try(built, told, count, attempt):
+    call = {"v": 1, "job": "abc", "gen": 2, "chunk": 3} | (told and {"try": told})
     event = sqs(json.dumps(call))
     event["Records"][0]["attributes"] = {"ApproximateReceiveCount": str(count)}
     assert ingest_build.handler(event) == {"batchItemFailures": []}

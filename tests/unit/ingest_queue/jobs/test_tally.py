@@ -134,17 +134,15 @@ def test_a_large_job_is_counted_in_few_rows(table):
     job, grid = job_of(Mode.CHUNKS, Box((0, 0, 0), (8 * 100, 6 * 100, 4 * 100)))
     assert grid.count == 1_000_000
     done, counted = 700_001, Counted(table)
-    groups = divmod(done, 256)[0]
-    levels = {0: range(done // 256, groups + 1), 1: range(groups // 256 + 1)}
-    for group in levels[0]:
+    groups = done // 256
+    for group in range(groups + 1):
         members = set(range(min(256, done - group * 256)))
         table.add_members(job.partition, f"done#0#{group:012x}", members)
         table.add_members(job.partition, f"came#{group:012x}", members)
-    for group in levels[1]:
+    for group in range(groups // 256 + 1):
         full = set(range(min(256, groups - group * 256)))
         table.add_members(job.partition, f"done#1#{group:012x}", full)
-    tally = Tally(Ledger(counted), job, grid)
-    told = tally.progress(itemsize=1)
+    told = Tally(Ledger(counted), job, grid).progress(itemsize=1)
     assert (told.chunks_built, told.parts_received) == (done, done)
     assert told.stored_bytes == done * 8 * 6 * 4
     assert told.first_missing == (0, done)
