@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,8 +44,8 @@ class Contended:
 
 
 @pytest.fixture
-def table(tmp_path: Path) -> Contended:
-    return Contended(SqliteTable(tmp_path / "table.sqlite", fsync=False))
+def table(table) -> Contended:
+    return Contended(table)
 
 
 @pytest.fixture

@@ -28,8 +28,7 @@ ALL = list(commands(main))
 
 @pytest.mark.parametrize(("path", "command"), ALL, ids=["-".join(path) for path, _ in ALL])
 def test_every_command_and_option_explains_itself(run, path, command):
-    shown = run(" ".join([*path, "--help"]))
-    assert shown.code == 0
+    shown = run.ok(" ".join([*path, "--help"]))
     assert command.help
     for option in command.params:
         if isinstance(option, click.Option):
@@ -211,8 +210,7 @@ READERS = {
 
 @pytest.mark.parametrize("name", READERS)
 def test_get_writes_the_box_in_the_format_of_the_suffix(run, stored, tmp_path, name):
-    done = run(f"get --token tok --channel ch --box 6:10,4:9,2:5 -o {name}")
-    assert done.code == 0, done.err
+    done = run.ok(f"get --token tok --channel ch --box 6:10,4:9,2:5 -o {name}")
     assert np.array_equal(READERS[name](tmp_path / name), stored[0, 1:4, 1:6, 1:5])
     assert "uint16, shape 3 x 5 x 4" in done.out
     assert run(f"get --token tok --channel ch --time 1:3 -o {name}").code == 0

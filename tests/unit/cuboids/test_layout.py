@@ -18,16 +18,13 @@ def test_sizes_follow_from_the_cuboid_and_the_edge():
     assert LAYOUT.index_bytes == 8 * 16 + 4
 
 
-@pytest.mark.parametrize("edge", [0, 3, 8])
-def test_other_edges_are_refused(edge):
-    with pytest.raises(InvalidArgumentError, match="1, 2 or 4"):
-        CuboidLayout(np.dtype("u1"), (8, 8, 8), edge, IMAGE_CODEC)
-
-
-@pytest.mark.parametrize("dtype", [">u4", "S3", "O", "c8"])
-def test_other_dtypes_are_refused(dtype):
-    with pytest.raises(InvalidArgumentError, match="little-endian"):
-        CuboidLayout(np.dtype(dtype), (8, 8, 8), 2, IMAGE_CODEC)
+@pytest.mark.parametrize(("edge", "dtype", "match"), [
+    *((edge, "u1", "1, 2 or 4") for edge in (0, 3, 8)),
+    *((2, dtype, "little-endian") for dtype in (">u4", "S3", "O", "c8")),
+])  # fmt: skip
+def test_other_edges_and_dtypes_are_refused(edge, dtype, match):
+    with pytest.raises(InvalidArgumentError, match=match):
+        CuboidLayout(np.dtype(dtype), (8, 8, 8), edge, IMAGE_CODEC)
 
 
 def test_a_box_in_one_cuboid_needs_one_slot():

@@ -51,14 +51,6 @@ def test_expired_rows_vanish_and_are_removed_by_later_writes(table, now, tmp_pat
     assert stored(tmp_path) == ["kept", "long", "x", "y"]
 
 
-def test_an_expired_row_gives_nothing_to_its_successor(table, now):
-    table.put(Row("p", "a", doc={"x": 1}, members={1}, expires=1010))
-    table.increment("p", "a", "n", 5)
-    now[0] = 1011
-    version = table.add_members("p", "a", {2})
-    assert table.get("p", "a") == Row("p", "a", members={2}, version=version)
-
-
 def test_pages_have_at_most_500_rows(table):
     for start in range(0, 600, 100):
         table.transact([Put(Row("p", f"{n:03d}")) for n in range(start, start + 100)])

@@ -11,11 +11,6 @@ from tests.support.fake_server import FakeServer
 
 
 @pytest.fixture
-def rng():
-    return np.random.default_rng(11)
-
-
-@pytest.fixture
 def server():
     return FakeServer(cuboid_xyz=(4, 3, 2))
 
@@ -33,8 +28,7 @@ def stack(tmp_path, rng):
 
 def test_create_makes_everything_from_the_slices(run, server, stack):
     folder, array = stack
-    done = run(f"put {folder} --token demo --channel em --create --voxelres 4,4,40 --public")
-    assert done.code == 0, done.err
+    done = run.ok(f"put {folder} --token demo --channel em --create --voxelres 4,4,40 --public")
     assert np.array_equal(server.array("demo", "em")[0], array)
     dataset = server.things["datasets"]["demo",]
     sizes = [dataset[f"{axis}imagesize"] for axis in "xyz"]
@@ -50,11 +44,10 @@ def test_create_makes_everything_from_the_slices(run, server, stack):
 
 def test_a_second_put_sends_nothing_and_a_third_only_what_was_lost(run, server, stack):
     folder, array = stack
-    run(f"put {folder} --token demo --channel em --create")
+    run.ok(f"put {folder} --token demo --channel em --create")
     sent = server.count("POST", "cutout")
     assert sent > 10
-    again = run(f"put {folder} --token demo --channel em --create")
-    assert again.code == 0
+    again = run.ok(f"put {folder} --token demo --channel em --create")
     assert server.count("POST", "cutout") == sent
     assert f"0 sent, {sent} skipped (already stored)" in again.out
     stored = server.array("demo", "em")
@@ -77,8 +70,7 @@ def test_an_interrupted_put_goes_on_where_it_stopped(run, server, stack):
     server.faults = [die_late] * 1000
     assert run(f"put {folder} --token demo --channel em --create").code == 1
     server.faults = []
-    done = run(f"put {folder} --token demo --channel em --create")
-    assert done.code == 0
+    done = run.ok(f"put {folder} --token demo --channel em --create")
     assert "12 skipped (already stored)" in done.out
     assert np.array_equal(server.array("demo", "em")[0], array)
 

@@ -44,11 +44,6 @@ def random_voxels(rng):
     return rng.integers(1, 200, SHAPE, dtype=np.uint8)
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(7)
-
-
 def test_attributes_describe_the_array(server):
     _, volume = opened(server, SHAPE, "uint16", offset_xyz=OFFSET_XYZ)
     assert (volume.shape, len(volume), volume.ndim) == ((20, 33, 47), 20, 3)

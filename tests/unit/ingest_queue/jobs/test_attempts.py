@@ -1,7 +1,6 @@
 """Which tries at a chunk count: those of workers that died, not those that were merely many."""
 
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -12,21 +11,14 @@ from ingest_queue.jobs.attempts import (
     Attempts,
     AttemptsExhaustedError,
 )
-from ndlambda.stores.disk import SqliteTable
-from tests.support.catalog_world import Clock
 from tests.support.faults import Crash
 
 CHUNK = 300
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def tries(tmp_path: Path, clock: Clock) -> Attempts:
-    return Attempts(SqliteTable(tmp_path / "t.sqlite", clock, fsync=False), "ingest#a", 1, clock)
+def tries(table, clock) -> Attempts:
+    return Attempts(table, "ingest#a", 1, clock)
 
 
 def be_killed(tries: Attempts) -> None:

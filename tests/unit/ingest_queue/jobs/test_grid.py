@@ -1,5 +1,7 @@
 """Chunks: they tile the extent, and no two of them share an object."""
 
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,12 +37,8 @@ def test_chunks_tile_the_extent_and_share_no_supercuboid(grid):
             assert owner == number
     assert number + 1 == grid.count
     assert voxels == grid.box.voxels * (grid.times[1] - grid.times[0])
-    # within the extent, and as many voxels as it, in supercuboids that are nobody else's: a tiling
-
-
-@given(grids)
-def test_the_parts_of_all_chunks_are_counted(grid):
     assert sum(len(chunk.parts) for chunk in grid.chunks()) == grid.parts
+    # within the extent, and as many voxels as it, in supercuboids that are nobody else's: a tiling
 
 
 @given(boxes, times, st.integers(0, 9))
@@ -51,16 +49,12 @@ def test_a_slice_finds_its_chunk(box, times, offset):
             assert grid.of_slice(chunk.time_point, z) == chunk
 
 
-@pytest.mark.parametrize(("time_point", "z"), [(0, 4), (0, 15), (1, 7), (-1, 7)])
-def test_a_slice_outside_the_extent_has_none(time_point, z):
-    grid = ChunkGrid.of_slices(Box((0, 0, 0), (5, 5, 10)), (0, 1), SUPERCUBOID, 5)
-    with pytest.raises(OutOfBoundsError):
-        grid.of_slice(time_point, z)
-
-
-@pytest.mark.parametrize("number", [-1, 5])
-def test_a_number_beyond_the_last_has_none(number):
+def test_a_slice_outside_the_extent_and_a_number_beyond_the_last_have_none():
     grid = ChunkGrid.of_slices(Box((0, 0, 0), (5, 5, 10)), (0, 1), SUPERCUBOID, 5)
     assert grid.count == 5
-    with pytest.raises(OutOfBoundsError):
-        grid.chunk(number)
+    for find in (
+        *(partial(grid.of_slice, *place) for place in [(0, 4), (0, 15), (1, 7), (-1, 7)]),
+        *(partial(grid.chunk, number) for number in (-1, 5)),
+    ):
+        with pytest.raises(OutOfBoundsError):
+            find()

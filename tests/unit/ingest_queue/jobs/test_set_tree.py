@@ -1,13 +1,11 @@
 """Counting by sets: twice is once, and what a process left half-done is carried on."""
 
 import random
-from pathlib import Path
 
 import pytest
 
 from ingest_queue.jobs import set_tree
 from ingest_queue.jobs.set_tree import SetTree
-from ndlambda.stores.disk import SqliteTable
 from tests.support.faults import Crash, Faulty
 
 
@@ -15,11 +13,6 @@ from tests.support.faults import Crash, Faulty
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make trees of few numbers high."""
     monkeypatch.setattr(set_tree, "WAYS", 4)
-
-
-@pytest.fixture
-def table(tmp_path: Path) -> SqliteTable:
-    return SqliteTable(tmp_path / "table.sqlite", fsync=False)
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 5, 16, 17, 65])

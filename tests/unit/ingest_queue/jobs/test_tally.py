@@ -1,8 +1,6 @@
 """How far a job is: the sets tell the same as the rows of all chunks, and cost less."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -14,18 +12,10 @@ from ingest_queue.jobs.job import Job, Mode, Policy
 from ingest_queue.jobs.ledger import Ledger
 from ingest_queue.jobs.tally import Tally
 from ndlambda.space.box import Box
-from ndlambda.stores.disk import SqliteTable
 from tests.support.counted import Counted
 from tests.support.faults import Crash, FaultPlan, Faulty
 
 SUPERCUBOID = (4, 3, 2)
-
-
-@pytest.fixture
-def table(tmp_path: Path) -> Iterator[SqliteTable]:
-    made = SqliteTable(tmp_path / "table.sqlite", fsync=False)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """Users, keys and passwords."""
 
-from pathlib import Path
-
 import pytest
 
 from ndlambda.errors import (
@@ -20,16 +18,6 @@ from ndlambda.testing.threads import run_together
 from tests.support.catalog_world import Clock
 
 SECRET = b"server secret"
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def table(tmp_path: Path, clock: Clock) -> SqliteTable:
-    return SqliteTable(tmp_path / "table.sqlite", clock, fsync=False)
 
 
 @pytest.fixture

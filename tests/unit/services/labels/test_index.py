@@ -1,25 +1,14 @@
 """What rows of the label index hold at most."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from ndlambda.errors import InvalidArgumentError, PayloadTooLargeError
 from ndlambda.services.labels.index import MAX_ROW_BYTES, LabelIndex, LabelLayer
-from ndlambda.stores.disk import SqliteTable
 from ndlambda.stores.ports import Table
 from tests.support.label_world import index_row_bytes
 
 SCOPE = LabelLayer("u" * 32, 63, 2**32 - 1)
 FULL = frozenset(range(512))
-
-
-@pytest.fixture
-def table(tmp_path: Path) -> Iterator[Table]:
-    table = SqliteTable(tmp_path / "table.sqlite", fsync=False)
-    yield table
-    table.close()
 
 
 @pytest.fixture

@@ -201,14 +201,10 @@ def test_rows_and_messages_that_were_written_before_are_read():
         "band": 1, "notes": "n1", "plan": "p1", "tasks": [4, 1], "base": 0, "seen": 0,
         "finished_at": 0, "reason": "",
     }  # fmt: skip
-    stage = {"stage": Stage.BUILDING, "band": 1, "notes": "n1", "plan": "p1", "tasks": (4, 1)}
-    job = replace(JOB, **stage)
+    job = replace(JOB, stage=Stage.BUILDING, band=1, notes="n1", plan="p1", tasks=(4, 1))
     assert PropagationJob.from_row(Row("propagation", "u", doc=doc)) == job
-    assert (job.row.pk, job.row.sk, json.loads(json.dumps(job.row.doc))) == (
-        "propagation",
-        "u",
-        doc,
-    )
+    row = job.row
+    assert (row.pk, row.sk, json.loads(json.dumps(row.doc))) == ("propagation", "u", doc)
     assert partition("u") == "propagation#u"
     assert mark_tail(3, 2, 1 << 20) == "03#00000002#00000000100000"
     body = '{"v": 1, "uid": "u", "plan": "p1", "layer": "04n", "time": 2, "root": "1ff"}'

@@ -11,11 +11,6 @@ from tests.support.catalog_world import Clock
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def cache(clock: Clock) -> TimedCache[str, int]:
     return TimedCache(5, 2, clock)
 

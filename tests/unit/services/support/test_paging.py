@@ -1,6 +1,6 @@
 """Pages of rows, against a table that counts what is asked for."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,12 +29,11 @@ class Asked:
 
 
 @pytest.fixture
-def table(tmp_path) -> Iterator[Asked]:
-    stored = SqliteTable(tmp_path / "table.sqlite", fsync=False)
+def table(table) -> Asked:
     for sk in KEYS:
-        stored.put(Row("p", sk))
-    stored.put(Row("another", "a"))
-    return Asked(stored)
+        table.put(Row("p", sk))
+    table.put(Row("another", "a"))
+    return Asked(table)
 
 
 def test_pages_have_at_most_their_size_and_follow_the_cursor(table):

@@ -1,7 +1,5 @@
 """What a volume asks of a store that serves ranges, and that it never believes an old index."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pytest
 
@@ -63,9 +61,8 @@ def store(objects):
 
 
 @pytest.fixture
-def volume(store):
-    with ThreadPoolExecutor(2) as pool:
-        yield VolumeService(store, pool, ByteBudget(1 << 30))
+def volume(store, executor):
+    return VolumeService(store, executor, ByteBudget(1 << 30))
 
 
 def voxels(seed: int, *slots: int) -> np.ndarray:

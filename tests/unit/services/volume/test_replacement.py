@@ -77,12 +77,6 @@ class World:
 
 
 @pytest.fixture
-def executor():
-    with ThreadPoolExecutor(2) as executor:
-        yield executor
-
-
-@pytest.fixture
 def world(tmp_path, executor) -> World:
     return World(tmp_path, executor)
 

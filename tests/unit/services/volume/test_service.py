@@ -34,12 +34,6 @@ KEY = "p/c/u/0/0/0000000000000000"
 
 
 @pytest.fixture
-def executor():
-    with ThreadPoolExecutor(2) as pool:
-        yield pool
-
-
-@pytest.fixture
 def objects(tmp_path):
     return DiskObjectStore(tmp_path, fsync=False)
 

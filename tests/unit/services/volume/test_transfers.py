@@ -10,9 +10,8 @@ from ndlambda.model.catalog import Channel
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.services.volume import transfers
 from ndlambda.services.volume.transfers import EXPIRES_S, PREFIX, Uploads
-from ndlambda.stores.disk import DiskObjectStore, SqliteTable
+from ndlambda.stores.disk import DiskObjectStore
 from ndlambda.stores.ports import Overwrite, Range
-from tests.support.catalog_world import Clock
 
 CHANNEL = Channel("p", "em", ChannelType.IMAGE, DataType.UINT8, uid="u")
 RAW = "application/octet-stream"
@@ -27,18 +26,12 @@ class Noting(DiskObjectStore):
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def store(tmp_path: Path) -> Noting:
     return Noting(tmp_path / "objects", fsync=False)
 
 
 @pytest.fixture
-def service(tmp_path: Path, store: Noting, clock: Clock) -> Uploads:
-    table = SqliteTable(tmp_path / "table.sqlite", clock, fsync=False)
+def service(table, store: Noting, clock) -> Uploads:
     return Uploads(table, store, clock=clock)
 
 

@@ -65,19 +65,6 @@ def file_of(**options: Any) -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.parametrize("entry", READABLE, ids=identify)
-def test_one_channel_comes_back(entry):
-    """Every dtype and every shape; all of their pairs are a law of ``tests/property``."""
-    for kind, shape in zip(DataType, itertools.cycle(SHAPES), strict=False):
-        array = volume(kind, shape)
-        body = encode(entry.dialect, entry.name, channel(array))
-        (found,) = decode(entry.dialect, entry.name, body, expected(array))
-        assert found.dtype == kind.numpy
-        assert found.flags.c_contiguous
-        assert found.flags.aligned
-        np.testing.assert_array_equal(found, array)
-
-
 @pytest.mark.parametrize("name", ["blosc", "hdf5", "npz"])
 def test_several_channels_come_back_in_order(name):
     arrays = [volume(DataType.UINT16, (3, 4, 5), seed) for seed in range(3)]
