@@ -34,9 +34,7 @@ class Work:
 @pytest.mark.parametrize(("answer", "handled"), [(DONE, ["a", "a"]), (FAILED, ["a"])])
 def test_what_another_thread_is_at_is_left_to_it(answer, handled):
     """The other looks again at its end, unless it failed: then the message comes back by itself.
-
-    Seen to fail without the look at what is under way: all three were handled at once.
-    """
+    Seen to fail without the look at what is under way: all three were handled at once."""
     work = Work(answer)
     merged = Merged(work)
     with ThreadPoolExecutor(1) as pool:

@@ -88,11 +88,9 @@ def test_a_folder_that_a_delete_takes_away_is_made_again(store):
 def test_no_writer_slips_between_comparison_and_rename_of_a_replacement(
     store, monkeypatch, interfere, left
 ):
-    """While a replacement compares, another thread overwrites or deletes: it must come second.
-
-    Seen to fail when ``put`` took the lock for ``Replace`` only and when ``delete`` took none: the
-    replacement then silently undid the other's acknowledged change.
-    """
+    """While a replacement compares, another thread overwrites or deletes: it must come second. Seen
+    to fail when ``put`` took the lock for ``Replace`` only and when ``delete`` took none: the
+    replacement then silently undid the other's acknowledged change."""
     etag = store.put("key", b"first", Create())
     hold, waits_or_is_done = LockFolder.hold, threading.Event()
     thread = threading.Thread(target=lambda: (interfere(store), waits_or_is_done.set()))

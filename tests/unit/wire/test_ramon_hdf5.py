@@ -93,7 +93,7 @@ def test_what_is_written_is_ndstores_layout():
         for name, dtype, value in [
             ("STATUS", "<u4", [1]), ("CONFIDENCE", "<f8", [0.25]), ("WEIGHT", "<f8", [1.5]),
             ("SEGMENTS", "<u4", [5, 6]), ("POSTSEGMENTS", "<u4", [6]), ("SEEDS", "<u4", []),
-            ("CENTROID", "<u4", [1, 2, 3]), 
+            ("CENTROID", "<u4", [1, 2, 3]),
         ]:  # fmt: skip
             assert metadata[name].dtype == dtype
             assert metadata[name][:].tolist() == value

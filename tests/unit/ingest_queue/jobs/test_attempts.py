@@ -27,10 +27,8 @@ def be_killed(tries: Attempts) -> None:
 
 
 def test_many_workers_with_one_message_are_no_sign_of_a_bad_chunk(tries, clock):
-    """A queue that stood still hands out all the calls of half an hour at once.
-
-    Seen to fail where tries are counted one by one: the eleventh worker set a sound chunk aside.
-    """
+    """A queue that stood still hands out all the calls of half an hour at once. Seen to fail where
+    tries are counted one by one: the eleventh worker set a sound chunk aside."""
     with ExitStack() as stack:
         for _ in range(3 * MAX_ATTEMPTS):
             stack.enter_context(tries.track(CHUNK, 2))

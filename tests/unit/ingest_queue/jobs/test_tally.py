@@ -85,10 +85,8 @@ def change(ledger: Ledger, job: Job, grid: ChunkGrid, number: int, random: Rando
 @pytest.mark.parametrize("mode", Mode)
 @pytest.mark.parametrize("seed", range(3))
 def test_the_sets_tell_what_the_rows_tell(narrow, table, mode, seed, closed):
-    """Parts come in any order, chunks are built, opened again and lose parts.
-
-    Seen to fail when chunks that are opened again, or lose a part, are not entered as odd.
-    """
+    """Parts come in any order, chunks are built, opened again and lose parts. Seen to fail when
+    chunks that are opened again, or lose a part, are not entered as odd."""
     random, ledger = Random(seed), Ledger(table)
     job, grid = job_of(mode, Box((3, 2, 1), (20, 11, 13)), times=(2, 5))
     job = replace(job, closed=closed)

@@ -41,11 +41,8 @@ def test_ranges_are_half_open_and_options_come_in_any_order(path, times, neariso
     parsed = parse_cutout("2/10,20/30,50/5,6/" + path)
     assert (parsed.resolution, parsed.box) == (2, Box((10, 30, 5), (20, 50, 6)))
     assert (parsed.times, parsed.neariso, parsed.window, parsed.ids) == (
-        times,
-        neariso,
-        window,
-        ids,
-    )
+        times, neariso, window, ids,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(("path", "error"), [
