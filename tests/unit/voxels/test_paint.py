@@ -121,6 +121,7 @@ def test_a_dense_stroke_paints_its_non_zero_voxels_where_its_part_lies():
     expected[2, 1:3, 3:5] = labels[0]
     np.testing.assert_array_equal(block, expected)
     assert (np.diff(stroke.at) > 0).all()
+    assert stroke.labels.tolist() == [7, 8]
 
 
 def test_points_of_one_label_are_one_stroke_that_counts_repetitions_once():

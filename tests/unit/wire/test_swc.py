@@ -101,14 +101,13 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("text", BAD.values(), ids=BAD)
-def test_what_is_no_forest_is_refused(text):
-    with pytest.raises(MalformedBodyError):
-        read_swc(text.encode())
+NO_TEXT = (b"\xff\xfe1 1", b"# \xe9\n" + ONE.encode(), b"\x89HDF\r\n\x1a\n")
 
 
-@pytest.mark.parametrize("body", [b"\xff\xfe1 1", b"# \xe9\n" + ONE.encode(), b"\x89HDF\r\n\x1a\n"])
-def test_what_is_no_text_is_refused(body):
+@pytest.mark.parametrize("body", [*(text.encode() for text in BAD.values()), *NO_TEXT], ids=[
+    *BAD, "UTF-16", "Latin-1", "HDF5",
+])  # fmt: skip
+def test_what_is_no_text_and_no_forest_is_refused(body):
     with pytest.raises(MalformedBodyError):
         read_swc(body)
 

@@ -216,8 +216,9 @@ FRAME = blosc.compress(bytes(range(16)) * 12, typesize=1)
     (b"\x02\x01\x13\x01" + b"\xff" * 60, {}, "not a blosc frame"),
     # Seen to fail with ``blosc.decompress_ptr`` alone, which raises an error of its own.
     (FRAME[:24] + bytes(len(FRAME) - 24), {}, "not a blosc frame"),
+    (blosc.compress(bytes(96), typesize=1), {}, "not a blosc frame of 192 bytes"),
     (b"", {"X-NDLambda-Shape": "1,2,3"}, "1,2,3"),
-], ids=["none", "short", "liar", "undecodable", "another shape"])  # fmt: skip
+], ids=["none", "short", "liar", "undecodable", "another length", "another shape"])  # fmt: skip
 def test_damaged_answers_are_errors_not_voxels(server, body, headers, match):
     _, volume = opened(server, (1, 1, 12, 16))  # one block
     server.faults = [lambda _: Response(body, headers=headers)]

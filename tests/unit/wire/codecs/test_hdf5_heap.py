@@ -31,20 +31,23 @@ def test_each_string_is_found():
     assert find(body, "none") is None
 
 
-def test_a_string_that_was_never_written_is_empty():
+def one_text(*given: object, kind: object = None, **options: object) -> bytes:
     out = BytesIO()
     with h5py.File(out, "w") as file:
-        file.create_dataset("a", (1,), h5py.string_dtype())
-        file.create_dataset("b", (1,), h5py.string_dtype(), chunks=(1,))
-    assert find(out.getvalue(), "a") == ""
-    assert find(out.getvalue(), "b") == ""
+        file.create_dataset("a", (1,), kind or h5py.string_dtype(), *given, **options)
+    return out.getvalue()
 
 
-def test_a_string_in_a_chunk_is_found():
-    out = BytesIO()
-    with h5py.File(out, "w") as file:
-        file.create_dataset("a", (1,), h5py.string_dtype(), ["text"], chunks=(1,))
-    assert find(out.getvalue(), "a") == "text"
+@pytest.mark.parametrize(("body", "text"), [
+    (one_text(), ""), (one_text(chunks=(1,)), ""), (one_text(["text"], chunks=(1,)), "text"),
+], ids=["never written", "nor its chunk", "in a chunk"])  # fmt: skip
+def test_a_string_that_was_never_written_is_empty_and_one_in_a_chunk_is_found(body, text):
+    assert find(body, "a") == text
+
+
+def test_a_fixed_string_of_gigabytes_is_refused_unread():
+    with pytest.raises(MalformedBodyError):
+        find(one_text(kind=h5py.string_dtype("utf-8", 1 << 30)), "a")
 
 
 def test_a_heap_of_empty_objects_ends():
@@ -66,11 +69,3 @@ def test_references_that_lead_nowhere_are_refused(reference):
     assert read_heap_text(good, 0) == b"somebody"
     with pytest.raises(MalformedBodyError):
         read_heap_text(struct.pack("<IQI", *reference) + heap, 0)
-
-
-def test_a_fixed_string_of_gigabytes_is_refused_unread():
-    out = BytesIO()
-    with h5py.File(out, "w") as file:
-        file.create_dataset("a", (1,), h5py.string_dtype("utf-8", 1 << 30))
-    with pytest.raises(MalformedBodyError):
-        find(out.getvalue(), "a")
