@@ -80,6 +80,12 @@ class Command:
             raise result.exception
         return Outcome(result.exit_code, result.stdout, result.stderr)
 
+    def ok(self, line: str, way: Way | None = None) -> Outcome:
+        """Run what must succeed."""
+        done = self(line, way)
+        assert done.code == 0, done.err
+        return done
+
     def stored(self, token: str = "demo", channel: str = "em") -> np.ndarray:
         way: Any = WsgiTransport(self.server.app)
         client = nd.connect(URL, self.server.keys["alice"], transport=way)

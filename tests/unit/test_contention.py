@@ -1,9 +1,7 @@
 """Changes of rows that others always come before end, after pauses, in an error that says so."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,8 +44,8 @@ class Contended:
 
 
 @pytest.fixture
-def table(tmp_path: Path) -> Contended:
-    return Contended(SqliteTable(tmp_path / "table.sqlite", fsync=False))
+def table(table) -> Contended:
+    return Contended(table)
 
 
 @pytest.fixture
@@ -60,14 +58,9 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return made
 
 
-def set_password(table: Contended) -> None:
+def users_of(table: Contended) -> users.UserService:
     users.UserService(table._table, b"secret").create_user("ann")
-    users.UserService(table, b"secret").set_password("ann", "pass1word")
-
-
-def issue_key(table: Contended) -> None:
-    users.UserService(table._table, b"secret").create_user("ann")
-    users.UserService(table, b"secret").issue_key("ann")
+    return users.UserService(table, b"secret")
 
 
 def change_job(table: Contended) -> None:
@@ -76,17 +69,13 @@ def change_job(table: Contended) -> None:
     jobs.change(jobs.get(JOB.id), lambda job: replace(job, closed=True))
 
 
-def reopen_chunk(table: Contended) -> None:
-    ledger.Ledger(table).reopen(JOB, 0, 0)
-
-
-@pytest.mark.parametrize(
-    ("change", "attempts"),
-    [(set_password, 8), (issue_key, 8), (change_job, 32), (reopen_chunk, 32)],
-)
-def test_attempts_end_in_contention_after_pauses_between_them(
-    table: Contended, pauses: list[float], change: Callable[[Contended], None], attempts: int
-):
+@pytest.mark.parametrize(("change", "attempts"), [
+    (lambda table: users_of(table).set_password("ann", "pass1word"), 8),
+    (lambda table: users_of(table).issue_key("ann"), 8),
+    (change_job, 32),
+    (lambda table: ledger.Ledger(table).reopen(JOB, 0, 0), 32),
+], ids=["set password", "issue key", "change job", "reopen chunk"])  # fmt: skip
+def test_attempts_end_in_contention_after_pauses_between_them(table, pauses, change, attempts):
     with pytest.raises(WriteContentionError) as caught:
         change(table)
     assert caught.value.retryable
@@ -95,9 +84,7 @@ def test_attempts_end_in_contention_after_pauses_between_them(
     assert all(0 <= pause <= 0.25 for pause in pauses)
 
 
-def test_an_attempt_to_take_back_a_try_gives_up_without_an_error(
-    table: Contended, pauses: list[float]
-):
+def test_an_attempt_to_take_back_a_try_gives_up_without_an_error(table, pauses):
     noted = tries.Attempts(table, "p", 1, lambda: 0.0)
     with noted.track(number=3, attempt=2):
         pass

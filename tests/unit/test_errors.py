@@ -39,15 +39,11 @@ def test_the_drawn_tree_is_the_real_one():
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
-def test_each_class_says_cause_and_remedy_itself(cls):
+def test_each_class_has_one_parent_and_says_cause_and_remedy_itself(cls):
+    assert len(cls.__bases__) == 1
     assert cls.__doc__
     assert cls.__doc__.rstrip().endswith(".")
     assert cls is NDLambdaError or cls.__doc__ != cls.__base__.__doc__
-
-
-@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
-def test_an_error_has_one_parent(cls):
-    assert len(cls.__bases__) == 1
 
 
 def test_an_error_carries_a_message_and_json_able_details():
@@ -60,13 +56,10 @@ def test_an_error_carries_a_message_and_json_able_details():
 def test_what_another_attempt_may_cure_is_marked():
     retryable = {cls.__name__ for cls in CLASSES if cls.retryable}
     assert retryable == {
-        "WriteContentionError",
-        "QuotaExceededError",
-        "UpstreamError",
-        "StoreUnavailableError",
+        "WriteContentionError", "QuotaExceededError", "UpstreamError", "StoreUnavailableError",
         "UpstreamThrottledError",
         "UpstreamTimeoutError",
-    }
+    }  # fmt: skip
 
 
 def test_an_unknown_name_lists_the_known_ones():

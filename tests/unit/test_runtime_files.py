@@ -8,6 +8,7 @@ import pytest
 from ndlambda import runtime
 from ndlambda.errors import InvalidArgumentError
 from ndlambda.local.serve import ensure_admin
+from ndlambda.model.principal import Principal
 from ndlambda.runtime import ADMIN, Runtime
 from ndlambda.settings import Settings
 
@@ -19,7 +20,7 @@ def built(tmp_path: Path) -> Iterator[Runtime]:
     made.close()
 
 
-def test_stores_on_aws_need_a_secret(tmp_path: Path):
+def test_stores_on_aws_need_a_secret(tmp_path):
     """Seen to fail where other stores than files take a secret from the data folder, too: each
     Lambda function would make its own."""
     with pytest.raises(InvalidArgumentError, match="NDLAMBDA_SECRET"):
@@ -27,7 +28,7 @@ def test_stores_on_aws_need_a_secret(tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
-def test_of_processes_that_make_one_file_at_once_the_first_wins(tmp_path: Path):
+def test_of_processes_that_make_one_file_at_once_the_first_wins(tmp_path):
     """Seen to fail with ``os.replace`` instead of ``os.link``."""
     path = tmp_path / "secret.key"
 
@@ -40,22 +41,20 @@ def test_of_processes_that_make_one_file_at_once_the_first_wins(tmp_path: Path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_revoked_admin_key_that_lies_in_the_file_stays_revoked(built: Runtime, tmp_path: Path):
+def admin_of(built: Runtime, folder: Path) -> Principal | None:
+    """Return who has the key of the admin's file."""
+    ensure_admin(built)
+    return built.users.authenticate((folder / "admin.key").read_text().strip())
+
+
+def test_a_revoked_admin_key_that_lies_in_the_file_stays_revoked(built, tmp_path):
     """Seen to fail with ``again=True`` for a key of the file."""
-    ensure_admin(built)
-    key = (tmp_path / "admin.key").read_text().strip()
-    assert built.users.authenticate(key)
+    assert admin_of(built, tmp_path)
     built.users.revoke_user(ADMIN)
-    ensure_admin(built)
-    assert built.users.authenticate(key) is None
+    assert admin_of(built, tmp_path) is None
 
 
-def test_a_deleted_admin_key_file_is_made_again_with_a_key_that_works(
-    built: Runtime, tmp_path: Path
-):
-    ensure_admin(built)
+def test_a_deleted_admin_key_file_is_made_again_with_a_key_that_works(built, tmp_path):
+    assert admin_of(built, tmp_path)
     (tmp_path / "admin.key").unlink()
-    ensure_admin(built)
-    principal = built.users.authenticate((tmp_path / "admin.key").read_text().strip())
-    assert principal is not None
-    assert principal.superuser
+    assert admin_of(built, tmp_path).superuser

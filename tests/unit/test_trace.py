@@ -31,9 +31,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, object]]:
     return [getattr(record, "fields", {}) for record in found]
 
 
-def test_by_default_a_span_is_one_object_that_does_nothing(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_by_default_a_span_is_one_object_that_does_nothing(caplog):
     caplog.set_level(logging.INFO, "ndlambda.trace")
     first, second = span("object.get", key="a"), span("encode")
     assert first is second
@@ -42,9 +40,7 @@ def test_by_default_a_span_is_one_object_that_does_nothing(
     assert lines(caplog) == []
 
 
-def test_a_logged_span_has_its_duration_and_what_it_was_about(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_logged_span_has_its_duration_and_what_it_was_about(caplog):
     caplog.set_level(logging.INFO, "ndlambda.trace")
     trace.configure("log")
     with span("object.get", key="a/b"):
@@ -57,22 +53,23 @@ def test_a_logged_span_has_its_duration_and_what_it_was_about(
     assert (second["span"], second["error"]) == ("decode", "KeyError")
 
 
-def test_a_request_is_seen_from_end_to_end(tmp_path, caplog) -> None:
+def test_a_request_is_seen_from_end_to_end(tmp_path, caplog):
     caplog.set_level(logging.INFO, "ndlambda.trace")
+    path = f"/sd/open/em/npz/{BOX}"
     with serving(tmp_path, trace="log") as server:
-        caplog.clear()
-        server.write(f"/sd/open/em/npz/{BOX}", npz(noise((1, *SHAPE))))
-        written = {line["span"] for line in lines(caplog)}
-        caplog.clear()
-        server.read(f"/sd/open/em/npz/{BOX}")
-        read = {line["span"] for line in lines(caplog)}
-    assert written >= {"request", "decode", "object.put", "table.read"}
-    assert read >= {"request", "encode", "object.get"}
+        for request, spans in [
+            (
+                lambda: server.write(path, npz(noise((1, *SHAPE)))),
+                {"decode", "object.put", "table.read"},
+            ),
+            (lambda: server.read(path), {"encode", "object.get"}),
+        ]:
+            caplog.clear()
+            request()
+            assert {line["span"] for line in lines(caplog)} >= {"request", *spans}
 
 
-def test_x_ray_gets_a_subsegment_with_its_annotations(
-    core: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_x_ray_gets_a_subsegment_with_its_annotations(core, monkeypatch):
     trace.configure("xray")
     recorder = core.xray_recorder
     monkeypatch.setattr(recorder.emitter, "send_entity", lambda entity: None)
@@ -86,7 +83,7 @@ def test_x_ray_gets_a_subsegment_with_its_annotations(
     assert (made.name, made.annotations) == ("object.get", {"key": "a/b", "bytes": 3})
 
 
-def test_x_ray_without_a_segment_does_no_harm(core: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_x_ray_without_a_segment_does_no_harm(core, caplog):
     """Seen to fail at the SDK's own level of logging: it warned of every span."""
     trace.configure("xray")
     with span("object.get", key="a"):
@@ -96,7 +93,7 @@ def test_x_ray_without_a_segment_does_no_harm(core: Any, caplog: pytest.LogCaptu
     assert caplog.records == []
 
 
-def test_another_word_is_refused() -> None:
+def test_another_word_is_refused():
     with pytest.raises(InvalidArgumentError) as refusal:
         trace.configure("loud")
     assert refusal.value.details["setting"] == "trace"

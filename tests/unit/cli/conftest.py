@@ -39,6 +39,12 @@ class Command:
             raise result.exception
         return Outcome(result.exit_code, result.stdout, result.stderr)
 
+    def ok(self, line: str, **options: str) -> Outcome:
+        """Run what must succeed."""
+        done = self(line, **options)
+        assert done.code == 0, done.err
+        return done
+
 
 @pytest.fixture
 def server():

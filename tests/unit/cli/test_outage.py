@@ -2,14 +2,10 @@
 
 import time
 
-import pytest
-
 from ndlambda.cli.interrupts import Outage
 
 
-def test_an_outage_is_told_once_however_many_requests_meet_it(
-    capsys: pytest.CaptureFixture[str],
-):
+def test_an_outage_is_told_once_however_many_requests_meet_it(capsys):
     now = [1000.0]
     outage = Outage(180.0, lambda: now[0])
     for second in range(0, 180, 20):

@@ -43,8 +43,7 @@ LOCATIONS = {
 @pytest.mark.parametrize("location", LOCATIONS)
 def test_files_folders_and_what_is_in_them_are_put(run, server, tmp_path, array, location):
     LOCATIONS[location](tmp_path, array)
-    done = run(f"put {location} --token demo --channel em --create")
-    assert done.code == 0, done.err
+    run.ok(f"put {location} --token demo --channel em --create")
     assert np.array_equal(server.array("demo", "em")[0], array)
 
 
@@ -92,6 +91,5 @@ def test_gaps_and_channels_are_options_of_the_command(run, server, tmp_path, arr
     assert np.array_equal(server.array("demo", "em")[0], array)
     both = np.stack([whole, whole // 2], axis=1)
     tifffile.imwrite(tmp_path / "a.tif", both, imagej=True, metadata={"axes": "ZCYX"})
-    done = run("put a.tif --token two --channel em --create --from-channel 1")
-    assert done.code == 0, done.err
+    done = run.ok("put a.tif --token two --channel em --create --from-channel 1")
     assert np.array_equal(server.array("two", "em")[0], whole // 2)

@@ -30,21 +30,21 @@ def test_slabs_fill_their_place_in_a_cube():
     assert (block.cuboids[0][4:6] == 6).all()
 
 
+ONE = layout("u1", (8, 8, 8), 1)
+
+
 def test_voxels_outside_the_bounds_have_no_part():
-    one = layout("u1", (8, 8, 8), 1)
     bounds = Box((0, 0, 0), (3, 8, 8))
-    block = CoarseBlock(Halving(one, one, (2, 2, 2), Method.MEAN, bounds), 0)
+    block = CoarseBlock(Halving(ONE, ONE, (2, 2, 2), Method.MEAN, bounds), 0)
     cuboid = np.full((8, 8, 8), 10, "u1")
     cuboid[:, :, 3:] = 255
-    assert block.add(0, [(0, cuboid)]) == 3 * 8 * 8
-    assert block.add(1, [(0, cuboid)]) == 0
+    assert (block.add(0, [(0, cuboid)]), block.add(1, [(0, cuboid)])) == (3 * 8 * 8, 0)
     assert (block.cuboids[0][:4, :4, :2] == 10).all()
     assert block.cuboids[0].sum() == 10 * 4 * 4 * 2
 
 
 def test_cuboids_that_come_to_zero_are_not_held():
-    one = layout("u1", (8, 8, 8), 1)
-    block = CoarseBlock(Halving(one, one, (2, 2, 2), Method.MEAN, None), 0)
+    block = CoarseBlock(Halving(ONE, ONE, (2, 2, 2), Method.MEAN, None), 0)
     faint = np.zeros((8, 8, 8), "u1")
     faint[0, 0, 0] = 1
     block.add(0, [(0, faint)])

@@ -60,7 +60,7 @@ def boxes(draw) -> Box:
     losers=st.sets(st.sampled_from([2, 3, 4, 2**32 + 1]), min_size=1),
     box=st.none() | boxes(),
 )
-def test_one_label_takes_the_place_of_others(seed, kinds, losers, box) -> None:
+def test_one_label_takes_the_place_of_others(seed, kinds, losers, box):
     """Own and extra, each voxel once, and the index is told which cuboids gain and lose labels."""
     random, shape = np.random.default_rng(seed), WHOLE.shape_zyx
     own = random.integers(0, kinds, shape).astype("<u4")
@@ -90,7 +90,7 @@ def test_one_label_takes_the_place_of_others(seed, kinds, losers, box) -> None:
     assert after.relabelled(np.array(sorted(losers), np.uint64), 1, box).is_none
 
 
-def test_what_has_no_loser_does_not_change() -> None:
+def test_what_has_no_loser_does_not_change():
     own = np.full(WHOLE.shape_zyx, 5, "<u4")
     block = block_of(own, {6: np.ones(WHOLE.shape_zyx, np.bool_)})
     assert block.relabelled(np.array([2, 3], np.uint64), 6).is_none
@@ -101,7 +101,7 @@ def test_what_has_no_loser_does_not_change() -> None:
 
 
 @pytest.mark.parametrize("labels", [[1], [1, 2], [2**32 + 1], []])
-def test_voxels_of_any_of_some_labels_are_found(labels: list[int]) -> None:
+def test_voxels_of_any_of_some_labels_are_found(labels):
     own = np.zeros(WHOLE.shape_zyx, "<u4")
     own[0, 0, 0], own[0, 0, 1] = 1, 3
     beside = np.zeros(own.shape, np.bool_)

@@ -39,13 +39,13 @@ def body(job_id: str) -> str:
     return json.dumps({"v": 1, "job": job_id})
 
 
-def test_every_job_named_is_run(monkeypatch: pytest.MonkeyPatch):
+def test_every_job_named_is_run(monkeypatch):
     erasure = Erasure()
     assert answer(monkeypatch, erasure, body("a"), body("b")) == []
     assert erasure.ran == {"a", "b"}
 
 
-def test_only_what_may_succeed_later_comes_back(monkeypatch: pytest.MonkeyPatch):
+def test_only_what_may_succeed_later_comes_back(monkeypatch):
     erasure = Erasure(
         slow=UpstreamThrottledError("slow"), broken=IntegrityError("broken"), unknown=KeyError("x")
     )
@@ -58,7 +58,7 @@ def test_only_what_may_succeed_later_comes_back(monkeypatch: pytest.MonkeyPatch)
     "poison",
     ["", "{", "[]", "null", "{}", '{"v": 2, "job": "a"}', '{"v": 1}', '{"v": 1, "job": 3}'],
 )
-def test_a_message_that_is_not_ours_is_done_with(monkeypatch: pytest.MonkeyPatch, poison: str):
+def test_a_message_that_is_not_ours_is_done_with(monkeypatch, poison):
     erasure = Erasure()
     assert answer(monkeypatch, erasure, poison, body("a")) == []
     assert erasure.ran == {"a"}

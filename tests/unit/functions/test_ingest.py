@@ -33,13 +33,13 @@ def sqs(*bodies: str) -> dict[str, Any]:
     return {"Records": [{"messageId": f"m{i}", "body": body} for i, body in enumerate(bodies)]}
 
 
-def test_keys_of_notifications_are_decoded(noticed: list[str]):
+def test_keys_of_notifications_are_decoded(noticed):
     event = sqs(json.dumps(notification("drop/a+b/%C3%A4/0001.png", "two")))
     assert s3_drop.handler(event) == {"batchItemFailures": []}
     assert noticed == ["drop/a b/ä/0001.png", "two"]
 
 
-def test_a_notification_without_a_queue_between_is_taken_too(noticed: list[str]):
+def test_a_notification_without_a_queue_between_is_taken_too(noticed):
     assert s3_drop.handler(notification("one", "a%2Bb")) == {"batchItemFailures": []}
     assert noticed == ["one", "a+b"]
     with pytest.raises(UpstreamThrottledError):
@@ -49,37 +49,36 @@ def test_a_notification_without_a_queue_between_is_taken_too(noticed: list[str])
 @pytest.mark.parametrize(
     "body", ['{"Service": "Amazon S3", "Event": "s3:TestEvent"}', "no JSON", "[]", '{"Records": 1}']
 )
-def test_what_tells_of_no_object_is_done_with(noticed: list[str], body: str):
+def test_what_tells_of_no_object_is_done_with(noticed, body):
     assert s3_drop.handler(sqs(body)) == {"batchItemFailures": []}
     assert noticed == []
 
 
-def test_what_may_succeed_later_comes_back(noticed: list[str]):
+def test_what_may_succeed_later_comes_back(noticed):
     event = sqs(json.dumps(notification("slow")), json.dumps(notification("fine")))
     assert s3_drop.handler(event) == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
     assert noticed == ["fine"]
 
 
-def test_calls_are_built_and_others_are_done_with(monkeypatch: pytest.MonkeyPatch):
-    built: list[tuple[Any, ...]] = []
-    jobs = SimpleNamespace(build=lambda *call: built.append(call))
-    ingest = SimpleNamespace(jobs=jobs)
-    monkeypatch.setattr(runtime, "current", lambda: SimpleNamespace(ingest=ingest))
+@pytest.fixture
+def built(monkeypatch) -> list[tuple[Any, ...]]:
+    calls: list[tuple[Any, ...]] = []
+    jobs = SimpleNamespace(build=lambda *call: calls.append(call))
+    world = SimpleNamespace(ingest=SimpleNamespace(jobs=jobs))
+    monkeypatch.setattr(runtime, "current", lambda: world)
+    return calls
+
+
+def test_calls_are_built_and_others_are_done_with(built):
     good = '{"v": 1, "job": "abc", "gen": 2, "chunk": 3}'
     event = sqs(good, "no JSON", '{"v": 2}', '{"v": 1, "job": 1, "gen": 2, "chunk": 3}')
     assert ingest_build.handler(event) == {"batchItemFailures": []}
     assert built == [("abc", 2, 3, 1)]
 
 
-@pytest.mark.parametrize(("told", "count", "attempt"), [(None, 3, 3), (2, 1, 2), (2, 4, 4)])
-def test_a_call_that_comes_back_is_another_try(
-    monkeypatch: pytest.MonkeyPatch, told: int | None, count: int, attempt: int
-):
-    built: list[tuple[Any, ...]] = []
-    jobs = SimpleNamespace(build=lambda *call: built.append(call))
-    ingest = SimpleNamespace(jobs=jobs)
-    monkeypatch.setattr(runtime, "current", lambda: SimpleNamespace(ingest=ingest))
-    call = {"v": 1, "job": "abc", "gen": 2, "chunk": 3} | ({} if told is None else {"try": told})
+@pytest.mark.parametrize(("told", "count", "attempt"), [({}, 3, 3), (2, 1, 2), (2, 4, 4)])
+def test_a_call_that_comes_back_is_another_try(built, told, count, attempt):
+    call = {"v": 1, "job": "abc", "gen": 2, "chunk": 3} | (told and {"try": told})
     event = sqs(json.dumps(call))
     event["Records"][0]["attributes"] = {"ApproximateReceiveCount": str(count)}
     assert ingest_build.handler(event) == {"batchItemFailures": []}

@@ -33,14 +33,14 @@ def record(body: str, count: int | None = None) -> dict[str, Any]:
     return found
 
 
-def test_the_number_of_the_delivery_is_passed_on(monkeypatch: pytest.MonkeyPatch):
+def test_the_number_of_the_delivery_is_passed_on(monkeypatch):
     propagation = Propagation()
     monkeypatch.setattr(runtime, "current", lambda: SimpleNamespace(propagation=propagation))
     propagate.handler({"Records": [record("a", 4), record("b")]})
     assert sorted(propagation.ran) == [("a", 4), ("b", 1)]
 
 
-def test_only_what_may_succeed_later_comes_back(monkeypatch: pytest.MonkeyPatch):
+def test_only_what_may_succeed_later_comes_back(monkeypatch):
     propagation = Propagation(
         slow=UpstreamThrottledError("slow"), poison=MalformedBodyError("?"), bug=KeyError("x")
     )
@@ -51,43 +51,34 @@ def test_only_what_may_succeed_later_comes_back(monkeypatch: pytest.MonkeyPatch)
     assert failed == ["m-slow", "m-bug"]
 
 
-def test_the_schedule_looks_after_all_jobs(monkeypatch: pytest.MonkeyPatch):
-    erasure = SimpleNamespace(resend_pending=lambda: 1)
-    drop = SimpleNamespace(sweep=lambda: 3)
-    jobs = SimpleNamespace(sweeper=SimpleNamespace(sweep_all=lambda: 4))
-    fetcher = SimpleNamespace(sweep=lambda: 5)
-    ingest = SimpleNamespace(jobs=jobs, drop=drop, fetcher=fetcher)
-    built = SimpleNamespace(propagation=Propagation(), deletion=erasure, ingest=ingest)
+def runtime_of(erase, drop, fetch, jobs) -> SimpleNamespace:
+    sweeper = SimpleNamespace(sweep_all=jobs)
+    ingest = SimpleNamespace(
+        jobs=SimpleNamespace(sweeper=sweeper),
+        drop=SimpleNamespace(sweep=drop),
+        fetcher=SimpleNamespace(sweep=fetch),
+    )
+    deletion = SimpleNamespace(resend_pending=erase)
+    return SimpleNamespace(propagation=Propagation(), deletion=deletion, ingest=ingest)
+
+
+def test_the_schedule_looks_after_all_jobs(monkeypatch):
+    built = runtime_of(lambda: 1, lambda: 3, lambda: 5, lambda: 4)
     monkeypatch.setattr(runtime, "current", lambda: built)
     assert resend.handler({}) == {
-        "erasures": 1,
-        "propagations": 2,
-        "waiting folders": 3,
-        "fetched ingests": 5,
-        "ingests": 4,
-    }
+        "erasures": 1, "propagations": 2, "waiting folders": 3, "fetched ingests": 5, "ingests": 4,
+    }  # fmt: skip
 
 
-def test_a_kind_that_fails_does_not_keep_the_schedule_from_the_others(
-    monkeypatch: pytest.MonkeyPatch,
-):
+def test_a_kind_that_fails_does_not_keep_the_schedule_from_the_others(monkeypatch):
     """Seen to fail where the first fault ends the run: ingest jobs are never swept."""
     swept: list[str] = []
 
     def fail() -> int:
         raise UpstreamThrottledError("slow")
 
-    sweeper = SimpleNamespace(sweep_all=lambda: swept.append("ingests"))
-    built = SimpleNamespace(
-        deletion=SimpleNamespace(resend_pending=fail),
-        propagation=Propagation(),
-        ingest=SimpleNamespace(
-            drop=SimpleNamespace(sweep=fail),
-            fetcher=SimpleNamespace(sweep=lambda: swept.append("fetches")),
-            jobs=SimpleNamespace(sweeper=sweeper),
-        ),
-    )
-    monkeypatch.setattr(runtime, "current", lambda: built)
+    sweeps = [lambda kind=kind: swept.append(kind) for kind in ("fetches", "ingests")]
+    monkeypatch.setattr(runtime, "current", lambda: runtime_of(fail, fail, *sweeps))
     with pytest.raises(ExceptionGroup) as raised:
         resend.handler({})
     assert len(raised.value.exceptions) == 2

@@ -35,91 +35,76 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def test_a_file_is_told_of_when_it_has_not_changed_for_a_second(tmp_path: Path, folder: Path):
-    queue, clock = Queue(), Clock()
-    watch = DropFolder(tmp_path, queue, clock)
+class Watch:
+    """A watched folder, with a clock that only ``after`` moves."""
+
+    def __init__(self, folder: Path) -> None:
+        self.queue, self.clock = Queue(), Clock()
+        self.drop = DropFolder(folder, self.queue, self.clock)
+
+    def after(self, *seconds: float) -> list[int]:
+        """Return how many files were told of after each of these times."""
+        return [self.clock.advance(each) or self.drop.poll() for each in seconds]
+
+    def told(self) -> list[str]:
+        self.after(0, 1)
+        return self.queue.take()
+
+
+@pytest.fixture
+def watch(tmp_path: Path) -> Watch:
+    return Watch(tmp_path)
+
+
+def test_a_file_is_told_of_when_it_has_not_changed_for_a_second(watch, folder):
     (folder / "0001.tif").write_bytes(b"half")
-    assert watch.poll() == 0
-    clock.advance(0.9)
+    assert watch.after(0) == [0]
     (folder / "0001.tif").write_bytes(b"half and half")
-    assert watch.poll() == 0
-    clock.advance(0.9)
-    assert watch.poll() == 0
-    clock.advance(0.2)
-    assert watch.poll() == 1
-    assert queue.take() == ["drop/tk/em/0001.tif"]
-    clock.advance(5)
-    assert watch.poll() == 0
+    assert watch.after(0.9, 0.9, 0.2) == [0, 0, 1]
+    assert watch.queue.take() == ["drop/tk/em/0001.tif"]
+    assert watch.after(5) == [0]
     (folder / "0001.tif").write_bytes(b"another")
-    clock.advance(5)  # what is written over in place does not change its folder
-    assert watch.poll() == 0
-    clock.advance(1)
-    assert watch.poll() == 1
+    # What is written over in place does not change its folder.
+    assert watch.after(5, 1) == [0, 1]
 
 
-def test_names_come_through_and_hidden_ones_do_not(tmp_path: Path, folder: Path):
-    queue, clock = Queue(), Clock()
-    watch = DropFolder(tmp_path, queue, clock)
+def test_names_come_through_and_hidden_ones_do_not(watch, folder):
     for name in ("ä + b%20.tif", ".hidden", "0002.tif.part"):
         (folder / name).write_bytes(b"")
-    watch.poll()
-    clock.advance(1)
-    watch.poll()
-    assert queue.take() == ["drop/tk/em/ä + b%20.tif"]
+    assert watch.told() == ["drop/tk/em/ä + b%20.tif"]
 
 
-def test_after_a_restart_all_files_are_told_of_anew(tmp_path: Path, folder: Path):
+def test_after_a_restart_all_files_are_told_of_anew(tmp_path, folder):
     (folder / "0001.tif").write_bytes(b"")
     for _ in range(2):
-        queue, clock = Queue(), Clock()
-        watch = DropFolder(tmp_path, queue, clock)
-        watch.poll()
-        clock.advance(1)
-        watch.poll()
-        assert queue.take() == ["drop/tk/em/0001.tif"]
+        assert Watch(tmp_path).told() == ["drop/tk/em/0001.tif"]
 
 
-def test_a_file_whose_time_was_set_back_is_told_of_again(tmp_path: Path, folder: Path):
+def test_a_file_whose_time_was_set_back_is_told_of_again(watch, folder):
     """As copying programs do: seen to fail with times of modification."""
-    queue, clock = Queue(), Clock()
-    watch = DropFolder(tmp_path, queue, clock)
-    path = folder / "0001.tif"
-    path.write_bytes(b"one")
-    os.utime(path, ns=(1, 1))
-    watch.poll()
-    clock.advance(1)
-    assert watch.poll() == 1
-    path.write_bytes(b"two")
-    os.utime(path, ns=(1, 1))
-    clock.advance(10)
-    watch.poll()
-    clock.advance(1)
-    assert watch.poll() == 1
+    for body in (b"one", b"two"):
+        (folder / "0001.tif").write_bytes(body)
+        os.utime(folder / "0001.tif", ns=(1, 1))
+        assert watch.after(10, 1) == [0, 1]
 
 
-def test_done_is_told_of_when_all_of_its_folder_is_at_rest(tmp_path: Path, folder: Path):
+def test_done_is_told_of_when_all_of_its_folder_is_at_rest(watch, folder):
     """Seen to fail without: whoever drags a folder copies ``_DONE`` before the last slices."""
-    other = tmp_path / "drop" / "tk" / "labels"
+    other = folder.parent / "labels"
     other.mkdir()
-    queue, clock = Queue(), Clock()
-    watch = DropFolder(tmp_path, queue, clock)
     for path in (folder / "_DONE", folder / "1.png", other / "_DONE"):
         path.write_bytes(b"")
-    watch.poll()
-    clock.advance(0.9)
+    watch.after(0)
+    watch.clock.advance(0.9)
     (folder / "time0001").mkdir()
-    slow = folder / "time0001" / "1.png"
-    slow.write_bytes(b"half")
-    watch.poll()
-    clock.advance(0.2)
-    assert watch.poll() == 2
-    assert queue.take() == ["drop/tk/em/1.png", "drop/tk/labels/_DONE"]
-    clock.advance(0.9)
-    assert watch.poll() == 2
-    assert queue.keys == ["drop/tk/em/time0001/1.png", "drop/tk/em/_DONE"]
+    (folder / "time0001" / "1.png").write_bytes(b"half")
+    assert watch.after(0, 0.2) == [0, 2]
+    assert watch.queue.take() == ["drop/tk/em/1.png", "drop/tk/labels/_DONE"]
+    assert watch.after(0.9) == [2]
+    assert watch.queue.keys == ["drop/tk/em/time0001/1.png", "drop/tk/em/_DONE"]
 
 
-def test_linked_folders_are_looked_into_and_rings_of_them_end(tmp_path: Path, folder: Path):
+def test_linked_folders_are_looked_into_and_rings_of_them_end(tmp_path, watch, folder):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "0001.tif").write_bytes(b"")
@@ -127,12 +112,7 @@ def test_linked_folders_are_looked_into_and_rings_of_them_end(tmp_path: Path, fo
     (folder / "ring").symlink_to(tmp_path / "drop")
     (folder / "0002.tif").symlink_to(tmp_path / "nothing")
     os.mkfifo(folder / "0003.tif")
-    queue, clock = Queue(), Clock()
-    watch = DropFolder(tmp_path, queue, clock)
-    watch.poll()
-    clock.advance(1)
-    watch.poll()
-    assert "drop/tk/linked/0001.tif" in queue.take()
+    assert "drop/tk/linked/0001.tif" in watch.told()
 
 
 def test_links_out_of_the_data_folder_are_not_followed(tmp_path: Path):
@@ -191,35 +171,29 @@ def test_a_look_ends_when_the_server_is_told_to(tmp_path: Path, folder: Path):
     assert not queue.take()
 
 
-def test_nothing_but_folders_is_looked_at_while_nothing_comes(
-    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_nothing_but_folders_is_looked_at_while_nothing_comes(watch, folder, monkeypatch):
     looked_at = []
     read = drop_folder._entries
-    monkeypatch.setattr(
-        drop_folder, "_entries", lambda path, name: looked_at.append(name) or read(path, name)
-    )
-    clock = Clock()
-    watch = DropFolder(tmp_path, Queue(), clock)
-    watch.poll()
+    noting = lambda path, name: looked_at.append(name) or read(path, name)  # noqa: E731
+    monkeypatch.setattr(drop_folder, "_entries", noting)
+    watch.after(0)
     looked_at.clear()
     for _ in range(9):
-        clock.advance(1)
-        watch.poll()
-        assert watch.pause_s == 1
+        watch.after(1)
+        assert watch.drop.pause_s == 1
     assert looked_at == []
     (folder / "0001.tif").write_bytes(b"")
-    watch.poll()
+    watch.after(0)
     assert looked_at == ["drop", "drop/tk", "drop/tk/em"]
-    assert watch.pause_s == 0.25
+    assert watch.drop.pause_s == 0.25
 
 
-def test_a_long_look_is_followed_by_a_long_pause(tmp_path: Path, folder: Path):
+def test_a_long_look_is_followed_by_a_long_pause(tmp_path, folder):
     clock = Clock()
     watch = DropFolder(tmp_path, Queue(), lambda: clock.advance(0.5) or clock())
     watch.poll()
     assert watch.pause_s == 10
 
 
-def test_a_folder_that_is_not_there_is_empty(tmp_path: Path):
-    assert DropFolder(tmp_path / "none", Queue(), Clock()).poll() == 0
+def test_a_folder_that_is_not_there_is_empty(tmp_path):
+    assert Watch(tmp_path / "none").after(0) == [0]

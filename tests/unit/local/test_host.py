@@ -10,8 +10,9 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from urllib.parse import urlsplit
 
 import pytest
@@ -41,13 +42,10 @@ class Blocking:
         return echo(environ, start_response)
 
 
-def connection_to(host: WsgiServer) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection(urlsplit(host.url).netloc, timeout=TIMEOUT_S)
-
-
-def post(connection: http.client.HTTPConnection, body: bytes) -> http.client.HTTPResponse:
-    connection.request("POST", "/", body)
-    return connection.getresponse()
+@contextmanager
+def connection_to(host: WsgiServer) -> Iterator[http.client.HTTPConnection]:
+    with closing(http.client.HTTPConnection(urlsplit(host.url).netloc, timeout=TIMEOUT_S)) as made:
+        yield made
 
 
 def stop() -> None:
@@ -83,15 +81,13 @@ def test_a_request_in_the_works_is_answered(make_host, number):
     host = make_host(app)
 
     def client() -> bytes:
-        connection = connection_to(host)
-        connection.request("POST", "/", b"voxels")
-        assert app.entered.wait(TIMEOUT_S)
-        os.kill(os.getpid(), number)
-        wait_until_refused(host)
-        app.free.set()
-        body = connection.getresponse().read()
-        connection.close()
-        return body
+        with connection_to(host) as connection:
+            connection.request("POST", "/", b"voxels")
+            assert app.entered.wait(TIMEOUT_S)
+            os.kill(os.getpid(), number)
+            wait_until_refused(host)
+            app.free.set()
+            return connection.getresponse().read()
 
     before = signal.getsignal(number)
     assert run_beside(host, client) == b"voxels"
@@ -100,31 +96,25 @@ def test_a_request_in_the_works_is_answered(make_host, number):
 
 def test_a_process_that_ends_heeds_no_further_signals(make_host):
     """Seen to fail when handlers were put back: the second signal then ended the process."""
-    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.getsignal(number) for number in numbers]
     try:
         make_host(lambda environ, start: [b""]).run(stop, ending=True)
-        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
-        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+        assert [signal.getsignal(number) for number in numbers] == [signal.SIG_IGN] * 2
     finally:
-        signal.signal(signal.SIGTERM, before[0])
-        signal.signal(signal.SIGINT, before[1])
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def test_a_signal_while_a_connection_is_read_neither_cuts_it_nor_is_lost(make_host, monkeypatch):
     receive = HTTPChannel.received
-
-    def receive_and_stop(channel, data):
-        stop()
-        return receive(channel, data)
-
-    monkeypatch.setattr(HTTPChannel, "received", receive_and_stop)
+    monkeypatch.setattr(HTTPChannel, "received", lambda *given: stop() or receive(*given))
     host = make_host(echo)
 
     def client() -> bytes:
-        connection = connection_to(host)
-        body = post(connection, b"voxels").read()
-        connection.close()
-        return body
+        with connection_to(host) as connection:
+            connection.request("POST", "/", b"voxels")
+            return connection.getresponse().read()
 
     assert run_beside(host, client) == b"voxels"
 
@@ -133,16 +123,14 @@ def test_a_body_half_of_which_has_come_is_waited_for(make_host):
     host = make_host(echo)
 
     def client() -> bytes:
-        connection = connection_to(host)
-        connection.putrequest("POST", "/")
-        connection.putheader("Content-Length", "6")
-        connection.endheaders(b"vox")
-        stop()
-        wait_until_refused(host)
-        connection.send(b"els")
-        body = connection.getresponse().read()
-        connection.close()
-        return body
+        with connection_to(host) as connection:
+            connection.putrequest("POST", "/")
+            connection.putheader("Content-Length", "6")
+            connection.endheaders(b"vox")
+            stop()
+            wait_until_refused(host)
+            connection.send(b"els")
+            return connection.getresponse().read()
 
     assert run_beside(host, client) == b"voxels"
 
@@ -152,19 +140,16 @@ def test_a_client_that_keeps_asking_is_told_to_leave(make_host):
     host = make_host(app)
 
     def client() -> bytes:
-        connection, idle = connection_to(host), connection_to(host)
-        idle.connect()
-        connection.request("POST", "/", b"voxels")
-        assert app.entered.wait(TIMEOUT_S)
-        stop()
-        assert idle.sock.recv(1) == b"", "a connection on which nothing was asked is closed"
-        app.free.set()
-        answer = connection.getresponse()
-        assert answer.getheader("Connection") == "close"
-        body = answer.read()
-        idle.close()
-        connection.close()
-        return body
+        with connection_to(host) as connection, connection_to(host) as idle:
+            idle.connect()
+            connection.request("POST", "/", b"voxels")
+            assert app.entered.wait(TIMEOUT_S)
+            stop()
+            assert idle.sock.recv(1) == b"", "a connection on which nothing was asked is closed"
+            app.free.set()
+            answer = connection.getresponse()
+            assert answer.getheader("Connection") == "close"
+            return answer.read()
 
     assert run_beside(host, client) == b"voxels"
 
@@ -174,13 +159,12 @@ def test_an_answer_that_is_read_slowly_is_sent_to_its_end(make_host):
     sent = os.urandom(1 << 20) * 16
 
     def client() -> bytes:
-        connection = connection_to(host)
-        answer = post(connection, sent)
-        stop()
-        wait_until_refused(host)
-        body = answer.read()
-        connection.close()
-        return body
+        with connection_to(host) as connection:
+            connection.request("POST", "/", sent)
+            answer = connection.getresponse()
+            stop()
+            wait_until_refused(host)
+            return answer.read()
 
     assert run_beside(host, client) == sent
 

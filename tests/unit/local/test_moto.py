@@ -16,7 +16,7 @@ from ndlambda.stores.ports import Check, Put, Row
 from ndlambda.testing.threads import run_together
 
 
-def test_the_application_answers_one_request_at_a_time() -> None:
+def test_the_application_answers_one_request_at_a_time():
     inside = threading.Semaphore(1)
 
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -48,12 +48,12 @@ def _write_beside_failing_transactions(table: DynamoTable, pk: str) -> int:
     return 2 * rounds - len(table.query(pk).rows)
 
 
-def test_the_server_loses_no_write_beside_a_failing_transaction(moto_config: AwsConfig) -> None:
+def test_the_server_loses_no_write_beside_a_failing_transaction(moto_config):
     name = f"lock-{uuid.uuid4().hex}"
     create_table(moto_config, name)
     assert _write_beside_failing_transactions(DynamoTable(moto_config, name), "p") == 0
 
 
-def test_moto_in_process_loses_no_write_beside_a_failing_transaction(moto_in_process: None) -> None:
+def test_moto_in_process_loses_no_write_beside_a_failing_transaction(moto_in_process):
     create_table(AwsConfig(), "lock")
     assert _write_beside_failing_transactions(DynamoTable(AwsConfig(), "lock"), "p") == 0

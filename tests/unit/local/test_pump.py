@@ -40,21 +40,31 @@ def running(pump):
 QUEUES = ("erase", "propagate", "drop", "ingest")
 
 
-def world(**parts):
-    """Give a runtime of stand-ins that have nothing to do."""
-    idle = {
-        "settings": SimpleNamespace(store="aws", data=Path("nowhere")),
-        "ingest": SimpleNamespace(
-            drop=SimpleNamespace(sweep=lambda: 0),
-            fetcher=SimpleNamespace(sweep=lambda: 0),
-            jobs=SimpleNamespace(sweeper=SimpleNamespace(sweep_all=lambda: 0)),
-        ),
-    }
+def service(resend_pending=lambda: 0):
+    return SimpleNamespace(resend_pending=resend_pending)
+
+
+def ingest_of(sweep=lambda: 0, sweep_jobs=lambda: 0):
+    part = SimpleNamespace(sweep=sweep)
+    jobs = SimpleNamespace(sweeper=SimpleNamespace(sweep_all=sweep_jobs))
+    return SimpleNamespace(drop=part, fetcher=part, jobs=jobs)
+
+
+def pump_of(builders=1, objects=None, **parts):
+    """Return a pump of stand-ins that have nothing to do, but those that are given."""
     queues = {name: parts.pop(f"{name}_queue", Queue()) for name in QUEUES}
-    resources = SimpleNamespace(
-        queues=SimpleNamespace(**queues), objects=parts.pop("objects", None)
-    )
-    return SimpleNamespace(**{**idle, **parts}, resources=resources)
+    resources = SimpleNamespace(queues=SimpleNamespace(**queues), objects=objects)
+    settings = SimpleNamespace(store="aws", data=Path("nowhere"))
+    idle = {"settings": settings, "ingest": ingest_of()}
+    idle |= {"deletion": service(), "propagation": service(), "resources": resources}
+    return Pump(SimpleNamespace(**{**idle, **parts}), builders=builders)
+
+
+def raising(error):
+    def fail():
+        raise error
+
+    return fail
 
 
 def test_failed_messages_are_not_acknowledged():
@@ -74,17 +84,10 @@ def test_failed_messages_are_not_acknowledged():
 
 def test_the_pump_outlives_any_fault():
     """Seen to fail when only errors of our own tree were caught: the thread ended."""
-
-    def resend_pending():
-        message = "a fault that nobody thought of"
-        raise RuntimeError(message)
-
     queue, building = Queue(), Queue()
-    service = SimpleNamespace(resend_pending=resend_pending)
-    pump = Pump(
-        world(deletion=service, propagation=service, erase_queue=queue, propagate_queue=building)
-    )
-    with running(pump):
+    broken = service(raising(RuntimeError("a fault that nobody thought of")))
+    queues = {"erase_queue": queue, "propagate_queue": building}
+    with running(pump_of(deletion=broken, propagation=broken, **queues)):
         assert queue.asked.wait(30)
         assert building.asked.wait(30)
 
@@ -92,40 +95,28 @@ def test_the_pump_outlives_any_fault():
 def test_a_sweep_that_fails_does_not_keep_the_others():
     """Seen to fail when all were one piece of work: a folder closed to us ended all sweeps."""
     swept = threading.Event()
-
-    def sweep():
-        message = "a folder that cannot be read"
-        raise OSError(message)
-
-    service = SimpleNamespace(resend_pending=sweep)
-    sweeper = SimpleNamespace(sweep_all=swept.set)
-    pump = Pump(
-        world(
-            deletion=service,
-            propagation=service,
-            ingest=SimpleNamespace(
-                drop=SimpleNamespace(sweep=sweep),
-                fetcher=SimpleNamespace(sweep=sweep),
-                jobs=SimpleNamespace(sweeper=sweeper),
-            ),
-        )
-    )
-    with running(pump):
+    sweep = raising(OSError("a folder that cannot be read"))
+    parts = {"deletion": service(sweep), "propagation": service(sweep)}
+    with running(pump_of(**parts, ingest=ingest_of(sweep, swept.set))):
         assert swept.wait(30)
 
 
-def test_who_has_worked_wakes_the_others(monkeypatch: pytest.MonkeyPatch):
-    """Seen to fail where each waits for its own time: nobody is asked twice in ten minutes."""
+@pytest.fixture
+def built(monkeypatch):
+    """An event that is set when a chunk is built."""
+    event = threading.Event()
+    monkeypatch.setattr(ingest_build, "handler", lambda *_: event.set() or {})
     monkeypatch.setattr(pump_module, "_IDLE_S", 600)
-    drop, ingest, built = Queue(), Queue(), threading.Event()
+    return event
+
+
+def test_who_has_worked_wakes_the_others(monkeypatch, built):
+    """Seen to fail where each waits for its own time: nobody is asked twice in ten minutes."""
+    drop, ingest = Queue(), Queue()
 
     def notice(event, context):
         assert ingest.asked.wait(30)  # woken by the schedule, too, and found nothing
         ingest.messages.append(Message("chunk", "receipt", "{}", 1))
-        return {}
-
-    def build(event, context):
-        built.set()
         return {}
 
     def resend_pending():
@@ -136,22 +127,13 @@ def test_who_has_worked_wakes_the_others(monkeypatch: pytest.MonkeyPatch):
         return 1
 
     monkeypatch.setattr(s3_drop, "handler", notice)
-    monkeypatch.setattr(ingest_build, "handler", build)
-    service = SimpleNamespace(resend_pending=resend_pending)
-    idle = SimpleNamespace(resend_pending=lambda: 0)
-    pump = Pump(
-        world(deletion=service, propagation=idle, drop_queue=drop, ingest_queue=ingest), builders=1
-    )
-    with running(pump):
+    with running(pump_of(deletion=service(resend_pending), drop_queue=drop, ingest_queue=ingest)):
         assert built.wait(30)
 
 
-def test_what_comes_while_a_worker_looks_does_not_lie_until_its_time(
-    monkeypatch: pytest.MonkeyPatch,
-):
+def test_what_comes_while_a_worker_looks_does_not_lie_until_its_time(monkeypatch, built):
     """Seen to fail where a worker that found nothing waits, whatever was done meanwhile."""
-    monkeypatch.setattr(pump_module, "_IDLE_S", 600)
-    told, built = threading.Event(), threading.Event()
+    told = threading.Event()
 
     class Slow(Queue):
         def receive(self, limit=10, visibility_s=60):
@@ -173,19 +155,11 @@ def test_what_comes_while_a_worker_looks_does_not_lie_until_its_time(
         ingest.messages.append(Message("chunk", "receipt", "{}", 1))
         return {}
 
-    def build(event, context):
-        built.set()
-        return {}
-
     monkeypatch.setattr(s3_drop, "handler", notice)
-    monkeypatch.setattr(ingest_build, "handler", build)
     # The schedule tells everybody, too: not before the end.
-    service = SimpleNamespace(resend_pending=lambda: built.wait(30))
-    pump = Pump(
-        world(deletion=service, propagation=service, drop_queue=drop, ingest_queue=ingest),
-        builders=1,
-    )
-    with running(pump):
+    late = service(lambda: built.wait(30))
+    queues = {"drop_queue": drop, "ingest_queue": ingest}
+    with running(pump_of(deletion=late, propagation=late, **queues)):
         assert built.wait(30)
 
 
@@ -199,32 +173,15 @@ def test_builders_take_one_message_each_and_hide_it_for_long():
             return super().receive()
 
     building = Building()
-    service = SimpleNamespace(resend_pending=lambda: 0)
-    pump = Pump(
-        world(deletion=service, propagation=service, propagate_queue=building),
-        builders=1,
-    )
-    with running(pump):
+    with running(pump_of(propagate_queue=building)):
         assert building.asked.wait(30)
     assert taken[0] == (1, 900)
 
 
 def test_files_that_have_expired_are_deleted_while_the_pump_runs(tmp_path, monkeypatch):
-    swept = threading.Event()
-    counts = iter([2, 0])
-
-    def sweep(self):
-        count = next(counts)
-        if not count:
-            swept.set()
-        return count
-
-    monkeypatch.setattr(pump_module.Expiry, "sweep", sweep)
-    disk = SimpleNamespace(store="disk", data=tmp_path)
-    idle = SimpleNamespace(resend_pending=lambda: 0)
-    parts = {"settings": disk, "objects": None, "deletion": idle, "propagation": idle}
-    pump = Pump(world(**parts), builders=1)
-    with running(pump):
+    swept, counts = threading.Event(), iter([2, 0])
+    monkeypatch.setattr(pump_module.Expiry, "sweep", lambda _: next(counts, None) or swept.set())
+    with running(pump_of(settings=SimpleNamespace(store="disk", data=tmp_path))):
         assert swept.wait(10), "one that found something looks again at once"
 
 
@@ -240,8 +197,7 @@ def test_a_thread_that_hangs_does_not_keep_the_server_from_ending(
         end.wait(30)
         return 0
 
-    service = SimpleNamespace(resend_pending=sweep)
-    with running(Pump(world(deletion=service, propagation=service), builders=1)):
+    with running(pump_of(deletion=service(sweep), propagation=service(sweep))):
         assert hanging.wait(30)
     assert "pump-resend did not end" in caplog.text
     end.set()

@@ -18,25 +18,20 @@ with server_lock(Path(sys.argv[1]), lambda: print("alone")):
 """
 
 
-def start(data: Path) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", SERVER, str(data)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
 def is_alone(data: Path) -> bool:
     told: list[bool] = []
     with server_lock(data, lambda: told.append(True)):
         return bool(told)
 
 
-def test_whoever_comes_second_takes_nothing_over(tmp_path: Path):
+def test_whoever_comes_second_takes_nothing_over(tmp_path):
     with server_lock(tmp_path, lambda: None):
         assert not is_alone(tmp_path)
         assert not is_alone(tmp_path)
     assert is_alone(tmp_path)
 
 
-def test_the_first_may_go_before_the_second(tmp_path: Path):
+def test_the_first_may_go_before_the_second(tmp_path):
     """Seen to fail where only the first holds the lock: a third takes over from the second."""
     first = server_lock(tmp_path, lambda: None)
     first.__enter__()
@@ -46,14 +41,14 @@ def test_the_first_may_go_before_the_second(tmp_path: Path):
     assert is_alone(tmp_path)
 
 
-def test_a_killed_server_is_no_server(tmp_path: Path):
-    process = start(tmp_path)
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "alone\n"
-        assert process.stdout.readline() == "present\n"
-        assert not is_alone(tmp_path)
-    finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
+def test_a_killed_server_is_no_server(tmp_path):
+    command = [sys.executable, "-c", SERVER, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        try:
+            assert [process.stdout.readline() for _ in range(2)] == ["alone\n", "present\n"]
+            assert not is_alone(tmp_path)
+        finally:
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
     assert is_alone(tmp_path)

@@ -24,15 +24,6 @@ def test_shapes_are_given_in_both_orders():
     assert box.voxels == 6000
 
 
-def test_at_places_a_shape():
-    assert Box.at((1, 2, 3), (10, 20, 30)) == Box((1, 2, 3), (11, 22, 33))
-
-
-def test_shifted_moves_without_changing_the_shape():
-    moved = Box((1, 2, 3), (4, 5, 6)).shifted((10, -20, 0))
-    assert moved == Box((11, -18, 3), (14, -15, 6))
-
-
 def test_within_is_about_every_face():
     outer = Box((0, 0, 0), (10, 10, 10))
     assert outer.within(outer)

@@ -20,11 +20,6 @@ def test_an_unaligned_box_is_cut_at_the_cell_faces():
     assert high.part == Box((128, 130, 16), (130, 140, 17))
 
 
-def test_cells_come_x_fastest():
-    codes = [cell.code for cell in grid.cover(Box((0, 0, 0), (256, 256, 32)), SLAB)]
-    assert codes == [0, 1, 2, 3, 4, 5, 6, 7]
-
-
 def test_cells_are_counted_without_listing_them():
     huge = Box((0, 0, 0), (1 << 40, 1 << 40, 1 << 40))
     assert grid.cell_count(huge, (1 << 20, 1 << 20, 1 << 20)) == 1 << 60

@@ -49,36 +49,22 @@ def test_isotropic_levels():
     assert levels[5].voxelres_xyz == (32.0, 32.0, 32.0)
 
 
-def test_the_near_isotropic_factor_looks_at_y_and_the_cuboid_at_x():
-    """ndstore's "xz" scale is z over y, but its cuboid rule divides z by x."""
-    level = Pyramid((64, 64, 64), (0, 0, 0), (1.0, 8.0, 2.0), Scaling.ZSLICES, 0).level(0)
-    assert level.scale_xz == 0.25
-    assert level.neariso_scaledown == 4
-    assert level.cuboid_xyz == SLAB
+@pytest.mark.parametrize(("size_xyz", "voxelres_xyz", "expected"), [
+    # ndstore's "xz" scale is z over y, but its cuboid rule divides z by x.
+    ((64, 64, 64), (1.0, 8.0, 2.0), {"scale_xz": 0.25, "neariso_scaledown": 4, "cuboid_xyz": SLAB}),
+    ((8, 8, 8), (5.0, 5.0, 2.0), {"neariso_scaledown": 3}),
+    ((8, 8, 8), (2.0, 2.0, 1.0), {"cuboid_xyz": CUBE}),
+    ((999, 999, 5), (16.0, 16.0, 1.0),
+     {"neariso_scaledown": 16, "neariso_imagesize_xyz": (999, 999, 1)}),
+], ids=["factor by y", "half-way goes up", "one half: cubes", "one slice at least"])  # fmt: skip
+def test_level_0_by_voxel_size(size_xyz, voxelres_xyz, expected):
+    level = Pyramid(size_xyz, (0, 0, 0), voxelres_xyz, Scaling.ZSLICES, 0).level(0)
+    assert {name: getattr(level, name) for name in expected} == expected
 
 
-def test_a_factor_half_way_between_two_integers_goes_up():
-    level = Pyramid((8, 8, 8), (0, 0, 0), (5.0, 5.0, 2.0), Scaling.ZSLICES, 0).level(0)
-    assert level.neariso_scaledown == 3
-
-
-def test_a_ratio_of_exactly_one_half_takes_cubes():
-    level = Pyramid((8, 8, 8), (0, 0, 0), (2.0, 2.0, 1.0), Scaling.ZSLICES, 0).level(0)
-    assert level.cuboid_xyz == CUBE
-
-
-def test_a_near_isotropic_volume_keeps_at_least_one_slice():
-    level = Pyramid((999, 999, 5), (0, 0, 0), (16.0, 16.0, 1.0), Scaling.ZSLICES, 0).level(0)
-    assert level.neariso_scaledown == 16
-    assert level.neariso_imagesize_xyz == (999, 999, 1)
-
-
-def test_offsets_in_x_and_y_shrink_by_flooring():
+def test_offsets_in_x_and_y_shrink_by_flooring_and_boxes_are_zero_based():
     level = Pyramid((64, 64, 64), (7, 9, 5), (1.0, 1.0, 1.0), Scaling.ZSLICES, 1).level(1)
     assert level.offset_xyz == (3, 4, 5)
-
-
-def test_the_box_of_a_level_is_zero_based():
     assert UNITTEST.level(5).box == Box((0, 0, 0), (313, 313, 1000))
 
 

@@ -93,10 +93,8 @@ def write(folder: Path, start: int) -> None:
 
 
 def tear(folder: Path, limit: int) -> None:
-    """Die within the system call that would make a file longer than the limit.
-
-    The kernel writes up to the limit and kills with SIGXFSZ, which Python would ignore.
-    """
+    """Die within the system call that would make a file longer than the limit. The kernel writes up
+    to the limit and kills with SIGXFSZ, which Python would ignore."""
     store = DiskObjectStore(folder / "objects")
     table = SqliteTable(folder / "tables.sqlite")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

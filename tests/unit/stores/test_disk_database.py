@@ -1,16 +1,13 @@
 import gc
 import os
 import sqlite3
-from pathlib import Path
 
 import pytest
 
 from ndlambda.stores.disk.database import Database
 
 
-def test_a_forked_child_never_touches_its_parents_connections(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_forked_child_never_touches_its_parents_connections(tmp_path, monkeypatch):
     database = Database(tmp_path / "file.sqlite", "", fsync=False)
     with database.reading() as parents:
         pass
@@ -24,7 +21,7 @@ def test_a_forked_child_never_touches_its_parents_connections(
     database.close()
 
 
-def test_connections_are_closed_with_their_database(tmp_path: Path) -> None:
+def test_connections_are_closed_with_their_database(tmp_path):
     """Seen to fail without the finalizer: Python 3.13 warns of every connection left open."""
     database = Database(tmp_path / "file.sqlite", "", fsync=False)
     with database.reading() as connection:
@@ -35,14 +32,14 @@ def test_connections_are_closed_with_their_database(tmp_path: Path) -> None:
         connection.execute("SELECT 1")
 
 
-def test_threads_at_work_have_connections_of_their_own(tmp_path: Path) -> None:
+def test_threads_at_work_have_connections_of_their_own(tmp_path):
     database = Database(tmp_path / "file.sqlite", "", fsync=False)
     with database.reading() as one, database.reading() as other:
         assert one is not other
     database.close()
 
 
-def test_an_error_rolls_back_and_gives_the_connection_back(tmp_path: Path) -> None:
+def test_an_error_rolls_back_and_gives_the_connection_back(tmp_path):
     database = Database(tmp_path / "file.sqlite", "CREATE TABLE IF NOT EXISTS t (x)", fsync=False)
 
     def fail() -> None:
@@ -58,7 +55,7 @@ def test_an_error_rolls_back_and_gives_the_connection_back(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("fsync", "level"), [(True, 2), (False, 1)])
-def test_commits_are_synced_unless_told_otherwise(tmp_path: Path, fsync: bool, level: int) -> None:
+def test_commits_are_synced_unless_told_otherwise(tmp_path, fsync, level):
     database = Database(tmp_path / "file.sqlite", "", fsync=fsync)
     with database.reading() as connection:
         assert connection.execute("PRAGMA synchronous").fetchone() == (level,)

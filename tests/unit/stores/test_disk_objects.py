@@ -10,7 +10,7 @@ import pytest
 from ndlambda.errors import InvalidArgumentError, UpstreamError
 from ndlambda.stores.disk import DiskObjectStore, content, objects
 from ndlambda.stores.disk.locks import LockFolder
-from ndlambda.stores.ports import Create, Overwrite, PutMode, Replace
+from ndlambda.stores.ports import Create, Overwrite, Replace
 from ndlambda.testing.threads import run_together
 
 
@@ -25,7 +25,7 @@ ODD_KEYS = [
 ]
 
 
-def test_keys_that_escape_or_collide_are_refused(store: DiskObjectStore) -> None:
+def test_keys_that_escape_or_collide_are_refused(store):
     asks = [lambda key: store.put(key, b"x", Overwrite()), store.get, store.delete]
     for key, ask in product(ODD_KEYS, asks):
         with pytest.raises(InvalidArgumentError):
@@ -34,7 +34,7 @@ def test_keys_that_escape_or_collide_are_refused(store: DiskObjectStore) -> None
 
 
 @pytest.mark.parametrize("key", ["...", "a/.locks", "a/.temp/b", "x" * 255, "back\\slash"])
-def test_keys_that_only_look_odd_are_kept(store: DiskObjectStore, key: str) -> None:
+def test_keys_that_only_look_odd_are_kept(store, key):
     store.put(key, b"x", Create())
     assert [info.key for info in store.list("")] == [key]
 
@@ -42,9 +42,7 @@ def test_keys_that_only_look_odd_are_kept(store: DiskObjectStore, key: str) -> N
 @pytest.mark.parametrize(
     "prefix", ["/", "../", "a/../", "./", "a//", ".temp/", ".locks/", ".t", "\0", "a\0/", "x/y/z"]
 )
-def test_a_listing_never_leaves_the_folder(
-    store: DiskObjectStore, tmp_path: Path, prefix: str
-) -> None:
+def test_a_listing_never_leaves_the_folder(store, tmp_path, prefix):
     (tmp_path / "secret").write_bytes(b"")
     (tmp_path / "objects" / ".temp" / "x").write_bytes(b"")
     store.put("a/b", b"x", Overwrite())
@@ -52,9 +50,7 @@ def test_a_listing_never_leaves_the_folder(
 
 
 @pytest.mark.parametrize("mode", [Overwrite(), Create()])
-def test_a_key_that_is_a_folder_of_another_is_refused(
-    store: DiskObjectStore, mode: PutMode
-) -> None:
+def test_a_key_that_is_a_folder_of_another_is_refused(store, mode):
     store.put("a/b", b"x", Create())
     for key in ("a", "a/b/c", "a/b/c/d"):
         with pytest.raises(InvalidArgumentError):
@@ -66,14 +62,14 @@ def test_a_key_that_is_a_folder_of_another_is_refused(
     assert [info.key for info in store.list("")] == ["a"]
 
 
-def test_a_deleted_object_leaves_no_empty_folders(store: DiskObjectStore, tmp_path: Path) -> None:
+def test_a_deleted_object_leaves_no_empty_folders(store, tmp_path):
     store.put("a/b/c/d", b"x", Create())
     store.put("a/e", b"x", Create())
     store.delete("a/b/c/d")
     assert [path.name for path in (tmp_path / "objects" / "a").iterdir()] == ["e"]
 
 
-def test_a_folder_that_a_delete_takes_away_is_made_again(store: DiskObjectStore) -> None:
+def test_a_folder_that_a_delete_takes_away_is_made_again(store):
     """Two threads put and delete in the same, else empty folder."""
 
     def put_and_delete(name: int) -> None:
@@ -85,27 +81,19 @@ def test_a_folder_that_a_delete_takes_away_is_made_again(store: DiskObjectStore)
     assert not list(store.list(""))
 
 
-@pytest.mark.parametrize("interfering", ["overwrite", "delete"])
+@pytest.mark.parametrize(("interfere", "left"), [
+    (lambda store: store.put("key", b"overwritten", Overwrite()), b"overwritten"),
+    (lambda store: store.delete("key"), None),
+], ids=["overwrite", "delete"])  # fmt: skip
 def test_no_writer_slips_between_comparison_and_rename_of_a_replacement(
-    store: DiskObjectStore, monkeypatch: pytest.MonkeyPatch, interfering: str
-) -> None:
-    """While a replacement compares, another thread overwrites or deletes: it must come second.
-
-    Seen to fail when ``put`` took the lock for ``Replace`` only and when ``delete`` took none: the
-    replacement then silently undid the other's acknowledged change.
-    """
+    store, monkeypatch, interfere, left
+):
+    """While a replacement compares, another thread overwrites or deletes: it must come second. Seen
+    to fail when ``put`` took the lock for ``Replace`` only and when ``delete`` took none: the
+    replacement then silently undid the other's acknowledged change."""
     etag = store.put("key", b"first", Create())
-
     hold, waits_or_is_done = LockFolder.hold, threading.Event()
-
-    def interfere() -> None:
-        if interfering == "overwrite":
-            store.put("key", b"overwritten", Overwrite())
-        else:
-            store.delete("key")
-        waits_or_is_done.set()
-
-    thread = threading.Thread(target=interfere)
+    thread = threading.Thread(target=lambda: (interfere(store), waits_or_is_done.set()))
 
     @contextmanager
     def announce_and_hold(locks: LockFolder, name: str) -> Iterator[None]:
@@ -122,19 +110,14 @@ def test_no_writer_slips_between_comparison_and_rename_of_a_replacement(
         return found
 
     monkeypatch.setattr(LockFolder, "hold", announce_and_hold)
-
     monkeypatch.setattr(objects, "content_etag", compare_slowly)
     store.put("key", b"replaced", Replace(etag))
     thread.join()
-    left = store.get("key")
-    if interfering == "overwrite":
-        assert left is not None
-        assert bytes(left.data) == b"overwritten"
-    else:
-        assert left is None
+    found = store.get("key")
+    assert (found and bytes(found.data)) == left
 
 
-def test_what_a_dead_process_left_is_hidden_and_removed_after_an_hour(tmp_path: Path) -> None:
+def test_what_a_dead_process_left_is_hidden_and_removed_after_an_hour(tmp_path):
     root = tmp_path / "objects"
     DiskObjectStore(root)
     left = root / ".temp" / "left-behind"
@@ -147,7 +130,7 @@ def test_what_a_dead_process_left_is_hidden_and_removed_after_an_hour(tmp_path: 
     assert not left.exists()
 
 
-def test_a_failed_write_leaves_no_temporary_file(store: DiskObjectStore, tmp_path: Path) -> None:
+def test_a_failed_write_leaves_no_temporary_file(store, tmp_path):
     store.put("a", b"x", Create())
     with pytest.raises(InvalidArgumentError):
         store.put("a/b", b"x", Create())
@@ -156,8 +139,8 @@ def test_a_failed_write_leaves_no_temporary_file(store: DiskObjectStore, tmp_pat
 
 @pytest.mark.parametrize(("fsync", "expected"), [(True, ["file", "a/b", "a", "."]), (False, [])])
 def test_content_is_synced_before_its_name_and_new_folders_after(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fsync: bool, expected: list[str]
-) -> None:
+    tmp_path, monkeypatch, fsync, expected
+):
     root = tmp_path / "objects"
     store = DiskObjectStore(root, fsync=fsync)
     synced: list[str] = []
@@ -175,38 +158,26 @@ def test_content_is_synced_before_its_name_and_new_folders_after(
     assert synced == expected
 
 
-def test_lock_files_are_bounded(store: DiskObjectStore, tmp_path: Path) -> None:
+def test_lock_files_are_bounded(store, tmp_path):
     names = {f"{stripe:03x}" for stripe in range(4096)}
     for number in range(50):
         store.put(f"key-{number}", b"x", Create())
     assert {path.name for path in (tmp_path / "objects" / ".locks").iterdir()} <= names
 
 
-def test_a_read_that_never_looks_at_the_etag_does_not_compute_it(
-    store: DiskObjectStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_read_that_never_looks_at_the_etag_does_not_compute_it(store, monkeypatch):
     etag = store.put("key", b"x" * 200_000, Create())
     computed: list[int] = []
-
-    def compute(data: memoryview) -> str:
-        computed.append(len(data))
-        return content.content_etag(data)
-
+    compute = lambda data: computed.append(len(data)) or content.content_etag(data)  # noqa: E731
     monkeypatch.setattr(objects, "content_etag", compute)
     found = store.get("key")
-    assert found is not None
     assert found.data[0] == ord("x")
     assert not computed
     assert (found.etag, found.etag) == (etag, etag)
     assert computed == [200_000]
 
 
-def test_files_have_no_url_and_cheap_whole_reads(store: DiskObjectStore) -> None:
-    assert store.presign("get", "key", 60) is None
-    assert store.whole_reads_are_cheap
-
-
-def test_a_failing_disk_is_an_upstream_error(tmp_path: Path) -> None:
+def test_a_failing_disk_is_an_upstream_error(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     (tmp_path / "objects").mkdir()
     (tmp_path / "objects" / ".locks").write_bytes(b"")

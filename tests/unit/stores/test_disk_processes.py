@@ -25,11 +25,9 @@ def start(*arguments: str) -> subprocess.Popen[bytes]:
     )
 
 
-def test_processes_at_once_lose_no_conditional_write(tmp_path: Path) -> None:
+def test_processes_at_once_lose_no_conditional_write(tmp_path):
     """4 processes x 50 rounds, on an object, a row's doc and a row's counter, all made on the way.
-
-    Seen to fail without the ``flock`` and without ``BEGIN IMMEDIATE``.
-    """
+    Seen to fail without the ``flock`` and without ``BEGIN IMMEDIATE``."""
     workers = [start("count", str(tmp_path), "50") for _ in range(4)]
     for worker in workers:
         with worker:
@@ -44,12 +42,10 @@ def test_processes_at_once_lose_no_conditional_write(tmp_path: Path) -> None:
     assert rows["counter"].counters == {"n": 200}
 
 
-def test_kill_9_loses_nothing_acknowledged_and_tears_nothing(tmp_path: Path) -> None:
-    """A writer is killed at a random point, three times over on the same folder.
-
-    Seen to fail, in one round or another, with objects written in place and with ``BEGIN`` and
-    ``COMMIT`` removed; the two tests below fail each time.
-    """
+def test_kill_9_loses_nothing_acknowledged_and_tears_nothing(tmp_path):
+    """A writer is killed at a random point, three times over on the same folder. Seen to fail, in
+    one round or another, with objects written in place and with ``BEGIN`` and ``COMMIT`` removed;
+    the two tests below fail each time."""
     choice = random.Random(20)
     acknowledged: set[int] = set()
     for number in range(3):
@@ -88,13 +84,9 @@ def check_everything(folder: Path, acknowledged: set[int]) -> None:
 
 
 @pytest.mark.parametrize("limit", [110_000, 500_000, 999_999])
-def test_a_writer_that_dies_within_a_write_leaves_the_old_object(
-    tmp_path: Path, limit: int
-) -> None:
-    """The kernel kills the writer when the file that it writes reaches the limit.
-
-    Seen to fail with the object written in place: its first bytes were new and the rest missing.
-    """
+def test_a_writer_that_dies_within_a_write_leaves_the_old_object(tmp_path, limit):
+    """The kernel kills the writer when the file that it writes reaches the limit. Seen to fail with
+    the object written in place: its first bytes were new and the rest missing."""
     store = DiskObjectStore(tmp_path / "objects")
     store.put("object", b"old content", Create())
     with start("tear", str(tmp_path), str(limit)) as writer:
@@ -106,11 +98,9 @@ def test_a_writer_that_dies_within_a_write_leaves_the_old_object(
     assert [path.stat().st_size for path in (tmp_path / "objects/.temp").iterdir()] == [limit]
 
 
-def test_a_writer_that_dies_within_a_transaction_leaves_no_row_of_it(tmp_path: Path) -> None:
-    """The kernel kills the writer when SQLite's log reaches the limit.
-
-    Seen to fail with ``BEGIN`` and ``COMMIT`` removed: some of the 60 rows were there.
-    """
+def test_a_writer_that_dies_within_a_transaction_leaves_no_row_of_it(tmp_path):
+    """The kernel kills the writer when SQLite's log reaches the limit. Seen to fail with ``BEGIN``
+    and ``COMMIT`` removed: some of the 60 rows were there."""
     table = SqliteTable(tmp_path / "tables.sqlite")
     version = table.put(Row("p", "0", doc={"x": "old"}))
     with start("tear", str(tmp_path), "90000") as writer:
@@ -120,6 +110,6 @@ def test_a_writer_that_dies_within_a_transaction_leaves_no_row_of_it(tmp_path: P
     table.close()
 
 
-def test_a_forked_child_uses_connections_of_its_own(tmp_path: Path) -> None:
+def test_a_forked_child_uses_connections_of_its_own(tmp_path):
     with start("fork", str(tmp_path)) as worker:
         assert worker.wait(timeout=60) == 0

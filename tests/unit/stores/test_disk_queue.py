@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,15 @@ def queue(tmp_path: Path, now: list[float]) -> Iterator[SqliteQueue]:
     queue.close()
 
 
-def test_an_outdated_receipt_does_nothing(queue: SqliteQueue, now: list[float]) -> None:
+@pytest.fixture
+def other(tmp_path: Path, now: list[float]) -> Iterator[SqliteQueue]:
+    """Another queue of the same file, of which one delivery is enough."""
+    queue = SqliteQueue(tmp_path / "queues.sqlite", "other", lambda: now[0], 1, fsync=False)
+    yield queue
+    queue.close()
+
+
+def test_an_outdated_receipt_does_nothing(queue, now):
     queue.send(["a"])
     (first,) = queue.receive(visibility_s=10)
     now[0] += 11
@@ -34,9 +43,7 @@ def test_an_outdated_receipt_does_nothing(queue: SqliteQueue, now: list[float]) 
     assert not queue.receive()
 
 
-def test_a_late_receipt_counts_until_the_next_delivery(
-    queue: SqliteQueue, now: list[float]
-) -> None:
+def test_a_late_receipt_counts_until_the_next_delivery(queue, now):
     queue.send(["a"])
     (message,) = queue.receive(visibility_s=10)
     now[0] += 11
@@ -44,55 +51,48 @@ def test_a_late_receipt_counts_until_the_next_delivery(
     assert not queue.receive()
 
 
-def test_the_longest_visible_message_comes_first(queue: SqliteQueue, now: list[float]) -> None:
+def bodies(messages) -> list[str]:
+    return [message.body for message in messages]
+
+
+def test_the_longest_visible_message_comes_first(queue, now):
     queue.send(["later"], delay_s=5)
     queue.send(["first", "second"])
     now[0] += 10
     queue.send(["last"])
-    assert [message.body for message in queue.receive()] == ["first", "second", "later", "last"]
+    assert bodies(queue.receive()) == ["first", "second", "later", "last"]
 
 
-def test_five_deliveries_unless_set(queue: SqliteQueue) -> None:
+def test_five_deliveries_unless_set(queue):
     queue.send(["a"])
-    counts = []
-    while received := queue.receive(visibility_s=0):
-        counts.append(received[0].receive_count)
-    assert counts == [1, 2, 3, 4, 5]
-    (dead,) = queue.dead_letters()
-    assert (dead.body, dead.receive_count) == ("a", 5)
+    for count in range(1, 6):
+        assert [each.receive_count for each in queue.receive(visibility_s=0)] == [count]
+    assert not queue.receive()
+    assert [(dead.body, dead.receive_count) for dead in queue.dead_letters()] == [("a", 5)]
 
 
-def test_queues_of_one_file_keep_apart(queue: SqliteQueue, tmp_path: Path) -> None:
-    other = SqliteQueue(tmp_path / "queues.sqlite", "other", lambda: 1000.0, 1)
+def test_queues_of_one_file_keep_apart(queue, other):
     queue.send(["mine"])
     other.send(["theirs"])
     (message,) = queue.receive()
     other.ack([message.receipt])
     other.retry_later(message.receipt, 0)
     assert not queue.receive()
-    assert [m.body for m in other.receive(visibility_s=0)] == ["theirs"]
+    assert bodies(other.receive(visibility_s=0)) == ["theirs"]
     assert not other.receive()
     assert not queue.dead_letters()
-    assert queue.redrive() == 0
-    assert other.redrive() == 1
-    other.close()
+    assert (queue.redrive(), other.redrive()) == (0, 1)
 
 
-def test_messages_outlive_the_queue_object(tmp_path: Path) -> None:
-    path = tmp_path / "queues.sqlite"
-    first = SqliteQueue(path, "work")
-    first.send(["a"])
-    first.close()
-    second = SqliteQueue(path, "work")
-    assert [message.body for message in second.receive()] == ["a"]
-    second.close()
+def test_messages_outlive_the_queue_object(tmp_path):
+    with closing(SqliteQueue(tmp_path / "queues.sqlite", "work")) as first:
+        first.send(["a"])
+    with closing(SqliteQueue(tmp_path / "queues.sqlite", "work")) as second:
+        assert bodies(second.receive()) == ["a"]
 
 
-def test_what_dead_processes_had_received_is_taken_back(
-    queue: SqliteQueue, tmp_path: Path, now: list[float]
-) -> None:
+def test_what_dead_processes_had_received_is_taken_back(queue, other, tmp_path, now):
     """Of all queues of the file; what was sent with a delay, or is dead, stays as it is."""
-    other = SqliteQueue(tmp_path / "queues.sqlite", "other", lambda: now[0], 1, fsync=False)
     other.send(["dead"])
     other.receive(visibility_s=0)
     assert not other.receive()
@@ -103,11 +103,7 @@ def test_what_dead_processes_had_received_is_taken_back(
     other.receive(1, visibility_s=900)
     assert release_received(tmp_path / "queues.sqlite", lambda: now[0], fsync=False) == 2
     found = queue.receive(visibility_s=900)
-    assert [(message.body, message.receive_count) for message in found] == [
-        ("taken", 2),
-        ("waiting", 1),
-    ]
-    assert [message.body for message in other.dead_letters()] == ["dead"]
+    assert [(each.body, each.receive_count) for each in found] == [("taken", 2), ("waiting", 1)]
+    assert bodies(other.dead_letters()) == ["dead"]
     now[0] += 60
-    assert [message.body for message in queue.receive()] == ["delayed"]
-    other.close()
+    assert bodies(queue.receive()) == ["delayed"]

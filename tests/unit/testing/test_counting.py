@@ -37,14 +37,14 @@ def world(tmp_path: Path, stores: CountingStores) -> Iterator[World]:
 
 
 @pytest.mark.parametrize("port", [ports.ObjectStore, ports.Table, ports.Queue])
-def test_every_verb_of_a_port_is_counted(port: type):
+def test_every_verb_of_a_port_is_counted(port):
     wrapper = getattr(counting, f"Counting{port.__name__}")
     for name, verb in inspect.getmembers(port, inspect.isfunction):
         if not name.startswith("_"):
             assert inspect.signature(getattr(wrapper, name)) == inspect.signature(verb)
 
 
-def test_requests_to_all_stores_are_counted_together(world: World, stores: CountingStores):
+def test_requests_to_all_stores_are_counted_together(world, stores):
     world.objects.put("a/b", b"x", Overwrite())
     assert world.objects.get("a/b") is not None
     assert [info.key for info in world.objects.list("a/")] == ["a/b"]
@@ -60,7 +60,7 @@ def test_requests_to_all_stores_are_counted_together(world: World, stores: Count
     assert (stores.requests, stores.calls, stores.keys("objects.get")) == (0, {}, [])
 
 
-def test_what_changes_nothing_is_no_write(world: World, stores: CountingStores):
+def test_what_changes_nothing_is_no_write(world, stores):
     version = world.table.put(Row("p", "s"))
     world.objects.put("a", b"x", Create())
     with stores.no_writes():
@@ -75,12 +75,12 @@ def test_what_changes_nothing_is_no_write(world: World, stores: CountingStores):
             world.objects.put("a", b"y", Create())
 
 
-def test_a_write_is_told_by_its_verb(world: World, stores: CountingStores):
+def test_a_write_is_told_by_its_verb(world, stores):
     with pytest.raises(AssertionError, match=r"table\.put"), stores.no_writes():
         world.table.put(Row("p", "s"))
 
 
-def test_stores_of_a_world_within_a_world_are_counted(tmp_path: Path, stores: CountingStores):
+def test_stores_of_a_world_within_a_world_are_counted(tmp_path, stores):
     world = stores.wrap(disk_ingest_world(tmp_path))
     world.populate()
     assert stores.calls["table.transact"] > 0
@@ -90,7 +90,7 @@ def test_stores_of_a_world_within_a_world_are_counted(tmp_path: Path, stores: Co
     world.close()
 
 
-def test_a_single_store_has_counts_of_its_own(tmp_path: Path):
+def test_a_single_store_has_counts_of_its_own(tmp_path):
     made = disk_world(tmp_path)
     table, queue = CountingTable(made.table), CountingQueue(made.queue)
     objects = CountingObjectStore(made.objects)
@@ -100,13 +100,13 @@ def test_a_single_store_has_counts_of_its_own(tmp_path: Path):
         table.counts.keys("table.put")
 
 
-def test_counts_of_many_threads_add_up(world: World, stores: CountingStores):
+def test_counts_of_many_threads_add_up(world, stores):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: world.table.get("p", "s"), range(400)))
     assert (stores.reads, stores.calls["table.get"]) == (400, 400)
 
 
-def test_a_runtime_is_built_on_counting_stores(tmp_path: Path, stores: CountingStores):
+def test_a_runtime_is_built_on_counting_stores(tmp_path, stores):
     settings = Settings(data=tmp_path, fsync=False)
     built = runtime.build(settings, stores.wrap_ports(runtime.open_ports(settings)))
     built.users.create_user("alice")

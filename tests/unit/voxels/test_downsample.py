@@ -1,6 +1,5 @@
 """Halving of blocks against exact arithmetic on Python's integers and fractions."""
 
-import tracemalloc
 from fractions import Fraction
 from itertools import product
 
@@ -10,6 +9,7 @@ import pytest
 from ndlambda.errors import InvalidArgumentError
 from ndlambda.model.dtypes import DataType
 from ndlambda.voxels.downsample import FACTORS_XYZ, Method, downsample
+from tests.support.memory import peak_bytes
 from tests.support.pyramids import halved, vote
 
 INTEGERS = [each for each in DataType if each is not DataType.FLOAT32]
@@ -46,10 +46,30 @@ def test_a_mean_of_integers_is_exact_over_the_whole_range_and_rounds_half_to_eve
             assert int(got[z, y, x]) == exact_mean(block, z, y, x, factors[2])
 
 
-@pytest.mark.parametrize("dtype", PLAIN)
-def test_halves_go_to_the_even_neighbour(dtype):
-    block = np.array([[[0, 1, 1, 2, 2, 3], [0, 1, 1, 2, 2, 3]]], dtype.numpy)
-    assert downsample(block, (2, 2, 1), Method.MEAN).tolist() == [[[0, 2, 2]]]
+HALVES = [[[0, 1, 1, 2, 2, 3], [0, 1, 1, 2, 2, 3]]]
+COLOURS = [[[0xFF0000FF, 0xFF0100FF], [0xFF0200FE, 0xFF0300FF]]]  # 1.5 goes to 2, 254.75 to 255
+GAP = [[[0, 0], [0, 0]], [[7, 7], [7, 9]]]
+VOTES = [[[1, 0, 0, 0], [0, 0, 0, 0]], [[2, 2, 3, 0], [2, 2, 3, 4]]]
+LARGEST = float(np.finfo("f4").max)
+
+
+@pytest.mark.parametrize(("block", "dtype", "slices", "method", "expected"), [
+    *((HALVES, dtype.numpy, 1, Method.MEAN, [[[0, 2, 2]]]) for dtype in PLAIN),
+    (COLOURS, "<u4", 1, Method.MEAN, [[[0xFF0200FF]]]),
+    (COLOURS * 2, "<u4", 2, Method.MEAN, [[[0xFF0200FF]]]),
+    (np.full((2, 2, 2), LARGEST), "<f4", 2, Method.MEAN, [[[LARGEST]]]),
+    (np.arange(16).reshape(1, 4, 4), "u1", 1, Method.NEAREST, [[[5, 7], [13, 15]]]),
+    (GAP, "u1", 2, Method.NEAREST, [[[9]]]),
+    (GAP[::-1], "u1", 2, Method.NEAREST, [[[9]]]),
+    (VOTES, "<u4", 2, Method.LABELS, [[[1, 3]]]),
+], ids=[
+    *(f"halves go to the even neighbour, {dtype.value}" for dtype in PLAIN),
+    "a colour has the mean of each byte", "and over slices", "the largest floats do not overflow",
+    "nearest takes the last of four as ndstore did", "nearest passes over a slice without data",
+    "whichever slice it is", "the second slice votes only where the first gives nothing",
+])  # fmt: skip
+def test_blocks_by_example(block, dtype, slices, method, expected):
+    assert downsample(np.array(block, dtype), (2, 2, slices), method).tolist() == expected
 
 
 @pytest.mark.parametrize("dtype", list(DataType))
@@ -66,13 +86,6 @@ def test_images_are_halved_as_the_reference_says(dtype, method):
         assert got.dtype == block.dtype
 
 
-@pytest.mark.parametrize("slices", [1, 2])
-def test_a_colour_has_the_mean_of_each_byte(slices):
-    block = np.array([[[0xFF0000FF, 0xFF0100FF], [0xFF0200FE, 0xFF0300FF]]] * slices, "<u4")
-    got = downsample(block, (2, 2, slices), Method.MEAN)
-    assert [hex(v) for v in got.flat] == ["0xff0200ff"]  # 1.5 goes to 2, 254.75 to 255
-
-
 @pytest.mark.parametrize("method", [Method.MEAN, Method.NEAREST])
 @pytest.mark.parametrize("factors", FACTORS_XYZ)
 def test_nan_and_infinity_are_voxels_like_others(method, factors):
@@ -81,22 +94,6 @@ def test_nan_and_infinity_are_voxels_like_others(method, factors):
     got = downsample(block, factors, method)
     assert np.isnan(got[..., 0]).all()
     assert np.isposinf(got[..., 1]).all()
-
-
-def test_the_largest_floats_do_not_overflow_while_they_are_summed():
-    block = np.full((2, 2, 2), np.finfo("f4").max, "<f4")
-    assert downsample(block, (2, 2, 2), Method.MEAN)[0, 0, 0] == np.finfo("f4").max
-
-
-def test_nearest_takes_the_last_voxel_of_four_as_ndstore_did():
-    block = np.arange(16, dtype="u1").reshape(1, 4, 4)
-    assert downsample(block, (2, 2, 1), Method.NEAREST).tolist() == [[[5, 7], [13, 15]]]
-
-
-def test_nearest_passes_over_a_slice_without_data():
-    block = np.array([[[0, 0], [0, 0]], [[7, 7], [7, 9]]], "u1")
-    assert downsample(block, (2, 2, 2), Method.NEAREST).tolist() == [[[9]]]
-    assert downsample(block[::-1], (2, 2, 2), Method.NEAREST).tolist() == [[[9]]]
 
 
 @pytest.mark.parametrize("dtype", ["<u4", "<u8"])
@@ -108,27 +105,13 @@ def test_all_blocks_of_four_labels_vote_as_documented(dtype):
     assert got.reshape(-1).tolist() == [vote(*block) for block in blocks.tolist()]
 
 
-@pytest.mark.parametrize(
-    ("block", "winner"),
-    [
-        ((1, 2, 2, 1), 1),
-        ((1, 2, 1, 2), 2),
-        ((1, 2, 3, 3), 3),
-        ((1, 2, 3, 4), 1),
-        ((0, 0, 0, 5), 5),  # ndstore lost this one
-        ((0, 0, 3, 5), 3),
-    ],
-)
+@pytest.mark.parametrize(("block", "winner"), [
+    ((1, 2, 2, 1), 1), ((1, 2, 1, 2), 2), ((1, 2, 3, 3), 3), ((1, 2, 3, 4), 1), ((0, 0, 3, 5), 3),
+    ((0, 0, 0, 5), 5),  # ndstore lost this one
+])  # fmt: skip
 def test_votes_of_the_contract(block, winner):
     array = np.array(block, "<u8").reshape(1, 2, 2)
     assert downsample(array, (2, 2, 1), Method.LABELS).item() == winner
-
-
-def test_the_second_slice_votes_only_where_the_first_gives_nothing():
-    first = [[1, 0, 0, 0], [0, 0, 0, 0]]
-    second = [[2, 2, 3, 0], [2, 2, 3, 4]]
-    block = np.array([first, second], "<u4")
-    assert downsample(block, (2, 2, 2), Method.LABELS).tolist() == [[[1, 3]]]
 
 
 @pytest.mark.parametrize("dtype", ["<u4", "<u8"])
@@ -152,23 +135,15 @@ def test_a_constant_stays_constant(dtype):
 
 def test_a_view_with_any_strides_is_halved_and_left_as_it_is():
     whole = np.arange(8 * 20 * 22, dtype="<i2").reshape(8, 20, 22)
-    view = whole[::2, 1:15, 3:20]
-    before = whole.copy()
-    np.testing.assert_array_equal(
-        downsample(view, (2, 2, 1), Method.MEAN),
-        downsample(view.copy(), (2, 2, 1), Method.MEAN),
-    )
+    view, before = whole[::2, 1:15, 3:20], whole.copy()
+    found, expected = (downsample(a, (2, 2, 1), Method.MEAN) for a in (view, view.copy()))
+    np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(whole, before)
 
 
 def test_memory_beside_the_result_is_a_few_slices():
     block = np.zeros((128, 256, 256), "u1")
-    tracemalloc.start()
-    try:
-        downsample(block, (2, 2, 2), Method.MEAN)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    _, peak = peak_bytes(lambda: downsample(block, (2, 2, 2), Method.MEAN))
     assert peak < block.nbytes / 8 + (2 << 20)
 
 

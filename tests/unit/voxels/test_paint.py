@@ -62,7 +62,7 @@ def pairs_of(extra: ExtraLabels) -> list[tuple[int, int]]:
 
 
 @given(strokes)
-def test_every_discipline_does_to_each_voxel_what_the_table_says(painted) -> None:
+def test_every_discipline_does_to_each_voxel_what_the_table_says(painted):
     base, extra, model = np.zeros(SHAPE, "<u8"), ExtraLabels.none(), Model()
     for discipline, voxels in painted:
         base.flags.writeable = False
@@ -83,7 +83,7 @@ def test_every_discipline_does_to_each_voxel_what_the_table_says(painted) -> Non
 
 
 @given(strokes, st.sampled_from(list(Discipline)))
-def test_a_stroke_repeated_changes_nothing(painted, last) -> None:
+def test_a_stroke_repeated_changes_nothing(painted, last):
     """So a request that died half-way may be sent again."""
     base, extra = np.zeros(SHAPE, "<u8"), ExtraLabels.none()
     for discipline, voxels in painted:
@@ -101,24 +101,18 @@ def painted_with(discipline: Discipline) -> Painted:
     return paint(base, ExtraLabels.of(np.array([0, 2]), np.array([1, 1])), [stroke], discipline)
 
 
-@pytest.mark.parametrize(
-    ("discipline", "base", "extra"),
-    [
-        (Discipline.OVERWRITE, [1, 1, 1], []),
-        (Discipline.UPDATE, [1, 1, 1], []),
-        (Discipline.DATAONLY, [1, 1, 1], []),
-        (Discipline.PRESERVE, [1, 1, 2], [(2, 1)]),
-        (Discipline.EXCEPTION, [1, 1, 2], [(2, 1)]),
-        (Discipline.REDUCE, [0, 0, 2], []),
-    ],
-)
-def test_disciplines_by_example(discipline, base, extra) -> None:
+@pytest.mark.parametrize(("discipline", "base", "extra"), [
+    (Discipline.OVERWRITE, [1, 1, 1], []), (Discipline.UPDATE, [1, 1, 1], []),
+    (Discipline.DATAONLY, [1, 1, 1], []), (Discipline.PRESERVE, [1, 1, 2], [(2, 1)]),
+    (Discipline.EXCEPTION, [1, 1, 2], [(2, 1)]), (Discipline.REDUCE, [0, 0, 2], []),
+])  # fmt: skip
+def test_disciplines_by_example(discipline, base, extra):
     result = painted_with(discipline)
     assert result.base.reshape(-1).tolist() == base
     assert pairs_of(result.extra) == extra
 
 
-def test_a_dense_stroke_paints_its_non_zero_voxels_where_its_part_lies() -> None:
+def test_a_dense_stroke_paints_its_non_zero_voxels_where_its_part_lies():
     labels = np.array([[[0, 7], [8, 0]]], "<u4")
     stroke = Stroke.dense(labels, Box((3, 1, 2), (5, 3, 3)), SHAPE)
     block = np.zeros(SHAPE, "<u4")
@@ -127,16 +121,17 @@ def test_a_dense_stroke_paints_its_non_zero_voxels_where_its_part_lies() -> None
     expected[2, 1:3, 3:5] = labels[0]
     np.testing.assert_array_equal(block, expected)
     assert (np.diff(stroke.at) > 0).all()
+    assert stroke.labels.tolist() == [7, 8]
 
 
-def test_points_of_one_label_are_one_stroke_that_counts_repetitions_once() -> None:
+def test_points_of_one_label_are_one_stroke_that_counts_repetitions_once():
     points = np.array([[4, 3, 2], [0, 1, 0], [4, 3, 2]], np.uint32)
     (stroke,) = Stroke.points(points, np.full(3, BIG, "<u8"), SHAPE)
     assert stroke.at.tolist() == [5, 59]
     assert stroke.labels.tolist() == [BIG, BIG]
 
 
-def test_no_points_are_no_stroke() -> None:
+def test_no_points_are_no_stroke():
     assert Stroke.points(np.empty((0, 3), int), np.empty(0, "<u8"), SHAPE) == []
 
 
@@ -145,7 +140,7 @@ def test_no_points_are_no_stroke() -> None:
     st.lists(st.sampled_from([0, *LABELS]), min_size=3, max_size=3),
     st.sampled_from(list(Discipline)),
 )
-def test_points_are_painted_as_if_one_by_one(voxels, base, discipline) -> None:
+def test_points_are_painted_as_if_one_by_one(voxels, base, discipline):
     block = np.array(base, "<u8").reshape(1, 1, 3)
     points = np.array([[x, 0, 0] for x, _ in voxels], int).reshape(-1, 3)
     strokes = Stroke.points(points, np.array([n for _, n in voxels], "<u8"), block.shape)
@@ -163,7 +158,7 @@ def test_points_are_painted_as_if_one_by_one(voxels, base, discipline) -> None:
 
 
 @given(st.lists(st.sampled_from([0, *LABELS]), max_size=30))
-def test_distinct_labels_leave_out_zero(labels) -> None:
+def test_distinct_labels_leave_out_zero(labels):
     assert distinct(np.array(labels, "<u8")) == frozenset(labels) - {0}
 
 
@@ -171,7 +166,7 @@ def test_distinct_labels_leave_out_zero(labels) -> None:
     st.sets(st.tuples(st.integers(0, 30), st.sampled_from(LABELS))),
     st.sets(st.tuples(st.integers(0, 9), st.sampled_from(LABELS))),
 )
-def test_the_extra_labels_of_a_range_can_be_taken_and_replaced(pairs, other) -> None:
+def test_the_extra_labels_of_a_range_can_be_taken_and_replaced(pairs, other):
     def of(chosen) -> ExtraLabels:
         chosen = sorted(chosen, reverse=True)
         return ExtraLabels.of(

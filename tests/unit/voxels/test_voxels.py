@@ -1,29 +1,21 @@
-import tracemalloc
-
 import numpy as np
 import pytest
 
 from ndlambda.voxels.paste import paste
 from ndlambda.voxels.select import keep_ids, window
 from ndlambda.voxels.zoom import source_indices
+from tests.support.memory import peak_bytes
 
 
-def test_paste_never_erases_with_zeros():
-    target = np.array([1, 2, 3, 0], "u1")
-    assert paste(target, np.array([0, 9, 0, 4], "u1"))
-    assert target.tolist() == [1, 9, 3, 4]
-
-
-def test_paste_tells_when_nothing_changes():
-    target = np.array([1, 2, 3], "u1")
-    assert not paste(target, np.array([1, 0, 3], "u1"))
-
-
-def test_paste_takes_nan_for_a_value():
-    target = np.array([1.0, 2.0], "f4")
-    assert paste(target, np.array([np.nan, 0.0], "f4"))
-    assert np.isnan(target[0])
-    assert target[1] == 2
+@pytest.mark.parametrize(("target", "values", "dtype", "expected", "changes"), [
+    ([1, 2, 3, 0], [0, 9, 0, 4], "u1", [1, 9, 3, 4], True),
+    ([1, 2, 3], [1, 0, 3], "u1", [1, 2, 3], False),
+    ([1, 2], [np.nan, 0], "f4", [np.nan, 2], True),
+], ids=["zeros erase nothing", "nothing changes", "nan is a value"])  # fmt: skip
+def test_paste(target, values, dtype, expected, changes):
+    array = np.array(target, dtype)
+    assert paste(array, np.array(values, dtype)) is changes
+    np.testing.assert_array_equal(array, np.array(expected, dtype))
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "i2", "f4"])
@@ -45,12 +37,7 @@ def test_keep_ids_drops_all_other_labels():
 def test_what_is_made_on_the_way_does_not_grow_with_the_array(change):
     """Seen to fail when done at once: 9 bytes of temporary arrays a voxel for a window."""
     array = np.arange(1 << 22, dtype="u4").reshape(4, 1 << 20) * 1021
-    tracemalloc.start()
-    try:
-        changed = change(array)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    changed, peak = peak_bytes(lambda: change(array))
     assert changed.shape == array.shape
     assert peak < changed.nbytes + (12 << 20)
 
@@ -69,8 +56,11 @@ def test_a_window_of_nan_and_infinity_warns_nobody(ends):
     assert window(np.array([np.nan, np.inf, 1], "f4"), *ends).dtype == np.uint8
 
 
-def test_source_indices_take_the_middle_of_images_and_the_first_of_labels():
-    assert source_indices(0, 3, 10, 1, centre=True).tolist() == [1, 3, 5]
-    assert source_indices(0, 3, 10, 1, centre=False).tolist() == [0, 2, 4]
-    assert source_indices(1, 5, 10, -1, centre=True).tolist() == [0, 1, 1, 2]
-    assert source_indices(2, 3, 5, 1, centre=True).tolist() == [4]
+@pytest.mark.parametrize(("span", "steps", "centre", "indices"), [
+    ((0, 3, 10), 1, True, [1, 3, 5]), ((0, 3, 10), 1, False, [0, 2, 4]),
+    ((1, 5, 10), -1, True, [0, 1, 1, 2]), ((2, 3, 5), 1, True, [4]),
+])  # fmt: skip
+def test_source_indices_take_the_middle_of_images_and_the_first_of_labels(
+    span, steps, centre, indices
+):
+    assert source_indices(*span, steps, centre=centre).tolist() == indices

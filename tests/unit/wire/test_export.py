@@ -19,11 +19,9 @@ def cutout(request):
 
 
 def test_npy_and_npz_hold_the_array(tmp_path, cutout):
-    write_cutout(tmp_path / "a.npy", cutout)
-    write_cutout(tmp_path / "a.npz", cutout)
-    assert np.array_equal(np.load(tmp_path / "a.npy"), cutout.array)
-    with np.load(tmp_path / "a.npz") as archive:
-        assert np.array_equal(archive["cutout"], cutout.array)
+    for name, read in (("a.npy", np.load), ("a.npz", lambda path: np.load(path)["cutout"])):
+        write_cutout(tmp_path / name, cutout)
+        assert np.array_equal(read(tmp_path / name), cutout.array)
 
 
 def test_hdf5_has_ndstores_layout(tmp_path, cutout):

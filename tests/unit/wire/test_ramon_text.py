@@ -9,126 +9,88 @@ import pytest
 from ndlambda.errors import MalformedBodyError, NDLambdaError, PayloadTooLargeError
 from ndlambda.model.ramon import Segment, Synapse
 from ndlambda.wire.ramon import BoundingBox, RamonItem, RamonLimits, get_format
-from ndlambda.wire.ramon.text import (
-    decode_flat,
-    decode_old,
-    encode_csv,
-    encode_flat,
-    encode_old,
-)
+from ndlambda.wire.ramon.text import decode_flat, decode_old, encode_csv, encode_flat, encode_old
 
 LIMITS = RamonLimits(objects=2)
 SYNAPSE = Synapse(21, confidence=1.0, author="me", kvpairs={"mykey": "v"}, segments=(0,))
 
 
-def test_flat_json_is_ndstores() -> None:
-    assert json.loads(encode_flat([RamonItem(SYNAPSE)])) == {
-        "21": {
-            "ann_id": 21,
-            "ann_type": 2,
-            "ann_status": 0,
-            "ann_confidence": 1.0,
-            "ann_author": "me",
-            "syn_weight": 0.0,
-            "syn_type": 0,
-            "syn_segments": [0],
-            "syn_centroid": "[]",
-            "mykey": "v",
-        }
-    }
+def test_flat_json_is_ndstores():
+    assert json.loads(encode_flat([RamonItem(SYNAPSE)])) == {"21": {
+        "ann_id": 21, "ann_type": 2, "ann_status": 0, "ann_confidence": 1.0, "ann_author": "me",
+        "syn_weight": 0.0, "syn_type": 0, "syn_segments": [0], "syn_centroid": "[]", "mykey": "v",
+    }}  # fmt: skip
 
 
-def test_a_bounding_box_is_corner_and_size() -> None:
+def test_a_bounding_box_is_corner_and_size():
     item = RamonItem(Segment(3), box=BoundingBox(0, (1, 2, 3), (4, 5, 6)))
     flat = json.loads(encode_flat([item]))["3"]
-    assert flat["bbcorner"] == [1, 2, 3]
-    assert flat["bbdim"] == [4, 5, 6]
+    assert (flat["bbcorner"], flat["bbdim"]) == ([1, 2, 3], [4, 5, 6])
 
 
-def test_the_id_inside_flat_json_counts() -> None:
+def test_the_id_inside_flat_json_counts():
     (item,) = decode_flat(b'{"99": {"ann_type": 4, "ann_id": 7, "seg_neuron": 5}}', LIMITS)
     assert item.ramon == Segment(7, neuron=5)
     (item,) = decode_flat(b'{"99": {"ann_type": 4}}', LIMITS)
     assert item.ramon == Segment(0)
 
 
-def test_old_json_has_words_and_field_names() -> None:
+def test_old_json_has_words_and_field_names():
     item = RamonItem(Segment(3, status=1, kvpairs={"k": "v"}), derived={"synapses": [8]})
-    assert json.loads(encode_old([item])) == {
-        "3": {
-            "type": "segment",
-            "metadata": {
-                "status": 1,
-                "confidence": 0.0,
-                "author": "",
-                "segmentclass": 0,
-                "parentseed": 0,
-                "neuron": 0,
-                "synapses": [8],
-                "kvpairs": {"k": "v"},
-            },
-        }
-    }
+    assert json.loads(encode_old([item])) == {"3": {"type": "segment", "metadata": {
+        "status": 1, "confidence": 0.0, "author": "", "segmentclass": 0, "parentseed": 0,
+        "neuron": 0, "synapses": [8], "kvpairs": {"k": "v"},
+    }}}  # fmt: skip
     assert decode_old(encode_old([item]), LIMITS)[0].ramon == item.ramon
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"[]",
-        b"{",
-        b'{"1": []}',
-        b'{"1": {"ann_type": 1, "ann_type": 2}}',
-        b'{"1": {"ann_type": 1, "ann_confidence": NaN}}',
-        b'{"1": {"ann_type": 1, "ann_id": ' + b"9" * 5000 + b"}}",
-        b'{"1": ' + b"[" * 100_000,
-        b'{"1": {"ann_type": 1, "key": "\xff"}}',
-        b'{"1": {"ann_type": 1, "key": "\\ud800"}}',
-        b'{"1": {"ann_type": 1}, "2": {"ann_type": 1}, "3": {"ann_type": 1}}',
-    ],
-)
-def test_bad_json_is_refused(body: bytes) -> None:
-    with pytest.raises(NDLambdaError):
-        decode_flat(body, LIMITS)
-    with pytest.raises(NDLambdaError):
-        decode_old(body, LIMITS)
+@pytest.mark.parametrize("body", [
+    b"",
+    b"[]",
+    b"{",
+    b'{"1": []}',
+    b'{"1": {"ann_type": 1, "ann_type": 2}}',
+    b'{"1": {"ann_type": 1, "ann_confidence": NaN}}',
+    b'{"1": {"ann_type": 1, "ann_id": ' + b"9" * 5000 + b"}}",
+    b'{"1": ' + b"[" * 100_000,
+    b'{"1": {"ann_type": 1, "key": "\xff"}}',
+    b'{"1": {"ann_type": 1, "key": "\\ud800"}}',
+    b'{"1": {"ann_type": 1}, "2": {"ann_type": 1}, "3": {"ann_type": 1}}',
+])  # fmt: skip
+def test_bad_json_is_refused(body):
+    for decode in (decode_flat, decode_old):
+        with pytest.raises(NDLambdaError):
+            decode(body, LIMITS)
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        {"type": "segment"},
-        {"type": 4, "metadata": {}},
-        {"type": "volume", "metadata": {}},
-        {"type": "segment", "metadata": {"kvpairs": []}},
-        {"type": "segment", "metadata": {"neuron": "x"}},
-    ],
-)
-def test_bad_old_objects_are_refused(value: object) -> None:
+def test_bodies_that_are_no_objects_are_malformed():
+    with pytest.raises(MalformedBodyError):
+        decode_flat(b"[1]", LIMITS)
+
+
+@pytest.mark.parametrize("value", [
+    {"type": "segment"},
+    {"type": 4, "metadata": {}},
+    {"type": "volume", "metadata": {}},
+    {"type": "segment", "metadata": {"kvpairs": []}},
+    {"type": "segment", "metadata": {"neuron": "x"}},
+])  # fmt: skip
+def test_bad_old_objects_are_refused(value):
     with pytest.raises(NDLambdaError):
         decode_old(json.dumps({"1": value}).encode(), LIMITS)
 
 
-def test_too_many_objects_are_too_large() -> None:
+def test_too_many_objects_are_too_large():
     body = json.dumps({str(n): {"ann_type": 1} for n in range(3)}).encode()
     with pytest.raises(PayloadTooLargeError):
         decode_flat(body, LIMITS)
 
 
-def test_csv_has_a_line_a_dataset() -> None:
+def test_csv_has_a_line_a_dataset():
     item = RamonItem(SYNAPSE, box=BoundingBox(1, (1, 2, 3), (4, 5, 6)), derived={"nothing": [1]})
     lines = dict(csv.reader(StringIO(encode_csv([item]).decode(), newline="")))
-    assert lines["ANNOTATION_ID"] == "21"
-    assert lines["ANNOTATION_TYPE"] == "2"
-    assert lines["XYZOFFSET"] == "[1, 2, 3]"
-    assert lines["XYZDIMENSION"] == "[4, 5, 6]"
-    assert lines["AUTHOR"] == "me"
-    assert lines["SEGMENTS"] == "[0]"
-    assert lines["KVPAIRS"] == "mykey,v\r\n"
+    assert lines.items() >= {
+        "ANNOTATION_ID": "21", "ANNOTATION_TYPE": "2", "XYZOFFSET": "[1, 2, 3]", "AUTHOR": "me",
+        "XYZDIMENSION": "[4, 5, 6]", "SEGMENTS": "[0]", "KVPAIRS": "mykey,v\r\n",
+    }.items()  # fmt: skip
     assert get_format("csv").decode is None
-
-
-def test_bodies_that_are_no_objects_are_malformed() -> None:
-    with pytest.raises(MalformedBodyError):
-        decode_flat(b"[1]", LIMITS)

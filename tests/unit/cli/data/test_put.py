@@ -11,11 +11,6 @@ from tests.support.fake_server import FakeServer
 
 
 @pytest.fixture
-def rng():
-    return np.random.default_rng(11)
-
-
-@pytest.fixture
 def server():
     return FakeServer(cuboid_xyz=(4, 3, 2))
 
@@ -33,8 +28,7 @@ def stack(tmp_path, rng):
 
 def test_create_makes_everything_from_the_slices(run, server, stack):
     folder, array = stack
-    done = run(f"put {folder} --token demo --channel em --create --voxelres 4,4,40 --public")
-    assert done.code == 0, done.err
+    done = run.ok(f"put {folder} --token demo --channel em --create --voxelres 4,4,40 --public")
     assert np.array_equal(server.array("demo", "em")[0], array)
     dataset = server.things["datasets"]["demo",]
     sizes = [dataset[f"{axis}imagesize"] for axis in "xyz"]
@@ -50,11 +44,10 @@ def test_create_makes_everything_from_the_slices(run, server, stack):
 
 def test_a_second_put_sends_nothing_and_a_third_only_what_was_lost(run, server, stack):
     folder, array = stack
-    run(f"put {folder} --token demo --channel em --create")
+    run.ok(f"put {folder} --token demo --channel em --create")
     sent = server.count("POST", "cutout")
     assert sent > 10
-    again = run(f"put {folder} --token demo --channel em --create")
-    assert again.code == 0
+    again = run.ok(f"put {folder} --token demo --channel em --create")
     assert server.count("POST", "cutout") == sent
     assert f"0 sent, {sent} skipped (already stored)" in again.out
     stored = server.array("demo", "em")
@@ -77,8 +70,7 @@ def test_an_interrupted_put_goes_on_where_it_stopped(run, server, stack):
     server.faults = [die_late] * 1000
     assert run(f"put {folder} --token demo --channel em --create").code == 1
     server.faults = []
-    done = run(f"put {folder} --token demo --channel em --create")
-    assert done.code == 0
+    done = run.ok(f"put {folder} --token demo --channel em --create")
     assert "12 skipped (already stored)" in done.out
     assert np.array_equal(server.array("demo", "em")[0], array)
 
@@ -135,24 +127,21 @@ def test_create_uses_what_is_there(run, server, tmp_path):
     assert ("ds", "pr", "other") in server.things["tokens"]
 
 
-@pytest.mark.parametrize(
-    ("options", "code", "reason"),
-    [
-        ("--offset 1,0,0", 2, "check --offset"),
-        ("--offset 0,0,17", 2, "check --offset"),
-        ("--offset 1,2", 2, "three whole numbers"),
-        ("--time 1", 2, "check --time"),
-        ("--resolution 1", 2, "check --offset and --resolution"),
-        ("--resolution 9", 3, "No resolution 9"),
-        ("--channel nope", 3, "No channel"),
-        ("--token nope", 3, "no token nope"),
-        ("--token new --create --resolution 1", 2, "resolution 0"),
-        ("--create --dataset other", 2, "leads to ds/pr"),
-        ("--token n-o --create", 2, "cannot name"),
-        ("--public", 2, "only with --create"),
-        ("--channel wide", 2, "The data is uint8, the channel uint16"),
-    ],
-)
+@pytest.mark.parametrize(("options", "code", "reason"), [
+    ("--offset 1,0,0", 2, "check --offset"),
+    ("--offset 0,0,17", 2, "check --offset"),
+    ("--offset 1,2", 2, "three whole numbers"),
+    ("--time 1", 2, "check --time"),
+    ("--resolution 1", 2, "check --offset and --resolution"),
+    ("--resolution 9", 3, "No resolution 9"),
+    ("--channel nope", 3, "No channel"),
+    ("--token nope", 3, "no token nope"),
+    ("--token new --create --resolution 1", 2, "resolution 0"),
+    ("--create --dataset other", 2, "leads to ds/pr"),
+    ("--token n-o --create", 2, "cannot name"),
+    ("--public", 2, "only with --create"),
+    ("--channel wide", 2, "The data is uint8, the channel uint16"),
+])  # fmt: skip
 def test_what_cannot_be_stored_is_refused_before_anything_is_sent(
     run, server, tmp_path, options, code, reason
 ):

@@ -59,12 +59,10 @@ def chunks_of(server: Server, job: str) -> int:
 
 def test_a_stack_is_created_sent_stored_and_verified(run, stack):
     way = Way(run.server)
-    plan = run(f"a.npy {CREATE} --plan", way)
-    assert plan.code == 0, plan.err
+    plan = run.ok(f"a.npy {CREATE} --plan", way)
     assert way.sent == [], "a plan asks no server"
     assert "dollars" in plan.out
-    done = run(f"start a.npy {CREATE} --verify", way)
-    assert done.code == 0, done.err
+    done = run.ok(f"start a.npy {CREATE} --verify", way)
     assert np.array_equal(run.stored(), stack)
     total = chunks_of(run.server, done.job)
     assert total > 3
@@ -80,8 +78,7 @@ def test_a_stack_is_created_sent_stored_and_verified(run, stack):
 def test_what_was_sent_before_it_was_killed_is_not_sent_again(run, stack, after):
     first, second = Way(run.server, left=after), Way(run.server)
     killed = run(f"a.npy {CREATE}", first)
-    done = run(f"a.npy {CREATE}", second)
-    assert done.code == 0, done.err
+    done = run.ok(f"a.npy {CREATE}", second)
     assert done.job == killed.job
     assert first.puts() == after
     assert first.puts() + second.puts() == chunks_of(run.server, done.job)
@@ -108,8 +105,7 @@ def test_the_same_name_made_anew_gets_a_job_of_its_own(run, stack):
     old = run(f"a.npy {CREATE}").job
     deleted = run.server.call("DELETE", "/v1/datasets/demo/projects/demo/channels/em", "alice")
     assert deleted.status_code < 300
-    new = run(f"a.npy {CREATE}")
-    assert new.code == 0, new.err
+    new = run.ok(f"a.npy {CREATE}")
     assert new.job != old
     assert np.array_equal(run.stored(), stack)
 
@@ -179,8 +175,7 @@ def test_labels_are_widened(run, tmp_path):
     labels = np.zeros((40, 60, 80), np.uint8)
     labels[3:5, 10:20, 30:40] = 7
     np.save(tmp_path / "labels.npy", labels)
-    done = run("labels.npy --token demo --channel ids --create --annotation --verify")
-    assert done.code == 0, done.err
+    run.ok("labels.npy --token demo --channel ids --create --annotation --verify")
     assert np.array_equal(run.stored(channel="ids"), labels)
     assert client_of(run.server).annotations("demo", "ids").ids().tolist() == [7]
 
@@ -212,8 +207,7 @@ def test_a_damaged_slice_stops_and_goes_on_when_it_is_mended(run, damaged, tmp_p
 
 def test_only_the_slice_that_cannot_be_read_is_left_out_and_can_be_mended(run, damaged, tmp_path):
     """Was seen to fail (z 64 to 70 left out) when a slab was read or left out as a whole."""
-    done = run(f"slices {CREATE} --on-bad zero --verify")
-    assert done.code == 0, done.err
+    done = run.ok(f"slices {CREATE} --on-bad zero --verify")
     assert "COMPLETE_WITH_ERRORS" in done.out
     assert "z 66: slices/0066.png cannot be read" in done.err
     (fault,) = json.loads(run(f"errors {done.job} --json").out)
@@ -226,8 +220,7 @@ def test_only_the_slice_that_cannot_be_read_is_left_out_and_can_be_mended(run, d
 
     Image.fromarray(damaged[66]).save(tmp_path / "slices" / "0066.png")
     way = Way(run.server)
-    mended = run(f"slices --token demo --channel em --job {done.job} --verify", way)
-    assert mended.code == 0, mended.err
+    mended = run.ok(f"slices --token demo --channel em --job {done.job} --verify", way)
     assert " COMPLETE, " in mended.out
     assert way.puts() == 1, "only the boxes of that slab"
     assert np.array_equal(run.stored(), damaged)
@@ -241,8 +234,7 @@ def test_slices_of_another_size_and_without_a_header_are_named_one_by_one(run, d
     (tmp_path / "slices" / "0011.png").unlink()
     (tmp_path / "slices" / "0011.png").symlink_to("nowhere")
     assert run(f"slices {CREATE}").code != 0, "with the policy to fail nothing begins"
-    done = run(f"slices {CREATE} --on-bad zero")
-    assert done.code == 0, done.err
+    done = run.ok(f"slices {CREATE} --on-bad zero")
     faults = json.loads(run(f"errors {done.job} --json").out)
     assert [fault["part"] for fault in faults] == [0, 9, 11]
     assert "50x39 of uint8, not 50x40 of uint8" in faults[1]["error"]
@@ -268,8 +260,7 @@ def test_who_runs_the_same_command_at_once_may_finish_it(run, stack):
             refused.extend([answer.status] if answer.status >= 300 else [])
             return answer
 
-    done = run(f"a.npy {CREATE} --verify", Overtaken(run.server))
-    assert done.code == 0, done.err
+    run.ok(f"a.npy {CREATE} --verify", Overtaken(run.server))
     assert refused == [409]
     assert np.array_equal(run.stored(), stack)
 
@@ -287,7 +278,7 @@ def test_jobs_are_listed_shown_cancelled_and_retried(run, stack):
     assert run("status 0123456789abcdef").code == 3
 
 
-def test_folders_that_are_no_jobs_are_listed_for_their_owner(run, monkeypatch: pytest.MonkeyPatch):
+def test_folders_that_are_no_jobs_are_listed_for_their_owner(run, monkeypatch):
     run.server.runtime.ingest.drop.waiting.record("drop/tk/em/", "It has no slices.")
     assert "It has no slices." not in run("list").out
     monkeypatch.setitem(run.server.keys, "alice", run.server.keys["admin"])
@@ -318,8 +309,7 @@ def test_a_server_that_is_away_is_reported_at_once(run, stack):
                 raise ConnectionError("Connection refused")
             return super().send(request)
 
-    done = run(f"a.npy {CREATE}", Flaky(run.server))
-    assert done.code == 0, done.err
+    done = run.ok(f"a.npy {CREATE}", Flaky(run.server))
     assert np.array_equal(run.stored(), stack)
     told = "The server does not answer (Connection refused); trying again until about "
     assert done.err.count(told) == 1

@@ -57,12 +57,9 @@ def parts(bucket: Bucket) -> Parts:
 
 
 @pytest.mark.parametrize("refusal", [(403, LATE), (400, LATE_TOKEN)])
-def test_an_upload_goes_on_after_its_addresses_have_expired(refusal: tuple[int, bytes]):
-    """An address expires, and so does the role that signed it, perhaps before.
-
-    Seen to fail when a refused address is not asked for again, and for the role when 400 is taken
-    for what it says.
-    """
+def test_an_upload_goes_on_after_its_addresses_have_expired(refusal):
+    """An address expires, and so does the role that signed it, perhaps before. Seen to fail when a
+    refused address is not asked for again, and for the role when 400 is taken for what it says."""
     bucket = Bucket(refusal)
     sending = parts(bucket)
     assert sending.send(0, "data.blosc", b"00")

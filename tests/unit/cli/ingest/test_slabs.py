@@ -1,7 +1,6 @@
 """A source cut into chunks: the right voxels, read once, in bounded memory."""
 
 import math
-import tracemalloc
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +12,7 @@ from ndlambda.client.transport.parallel import bounded_map
 from ndlambda.client.volume import bodies
 from ndlambda.errors import MalformedBodyError
 from ndlambda.space.box import Box
+from tests.support.memory import peak_bytes
 
 CORNER = (5, 3, 2)
 BOX = Box(CORNER, (45, 33, 22))
@@ -74,16 +74,16 @@ def test_chunks_have_the_voxels_of_their_boxes(stack, most_bytes, dtype):
     assert np.array_equal(whole, stack.voxels_tzyx)
 
 
-def test_planes_are_read_once_and_not_for_chunks_that_are_there(stack):
-    layer = GRID.count // 2 // 3  # three layers of z a time point
-    list(slabs(stack, MB).ready([0, 1, layer * 2, GRID.count - 1]))
-    assert stack.calls == [(0, 0, 6), (0, 14, 20), (1, 14, 20)]
+LAYER = GRID.count // 2 // 3  # three layers of z a time point
 
 
-def test_many_planes_are_read_in_pieces(stack):
-    plane = 40 * 30
-    list(slabs(stack, 8 * 2 * plane).ready([0]))
-    assert stack.calls == [(0, 0, 2), (0, 2, 4), (0, 4, 6)]
+@pytest.mark.parametrize(("most_bytes", "numbers", "calls"), [
+    (MB, [0, 1, LAYER * 2, GRID.count - 1], [(0, 0, 6), (0, 14, 20), (1, 14, 20)]),
+    (8 * 2 * 40 * 30, [0], [(0, 0, 2), (0, 2, 4), (0, 4, 6)]),
+], ids=["not for chunks that are there", "many in pieces"])  # fmt: skip
+def test_planes_are_read_once(stack, most_bytes, numbers, calls):
+    list(slabs(stack, most_bytes).ready(numbers))
+    assert stack.calls == calls
 
 
 @pytest.mark.parametrize("most_bytes", [1, MB])
@@ -104,13 +104,12 @@ def test_only_planes_that_cannot_be_read_are_zeros(stack, most_bytes):
 
 
 def test_a_full_disk_is_not_taken_for_a_bad_plane(stack, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
     monkeypatch.setattr(_SpooledSlab, "put", fail)
     with pytest.raises(OSError, match="No space left"):
         list(slabs(stack, 1).ready(range(GRID.count)))
-
-
-def fail(*_: object) -> None:
-    raise OSError(28, "No space left on device")
 
 
 def test_threads_depend_on_what_a_chunk_needs():
@@ -128,17 +127,9 @@ def test_memory_stays_bounded_for_a_slab_of_many_chunks():
             return np.full((z1 - z0, edge, edge), z0, np.uint8)
 
     grid = ChunkGrid.of_chunks(Box((0, 0, 0), (edge, edge, depth)), (0, 1), (256, 256, 32))
-    slabs = Slabs(Planes(), grid, np.dtype("u1"), memory, refuse)
+    ready = Slabs(Planes(), grid, np.dtype("u1"), memory, refuse).ready(range(grid.count))
     threads = memory.threads(math.prod(grid.cell_xyz))
-    tracemalloc.start()
-    try:
-        sizes = bounded_map(
-            lambda ready: len(bodies.encode_array(ready.load())),
-            slabs.ready(range(grid.count)),
-            threads=threads,
-        )
-        assert sum(1 for _ in sizes) == grid.count
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+    send = lambda chunk: len(bodies.encode_array(chunk.load()))  # noqa: E731
+    count, peak = peak_bytes(lambda: sum(1 for _ in bounded_map(send, ready, threads=threads)))
+    assert count == grid.count
     assert peak < 30 * MB

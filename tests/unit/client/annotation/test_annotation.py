@@ -39,33 +39,35 @@ def told(document: Any) -> Answer:
     return Answer(200, {}, json.dumps(document).encode())
 
 
-def test_what_would_be_done_twice_is_not_sent_again_when_its_answer_is_lost():
+SEED = {"id": 1, "type": "seed"}
+
+
+@pytest.mark.parametrize("call", [
+    lambda objects: objects.create(type="segment"),
+    lambda objects: objects.reserve(5),
+    lambda objects: objects.update(1, if_version=3, status=2),
+    lambda objects: objects.replace(SEED, if_version=3),
+], ids=["create", "reserve", "update", "replace"])  # fmt: skip
+def test_what_would_be_done_twice_is_not_sent_again_when_its_answer_is_lost(call):
     """Seen to fail (three requests) with ``repeatable=False`` taken out of each."""
-    for call in (
-        lambda objects: objects.create(type="segment"),
-        lambda objects: objects.reserve(5),
-        lambda objects: objects.update(1, if_version=3, status=2),
-        lambda objects: objects.replace({"id": 1, "type": "seed"}, if_version=3),
-    ):
-        wire = Wire([None])
-        with pytest.raises(errors.UpstreamError):
-            call(wire.objects())
-        assert len(wire.requests) == 1
-
-
-def test_what_may_be_repeated_is_sent_again():
-    document = {"id": 1, "version": 4}
-    for call, answer in (
-        (lambda objects: objects.update(1, status=2), document),
-        (lambda objects: objects.replace({"id": 1, "type": "seed"}), document),
-        (lambda objects: objects.merge([1, 2]), document),
-        (lambda objects: objects.paint_voxels(1, [[1, 2, 3]]), {}),
-        (lambda objects: objects.paint(1, (1, 2, 3), np.ones((1, 1, 1))), {}),
-        (lambda objects: objects.query(), {"ids": []}),
-    ):
-        wire = Wire([None, told(answer)])
+    wire = Wire([None])
+    with pytest.raises(errors.UpstreamError):
         call(wire.objects())
-        assert len(wire.requests) == 2
+    assert len(wire.requests) == 1
+
+
+@pytest.mark.parametrize(("call", "answer"), [
+    (lambda objects: objects.update(1, status=2), {"id": 1, "version": 4}),
+    (lambda objects: objects.replace(SEED), {"id": 1, "version": 4}),
+    (lambda objects: objects.merge([1, 2]), {"id": 1, "version": 4}),
+    (lambda objects: objects.paint_voxels(1, [[1, 2, 3]]), {}),
+    (lambda objects: objects.paint(1, (1, 2, 3), np.ones((1, 1, 1))), {}),
+    (lambda objects: objects.query(), {"ids": []}),
+], ids=["update", "replace", "merge", "paint voxels", "paint", "query"])  # fmt: skip
+def test_what_may_be_repeated_is_sent_again(call, answer):
+    wire = Wire([None, told(answer)])
+    call(wire.objects())
+    assert len(wire.requests) == 2
 
 
 def test_a_version_is_insisted_on_by_if_match():
@@ -108,23 +110,17 @@ def test_deleting_tells_whether_voxels_are_erased_already():
     assert not Wire([Answer(202, {}, b'{"pending": [1]}')]).objects().delete(1)
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        Answer(200, {}, b"<html>"),
-        Answer(200, {}, encode_npy(np.ones((2, 3)))),
-        Answer(200, {}, encode_npy(np.ones((2, 3, 1, 1), "u4"))),
-        Answer(200, {}, encode_npy(np.ones((2, 3), "u4"))[:-1]),
-    ],
-)
-def test_an_answer_that_is_no_array_is_told_as_such(answer: Answer):
-    for call in (
-        lambda objects: objects.voxels(1),
-        lambda objects: objects.cutout(1),
-        lambda objects: objects.exceptions(),
-    ):
-        with pytest.raises(errors.IntegrityError):
-            call(Wire([answer]).objects())
+@pytest.mark.parametrize("body", [
+    b"<html>", encode_npy(np.ones((2, 3))), encode_npy(np.ones((2, 3, 1, 1), "u4")),
+    encode_npy(np.ones((2, 3), "u4"))[:-1],
+], ids=["text", "reals", "four axes", "cut"])  # fmt: skip
+@pytest.mark.parametrize("call", [
+    lambda objects: objects.voxels(1), lambda objects: objects.cutout(1),
+    lambda objects: objects.exceptions(),
+], ids=["voxels", "cutout", "exceptions"])  # fmt: skip
+def test_an_answer_that_is_no_array_is_told_as_such(call, body):
+    with pytest.raises(errors.IntegrityError):
+        call(Wire([Answer(200, {}, body)]).objects())
 
 
 def test_a_mask_without_its_corner_is_no_answer_unless_a_box_was_asked_for():

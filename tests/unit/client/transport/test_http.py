@@ -43,28 +43,30 @@ def address():
         yield url
 
 
-def test_requests_go_out_once_and_redirects_are_left_to_the_session(address):
-    transport = PooledTransport()
+@pytest.fixture
+def transport(address):
+    """Closed before the server, whose only thread reads from its connection until then."""
+    made = PooledTransport()
+    yield made
+    made.close()
+
+
+def test_requests_go_out_once_and_redirects_are_left_to_the_session(transport, address):
     answer = transport.send(Request("POST", f"{address}/a", {}, b"\x00voxels"))
     assert (answer.status, answer.body) == (303, b"\x00voxels")
     assert answer.headers["location"] == "/elsewhere"
-    transport.close()
 
 
-def test_an_answer_cut_short_is_a_broken_connection(address):
-    transport = PooledTransport()
+def test_an_answer_cut_short_is_a_broken_connection(transport, address):
     with pytest.raises(ConnectionError):
         transport.send(Request("POST", f"{address}/cut", {}, b"x"))
-    transport.close()
 
 
-def test_a_port_that_nobody_listens_on_is_a_broken_connection():
+def test_a_port_that_nobody_listens_on_is_a_broken_connection(transport):
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         port = server.server_address[1]
-    transport = PooledTransport()
     with pytest.raises(ConnectionError):
         transport.send(Request("GET", f"http://127.0.0.1:{port}/"))
-    transport.close()
 
 
 def wrong_answers(transport, address, child, results):

@@ -93,19 +93,11 @@ def test_empty_ranges_are_refused(key):
         parse_key(key, BOUNDS, (0, 3))
 
 
-@pytest.mark.parametrize(
-    ("key", "reason"),
-    [
-        (slice(11, 15, 2), "step"),
-        ((0, 11, 2, 7, 1), "5 indices"),
-        ((..., 11, ...), "one Ellipsis"),
-        (True, "Masks"),
-        (np.True_, "Masks"),
-        (1.5, "does not index"),
-        ([11, 12], "does not index"),
-        (None, "does not index"),
-    ],
-)
+@pytest.mark.parametrize(("key", "reason"), [
+    (slice(11, 15, 2), "step"), ((0, 11, 2, 7, 1), "5 indices"), ((..., 11, ...), "one Ellipsis"),
+    (True, "Masks"), (np.True_, "Masks"), (1.5, "does not index"), ([11, 12], "does not index"),
+    (None, "does not index"),
+])  # fmt: skip
 def test_keys_that_no_box_can_be_are_refused_with_the_reason(key, reason):
     with pytest.raises(InvalidArgumentError, match=reason):
         parse_key(key, BOUNDS, (0, 3))

@@ -52,7 +52,7 @@ def test_a_body_that_the_server_takes_goes_in_its_request(body, longest):
     assert only.url == "http://nd.test/root/v1/projects/t/channels/c/cutout?x=0:1"
 
 
-def test_a_longer_body_is_announced_put_and_named():
+def test_a_longer_body_is_announced_put_without_the_key_and_named():
     store = Store()
     store.post(LONG)
     announced, put, named = store.requests
@@ -60,11 +60,6 @@ def test_a_longer_body_is_announced_put_and_named():
     assert (put.method, put.url, put.body) == ("PUT", "http://store.test/1?signed", LONG)
     assert (named.method, named.body) == ("POST", b"")
     assert parse_qs(urlsplit(named.url).query) == {"x": ["0:1"], "upload": ["u1"]}
-
-
-def test_the_key_does_not_go_to_the_store():
-    store = Store()
-    store.post(LONG)
     assert ["Authorization" in each.headers for each in store.requests] == [True, False, True]
 
 
@@ -83,15 +78,12 @@ def test_an_upload_that_was_used_though_no_answer_came_is_made_again():
     assert [name for name in names if name] == [["u1"], ["u1"], ["u2"]]
 
 
-def test_other_things_that_are_not_found_are_told_at_once():
-    store = Store(posts=[Answer(404, {}, b"{}")])
-    with pytest.raises(NotFoundError):
+@pytest.mark.parametrize(("posts", "error", "requests"), [
+    ([Answer(404, {}, b"{}")], NotFoundError, 3),
+    ([Answer(404, {}, USED)] * 9, UploadNotFoundError, 9),
+], ids=["other things at once", "an upload that always vanishes"])  # fmt: skip
+def test_what_is_not_found_is_told(posts, error, requests):
+    store = Store(posts=[*posts])
+    with pytest.raises(error):
         store.post(LONG)
-    assert len(store.requests) == 3
-
-
-def test_an_upload_that_always_vanishes_is_given_up():
-    store = Store(posts=[Answer(404, {}, USED)] * 9)
-    with pytest.raises(UploadNotFoundError):
-        store.post(LONG)
-    assert len(store.requests) == 9
+    assert len(store.requests) == requests

@@ -1,7 +1,6 @@
 """Which tries at a chunk count: those of workers that died, not those that were merely many."""
 
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -12,21 +11,14 @@ from ingest_queue.jobs.attempts import (
     Attempts,
     AttemptsExhaustedError,
 )
-from ndlambda.stores.disk import SqliteTable
-from tests.support.catalog_world import Clock
 from tests.support.faults import Crash
 
 CHUNK = 300
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def tries(tmp_path: Path, clock: Clock) -> Attempts:
-    return Attempts(SqliteTable(tmp_path / "t.sqlite", clock, fsync=False), "ingest#a", 1, clock)
+def tries(table, clock) -> Attempts:
+    return Attempts(table, "ingest#a", 1, clock)
 
 
 def be_killed(tries: Attempts) -> None:
@@ -34,11 +26,9 @@ def be_killed(tries: Attempts) -> None:
         raise Crash
 
 
-def test_many_workers_with_one_message_are_no_sign_of_a_bad_chunk(tries: Attempts, clock: Clock):
-    """A queue that stood still hands out all the calls of half an hour at once.
-
-    Seen to fail where tries are counted one by one: the eleventh worker set a sound chunk aside.
-    """
+def test_many_workers_with_one_message_are_no_sign_of_a_bad_chunk(tries, clock):
+    """A queue that stood still hands out all the calls of half an hour at once. Seen to fail where
+    tries are counted one by one: the eleventh worker set a sound chunk aside."""
     with ExitStack() as stack:
         for _ in range(3 * MAX_ATTEMPTS):
             stack.enter_context(tries.track(CHUNK, 2))
@@ -47,7 +37,7 @@ def test_many_workers_with_one_message_are_no_sign_of_a_bad_chunk(tries: Attempt
         pass
 
 
-def test_a_chunk_that_kills_its_workers_for_so_long_is_given_up(tries: Attempts, clock: Clock):
+def test_a_chunk_that_kills_its_workers_for_so_long_is_given_up(tries, clock):
     for _ in range(MAX_ATTEMPTS):
         be_killed(tries)
         clock.advance(SPAN_S)
@@ -57,7 +47,7 @@ def test_a_chunk_that_kills_its_workers_for_so_long_is_given_up(tries: Attempts,
         pass
 
 
-def test_what_was_given_up_starts_anew_once_it_is_forgotten(tries: Attempts, clock: Clock):
+def test_what_was_given_up_starts_anew_once_it_is_forgotten(tries, clock):
     for _ in range(MAX_ATTEMPTS):
         be_killed(tries)
         clock.advance(SPAN_S)
@@ -66,7 +56,7 @@ def test_what_was_given_up_starts_anew_once_it_is_forgotten(tries: Attempts, clo
         pass
 
 
-def test_faults_are_counted_one_by_one(tries: Attempts):
+def test_faults_are_counted_one_by_one(tries):
     for _ in range(MAX_FAILURES - 1):
         with pytest.raises(RecursionError), tries.track(CHUNK, 2):
             raise RecursionError

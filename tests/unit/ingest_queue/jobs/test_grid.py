@@ -1,5 +1,7 @@
 """Chunks: they tile the extent, and no two of them share an object."""
 
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +24,7 @@ grids = st.one_of(
 
 
 @given(grids)
-def test_chunks_tile_the_extent_and_share_no_supercuboid(grid: ChunkGrid):
+def test_chunks_tile_the_extent_and_share_no_supercuboid(grid):
     voxels = 0
     owners: dict[tuple[int, int], int] = {}
     for number, chunk in enumerate(grid.chunks()):
@@ -35,32 +37,24 @@ def test_chunks_tile_the_extent_and_share_no_supercuboid(grid: ChunkGrid):
             assert owner == number
     assert number + 1 == grid.count
     assert voxels == grid.box.voxels * (grid.times[1] - grid.times[0])
+    assert sum(len(chunk.parts) for chunk in grid.chunks()) == grid.parts
     # within the extent, and as many voxels as it, in supercuboids that are nobody else's: a tiling
 
 
-@given(grids)
-def test_the_parts_of_all_chunks_are_counted(grid: ChunkGrid):
-    assert sum(len(chunk.parts) for chunk in grid.chunks()) == grid.parts
-
-
 @given(boxes, times, st.integers(0, 9))
-def test_a_slice_finds_its_chunk(box: Box, times: tuple[int, int], offset: int):
+def test_a_slice_finds_its_chunk(box, times, offset):
     grid = ChunkGrid.of_slices(box, times, SUPERCUBOID, offset)
     for chunk in grid.chunks():
         for z in chunk.parts:
             assert grid.of_slice(chunk.time_point, z) == chunk
 
 
-@pytest.mark.parametrize(("time_point", "z"), [(0, 4), (0, 15), (1, 7), (-1, 7)])
-def test_a_slice_outside_the_extent_has_none(time_point: int, z: int):
-    grid = ChunkGrid.of_slices(Box((0, 0, 0), (5, 5, 10)), (0, 1), SUPERCUBOID, 5)
-    with pytest.raises(OutOfBoundsError):
-        grid.of_slice(time_point, z)
-
-
-@pytest.mark.parametrize("number", [-1, 5])
-def test_a_number_beyond_the_last_has_none(number: int):
+def test_a_slice_outside_the_extent_and_a_number_beyond_the_last_have_none():
     grid = ChunkGrid.of_slices(Box((0, 0, 0), (5, 5, 10)), (0, 1), SUPERCUBOID, 5)
     assert grid.count == 5
-    with pytest.raises(OutOfBoundsError):
-        grid.chunk(number)
+    for find in (
+        *(partial(grid.of_slice, *place) for place in [(0, 4), (0, 15), (1, 7), (-1, 7)]),
+        *(partial(grid.chunk, number) for number in (-1, 5)),
+    ):
+        with pytest.raises(OutOfBoundsError):
+            find()

@@ -41,7 +41,7 @@ def part(number: int) -> Part:
     return Part(number, f"drop/tk/em/{number:04d}.png", "etag")
 
 
-def test_a_slice_is_entered_by_one_transaction(world: IngestWorld):
+def test_a_slice_is_entered_by_one_transaction(world):
     """The first of a chunk by two. Seen to fail where its two rows are written one by one."""
     job = world.create()
     chunk = first_chunk(world, job)
@@ -55,7 +55,7 @@ def test_a_slice_is_entered_by_one_transaction(world: IngestWorld):
     assert writes == {"transact": 4, "put": 0, "add_members": 1}
 
 
-def test_parts_of_all_chunks_are_read_in_pages(world: IngestWorld):
+def test_parts_of_all_chunks_are_read_in_pages(world):
     """Every minute, by the sweep. Seen to fail where each chunk is asked for its own."""
     job = world.create()
     grid = Target.of(job, world.process().catalog).grid(job)
@@ -75,7 +75,7 @@ def test_parts_of_all_chunks_are_read_in_pages(world: IngestWorld):
     assert table.calls == {"query": 3}, "states, parts, faults"
 
 
-def test_a_folder_feeds_another_job_only_when_its_last_takes_nothing_more(world: IngestWorld):
+def test_a_folder_feeds_another_job_only_when_its_last_takes_nothing_more(world):
     """Seen to fail without the state of the last job in ``Ledger.create``: of two watchers of the
     folder each makes a job, and files that came go to either."""
     process = world.process()
@@ -91,21 +91,17 @@ def test_a_folder_feeds_another_job_only_when_its_last_takes_nothing_more(world:
     assert ledger.of_folder("stack/") == ledger.get(second.id)
 
 
-def test_slices_of_one_chunk_that_come_at_once_are_all_entered(world: IngestWorld):
+def test_slices_of_one_chunk_that_come_at_once_are_all_entered(world):
     """Seen to fail without the way for transactions that lost."""
     job = world.create()
-    chunk = first_chunk(world, job)
     ledger = Ledger(Losing(world.base.table))
-    ledger.record_part(job, chunk, part(5))
-    state = ledger.record_part(job, chunk, part(6))
-    assert state.received == {5, 6}
-    assert set(ledger.parts(job, 0)) == {5, 6}
+    for number in (5, 6):
+        state = ledger.record_part(job, first_chunk(world, job), part(number))
+    assert state.received == set(ledger.parts(job, 0)) == {5, 6}
 
 
 @pytest.mark.parametrize("at", range(1, 5))
-def test_a_process_that_dies_over_a_slice_leaves_it_whole_or_not_entered(
-    world: IngestWorld, at: int
-):
+def test_a_process_that_dies_over_a_slice_leaves_it_whole_or_not_entered(world, at):
     """Repeated, it is entered. Seen to fail where its two rows are written one by one."""
     job = world.create()
     chunk = first_chunk(world, job)
@@ -120,7 +116,7 @@ def test_a_process_that_dies_over_a_slice_leaves_it_whole_or_not_entered(
     assert ledger.record_part(job, chunk, part(5)).received == {5}
 
 
-def test_a_list_of_jobs_is_read_in_batches(world: IngestWorld):
+def test_a_list_of_jobs_is_read_in_batches(world):
     """Seen to fail where each job is read by itself."""
     ids = {world.create().id for _ in range(5)}
     table = Counted(world.base.table)

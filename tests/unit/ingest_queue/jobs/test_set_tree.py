@@ -1,13 +1,11 @@
 """Counting by sets: twice is once, and what a process left half-done is carried on."""
 
 import random
-from pathlib import Path
 
 import pytest
 
 from ingest_queue.jobs import set_tree
 from ingest_queue.jobs.set_tree import SetTree
-from ndlambda.stores.disk import SqliteTable
 from tests.support.faults import Crash, Faulty
 
 
@@ -17,13 +15,8 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(set_tree, "WAYS", 4)
 
 
-@pytest.fixture
-def table(tmp_path: Path) -> SqliteTable:
-    return SqliteTable(tmp_path / "table.sqlite", fsync=False)
-
-
 @pytest.mark.parametrize("count", [1, 3, 4, 5, 16, 17, 65])
-def test_the_last_number_in_any_order_fills_the_tree(narrow: None, table: SqliteTable, count: int):
+def test_the_last_number_in_any_order_fills_the_tree(narrow, table, count):
     numbers = [*range(count), *range(0, count, 3)]
     random.Random(count).shuffle(numbers)
     tree = SetTree(table, "p", count)
@@ -37,9 +30,7 @@ def test_the_last_number_in_any_order_fills_the_tree(narrow: None, table: Sqlite
 
 
 @pytest.mark.parametrize("step", range(1, 7))
-def test_a_tree_that_a_process_left_between_two_levels_is_settled(
-    narrow: None, table: SqliteTable, step: int
-):
+def test_a_tree_that_a_process_left_between_two_levels_is_settled(narrow, table, step):
     """Seen to fail where ``settle`` only looks at the root."""
     tree = SetTree(table, "p", 17)
     for number in range(1, 17):
@@ -50,7 +41,7 @@ def test_a_tree_that_a_process_left_between_two_levels_is_settled(
     assert tree.is_full()
 
 
-def test_settling_invents_nothing(narrow: None, table: SqliteTable):
+def test_settling_invents_nothing(narrow, table):
     tree = SetTree(table, "p", 17)
     for number in range(16):
         tree.enter(number)

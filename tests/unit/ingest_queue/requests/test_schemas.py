@@ -26,15 +26,11 @@ _WHAT: dict[str, Any] = {
     "propagate": st.sampled_from([True, 0, 1, 2]) | _ODD,
 }
 _NAMES = st.sampled_from(["kasthuri", "", "x" * 255, "x" * 256]) | _ODD
-_JOBS = st.fixed_dictionaries(
-    {"token": st.just("kasthuri"), "channel": _NAMES},
-    optional=_WHAT
-    | {
-        "id": st.sampled_from(["0123456789abcdef", "0123456789ABCDEF", "0"]) | _ODD,
-        "mode": st.sampled_from(["slices", "chunks", "tiles"]) | _ODD,
-        "of": _ODD,
-    },
-)
+_JOBS = st.fixed_dictionaries({"token": st.just("kasthuri"), "channel": _NAMES}, optional=_WHAT | {
+    "id": st.sampled_from(["0123456789abcdef", "0123456789ABCDEF", "0"]) | _ODD,
+    "mode": st.sampled_from(["slices", "chunks", "tiles"]) | _ODD,
+    "of": _ODD,
+})  # fmt: skip
 _FIELDS = st.just({"ximagesize": 9}) | _ODD
 _MANIFESTS = st.fixed_dictionaries(
     {}, optional=_WHAT | dict.fromkeys(("dataset", "project", "channel", "of"), _FIELDS)
@@ -57,16 +53,14 @@ def _refusal(document: Any, name: str) -> NDLambdaError | None:
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_they_are_schemas(name: str) -> None:
+def test_they_are_schemas(name):
     Draft202012Validator.check_schema(SCHEMAS[name])
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
 @settings(max_examples=100)
 @given(data=st.data())
-def test_a_schema_refuses_only_what_is_refused_and_all_but_empty_ranges(
-    name: str, data: st.DataObject
-) -> None:
+def test_a_schema_refuses_only_what_is_refused_and_all_but_empty_ranges(name, data):
     """Seen to fail for a key, a bound or a value that only one of both knows."""
     document = data.draw(_JOBS if name == "job" else _MANIFESTS)
     error = _refusal(document, name)
@@ -78,7 +72,7 @@ def test_a_schema_refuses_only_what_is_refused_and_all_but_empty_ranges(
 
 @pytest.mark.parametrize("words", ["boss", "nd"])
 @pytest.mark.parametrize("version", ["1", "2"])
-def test_configurations_of_the_ingest_client_are_accepted(version: str, words: str) -> None:
+def test_configurations_of_the_ingest_client_are_accepted(version, words):
     document = client_config(version, words=words)
     assert _accepted_by_schema("job", document)
     for key in job_config.CLIENT_KEYS:

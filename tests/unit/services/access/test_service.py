@@ -1,5 +1,6 @@
 """Who may do what."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -45,43 +46,40 @@ def open_access(world: World) -> Access:
     return world.access(anonymous_write=True)
 
 
-def denied(access: Access, name: str, principal: Principal, *, write: bool = False) -> type:
+def denied(act: Callable[..., object], *args: object, **options: object) -> type:
     with pytest.raises(NDLambdaError) as caught:
-        access.open(name, principal, write=write)
+        act(*args, **options)
     return type(caught.value)
 
 
 @pytest.mark.parametrize("principal", [ANN, ROOT])
-def test_owners_and_superusers_read_and_write(access: Access, principal: Principal):
+def test_owners_and_superusers_read_and_write(access, principal):
     for name in ("tk", "tk_public"):
         for write in (False, True):
             assert access.open(name, principal, write=write).token.name == name
 
 
-def test_a_private_token_is_closed_to_others(access: Access, open_access: Access):
+@pytest.mark.parametrize("write", [False, True])
+def test_a_private_token_is_closed_to_others(access, open_access, write):
     for some in (access, open_access):
-        for write in (False, True):
-            assert denied(some, "tk", ANONYMOUS, write=write) is AuthenticationError
-            assert denied(some, "tk", BOB, write=write) is PermissionDeniedError
+        assert denied(some.open, "tk", ANONYMOUS, write=write) is AuthenticationError
+        assert denied(some.open, "tk", BOB, write=write) is PermissionDeniedError
 
 
-def test_a_public_token_is_open_for_reading(access: Access):
-    assert access.open("tk_public", ANONYMOUS).project.name == "pr_public"
-    assert access.open("tk_public", BOB).project.name == "pr_public"
-    assert denied(access, "tk_public", ANONYMOUS, write=True) is AuthenticationError
-    assert denied(access, "tk_public", BOB, write=True) is PermissionDeniedError
-
-
-def test_everybody_may_write_to_a_public_token_only_where_the_server_says_so(open_access: Access):
-    for principal in (ANONYMOUS, BOB):
-        assert open_access.open("tk_public", principal, write=True).token.public
+@pytest.mark.parametrize(("principal", "error"), [
+    (ANONYMOUS, AuthenticationError), (BOB, PermissionDeniedError),
+])  # fmt: skip
+def test_a_public_token_is_for_reading_unless_the_server_is_open(
+    access, open_access, principal, error
+):
+    assert access.open("tk_public", principal).project.name == "pr_public"
+    assert denied(access.open, "tk_public", principal, write=True) is error
+    assert open_access.open("tk_public", principal, write=True).token.public
 
 
 @pytest.mark.parametrize("principal", [ANONYMOUS, BOB])
 @pytest.mark.parametrize("write", [False, True])
-def test_an_unknown_token_looks_like_a_forbidden_one(
-    access: Access, principal: Principal, write: bool
-):
+def test_an_unknown_token_looks_like_a_forbidden_one(access, principal, write):
     answers = []
     for name in ("tk", "no"):
         with pytest.raises(NDLambdaError) as caught:
@@ -91,12 +89,12 @@ def test_an_unknown_token_looks_like_a_forbidden_one(
     assert answers[0] == answers[1]
 
 
-def test_a_superuser_is_told_that_a_token_does_not_exist(access: Access):
+def test_a_superuser_is_told_that_a_token_does_not_exist(access):
     with pytest.raises(TokenNotFoundError):
         access.open("no", ROOT)
 
 
-def test_private_resources_look_like_missing_ones(access: Access):
+def test_private_resources_look_like_missing_ones(access):
     looks = (
         lambda suffix, who: access.dataset(f"ds{suffix}", who),
         lambda suffix, who: access.project(f"ds{suffix}", f"pr{suffix}", who),
@@ -114,93 +112,79 @@ def test_private_resources_look_like_missing_ones(access: Access):
                 look("_no", principal)
 
 
-def test_resources_are_found_under_their_own_parents_only(access: Access):
-    with pytest.raises(ProjectNotFoundError):
-        access.project("ds_public", "pr", ANN)
-    with pytest.raises(ProjectNotFoundError):
-        access.channel("ds_public", "pr", "ch", ANN)
-    with pytest.raises(TokenNotFoundError):
-        access.token("ds", "pr", "tk_public", ANN)
-    with pytest.raises(ProjectNotFoundError):
-        access.check_delete_project("ds_public", "pr", ANN)
+def test_resources_are_found_under_their_own_parents_only(access):
+    for look, path, error in [
+        (access.project, ("ds_public", "pr"), ProjectNotFoundError),
+        (access.channel, ("ds_public", "pr", "ch"), ProjectNotFoundError),
+        (access.token, ("ds", "pr", "tk_public"), TokenNotFoundError),
+        (access.check_delete_project, ("ds_public", "pr"), ProjectNotFoundError),
+    ]:
+        assert denied(look, *path, ANN) is error
 
 
-def test_things_are_owned_by_who_makes_them(access: Access, open_access: Access):
+def test_things_are_owned_by_who_makes_them(access, open_access):
     assert access.owner_id_of(BOB) == 8
     assert open_access.owner_id_of(ANONYMOUS) == NEURODATA_ID
-    with pytest.raises(AuthenticationError):
-        access.owner_id_of(ANONYMOUS)
+    assert denied(access.owner_id_of, ANONYMOUS) is AuthenticationError
 
 
-def test_a_project_needs_a_dataset_that_is_public_or_own(access: Access, open_access: Access):
+def test_a_project_needs_a_dataset_that_is_public_or_own(access, open_access):
     assert access.check_create_project("ds_public", BOB) == 8
     assert access.check_create_project("ds", ANN) == OWNER
     assert open_access.check_create_project("ds_public", ANONYMOUS) == NEURODATA_ID
-    for some, principal in ((access, BOB), (open_access, ANONYMOUS)):
-        with pytest.raises(DatasetNotFoundError):
-            some.check_create_project("ds", principal)
-    with pytest.raises(AuthenticationError):
-        access.check_create_project("ds_public", ANONYMOUS)
+    assert denied(access.check_create_project, "ds", BOB) is DatasetNotFoundError
+    assert denied(open_access.check_create_project, "ds", ANONYMOUS) is DatasetNotFoundError
+    assert denied(access.check_create_project, "ds_public", ANONYMOUS) is AuthenticationError
 
 
-def test_channels_and_tokens_need_the_project(access: Access):
-    assert access.check_manage_project("ds", "pr", ANN) == OWNER
-    assert access.check_manage_project("ds", "pr", ROOT) == 1
-    with pytest.raises(ProjectNotFoundError):
-        access.check_manage_project("ds", "pr", BOB)
-    with pytest.raises(PermissionDeniedError):
-        access.check_manage_project("ds_public", "pr_public", BOB)
-    with pytest.raises(AuthenticationError):
-        access.check_manage_project("ds_public", "pr_public", ANONYMOUS)
+def test_channels_and_tokens_need_the_project(access):
+    manage = access.check_manage_project
+    assert manage("ds", "pr", ANN) == OWNER
+    assert manage("ds", "pr", ROOT) == 1
+    assert denied(manage, "ds", "pr", BOB) is ProjectNotFoundError
+    assert denied(manage, "ds_public", "pr_public", BOB) is PermissionDeniedError
+    assert denied(manage, "ds_public", "pr_public", ANONYMOUS) is AuthenticationError
 
 
-def test_channels_by_token_need_the_project_or_an_open_server(
-    world: World, access: Access, open_access: Access
-):
+def test_channels_by_token_need_the_project_or_an_open_server(world, access, open_access):
+    """Seen to fail without ``anonymous_write`` in the condition of ``open_to_manage``."""
     assert access.open_to_manage("tk", ANN).project.name == "pr"
     assert open_access.open_to_manage("tk_public", ANONYMOUS).project.name == "pr_public"
-    with pytest.raises(AuthenticationError):
-        access.open_to_manage("tk_public", ANONYMOUS)
-    world.catalog.create_token(token("of_bob", user_id=8))
-    assert access.open("of_bob", BOB, write=True).project.name == "pr"
-    with pytest.raises(PermissionDeniedError):
-        access.open_to_manage("of_bob", BOB)
+    assert denied(access.open_to_manage, "tk_public", ANONYMOUS) is AuthenticationError
+    for name, public in (("of_bob", False), ("of_bob_public", True)):
+        world.catalog.create_token(token(name, user_id=8, public=public))
+        assert access.open(name, BOB, write=True).project.name == "pr"
+        assert denied(access.open_to_manage, name, BOB) is PermissionDeniedError
+    assert open_access.open_to_manage("of_bob_public", BOB).project.name == "pr"
 
 
-def test_a_public_token_lets_its_owner_manage_another_users_project_on_an_open_server_only(
-    world: World, access: Access, open_access: Access
-):
-    """Seen to fail without ``anonymous_write`` in the condition of ``open_to_manage``."""
-    world.catalog.create_token(token("of_bob", user_id=8, public=True))
-    assert open_access.open_to_manage("of_bob", BOB).project.name == "pr"
-    with pytest.raises(PermissionDeniedError):
-        access.open_to_manage("of_bob", BOB)
+def test_only_owners_and_superusers_delete(access):
+    deletions = (
+        access.check_delete_dataset,
+        access.check_delete_project,
+        access.check_delete_token,
+    )
+    for depth, delete in enumerate(deletions, 1):
+        private, public = (
+            ("ds", "pr", "tk")[:depth],
+            ("ds_public", "pr_public", "tk_public")[:depth],
+        )
+        for principal in (ANN, ROOT):
+            delete(*private, principal)
+        for principal in (BOB, ANONYMOUS):
+            assert issubclass(denied(delete, *private, principal), NotFoundError)
+        assert denied(delete, *public, BOB) is PermissionDeniedError
+        assert denied(delete, *public, ANONYMOUS) is AuthenticationError
 
 
-def test_only_owners_and_superusers_delete(access: Access):
-    for principal in (ANN, ROOT):
-        access.check_delete_dataset("ds", principal)
-        access.check_delete_project("ds", "pr", principal)
-        access.check_delete_token("ds", "pr", "tk", principal)
-    for principal, public_error in ((BOB, PermissionDeniedError), (ANONYMOUS, AuthenticationError)):
-        for suffix, error in (("", NotFoundError), ("_public", public_error)):
-            names = (f"ds{suffix}", f"pr{suffix}", f"tk{suffix}")
-            with pytest.raises(error):
-                access.check_delete_dataset(names[0], principal)
-            with pytest.raises(error):
-                access.check_delete_project(*names[:2], principal)
-            with pytest.raises(error):
-                access.check_delete_token(*names, principal)
-
-
-def test_a_dataset_that_carries_projects_of_others_is_not_deleted(world: World, access: Access):
+def test_a_dataset_that_carries_projects_of_others_is_not_deleted(world, access):
     world.catalog.create_project(project("bobs", dataset="ds_public", user_id=8))
     with pytest.raises(InvalidStateError):
         access.check_delete_dataset("ds_public", ANN)
     access.check_delete_dataset("ds_public", ROOT)
 
 
-def test_a_deletion_that_stopped_half_way_may_be_repeated(world: World, access: Access):
+def test_a_deletion_that_stopped_half_way_may_be_repeated(world, access):
     with pytest.raises(Crash):
         world.services(FaultPlan(2))[1].delete_dataset("ds")
     access.check_delete_dataset("ds", ANN)
@@ -210,7 +194,7 @@ def test_a_deletion_that_stopped_half_way_may_be_repeated(world: World, access: 
 
 
 def test_what_was_made_without_a_key_belongs_to_everybody_on_an_open_server(
-    world: World, access: Access, open_access: Access
+    world, access, open_access
 ):
     world.catalog.create_dataset(dataset("open", user_id=NEURODATA_ID))
     for principal in (ANONYMOUS, BOB):

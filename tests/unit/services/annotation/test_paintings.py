@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import pytest
 
 from ndlambda.model.discipline import Discipline
 from ndlambda.services.annotation import paintings
@@ -39,7 +38,7 @@ def painted(painting: BlockPainting | PointPainting) -> Labels:
     return labels
 
 
-def test_a_block_is_painted_in_layers_of_supercuboids_so_that_none_is_written_twice() -> None:
+def test_a_block_is_painted_in_layers_of_supercuboids_so_that_none_is_written_twice():
     box = Box((3, 4, 5), (13, 9, 40))
     mask = np.random.default_rng(1).integers(0, 2, box.shape_zyx)
     painting = BlockPainting(VOLUME, box, mask, np.count_nonzero(mask))
@@ -50,7 +49,7 @@ def test_a_block_is_painted_in_layers_of_supercuboids_so_that_none_is_written_tw
     assert painting.nbytes >= max(labels.nbytes for _, labels in blocks)
 
 
-def test_the_memory_of_a_block_does_not_grow_with_its_depth() -> None:
+def test_the_memory_of_a_block_does_not_grow_with_its_depth():
     shallow, deep = (
         BlockPainting(VOLUME, box, np.zeros(box.shape_zyx, "?"), 0)
         for box in (Box((0, 0, 0), (9, 9, 32)), Box((0, 0, 0), (9, 9, 1000)))
@@ -58,7 +57,7 @@ def test_the_memory_of_a_block_does_not_grow_with_its_depth() -> None:
     assert deep.nbytes == shallow.nbytes
 
 
-def test_the_memory_of_a_list_does_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_of_a_list_does_not_grow_without_end(monkeypatch):
     monkeypatch.setattr(paintings, "_POINTS_A_PIECE", 4)
     voxels = np.arange(33, dtype="<u4").reshape(11, 3)
     long, short = PointPainting(VOLUME, voxels), PointPainting(VOLUME, voxels[:4])

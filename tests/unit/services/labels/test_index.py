@@ -1,13 +1,9 @@
 """What rows of the label index hold at most."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from ndlambda.errors import InvalidArgumentError, PayloadTooLargeError
 from ndlambda.services.labels.index import MAX_ROW_BYTES, LabelIndex, LabelLayer
-from ndlambda.stores.disk import SqliteTable
 from ndlambda.stores.ports import Table
 from tests.support.label_world import index_row_bytes
 
@@ -16,18 +12,11 @@ FULL = frozenset(range(512))
 
 
 @pytest.fixture
-def table(tmp_path: Path) -> Iterator[Table]:
-    table = SqliteTable(tmp_path / "table.sqlite", fsync=False)
-    yield table
-    table.close()
-
-
-@pytest.fixture
 def index(table: Table) -> LabelIndex:
     return LabelIndex(table)
 
 
-def test_the_fullest_row_is_under_4_kib(index: LabelIndex) -> None:
+def test_the_fullest_row_is_under_4_kib(index):
     index.add(SCOPE, 2**54 - 1, {2**64 - 1: FULL})
     index.add(SCOPE, 2**54 - 1, {2**64 - 1: FULL})
     [[entry]] = index.entries(SCOPE.uid, 2**64 - 1)
@@ -36,18 +25,16 @@ def test_the_fullest_row_is_under_4_kib(index: LabelIndex) -> None:
 
 
 @pytest.mark.parametrize("member", [-1, 512])
-def test_a_cuboid_of_another_bucket_is_refused(index: LabelIndex, member: int) -> None:
+def test_a_cuboid_of_another_bucket_is_refused(index, member):
     """With such members a row could outgrow 4 KiB. Seen to fail without ``_check_row``."""
     with pytest.raises(InvalidArgumentError):
         index.add(SCOPE, 0, {1: {0}, 2: {3, member}})
     assert not list(index.entries(SCOPE.uid))
 
 
-def test_a_row_that_changed_since_it_was_read_is_not_taken_out(index: LabelIndex) -> None:
-    """A painter may have entered a cuboid that is stale so far, and be about to paint it.
-
-    Seen to fail without the version in ``LabelIndex.take_out``.
-    """
+def test_a_row_that_changed_since_it_was_read_is_not_taken_out(index):
+    """A painter may have entered a cuboid that is stale so far, and be about to paint it. Seen to
+    fail without the version in ``LabelIndex.take_out``."""
     index.add(SCOPE, 0, {1: {3}})
     [[entry]] = index.entries(SCOPE.uid)
     index.add(SCOPE, 0, {1: {3}})
@@ -58,7 +45,7 @@ def test_a_row_that_changed_since_it_was_read_is_not_taken_out(index: LabelIndex
     assert not list(index.entries(SCOPE.uid))
 
 
-def test_a_row_that_its_keys_make_too_large_is_refused(index: LabelIndex) -> None:
+def test_a_row_that_its_keys_make_too_large_is_refused(index):
     """Seen to fail without ``_check_row``."""
     scope = LabelLayer("u" * 2600, 0, 0)
     with pytest.raises(PayloadTooLargeError):

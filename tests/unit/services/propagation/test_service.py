@@ -42,38 +42,27 @@ def planner(dataset: Dataset = SLICES, depth: int = 3, **changes: Any) -> Planne
 # --- messages and rows -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        TaskMessage("u"),
-        TaskMessage("u", is_redelivery=True),
-        TaskMessage("u", "a1", "03p", 7, 0x1FF),
-        TaskMessage("u", "x", "10n", is_redelivery=True),
-    ],
-)
-def test_messages_say_what_was_meant(call: TaskMessage):
+@pytest.mark.parametrize("call", [
+    TaskMessage("u"), TaskMessage("u", is_redelivery=True),
+    TaskMessage("u", "a1", "03p", 7, 0x1FF), TaskMessage("u", "x", "10n", is_redelivery=True),
+], ids=str)  # fmt: skip
+def test_messages_say_what_was_meant(call):
     assert TaskMessage.from_body(call.body) == call
     assert len(call.body) < MAX_MESSAGE_BYTES / 10
 
 
-@pytest.mark.parametrize(
-    "poison",
-    [
-        *("", "{", "[]", "null", "{}", '{"v": 2, "uid": "u"}', '{"v": 1}', '{"v": 1, "uid": ""}'),
-        '{"v": 1, "uid": "u", "plan": "a"}',
-        '{"v": 1, "uid": "u", "plan": "a", "layer": "03p", "time": 0, "root": "zz"}',
-    ],
-)
-def test_what_is_no_message_of_ours_is_refused(poison: str):
+@pytest.mark.parametrize("poison", [
+    *("", "{", "[]", "null", "{}", '{"v": 2, "uid": "u"}', '{"v": 1}', '{"v": 1, "uid": ""}'),
+    '{"v": 1, "uid": "u", "plan": "a"}',
+    '{"v": 1, "uid": "u", "plan": "a", "layer": "03p", "time": 0, "root": "zz"}',
+])  # fmt: skip
+def test_what_is_no_message_of_ours_is_refused(poison):
     with pytest.raises(MalformedBodyError):
         TaskMessage.from_body(poison)
 
 
-def test_only_what_says_that_it_was_sent_again_was():
+def test_a_message_may_say_more_and_was_sent_again_only_if_it_says_so():
     assert not TaskMessage.from_body('{"v": 1, "uid": "u", "again": 1}').is_redelivery
-
-
-def test_a_later_version_of_a_message_may_say_more():
     assert TaskMessage.from_body('{"v": 1, "uid": "u", "note": "more"}') == TaskMessage("u")
 
 
@@ -90,16 +79,11 @@ def test_jobs_are_kept_in_rows():
 
 def test_every_step_has_a_position_of_its_own():
     steps = [
-        JOB,
-        replace(JOB, run=4),
-        replace(JOB, resumption=1),
-        replace(JOB, state=JobState.CANCELLED),
-        replace(JOB, stage=Stage.PLANNING),
-        replace(JOB, round=1),
-        replace(JOB, band=1),
-        replace(JOB, notes="n"),
+        JOB, replace(JOB, run=4), replace(JOB, resumption=1),
+        replace(JOB, state=JobState.CANCELLED), replace(JOB, stage=Stage.PLANNING),
+        replace(JOB, round=1), replace(JOB, band=1), replace(JOB, notes="n"),
         replace(JOB, plan="p"),
-    ]
+    ]  # fmt: skip
     assert len({step.fencing_token for step in steps}) == len(steps)
     assert replace(JOB, called_at=7.0, seen=3).fencing_token == JOB.fencing_token
 
@@ -107,35 +91,28 @@ def test_every_step_has_a_position_of_its_own():
 # --- bands -------------------------------------------------------------------------------------
 
 
-def test_a_band_gives_up_levels_where_workers_would_have_nothing_to_do():
-    """Three levels of this volume are below one root, so one worker would build all of them."""
-    cubes = Dataset("ds", (750, 500, 500), scaling=Scaling.ISOTROPIC, scalinglevels=4)
-    bands = planner(cubes, cuboids_per_axis=2).bands(full=True)
-    assert [[layer.resolutions for layer in band] for band in bands] == [[(1,)], [(2, 3, 4)]]
-    small = replace(cubes, imagesize_xyz=(250, 250, 250))
-    bands = planner(small, cuboids_per_axis=2).bands(full=True)
-    assert [[layer.resolutions for layer in band] for band in bands] == [[(1, 2, 3)], [(4,)]]
+def levels_of(bands: Any) -> list[list[tuple[int, ...]]]:
+    return [[layer.resolutions for layer in band] for band in bands]
+
+
+@pytest.mark.parametrize(("size_xyz", "levels"), [
+    ((750, 500, 500), [[(1,)], [(2, 3, 4)]]), ((250, 250, 250), [[(1, 2, 3)], [(4,)]]),
+])  # fmt: skip
+def test_a_band_gives_up_levels_where_workers_would_have_nothing_to_do(size_xyz, levels):
+    """Three levels of the first are below one root, so one worker would build all of them."""
+    cubes = Dataset("ds", size_xyz, scaling=Scaling.ISOTROPIC, scalinglevels=4)
+    assert levels_of(planner(cubes, cuboids_per_axis=2).bands(full=True)) == levels
 
 
 def test_bands_have_three_levels_and_near_isotropic_variants_come_last():
     bands = planner().bands(full=True)
-    assert [[layer.resolutions for layer in band] for band in bands[:3]] == [
-        [(1, 2, 3)],
-        [(4, 5, 6)],
-        [(7,)],
-    ]
-    assert [(layer.resolution, layer.neariso) for layer in bands[3]] == [
-        (4, True),
-        (5, True),
-        (6, True),
-        (7, True),
-    ]
+    assert levels_of(bands[:3]) == [[(1, 2, 3)], [(4, 5, 6)], [(7,)]]
+    assert bands[3] == tuple(Layer(resolution, neariso=True) for resolution in range(4, 8))
 
 
 def test_bands_begin_above_the_channels_own_level():
     assert planner(resolution=5).bands(full=True)[0] == (Layer(7, 2),)
-    assert planner(resolution=7).bands(full=True) == ()
-    assert planner(resolution=7).bands(full=False) == ()
+    assert planner(resolution=7).bands(full=True) == planner(resolution=7).bands(full=False) == ()
 
 
 def test_a_task_reads_at_most_512_supercuboids():
@@ -172,50 +149,44 @@ def test_variants_come_from_the_plain_level_below_and_from_old_variants():
 
 def test_marks_reach_up_to_every_level_and_stand_for_themselves():
     marks = [DirtyMark(0, 0, [0, 5]), DirtyMark(2, 1, [1 << 9])]
-    found = [
-        set(planner(CUBES).marked_roots(marks, band)) for band in planner(CUBES).bands(full=False)
+    bands = planner(CUBES).bands(full=False)
+    assert [set(planner(CUBES).marked_roots(marks, band)) for band in bands[:3]] == [
+        {PyramidNode(1, 0, 0)},
+        {PyramidNode(2, 0, 0), PyramidNode(2, 1, 1 << 9)},
+        {PyramidNode(3, 0, 0), PyramidNode(3, 1, 1 << 6)},
     ]
-    assert found[0] == {PyramidNode(1, 0, 0)}
-    assert found[1] == {PyramidNode(2, 0, 0), PyramidNode(2, 1, 1 << 9)}
-    assert found[2] == {PyramidNode(3, 0, 0), PyramidNode(3, 1, 1 << 6)}
 
 
 def test_marks_reach_variants_of_the_levels_above_them():
     band = planner().bands(full=False)[3]
     assert set(planner().marked_roots([DirtyMark(4, 0, [3])], band)) == {PyramidNode(4, 0, 3)}
-    assert PyramidNode(4, 0, 0, neariso=True) in set(
-        planner().marked_roots([DirtyMark(0, 0, [0])], band)
-    )
+    above = set(planner().marked_roots([DirtyMark(0, 0, [0])], band))
+    assert PyramidNode(4, 0, 0, neariso=True) in above
 
 
 # --- pace --------------------------------------------------------------------------------------
 
 
+def progress_of(done: int, now: float = 110.0, **changes: Any) -> tuple[Any, list[str]]:
+    job = replace(JOB, **{"stage": Stage.BUILDING, "tasks": (100,)} | changes)
+    statuses = status_of(job, planner().bands(full=True), done=done)
+    pace = pace_of(job, statuses, planner().weights(full=True), now=now)
+    return pace, [status.state for status in statuses]
+
+
 def test_the_pace_is_that_of_the_band_since_it_was_begun_or_resumed():
-    bands = planner().bands(full=True)
-    job = replace(JOB, stage=Stage.BUILDING, tasks=(100,), base=20)
-    statuses = status_of(job, bands, done=40)
-    pace = pace_of(job, statuses, planner().weights(full=True), now=110.0)
+    pace, states = progress_of(40, base=20)
     assert pace.tasks_per_s == 2
-    assert pace.eta_s is not None
     assert pace.eta_s > 30
     assert 0.3 < pace.progress < 0.4
-    assert [status.state for status in statuses] == ["building", "waiting", "waiting", "waiting"]
+    assert states == ["building", "waiting", "waiting", "waiting"]
 
 
-def test_without_progress_there_is_no_pace():
-    bands = planner().bands(full=True)
-    job = replace(JOB, stage=Stage.BUILDING, tasks=(100,))
-    pace = pace_of(job, status_of(job, bands, done=0), planner().weights(full=True), now=110.0)
+def test_without_progress_there_is_no_pace_and_at_the_end_all_is_done():
+    pace, _ = progress_of(0)
     assert (pace.progress, pace.tasks_per_s, pace.eta_s) == (0.0, None, None)
-
-
-def test_at_the_end_all_is_done():
-    bands = planner().bands(full=True)
-    job = replace(JOB, stage=Stage.CLOSING, band=4, tasks=(9, 3, 1, 0))
-    statuses = status_of(job, bands, done=0)
-    assert {status.state for status in statuses} == {"done"}
-    assert pace_of(job, statuses, planner().weights(full=True), now=999.0).progress == 1
+    pace, states = progress_of(0, 999.0, stage=Stage.CLOSING, band=4, tasks=(9, 3, 1, 0))
+    assert (pace.progress, set(states)) == (1, {"done"})
 
 
 # --- frozen ------------------------------------------------------------------------------------
@@ -224,39 +195,16 @@ def test_at_the_end_all_is_done():
 def test_rows_and_messages_that_were_written_before_are_read():
     """A run that an older version began goes on after an update; its rows stay where they are."""
     doc = {
-        "v": 1,
-        "uid": "u",
-        "project": "p",
-        "channel": "c",
-        "dataset": "d",
-        "run": 3,
-        "method": "mean",
-        "full": True,
-        "depth": 3,
-        "started_at": 100.0,
-        "since": 100.0,
-        "called_at": 100.0,
-        "resumption": 0,
-        "state": "running",
-        "stage": "building",
-        "round": 0,
-        "band": 1,
-        "notes": "n1",
-        "plan": "p1",
-        "tasks": [4, 1],
-        "base": 0,
-        "seen": 0,
-        "finished_at": 0,
-        "reason": "",
-    }
-    stage = {"stage": Stage.BUILDING, "band": 1, "notes": "n1", "plan": "p1", "tasks": (4, 1)}
-    job = replace(JOB, **stage)
+        "v": 1, "uid": "u", "project": "p", "channel": "c", "dataset": "d", "run": 3,
+        "method": "mean", "full": True, "depth": 3, "started_at": 100.0, "since": 100.0,
+        "called_at": 100.0, "resumption": 0, "state": "running", "stage": "building", "round": 0,
+        "band": 1, "notes": "n1", "plan": "p1", "tasks": [4, 1], "base": 0, "seen": 0,
+        "finished_at": 0, "reason": "",
+    }  # fmt: skip
+    job = replace(JOB, stage=Stage.BUILDING, band=1, notes="n1", plan="p1", tasks=(4, 1))
     assert PropagationJob.from_row(Row("propagation", "u", doc=doc)) == job
-    assert (job.row.pk, job.row.sk, json.loads(json.dumps(job.row.doc))) == (
-        "propagation",
-        "u",
-        doc,
-    )
+    row = job.row
+    assert (row.pk, row.sk, json.loads(json.dumps(row.doc))) == ("propagation", "u", doc)
     assert partition("u") == "propagation#u"
     assert mark_tail(3, 2, 1 << 20) == "03#00000002#00000000100000"
     body = '{"v": 1, "uid": "u", "plan": "p1", "layer": "04n", "time": 2, "root": "1ff"}'

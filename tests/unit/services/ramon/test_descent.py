@@ -1,7 +1,5 @@
 """What has become of objects that went into others."""
 
-from pathlib import Path
-
 import pytest
 
 from ndlambda.errors import IntegrityError
@@ -11,9 +9,7 @@ from tests.support.ramon_world import CHANNEL, disk_world
 
 
 @pytest.mark.parametrize("ring", [(1,), (1, 2), (3, 1, 2)])
-def test_objects_that_went_into_each_other_are_an_error_and_no_endless_search(
-    tmp_path: Path, ring: tuple[int, ...]
-) -> None:
+def test_objects_that_went_into_each_other_are_an_error_and_no_endless_search(tmp_path, ring):
     """No merge stores such rows. Seen to fail without the look at what was passed before: the
     search goes on until the process dies (here, with its tenth operation)."""
     world = disk_world(tmp_path)
@@ -25,7 +21,7 @@ def test_objects_that_went_into_each_other_are_an_error_and_no_endless_search(
         merges.descent(CHANNEL, ring[0])
 
 
-def test_what_went_into_a_deleted_object_has_no_heir(tmp_path: Path) -> None:
+def test_what_went_into_a_deleted_object_has_no_heir(tmp_path):
     world = disk_world(tmp_path)
     rows = ObjectRows(world.table)
     rows.change(CHANNEL.uid, 1, None, Tombstone(merged_into=2))

@@ -6,8 +6,11 @@ from ndlambda.errors import PayloadTooLargeError, QuotaExceededError
 from ndlambda.services.support.budget import ByteBudget
 
 
-def test_work_over_the_whole_budget_is_refused():
-    with pytest.raises(PayloadTooLargeError), ByteBudget(10).hold(11):
+def test_work_over_the_whole_budget_is_refused_and_impatience_is_told_as_quota():
+    budget = ByteBudget(10, max_wait_s=0)
+    with pytest.raises(PayloadTooLargeError), budget.hold(11):
+        pass
+    with budget.hold(8), pytest.raises(QuotaExceededError), budget.hold(5):
         pass
 
 
@@ -27,12 +30,6 @@ def test_work_waits_until_bytes_are_freed():
         order.append("second")
     thread.join()
     assert order == ["first", "second"]
-
-
-def test_impatience_is_told_as_quota():
-    budget = ByteBudget(10, max_wait_s=0)
-    with budget.hold(8), pytest.raises(QuotaExceededError), budget.hold(5):
-        pass
 
 
 def test_work_that_grows_gives_all_back_at_its_end():

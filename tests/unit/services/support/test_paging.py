@@ -1,6 +1,6 @@
 """Pages of rows, against a table that counts what is asked for."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,12 +29,11 @@ class Asked:
 
 
 @pytest.fixture
-def table(tmp_path) -> Iterator[Asked]:
-    stored = SqliteTable(tmp_path / "table.sqlite", fsync=False)
+def table(table) -> Asked:
     for sk in KEYS:
-        stored.put(Row("p", sk))
-    stored.put(Row("another", "a"))
-    return Asked(stored)
+        table.put(Row("p", sk))
+    table.put(Row("another", "a"))
+    return Asked(table)
 
 
 def test_pages_have_at_most_their_size_and_follow_the_cursor(table):
@@ -88,13 +87,8 @@ def test_children_are_of_one_kind_or_all(table):
     assert [row.sk for row in children(table, "p")] == KEYS
 
 
-@pytest.mark.parametrize(
-    ("first", "bounds"),
-    [
-        ("", ("child#", "child#~")),
-        ("child#2", ("child#2", "child#~")),
-        ("a", ("child#", "child#~")),
-    ],
-)
+@pytest.mark.parametrize(("first", "bounds"), [
+    ("", ("child#", "child#~")), ("child#2", ("child#2", "child#~")), ("a", ("child#", "child#~")),
+])  # fmt: skip
 def test_sort_keys_with_a_prefix_start_no_earlier_than_asked(first, bounds):
     assert prefixed("child#", first) == bounds

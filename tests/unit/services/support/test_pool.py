@@ -38,17 +38,13 @@ def pool() -> Iterator[Counting]:
         yield executor
 
 
-def test_results_come_in_the_order_of_the_tasks(pool: Counting):
-    assert run_all(pool, (partial(int, number) for number in range(500))) == list(range(500))
-
-
-def test_a_call_of_many_tasks_queues_few_at_a_time(pool: Counting):
+def test_results_come_in_the_order_of_the_tasks_of_which_few_are_queued_at_a_time(pool):
     """Seen to fail when all are submitted at once: 500 are queued before any call that follows."""
-    run_all(pool, (partial(int, number) for number in range(500)))
+    assert run_all(pool, (partial(int, number) for number in range(500))) == list(range(500))
     assert (pool.submitted, pool.most <= MAX_IN_FLIGHT) == (500, True)
 
 
-def test_an_error_ends_the_call_when_no_task_runs_any_more(pool: Counting):
+def test_an_error_ends_the_call_when_no_task_runs_any_more(pool):
     """Seen to fail without the wait: the call ends while a task still runs."""
     release, ended = threading.Event(), threading.Event()
 
@@ -66,7 +62,7 @@ def test_an_error_ends_the_call_when_no_task_runs_any_more(pool: Counting):
     assert pool.submitted < 1000
 
 
-def test_an_error_of_whoever_makes_the_tasks_is_raised(pool: Counting):
+def test_an_error_of_whoever_makes_the_tasks_is_raised(pool):
     def tasks():
         yield lambda: None
         raise KeyError
@@ -75,7 +71,7 @@ def test_an_error_of_whoever_makes_the_tasks_is_raised(pool: Counting):
         run_all(pool, tasks())
 
 
-def test_a_task_that_is_alone_is_done_by_the_caller(pool: Counting):
+def test_a_task_that_is_alone_is_done_by_the_caller(pool):
     """So a small call pays for no hand-over and does not wait behind the tasks of others."""
     assert run_all(pool, [threading.get_ident]) == [threading.get_ident()]
     assert pool.submitted == 0

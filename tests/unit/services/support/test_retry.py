@@ -1,26 +1,25 @@
 """How often and at what pace a change is attempted."""
 
 from collections.abc import Iterable
+from functools import partial
 from itertools import islice, repeat
 
 import pytest
 
 from ndlambda.services.support.retry import ATTEMPTS, optimistic
+from tests.support.catalog_world import Clock
 
 
-class Time:
+class Time(Clock):
     """A clock that only sleeping and working move."""
 
     def __init__(self) -> None:
-        self.now_s = 0.0
+        super().__init__(0.0)
         self.pauses: list[float] = []
-
-    def clock(self) -> float:
-        return self.now_s
 
     def sleep(self, pause_s: float) -> None:
         self.pauses.append(pause_s)
-        self.now_s += pause_s
+        self.advance(pause_s)
 
 
 @pytest.fixture
@@ -28,11 +27,9 @@ def time() -> Time:
     return Time()
 
 
-def attempts(time: Time, *args: int, draws: Iterable[float] | None = None, **options: float):
-    draws = repeat(1.0) if draws is None else iter(draws)
-    return optimistic(
-        *args, clock=time.clock, sleep=time.sleep, random=lambda: next(draws), **options
-    )
+def attempts(time: Time, *args: int, draws: Iterable[float] = repeat(1.0), **options: float):
+    draw = partial(next, iter(draws))
+    return optimistic(*args, clock=time, sleep=time.sleep, random=draw, **options)
 
 
 @pytest.mark.parametrize("most", [1, 2, 5])
@@ -46,9 +43,7 @@ def test_there_is_a_usual_number_of_attempts(time):
 
 
 def test_an_attempt_that_succeeds_is_not_followed_by_a_pause(time):
-    for attempt in attempts(time, 8):
-        if attempt == 2:
-            break
+    assert list(islice(attempts(time, 8), 3)) == [0, 1, 2]
     assert len(time.pauses) == 2
 
 
@@ -66,14 +61,14 @@ def test_each_pause_is_drawn_by_itself_from_zero_on(time):
 def test_attempts_go_on_while_the_time_lasts(time):
     made = list(attempts(time, 4, lasting_s=10.0))
     assert 40 < len(made) < 60
-    assert 10.0 <= time.now_s < 10.25
+    assert 10.0 <= time.now < 10.25
 
 
 def test_attempts_that_outlast_the_time_are_made_all_the_same(time):
     made = []
     for attempt in attempts(time, 4, lasting_s=10.0):
         made.append(attempt)
-        time.now_s += 100
+        time.now += 100
     assert made == [0, 1, 2, 3]
 
 

@@ -1,7 +1,5 @@
 """What a volume asks of a store that serves ranges, and that it never believes an old index."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pytest
 
@@ -63,9 +61,8 @@ def store(objects):
 
 
 @pytest.fixture
-def volume(store):
-    with ThreadPoolExecutor(2) as pool:
-        yield VolumeService(store, pool, ByteBudget(1 << 30))
+def volume(store, executor):
+    return VolumeService(store, executor, ByteBudget(1 << 30))
 
 
 def voxels(seed: int, *slots: int) -> np.ndarray:
@@ -77,10 +74,10 @@ def voxels(seed: int, *slots: int) -> np.ndarray:
     return array
 
 
-def store_anew(objects, array: np.ndarray, write_id: bytes) -> None:
+def store_anew(objects, array: np.ndarray, write: int = 1) -> None:
     boxes = {slot: cuboid_box(LAYOUT, slot) for slot in range(8)}
     cuboids = {slot: np.array(array[box.slices_zyx()]) for slot, box in boxes.items()}
-    objects.put(KEY, supercuboid.splice(None, LAYOUT, cuboids, write_id), Overwrite())
+    objects.put(KEY, supercuboid.splice(None, LAYOUT, cuboids, bytes([write]) * 16), Overwrite())
 
 
 def read(volume, box: Box) -> np.ndarray:
@@ -89,14 +86,11 @@ def read(volume, box: Box) -> np.ndarray:
 
 def test_a_small_object_is_read_whole_once_and_by_one_range_from_then_on(volume, store, objects):
     array = voxels(1)
-    store_anew(objects, array, b"1" * 16)
-    np.testing.assert_array_equal(read(volume, HALF), array[:64])
-    assert store.asked_since_last() == [type(None)]
-    for box in (HALF, CUBOID, HALF.shifted((0, 0, 64))):
+    store_anew(objects, array)
+    later = [(box, Range) for box in (HALF, CUBOID, HALF.shifted((0, 0, 64)))]
+    for box, asked in [(HALF, type(None)), *later, (WHOLE, type(None))]:
         np.testing.assert_array_equal(read(volume, box), array[box.slices_zyx()])
-        assert store.asked_since_last() == [Range]
-    np.testing.assert_array_equal(read(volume, WHOLE), array)
-    assert store.asked_since_last() == [type(None)]
+        assert store.asked_since_last() == [asked]
 
 
 @pytest.fixture
@@ -107,11 +101,10 @@ def of_large_objects(monkeypatch):
 @pytest.mark.usefixtures("of_large_objects")
 def test_of_a_large_object_the_index_is_read_first(volume, store, objects):
     array = voxels(1)
-    store_anew(objects, array, b"1" * 16)
-    np.testing.assert_array_equal(read(volume, CUBOID), array[:64, :64, :64])
-    assert store.asked_since_last() == [Suffix, Range]
-    np.testing.assert_array_equal(read(volume, CUBOID), array[:64, :64, :64])
-    assert store.asked_since_last() == [Range]
+    store_anew(objects, array)
+    for asked in ([Suffix, Range], [Range]):
+        np.testing.assert_array_equal(read(volume, CUBOID), array[:64, :64, :64])
+        assert store.asked_since_last() == asked
 
 
 @pytest.mark.parametrize("box", [CUBOID, HALF, WHOLE])
@@ -119,63 +112,46 @@ def test_what_others_wrote_since_is_read(volume, objects, box):
     """Seen to fail when ranges are asked for without the ETag of the index: a damaged frame."""
     for turn in range(3):
         array = voxels(turn)
-        store_anew(objects, array, bytes([turn]) * 16)
+        store_anew(objects, array, turn)
         np.testing.assert_array_equal(read(volume, box), array[box.slices_zyx()])
 
 
 @pytest.mark.parametrize("box", [CUBOID, HALF])
-def test_a_cuboid_that_others_stored_since_is_read(volume, store, objects, box):
+def test_a_cuboid_that_others_stored_since_or_an_object_deleted_since_is_read_so(
+    volume, store, objects, box
+):
     """Seen to fail when a remembered index without the cuboid is believed: zeros."""
-    store_anew(objects, voxels(1, 7), b"1" * 16)
+    store_anew(objects, voxels(1, 7))
     assert not read(volume, box).any()
     array = voxels(2)
-    store_anew(objects, array, b"2" * 16)
+    store_anew(objects, array, 2)
     np.testing.assert_array_equal(read(volume, box), array[box.slices_zyx()])
+    objects.delete(KEY)
+    assert not read(volume, box).any()
 
 
 def test_that_a_cuboid_is_still_not_stored_costs_the_index_only(volume, store, objects):
-    store_anew(objects, voxels(1, 7), b"1" * 16)
+    store_anew(objects, voxels(1, 7))
     read(volume, CUBOID)
     store.asked_since_last()
     assert not read(volume, CUBOID).any()
     assert store.asked_since_last() == [Suffix]
 
 
-@pytest.mark.parametrize("box", [CUBOID, HALF])
-def test_an_object_deleted_since_reads_as_zeros(volume, objects, box):
-    store_anew(objects, voxels(1), b"1" * 16)
-    assert read(volume, box).all()
-    objects.delete(KEY)
-    assert not read(volume, box).any()
-
-
 @pytest.mark.usefixtures("of_large_objects")
-def test_a_ranged_read_torn_by_a_writer_is_read_again(volume, store, objects):
-    second = voxels(2)
-    store_anew(objects, voxels(1), b"1" * 16)
-
-    def write_between_index_and_range(number: int) -> None:
-        if number == 2:
-            store_anew(objects, second, b"2" * 16)
-
-    store.before_get = write_between_index_and_range
-    np.testing.assert_array_equal(read(volume, CUBOID), second[:64, :64, :64])
-    assert store.asked == [Suffix, Range, Suffix, Range]
-
-
-@pytest.mark.usefixtures("of_large_objects")
-def test_where_writers_always_come_between_the_whole_is_read(volume, store, objects):
-    def write(number: int) -> None:
-        store_anew(objects, voxels(number), bytes([number]) * 16)
-
-    write(100)
+@pytest.mark.parametrize(("writes", "last", "asked"), [
+    ([2], 2, [Suffix, Range] * 2), (range(1, 9), 7, [*[Suffix, Range] * 3, type(None)]),
+], ids=["is read again", "always, is read whole"])  # fmt: skip
+def test_a_ranged_read_torn_by_a_writer(volume, store, objects, writes, last, asked):
+    store_anew(objects, voxels(100), 100)
+    write = lambda number: number in writes and store_anew(objects, voxels(number), number)  # noqa: E731
     store.before_get = write
-    np.testing.assert_array_equal(read(volume, CUBOID), voxels(7)[:64, :64, :64])
-    assert store.asked == [Suffix, Range] * 3 + [type(None)]
+    np.testing.assert_array_equal(read(volume, CUBOID), voxels(last)[:64, :64, :64])
+    assert store.asked == asked
 
 
 def test_damage_is_an_error_with_a_remembered_index_too(volume, objects):
-    store_anew(objects, voxels(1), b"1" * 16)
+    store_anew(objects, voxels(1))
     read(volume, CUBOID)
     body = bytearray(objects.get(KEY).data)
     body[len(body) // 16] ^= 1
@@ -188,7 +164,7 @@ def test_damage_is_an_error_with_a_remembered_index_too(volume, objects):
 def test_of_many_objects_the_ones_read_last_are_remembered(store, objects, monkeypatch):
     """Seen to fail without the bound."""
     monkeypatch.setattr(frames, "_MAX_ENTRIES", 16)
-    store_anew(objects, voxels(1), b"1" * 16)
+    store_anew(objects, voxels(1))
     keys = [f"p/c/u/0/0/{number:016x}" for number in range(3)]
     for key in keys[1:]:
         objects.put(key, objects.get(KEY).data, Overwrite())
@@ -210,14 +186,10 @@ def test_an_old_index_is_not_believed_where_the_store_overlooks_the_condition(
     volume, store, objects, monkeypatch
 ):
     """Some look-alikes of S3 do. Seen to fail without the look at the ETag of the answer."""
-    store_anew(objects, voxels(1), b"1" * 16)
+    store_anew(objects, voxels(1))
     read(volume, CUBOID)
-
-    def get(key, byte_range=None, *, if_match=None):
-        del if_match
-        return objects.get(key, byte_range)
-
+    get = lambda key, byte_range=None, *, if_match=None: objects.get(key, byte_range)  # noqa: E731
     monkeypatch.setattr(store, "get", get)
     array = voxels(2)
-    store_anew(objects, array, b"2" * 16)
+    store_anew(objects, array, 2)
     np.testing.assert_array_equal(read(volume, CUBOID), array[:64, :64, :64])

@@ -1,6 +1,5 @@
 """Every path that replaces a supercuboid tells of it, once, with both ETags."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,12 +77,6 @@ class World:
 
 
 @pytest.fixture
-def executor():
-    with ThreadPoolExecutor(2) as executor:
-        yield executor
-
-
-@pytest.fixture
 def world(tmp_path, executor) -> World:
     return World(tmp_path, executor)
 
@@ -117,9 +110,7 @@ def test_what_changes_nothing_is_not_announced(world):
 
 
 @pytest.mark.parametrize("change", [World.write, World.paint])
-def test_a_put_whose_answer_was_lost_is_announced_once(
-    change: Callable[[World], None], tmp_path, executor
-):
+def test_a_put_whose_answer_was_lost_is_announced_once(change, tmp_path, executor):
     """Seen to fail (announced never) without the comparison of write-ids."""
     world = World(tmp_path, executor, LosesAnswers)
     change(world)

@@ -34,23 +34,16 @@ KEY = "p/c/u/0/0/0000000000000000"
 
 
 @pytest.fixture
-def executor():
-    with ThreadPoolExecutor(2) as pool:
-        yield pool
-
-
-@pytest.fixture
 def objects(tmp_path):
     return DiskObjectStore(tmp_path, fsync=False)
 
 
 class Meddling:
-    """A store that lets a test do something before the put of a given number."""
+    """A store that lets a test do something before or after the put of a given number."""
 
     def __init__(self, objects, before_put=None, after_put=None):
         self._objects = objects
-        self.before_put = before_put or (lambda number: None)
-        self.after_put = after_put or (lambda number: None)
+        self.before_put, self.after_put = before_put or {}, after_put or {}
         self.puts = 0
 
     def __getattr__(self, name):
@@ -58,10 +51,17 @@ class Meddling:
 
     def put(self, key, data, mode):
         self.puts += 1
-        self.before_put(self.puts)
+        self.before_put.get(self.puts, lambda: None)()
         etag = self._objects.put(key, data, mode)
-        self.after_put(self.puts)
+        self.after_put.get(self.puts, lambda: None)()
         return etag
+
+
+def failing(error: Exception):
+    def fail():
+        raise error
+
+    return fail
 
 
 def service(objects, executor, **options) -> VolumeService:
@@ -73,8 +73,7 @@ def filled(value: int, region: Region = WHOLE) -> np.ndarray:
     return np.full(region.shape_tzyx, value, CHANNEL.dtype)
 
 
-def part(*corner_and_shape) -> Region:
-    corner, shape = corner_and_shape
+def part(corner, shape) -> Region:
     return Region(LEVEL, Box.at(corner, shape), (0, 1))
 
 
@@ -100,43 +99,27 @@ def test_a_box_of_zeros_touches_nothing(objects, executor):
     assert store.requests == 0
 
 
-def test_a_lost_race_is_merged_with_the_winner(objects, executor):
-    left, right = part((0, 0, 0), (10, 10, 10)), part((10, 0, 0), (10, 10, 10))
-    other = service(objects, executor)
-
-    def meddle(number):
-        if number == 1:
-            with ThreadPoolExecutor(1) as pool:
-                service(objects, pool).write(CHANNEL, right, filled(2, right))
-
-    service(Meddling(objects, before_put=meddle), executor).write(CHANNEL, left, filled(1, left))
-    assert (other.read(DATASET, CHANNEL, left) == 1).all()
-    assert (other.read(DATASET, CHANNEL, right) == 2).all()
-
-
-def test_clearing_that_lost_a_race_keeps_what_the_winner_wrote(objects, executor):
+@pytest.mark.parametrize("clear", [False, True], ids=["write", "clear"])
+def test_a_lost_race_is_merged_with_the_winner(objects, executor, clear):
     """Seen to fail with an unconditional put in ``Replacement.put``."""
     left, right = part((0, 0, 0), (10, 10, 10)), part((10, 0, 0), (10, 10, 10))
     other = service(objects, executor)
-    other.write(CHANNEL, left, filled(1, left))
+    if clear:
+        other.write(CHANNEL, left, filled(1, left))
 
-    def meddle(number):
-        if number == 1:
-            with ThreadPoolExecutor(1) as pool:
-                service(objects, pool).write(CHANNEL, right, filled(2, right))
+    def win():
+        with ThreadPoolExecutor(1) as pool:
+            service(objects, pool).write(CHANNEL, right, filled(2, right))
 
-    service(Meddling(objects, before_put=meddle), executor).clear(CHANNEL, left, filled(0, left))
-    assert not other.read(DATASET, CHANNEL, left).any()
+    loser = service(Meddling(objects, before_put={1: win}), executor)
+    (loser.clear if clear else loser.write)(CHANNEL, left, filled(not clear, left))
+    assert (other.read(DATASET, CHANNEL, left) == (not clear)).all()
     assert (other.read(DATASET, CHANNEL, right) == 2).all()
 
 
 def test_a_put_whose_answer_was_lost_is_not_put_again(objects, executor):
-
-    def lose_answer(number):
-        if number == 1:
-            raise PreconditionFailedError("the store tried again by itself and met its own object")
-
-    store = Meddling(objects, after_put=lose_answer)
+    lost = PreconditionFailedError("the store tried again by itself and met its own object")
+    store = Meddling(objects, after_put={1: failing(lost)})
     box = part((1, 2, 3), (5, 5, 5))
     service(store, executor).write(CHANNEL, box, filled(9, box))
     assert store.puts == 1
@@ -171,30 +154,22 @@ def test_what_is_hidden_whole_need_not_be_readable(objects, executor):
 
 
 def test_contention_ends_in_an_error_that_says_try_again(objects, executor):
-    def always(number):
-        raise PreconditionFailedError("somebody else")
-
+    always = dict.fromkeys(range(100), failing(PreconditionFailedError("somebody else")))
     now = iter(range(100))
-    stuck = service(
-        Meddling(objects, before_put=always), executor, clock=lambda: next(now), contention_s=5
-    )
+    store = Meddling(objects, before_put=always)
+    stuck = service(store, executor, clock=lambda: next(now), contention_s=5)
     with pytest.raises(WriteContentionError) as caught:
         stuck.write(CHANNEL, WHOLE, filled(3))
     assert caught.value.retryable
 
 
 def test_slow_attempts_are_made_a_few_times_all_the_same():
-    now, made = [0.0], []
-    options = VolumeOptions(clock=lambda: now[0], pause=lambda s: None, contention_s=60)
-
-    def try_again_and_again():
-        for attempt in options.attempts("key"):
-            made.append(attempt)
-            now[0] += 100  # as building a subtree may take
-
+    now = iter(range(0, 10_000, 100))  # as building a subtree may take
+    options = VolumeOptions(clock=lambda: next(now), pause=lambda s: None, contention_s=60)
+    attempts = options.attempts("key")
+    assert [next(attempts) for _ in range(4)] == [0, 1, 2, 3]
     with pytest.raises(WriteContentionError):
-        try_again_and_again()
-    assert made == [0, 1, 2, 3]
+        next(attempts)
 
 
 def test_a_failing_store_stops_the_call_and_a_repeat_completes_it(objects, executor):
@@ -202,13 +177,9 @@ def test_a_failing_store_stops_the_call_and_a_repeat_completes_it(objects, execu
     level = dataset.pyramid.level(0)
     region = Region(level, level.box, (0, 1))
     array = np.random.default_rng(0).integers(1, 200, region.shape_tzyx).astype("u1")
-
-    def fail(number):
-        if number == 4:
-            raise UpstreamError("gone")
-
+    store = Meddling(objects, before_put={4: failing(UpstreamError("gone"))})
     with pytest.raises(UpstreamError):
-        service(Meddling(objects, before_put=fail), executor).write(CHANNEL, region, array)
+        service(store, executor).write(CHANNEL, region, array)
     healed = service(objects, executor)
     healed.write(CHANNEL, region, array)
     np.testing.assert_array_equal(healed.read(dataset, CHANNEL, region), array)
@@ -223,21 +194,27 @@ def test_a_damaged_object_is_an_error_and_never_voxels(objects, executor):
         service(objects, executor).read(DATASET, CHANNEL, WHOLE)
 
 
-def test_limits_are_enforced_before_anything_is_allocated(objects, executor):
-    small = service(objects, executor, cutout_voxels=1000)
-    with pytest.raises(PayloadTooLargeError) as caught:
-        small.read(DATASET, CHANNEL, WHOLE)
-    assert caught.value.details["limit"] == 1000
-    forever = Region(LEVEL, LEVEL.box, (0, 10**15))
-    with pytest.raises(PayloadTooLargeError):
-        service(objects, executor).read(DATASET, CHANNEL, forever)
+DEEP = Dataset("deep", (60000, 60000, 100), scalinglevels=6)
+ZOOMED = Region(DEEP.pyramid.level(6), Box((0, 0, 0), (900, 900, 1)), (0, 1))
+POINT = Box((0, 0, 0), (1, 1, 1))
 
 
-def test_one_voxel_at_each_of_very_many_times_is_refused(objects, executor):
-    """Seen to fail without the limit: a task is made for each of 268 million objects."""
-    point = Region(LEVEL, Box((0, 0, 0), (1, 1, 1)), (0, 1 << 28))
-    with pytest.raises(PayloadTooLargeError, match="cuboids"):
-        service(objects, executor).read(DATASET, CHANNEL, point)
+@pytest.mark.parametrize(("dataset", "region", "limit", "error", "match"), [
+    (DATASET, WHOLE, 1000, PayloadTooLargeError, None),
+    (DATASET, replace(WHOLE, times=(0, 10**15)), None, PayloadTooLargeError, None),
+    # Seen to fail without the limit: a task is made for each of 268 million objects.
+    (DATASET, Region(LEVEL, POINT, (0, 1 << 28)), None, PayloadTooLargeError, "cuboids"),
+    (DEEP, ZOOMED, 1 << 20, PayloadTooLargeError, "propagate"),
+    (DATASET, Region(LEVEL, Box((0, 0, 0), (101, 1, 1)), (0, 1)), None, OutOfBoundsError, None),
+    (DATASET, Region(LEVEL, Box((-1, 0, 0), (1, 1, 1)), (0, 1)), None, OutOfBoundsError, None),
+], ids=["voxels", "times", "objects", "zoom", "beyond", "before"])  # fmt: skip
+def test_what_is_too_large_or_outside_is_refused_before_anything_is_allocated(
+    objects, executor, dataset, region, limit, error, match
+):
+    volume = service(objects, executor, **({"cutout_voxels": limit} if limit else {}))
+    with pytest.raises(error, match=match) as caught:
+        volume.read(dataset, CHANNEL, region)
+    assert limit != 1000 or caught.value.details["limit"] == 1000
 
 
 def test_the_largest_plane_of_the_smallest_cuboids_is_not_refused(objects, executor):
@@ -246,28 +223,14 @@ def test_the_largest_plane_of_the_smallest_cuboids_is_not_refused(objects, execu
     service(objects, executor).check_size(plane)
 
 
-@pytest.mark.parametrize("box", [Box((0, 0, 0), (101, 1, 1)), Box((-1, 0, 0), (1, 1, 1))])
-def test_a_box_outside_the_volume_is_refused(objects, executor, box):
-    with pytest.raises(OutOfBoundsError):
-        service(objects, executor).read(DATASET, CHANNEL, Region(LEVEL, box, (0, 1)))
-
-
-def test_read_only_and_propagating_channels_refuse_writes(objects, executor):
+@pytest.mark.parametrize(("change", "error"), [
+    ({"readonly": True}, ReadOnlyChannelError), ({"propagate": 1}, InvalidStateError),
+])  # fmt: skip
+def test_read_only_and_propagating_channels_refuse_writes(objects, executor, change, error):
     store = CountingObjectStore(objects)
-    volume = service(store, executor)
-    with pytest.raises(ReadOnlyChannelError):
-        volume.write(replace(CHANNEL, readonly=True), WHOLE, filled(1))
-    with pytest.raises(InvalidStateError):
-        volume.write(replace(CHANNEL, propagate=1), WHOLE, filled(1))
+    with pytest.raises(error):
+        service(store, executor).write(replace(CHANNEL, **change), WHOLE, filled(1))
     assert store.requests == 0
-
-
-def test_a_zoom_that_would_read_too_much_is_refused(objects, executor):
-    deep = Dataset("deep", (60000, 60000, 100), scalinglevels=6)
-    small = service(objects, executor, cutout_voxels=1 << 20)
-    level = deep.pyramid.level(6)
-    with pytest.raises(PayloadTooLargeError, match="propagate"):
-        small.read(deep, CHANNEL, Region(level, Box((0, 0, 0), (900, 900, 1)), (0, 1)))
 
 
 PYRAMIDAL = Dataset("ds", (100, 90, 80), scaling=Scaling.ISOTROPIC, scalinglevels=2)

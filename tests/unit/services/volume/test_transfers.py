@@ -10,9 +10,8 @@ from ndlambda.model.catalog import Channel
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.services.volume import transfers
 from ndlambda.services.volume.transfers import EXPIRES_S, PREFIX, Uploads
-from ndlambda.stores.disk import DiskObjectStore, SqliteTable
+from ndlambda.stores.disk import DiskObjectStore
 from ndlambda.stores.ports import Overwrite, Range
-from tests.support.catalog_world import Clock
 
 CHANNEL = Channel("p", "em", ChannelType.IMAGE, DataType.UINT8, uid="u")
 RAW = "application/octet-stream"
@@ -27,24 +26,16 @@ class Noting(DiskObjectStore):
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def store(tmp_path: Path) -> Noting:
     return Noting(tmp_path / "objects", fsync=False)
 
 
 @pytest.fixture
-def service(tmp_path: Path, store: Noting, clock: Clock) -> Uploads:
-    table = SqliteTable(tmp_path / "table.sqlite", clock, fsync=False)
+def service(table, store: Noting, clock) -> Uploads:
     return Uploads(table, store, clock=clock)
 
 
-def test_a_user_has_so_many_unused_uploads(
-    service: Uploads, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_user_has_so_many_unused_uploads(service, clock, monkeypatch):
     """Those used, expired or of other users do not count. Seen to fail without the bound."""
     monkeypatch.setattr(transfers, "MAX_UNUSED", 3)
     first, *_ = [service.announce(1, CHANNEL, RAW, 9) for _ in range(3)]
@@ -59,7 +50,7 @@ def test_a_user_has_so_many_unused_uploads(
     service.announce(1, CHANNEL, RAW, 9)
 
 
-def test_no_more_is_read_than_was_announced(service: Uploads, store: Noting) -> None:
+def test_no_more_is_read_than_was_announced(service, store):
     """A store may overlook the signed length. Seen to fail with the object read whole."""
     upload = service.announce(1, CHANNEL, RAW, 9)
     with pytest.raises(UploadNotFoundError):
