@@ -40,7 +40,7 @@ def users(table: SqliteTable, clock: Clock) -> UserService:
 
 @pytest.fixture(autouse=True)
 def _passwords_are_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_COST", "_NOBODY"):
+    for name in ("_COST", "_NO_PASSWORD"):
         cost = {**vars(passwords)[name], "n": 2, "p": 1}
         monkeypatch.setattr(passwords, name, cost)
 
