@@ -281,3 +281,38 @@ def test_an_id_deleted_at_any_step_of_its_upload_has_all_its_voxels_or_no_object
         assert voxels(world, channel, 5) == 0, plan.log
     assert step > 8
     assert outcomes == {True, False}
+
+
+def test_an_id_that_another_upload_claims_first_is_refused(
+    world: AnnotationWorld, other: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other upload has its claim and no object yet when it is this one's turn.
+
+    Seen to fail where ``Claims`` takes over any claim: both paint.
+    """
+    refused: list[bool] = []
+
+    def die(*_: object) -> None:
+        raise Crash
+
+    monkeypatch.setattr(other.labels, "paint", die)
+    for step in count(1):
+        channel = world.channel(f"labels{step}")
+        claimed: list[bool] = []
+
+        def claim(to: Channel = channel, got: list[bool] = claimed) -> None:
+            try:
+                upload(other, to, THEIRS)
+                got.append(False)
+            except Crash:
+                got.append(True)
+
+        plan = Interrupted(step, claim)
+        mine = upload(world.process(plan), channel, MINE)
+        if not plan.fired:
+            break
+        assert claimed == [mine is None], plan.log
+        assert voxels(world, channel, 5) == (0 if mine is None else FIRST.voxels), plan.log
+        refused.append(mine is None)
+    assert refused.count(True) > 1
+    assert refused.count(False) > 1

@@ -60,21 +60,31 @@ class Cascade:
         missing = DatasetNotFoundError(f"Dataset {name!r} does not exist.", dataset=name)
         unlisted = Delete(keys.DATASETS, name)
         marked = self._mark(keys.dataset_key(name), EraseKind.DATASET, lambda _: unlisted, missing)
-        self._finish_dataset(marked, name)
+        self._finish_dataset(marked)
 
-    def delete_project(self, name: str, dataset: str | None = None) -> None:
+    def delete_project(self, name: str, dataset: Row | None = None) -> None:
         """Delete a project with its tokens and channels.
+
+        Parameters
+        ----------
+        name
+            Which project.
+        dataset
+            The marked row of its dataset, where the project goes with that.
 
         Raises
         ------
         ProjectNotFoundError
-            There is none (in the dataset, if one is given).
+            There is none (in the dataset as it was marked, if one is given).
         """
         missing = ProjectNotFoundError(f"Project {name!r} does not exist.", project=name)
 
         def listed_as_deleting(row: Row) -> Action:
             project = keys.to_project(row)
-            if dataset not in {None, project.dataset}:
+            # The dataset is looked at after the project: one made again under both names stays.
+            if dataset is not None and not (
+                project.dataset == keys.to_dataset(dataset).name and self._is_unchanged(dataset)
+            ):
                 raise missing
             key = keys.project_of_dataset_key(project.dataset, name)
             return Put(keys.Listed.of(project, deleting=True).row(key))
@@ -136,7 +146,7 @@ class Cascade:
         if row is None or keys.uid_of(row) != job.id:
             return  # another worker has completed it, and ended the job
         if is_dataset:
-            self._finish_dataset(row, job.name)
+            self._finish_dataset(row)
         else:
             self._finish_project(row, job.name)
 
@@ -170,10 +180,10 @@ class Cascade:
                 return stored
         raise _contended(f"{kind.value.capitalize()} {name!r}")
 
-    def _finish_dataset(self, marked: Row, name: str) -> None:
+    def _finish_dataset(self, marked: Row) -> None:
         for row in children(self._table, marked.pk, "project"):
             try:
-                self.delete_project(keys.name_of_child(row), dataset=name)
+                self.delete_project(keys.name_of_child(row), marked)
             except ProjectNotFoundError:
                 continue  # another worker was faster
         self._end(marked, [])
@@ -184,8 +194,7 @@ class Cascade:
                 self._remove_tokens(marked, name)
                 self._remove_channels(marked)
             except PreconditionFailedError:
-                now = self._table.get(marked.pk, marked.sk)
-                if now is None or now.version != marked.version:
+                if not self._is_unchanged(marked):
                     return  # another worker has completed it
                 continue  # one of its tokens was deleted concurrently
             listed = keys.project_of_dataset_key(keys.to_project(marked).dataset, name)
@@ -215,6 +224,10 @@ class Cascade:
         channel = keys.to_channel(row)
         name = f"{channel.project}/{channel.name}"
         return self._jobs.new(channel.uid, EraseKind.CHANNEL, name)
+
+    def _is_unchanged(self, marked: Row) -> bool:
+        now = self._table.get(marked.pk, marked.sk)
+        return now is not None and now.version == marked.version
 
     def _end(self, marked: Row, also: Sequence[Action]) -> None:
         own = Delete(marked.pk, marked.sk, expect=marked.version)

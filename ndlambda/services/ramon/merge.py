@@ -13,6 +13,7 @@ from concurrent.futures import Executor
 from typing import Final
 
 from ndlambda.errors import (
+    IntegrityError,
     InvalidArgumentError,
     NotFoundError,
     PreconditionFailedError,
@@ -107,16 +108,23 @@ class RamonMerge:
             retired, too.
         successor
             The existing object at the end; None: the last one was deleted.
+
+        Raises
+        ------
+        IntegrityError
+            The objects were merged into each other in a circle, which no merge stores.
         """
-        retired: list[int] = []
+        retired: dict[int, None] = {}
         successor: int | None = loser
         while successor is not None:
+            if successor in retired:
+                raise IntegrityError(f"Object {successor} was merged into itself.", id=successor)
             state = state_of(self._rows.find(channel.uid, successor))
             if not isinstance(state, Tombstone):
                 break
-            retired.append(successor)
+            retired[successor] = None
             successor = state.merged_into
-        return retired, successor
+        return list(retired), successor
 
     def complete(self, channel: Channel, losers: Sequence[int]) -> None:
         """Move references from objects that were merged into one to its current successor.

@@ -126,6 +126,14 @@ def test_another_version_is_refused() -> None:
         decode_extras(section([1], [1], [(0, 1)], 1, version=2), VOXELS)
 
 
+def test_more_than_the_most_pairs_are_not_read(monkeypatch) -> None:
+    """Seen to fail without ``MAX_PAIRS`` in ``decode_extras``."""
+    monkeypatch.setattr(extras, "MAX_PAIRS", 3)
+    assert len(decode_extras(section([1], [1], [(0, 3)], 3), VOXELS)) == 3
+    with pytest.raises(CuboidDecodeError, match="counts"):
+        decode_extras(section([1], [1], [(0, 4)], 4), VOXELS)
+
+
 def test_too_many_are_refused_before_they_are_stored(monkeypatch) -> None:
     monkeypatch.setattr(extras, "MAX_PAIRS", 3)
     assert encode_extras(extra_of([(n, 1) for n in range(3)]))

@@ -257,6 +257,19 @@ def test_dynamodb_is_given_up_in_the_end() -> None:
             table.put(Row("p", "s"))
 
 
+def test_rows_are_read_strongly_consistent() -> None:
+    """moto always does. Seen to fail without ``ConsistentRead`` in any of the three."""
+    page = json_answer({"Items": [], "Count": 0, "ScannedCount": 0})
+    with stub_server([json_answer({}), read_of(), page]) as stub:
+        table = DynamoTable(config_of(stub), "table")
+        table.get("p", "a")
+        table.batch_get([("p", "a")])
+        table.query("p")
+        item, batch, query = (json.loads(request.body) for request in stub.requests)
+    for request in (item, batch["RequestItems"]["table"], query):
+        assert request["ConsistentRead"] is True
+
+
 def test_keys_that_were_not_processed_are_asked_for_again() -> None:
     answers = [read_of("a", left=("b", "c")), read_of(left=("b", "c")), read_of("b", "c")]
     with stub_server(answers) as stub:

@@ -1,6 +1,7 @@
 """What the ledger costs: transactions for slices, requests for lists of jobs."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from ingest_queue.jobs.grid import Chunk
 from ingest_queue.jobs.job import Job, State
 from ingest_queue.jobs.ledger import Ledger
 from ingest_queue.jobs.target import Target
-from ndlambda.errors import PreconditionFailedError
+from ndlambda.errors import AlreadyExistsError, PreconditionFailedError
 from tests.support.counted import Counted
 from tests.support.faults import Crash, FaultPlan, Faulty
 from tests.support.ingest_world import OWNER, IngestWorld, disk_ingest_world
@@ -72,6 +73,22 @@ def test_parts_of_all_chunks_are_read_in_pages(world: IngestWorld):
     table.calls.clear()
     process.ingest.registry.record_unnotified(job)
     assert table.calls == {"query": 3}, "states, parts, faults"
+
+
+def test_a_folder_feeds_another_job_only_when_its_last_takes_nothing_more(world: IngestWorld):
+    """Seen to fail without the state of the last job in ``Ledger.create``: of two watchers of the
+    folder each makes a job, and files that came go to either."""
+    process = world.process()
+    ledger = process.ingest.ledger
+    asked = world.create()
+    first, second = (replace(asked, id=digit * 16) for digit in "ab")
+    ledger.create(first, folder="stack/")
+    with pytest.raises(AlreadyExistsError):
+        ledger.create(second, folder="stack/")
+    assert (ledger.of_folder("stack/"), ledger.find(second.id)) == (ledger.get(first.id), None)
+    process.ingest.cancel(ledger.get(first.id))
+    ledger.create(second, folder="stack/")
+    assert ledger.of_folder("stack/") == ledger.get(second.id)
 
 
 def test_slices_of_one_chunk_that_come_at_once_are_all_entered(world: IngestWorld):

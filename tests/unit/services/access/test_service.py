@@ -167,6 +167,16 @@ def test_channels_by_token_need_the_project_or_an_open_server(
         access.open_to_manage("of_bob", BOB)
 
 
+def test_a_public_token_lets_its_owner_manage_another_users_project_on_an_open_server_only(
+    world: World, access: Access, open_access: Access
+):
+    """Seen to fail without ``anonymous_write`` in the condition of ``open_to_manage``."""
+    world.catalog.create_token(token("of_bob", user_id=8, public=True))
+    assert open_access.open_to_manage("of_bob", BOB).project.name == "pr"
+    with pytest.raises(PermissionDeniedError):
+        access.open_to_manage("of_bob", BOB)
+
+
 def test_only_owners_and_superusers_delete(access: Access):
     for principal in (ANN, ROOT):
         access.check_delete_dataset("ds", principal)

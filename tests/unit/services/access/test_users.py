@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -199,6 +200,27 @@ def test_who_lacks_the_shared_secret_costs_no_password_check(
     with pytest.raises(PermissionDeniedError):
         users.validate_credentials("ann", "pass1word", "wrong", "shared")
     assert not checked
+
+
+def test_an_unknown_user_costs_a_password_check_as_a_known_one(
+    users: UserService, monkeypatch: pytest.MonkeyPatch
+):
+    """Seen to fail without ``verify_password`` for a user who has no row: names could be guessed
+    by the time that the answer takes."""
+    users.create_user("ann", password="pass1word")
+    users.create_user("nopassword")
+    checked: list[str] = []
+    verify = users_module.verify_password
+
+    def counted(password: str, stored: Any) -> bool:
+        checked.append(password)
+        return verify(password, stored)
+
+    monkeypatch.setattr(users_module, "verify_password", counted)
+    for user in ("ann", "nopassword", "unknown"):
+        with pytest.raises(PermissionDeniedError):
+            users.validate_credentials(user, "wrong", "shared", "shared")
+    assert checked == ["wrong"] * 3
 
 
 def test_what_cannot_be_used_is_refused(users: UserService, table: SqliteTable):

@@ -43,6 +43,21 @@ def test_a_cuboid_of_another_bucket_is_refused(index: LabelIndex, member: int) -
     assert not list(index.entries(SCOPE.uid))
 
 
+def test_a_row_that_changed_since_it_was_read_is_not_taken_out(index: LabelIndex) -> None:
+    """A painter may have entered a cuboid that is stale so far, and be about to paint it.
+
+    Seen to fail without the version in ``LabelIndex.take_out``.
+    """
+    index.add(SCOPE, 0, {1: {3}})
+    [[entry]] = index.entries(SCOPE.uid)
+    index.add(SCOPE, 0, {1: {3}})
+    assert not index.take_out(entry, {3})
+    [[kept]] = index.entries(SCOPE.uid)
+    assert kept.members == {3}
+    assert index.take_out(kept, {3})
+    assert not list(index.entries(SCOPE.uid))
+
+
 def test_a_row_that_its_keys_make_too_large_is_refused(index: LabelIndex) -> None:
     """Seen to fail without ``_check_row``."""
     scope = LabelLayer("u" * 2600, 0, 0)

@@ -114,6 +114,22 @@ def test_a_lost_race_is_merged_with_the_winner(objects, executor):
     assert (other.read(DATASET, CHANNEL, right) == 2).all()
 
 
+def test_clearing_that_lost_a_race_keeps_what_the_winner_wrote(objects, executor):
+    """Seen to fail with an unconditional put in ``Replacement.put``."""
+    left, right = part((0, 0, 0), (10, 10, 10)), part((10, 0, 0), (10, 10, 10))
+    other = service(objects, executor)
+    other.write(CHANNEL, left, filled(1, left))
+
+    def meddle(number):
+        if number == 1:
+            with ThreadPoolExecutor(1) as pool:
+                service(objects, pool).write(CHANNEL, right, filled(2, right))
+
+    service(Meddling(objects, before_put=meddle), executor).clear(CHANNEL, left, filled(0, left))
+    assert not other.read(DATASET, CHANNEL, left).any()
+    assert (other.read(DATASET, CHANNEL, right) == 2).all()
+
+
 def test_a_put_whose_answer_was_lost_is_not_put_again(objects, executor):
 
     def lose_answer(number):
