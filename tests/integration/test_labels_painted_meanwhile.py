@@ -62,7 +62,7 @@ def test_what_is_painted_behind_the_first_round_goes_too(
     take_out: Callable[[LabelService], None],
     left: list[int],
 ) -> None:
-    """Seen to fail where ``LabelRewrite.until_gone`` makes one round."""
+    """Seen to fail where ``LabelRewrite.until_removed`` makes one round."""
     painted: list[Box] = []
 
     def paint_once(_: object) -> None:

@@ -14,7 +14,7 @@ from ndlambda.services.propagation.jobs import (
     PropagationJobs,
     TaskMessage,
 )
-from ndlambda.services.propagation.worker import MOST_RECEIVES
+from ndlambda.services.propagation.worker import MAX_RECEIVES
 from tests.support.faults import Faulty, Interrupted
 from tests.support.propagation_world import SLICES, SMALL, PropagationWorld, image, voxels
 
@@ -140,7 +140,7 @@ def test_a_task_of_an_earlier_run_that_comes_late_does_nothing(world: Propagatio
     assert job is not None
     assert task.plan != job.plan
     built = list(process.builder.roots)
-    process.propagation.run(late.body, MOST_RECEIVES)
+    process.propagation.run(late.body, MAX_RECEIVES)
     assert process.builder.roots == built
     world.pump(process)
     assert world.channel().propagate == 2

@@ -41,7 +41,7 @@ def test_of_processes_that_make_one_file_at_once_the_first_wins(tmp_path: Path):
 
 
 def test_a_revoked_admin_key_that_lies_in_the_file_stays_revoked(built: Runtime, tmp_path: Path):
-    """Seen to fail with ``again=True`` for a key of the file."""
+    """Seen to fail with ``replaces=True`` for a key of the file."""
     ensure_admin(built)
     key = (tmp_path / "admin.key").read_text().strip()
     assert built.users.authenticate(key)

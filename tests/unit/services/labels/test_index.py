@@ -46,15 +46,15 @@ def test_a_cuboid_of_another_bucket_is_refused(index: LabelIndex, member: int) -
 def test_a_row_that_changed_since_it_was_read_is_not_taken_out(index: LabelIndex) -> None:
     """A painter may have entered a cuboid that is stale so far, and be about to paint it.
 
-    Seen to fail without the version in ``LabelIndex.take_out``.
+    Seen to fail without the version in ``LabelIndex.remove_stale``.
     """
     index.add(SCOPE, 0, {1: {3}})
     [[entry]] = index.entries(SCOPE.uid)
     index.add(SCOPE, 0, {1: {3}})
-    assert not index.take_out(entry, {3})
+    assert not index.remove_stale(entry, {3})
     [[kept]] = index.entries(SCOPE.uid)
     assert kept.members == {3}
-    assert index.take_out(kept, {3})
+    assert index.remove_stale(kept, {3})
     assert not list(index.entries(SCOPE.uid))
 
 
