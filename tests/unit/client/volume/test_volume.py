@@ -8,6 +8,7 @@ from werkzeug.wrappers import Response
 from ndlambda import errors
 from ndlambda.client import Block, Piece
 from ndlambda.client.transport.parallel import bounded_map
+from ndlambda.client.volume import bodies
 from ndlambda.space.box import Box
 from tests.support.fake_server import FakeServer, drop, refuse
 
@@ -242,6 +243,19 @@ def test_a_frame_that_does_not_decode_is_an_error(server):
     server.faults = [lambda _: Response(frame[:24] + bytes(len(frame) - 24))]
     with pytest.raises(errors.IntegrityError, match="not a blosc frame"):
         volume[0]
+
+
+@pytest.mark.parametrize("more", [-1, 1])
+def test_a_frame_of_another_size_is_not_decompressed(server, monkeypatch, more):
+    """Seen to fail without the comparison of sizes: blosc would write beyond the array."""
+    server.add_volume((1, 1, 12, 16))
+    volume = server.client().volume("tok", "ch")
+    decompressed = []
+    monkeypatch.setattr(bodies, "decompress", lambda *call: decompressed.append(call))
+    server.faults = [lambda _: Response(blosc.compress(bytes(12 * 16 + more), typesize=1))]
+    with pytest.raises(errors.IntegrityError, match="not a blosc frame of 192 bytes"):
+        volume[0]
+    assert decompressed == []
 
 
 def test_an_answer_of_another_shape_is_an_error(server, volume):
