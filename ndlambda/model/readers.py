@@ -14,7 +14,7 @@ class Refusal(ValueError):  # noqa: N818  it says why, and never leaves ndlambda
     """A value is invalid for its field; the text completes "FIELD: ..."."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class DescribedReader:
     """A reader with the JSON Schema of the values that it takes, as far as a schema can say."""
 

@@ -38,7 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with annotating(tmp_path_factory.mktemp("small"), cutout_voxels=10_000) as server:
+    with annotating(tmp_path_factory.mktemp("small"), max_cutout_voxels=10_000) as server:
         yield server
 
 

@@ -46,7 +46,7 @@ def aws_server(
     """
     folder = tmp_path_factory.mktemp("aws")
     with serving(
-        folder, moto_server.endpoint, lambda_limits=True, body_bytes=6 << 20, erase_grace_s=0
+        folder, moto_server.endpoint, lambda_limits=True, max_body_bytes=6 << 20, erase_grace_s=0
     ) as server:
         yield server
 

@@ -106,8 +106,7 @@ def test_a_worker_leaves_what_was_made_again_under_the_name(
 
 @pytest.mark.parametrize("change", ["postpone", "enqueue_later", "requeue_stale"])
 def test_a_job_that_ends_meanwhile_does_not_come_back(tmp_path: Path, change: str) -> None:
-    """Seen to fail without the version in ``EraseJobs._put_if_unchanged``: the row would never go
-    again, if its channel has none."""
+    """Seen to fail without the version in ``EraseJobs.postpone``: the row would stay for ever."""
     for step in count(1):
         world = disk_world(tmp_path / f"{step}")
         jobs = EraseJobs(world.table, world.queue, world.clock)

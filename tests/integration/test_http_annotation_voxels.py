@@ -111,7 +111,7 @@ def test_a_body_that_needs_more_memory_than_most_is_read_with_more(
     server: Server, monkeypatch: pytest.MonkeyPatch, labels: str
 ) -> None:
     """Seen to fail (413) when what is held at first was all that a body could have."""
-    monkeypatch.setattr(ramon_body, "_AT_FIRST_BYTES", MASK.nbytes - 1)
+    monkeypatch.setattr(ramon_body, "_INITIAL_BYTES", MASK.nbytes - 1)
     put(server, labels, "7", **WAYS["cutout"])
     np.testing.assert_array_equal(dense(server, labels), np.where(MASK, 7, 0))
 

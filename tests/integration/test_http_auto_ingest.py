@@ -306,11 +306,11 @@ def test_a_job_whose_last_worker_died_is_closed_by_the_schedule(fetching: Server
     web.slices()
     (web.folder / "tk/em/0007.png").unlink()
     job = begin(fetching, request(web.url, on_bad="zero"))
-    close = fetching.runtime.ingest.jobs.intake.close
-    fetching.runtime.ingest.jobs.intake.close = lambda job: None
+    close = fetching.runtime.ingest.jobs.registry.close
+    fetching.runtime.ingest.jobs.registry.close = lambda job: None
     fetch(fetching)
     assert state(fetching, job) == "INGESTING"
-    fetching.runtime.ingest.jobs.intake.close = close
+    fetching.runtime.ingest.jobs.registry.close = close
     fetching.runtime.ingest.fetcher.sweep()
     fetch(fetching)
     assert state(fetching, job) == "COMPLETE_WITH_ERRORS"

@@ -117,7 +117,7 @@ def test_a_wrong_box_is_a_problem_and_nothing_is_allocated_or_written(
 
 
 def test_the_limit_counts_all_channels_and_times_and_may_be_reached(tmp_path: Path) -> None:
-    with serving(tmp_path, cutout_voxels=2 * math.prod(SHAPE)) as server:
+    with serving(tmp_path, max_cutout_voxels=2 * math.prod(SHAPE)) as server:
         assert server.read(f"/sd/open/em,em2/raw/{BOX}") == bytes(2 * math.prod(SHAPE))
         assert server.read(f"/sd/open/em/raw/{BOX}0,2/") == bytes(2 * math.prod(SHAPE))
         for path in (f"/sd/open/em,em2,em/raw/{BOX}", f"/sd/open/em/raw/{BOX}0,3/"):
@@ -228,7 +228,7 @@ def test_a_time_range_needs_a_time_axis_and_the_reverse(server: Server) -> None:
 
 
 def test_more_memory_than_the_server_gives_is_refused(tmp_path: Path) -> None:
-    with serving(tmp_path, memory_bytes=10_000) as server:
+    with serving(tmp_path, max_memory_bytes=10_000) as server:
         for path in (path_of("sd", "npz"), path_of("v1", "raw")):
             with server.unchanged():
                 assert_problem(server.get(path, "alice"), 413, "PayloadTooLargeError")

@@ -443,7 +443,7 @@ def declaring(length: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("user", [None, "alice"])
 def test_a_body_over_the_limit_is_refused_unread(world: RouteWorld, user: str | None) -> None:
-    small, refusal = limited(world, body_bytes=5000), Outcome(413, "PayloadTooLargeError")
+    small, refusal = limited(world, max_body_bytes=5000), Outcome(413, "PayloadTooLargeError")
     check(small, (Case(each, user, refusal, declaring(5001)) for each in world.examples))
     assert small.ask(world.examples[0], user, **declaring(5001)).get_json()["limit"] == 5000
 
@@ -455,7 +455,7 @@ def test_on_lambda_only_routes_for_uploads_take_more_than_lambda(world: RouteWor
 
 
 def test_a_body_of_unknown_length_is_read_to_the_limit_only(world: RouteWorld) -> None:
-    small = limited(world, body_bytes=100)
+    small = limited(world, max_body_bytes=100)
     chunked = {"Transfer-Encoding": "chunked"}
     ended_by_server = {"wsgi.input_terminated": True}
     for example in world.examples:

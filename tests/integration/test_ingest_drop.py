@@ -291,4 +291,4 @@ def test_slices_that_lie_too_deep_are_strays_of_the_job(populated: IngestWorld):
     populated.drop("section/more/0006.png", png(stack(1)[0, 0]))
     (fault,) = populated.faults()
     assert fault.key == f"{FOLDER}section/more/0006.png"
-    assert "section/more is no folder of a time point" in fault.error
+    assert "section/more is not a folder of a time point" in fault.error

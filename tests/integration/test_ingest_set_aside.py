@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,11 @@ def poisoned(world: IngestWorld, harm: Callable[[], None]) -> Process:
     return world.process(wrap=lambda name, port: Poisoned(port, harm) if name == "drop" else port)
 
 
+def worker(process: Process) -> SimpleNamespace:
+    """Return as much of a runtime as a worker of ingest needs."""
+    return SimpleNamespace(ingest=SimpleNamespace(jobs=process.ingest))
+
+
 def drop_stack(world: IngestWorld, policy: Policy) -> None:
     world.drop("_ingest.json", json.dumps({"on_bad": policy}).encode())
     world.drop_stack(VOXELS[None])
@@ -87,7 +93,7 @@ def run(
 ) -> None:
     """Let worker and schedule go on for so long, or until the job has ended."""
     for _ in range(minutes):
-        monkeypatch.setattr(runtime, "current", lambda: poisoned(world, harm))
+        monkeypatch.setattr(runtime, "current", lambda: worker(poisoned(world, harm)))
         while messages := world.builds.receive(1, 900):
             with suppress(Crash):
                 answer = ingest_build.handler(sqs_event(list(messages)))

@@ -92,7 +92,7 @@ def test_only_a_changed_voxel_is_named_by_supercuboid_and_slice(
     shift = (0, 0, OFFSET)
     assert found[0].box == changed.shifted(shift)
     assert found[1].box == Box((0, 0, 18), (260, 160, 19)).shifted(shift)
-    assert found[1].reason == f"Slice {18 + OFFSET} is stored with other voxels than came."
+    assert found[1].reason == f"Slice {18 + OFFSET} is stored with other voxels than were received."
     assert all(each.expected and each.found and each.expected != each.found for each in found)
 
 

@@ -20,7 +20,7 @@ def noticed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             raise UpstreamThrottledError("slow")
         keys.append(key)
 
-    built = SimpleNamespace(ingest=SimpleNamespace(drop=SimpleNamespace(notice=notice)))
+    built = SimpleNamespace(ingest=SimpleNamespace(drop=SimpleNamespace(on_object_created=notice)))
     monkeypatch.setattr(runtime, "current", lambda: built)
     return keys
 
