@@ -1,6 +1,7 @@
 """The WSGI application that waitress, Lambda and the tests call."""
 
 import logging
+import re
 import secrets
 import time
 from collections.abc import Iterable, Sequence
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("ndlambda.web")
 
+_CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _EXPOSED_HEADERS = (
     "X-NDLambda-Shape, X-NDLambda-Dtype, X-NDLambda-Corner, X-NDLambda-Skipped, "
@@ -64,7 +66,7 @@ class App:
         """Answer one WSGI request."""
         started = time.perf_counter()
         request = Request(environ)
-        request_id = secrets.token_hex(8)
+        request_id = _request_id(request)
         with span("request", request_id=request_id, method=request.method, path=request.path):
             principal, response = self._answer(request, request_id)
         response.headers["X-Request-Id"] = request_id
@@ -164,3 +166,9 @@ def _as_own_error(error: HTTPException) -> NDLambdaError:
     if isinstance(error, RequestEntityTooLarge):  # a body without Content-Length
         return PayloadTooLargeError("The body is over the limit; send smaller boxes.")
     return MalformedBodyError(error.description or "The request cannot be read.")
+
+
+def _request_id(request: Request) -> str:
+    """Return the id that the client chose, if it is a short word, or else a new one."""
+    chosen = request.headers.get("X-Request-Id", "")
+    return chosen if _CLIENT_ID.fullmatch(chosen) else secrets.token_hex(8)

@@ -319,3 +319,12 @@ def test_every_route_has_one_line_of_summary(server: Server) -> None:
     for route in server.app.routes:
         assert route.summary
         assert "\n" not in route.summary
+
+
+def test_a_request_may_choose_its_id(server: Server) -> None:
+    answers = {
+        chosen: server.get("/healthz", headers={"X-Request-Id": chosen}).headers["X-Request-Id"]
+        for chosen in ("client-1f", "a" * 64, "a" * 65, "a b", "é", "")
+    }
+    returned = {chosen for chosen, answered in answers.items() if answered == chosen}
+    assert returned == {"client-1f", "a" * 64}

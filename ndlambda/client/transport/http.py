@@ -4,6 +4,7 @@ All other code uses a :class:`Transport`, so a test can pass a WSGI application,
 transport that logs.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -55,6 +56,9 @@ class Transport(Protocol):
 class PooledTransport:
     """Keeps connections open between requests, by urllib3.
 
+    Connections belong to the process that opened them: a child made by ``fork`` opens its own. Two
+    processes on one connection would read each other's answers.
+
     Parameters
     ----------
     connections
@@ -62,10 +66,24 @@ class PooledTransport:
     """
 
     def __init__(self, connections: int = 16) -> None:
-        self._pool = urllib3.PoolManager(
-            maxsize=connections,
+        self._connections = connections
+        self._pools = {os.getpid(): self._open_pool()}
+
+    def __reduce__(self) -> tuple[type["PooledTransport"], tuple[int]]:
+        """Go to another process without the connections."""
+        return PooledTransport, (self._connections,)
+
+    def _open_pool(self) -> urllib3.PoolManager:
+        return urllib3.PoolManager(
+            maxsize=self._connections,
             timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
         )
+
+    @property
+    def _pool(self) -> urllib3.PoolManager:
+        """The connections of this process; those of parents stay open, and are theirs."""
+        pool = self._pools.get(os.getpid())
+        return self._pools.setdefault(os.getpid(), self._open_pool()) if pool is None else pool
 
     def send(self, request: Request) -> Answer:
         """Send one request, once; see :meth:`Transport.send`."""

@@ -2,9 +2,10 @@
 
 import json
 import random
+import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import InitVar, dataclass, field
+from dataclasses import InitVar, dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
@@ -19,8 +20,19 @@ _MAYBE_PROCESSED: Final = frozenset({502, 504})
 _SERVER_ERROR: Final = 500
 _SERVER_ERROR_ATTEMPTS: Final = 3
 """API Gateway answers 500 for a worker that died, but a server also for a permanent fault."""
+REQUEST_ID_PREFIX: Final = "client-"
+"""Tells ids of requests that clients chose, and a server returns, from ids that servers choose."""
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS: Final = 5
+
+
+def _draw() -> float:
+    # Of the system: children of one process must not draw the same pauses.
+    return random.SystemRandom().random()
+
+
+def _ignore(reason: str) -> None:
+    """Say nothing of a retry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +59,8 @@ class RetryPolicy:
     cap_s: float = 20.0
     max_retry_after_s: float = 60.0
     sleep: Callable[[float], None] = time.sleep
-    random: Callable[[], float] = field(default=random.SystemRandom().random)
-    on_retry: Callable[[str], None] = lambda _: None
+    random: Callable[[], float] = field(default=_draw)
+    on_retry: Callable[[str], None] = _ignore
     patience_s: InitVar[float | None] = None
     dice: InitVar[Callable[[], float] | None] = None
     told: InitVar[Callable[[str], None] | None] = None
@@ -216,7 +228,7 @@ class Session:
         for attempt in range(self._retry.attempts):
             last = attempt == self._retry.attempts - 1
             try:
-                answer = self._transport.send(request)
+                answer = self._exchange(request)
             except (TimeoutError, ConnectionError) as error:
                 if last or not repeatable:
                     raise self._unreachable(error) from error
@@ -235,6 +247,27 @@ class Session:
                 self._retry.on_retry(f"it answers {answer.status}")
             self._retry.wait(attempt, answer.headers.get("retry-after"))
         raise AssertionError("a retry policy has at least one attempt")
+
+    def _exchange(self, request: Request) -> Answer:
+        """Send a request under an id of its own, and return the answer if it is to this request.
+
+        Raises
+        ------
+        TimeoutError
+            As :meth:`Transport.send`.
+        ConnectionError
+            As there; also if the answer is to another request. The connection is out of step then.
+        """
+        if _origin(request.url) != _origin(self.url):
+            return self._transport.send(request)
+        request_id = REQUEST_ID_PREFIX + secrets.token_hex(8)
+        headers = {**request.headers, "X-Request-Id": request_id}
+        answer = self._transport.send(replace(request, headers=headers))
+        answered = answer.headers.get("x-request-id", "")
+        # Ids without the prefix are those of servers and proxies that use none but their own.
+        if answered.startswith(REQUEST_ID_PREFIX) and answered != request_id:
+            raise ConnectionError("the answer to another request was received")
+        return answer
 
     def _follow(self, request: Request, answer: Answer) -> Answer:
         for _ in range(_MAX_REDIRECTS):

@@ -1,4 +1,6 @@
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import multiprocessing
+import pickle
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 
 import pytest
 
@@ -20,6 +22,13 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.send_response(303)
         self.send_header("Location", "/elsewhere")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        body = self.path.encode() * 200
+        self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -56,3 +65,40 @@ def test_a_port_that_nobody_listens_on_is_a_broken_connection():
     with pytest.raises(ConnectionError):
         transport.send(Request("GET", f"http://127.0.0.1:{port}/"))
     transport.close()
+
+
+def wrong_answers(transport, address, child, results):
+    asked = [f"/{child}/{number}" for number in range(100)]
+    answers = (transport.send(Request("GET", address + path)).body for path in asked)
+    results.put(sum(body != path.encode() * 200 for path, body in zip(asked, answers, strict=True)))
+
+
+def test_children_made_by_fork_open_connections_of_their_own():
+    """Seen to fail on the parent's connections: children get the answers of one another."""
+    context = multiprocessing.get_context("fork")
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as address:
+        transport = PooledTransport()
+        transport.send(Request("GET", f"{address}/parent"))
+        results = context.SimpleQueue()
+        children = [
+            context.Process(target=wrong_answers, args=(transport, address, child, results))
+            for child in range(4)
+        ]
+        for child in children:
+            child.start()
+        for child in children:
+            child.join(60)
+            child.kill()
+        assert [child.exitcode for child in children] == [0, 0, 0, 0]
+        assert [results.get() for _ in children] == [0, 0, 0, 0]
+        assert transport.send(Request("GET", f"{address}/parent")).status == 200
+        transport.close()
+
+
+def test_a_transport_goes_to_another_process_without_its_connections(address):
+    transport = PooledTransport(3)
+    transport.send(Request("GET", f"{address}/a"))
+    copy = pickle.loads(pickle.dumps(transport))
+    transport.close()  # the server has one thread
+    assert copy.send(Request("GET", f"{address}/b")).body == b"/b" * 200
+    copy.close()

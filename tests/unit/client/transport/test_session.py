@@ -185,3 +185,31 @@ def test_former_argument_names_of_the_retry_policy_are_accepted():
     assert (former.max_retry_after_s, former.random(), former.on_retry) == (3.0, 0.5, print)
     changed = replace(former, max_retry_after_s=4.0)
     assert (changed.max_retry_after_s, changed.on_retry) == (4.0, print)
+
+
+class Echo:
+    """Answers each request under the id that ``choose`` makes of the ids so far."""
+
+    def __init__(self, choose):
+        self._choose, self._ids = choose, []
+
+    def send(self, request):
+        self._ids.append(request.headers["X-Request-Id"])
+        return Answer(200, {"x-request-id": self._choose(self._ids)}, b'{"status": "ok"}')
+
+
+def connected(choose):
+    retry = RetryPolicy(attempts=1)
+    return connect("http://fake.test", transport=Echo(choose), retry=retry)
+
+
+def test_the_answer_to_another_request_is_not_taken_for_the_own():
+    """Seen to fail (two answers taken) without the comparison of ids."""
+    client = connected(lambda ids: ids[0])
+    assert client.healthz()["status"] == "ok"
+    with pytest.raises(errors.UpstreamError, match="another request"):
+        client.healthz()
+
+
+def test_an_id_that_the_server_chose_says_nothing_of_requests():
+    assert connected(lambda ids: "00ff00ff").healthz()["status"] == "ok"
