@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest_queue.images.decoder import decode, open_image
+from ingest_queue.images.fitting import fitted, may_fit
 from ingest_queue.jobs.chunk_state import Part
 from ingest_queue.jobs.grid import Chunk
 from ndlambda.errors import (
@@ -58,7 +59,7 @@ class PartReader:
     Attributes
     ----------
     channel
-        Its dtype is required; only labels are widened to it.
+        Its dtype is required; only labels are converted to it, if they fit.
     chunk
         Its shape is required.
     """
@@ -76,20 +77,23 @@ class PartReader:
             The object is gone, or is not the recorded one.
         UnknownNameError, InvalidArgumentError, PayloadTooLargeError
             It is not a readable image, or has another size or dtype, which is checked before it is
-            decoded.
+            decoded, or a label that the dtype cannot hold.
         """
         _, height, width = self.chunk.box.shape_zyx
         file, name = io.BytesIO(self._body(part, height * width)), PurePosixPath(part.key).name
         image = open_image(file, name)
         if self.channel.is_annotation and image.lossy:
-            raise DataTypeMismatchError(f"{name} is of a lossy format, which changes labels.")
+            raise DataTypeMismatchError(
+                f"{name} is of a lossy format or has fewer than 8 bits a sample, which changes "
+                "labels."
+            )
         found_height, found_width = image.header.shape_yx
         if (found_height, found_width) != (height, width):
             raise ShapeMismatchError(
                 f"{name} is {found_width}x{found_height}, not {width}x{height} (width x height)."
             )
         self._check_dtype(image.header.dtype, name)
-        return decode(image, name).astype(self.channel.dtype, copy=False)
+        return fitted(decode(image, name), self.channel.dtype, name)
 
     def box(self, part: Part) -> NDArray[Any]:
         """Return a box of voxels (z, y, x) in the channel's dtype; raises as ``plane``."""
@@ -120,6 +124,5 @@ class PartReader:
 
     def _check_dtype(self, found: np.dtype, name: str) -> None:
         wanted = self.channel.dtype
-        widens = self.channel.is_annotation and np.can_cast(found, wanted, "safe")
-        if found != wanted and not widens:
+        if not may_fit(found, wanted, labels=self.channel.is_annotation):
             raise DataTypeMismatchError(f"{name} is {found}, the channel {wanted}.")

@@ -7,9 +7,10 @@ much for a Lambda) is needed only for what neither can: see :mod:`ingest_queue.i
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import PurePath
-from typing import BinaryIO, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,15 +54,19 @@ class OpenImage:
     header
         Shape (y, x) and dtype of the decoded plane.
     lossy
-        Whether the format may have changed voxels when the file was written, which corrupts
-        labels. A lossless JPEG 2000 truncated by its writer cannot be told from a complete one.
+        Whether voxels are not those that were saved, which corrupts labels: the format may have
+        changed them, or samples of a few bits are shown as 0 to 255. A lossless JPEG 2000
+        truncated by its writer cannot be told from a complete one.
     decode
         Returns the plane; raises whatever the decoder does.
+    decode_again
+        Likewise by another way, to verify by; None if there is none.
     """
 
     header: Header
     lossy: bool
     decode: Callable[[], NDArray[np.generic]]
+    decode_again: Callable[[], NDArray[np.generic]] | None = None
 
 
 def read_image(body: bytes | memoryview, name: str, limit_bytes: int) -> NDArray[np.generic]:
@@ -91,7 +96,9 @@ def read_image(body: bytes | memoryview, name: str, limit_bytes: int) -> NDArray
     return read_plane(io.BytesIO(body), name, limit_bytes)
 
 
-def read_plane(file: BinaryIO, where: str, limit_bytes: int | None = None) -> NDArray[np.generic]:
+def read_plane(
+    file: BinaryIO, where: str, limit_bytes: int | None = None, *, again: bool = False
+) -> NDArray[np.generic]:
     """Decode the image in a file; see :func:`read_image`.
 
     Parameters
@@ -100,8 +107,12 @@ def read_plane(file: BinaryIO, where: str, limit_bytes: int | None = None) -> ND
         Name or path, for its suffix and for messages.
     limit_bytes
         None trusts the header.
+    again
+        Whether to decode by another way than at first, where there is one.
     """
     image = open_image(file, where)
+    if again and image.decode_again is not None:
+        image = replace(image, decode=image.decode_again)
     header = image.header
     if limit_bytes is not None and header.size_bytes > limit_bytes:
         height, width = header.shape_yx
@@ -168,7 +179,8 @@ def _open_png(file: BinaryIO, where: str) -> OpenImage:
     def decode() -> NDArray[np.generic]:
         return _pixels(np.asarray(PngImageFile(png.inflated(file, layout))))
 
-    return OpenImage(_header(image.mode, image.size, where), lossy=False, decode=decode)
+    header = _header(image.mode, image.size, where)
+    return OpenImage(header, layout.is_scaled, decode, lambda: _pixels(np.asarray(image)))
 
 
 def _open_jpeg(file: BinaryIO, where: str) -> OpenImage:
@@ -206,18 +218,24 @@ def _open_tiff(file: BinaryIO, where: str) -> OpenImage:
     with tifffile.TiffFile(file) as image:
         count, page = len(image.pages), image.pages[0]
         facts = tiff.describe(page, where)
+        if count == 1 and (image.is_imagej or image.is_shaped):
+            count = image.series[0].size // page.size  # one page header may stand for all planes
     if count != 1:
         raise InvalidArgumentError(
-            f"{where} has {count} pages; a slice is one page (a multi-page file can be put by "
-            "itself)."
+            f"{where} has {count} planes; a slice is one (a multi-page file can be put by itself)."
         )
 
-    def decode() -> NDArray[np.generic]:
+    def decode_by(way: Callable[[Any, str], NDArray[np.generic]]) -> NDArray[np.generic]:
         file.seek(0)
-        with tifffile.TiffFile(file) as again:
-            return tiff.decode(again.pages[0], where)
+        with tifffile.TiffFile(file) as opened:
+            return way(opened.pages[0], where)
 
-    return OpenImage(Header(facts.shape_yx, facts.dtype), facts.lossy, decode)
+    return OpenImage(
+        Header(facts.shape_yx, facts.dtype),
+        facts.lossy,
+        partial(decode_by, tiff.decode),
+        partial(decode_by, tiff.decode_again),
+    )
 
 
 def _header(mode: str, size_xy: tuple[int, int], where: str) -> Header:

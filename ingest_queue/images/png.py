@@ -35,6 +35,11 @@ class PngLayout:
     interlaced: bool
 
     @property
+    def is_scaled(self) -> bool:
+        """Whether samples of 1, 2 or 4 bits are decoded as 0 to 255."""
+        return self.bits < 8
+
+    @property
     def stream_bytes(self) -> int:
         """Length of the inflated stream: rows, each after its filter byte."""
         if not self.interlaced:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest_queue.images.colours import as_voxels, packed, stored_dtype
+from ingest_queue.images.tiff_by_pillow import decode_by_pillow
 from ndlambda.errors import InvalidArgumentError
 
 _COLOUR_AXES: Final = frozenset({"YXS", "SYX"})
@@ -15,21 +16,13 @@ _LOSSLESS: Final = frozenset({1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 50000})
 """Uncompressed, CCITT, LZW, deflate, PackBits, LZMA and Zstd; others may be lossy."""
 _TILE_SLACK_BYTES: Final = 1 << 26
 """A tile may be larger than the page, but only so much, or it could exhaust memory."""
-_PILLOW_MODES: Final = {
-    "1": "bool",
-    "L": "uint8",
-    "I;16": "uint16",
-    "I;16B": "uint16",
-    "I": "int32",
-    "F": "float32",
-    "RGB": "uint8",
-    "RGBA": "uint8",
-}
+_FOREIGN_COLOURS: Final = frozenset({5, 8, 9, 10})
+"""Photometric interpretations whose samples are no RGB: CMYK, and three of CIE L*a*b*."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageHeader:
-    """Size (y, x) and voxel dtype of a page, and whether its compression is lossy."""
+    """Size (y, x) and voxel dtype of a page, and whether it is lossy or bilevel (0 and 255)."""
 
     shape_yx: tuple[int, int]
     dtype: np.dtype
@@ -47,10 +40,17 @@ def describe(page: Any, where: str) -> PageHeader:
         The pixel format is not supported: a palette, several channels, 16-bit colours.
     """
     axes, shape, samples = page.axes, page.shape, page.dtype
-    if samples is None or page.photometric == 3:  # a palette
+    photometric, lossless = int(page.photometric), not _lossy(page)
+    if samples is None or photometric == 3:  # a palette
         raise InvalidArgumentError(f"{where} has a palette or no dtype; convert it to grey.")
+    # Of lossy codecs RGB comes back, whatever they stored.
+    if photometric in _FOREIGN_COLOURS or (photometric == 6 and lossless):
+        raise InvalidArgumentError(
+            f"{where} stores its colours as {page.photometric.name}; convert it to RGB."
+        )
     if axes == "YX":
-        facts = PageHeader((shape[0], shape[1]), stored_dtype(samples), _lossy(page))
+        changed = not lossless or samples.kind == "b"
+        facts = PageHeader((shape[0], shape[1]), stored_dtype(samples), changed)
     elif axes in _COLOUR_AXES and samples == np.uint8 and shape[axes.index("S")] in {3, 4}:
         height, width = shape[axes.index("Y")], shape[axes.index("X")]
         facts = PageHeader((height, width), np.dtype("<u4"), _lossy(page))
@@ -84,12 +84,43 @@ def decode(page: Any, where: str) -> NDArray[np.generic]:
     InvalidArgumentError
         imagecodecs is needed and not installed.
     """
+    _check_segments(page)
+    samples = _by_tifffile(page)
+    if samples is None:
+        samples = decode_by_pillow(page)
+    if samples is None:
+        raise InvalidArgumentError(
+            f"{where} (TIFF compression {page.compression.name}, {page.bitspersample} bits, "
+            f"{page.photometric.name}) needs imagecodecs: pip install 'ndlambda[ingest]'.",
+            library="imagecodecs",
+        )
+    return _as_plane(page, samples)
+
+
+def decode_again(page: Any, where: str) -> NDArray[np.generic]:
+    """Decode a page as :func:`decode` does, by another library if there is one that can.
+
+    Not what is lossy: decoders may round differently.
+    """
+    samples = None if _lossy(page) else decode_by_pillow(page)
+    return decode(page, where) if samples is None else _as_plane(page, samples)
+
+
+def _by_tifffile(page: Any) -> NDArray[Any] | None:
+    """Decode by tifffile; None if that needs imagecodecs, which is not installed."""
     import tifffile
 
-    _check_segments(page)
-    known = page.compression in tifffile.TIFF.DECOMPRESSORS
-    predictor_known = page.predictor in tifffile.TIFF.UNPREDICTORS
-    samples: NDArray[Any] = page.asarray() if known and predictor_known else _by_pillow(page, where)
+    compressions, predictors = tifffile.TIFF.DECOMPRESSORS, tifffile.TIFF.UNPREDICTORS
+    if page.compression not in compressions or page.predictor not in predictors:
+        return None
+    try:
+        samples: NDArray[Any] = page.asarray()
+    except (ImportError, NotImplementedError):  # samples of a few bits, and codecs of Python 3.14
+        return None
+    return samples
+
+
+def _as_plane(page: Any, samples: NDArray[Any]) -> NDArray[np.generic]:
     if samples.ndim == 2:
         return as_voxels(samples)
     colours = samples if page.axes == "YXS" else np.moveaxis(samples, 0, -1)
@@ -108,25 +139,3 @@ def _check_segments(page: Any) -> None:
         if offset <= 0 or count <= 0 or offset + count > size:
             message = "a strip or tile lies outside of the file"
             raise ValueError(message)
-
-
-def _by_pillow(page: Any, where: str) -> NDArray[np.generic]:
-    """Decode by Pillow's libtiff what else needs imagecodecs (LZW, JPEG)."""
-    from PIL.TiffImagePlugin import TiffImageFile
-
-    handle = page.parent.filehandle
-    handle.seek(0)
-    with_codecs = InvalidArgumentError(
-        f"{where} (TIFF compression {page.compression.name}) needs imagecodecs: "
-        "pip install 'ndlambda[ingest]'.",
-        library="imagecodecs",
-    )
-    try:
-        image = TiffImageFile(handle)
-        image.seek(page.index)
-        samples = np.asarray(image)
-    except (OSError, SyntaxError) as error:
-        raise with_codecs from error
-    if _PILLOW_MODES.get(image.mode) != page.dtype.name or samples.shape != page.shape:
-        raise with_codecs
-    return samples

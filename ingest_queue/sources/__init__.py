@@ -40,7 +40,8 @@ class Options:
     gaps
         How missing pieces are treated.
     axes
-        Letters of t, c, z, y, x, one for each stored axis, for files that do not name them.
+        Letters of t, c, z, y, x, one for each stored axis, for files that do not name them. Of
+        slices: of z, c and -, one for each number in which their names differ.
     size_xyz
         Size in voxels, for tiles behind a URL, which cannot be listed.
     defer_faults
@@ -121,7 +122,7 @@ class Source(Protocol):
 
     @property
     def labels_allowed(self) -> bool:
-        """Whether the format is lossless; lossy voxels cannot be labels."""
+        """Whether voxels are as they were saved; lossy or scaled ones cannot be labels."""
         ...
 
     def read(self, t: int, z0: int, z1: int) -> NDArray[np.generic]:
@@ -133,6 +134,14 @@ class Source(Protocol):
             A file is damaged; the message names it.
         """
         ...
+
+
+def second_reading(source: Source) -> Source:
+    """Return a source of the same voxels that reads them another way, where there is one.
+
+    What is stored is compared with it, so that a mistake of the reader does not confirm itself.
+    """
+    return cast(Source, getattr(source, "second", None) or source)
 
 
 class _Format(Protocol):
@@ -159,13 +168,15 @@ def find_place(location: str | Path) -> Place:
         It is a path that does not exist.
     """
     text = str(location)
-    if text.startswith(("http://", "https://")) or "{" in text:
+    if text.startswith(("http://", "https://")):
         return Place(text, None)
     if Path(text).exists():
         return Place(text, Path(text))
     outer, mark, inside = text.rpartition(":")
     if mark and Path(outer).exists():
         return Place(text, Path(outer), inside.strip("/"))
+    if "{" in text:
+        return Place(text, None)
     raise NotFoundError(f"There is no file or folder {text}.")
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ingest_queue.images.colours import packed
 from ingest_queue.images.damage import reading
+from ingest_queue.sources import Source
 from ndlambda.errors import InvalidArgumentError
 
 _KNOWN: Final = frozenset("tczyxs")
@@ -73,7 +74,7 @@ def plan_layout(
     if len(axes) != len(shape) or len(set(axes)) != len(axes) or not set(axes) <= _KNOWN:
         raise InvalidArgumentError(
             f"{where} has the shape {shape}, which the axes {axes!r} do not describe; axes are "
-            "letters of t, c, z, y, x, one for each."
+            "letters of t, c, z, y, x, one for each (--from-axes of the commands)."
         )
     if not {"y", "x"} <= set(axes) or prod(shape) == 0:
         raise InvalidArgumentError(f"{where} has the shape {shape} (axes {axes}): no planes y, x.")
@@ -106,6 +107,9 @@ class ArraySource:
         Which axis is which.
     dtype
         Voxel dtype, little endian; voxels are converted to it.
+    second
+        Another way into the same voxels, to verify by; see
+        :func:`ingest_queue.sources.second_reading`.
     """
 
     where: str
@@ -114,6 +118,7 @@ class ArraySource:
     dtype: np.dtype
     voxelres_xyz: tuple[float, float, float] | None = None
     labels_allowed: bool = True
+    second: Source | None = None
 
     @property
     def shape_tzyx(self) -> tuple[int, int, int, int]:

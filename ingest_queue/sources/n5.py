@@ -7,7 +7,7 @@ from ingest_queue.images.damage import reading
 from ingest_queue.sources import Options, Place, Source
 from ingest_queue.sources.arrays import open_array, plan_layout
 from ingest_queue.sources.checks import voxel_size
-from ingest_queue.sources.tensors import open_tensor, read_json
+from ingest_queue.sources.tensors import check_chunks, chunk_names, open_tensor, read_json
 from ndlambda.errors import InvalidArgumentError
 
 SUFFIXES = (".n5",)
@@ -30,6 +30,7 @@ def open_source(place: Place, options: Options) -> Source:
     folder = _dataset(where, group, options.level)
     attributes = read_json(folder / _MARK)
     tensor = open_tensor(where, "n5", folder)
+    check_chunks(where, folder, chunk_names(len(tensor.shape), "/"), options.gaps)
     axes = options.axes or _named(attributes) or _AXES.get(len(tensor.shape), "")
     if not axes:
         raise InvalidArgumentError(

@@ -10,13 +10,14 @@ import numpy as np
 from ingest_queue.images.damage import needing, reading
 from ingest_queue.sources import Options, Place, Source
 from ingest_queue.sources.arrays import ArraySource, plan_layout
+from ingest_queue.sources.checks import voxel_size
 from ndlambda.errors import InvalidArgumentError, MalformedBodyError
 
 SUFFIXES = (".nii", ".nii.gz")
 
 _AXES: Final = {3: "xyz", 4: "xyzt"}
-_NANOMETRES: Final = {"meter": 1e9, "mm": 1e6, "micron": 1e3, "unknown": 1e6}
-"""Length units of the header; a missing unit means millimetres by convention."""
+_UNITS: Final = {0: "mm", 1: "m", 2: "mm", 3: "um"}
+"""Length units by the header's code; a missing unit means millimetres by convention."""
 
 
 def matches(place: Place) -> bool:
@@ -29,12 +30,13 @@ def open_source(place: Place, options: Options) -> Source:
     with needing("nibabel", "Reading NIfTI"):
         import nibabel
         from nibabel.filebasedimages import ImageFileError
+        from nibabel.spatialimages import HeaderDataError
 
     try:
         with reading(place.text):
             # Else every slab of a compressed file would inflate it from the start.
             image = nibabel.load(place.file, keep_file_open=True)
-    except ImageFileError as error:
+    except (ImageFileError, HeaderDataError) as error:
         raise MalformedBodyError(f"{place.text} is not a NIfTI file ({error}).") from error
     if not isinstance(image, nibabel.Nifti1Image):
         raise MalformedBodyError(f"{place.text} is not a NIfTI file.")
@@ -50,13 +52,15 @@ def _describe(where: str, image: Any, options: Options) -> Source:
     if stored.fields is not None:
         raise InvalidArgumentError(f"{where} holds colours ({stored}); one value a voxel is read.")
     header = image.header
-    factor = _NANOMETRES[header.get_xyzt_units()[0]]
+    # Not nibabel's units, which knows no other codes of length, nor of time.
+    unit = _UNITS.get(int(header["xyzt_units"]) % 8, "")
     # Converted through text: the header's float32 2.2 means 2.2, not 2.2000000477.
-    vx, vy, vz = (float(str(zoom)) * factor for zoom in header.get_zooms()[:3])
+    zooms = (float(str(zoom)) for zoom in header.get_zooms()[:3])
+    voxelres = voxel_size(dict(zip("xyz", zooms, strict=True)), {}, unit)
     # nibabel's ArrayProxy applies the header's scaling when it is read.
     dtype = _dtype(stored, (image.dataobj.slope, image.dataobj.inter))
     layout = plan_layout(where, axes, shape, options.channel)
-    return ArraySource(where, image.dataobj, layout, dtype, (vx, vy, vz))
+    return ArraySource(where, image.dataobj, layout, dtype, voxelres)
 
 
 def _dtype(stored: np.dtype, slope_inter: tuple[float, float]) -> np.dtype:

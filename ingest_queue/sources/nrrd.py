@@ -46,6 +46,7 @@ _TYPES: Final = {
     "f8": ("double",),
 }
 _CODES: Final = {name: code for code, names in _TYPES.items() for name in names}
+_PIECE_BYTES: Final = 1 << 24
 _GZIP: Final = frozenset({"gzip", "gz"})
 _BZIP2: Final = frozenset({"bzip2", "bz2"})
 
@@ -58,7 +59,7 @@ class _Inflated:
     file, start
         The file, and the offset of the compressed stream in it.
     skip
-        Bytes of the inflated stream before the voxels.
+        Bytes of the inflated stream before the voxels; -1: the voxels end the stream.
     """
 
     def __init__(
@@ -90,12 +91,26 @@ class _Inflated:
         return np.stack(runs)
 
     def _run(self, first: int, count: int) -> NDArray[Any]:
+        if self._skip < 0:
+            self._skip = self._inflated_bytes() - prod(self.shape) * self.dtype.itemsize
+            if self._skip < 0:
+                message = "the inflated stream is shorter than the voxels"
+                raise ValueError(message)
         place = self._skip + first * self.dtype.itemsize
         stream = self._stream
         if stream is None or stream.tell() > place:
             stream = self._stream = self._begin()
         stream.seek(place)
         return np.frombuffer(stream.read(count * self.dtype.itemsize), self.dtype)
+
+    def _inflated_bytes(self) -> int:
+        """Inflate the stream once to its end; nothing else tells its length for certain."""
+        stream = self._begin()
+        while stream.read(_PIECE_BYTES):
+            pass
+        length = stream.tell()
+        stream.close()
+        return length
 
     def _begin(self) -> bz2.BZ2File | gzip.GzipFile:
         if self._stream is not None:
@@ -152,15 +167,15 @@ def _open_voxels(file: Path, header: dict[str, Any], start: int, shape: tuple[in
         file, start = file.parent / named, 0
     start = _after_lines(file, start, int(header.get("line skip", header.get("lineskip", 0))))
     skip = int(header.get("byte skip", header.get("byteskip", 0)))
+    if skip < -1:
+        raise InvalidArgumentError(f"{file} has a byte skip of {skip}; it is 0 or more, or -1.")
     encoding = header["encoding"].lower()
     if encoding == "raw":
         size = prod(shape) * dtype.itemsize
         at = start + skip if skip >= 0 else file.stat().st_size - size  # -1: they end the file
         return np.memmap(file, dtype, "r", at, shape)
-    if encoding not in _GZIP | _BZIP2 or skip < 0:
-        raise InvalidArgumentError(
-            f"{file} is encoded as {encoding} (byte skip {skip}); save it raw or gzip."
-        )
+    if encoding not in _GZIP | _BZIP2:
+        raise InvalidArgumentError(f"{file} is encoded as {encoding}; save it raw or gzip.")
     return _Inflated(file, start, skip, shape, dtype)
 
 

@@ -11,6 +11,7 @@ from ingest_queue.images.damage import reading
 from ingest_queue.sources import Options, Place, Source
 from ingest_queue.sources.arrays import open_array, plan_layout
 from ingest_queue.sources.checks import voxel_size
+from ingest_queue.sources.hdf5 import check_voxels
 from ndlambda.errors import InvalidArgumentError
 
 SUFFIXES = (".nwb",)
@@ -34,6 +35,7 @@ def open_source(place: Place, options: Options) -> Source:
         data = series["data"]
         if series.get("external_file") is not None and data.size == 0:
             raise InvalidArgumentError(f"{where}: {series.name} has its images in other files.")
+        check_voxels(where, data, options.gaps)
         voxelres = _voxel_size(series)
     axes = options.axes or _AXES.get(data.ndim, "")
     layout = plan_layout(where, axes, data.shape, options.channel)

@@ -4,12 +4,13 @@ from ingest_queue.images.damage import reading
 from ingest_queue.sources import Options, Place, Source
 from ingest_queue.sources.arrays import open_array, plan_layout
 from ingest_queue.sources.checks import voxel_size
-from ingest_queue.sources.tensors import open_tensor, read_json
+from ingest_queue.sources.tensors import check_chunks, open_tensor, read_json
 from ndlambda.errors import InvalidArgumentError
 
 SUFFIXES = ("folder of Neuroglancer precomputed",)
 
 _LOSSY = frozenset({"jpeg"})
+_CHUNK = r"\d+-\d+_\d+-\d+_\d+-\d+|[0-9a-f]+\.shard"
 
 
 def matches(place: Place) -> bool:
@@ -28,8 +29,9 @@ def open_source(place: Place, options: Options) -> Source:
             raise InvalidArgumentError(f"{where} has the levels 0 to {len(scales) - 1}.")
         scale = scales[options.level]
         sizes = dict(zip("xyz", map(float, scale["resolution"]), strict=True))
-        encoding = scale["encoding"]
+        encoding, key = scale["encoding"], folder / scale["key"]
     tensor = open_tensor(where, "neuroglancer_precomputed", folder, scale_index=options.level)
+    check_chunks(where, key, (_CHUNK,), options.gaps)
     layout = plan_layout(where, "xyzc", tensor.shape, options.channel)
     voxelres = voxel_size(sizes, {}, "nm")
     return open_array(where, tensor, layout, voxelres, labels_allowed=encoding not in _LOSSY)

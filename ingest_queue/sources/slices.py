@@ -1,12 +1,12 @@
 """Reads a folder of slices, one image file a z plane, in natural order (``z9``, ``z10``).
 
-If the names differ by one number only, that number is z, and none may be missing.
+If the names differ by one number only, that number is z, and none may be missing. If they differ by
+several, which is z must be given; see :mod:`ingest_queue.sources.slice_names`.
 """
 
 import io
-import re
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ingest_queue.images.decoder import SUFFIXES as IMAGE_SUFFIXES
 from ingest_queue.images.decoder import Header, open_image, read_plane
 from ingest_queue.sources import MissingSlices, Options, Place, Source
+from ingest_queue.sources.slice_names import order_slices
 from ndlambda.errors import (
     DataTypeMismatchError,
     InvalidArgumentError,
@@ -38,6 +39,13 @@ class SliceSource:
     """Files of one size and dtype; see :class:`ingest_queue.sources.Source`.
 
     A plane without a file is zeros.
+
+    Attributes
+    ----------
+    notes
+        What a person should know of the folder.
+    again
+        Whether files are decoded by another way than at first, to verify by.
     """
 
     files: tuple[Path | None, ...]
@@ -45,6 +53,13 @@ class SliceSource:
     dtype: np.dtype
     labels_allowed: bool
     voxelres_xyz: None = None
+    notes: tuple[str, ...] = ()
+    again: bool = False
+
+    @property
+    def second(self) -> "SliceSource":
+        """The same files, decoded by another way where there is one."""
+        return replace(self, again=True)
 
     @property
     def file_sizes(self) -> list[int]:
@@ -65,11 +80,13 @@ class SliceSource:
         assert t == 0, "a folder of slices has one time point"
         planes = np.zeros((z1 - z0, *self.shape_tzyx[2:]), self.dtype)
 
+        size_bytes = planes[0].nbytes
+
         def decode(plane: int) -> None:
             file = self.files[z0 + plane]
             if file is not None:
                 with file.open("rb") as opened:
-                    decoded = read_plane(opened, str(file), planes[plane].nbytes)
+                    decoded = read_plane(opened, str(file), size_bytes, again=self.again)
                 if decoded.shape != planes.shape[1:] or decoded.dtype != self.dtype:
                     raise ShapeMismatchError(
                         f"{file} is {_size(decoded.shape)} of {decoded.dtype}, not "
@@ -92,7 +109,8 @@ def open_source(place: Place, options: Options) -> Source:
     """Read the headers of all slices; see :func:`ingest_queue.sources.open_source`."""
     folder = place.folder
     assert folder is not None, "matched as a folder"
-    files = _list_slices(folder)
+    listed, notes = _list_slices(folder)
+    files, numbers = order_slices(folder, listed, options)
     read = _find_header if options.defer_faults else _read_header
     with ThreadPoolExecutor(_THREADS) as pool:
         found = [
@@ -105,15 +123,20 @@ def open_source(place: Place, options: Options) -> Source:
     first_file, first, _ = found[0]
     for file, header, _ in () if options.defer_faults else found:
         _check_alike(file, header, first_file, first)
-    planes = _with_gaps(folder, files, options.gaps)
+    planes = _with_gaps(folder, files, numbers, options.gaps)
     labels_allowed = not any(lossy for _, _, lossy in found)
-    return SliceSource(planes, (1, len(planes), *first.shape_yx), first.dtype, labels_allowed)
+    shape = (1, len(planes), *first.shape_yx)
+    return SliceSource(planes, shape, first.dtype, labels_allowed, notes=notes)
 
 
-def _list_slices(folder: Path) -> list[Path]:
-    listed = folder.iterdir() if folder.is_dir() else ()
-    files = [file for file in listed if file.suffix.lower() in IMAGE_SUFFIXES]
-    files = sorted((file for file in files if file.name[0] != "."), key=_natural_order)
+def _list_slices(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
+    """Return the image files of a folder, and notes about what only looks like one."""
+    listed = sorted(folder.iterdir()) if folder.is_dir() else ()
+    named = [file for file in listed if file.suffix.lower() in IMAGE_SUFFIXES]
+    named = [file for file in named if file.name[0] != "."]
+    files = [file for file in named if not file.is_dir()]
+    folders = [file for file in named if file not in set(files)]
+    notes = tuple(f"{each} is a folder, not a slice, and is ignored." for each in folders)
     if not files:
         raise InvalidArgumentError(
             f"{folder} has no .png or .tif slices in it, nor .jpg, .webp or .jp2."
@@ -123,7 +146,7 @@ def _list_slices(folder: Path) -> list[Path]:
         raise InvalidArgumentError(
             f"{folder} has both {kinds[0]} and {kinds[1]} files; keep one kind in it."
         )
-    return files
+    return files, notes
 
 
 def _read_header(file: Path) -> tuple[Header, bool]:
@@ -155,8 +178,9 @@ def _check_alike(file: Path, header: Header, first_file: Path, first: Header) ->
         )
 
 
-def _with_gaps(folder: Path, files: list[Path], gaps: MissingSlices) -> tuple[Path | None, ...]:
-    numbers = _plane_numbers(files)
+def _with_gaps(
+    folder: Path, files: list[Path], numbers: list[int] | None, gaps: MissingSlices
+) -> tuple[Path | None, ...]:
     if numbers is None:
         return tuple(files)
     twice = {first for first, second in pairwise(numbers) if first == second}
@@ -177,21 +201,6 @@ def _with_gaps(folder: Path, files: list[Path], gaps: MissingSlices) -> tuple[Pa
         )
     at = dict(zip(numbers, files, strict=True))
     return tuple(at.get(number) for number in range(numbers[0], numbers[-1] + 1))
-
-
-def _plane_numbers(files: list[Path]) -> list[int] | None:
-    """Return the one number in which the names differ, ascending; None if there is none."""
-    parts = [re.split(r"(\d+)", file.stem.lower()) for file in files]
-    if len({tuple(words[::2]) for words in parts}) != 1:
-        return None
-    columns = [[int(text) for text in column] for column in list(zip(*parts, strict=True))[1::2]]
-    differing = [column for column in columns if len(set(column)) > 1]
-    return differing[0] if len(differing) == 1 else None
-
-
-def _natural_order(file: Path) -> tuple[list[str | int], str]:
-    parts = re.split(r"(\d+)", file.stem.lower())
-    return [int(part) if index % 2 else part for index, part in enumerate(parts)], file.name
 
 
 def _size(shape_yx: tuple[int, ...]) -> str:

@@ -1,6 +1,7 @@
 """Opens volumes by tensorstore's drivers, with zero-based coordinates."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest_queue.images.damage import needing, reading
-from ndlambda.errors import MalformedBodyError
+from ingest_queue.sources import MissingSlices
+from ndlambda.errors import InvalidArgumentError, MalformedBodyError
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,40 @@ def open_tensor(where: str, driver: str, folder: Path, **more: Any) -> Tensor:
         store = tensorstore.open(spec, open=True, read=True).result()
         zero_based = store[tensorstore.d[:].translate_to[0]]
         return Tensor(zero_based, np.dtype(store.dtype.numpy_dtype))
+
+
+def chunk_names(axes: int, separator: str, prefix: str = "") -> tuple[str, ...]:
+    """Return patterns of the path of a chunk file, one a part: ``0.0.0`` or ``c/0/0/0``."""
+    number = r"\d+"
+    if separator == "/":
+        return (*filter(None, [prefix]), *[number] * axes)
+    return (re.escape(separator).join([*filter(None, [prefix]), *[number] * axes]),)
+
+
+def has_chunk(folder: Path, names: tuple[str, ...]) -> bool:
+    """Whether a folder has a chunk file of such a path."""
+    name, *rest = names
+    found = (each for each in folder.iterdir() if re.fullmatch(name, each.name))
+    if not rest:
+        return any(each.is_file() for each in found)
+    return any(has_chunk(each, tuple(rest)) for each in found if each.is_dir())
+
+
+def check_chunks(where: str, folder: Path, names: tuple[str, ...], gaps: MissingSlices) -> None:
+    """Check that a volume stores a chunk at all: missing ones are read as its fill value.
+
+    Raises
+    ------
+    InvalidArgumentError
+        It has none, and gaps may not be zeros.
+    """
+    if gaps is not MissingSlices.ZERO and not (folder.is_dir() and has_chunk(folder, names)):
+        example = "/".join(names).replace(r"\d+", "0").replace("\\", "").partition("|")[0]
+        raise InvalidArgumentError(
+            f"{where} has none of its chunks: there is no file like {folder}/{example}. They "
+            "may be elsewhere, or have names (or a suffix .gz) that its metadata does not say; "
+            "a volume that is meant to be empty is read with gaps: zero (--gaps zero)."
+        )
 
 
 def read_json(file: Path) -> dict[str, Any]:

@@ -5,10 +5,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from ingest_queue.images.damage import reading
-from ingest_queue.sources import Options, Place, Source
+from ingest_queue.sources import MissingSlices, Options, Place, Source
 from ingest_queue.sources.arrays import open_array, plan_layout
 from ingest_queue.sources.checks import voxel_size
-from ingest_queue.sources.tensors import open_tensor, read_json
+from ingest_queue.sources.tensors import (
+    Tensor,
+    check_chunks,
+    chunk_names,
+    has_chunk,
+    open_tensor,
+    read_json,
+)
 from ndlambda.errors import InvalidArgumentError
 
 SUFFIXES = (".zarr",)
@@ -38,12 +45,39 @@ def open_source(place: Place, options: Options) -> Source:
     where, folder = place.text, place.folder
     assert folder is not None, "matched as a folder"
     image = _find_image(where, folder, options)
-    version_2 = (image.folder / ".zarray").is_file()
-    tensor = open_tensor(where, "zarr" if version_2 else "zarr3", image.folder)
+    tensor = _open(where, image.folder, options.gaps)
     names = image.axes or _dimension_names(image.folder)
     axes = options.axes or names or _AXES.get(len(tensor.shape), "")
     layout = plan_layout(where, axes, tensor.shape, options.channel)
     return open_array(where, tensor, layout, voxel_size(image.sizes, image.units, ""))
+
+
+def _open(where: str, folder: Path, gaps: MissingSlices) -> Tensor:
+    """Open an array by the names that its chunks have, and check that there is one."""
+    version_2 = read_json(folder / ".zarray")
+    if not version_2:
+        with reading(where):
+            metadata = read_json(folder / "zarr.json")
+            encoding, axes = metadata.get("chunk_key_encoding", {}), len(metadata["shape"])
+            plain = encoding.get("name") == "v2"
+            separator = encoding.get("configuration", {}).get("separator", "." if plain else "/")
+        tensor = open_tensor(where, "zarr3", folder)
+        check_chunks(where, folder, chunk_names(axes, separator, "" if plain else "c"), gaps)
+        return tensor
+    with reading(where):
+        axes, separator = len(version_2["shape"]), version_2.get("dimension_separator")
+    if separator is None:
+        # Older than that key are arrays with nested chunks, which are found by looking.
+        forms = [mark for mark in "./" if has_chunk(folder, chunk_names(axes, mark))]
+        if axes > 1 and len(forms) > 1:
+            raise InvalidArgumentError(
+                f"{where} has chunk files both like 0.0 and like 0/0, and does not say which are "
+                "its own; remove those that are not."
+            )
+        separator = forms[0] if forms else "."
+    tensor = open_tensor(where, "zarr", folder, key_encoding=separator)
+    check_chunks(where, folder, chunk_names(axes, separator), gaps)
+    return tensor
 
 
 def _find_image(where: str, folder: Path, options: Options) -> _Image:
@@ -61,11 +95,11 @@ def _find_image(where: str, folder: Path, options: Options) -> _Image:
             f"{folder.name}:/path."
         )
     with reading(where):
-        return _of_multiscale(where, folder, multiscales[0], options.level)
+        return _of_multiscale(where, folder, multiscales[0], options)
 
 
-def _of_multiscale(where: str, folder: Path, scale: dict[str, Any], level: int) -> _Image:
-    datasets = scale["datasets"]
+def _of_multiscale(where: str, folder: Path, scale: dict[str, Any], options: Options) -> _Image:
+    datasets, level = scale["datasets"], options.level
     if level >= len(datasets):
         raise InvalidArgumentError(f"{where} has the levels 0 to {len(datasets) - 1}.")
     dataset = datasets[level]
@@ -73,7 +107,13 @@ def _of_multiscale(where: str, folder: Path, scale: dict[str, Any], level: int) 
     axes = [
         axis if isinstance(axis, dict) else {"name": axis} for axis in scale.get("axes", "tczyx")
     ]
-    names = "".join(str(axis["name"]).lower() for axis in axes)
+    names = options.axes or _letters(axes)
+    if len(names) != len(axes):
+        listed = ", ".join(str(axis["name"]) for axis in axes)
+        raise InvalidArgumentError(
+            f"{where} has the axes {listed}; say which they are by letters, as in tczyx "
+            "(--from-axes of the commands)."
+        )
     sizes = dict.fromkeys(names, 1.0)
     has_scale = False
     for step in (*dataset.get("coordinateTransformations", ()), *scale.get(_OVERALL, ())):
@@ -85,12 +125,35 @@ def _of_multiscale(where: str, folder: Path, scale: dict[str, Any], level: int) 
     return _Image(folder / dataset["path"], names, sizes if has_scale else {}, units)
 
 
+def _letters(axes: list[dict[str, Any]]) -> str:
+    """Return a letter for each axis by its name, else by its type; fewer if one is unknown.
+
+    Axes of space come in the order z, y, x (OME-Zarr 0.4, section 3.4).
+    """
+    names = [_letter(axis["name"]) for axis in axes]
+    spatial = [n for n, axis in enumerate(axes) if axis.get("type") == "space"]
+    if not all(names[n] for n in spatial):
+        for n, letter in zip(reversed(spatial), "xyz", strict=False):
+            names[n] = letter
+    by_type = {"time": "t", "channel": "c"}
+    return "".join(
+        name or by_type.get(axis.get("type", ""), "")
+        for name, axis in zip(names, axes, strict=True)
+    )
+
+
+def _letter(name: Any) -> str:
+    word = str(name).lower()
+    return word if word in _WORDS.values() else _WORDS.get(word, "")
+
+
 _OVERALL: Final = "coordinateTransformations"
+_WORDS: Final = {"time": "t", "channel": "c", "depth": "z", "height": "y", "width": "x"}
 
 
 def _dimension_names(folder: Path) -> str:
-    """Return the axes of an array with single-letter names, as of xarray and Zarr v3."""
+    """Return the axes of an array with known names, as of xarray and Zarr v3; else empty."""
     names = read_json(folder / "zarr.json").get("dimension_names")
     names = names or read_json(folder / ".zattrs").get("_ARRAY_DIMENSIONS") or []
-    letters = [str(name).lower() for name in names]
-    return "".join(letters) if all(name in set("tczyx") for name in letters) else ""
+    letters = "".join(_letter(name) for name in names)
+    return letters if len(letters) == len(names) else ""

@@ -29,6 +29,7 @@ class StackTarget:
     levels: int | None = None
     public: bool = False
     annotation: bool = False
+    cast: bool = False
 
 
 def create_missing(client: Client, source: Source, target: StackTarget) -> bool:
@@ -73,16 +74,17 @@ def create_missing(client: Client, source: Source, target: StackTarget) -> bool:
 
 
 def refuse_lossy_labels(source: Source) -> None:
-    """Refuse labels from a lossy format.
+    """Refuse labels from a format that changes them.
 
     Raises
     ------
     DataTypeMismatchError
-        The format is lossy and would change labels.
+        The format is lossy, or samples of a few bits are shown as 0 to 255.
     """
     if not source.labels_allowed:
         raise DataTypeMismatchError(
-            "The data is of a lossy format (JPEG), which changes labels; save it as PNG or TIFF."
+            "The data is of a lossy format (JPEG) or has fewer than 8 bits a sample, which changes "
+            "labels; save it as PNG or TIFF of 8 bits or more."
         )
 
 
@@ -108,13 +110,15 @@ def _channel_fields(source: Source, target: StackTarget) -> dict[str, object]:
     if target.annotation:
         refuse_lossy_labels(source)
         kind = ChannelType.ANNOTATION
-        if np.can_cast(dtype, np.uint32, "safe"):
-            dtype = np.dtype(np.uint32)
+        if dtype.kind in "bui":  # ids are converted as far as they fit
+            dtype = np.dtype(np.uint32 if dtype.itemsize <= 4 else np.uint64)
+    elif target.cast:
+        dtype = np.dtype({"b": np.uint8, "f": np.float32}.get(dtype.kind, dtype))
     known = sorted(str(datatype) for datatype in COMBINATIONS[kind])
     if dtype.name not in known:
         raise DataTypeMismatchError(
             f"The data is {dtype.name}, but channels of type {kind} are {', '.join(known)}; "
-            "convert the data first.",
+            "convert the data first (--cast, where every value fits).",
             dtype=dtype.name,
             known=known,
         )

@@ -5,17 +5,17 @@ from typing import Any, Final
 
 import click
 
-from ingest_queue.sources import open_source
 from ndlambda.cli.connection import ServerOptions, pass_connection
 from ndlambda.cli.data.creation import create_missing
 from ndlambda.cli.data.stack_options import (
     check_creation,
+    open_and_tell,
     reading_options,
     source_options,
     target_of,
     target_options,
 )
-from ndlambda.cli.data.upload import StackUpload
+from ndlambda.cli.data.upload import StackUpload, fit_source
 from ndlambda.client import WriteReport
 
 _MB: Final = 1_000_000
@@ -52,11 +52,12 @@ def put(
       ndlambda put part.tif --token demo --channel em --offset 1024,0,16
     """
     check_creation(options, create=create)
-    source = open_source(location, reading_options(options))
+    source = open_and_tell(location, reading_options(options))
     target = target_of(options)
     client = connection.client()
     is_new = create and create_missing(client, source, target)
     volume = client.volume(target.token, target.channel, target.resolution)
+    source = fit_source(source, volume, cast=target.cast)
     start_time = volume.times[0] if target.start_time is None else target.start_time
     corner = target.corner_xyz or volume.box.start_xyz
     upload = StackUpload(source, volume, corner, start_time, slab_mb * _MB)

@@ -5,7 +5,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from ingest_queue.sources import MissingSlices, Options
+from ingest_queue.sources import MissingSlices, Options, Source, open_source
 from ndlambda.cli import params
 from ndlambda.cli.data.creation import StackTarget
 from ndlambda.model.fields import MAX_LEVELS
@@ -59,6 +59,12 @@ _TARGET_OPTIONS: Final = (
     ),
     click.option("--public", is_flag=True, help="With --create: allow reading without a key."),
     click.option("--annotation", is_flag=True, help="With --create: the voxels are labels."),
+    click.option(
+        "--cast",
+        is_flag=True,
+        help="Convert to the channel's data type; a value that does not fit is an error. (Integer "
+        "labels are converted without it.)",
+    ),
 )
 
 
@@ -68,7 +74,8 @@ _SOURCE_OPTIONS: Final = (
         type=click.Choice([gaps.value for gaps in MissingSlices]),
         default="error",
         show_default=True,
-        help="Missing slices, tiles and cubes are an error, zeros, or closed up (slices only).",
+        help="Missing slices, tiles, cubes (or all chunks) are an error, zeros, or closed up "
+        "(slices only).",
     ),
     click.option("--from-channel", type=click.IntRange(min=0), help="Channel of the data, from 0."),
     click.option(
@@ -78,7 +85,12 @@ _SOURCE_OPTIONS: Final = (
         show_default=True,
         help="Resolution of the data; 0 is the finest.",
     ),
-    click.option("--from-axes", metavar="AXES", help="Axes of the data as stored, such as tzyx."),
+    click.option(
+        "--from-axes",
+        metavar="AXES",
+        help="Axes of the data as stored, such as tzyx; of slices what the numbers in their names "
+        "count, such as cz.",
+    ),
     click.option(
         "--from-size",
         type=params.read_xyz,
@@ -100,6 +112,14 @@ def source_options(command: Command) -> Command:
     for option in reversed(_SOURCE_OPTIONS):
         command = option(command)
     return command
+
+
+def open_and_tell(location: str, options: Options) -> Source:
+    """Open a source, and print what a person should know of it."""
+    source = open_source(location, options)
+    for note in getattr(source, "notes", ()):
+        click.echo(f"ndlambda: {note}", err=True)
+    return source
 
 
 def reading_options(options: dict[str, Any]) -> Options:

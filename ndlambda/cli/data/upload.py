@@ -3,13 +3,29 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
+from ingest_queue.images.fitting import may_fit
 from ingest_queue.sources import Source
+from ingest_queue.sources.fitted import FittedSource
 from ndlambda.cli.data.creation import refuse_lossy_labels
 from ndlambda.client import Block, Piece, Volume
 from ndlambda.errors import DataTypeMismatchError, OutOfBoundsError
 from ndlambda.space.box import XYZ, Box
+
+
+def fit_source(source: Source, volume: Volume, *, cast: bool) -> Source:
+    """Return a source in the dtype of a volume, checked plane by plane, if it may be converted.
+
+    Parameters
+    ----------
+    cast
+        Whether images are converted too; integer labels always are.
+    """
+    labels = volume.geometry.channel_type == "annotation"
+    if source.dtype == volume.dtype or not (
+        cast or may_fit(source.dtype, volume.dtype, labels=labels)
+    ):
+        return source
+    return FittedSource(source, volume.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +46,8 @@ class StackUpload:
     OutOfBoundsError
         Part of the source would lie outside the volume.
     DataTypeMismatchError
-        The channel has another dtype (labels are widened, which changes no value), or it has
-        labels and the source is lossy.
+        The channel has another dtype (see ``fit_source``), or it has labels and the source is
+        lossy.
     """
 
     source: Source
@@ -54,14 +70,13 @@ class StackUpload:
                 f"The data has the time points {self.start_time}:{stop_time}, the channel "
                 f"{first}:{last}; check --time."
             )
-        labels = self.volume.geometry.channel_type == "annotation"
-        if labels:
+        if self.volume.geometry.channel_type == "annotation":
             refuse_lossy_labels(self.source)
         given, wanted = self.source.dtype, self.volume.dtype
-        if given != wanted and not (labels and np.can_cast(given, wanted, "safe")):
+        if given != wanted:
             raise DataTypeMismatchError(
-                f"The data is {given.name}, the channel {wanted.name}; convert the data or put it "
-                "into another channel.",
+                f"The data is {given.name}, the channel {wanted.name}; put it into another "
+                "channel, or convert it (--cast, where every value fits).",
                 dtype=given.name,
                 expected=wanted.name,
             )
@@ -84,7 +99,7 @@ class StackUpload:
             time = self.start_time + t
             for start, stop in self._slabs():
                 planes = self.source.read(t, start - z0, stop - z0)
-                array = planes.astype(self.volume.dtype, copy=False)[None]
+                array = planes[None]
                 yield Piece(Block(Box((x0, y0, start), (x1, y1, stop)), (time, time + 1)), array)
 
     def _slabs(self) -> Iterator[tuple[int, int]]:

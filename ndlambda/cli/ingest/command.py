@@ -8,18 +8,20 @@ from typing import Any, Final
 
 import click
 
-from ingest_queue.sources import Source, open_source
+from ingest_queue.sources import Source
+from ingest_queue.sources.fitted import FittedSource
 from ingest_queue.sources.slices import SliceSource
 from ndlambda.cli.connection import ServerOptions, pass_connection
 from ndlambda.cli.data.creation import StackTarget, create_missing
 from ndlambda.cli.data.stack_options import (
     check_creation,
+    open_and_tell,
     reading_options,
     source_options,
     target_of,
     target_options,
 )
-from ndlambda.cli.data.upload import StackUpload
+from ndlambda.cli.data.upload import StackUpload, fit_source
 from ndlambda.cli.ingest.compare import compare_digests, compare_source
 from ndlambda.cli.ingest.files import send_files
 from ndlambda.cli.ingest.job import JobOptions, find_or_create_job, grid_of
@@ -120,7 +122,8 @@ def start(connection: ServerOptions, /, source: str, *, create: bool, **options:
     check_creation(options, create=create)
     run_options = {name: options.pop(name) for name in _RUN_OPTIONS}
     keep_going = run_options["on_bad"] != "fail"
-    opened = open_source(source, replace(reading_options(options), defer_faults=keep_going))
+    reading = replace(reading_options(options), defer_faults=keep_going)
+    opened = open_and_tell(source, reading)
     target = target_of(options)
     files = _files_of(opened) if run_options["raw_slices"] else None
     if run_options["plan"]:
@@ -133,7 +136,7 @@ def start(connection: ServerOptions, /, source: str, *, create: bool, **options:
             if create:
                 create_missing(client, opened, target)
             upload = _place(client, opened, target)
-            job = _find_job(client, source, upload, run_options)
+            job = _find_job(client, source, upload, run_options | {"reading": reading})
             _run(_transfer(client, upload, job, run_options), run_options)
     except (AuthenticationError, UpstreamError):
         click.echo("What was sent is kept; run the same command again to continue.", err=True)
@@ -158,9 +161,8 @@ def _find_job(
         _check_extent(job, upload)
         return _prepare_repair(client, job)
     mode = "slices" if run_options["raw_slices"] else "chunks"
-    options = JobOptions(
-        run_options["on_bad"], run_options["propagate"], again=run_options["again"], mode=mode
-    )
+    given = {name: run_options[name] for name in ("on_bad", "propagate", "again", "reading")}
+    options = JobOptions(**given, mode=mode)
     return find_or_create_job(client, source, upload, options)
 
 
@@ -186,6 +188,8 @@ def _files_of(source: Source) -> SliceSource:
     InvalidArgumentError
         It is something else.
     """
+    if isinstance(source, FittedSource):  # the server converts
+        source = source.source
     if not isinstance(source, SliceSource):
         raise InvalidArgumentError("Only a folder of slices can be sent as files.")
     return source
@@ -317,6 +321,7 @@ def verify(connection: ServerOptions, job_id: str, *, as_json: bool) -> None:
 
 def _place(client: Client, source: Source, target: StackTarget) -> StackUpload:
     volume = client.volume(target.token, target.channel, target.resolution)
+    source = fit_source(source, volume, cast=target.cast)
     start_time = volume.times[0] if target.start_time is None else target.start_time
     return StackUpload(source, volume, target.corner_xyz or volume.box.start_xyz, start_time, 0)
 

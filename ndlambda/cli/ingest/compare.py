@@ -1,11 +1,13 @@
 """Compares what a job has stored with its source and with its digests."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from ingest_queue.jobs.digests import voxel_digest
 from ingest_queue.jobs.grid import Chunk
+from ingest_queue.sources import second_reading
 from ndlambda.cli.ingest.slabs import BadPlane, Ready
 from ndlambda.cli.ingest.transfer import Sent, Transfer
 from ndlambda.client import Client
@@ -16,7 +18,7 @@ from ndlambda.space.box import Box
 
 
 def compare_source(transfer: Transfer) -> Iterator[Document]:
-    """Read the source again and iterate over its differences from the stored voxels.
+    """Read the source again, by another way if there is one, and iterate over the differences.
 
     Yields the differences that the server finds (see ``Ingests.verify``), and those between the
     stored voxels and the source, with ``link`` ``source``. If the job continues without unreadable
@@ -24,7 +26,9 @@ def compare_source(transfer: Transfer) -> Iterator[Document]:
     """
     yield from transfer.client.ingest.verify(transfer.job_id)["differences"]
     on_unreadable = _ignore if transfer.keep_going else partial(transfer.report_unreadable, Sent())
-    ready = transfer.slabs(on_unreadable).ready(range(transfer.grid.count))
+    slabs = transfer.slabs(on_unreadable)
+    again = replace(slabs, source=second_reading(slabs.source))
+    ready = again.ready(range(transfer.grid.count))
 
     def compare(each: Ready) -> tuple[Chunk, list[Document]]:
         return each.chunk, _compare(transfer, each)

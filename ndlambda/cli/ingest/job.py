@@ -8,14 +8,14 @@ another source and gets another job.
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from hashlib import blake2b
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
 from ingest_queue.jobs.grid import ChunkGrid
-from ingest_queue.sources import find_place
+from ingest_queue.sources import DEFAULTS, Options, find_place
 from ndlambda.cli.data.upload import StackUpload
 from ndlambda.client import Client
 from ndlambda.client.ingest import UNDER_WAY, Document
@@ -35,12 +35,15 @@ class JobOptions:
         Whether to start a new job if the same source was ingested already.
     mode
         What is sent: ``chunks``, or ``slices`` as files.
+    reading
+        How the source is read; another channel or resolution of a file is another source.
     """
 
     on_bad: str
     propagate: bool
     again: bool = False
     mode: str = "chunks"
+    reading: Options = DEFAULTS
 
 
 def find_or_create_job(
@@ -62,6 +65,9 @@ def find_or_create_job(
     requested = fields | {"on_bad": options.on_bad, "propagate": options.propagate}
     target = upload.volume.token, upload.volume.channel
     identity = [*target, fields, client.url, client.server["user"], *_identity(location, upload)]
+    reading = replace(options.reading, defer_faults=False)
+    if reading != DEFAULTS:
+        identity.append([str(value) for value in astuple(reading)])
     for attempt in count():
         job_id = _digest([*identity, attempt])
         try:

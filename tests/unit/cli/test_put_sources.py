@@ -48,6 +48,25 @@ def test_files_folders_and_what_is_in_them_are_put(run, server, tmp_path, array,
     assert np.array_equal(server.array("demo", "em")[0], array)
 
 
+def test_what_is_ignored_is_told(run, server, tmp_path, array):
+    slices(tmp_path / "png", array, ".png")
+    (tmp_path / "png" / "old.png").mkdir()
+    done = run("put png --token demo --channel em --create")
+    assert done.code == 0
+    assert "old.png is a folder, not a slice" in done.err
+    assert np.array_equal(server.array("demo", "em")[0], array)
+
+
+def test_a_tiff_with_pages_left_over_is_not_put(run, server, tmp_path, array):
+    tifffile.imwrite(tmp_path / "a.tif", array[0, ::2, ::3].copy(), metadata=None)
+    tifffile.imwrite(tmp_path / "a.tif", array, append=True, metadata=None, photometric=1)
+    done = run("put a.tif --token demo --channel em --create")
+    assert (done.code, server.things["datasets"]) == (2, {})
+    assert ":0 pages 0 (16x17 uint8), :1 pages 1-6" in done.err
+    assert run("put a.tif:1 --token demo --channel em --create").code == 0
+    assert np.array_equal(server.array("demo", "em")[0], array)
+
+
 @pytest.mark.parametrize("create", ["--create --annotation", ""])
 def test_labels_are_not_put_from_lossy_slices(run, server, tmp_path, array, create):
     colours = np.stack([array] * 3, axis=3)

@@ -2,6 +2,7 @@ import io
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from ingest_queue.build.parts import PartReader
@@ -15,6 +16,26 @@ from ndlambda.stores.disk import DiskObjectStore
 from ndlambda.stores.ports import Overwrite
 
 COLOURS = np.random.default_rng(3).integers(0, 255, (8, 9, 4), dtype=np.uint8)
+
+
+def test_signed_labels_are_read_where_every_one_fits(tmp_path):
+    """Seen to fail: dropped slices of int32 were refused, whatever their values."""
+    drop = DiskObjectStore(tmp_path, fsync=False)
+    chunk = Chunk(0, 0, Box.at((0, 0, 0), (9, 8, 1)), range(1))
+    reader = PartReader(drop, Channel("p", "c", ChannelType.ANNOTATION, DataType.UINT32), chunk)
+    labels = np.arange(72, dtype=np.int32).reshape(8, 9)
+    for name, least in (("fine", 0), ("negative", -1)):
+        labels[0, 0] = least
+        buffer = io.BytesIO()
+        tifffile.imwrite(buffer, labels, photometric="minisblack")
+        key = f"drop/t/c/{name}.tif"
+        part = Part(0, key, drop.put(key, buffer.getvalue(), Overwrite()))
+        if least < 0:
+            with pytest.raises(DataTypeMismatchError, match=r"negative\.tif has the value -1"):
+                reader.plane(part)
+        else:
+            plane = reader.plane(part)
+            assert (plane.dtype, np.array_equal(plane, labels)) == (np.uint32, True)
 
 
 @pytest.mark.parametrize("lossless", [True, False])

@@ -167,7 +167,7 @@ def test_what_cannot_be_stored_is_refused_before_anything_is_sent(
 
 @pytest.mark.parametrize(
     ("dtype", "options"),
-    [("float64", ""), ("bool", ""), ("complex64", ""), ("int16", "--annotation")],
+    [("float64", ""), ("bool", ""), ("complex64", ""), ("float32", "--annotation")],
 )
 def test_dtypes_that_no_channel_has_create_nothing(run, server, tmp_path, dtype, options):
     np.save(tmp_path / "a.npy", np.ones((2, 3, 4), dtype))
@@ -175,6 +175,39 @@ def test_dtypes_that_no_channel_has_create_nothing(run, server, tmp_path, dtype,
     assert done.code == 2
     assert "convert the data first" in done.err
     assert server.things["datasets"] == {}
+
+
+@pytest.mark.parametrize(("dtype", "stored"), [("int16", "uint32"), ("int64", "uint64")])
+def test_signed_labels_are_put_where_every_one_fits(run, server, tmp_path, dtype, stored):
+    """Seen to fail: they were refused, whatever their values."""
+    labels = np.arange(2 * 3 * 4, dtype=dtype).reshape(2, 3, 4)
+    np.save(tmp_path / "a.npy", labels)
+    done = run("put a.npy --token t --channel c --create --annotation")
+    assert done.code == 0, done.err
+    assert server.array("t", "c").dtype == stored
+    assert np.array_equal(server.array("t", "c")[0], labels)
+    labels[1, 2, 3] = -7
+    np.save(tmp_path / "a.npy", labels)
+    done = run("put a.npy --token t --channel c")
+    assert done.code == 2
+    assert f"Plane 1 of the data has the value -7, which {stored} cannot hold" in done.err
+
+
+@pytest.mark.parametrize(
+    ("dtype", "stored"), [("int32", "uint16"), ("float64", "float32"), ("bool", "uint8")]
+)
+def test_images_are_cast_if_that_is_said(run, server, tmp_path, dtype, stored):
+    voxels = np.arange(2 * 3 * 4).reshape(1, 2, 3, 4) > 5 if dtype == "bool" else None
+    voxels = np.arange(2 * 3 * 4, dtype=dtype).reshape(1, 2, 3, 4) if voxels is None else voxels
+    np.save(tmp_path / "a.npy", voxels[0])
+    create = "" if dtype == "int32" else "--create"
+    if dtype == "int32":
+        server.add_volume((1, 2, 3, 4), stored)
+    done = run(f"put a.npy --token tok --channel ch {create}")
+    assert (done.code, "--cast" in done.err) == (2, True)
+    assert run(f"put a.npy --token tok --channel ch {create} --cast").code == 0
+    assert server.array("tok", "ch").dtype == stored
+    assert np.array_equal(server.array("tok", "ch"), voxels)
 
 
 def test_bad_slices_are_named_and_nothing_is_made(run, server, stack):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from ndlambda import client as nd
@@ -35,6 +36,16 @@ def stack(tmp_path: Path) -> np.ndarray:
     voxels = np.random.default_rng(4).integers(1, 255, SHAPE, dtype=np.uint8)
     np.save(tmp_path / "a.npy", voxels)
     return voxels
+
+
+def test_a_stack_with_pages_left_over_is_not_begun(run):
+    with tifffile.TiffWriter("a.tif") as file:
+        for shape in ((10, 10), (40, 50), (40, 50)):
+            plane = np.ones(shape, np.uint8)
+            file.write(plane, contiguous=False, metadata=None, photometric=1)
+    done = run(f"a.tif {CREATE}")
+    assert (done.code, ":1 pages 1-2" in done.err) == (2, True)
+    assert run(f"a.tif:1 {CREATE} --verify").code == 0
 
 
 def client_of(server: Server) -> nd.Client:
@@ -120,6 +131,35 @@ def test_a_named_job_goes_on_with_a_mended_source_and_verify_names_what_differs(
     assert (stored == mended).mean() > 0.5  # all but one chunk, of which the largest has 48 %
     assert ((stored == mended) | (stored == stack)).all()
     assert run(f"verify {job}").code == 0, "what is stored is what came"
+
+
+def test_verify_does_not_repeat_the_mistake_of_the_reader(run, monkeypatch):
+    """Seen to fail where verifying read the source as ingesting did: it said verified."""
+    planes = np.random.default_rng(4).integers(1, 255, (3, 40, 50), dtype=np.uint8)
+    with tifffile.TiffWriter("a.tif") as file:
+        for plane in planes:
+            file.write(plane, compression="zlib", contiguous=False, metadata=None, photometric=1)
+    monkeypatch.setattr(tifffile.TiffPage, "asarray", lambda page: planes[0])
+    done = run(f"a.tif {CREATE} --verify")
+    assert done.code == 1
+    assert "other voxels" in done.out
+
+
+def test_another_channel_of_a_file_is_another_job(run):
+    """Seen to fail: the second was taken for the first, and nothing of it was stored."""
+    both = np.random.default_rng(4).integers(1, 255, (2, 3, 40, 50), dtype=np.uint8)
+    tifffile.imwrite("a.tif", both.transpose(1, 0, 2, 3), imagej=True, metadata={"axes": "ZCYX"})
+    for channel in (0, 1):
+        done = run(f"a.tif {CREATE} --from-channel {channel} --verify")
+        assert done.code == 0, done.out
+        assert np.array_equal(run.stored(), both[channel])
+
+
+def test_signed_labels_are_ingested_and_verified(run):
+    labels = np.random.default_rng(4).integers(0, 99, (3, 40, 50), dtype=np.int32)
+    np.save("a.npy", labels)
+    done = run("a.npy --token demo --channel ids --create --annotation --verify")
+    assert done.code == 0, done.err
 
 
 def test_verify_later_names_what_was_changed(run, stack):

@@ -83,7 +83,7 @@ def test_slices_with_a_palette_or_many_pages_are_refused(tmp_path):
         open_source(folder)
     (folder / "a.png").unlink()
     tifffile.imwrite(folder / "a.tif", np.ones((3, 4, 5), np.uint8), photometric="minisblack")
-    with pytest.raises(InvalidArgumentError, match=r"a\.tif has 3 pages"):
+    with pytest.raises(InvalidArgumentError, match=r"a\.tif has 3 planes"):
         open_source(folder)
 
 
@@ -159,6 +159,19 @@ def test_nifti_voxel_sizes_are_the_decimals_that_were_meant_in_their_unit(
     image.header.set_xyzt_units(unit)
     nibabel.save(image, tmp_path / "a.nii")
     assert open_source(tmp_path / "a.nii").voxelres_xyz == expected
+
+
+@pytest.mark.parametrize(("code", "expected"), [(7, None), (2 + 7 * 8, (1e6, 1e6, 1e6))])
+def test_an_odd_unit_code_of_nifti_is_an_unknown_unit(tmp_path, code, expected):
+    """Seen to fail: a KeyError reached the person, also for an odd unit of time."""
+    image = nibabel.Nifti1Image(np.ones((2, 2, 2), np.uint8), np.eye(4))
+    nibabel.save(image, tmp_path / "a.nii")
+    body = bytearray((tmp_path / "a.nii").read_bytes())
+    body[123] = code
+    (tmp_path / "a.nii").write_bytes(body)
+    source = open_source(tmp_path / "a.nii")
+    assert source.voxelres_xyz == expected
+    assert stack(source).all()
 
 
 def test_scaled_nifti_becomes_float32(tmp_path):

@@ -2,7 +2,7 @@ import h5py
 import numpy as np
 import pytest
 
-from ingest_queue.sources import Options, open_source
+from ingest_queue.sources import MissingSlices, Options, open_source
 from ndlambda.errors import InvalidArgumentError, MalformedBodyError, NotFoundError
 from tests.support.stacks import stack
 
@@ -87,6 +87,95 @@ def test_what_is_no_hdf5_or_no_image_is_refused(tmp_path, array):
         open_source(tmp_path / "cut.h5")
     with pytest.raises(InvalidArgumentError, match="no voxels are made"):
         open_source(f"{tmp_path}/b.h5:/records")
+
+
+def imaris(path, array, padded):
+    """What Imaris writes: chunks filled up, sizes and extents as arrays of characters."""
+
+    def characters(value):
+        return np.frombuffer(str(value).encode(), "S1")
+
+    with h5py.File(path, "w") as file:
+        data = np.full(padded, 9, array.dtype)
+        data[tuple(slice(size) for size in array.shape)] = array
+        group = file.create_group("DataSet/ResolutionLevel 0/TimePoint 0/Channel 0")
+        group["Data"] = data
+        image = file.create_group("DataSetInfo/Image")
+        for n, axis in enumerate("XYZ"):
+            group.attrs[f"ImageSize{axis}"] = characters(array.shape[2 - n])
+            image.attrs[f"ExtMin{n}"] = characters(1.5)
+            image.attrs[f"ExtMax{n}"] = characters(1.5 + array.shape[2 - n] * (n + 1) / 4)
+        image.attrs["Unit"] = characters("um")
+
+
+def test_the_padding_of_imaris_is_no_data_and_its_extents_give_the_voxel_size(tmp_path, array):
+    """Seen to fail: the padding was stored, and the voxel size unknown."""
+    imaris(tmp_path / "a.ims", array, (8, 32, 64))
+    source = open_source(tmp_path / "a.ims")
+    assert np.array_equal(stack(source)[0], array)
+    assert source.voxelres_xyz == (250.0, 500.0, 750.0)
+    imaris(tmp_path / "b.ims", array, array.shape)
+    with h5py.File(tmp_path / "b.ims", "r+") as file:
+        file["DataSet/ResolutionLevel 0/TimePoint 0/Channel 0"].attrs["ImageSizeX"] = "99"
+    with pytest.raises(MalformedBodyError, match="for an image of"):
+        open_source(tmp_path / "b.ims")
+
+
+def test_shorts_of_bigdataviewer_are_unsigned(tmp_path, array):
+    """Seen to fail: values above 32767 came out negative."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["t00000/s00/0/cells"] = array.view(np.int16)
+    source = open_source(tmp_path / "a.h5")
+    assert source.dtype == np.uint16
+    assert np.array_equal(stack(source)[0], array)
+
+
+@pytest.mark.parametrize("by", ["axistags", "labels"])
+def test_axes_that_the_file_names_are_taken(tmp_path, array, by):
+    """Seen to fail: x, y, z was read as z, y, x."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["raw"] = array.T
+        if by == "axistags":
+            file["raw"].attrs["axistags"] = '{"axes": [{"key": "x"}, {"key": "y"}, {"key": "z"}]}'
+        else:
+            for dimension, name in zip(file["raw"].dims, "xyz", strict=True):
+                dimension.label = name
+    assert np.array_equal(stack(open_source(tmp_path / "a.h5"))[0], array)
+
+
+def test_voxels_that_are_nowhere_are_no_zeros(tmp_path, array):
+    """Seen to fail: a dataset never written, and one whose other file is gone, were all zeros."""
+    with h5py.File(tmp_path / "part.h5", "w") as file:
+        file["raw"] = array
+    layout = h5py.VirtualLayout(array.shape, array.dtype)
+    layout[...] = h5py.VirtualSource("part.h5", "raw", array.shape)
+    with h5py.File(tmp_path / "whole.h5", "w") as file:
+        file.create_virtual_dataset("raw", layout)
+    assert np.array_equal(stack(open_source(tmp_path / "whole.h5"))[0], array)
+    (tmp_path / "part.h5").unlink()
+    with h5py.File(tmp_path / "empty.h5", "w") as file:
+        file.create_dataset("raw", array.shape, array.dtype, chunks=True)
+    for name, reason in (
+        ("whole", r"from part\.h5, which is not there"),
+        ("empty", "ever written"),
+    ):
+        with pytest.raises(InvalidArgumentError, match=f"{reason}.*--gaps zero"):
+            open_source(tmp_path / f"{name}.h5")
+        zeros = open_source(tmp_path / f"{name}.h5", Options(gaps=MissingSlices.ZERO))
+        assert not stack(zeros).any()
+
+
+def test_a_filter_that_is_not_installed_is_named_with_its_dataset(tmp_path, array):
+    """Seen to fail: the message was about a folder of plugins."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        layout.set_chunk(array.shape)
+        layout.set_filter(32001, h5py.h5z.FLAG_OPTIONAL, (2, 2))
+        space = h5py.h5s.create_simple(array.shape)
+        made = h5py.h5d.create(file.id, b"volume", h5py.h5t.NATIVE_UINT16, space, layout)
+        made.write_direct_chunk((0, 0, 0), bytes(64))
+    with pytest.raises(InvalidArgumentError, match=r"/volume.* filter 32001 \(blosc\)"):
+        open_source(tmp_path / "a.h5")
 
 
 def write_nwb(path, series, **more):

@@ -129,3 +129,22 @@ def test_what_is_no_nrrd_or_not_read_is_refused(tmp_path, array):
     (tmp_path / "c.nhdr").write_text(head)
     with pytest.raises(InvalidArgumentError, match="several files"):
         open_source(tmp_path / "c.nhdr")
+
+
+@pytest.mark.parametrize("encoding", ["raw", "gzip", "bzip2"])
+def test_voxels_may_end_the_file_or_the_inflated_stream(tmp_path, array, encoding):
+    """Seen to fail for what is compressed: the refusal was about the encoding."""
+    deflate = {"raw": bytes, "gzip": gzip.compress, "bzip2": bz2.compress}[encoding]
+    (tmp_path / "voxels").write_bytes(deflate(b"a header" + array.tobytes()))
+    header = (
+        "NRRD0004\ntype: ushort\ndimension: 3\nsizes: 40 30 5\nendian: little\n"
+        f"encoding: {encoding}\nbyte skip: -1\ndata file: voxels\n\n"
+    )
+    (tmp_path / "a.nhdr").write_text(header)
+    assert np.array_equal(stack(open_source(tmp_path / "a.nhdr"))[0], array)
+    (tmp_path / "voxels").write_bytes(deflate(array.tobytes()[:-2]))
+    with pytest.raises(MalformedBodyError):
+        stack(open_source(tmp_path / "a.nhdr"))
+    (tmp_path / "a.nhdr").write_text(header.replace("skip: -1", "skip: -2"))
+    with pytest.raises(InvalidArgumentError, match="byte skip of -2"):
+        open_source(tmp_path / "a.nhdr")

@@ -1,8 +1,12 @@
+import io
+
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
-from ingest_queue.sources import MissingSlices, Options, open_source
+from ingest_queue.images import png
+from ingest_queue.sources import MissingSlices, Options, open_source, second_reading
 from ndlambda.errors import InvalidArgumentError, ShapeMismatchError
 from tests.support.stacks import stack
 
@@ -66,10 +70,10 @@ def test_a_number_given_twice_is_refused(tmp_path, array):
         open_source(folder)
 
 
-@pytest.mark.parametrize("names", [["a1b5", "a2b9", "a4b1"], ["top", "mid9", "low"]])
+@pytest.mark.parametrize("names", [["a1b5", "a2b9", "a3b11"], ["top", "mid9", "low"]])
 def test_names_without_one_number_are_in_natural_order_without_gaps(tmp_path, array, names):
     folder = write(tmp_path / "s", array[:3], ".png", names, "{}")
-    order = np.argsort(names)
+    order = [0, 1, 2] if names[0] == "a1b5" else np.argsort(names)
     assert np.array_equal(stack(open_source(folder))[0], array[:3][order])
 
 
@@ -79,3 +83,88 @@ def test_a_slice_that_grew_after_it_was_checked_is_refused(tmp_path, array):
     Image.fromarray(array[0][:, :1]).save(folder / "em_3.png")
     with pytest.raises(ShapeMismatchError, match="is 1x20 of uint8, not 30x20 of uint8"):
         stack(source)
+
+
+def two_channels(folder, array):
+    """``img_c0_z000`` to ``img_c1_z003``."""
+    names = [f"c{c}_z{z:03}" for c in range(2) for z in range(4)]
+    return write(folder, array[:8], ".png", names, "img_{}")
+
+
+def test_of_two_numbers_in_the_names_z_is_asked_for(tmp_path, array):
+    """Seen to fail: channels were stored as further planes, and a missing file was not noticed."""
+    folder = two_channels(tmp_path / "s", array)
+    reading = r"0 to 1 after 'img_c' \(2 values\), 0 to 3 after '_z' \(4 values\).*--from-axes cz"
+    with pytest.raises(InvalidArgumentError, match=reading):
+        open_source(folder)
+    with pytest.raises(InvalidArgumentError, match="2 channels; choose one, 0 to 1"):
+        open_source(folder, Options(axes="cz"))
+    for wrong in ("z", "zz", "cy", "zt"):
+        with pytest.raises(InvalidArgumentError, match="with one z"):
+            open_source(folder, Options(axes=wrong))
+    chosen = Options(axes="cz", channel=1)
+    assert np.array_equal(stack(open_source(folder, chosen))[0], array[4:8])
+    every = open_source(folder, Options(gaps=MissingSlices.SKIP))
+    assert np.array_equal(stack(every)[0], array[:8])
+    (folder / "img_c1_z002.png").unlink()
+    with pytest.raises(InvalidArgumentError, match="lacks 1 slices: 2"):
+        open_source(folder, chosen)
+
+
+def test_a_number_that_counts_nothing_is_left_out(tmp_path, array):
+    folder = write(tmp_path / "s", array[:3], ".png", ["z1_t50", "z2_t9", "z3_t9"], "{}")
+    assert np.array_equal(stack(open_source(folder, Options(axes="z-")))[0], array[:3])
+
+
+def test_a_gap_is_noticed_beside_a_second_number_in_the_same_order(tmp_path, array):
+    folder = write(tmp_path / "s", array[:3], ".png", ["z1_1130", "z2_1245", "z4_1300"], "{}")
+    with pytest.raises(InvalidArgumentError, match="lacks 1 slices: 3"):
+        open_source(folder)
+
+
+def test_names_of_several_kinds_are_asked_about(tmp_path, array):
+    names = ["red_1", "red_2", "green_1", "green_2"]
+    folder = write(tmp_path / "s", array[:4], ".png", names, "{}")
+    with pytest.raises(InvalidArgumentError, match=r"2 kinds: green_# \(2\), red_# \(2\)"):
+        open_source(folder)
+    every = open_source(folder, Options(gaps=MissingSlices.SKIP))
+    assert np.array_equal(stack(every)[0], array[[2, 3, 0, 1]])
+
+
+@pytest.mark.parametrize("names", [["z-2", "z-1", "z0", "z1"], ["z_-10", "z_-9", "z_-8", "z_-7"]])
+def test_negative_numbers_ascend(tmp_path, array, names):
+    """Seen to fail: the minus was taken for a word, and planes below 0 came in reverse."""
+    folder = write(tmp_path / "s", array[:4], ".png", names, "{}")
+    assert np.array_equal(stack(open_source(folder))[0], array[:4])
+
+
+def test_a_hyphen_in_all_names_is_no_sign(tmp_path, array):
+    folder = write(tmp_path / "s", array[:4], ".png", ["img-1", "img-2", "img-3", "img-4"], "{}")
+    assert np.array_equal(stack(open_source(folder))[0], array[:4])
+
+
+def test_a_folder_named_like_a_slice_is_no_slice_and_is_told(tmp_path, array):
+    """Seen to fail: the stack was refused, since a folder is no file."""
+    folder = write(tmp_path / "s", array[:3], ".png", range(3))
+    (folder / "old.png").mkdir()
+    source = open_source(folder)
+    assert np.array_equal(stack(source)[0], array[:3])
+    assert "old.png is a folder" in source.notes[0]
+
+
+def test_a_path_with_braces_that_exists_is_no_pattern(tmp_path, array):
+    """Seen to fail: braces made it a pattern of tiles before the path was looked at."""
+    folder = write(tmp_path / "a {run1}", array[:3], ".png", range(3))
+    assert np.array_equal(stack(open_source(folder))[0], array[:3])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_slices_are_read_again_by_another_way(tmp_path, array, suffix, monkeypatch):
+    folder = write(tmp_path / "s", array, suffix, range(12))
+    source = open_source(folder)
+    assert np.array_equal(stack(second_reading(source))[0], array)
+    monkeypatch.setattr(tifffile.TiffPage, "asarray", lambda page: array[0])
+    first = (folder / f"em_0{suffix}").read_bytes()
+    monkeypatch.setattr(png, "inflated", lambda file, layout: io.BytesIO(first))
+    assert not np.array_equal(stack(source)[0], array)
+    assert np.array_equal(stack(second_reading(source))[0], array)

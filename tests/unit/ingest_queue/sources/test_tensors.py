@@ -6,7 +6,7 @@ import pytest
 import tensorstore
 import zarr
 
-from ingest_queue.sources import Options, open_source
+from ingest_queue.sources import MissingSlices, Options, open_source
 from ndlambda.errors import InvalidArgumentError, MalformedBodyError
 from tests.support.stacks import stack
 
@@ -298,3 +298,82 @@ def test_a_library_that_is_not_installed_is_named(tmp_path, array, monkeypatch, 
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(InvalidArgumentError, match=r"pip install 'ndlambda\[ingest\]'"):
         open_source(tmp_path / name)
+
+
+def forget_separator(path):
+    metadata = json.loads((path / ".zarray").read_text())
+    metadata.pop("dimension_separator")
+    (path / ".zarray").write_text(json.dumps(metadata))
+
+
+@pytest.mark.parametrize("separator", [".", "/"])
+def test_chunks_of_a_zarr_that_does_not_say_its_separator_are_found(tmp_path, array, separator):
+    """Seen to fail: nested chunks were not looked for, and the volume was zeros."""
+    path = tmp_path / "a.zarr"
+    encoding = {"name": "v2", "separator": separator}
+    write_zarr(path, array, 2, chunks=(2, 16, 16), chunk_key_encoding=encoding)
+    forget_separator(path)
+    assert np.array_equal(stack(open_source(path))[0], array)
+
+
+def test_a_zarr_with_chunks_of_both_forms_is_asked_about(tmp_path, array):
+    path = tmp_path / "a.zarr"
+    write_zarr(path, array, 2, chunks=(2, 16, 16))
+    forget_separator(path)
+    (path / "0" / "0").mkdir(parents=True)
+    (path / "0" / "0" / "0").write_bytes(b"")
+    with pytest.raises(InvalidArgumentError, match=r"both like 0\.0 and like 0/0"):
+        open_source(path)
+
+
+def written(path, array, kind):
+    if kind.startswith("zarr"):
+        write_zarr(path, array, int(kind[4]), chunks=(2, 16, 16))
+        return
+    spec = {"driver": kind, "kvstore": {"driver": "file", "path": f"{path}/"}}
+    if kind == "n5":
+        spec["metadata"] = {"blockSize": [16, 16, 2], "compression": {"type": "gzip"}}
+    stored = array.T if kind == "n5" else array.T[..., None]
+    made = tensorstore.open(spec, create=True, dtype=array.dtype, shape=stored.shape).result()
+    made[...] = stored
+
+
+@pytest.mark.parametrize("kind", ["zarr2", "zarr3", "n5", "neuroglancer_precomputed"])
+def test_a_volume_without_any_of_its_chunks_is_empty_only_if_that_is_said(tmp_path, array, kind):
+    """Seen to fail: without chunks, or with chunks of other names, all was zeros, and no error."""
+    path = tmp_path / "a"
+    written(path, array, kind)
+    assert np.array_equal(stack(open_source(path))[0], array)
+    for file in [file for file in path.rglob("*") if file.is_file()]:
+        if file.suffix != ".json" and file.name not in {"info", ".zarray", ".zattrs"}:
+            file.rename(file.with_name(file.name + ".gz"))
+    with pytest.raises(InvalidArgumentError, match=f"none of its chunks.*{path}.*--gaps zero"):
+        open_source(path)
+    assert not stack(open_source(path, Options(gaps=MissingSlices.ZERO))).any()
+
+
+@pytest.mark.parametrize(
+    ("names", "axes"),
+    [
+        (["time", "depth", "height", "width"], None),
+        (["t", "plane", "row", "column"], None),
+        (["a", "b", "c", "d"], "tzyx"),
+    ],
+)
+def test_ome_zarr_axes_of_any_name_are_read_by_type_or_given(tmp_path, array, names, axes):
+    """Seen to fail: each letter of a name counted as an axis, also where axes were given."""
+    path = tmp_path / "a.zarr"
+    types = ["time"] + ["space"] * 3 if axes is None else [None] * 4
+    named = [
+        {"name": name, "unit": "nanometer"} | ({"type": kind} if kind else {})
+        for name, kind in zip(names, types, strict=True)
+    ]
+    multiscales = ome("0.4", named, [[1, 30, 4, 5]])
+    zarr.create_group(path, zarr_format=2, attributes={"multiscales": multiscales})
+    write_zarr(path / "s0", array[None], 2)
+    if axes:
+        with pytest.raises(InvalidArgumentError, match=r"axes a, b, c, d.*--from-axes"):
+            open_source(path)
+    source = open_source(path, Options(axes=axes))
+    assert source.voxelres_xyz == (5.0, 4.0, 30.0)
+    assert np.array_equal(stack(source)[0], array)
