@@ -9,6 +9,7 @@ from ingest_queue.fetch.create import AutoCreation
 from ingest_queue.fetch.remote import RemoteFiles
 from ingest_queue.fetch.worker import Fetcher
 from ingest_queue.jobs.ledger import Ledger
+from ingest_queue.jobs.retired import RetiredFolders
 from ingest_queue.jobs.target import VoxelWriter
 from ingest_queue.jobs.waiting import WaitingFolders
 from ingest_queue.service import IngestOptions, IngestService
@@ -71,7 +72,9 @@ def build_ingest(
     fetcher = Fetcher(jobs, table, remote)
     return IngestServices(
         jobs=jobs,
-        drop=Drop(jobs, catalog, WaitingFolders(table), outlets.drop_owner_id),
+        drop=Drop(
+            jobs, catalog, WaitingFolders(table), RetiredFolders(table), outlets.drop_owner_id
+        ),
         fetcher=fetcher,
         creation=AutoCreation(catalog, access, jobs, fetcher, table),
     )

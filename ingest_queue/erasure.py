@@ -1,4 +1,4 @@
-"""Removes the ingest jobs of deleted channels: rows, digests and uploads."""
+"""Removes the ingest jobs of deleted channels: rows, digests, uploads and dropped files."""
 
 from contextlib import suppress
 from itertools import islice
@@ -7,18 +7,45 @@ from ingest_queue.jobs.digests import digests_folder
 from ingest_queue.jobs.job import ENDED, JOBS, RUNNING, Job, channel_key, fetch_partition, list_key
 from ingest_queue.jobs.keys import job_folder
 from ingest_queue.jobs.ledger import FOLDERS
+from ingest_queue.jobs.retired import RetiredFolders
 from ndlambda.errors import PreconditionFailedError
 from ndlambda.services.support.paging import delete_rows, rows_in
 from ndlambda.stores.ports import Delete, ObjectStore, Table
+from ndlambda.stores.set_aside import SetAside
 
 _MAX_DELETIONS = 10_000
 
 
-class IngestErasure:
-    """Removes the ingest jobs of deleted channels; files in drop folders stay.
+class DeleteAtOnce:
+    """Deletes the files of deleted channels instead of setting them aside (objects in a bucket).
 
     Parameters
     ----------
+    drop
+        The store of dropped files.
+    """
+
+    def __init__(self, drop: ObjectStore) -> None:
+        self._drop = drop
+
+    def set_aside(self, folder: str, name: str, before: float) -> str:
+        """Delete what lies in a folder, and return that it is nowhere."""
+        del name, before
+        for info in list(self._drop.list(folder)):
+            self._drop.delete(info.key)
+        return ""
+
+    def remove(self, name: str) -> None:
+        """Do nothing: nothing was set aside."""
+
+
+class IngestErasure:
+    """Removes the ingest jobs of deleted channels, and the folders of dropped files that fed them.
+
+    Parameters
+    ----------
+    aside
+        Takes dropped files out of their folders; by default they are deleted.
     max_deletions
         Bound on the rows or objects of one job removed in one run.
     """
@@ -29,11 +56,25 @@ class IngestErasure:
         objects: ObjectStore,
         drop: ObjectStore,
         max_deletions: int = _MAX_DELETIONS,
+        aside: SetAside | None = None,
     ) -> None:
         self._table = table
         self._objects = objects
         self._drop = drop
         self._max_deletions = max_deletions
+        self._aside = aside or DeleteAtOnce(drop)
+        self._retired = RetiredFolders(table)
+
+    def retire_folders(self, uid: str, deleted_at: float) -> None:
+        """Set aside the dropped files of a deleted channel, so that they never fill another.
+
+        Until this is done, a folder stays bound to its job and begins no other. Idempotent.
+        """
+        partition, _ = channel_key(uid, "")
+        for row in rows_in(self._table, partition):
+            found = self._table.get(JOBS, row.sk)
+            if found is not None:
+                self._retire(Job.from_row(found), deleted_at)
 
     def sweep(self, uid: str) -> bool:
         """Remove the jobs of a channel that has no writers any more.
@@ -46,13 +87,27 @@ class IngestErasure:
             if not self._remove(row.sk):
                 return False
             self._table.delete(partition, row.sk)
+        self._aside.remove(uid)
+        self._retired.record_removed(uid)
         return True
+
+    def _retire(self, job: Job, deleted_at: float) -> None:
+        fed = self._table.get(FOLDERS, job.folder)
+        if fed is None or fed.doc["job"] != job.id:
+            return  # a job over HTTP, or the folder has begun another one since
+        where = self._aside.set_aside(job.folder, job.channel_uid, deleted_at)
+        self._retired.record(job.folder, fed.doc.get("owner"), job.channel_uid, where)
+        with suppress(PreconditionFailedError):
+            self._table.delete(FOLDERS, job.folder, fed.version)
 
     def _remove(self, job_id: str) -> bool:
         row = self._table.get(JOBS, job_id)
         if row is None:
             return True
         job = Job.from_row(row)
+        fed = self._table.get(FOLDERS, job.folder)
+        if fed is not None and fed.doc["job"] == job_id:
+            return False  # begun by a process that read the channel before its deletion
         partitions = [fetch_partition(job, n) for n in range(1, job.generation + 1)]
         if not (
             all(map(self._remove_rows, (job.partition, *partitions)))
@@ -65,10 +120,6 @@ class IngestErasure:
 
     def _remove_names(self, job: Job) -> None:
         """Remove the rows that list a job."""
-        fed = self._table.get(FOLDERS, job.folder)
-        if fed is not None and fed.doc["job"] == job.id:
-            with suppress(PreconditionFailedError):  # it feeds a new job now
-                self._table.delete(FOLDERS, job.folder, fed.version)
         names = ((RUNNING, job.id), (ENDED, job.id), list_key(job.owner_id, job.id), (JOBS, job.id))
         self._table.transact([Delete(*name) for name in names])
 

@@ -128,7 +128,8 @@ class IngestService:
         chunks = Target.of(job, self._catalog).grid(job).count
         if chunks > _MAX_CHUNKS:
             raise OutOfBoundsError(f"The job would have {chunks} chunks; make several jobs.")
-        return self.ledger.create(job, folder=folder or None)
+        owner = view.project.user_id
+        return self.ledger.create(job, folder=folder or None, owner_id=owner)
 
     def build(self, job_id: str, generation: int, chunk: int, attempt: int = 1) -> None:
         """Build the chunk of a message; see ``ChunkBuilder.build``."""

@@ -39,6 +39,7 @@
     ├── IntegrityError
     │   └── CuboidDecodeError
     └── UpstreamError
+        ├── StoreUnavailableError
         ├── UpstreamThrottledError
         └── UpstreamTimeoutError
 
@@ -237,6 +238,10 @@ class UpstreamError(NDLambdaError):
     """A store behind the service failed."""
 
     retryable = True
+
+
+class StoreUnavailableError(UpstreamError):
+    """A folder of the stores is not there (an unmounted disk); an operator must bring it back."""
 
 
 class UpstreamThrottledError(UpstreamError):

@@ -97,7 +97,8 @@ def build(settings: Settings, ports: Ports | None = None) -> Runtime:
         The settings name no store, or AWS stores without a secret, or no way to trace.
     """
     trace.configure(settings.trace)
-    resources = _resources(settings, ports or open_ports(settings))
+    ports = ports or open_ports(settings)
+    resources = _resources(settings, ports)
     table, objects = resources.table, resources.objects
     users = UserService(table, _secret(settings), cache_s=settings.cache_s)
     catalog = build_catalog(resources, cache_s=settings.cache_s)
@@ -108,7 +109,9 @@ def build(settings: Settings, ports: Ports | None = None) -> Runtime:
     volume = VolumeService(objects, resources.executor, budget, options, marks)
     annotation = build_annotation(resources, volume, options)
     deletion = build_deletion(resources, annotation, grace_s=settings.erase_grace_s)
-    deletion.add_last(IngestErasure(table, objects, resources.dropped).sweep)
+    erasure = IngestErasure(table, objects, resources.dropped, aside=ports.aside)
+    deletion.add_first(erasure.retire_folders)
+    deletion.add_last(erasure.sweep)
     propagation = build_propagation(
         resources, catalog, marks, options, PropagationOptions(depth=settings.max_propagate_levels)
     )
@@ -154,6 +157,7 @@ def _resources(settings: Settings, ports: Ports) -> Resources:
         queues=Queues(*(ports.open_queue(name) for name in names)),
         executor=ThreadPoolExecutor(settings.threads, thread_name_prefix="volume"),
         row_executor=ThreadPoolExecutor(settings.threads, thread_name_prefix="rows"),
+        checks=ports.checks,
     )
 
 
@@ -186,18 +190,25 @@ def open_ports(settings: Settings) -> Ports:
     ------
     InvalidArgumentError
         They name none.
+    StoreUnavailableError
+        There are rows, and not the folder with their voxels.
     """
     if settings.store == "disk":
         from ndlambda.stores import disk
 
         # Private volumes and hashes of passwords are nobody's business on this machine either.
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        disk.check_same_stores(settings.data)
+        files = disk.DiskObjectStore(settings.data / "objects", fsync=settings.fsync)
+        table = disk.SqliteTable(settings.data / "table.sqlite", fsync=settings.fsync)
         return Ports(
-            disk.DiskObjectStore(settings.data / "objects", fsync=settings.fsync),
+            files,
             # People copy files in, and over each other: DATA/drop/TOKEN/CHANNEL/0001.png.
             disk.DroppedFiles(settings.data, UPLOADS, DONE, fsync=settings.fsync),
-            disk.SqliteTable(settings.data / "table.sqlite", fsync=settings.fsync),
+            table,
             partial(disk.SqliteQueue, settings.data / "queue.sqlite", fsync=settings.fsync),
+            disk.AsideFolder(settings.data),
+            (files.check, table.check),
         )
     if settings.store == "aws":
         from ndlambda.stores import aws

@@ -166,10 +166,15 @@ class ChunkBuilder:
         return True
 
     def follow_up(self, job: Job) -> None:
-        """Start the propagation that a completed job asks for, once."""
+        """Start the propagation that a completed job asks for, once each time that it completes."""
+
+        def to(current: Job) -> Job | None:
+            # A job that was resumed meanwhile is propagated again when it completes.
+            return replace(current, propagated=True) if current.version == job.version else None
+
         if job.state.is_complete and job.propagate and not job.propagated:
             self._propagate(job)
-            self._ledger.change(job, lambda current: replace(current, propagated=True))
+            self._ledger.change(job, to)
 
     def fail(self, job: Job, reason: str, fault: Fault | None = None) -> None:
         """Mark a job as failed until its input is repaired.

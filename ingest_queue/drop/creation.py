@@ -127,8 +127,9 @@ def create_missing(
     """
     token, channel = names
     asked = dict(manifest.dataset), dict(manifest.project)
-    dataset = str(asked[0].pop("dataset_name", token))
-    project = str(asked[1].pop("project_name", token))
+    asked[0].pop("dataset_name", None)
+    asked[1].pop("project_name", None)
+    dataset, project = destination_of(token, manifest)
     try:
         known = catalog.project_view(token, fresh=True)
     except TokenNotFoundError:
@@ -159,6 +160,12 @@ def create_missing(
         )
         known = catalog.project_view(token, fresh=True)
     return known
+
+
+def destination_of(token: str, manifest: Manifest) -> tuple[str, str]:
+    """Return the names of the dataset and project of a token that does not exist yet."""
+    dataset = str(manifest.dataset.get("dataset_name", token))
+    return dataset, str(manifest.project.get("project_name", token))
 
 
 def _plain(fields: Mapping[str, Any], manifest: Manifest) -> dict[str, Any]:

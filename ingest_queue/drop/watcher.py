@@ -2,10 +2,16 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from hashlib import blake2b
 from itertools import islice
 
-from ingest_queue.drop.creation import Inferred, check_destination, create_missing
+from ingest_queue.drop.creation import (
+    Inferred,
+    check_destination,
+    create_missing,
+    destination_of,
+)
 from ingest_queue.jobs.job import Job
 from ingest_queue.jobs.keys import (
     DONE,
@@ -17,6 +23,7 @@ from ingest_queue.jobs.keys import (
     is_folder,
     parse,
 )
+from ingest_queue.jobs.retired import RetiredFolders
 from ingest_queue.jobs.target import Target
 from ingest_queue.jobs.waiting import WaitingFolders
 from ingest_queue.requests.manifest import MAX_MANIFEST_BYTES, Manifest
@@ -50,8 +57,8 @@ class Drop:
 
     Parameters
     ----------
-    waiting
-        Records the folders for which no job can be created.
+    waiting, retired
+        Record the folders for which no job can be created, and those of deleted channels.
     owner_id
         Returns the owner of the jobs, and of what is created for them.
     """
@@ -61,12 +68,14 @@ class Drop:
         ingest: IngestService,
         catalog: Catalog,
         waiting: WaitingFolders,
+        retired: RetiredFolders,
         owner_id: Callable[[], int],
     ) -> None:
         self._ingest = ingest
         self._catalog = catalog
         self._owner_id = owner_id
         self.waiting = waiting
+        self.retired = retired
 
     @property
     def owner_id(self) -> int:
@@ -96,9 +105,9 @@ class Drop:
         if etag is None:
             return
         job = self._ingest.ledger.find_for(dropped)
-        if dropped.job is None and job is not None and self._is_orphan(job):
-            job = None
-        if dropped.job is None and (job is None or dropped.kind is DroppedKind.MANIFEST):
+        if dropped.job is None and (
+            job is None or dropped.kind is DroppedKind.MANIFEST or self._is_orphan(job)
+        ):
             self._inspect_folder(dropped.folder, job)
         elif job is not None:
             self._ingest.registry.record_object(job, dropped, etag)
@@ -163,6 +172,11 @@ class Drop:
             raise InvalidArgumentError(
                 "Files here belong to no channel: slices lie in drop/TOKEN/CHANNEL/."
             )
+        if last is not None and self._is_orphan(last):
+            raise InvalidStateError(
+                "The channel that this folder filled was deleted. What lay here is being set "
+                "aside; what is dropped after that begins again."
+            )
         store = self._ingest.stores.drop
         body = store.get(folder + MANIFEST, Range(0, MAX_MANIFEST_BYTES + 1))
         if last is not None and body is None:
@@ -170,6 +184,7 @@ class Drop:
         manifest = Manifest() if body is None else Manifest.read(body.data)
         names = _names(folder)
         view = self._view(names)
+        self._check_binding(folder, manifest, last, view)
         is_done = self._is_done(folder)
         if view is None and not is_done and body is None:
             self.waiting.record(folder, f"There is no channel {'/'.join(names)}. {_ADVICE}")
@@ -198,6 +213,50 @@ class Drop:
         spec = manifest.spec(view, channel.name, job_id)
         return self._ingest.create(view, owner_id, spec, folder)
 
+    def _check_binding(
+        self,
+        folder: str,
+        manifest: Manifest,
+        last: Job | None,
+        view: ProjectView | None,
+    ) -> None:
+        """Check that a folder fills the channel, or at least the owner's, that it filled before.
+
+        Raises
+        ------
+        InvalidStateError
+            Its token leads to another channel now, or it belonged to a deleted channel of another
+            owner.
+        """
+        _, channel = _names(folder)
+        if last is not None and (view is None or view.channel(channel).uid != last.channel_uid):
+            raise InvalidStateError(
+                f"This folder fills channel {last.channel!r} of project {last.project!r}; its "
+                "token leads elsewhere now. Put the manifest and its slices into another folder."
+            )
+        retired = self.retired.find(folder)
+        if retired is None or retired.owner is None:
+            return
+        if self._owner_of(folder, manifest, view) not in {None, retired.owner}:
+            raise InvalidStateError(
+                "This folder filled a channel that was deleted; the one of its name belongs to "
+                "another user now. Fill that by `ndlambda ingest`, with a key of this user."
+            )
+
+    def _owner_of(self, folder: str, manifest: Manifest, view: ProjectView | None) -> int | None:
+        """Return the owner of what a folder leads to, None if nothing exists yet."""
+        if view is not None:
+            return view.project.user_id
+        dataset, project = destination_of(_names(folder)[0], manifest)
+        for find in (
+            lambda: self._catalog.project_view(_names(folder)[0], fresh=True).project,
+            lambda: self._catalog.get_project(project),
+            lambda: self._catalog.get_dataset(dataset),
+        ):
+            with suppress(NotFoundError):
+                return find().user_id
+        return None
+
     def _is_done(self, folder: str) -> bool:
         """Return whether a folder is complete; listings omit a ``_DONE`` before its slices rest."""
         store, key = self._ingest.stores.drop, folder + DONE
@@ -207,9 +266,7 @@ class Drop:
         return first is not None and first.key == key
 
     def _is_orphan(self, job: Job) -> bool:
-        """Return whether a job has ended and its channel is gone."""
-        if job.state.takes_input:
-            return False
+        """Return whether the channel of a job is gone."""
         try:
             Target.of(job, self._catalog)
         except InvalidStateError:

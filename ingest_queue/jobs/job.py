@@ -87,7 +87,8 @@ class Job:
     generation
         Fencing token, raised by cancel and retry: messages of older generations have no effect.
     propagate
-        Start propagation when the job is complete; ``propagated``: it was started.
+        Start propagation when the job is complete; ``propagated``: it was started since the job
+        took input last.
     version
         Of the row.
     swept
@@ -154,10 +155,15 @@ class Job:
         return cls(**doc, box=box, version=row.version)
 
     def with_state(self, state: State, now: float, reason: str = "") -> "Job":
-        """Return the job in another state."""
-        ended = None if state.takes_input else now
-        reason = reason[:MAX_REASON_CHARS]
-        return replace(self, state=state, ended_at=ended, beat_at=now, reason=reason)
+        """Return the job in another state; what it takes from now on is not propagated yet."""
+        return replace(
+            self,
+            state=state,
+            ended_at=None if state.takes_input else now,
+            beat_at=now,
+            reason=reason[:MAX_REASON_CHARS],
+            propagated=self.propagated and not state.takes_input,
+        )
 
     def check_takes_input(self) -> None:
         """Check that the job still accepts slices.

@@ -8,7 +8,8 @@ pk                    sk                        row
 ``ingest#ended``      ``JOB``                   empty: lists the jobs with uploads to remove
 ``ingests#USER``      ``JOB``                   empty: lists the jobs of a user
 ``ingest#channel#U``  ``JOB``                   empty: lists the jobs of the channel of uid U
-``ingest#folder``     ``FOLDER``                ``job``: the last job fed by a folder
+``ingest#folder``     ``FOLDER``                ``job``: the last job fed by a folder;
+                                                ``owner``: of the project that it fills
 ``ingest#JOB``        ``chunk#CHUNK``           members: received parts; doc: ``ChunkState``
 ``ingest#JOB``        ``part#CHUNK#PART``       key and ETag of the object received last
 ``ingest#JOB``        ``done#LEVEL#GROUP``      members: built chunks (``set_tree``)
@@ -85,13 +86,15 @@ class Ledger:
 
     # jobs
 
-    def create(self, job: Job, *, folder: str | None = None) -> Job:
+    def create(self, job: Job, *, folder: str | None = None, owner_id: int | None = None) -> Job:
         """Store a job. Idempotent: a job of the same id and content is returned.
 
         Parameters
         ----------
         folder
             The folder of dropped files that feeds this job from now on, if any.
+        owner_id
+            The owner of the project that the folder fills.
 
         Raises
         ------
@@ -107,7 +110,11 @@ class Ledger:
             Put(Row(*channel_key(job.channel_uid, job.id))),
         ]
         if folder is not None:
-            actions.append(Put(Row(FOLDERS, folder, doc={"job": job.id}), self._free(folder)))
+            actions.append(
+                Put(
+                    Row(FOLDERS, folder, doc={"job": job.id, "owner": owner_id}), self._free(folder)
+                )
+            )
         try:
             self._table.transact(actions)
         except PreconditionFailedError:

@@ -79,6 +79,14 @@ class Ingests:
         found: Sequence[Document] = self._session.json("GET", "/v1/drop")["waiting"]
         return found
 
+    def deleted(self) -> Sequence[Document]:
+        """Return folders of deleted channels: folder, where its files are for a while, since.
+
+        Only superusers and the owner of dropped files see any.
+        """
+        found: Sequence[Document] = self._session.json("GET", "/v1/drop").get("deleted", [])
+        return found
+
     def get(self, job_id: str) -> Document:
         """Return a job and its progress.
 

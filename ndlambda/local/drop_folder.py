@@ -1,6 +1,7 @@
 """Emulates S3 notifications on a laptop by polling the drop folder."""
 
 import json
+import logging
 import os
 import stat
 import time
@@ -11,7 +12,10 @@ from typing import Final
 from urllib.parse import quote_plus
 
 from ingest_queue.jobs.keys import DroppedKind, parse
+from ndlambda.stores.links import DropLinks
 from ndlambda.stores.ports import Queue
+
+_log = logging.getLogger("ndlambda.local.drop_folder")
 
 _SETTLED_S: Final = 1.0
 _MOVING_S: Final = 0.25
@@ -23,7 +27,7 @@ _FULL_SCAN_S: Final = 10.0
 _SHARE: Final = 20
 """Scanning takes at most a twentieth of the time."""
 _MAX_DEPTH: Final = 8
-"""Depth of scanned paths, which bounds links to a folder above."""
+"""Depth of scanned folders; files that lie too deep for slices are reported, too."""
 
 _Shape = tuple[int, int, int]
 
@@ -52,14 +56,23 @@ class DropFolder:
         Receives messages as S3 would send them.
     clock
         Monotonic seconds.
+    is_stopping
+        Whether a scan is to end before its end.
     """
 
     def __init__(
-        self, data: Path, queue: Queue, clock: Callable[[], float] = time.monotonic
+        self,
+        data: Path,
+        queue: Queue,
+        clock: Callable[[], float] = time.monotonic,
+        is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._data = data
         self._queue = queue
         self._clock = clock
+        self._is_stopping = is_stopping
+        self._links = DropLinks(data)
+        self._not_followed: set[str] = set()
         self._known: dict[str, _File] = {}
         self._folders: dict[str, int] = {}
         self._full_scan_at = -_FULL_SCAN_S
@@ -88,6 +101,8 @@ class DropFolder:
             known = self._known.get(key)
             is_same = known is not None and known.shape == shape
             found[key] = known if known is not None and is_same else _File(shape, now)
+        if self._is_stopping():
+            return 0
         self._known = found
         new = [key for key, file in found.items() if not file.announced]
         moving = {key for key in new if now - found[key].since < _SETTLED_S}
@@ -108,12 +123,14 @@ class DropFolder:
     def _files(self) -> Iterator[tuple[str, _Shape]]:
         self._folders = {}
         waiting = ["drop"]
-        while waiting:
+        while waiting and not self._is_stopping():
             folder = waiting.pop()
             path = self._data / folder
             self._folders[folder] = _changed_at(path)  # before it is read
             for key, entry in _entries(path, folder):
                 try:
+                    if entry.name.startswith(".") or not self._is_followed(key, entry):
+                        continue
                     if entry.is_dir():
                         waiting += [key] * (key.count("/") < _MAX_DEPTH)
                         continue
@@ -123,6 +140,17 @@ class DropFolder:
                 if stat.S_ISREG(status.st_mode) and parse(key) is not None:
                     # Change times cannot be set; modification times are copied along with files.
                     yield key, (status.st_ino, status.st_size, status.st_ctime_ns)
+
+    def _is_followed(self, key: str, entry: "os.DirEntry[str]") -> bool:
+        """Return whether an entry is no link, or one that is followed; log the others once."""
+        if not entry.is_symlink() or self._links.are_followed(key, is_folder=entry.is_dir()):
+            return True
+        if key not in self._not_followed:
+            self._not_followed.add(key)
+            _log.warning(
+                "%s is a link out of the data folder, or too deep; it is not followed", key
+            )
+        return False
 
 
 def _entries(path: Path, folder: str) -> list[tuple[str, os.DirEntry[str]]]:

@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ _RESEND_EVERY_S = 60.0
 _EXPIRE_EVERY_S = 600.0
 _BUILD_VISIBILITY_S = 900
 _MAX_BUILDERS = 4
+_STOP_S = 60.0
 _Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 
@@ -77,7 +79,11 @@ class Pump:
             _BUILD_VISIBILITY_S,
         )
         dropping = partial(pump_once, runtime.resources.queues.drop, s3_drop.handler)
-        self._drop_folder = DropFolder(runtime.settings.data, runtime.resources.queues.drop)
+        self._drop_folder = DropFolder(
+            runtime.settings.data,
+            runtime.resources.queues.drop,
+            is_stopping=self._stopping.is_set,
+        )
         self._threads = [
             threading.Thread(target=self._resend, name="pump-resend", daemon=True),
             self._thread("erase", erasing),
@@ -100,12 +106,18 @@ class Pump:
             thread.start()
 
     def stop(self) -> None:
-        """Stop after the batches under way."""
+        """Stop after the batches under way, or without those that take too long.
+
+        What these had in hand is done again, as after a crash.
+        """
         self._stopping.set()
         with self._turn:
             self._turn.notify_all()
+        deadline = time.monotonic() + _STOP_S
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                _log.warning("%s did not end within %d s", thread.name, _STOP_S)
 
     def _thread(self, name: str, work: Callable[[], int]) -> threading.Thread:
         return threading.Thread(target=self._repeat, args=(work,), name=f"pump-{name}", daemon=True)
@@ -146,7 +158,8 @@ class Pump:
         )
         while not self._stopping.is_set():
             for resend in resends:
-                _guarded(resend)
+                if not self._stopping.is_set():
+                    _guarded(resend)
             self._notify()
             self._stopping.wait(_RESEND_EVERY_S)
 

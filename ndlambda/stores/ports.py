@@ -10,6 +10,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
+from ndlambda.stores.set_aside import SetAside
+
 # --- objects -------------------------------------------------------------------------------
 
 
@@ -430,9 +432,15 @@ class Ports:
         Files under the drop folder; may be the same store as ``objects``.
     open_queue
         Returns the queue of a name.
+    aside
+        Takes files of deleted channels out of the drop folder; None: they are deleted at once.
+    checks
+        Each raises ``StoreUnavailableError`` if its store is not there.
     """
 
     objects: ObjectStore
     dropped: ObjectStore
     table: Table
     open_queue: Callable[[str], Queue]
+    aside: SetAside | None = None
+    checks: Sequence[Callable[[], None]] = ()

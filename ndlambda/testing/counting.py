@@ -361,6 +361,8 @@ class CountingStores(Counts):
             self.objects(ports.dropped),
             self.table(ports.table),
             lambda name: self.queue(ports.open_queue(name)),
+            ports.aside,
+            ports.checks,
         )
 
     def wrap(self, world: World) -> World:

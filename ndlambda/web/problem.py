@@ -45,6 +45,7 @@ STATUS: dict[type[errors.NDLambdaError], int] = {
     errors.QuotaExceededError: 429,
     errors.IntegrityError: 500,
     errors.UpstreamError: 502,
+    errors.StoreUnavailableError: 503,
     errors.UpstreamThrottledError: 503,
     errors.UpstreamTimeoutError: 504,
 }
@@ -95,6 +96,7 @@ OVERRIDES: dict[Dialect, dict[type[errors.NDLambdaError], int]] = {
 
 _RETRY_AFTER_S = {
     errors.QuotaExceededError: 5,
+    errors.StoreUnavailableError: 30,
     errors.UpstreamThrottledError: 2,
     errors.WriteContentionError: 1,
 }

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from ndlambda.client import connect
 from ndlambda.errors import NotFoundError
 from ndlambda.space.box import Box
 
@@ -11,7 +10,7 @@ pytestmark = pytest.mark.e2e
 
 
 def test_objects_from_the_first_to_a_merge(server, run, tmp_path):
-    client = connect(server.url, server.key)
+    client = server.client()
     client.datasets.create("anno", ximagesize=256, yimagesize=200, zimagesize=40, zoffset=1)
     client.projects("anno").create("anno")
     client.channels("anno", "anno").create(

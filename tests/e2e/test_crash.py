@@ -10,13 +10,11 @@ import re
 import numpy as np
 import pytest
 
-from ndlambda.client import connect
 from tests.support.server import serving
 
 pytestmark = pytest.mark.e2e
 
-PLANES_A_BLOCK = 16
-"""What ``--slab-mb 1`` makes of planes of 250x250 bytes; half a supercuboid."""
+PLANES_A_BLOCK = 16  # what ``--slab-mb 1`` makes of planes of 250x250 bytes; half a supercuboid
 TARGET = ("--token", "crash", "--channel", "em", "--slab-mb", 1)
 POSTED = "POST /v1/projects/crash/channels/em/cutout 200"
 
@@ -30,7 +28,7 @@ def random_file(tmp_path):
 
 
 def stored(server):
-    return connect(server.url, server.key).volume("crash", "em")[:]
+    return server.client().volume("crash", "em")[:]
 
 
 def whole_blocks(found, voxels):
@@ -46,9 +44,8 @@ def whole_blocks(found, voxels):
 
 def put_again(server, source, voxels, *, least):
     """Run the same put a second time: it sends what is missing and nothing else."""
-    done = server.command("put", source, *TARGET)
-    assert done.code == 0, done.err
-    sent, skipped = map(int, re.search(r"(\d+) sent, (\d+) skipped", done.out).groups())
+    said = server.ok("put", source, *TARGET)
+    sent, skipped = map(int, re.search(r"(\d+) sent, (\d+) skipped", said).groups())
     assert skipped >= least
     assert sent + skipped == -(-len(voxels) // PLANES_A_BLOCK)
     assert np.array_equal(stored(server), voxels)

@@ -7,14 +7,13 @@ import pytest
 from PIL import Image
 
 from ndlambda import runtime
-from ndlambda.client import connect
 from ndlambda.local.synthetic import em_stack
 from ndlambda.settings import Settings
 from ndlambda.stores.aws import AwsConfig, S3ObjectStore
 from ndlambda.stores.ports import Overwrite
 from ndlambda.voxels.downsample import Method, downsample
 from tests.conftest import REAL_DATA
-from tests.support.dropped_stack import CHANNEL, DroppedStack, LaptopFolder, until
+from tests.support.dropped_stack import CHANNEL, DroppedStack, LaptopFolder, manifest_of, until
 from tests.support.server import serving
 
 pytestmark = pytest.mark.e2e
@@ -44,21 +43,6 @@ def voxels():
     return np.stack([np.asarray(Image.open(path)) for path in paths])
 
 
-def manifest_of(voxels, first):
-    """Say all that is to be made."""
-    depth, height, width = voxels.shape
-    return {
-        "dataset": {
-            "ximagesize": width,
-            "yimagesize": height,
-            "zimagesize": depth,
-            "zoffset": first,
-            "scalinglevels": 2,
-        },
-        "channel": {"channel_type": "image", "channel_datatype": voxels.dtype.name},
-    }
-
-
 def check_propagated(client, stack):
     """Make sure that the coarser resolutions are those of the whole volume."""
     for _ in until("a propagation that has ended"):
@@ -76,7 +60,7 @@ def test_files_copied_in_any_order_are_served_and_propagated(server, voxels):
     manifest = manifest_of(voxels, FIRST) | {"propagate": True}
     stack = DroppedStack("declared", voxels, FIRST, manifest=manifest)
     stack.drop(LaptopFolder(server.data), seed=1)
-    client = connect(server.url, server.key)
+    client = server.client()
     stack.check_served(client)
     check_propagated(client, stack)
 
@@ -87,7 +71,7 @@ def test_files_without_a_manifest_are_served_when_done_is_there(server, voxels):
     *slices, done = stack.files(seed=2)
     for key, body in slices:
         folder(key, body)
-    client = connect(server.url, server.key)
+    client = server.client()
     assert not stack.jobs(client)
     folder(*done)
     stack.check_served(client)
@@ -114,6 +98,6 @@ def test_objects_in_the_bucket_are_served_and_propagated(moto_server, voxels, tm
     stack = DroppedStack("bucket", piece, FIRST, manifest=manifest)
     with serving(tmp_path / "nd", **environment) as server:
         stack.drop(lambda key, body: bucket.put(key, body, Overwrite()), seed=4)
-        client = connect(server.url, server.key)
+        client = server.client()
         stack.check_served(client)
         check_propagated(client, stack)

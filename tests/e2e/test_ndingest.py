@@ -1,7 +1,6 @@
 """ndio's own client of autoIngest, as published, against the real server and a web server."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +8,8 @@ import pytest
 from PIL import Image
 
 from ndlambda.client import connect
+from tests.support import ndio
 from tests.support.auto_ingest import SUCCESS, serving_folder
-from tests.support.ndio import environment
 from tests.support.server import serving
 
 pytestmark = pytest.mark.e2e
@@ -21,14 +20,13 @@ EM = np.random.default_rng(3).integers(1, 255, SHAPE).astype(np.uint8)
 CELLS = (EM // 16).astype(np.uint16) * 1000
 
 
-def schema(required: list[str], **kinds: str) -> str:
+def schema(required, **kinds):
     """Return a schema as ndstore's documentation has them; NDIngest evaluates them as Python."""
     names = {name: {"type": kind} for name, kind in kinds.items()}
     return json.dumps({"type": "object", "properties": names, "required": required})
 
 
-def publish(folder: Path) -> None:
-    """Put slices and schemas where NDIngest looks for them."""
+def publish(folder):
     for channel, stack in {"em": EM, "cells": CELLS}.items():
         at = folder / "kasthuri11" / channel
         at.mkdir(parents=True)
@@ -52,17 +50,8 @@ def test_ndingest_hands_over_a_volume(ndio_python, tmp_path, version):
             tmp_path / "data", NDLAMBDA_ANONYMOUS_WRITE="1", NDLAMBDA_INGEST_ALLOWED_HOSTS=web.host
         ) as server,
     ):
-        words = [server.url.removeprefix("http://"), web.url, *map(str, SHAPE[::-1])]
-        ended = subprocess.run(
-            [ndio_python, SESSION, *words],
-            env=environment(version),
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
-        assert ended.returncode == 0, ended.stderr
-        assert SUCCESS in ended.stdout
+        words = [server.url.removeprefix("http://"), web.url, *SHAPE[::-1]]
+        assert SUCCESS in ndio.run(ndio_python, version, SESSION, *words)
         anybody = connect(server.url)
         jobs = {job["channel"]: job["id"] for job in anybody.ingest.list()}
         ends = {

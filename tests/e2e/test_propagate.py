@@ -15,18 +15,12 @@ def test_the_command_has_a_stack_propagated_and_waits_for_it(tmp_path):
     np.save(tmp_path / "em.npy", stack)
     target = ("--token", "em", "--channel", "em")
     with serving(tmp_path / "nd", "--moto") as server:
-        for line in [
-            ("dataset", "create", "em", "--size", "270,150,20", "--levels", "2"),
-            ("put", tmp_path / "em.npy", *target, "--create"),
-        ]:
-            done = server.command(*line)
-            assert done.code == 0, done.err
-        done = server.command("propagate", "em", "em", "--watch")
-        assert done.code == 0, done.err
-        assert done.out.startswith("em/em: done, 100%")
+        server.ok("dataset", "create", "em", "--size", "270,150,20", "--levels", "2")
+        server.ok("put", tmp_path / "em.npy", *target, "--create")
+        said = server.ok("propagate", "em", "em", "--watch")
+        assert said.startswith("em/em: done, 100%")
         for resolution in (1, 2):
             stack = downsample(stack, (2, 2, 1), Method.MEAN)
             output = tmp_path / f"{resolution}.npy"
-            done = server.command("get", *target, "--resolution", resolution, "-o", output)
-            assert done.code == 0, done.err
+            server.ok("get", *target, "--resolution", resolution, "-o", output)
             np.testing.assert_array_equal(np.load(output), stack)

@@ -9,23 +9,20 @@ pytestmark = pytest.mark.e2e
 
 
 def put(server, source, token, *options):
-    done = server.command("put", source, "--token", token, "--channel", "em", *options)
-    assert done.code == 0, done.err
-    return done.out
+    return server.ok("put", source, "--token", token, "--channel", "em", *options)
 
 
-def get(server, token, output, *options):
-    done = server.command("get", "--token", token, "--channel", "em", "-o", output, *options)
-    assert done.code == 0, done.err
-    return output
+def get(server, token, output):
+    server.ok("get", "--token", token, "--channel", "em", "-o", output)
+    return np.load(output)
 
 
 def test_a_stack_survives_a_restart_on_files(synthetic_folder, stack, tmp_path):
     with serving(tmp_path / "nd") as server:
         put(server, synthetic_folder, "em", "--create", "--voxelres", "8,8,8")
-        assert np.array_equal(np.load(get(server, "em", tmp_path / "first.npy")), stack)
+        assert np.array_equal(get(server, "em", tmp_path / "first.npy"), stack)
     with serving(tmp_path / "nd", port=server.port) as server:
-        assert np.array_equal(np.load(get(server, "em", tmp_path / "second.npy")), stack)
+        assert np.array_equal(get(server, "em", tmp_path / "second.npy"), stack)
         said = put(server, synthetic_folder, "em")
         assert " 0 sent" in said, "everything is there already"
 
@@ -33,7 +30,7 @@ def test_a_stack_survives_a_restart_on_files(synthetic_folder, stack, tmp_path):
 def test_a_stack_goes_through_the_aws_adapters(synthetic_folder, stack, tmp_path):
     with serving(tmp_path / "nd", "--moto") as server:
         put(server, synthetic_folder, "em", "--create", "--scaling", "isotropic")
-        assert np.array_equal(np.load(get(server, "em", tmp_path / "out.npy")), stack)
+        assert np.array_equal(get(server, "em", tmp_path / "out.npy"), stack)
     assert {path.name for path in (tmp_path / "nd").iterdir()} == {"admin.key", "secret.key"}
 
 
@@ -52,4 +49,4 @@ def test_two_puts_at_once_into_the_same_supercuboids(server, tmp_path):
     for process in running:
         _, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
-    assert np.array_equal(np.load(get(server, "pair", tmp_path / "out.npy")), again)
+    assert np.array_equal(get(server, "pair", tmp_path / "out.npy"), again)

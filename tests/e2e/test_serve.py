@@ -55,11 +55,8 @@ def test_the_administrators_key_may_come_from_the_environment(tmp_path):
 def test_sigterm_lets_a_large_cutout_under_way_end(tmp_path):
     """2^25 voxels as HDF5; the unit tests of the host hold the moments that time cannot hit."""
     with serving(tmp_path / "nd") as server:
-        client = connect(server.url, server.key)
-        edges = {"ximagesize": 512, "yimagesize": 512, "zimagesize": 128} | {
-            f"{a}voxelres": 1.0 for a in "xyz"
-        }
-        client.datasets.create("ds", **edges, scalinglevels=0, scalingoption=1, public=0)
+        client = server.client()
+        client.datasets.create("ds", ximagesize=512, yimagesize=512, zimagesize=128)
         client.projects("ds").create("pr", public=0)
         client.channels("ds", "pr").create("em", channel_type="image", channel_datatype="uint8")
         client.tokens("ds", "pr").create("big", public=1)

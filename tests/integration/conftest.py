@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -16,6 +16,7 @@ from tests.support.annotation_world import AnnotationWorld
 from tests.support.app import Server, serving
 from tests.support.auto_ingest import Web, serving_folder
 from tests.support.ingest_world import IngestWorld, disk_ingest_world
+from tests.support.propagation_world import SLICES, PropagationWorld
 
 Pools = tuple[ThreadPoolExecutor, ThreadPoolExecutor]
 
@@ -51,19 +52,41 @@ def aws_server(
         yield server
 
 
+@pytest.fixture(scope="session")
+def fib25_truth(shared_data: Path) -> Path:
+    """The file of FIB-25's bodies."""
+    path = shared_data / "fib25" / "groundtruth_labels.npz"
+    if not path.is_file():
+        pytest.skip(f"The real data are optional and not here: {path} does not exist.")
+    return path
+
+
 @pytest.fixture
 def make_world(tmp_path: Path) -> Iterator[Callable[..., IngestWorld]]:
     """Makes worlds of ingest on disk; those with a channel (a dictionary) hold that one."""
-    with ExitStack() as closing:
+    with ExitStack() as stack:
 
         def make(channel: dict[str, Any] | None = None, **options: Any) -> IngestWorld:
             made = disk_ingest_world(Path(mkdtemp(dir=tmp_path)), **options)
-            closing.callback(made.close)
+            stack.callback(made.close)
             if channel is not None:
                 made.populate(**channel)
             return made
 
         yield make
+
+
+@pytest.fixture
+def world(make_world: Callable[..., IngestWorld], request: pytest.FixtureRequest) -> IngestWorld:
+    """A world of ingest with a channel, of as many slices as the module says (``DEPTH``)."""
+    return make_world({}, depth=request.module.DEPTH)
+
+
+@pytest.fixture
+def pyramid(tmp_path: Path) -> Iterator[PropagationWorld]:
+    """A world of propagation that holds no channel."""
+    with closing(PropagationWorld(tmp_path, SLICES)) as made:
+        yield made
 
 
 @pytest.fixture

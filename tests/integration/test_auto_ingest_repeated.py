@@ -1,34 +1,32 @@
 """autoIngest asked for again: after a crash anywhere, at the same time, after a failing store."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ndlambda import runtime
 from ndlambda.errors import DatasetNotFoundError, UpstreamError
 from ndlambda.web.app import App
-from tests.support.app import Server, serving
-from tests.support.auto_ingest import SUCCESS, channel, post, request, text
+from tests.support import auto_ingest as auto
+from tests.support.app import serving
+from tests.support.auto_ingest import SUCCESS
 from tests.support.faults import Crash, FaultPlan, Faulty
 
 URL = "http://brain.example"
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def server(tmp_path):
     with serving(tmp_path / "data", max_ingest_user_jobs=0) as made:
         yield made
 
 
 @pytest.fixture
-def plan(server: Server) -> Iterator[FaultPlan]:
+def plan(server):
     """Let the server's stores be used under a plan, by which nothing dies yet."""
     plan, living = FaultPlan(None), server.runtime
     ports = runtime.open_ports(server.settings)
-    faulty: Any = replace(
+    faulty = replace(
         ports,
         table=Faulty(ports.table, plan),
         open_queue=lambda name: Faulty(ports.open_queue(name), plan),
@@ -40,15 +38,14 @@ def plan(server: Server) -> Iterator[FaultPlan]:
     server.runtime = living
 
 
-def volume(number: int) -> dict[str, Any]:
-    """Return a request for a volume of its own, with two channels."""
+def volume(number):
     names = {"project_name": f"pj{number}", "token_name": f"tk{number}"}
-    doc = request(URL, dataset={"dataset_name": f"ds{number}"}, project=names)
-    doc["channels"]["more"] = channel(URL, channel_name="more", propagate=1)
+    doc = auto.request(URL, dataset={"dataset_name": f"ds{number}"}, project=names)
+    doc["channels"]["more"] = auto.channel(URL, channel_name="more", propagate=1)
     return doc
 
 
-def jobs_of(server: Server, number: int) -> list[str]:
+def jobs_of(server, number):
     """Return the channels of jobs that are fetched, one for each job."""
     listed = server.get("/v1/ingest?limit=1000", "alice").get_json()["jobs"]
     return sorted(
@@ -60,73 +57,65 @@ def jobs_of(server: Server, number: int) -> list[str]:
     )
 
 
-def writes(server: Server, plan: FaultPlan) -> list[int]:
-    """Return which operations of a request change something."""
+def dies(server, plan, at, doc):
+    """Let a process die behind an operation of a request."""
+    plan.log.clear()
+    plan.fail_at = at
+    with pytest.raises(Crash):
+        auto.post(server, doc)
+    plan.fail_at = None
+
+
+def writes(server, plan):
     for number in (1001, 1002):  # the first one reads more than those that follow
         plan.log.clear()
-        assert text(post(server, volume(number)), 200) == SUCCESS
+        auto.assert_taken(server, volume(number))
     reads = ("get", "query", "batch_get")
     return [n for n, name in enumerate(plan.log, 1) if name.rpartition(".")[2] not in reads]
 
 
-def test_what_a_crash_left_half_made_is_finished_by_the_same_request(
-    server: Server, plan: FaultPlan
-):
-    """Dies after each change of a row or queue in turn.
-
-    Seen to fail when requests are not written down: "Channel em already exists."
-    """
+def test_what_a_crash_left_half_made_is_finished_by_the_same_request(server, plan):
+    """Seen to fail when requests are not written down: the channel exists already."""
     steps = writes(server, plan)
     assert len(steps) > 10
     for step in steps:
-        plan.log.clear()
-        plan.fail_at = step
-        with pytest.raises(Crash):
-            post(server, volume(step))
-        plan.fail_at = None
-        answer = post(server, volume(step))
+        dies(server, plan, step, volume(step))
+        answer = auto.post(server, volume(step))
         assert jobs_of(server, step) == ["em", "more"]
         if step == steps[-1]:  # it was finished, only the answer was lost
-            assert text(answer).startswith("Channel em already exists.")
+            assert auto.text(answer).startswith("Channel em already exists.")
         else:
-            assert text(answer, 200) == SUCCESS, plan.log
+            assert auto.text(answer, 200) == SUCCESS, plan.log
 
 
-def test_another_request_does_not_go_on_with_what_a_crash_left(server: Server, plan: FaultPlan):
+def test_another_request_does_not_go_on_with_what_a_crash_left(server, plan):
     """Only what is asked for in the same words is what was begun."""
-    plan.fail_at = writes(server, plan)[-4]
-    plan.log.clear()
-    with pytest.raises(Crash):
-        post(server, volume(1))
-    plan.fail_at = None
+    dies(server, plan, writes(server, plan)[-4], volume(1))
     other = volume(1)
     other["channels"]["em"]["data_url"] = "http://another.example"
-    assert text(post(server, other)).startswith("Channel em already exists.")
-    assert text(post(server, volume(1)), 200) == SUCCESS
+    assert auto.said(server, other).startswith("Channel em already exists.")
+    auto.assert_taken(server, volume(1))
 
 
-def test_where_a_store_fails_the_same_request_finishes_it(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-):
+def test_where_a_store_fails_the_same_request_finishes_it(server, monkeypatch):
     """Taking back what was made would fail of the same store."""
     create = server.runtime.ingest.jobs.create
 
-    def fail(view: Any, owner_id: int, spec: Any) -> Any:
+    def fail(view, owner_id, spec):
         if spec.channel == "more":
-            message = "It failed."
-            raise UpstreamError(message)
+            raise UpstreamError("It failed.")
         return create(view, owner_id, spec)
 
     monkeypatch.setattr(server.runtime.ingest.jobs, "create", fail)
-    assert post(server, volume(1)).status_code == 502
+    assert auto.post(server, volume(1)).status_code == 502
     monkeypatch.undo()
-    assert text(post(server, volume(1)), 200) == SUCCESS
+    auto.assert_taken(server, volume(1))
     assert jobs_of(server, 1) == ["em", "more"]
 
 
-def test_a_refused_request_is_forgotten_with_what_it_made(tmp_path: Path):
+def test_a_refused_request_is_forgotten_with_what_it_made(tmp_path):
     with serving(tmp_path / "data", max_ingest_user_jobs=1) as server:
-        assert post(server, volume(1)).status_code == 429
+        assert auto.post(server, volume(1)).status_code == 429
         with pytest.raises(DatasetNotFoundError):
             server.runtime.catalog.get_dataset("ds1")
         assert not server.runtime.resources.table.query("ingest#auto").rows

@@ -1,9 +1,7 @@
 """The ground truth of FIB-25 painted by four processes, and every body found again."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,23 +26,20 @@ class Painted:
     service: LabelService
 
     @property
-    def volume(self) -> LabelVolume:
+    def volume(self):
         return LabelVolume(CHANNEL, dataset_of(self.truth).pyramid.level(0), 0)
 
 
 @pytest.fixture(scope="module")
-def painted(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Painted]:
-    path = shared_data / "fib25" / "groundtruth_labels.npz"
-    if not path.is_file():
-        pytest.skip(f"The real data are optional and not here: {path} does not exist.")
+def painted(fib25_truth, tmp_path_factory):
     stores = tmp_path_factory.mktemp("fib25")
-    assert paint_all(path, stores, WORKERS) == WORKERS
+    assert paint_all(fib25_truth, stores, WORKERS) == WORKERS
     with ThreadPoolExecutor(2) as pool, ThreadPoolExecutor(2) as rows:
         service = LabelWorld(*disk_stores(stores), pool, rows).service()
-        yield Painted(read_truth(path), service)
+        yield Painted(read_truth(fib25_truth), service)
 
 
-def bodies_of(truth: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+def bodies_of(truth):
     """Return the bodies, ascending, and for every voxel its body's place among them (0: none)."""
     bodies = np.unique(truth)
     places = np.zeros(int(bodies[-1]) + 1, np.int64)
@@ -53,7 +48,7 @@ def bodies_of(truth: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np
     return bodies, places[truth]
 
 
-def test_the_index_of_every_body_and_box_and_size_of_some_are_the_truth(painted: Painted) -> None:
+def test_the_index_of_every_body_and_box_and_size_of_some_are_the_truth(painted):
     bodies, place = bodies_of(painted.truth)
     assert len(bodies) == 526  # with 0, which is none
     read, volume = painted.service.read, painted.volume
@@ -81,7 +76,7 @@ def test_the_index_of_every_body_and_box_and_size_of_some_are_the_truth(painted:
         assert len(points_of(painted.service, volume, body)) == sizes[number]
 
 
-def test_ids_in_boxes_are_the_truth(painted: Painted) -> None:
+def test_ids_in_boxes_are_the_truth(painted):
     truth, random = painted.truth, np.random.default_rng(25)
     dataset = dataset_of(truth)
     for _ in range(50):
@@ -92,7 +87,7 @@ def test_ids_in_boxes_are_the_truth(painted: Painted) -> None:
         np.testing.assert_array_equal(found, expected[expected != 0])
 
 
-def test_the_largest_body_is_read_as_it_is(painted: Painted) -> None:
+def test_the_largest_body_is_read_as_it_is(painted):
     truth = painted.truth
     bodies, place = bodies_of(truth)
     largest = int(bodies[np.bincount(place.reshape(-1))[1:].argmax() + 1])

@@ -1,17 +1,13 @@
 """FIB-25, image and ground truth: four levels by workers, on every store, beside whole arrays."""
 
-from collections.abc import Callable, Iterator
-from functools import partial
-from pathlib import Path
-from typing import Any
+from contextlib import ExitStack
 from uuid import uuid4
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
-from ndlambda.model.catalog import Channel, CodecSpec, Dataset
+from ndlambda.model.catalog import CodecSpec, Dataset
 from ndlambda.model.discipline import Discipline
 from ndlambda.space.pyramid import Scaling
 from ndlambda.stores import aws
@@ -20,88 +16,66 @@ from tests.support.catalog_world import World, disk_world, moto_world
 from tests.support.label_world import LabelWorld
 from tests.support.propagation_world import PropagationWorld, image, labels
 from tests.support.pyramids import expected_levels
+from tests.support.truth_painter import read_truth
 
 LEVELS = 4
 CORNER = (190, 170, 140)
-SMALL_CORNER = (70, 100, 70)
-"""What is taken of it, (z, y, x); and where requests are slow."""
-
-Voxels = NDArray[Any]
+SMALL_CORNER = (70, 100, 70)  # what is taken of it, (z, y, x); and where requests are slow
 
 
 @pytest.fixture(scope="module")
-def em(shared_data: Path) -> Voxels:
+def em(shared_data):
     files = sorted((shared_data / "fib25" / "grayscale").glob("*.png"))
     if not files:
         pytest.skip("The slices of FIB-25 are optional and not here.")
     return np.stack([np.asarray(Image.open(file)) for file in files])
 
 
-@pytest.fixture(scope="module")
-def bodies(shared_data: Path) -> Voxels:
-    path = shared_data / "fib25" / "groundtruth_labels.npz"
-    if not path.is_file():
-        pytest.skip(f"The real data are optional and not here: {path} does not exist.")
-    with np.load(path) as file:
-        found: Voxels = file["labels"]
-    return found
-
-
-def seaweed_world(config: aws.AwsConfig, folder: Path) -> World:
+def seaweed_world(config, folder):
     world, name = disk_world(folder / "rows"), f"fib25-{uuid4().hex}"
     aws.create_bucket(config, name)
     return World(world.table, aws.S3ObjectStore(config, name), world.queue, world.clock)
 
 
-MakeWorld = Callable[[Voxels], tuple[PropagationWorld, Voxels]]
-
-
 @pytest.fixture(params=["disk", "moto", "seaweed"])
-def world_for(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeWorld]:
+def world_for(request, tmp_path):
     """Yield what makes a world for as much of some voxels as its store bears."""
-    made: list[PropagationWorld] = []
-    open_stores: Callable[[], World] | None = None
-    if request.param == "moto":
-        open_stores = partial(moto_world, request.getfixturevalue("moto_config"))
-    elif request.param == "seaweed":
-        config = request.getfixturevalue("seaweed_config")
-        open_stores = partial(seaweed_world, config, tmp_path)
+    stores, corner = None, SMALL_CORNER
+    if request.param == "disk":
+        corner = CORNER
+    elif request.param == "moto":
+        stores = moto_world(request.getfixturevalue("moto_config"))
+    else:
+        stores = seaweed_world(request.getfixturevalue("seaweed_config"), tmp_path)
+    with ExitStack() as stack:
 
-    def make(voxels: Voxels) -> tuple[PropagationWorld, Voxels]:
-        voxels = voxels[tuple(map(slice, SMALL_CORNER if open_stores else CORNER))]
-        depth, height, width = voxels.shape
-        dataset = Dataset(
-            "fib25", (width, height, depth), (8, 8, 8), scaling=Scaling.ISOTROPIC,
-            scalinglevels=LEVELS,
-        )  # fmt: skip
-        stores = None if open_stores is None else open_stores()
-        made.append(PropagationWorld(tmp_path, dataset, depth=3, stores=stores))
-        return made[-1], voxels
+        def make(voxels):
+            voxels = voxels[tuple(map(slice, corner))]
+            dataset = Dataset(
+                "fib25", voxels.shape[::-1], (8, 8, 8), scaling=Scaling.ISOTROPIC,
+                scalinglevels=LEVELS,
+            )  # fmt: skip
+            world = PropagationWorld(tmp_path, dataset, depth=3, stores=stores)
+            stack.callback(world.close)
+            return world, voxels
 
-    yield make
-    for world in made:
-        world.close()
+        yield make
 
 
-def assert_all_levels(
-    world: PropagationWorld, channel: Channel, base: Voxels, method: Method
-) -> None:
+def assert_all_levels(world, channel, base, method):
     """Make sure that the workers are done, and each level is what whole arrays say it is."""
     now = world.channel(channel.name)
     assert now.propagate == 2
     levels = list(expected_levels(world.dataset, now, base, method))
     assert len(levels) == LEVELS
     volume = world.process().volume
-    np.testing.assert_array_equal(volume.read(world.dataset, now, world.region())[0], base)
-    for region, wanted in levels:
+    for region, wanted in [(world.region(), base), *levels]:
         found = volume.read(world.dataset, now, region)[0]
         np.testing.assert_array_equal(found, wanted, err_msg=str(region.level.resolution))
         assert wanted.any()
 
 
-def test_every_level_of_the_image_is_the_mean_of_the_whole_below(
-    world_for: MakeWorld, em: Voxels
-) -> None:
+def test_every_level_of_the_image_is_the_mean_of_the_whole_below(world_for, em):
     world, em = world_for(em)
     channel = world.base.catalog.create_channel(image())
     world.process().volume.write(channel, world.region(), em[None])
@@ -109,10 +83,8 @@ def test_every_level_of_the_image_is_the_mean_of_the_whole_below(
     assert_all_levels(world, channel, em, Method.MEAN)
 
 
-def test_every_level_of_the_labels_is_voted_and_its_index_is_the_truth(
-    world_for: MakeWorld, bodies: Voxels
-) -> None:
-    world, bodies = world_for(bodies)
+def test_every_level_of_the_labels_is_voted_and_its_index_is_the_truth(world_for, fib25_truth):
+    world, bodies = world_for(read_truth(fib25_truth))
     channel = world.base.catalog.create_channel(labels(codec=CodecSpec("zstd", 5)))
     painted = np.ascontiguousarray(bodies)[None]
     world.process().labels.paint(channel, world.region(), painted, Discipline.OVERWRITE)

@@ -1,21 +1,18 @@
 """autoIngest fills what the caller may manage, and nothing of others."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ndlambda.model.catalog import Project, Token
-from tests.support.app import Server, assert_problem, serving
-from tests.support.auto_ingest import begin, post, request, text
+from tests.support.app import assert_problem, serving
+from tests.support.auto_ingest import begin, post, request, said
 
 URL = "http://brain.example"
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def server(tmp_path):
     """A server on which alice has a public dataset, and on it a project with a token."""
     with serving(tmp_path, ingest_allowed_hosts="brain.example") as made:
         begin(made, request(URL))
@@ -26,24 +23,23 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yield made
 
 
-def asked(project: str, token: str) -> dict[str, Any]:
-    """Return a request for a new channel on the public dataset."""
+def asked(project, token):
     named = {"project_name": project, "token_name": token}
     return request(URL, dataset={"dataset_name": "shared"}, project=named)
 
 
 @pytest.mark.parametrize("token", ["new", "seen"])
-def test_a_project_of_another_user_is_not_filled(server: Server, token: str):
+def test_a_project_of_another_user_is_not_filled(server, token):
     """Seen to fail without the owner in ``AutoCreation``: a token is made, or only that refused."""
     doc = asked("lab", token)
     with server.unchanged():
         answer = post(server, doc, "bob", "/v1/auto-ingest")
         assert assert_problem(answer, 409, "AlreadyExistsError")["project"] == "lab"
-        assert "Project lab already exists" in text(post(server, doc, "bob"))
+        assert "Project lab already exists" in said(server, doc, "bob")
     assert post(server, doc, "alice", "/v1/auto-ingest").status_code == 201
 
 
-def test_a_public_dataset_of_another_user_may_carry_an_own_project(server: Server):
+def test_a_public_dataset_of_another_user_may_carry_an_own_project(server):
     assert post(server, asked("his", "his"), "bob", "/v1/auto-ingest").status_code == 201
     made = server.runtime.catalog.get_project("his")
     assert (made.dataset, made.user_id == server.owner) == ("shared", False)

@@ -1,131 +1,112 @@
 """Ingest jobs over HTTP: made, fed, looked after, cancelled; on files and on moto."""
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 import urllib3
 
 from ndlambda.model.catalog import Token
 from tests.support import bodies
-from tests.support.app import Server, assert_problem, serving
-from tests.support.http_jobs import (
-    FIRST,
-    JOBS,
-    SLICES,
-    STACK,
-    body_of,
-    error_lines,
-    errors,
-    few,
-    make,
-    make_few,
-    put,
-    put_boxes,
-    put_few,
-    put_slice,
-    show,
-    stored,
-    sweep,
-    work,
-)
+from tests.support import http_jobs as http
+from tests.support.app import assert_problem, serving
+from tests.support.http_jobs import FIRST, JOBS, SLICES, STACK
 from tests.support.ingest_configs import EXTENT, SOURCES, client_config, volumetric_config
 from tests.support.ingest_world import png
 
 WHOLE = "x=8:308&y=4:204&z=1:41"
+BAD = 31
 CLIENT = client_config()
+DAMAGED = {"slice": BAD, "error": "plane is damaged"}
 
 
 @pytest.fixture
-def server(tmp_path: Path, endpoint: str | None) -> Iterator[Server]:
+def server(tmp_path, endpoint):
     with serving(tmp_path, endpoint) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def unchanging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server to which nothing is written."""
-    with serving(tmp_path_factory.mktemp("server")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def shared(tmp_path_factory):
     """A server on which tests make jobs that are not fed."""
     with serving(tmp_path_factory.mktemp("shared"), max_ingest_user_jobs=0) as made:
         yield made
 
 
-# --- a job from its beginning to its end -------------------------------------------------------
+def cancel(server, job, root=JOBS):
+    return server.call("DELETE", f"{root}/{job}", "alice")
 
 
-def test_a_job_is_made_fed_with_slices_and_served(disk: Server):
-    job = make(disk)
+def complete(server, job):
+    return server.post(f"{JOBS}/{job}/complete", "alice")
+
+
+def report(server, job, faults):
+    return server.post(f"{JOBS}/{job}/errors", "alice", json={"errors": faults})
+
+
+def assert_ends(server, job, voxels, box=WHOLE, *, state="COMPLETE"):
+    http.work(server)
+    assert http.show(server, job)["state"] == state
+    assert np.array_equal(http.stored(server, box), voxels)
+
+
+def test_a_job_is_made_fed_with_slices_and_served(disk):
+    job = http.make(disk)
     assert (job["state"], job["mode"], job["on_bad"]) == ("CREATED", "slices", "fail")
     assert job["extent"] == EXTENT
     assert job["chunks"] == {"total": 2, "done": 0, "partial": 0}
     assert job["parts"] == {"expected": 40, "seen": 0}
     assert job["first_missing"] == {"t": 0, "slice": 1}
     for z in range(FIRST, FIRST + 39):
-        put_slice(disk, job["id"], z, png(STACK[z - FIRST]))
-    work(disk)
-    half = show(disk, job["id"])
+        http.put_slice(disk, job["id"], z, png(STACK[z - FIRST]))
+    http.work(disk)
+    half = http.show(disk, job["id"])
     assert (half["state"], half["chunks"]) == ("INGESTING", {"total": 2, "done": 1, "partial": 1})
     assert half["first_missing"] == {"t": 0, "slice": 40}
-    put_slice(disk, job["id"], 40, png(STACK[-1]))
-    work(disk)
-    done = show(disk, job["id"])
-    assert (done["state"], done["first_missing"], done["faults"]) == ("COMPLETE", None, 0)
-    assert done["bytes"] == {"stored": STACK.nbytes}
-    assert len(done["digest"]) == 40
-    assert np.array_equal(stored(disk, WHOLE), STACK)
-    complete = disk.call("DELETE", f"{JOBS}/{job['id']}", "alice")
-    assert_problem(complete, 409, "InvalidStateError")
-    assert_problem(put(disk, job["id"], 0, "1.png", body_of(30)), 409, "InvalidStateError")
+    http.put_slice(disk, job["id"], 40, png(STACK[-1]))
+    assert_ends(disk, job["id"], STACK)
+    done = http.show(disk, job["id"])
+    assert (done["first_missing"], done["faults"]) == (None, 0)
+    assert (done["bytes"], len(done["digest"])) == ({"stored": STACK.nbytes}, 40)
+    assert_problem(cancel(disk, job["id"]), 409, "InvalidStateError")
+    assert_problem(
+        http.put(disk, job["id"], 0, "1.png", http.body_of(30)), 409, "InvalidStateError"
+    )
 
 
-def test_the_addresses_that_are_given_take_what_is_missing(server: Server):
+def test_the_addresses_that_are_given_take_what_is_missing(server):
     """On AWS they are of the bucket, which tells the queue; on a laptop of the server itself."""
-    job = make_few(server, mode="chunks")
+    job = http.make_few(server, mode="chunks")
     boxes = server.get(f"{JOBS}/{job}/missing", "alice").get_json()["chunks"]
     answer = server.get(f"{JOBS}/{job}/credentials?suffix=npy", "alice").get_json()
-    assert ([each["chunk"] for each in answer["uploads"]], answer["next"]) == (
-        [box["chunk"] for box in boxes],
-        None,
-    )
+    assert [each["chunk"] for each in answer["uploads"]] == [box["chunk"] for box in boxes]
+    assert answer["next"] is None
     for upload, box in zip(answer["uploads"], boxes, strict=True):
         z0, z1 = box["z"]
-        body = bodies.npy(np.ascontiguousarray(few()[z0 - 30 : z1 - 30]))
+        body = bodies.npy(np.ascontiguousarray(http.few()[z0 - 30 : z1 - 30]))
         if upload["with_key"]:
             sent = server.call(upload["method"], upload["url"], "alice", data=body)
             assert sent.status_code == 201, sent.text
         else:
             assert urllib3.request(upload["method"], upload["url"], body=body).status == 200
-    work(server)
-    assert show(server, job)["state"] == "COMPLETE"
-    assert np.array_equal(stored(server), few())
+    http.work(server)
+    assert http.show(server, job)["state"] == "COMPLETE"
+    assert np.array_equal(http.stored(server), http.few())
 
 
-# --- making jobs -------------------------------------------------------------------------------
-
-
-def test_one_idempotency_key_makes_one_job(shared: Server):
+def test_one_idempotency_key_makes_one_job(shared):
     key = {"Idempotency-Key": "of this morning"}
-    first, again = (make(shared, headers=key)["id"] for _ in range(2))
+    first, again = (http.make(shared, headers=key)["id"] for _ in range(2))
     assert first == again
     other = shared.post(JOBS, "alice", json=SLICES | {"on_bad": "zero"}, headers=key)
     assert_problem(other, 409, "AlreadyExistsError")
-    assert make(shared, "admin", headers=key)["id"] != first
-    assert make(shared)["id"] != first
+    assert first not in {http.make(shared, "admin", headers=key)["id"], http.make(shared)["id"]}
     long = shared.post(JOBS, "alice", json=SLICES, headers={"Idempotency-Key": "k" * 256})
     assert_problem(long, 400, "InvalidArgumentError")
 
 
-def test_a_caller_may_choose_the_id(shared: Server):
+def test_a_caller_may_choose_the_id(shared):
     wanted = "00112233445566aa"
-    assert make(shared, id=wanted)["id"] == make(shared, id=wanted)["id"] == wanted
+    assert http.make(shared, id=wanted)["id"] == http.make(shared, id=wanted)["id"] == wanted
     taken = shared.post(JOBS, "admin", json=SLICES | {"id": wanted})
     assert_problem(taken, 409, "AlreadyExistsError")
 
@@ -145,40 +126,33 @@ def test_a_caller_may_choose_the_id(shared: Server):
         ({"id": "../../../table"}, 422, "ValidationError"),
     ],
 )
-def test_a_job_that_cannot_be_is_refused(
-    unchanging: Server, change: dict[str, Any], status: int, error: str
-):
-    with unchanging.unchanged():
-        answer = unchanging.post(JOBS, "alice", json=SLICES | change)
-        assert_problem(answer, status, error)
-        legacy = unchanging.post("/ingest/", "alice", json=SLICES | change)
-        assert_problem(legacy, 400, error)
+def test_a_job_that_cannot_be_is_refused(shared, change, status, error):
+    with shared.unchanged():
+        assert_problem(shared.post(JOBS, "alice", json=SLICES | change), status, error)
+        assert_problem(shared.post("/ingest/", "alice", json=SLICES | change), 400, error)
 
 
-def test_all_that_is_wrong_is_said_at_once(unchanging: Server):
-    answer = unchanging.post(JOBS, "alice", json={"channel": 3, "on_bad": "shrug", "more": 1})
+def test_all_that_is_wrong_is_said_at_once(shared):
+    answer = shared.post(JOBS, "alice", json={"channel": 3, "on_bad": "shrug", "more": 1})
     named = {each["field"] for each in assert_problem(answer, 422, "ValidationError")["errors"]}
     assert named == {"token", "channel", "on_bad", "more"}
 
 
-def test_quotas_are_enforced(tmp_path: Path):
+def test_quotas_are_enforced(tmp_path):
     with serving(tmp_path, max_ingest_user_jobs=1) as server:
-        make(server)
+        http.make(server)
         answer = server.post(JOBS, "alice", json=SLICES)
         assert_problem(answer, 429, "QuotaExceededError")
 
 
-# --- configurations of the ingest-client -------------------------------------------------------
-
-
-def configured(server: Server, doc: dict[str, Any], path: str = JOBS) -> Any:
+def configured(server, doc, path=JOBS):
     answer = server.post(path, "alice", json=doc)
     assert answer.status_code == 201, answer.text
     return answer.get_json()
 
 
 @pytest.mark.parametrize(("source", "words"), [*zip(SOURCES, ("boss", "nd", "boss"), strict=True)])
-def test_a_configuration_is_taken_unchanged(shared: Server, source: str, words: str):
+def test_a_configuration_is_taken_unchanged(shared, source, words):
     job = configured(shared, client_config(source=source, words=words), "/ingest/")
     assert (job["token"] in {"open", "closed"}, job["mode"]) == (True, "slices")
     assert (job["dataset"], job["project"], job["channel"]) == ("brain", "pr", "em")
@@ -186,25 +160,21 @@ def test_a_configuration_is_taken_unchanged(shared: Server, source: str, words: 
     assert (job["x_start"], job["x_stop"], job["tile_size_x"]) == (8, 308, 300)
 
 
-def test_version_2_uploads_tiles_or_chunks(shared: Server):
-    assert configured(shared, client_config("2", ingest_type="tile"))["mode"] == "slices"
-    assert configured(shared, volumetric_config())["mode"] == "chunks"
-
-
 @pytest.mark.parametrize(
-    ("xyz", "mode"),
+    ("config", "mode"),
     [
-        ((100, 200, 1), "chunks"),
-        ((300, 77, 1), "chunks"),
-        ((300, 200, 4), "chunks"),
-        ((1024, 1024, 1), "slices"),  # as its examples have them: of a volume that is smaller
+        (client_config("2", ingest_type="tile"), "slices"),
+        (volumetric_config(), "chunks"),
+        # Tiles that are no planes; its predecessor stored them at the wrong place.
+        (client_config(tile_size={"x": 100, "y": 200, "z": 1, "t": 1}), "chunks"),
+        (client_config(tile_size={"x": 300, "y": 77, "z": 1, "t": 1}), "chunks"),
+        (client_config(tile_size={"x": 300, "y": 200, "z": 4, "t": 1}), "chunks"),
+        # As its examples have them: of a volume that is smaller.
+        (client_config(tile_size={"x": 1024, "y": 1024, "z": 1, "t": 1}), "slices"),
     ],
 )
-def test_in_place_of_tiles_that_are_no_planes_chunks_are_uploaded(
-    shared: Server, xyz: tuple[int, int, int], mode: str
-):
-    """Its predecessor stored tiles that are no multiple of 512 at the wrong place."""
-    job = configured(shared, client_config(tile_size=dict(zip("xyzt", (*xyz, 1), strict=True))))
+def test_a_configuration_is_of_slices_or_chunks(shared, config, mode):
+    job = configured(shared, config)
     assert (job["mode"], job["extent"], job["parts"]["seen"]) == (mode, EXTENT, 0)
 
 
@@ -220,52 +190,44 @@ def test_in_place_of_tiles_that_are_no_planes_chunks_are_uploaded(
         ({"resolution": 7}, "ResolutionNotFoundError"),
     ],
 )
-def test_a_configuration_that_cannot_be_is_refused(
-    unchanging: Server, change: dict[str, Any], error: str
-):
-    with unchanging.unchanged():
-        answer = unchanging.post("/ingest/", "alice", json=client_config(**change))
+def test_a_configuration_that_cannot_be_is_refused(shared, change, error):
+    with shared.unchanged():
+        answer = shared.post("/ingest/", "alice", json=client_config(**change))
         assert_problem(answer, 400, error)
 
 
 @pytest.mark.parametrize("user", ["bob", None])
-def test_a_project_that_a_user_may_not_write_and_none_look_alike(
-    unchanging: Server, user: str | None
-):
+def test_a_project_that_a_user_may_not_write_and_none_look_alike(shared, user):
     unknown = client_config()
     unknown["database"]["experiment"] = "none"
-    answers = [unchanging.post("/ingest/", user, json=doc) for doc in (CLIENT, unknown)]
+    answers = [shared.post("/ingest/", user, json=doc) for doc in (CLIENT, unknown)]
     details = [assert_problem(a, 400, "ProjectNotFoundError")["detail"] for a in answers]
     assert details[0].replace("'pr'", "'none'") == details[1]
-    assert_problem(unchanging.post(JOBS, user, json=CLIENT), 404, "ProjectNotFoundError")
+    assert_problem(shared.post(JOBS, user, json=CLIENT), 404, "ProjectNotFoundError")
 
 
-# --- looking -----------------------------------------------------------------------------------
-
-
-def test_the_list_has_the_callers_jobs_newest_first(disk: Server):
-    made = [make(disk)["id"] for _ in range(3)]
-    make(disk, "admin")
+def test_the_list_has_the_callers_jobs_newest_first(disk):
+    made = [http.make(disk)["id"] for _ in range(3)]
+    http.make(disk, "admin")
     listed = disk.get(JOBS, "alice").get_json()["jobs"]
     assert {job["id"] for job in listed} == set(made)
-    assert [job["created_at"] for job in listed] == sorted(
-        (job["created_at"] for job in listed), reverse=True
-    )
+    times = [job["created_at"] for job in listed]
+    assert times == sorted(times, reverse=True)
     assert listed[0]["chunks"] == {"total": 2, "done": 0}
     assert len(disk.get(f"{JOBS}?limit=2", "alice").get_json()["jobs"]) == 2
     assert disk.get(JOBS, "bob").get_json() == {"jobs": []}
     assert disk.get("/ingest/", "bob").get_json() == {"ingest_jobs": []}
 
 
-def test_folders_that_are_no_jobs_are_shown_to_the_owner_of_what_is_dropped(shared: Server):
+def test_folders_that_are_no_jobs_are_shown_to_the_owner_of_what_is_dropped(shared):
     """The owner is ``admin`` where nothing else is set."""
     shared.runtime.ingest.drop.waiting.record("drop/tk/em/", "It has no slices.")
     (waiting,) = shared.get("/v1/drop", "admin").get_json()["waiting"]
     assert (waiting["folder"], waiting["why"]) == ("drop/tk/em/", "It has no slices.")
-    assert shared.get("/v1/drop", "alice").get_json() == {"waiting": []}
+    assert shared.get("/v1/drop", "alice").get_json() == {"waiting": [], "deleted": []}
 
 
-def test_the_old_route_has_the_old_fields_beside_ours(shared: Server):
+def test_the_old_route_has_the_old_fields_beside_ours(shared):
     job = shared.get(f"/ingest/{configured(shared, CLIENT, '/ingest/')['id']}/", "alice").get_json()
     old = {
         "status": 1, "end_date": None, "resolution": 0, "file_type": "", "dataset": "brain",
@@ -276,15 +238,15 @@ def test_the_old_route_has_the_old_fields_beside_ours(shared: Server):
         "upload_queue": "", "ingest_queue": "", "cleanup_queue": "",
     }  # fmt: skip
     assert {name: job[name] for name in old} == old
-    assert shared.call("DELETE", f"/ingest/{job['id']}/", "alice").status_code == 204
+    assert cancel(shared, f"{job['id']}/", "/ingest").status_code == 204
     assert shared.get(f"/ingest/{job['id']}/", "alice").get_json()["status"] == 3
-    assert "status" not in show(shared, job["id"])
+    assert "status" not in http.show(shared, job["id"])
 
 
-def test_what_is_missing_comes_in_pages(shared: Server):
-    job = make_few(shared)
+def test_what_is_missing_comes_in_pages(shared):
+    job = http.make_few(shared)
     for z in (30, 32, 35):
-        put_slice(shared, job, z)
+        http.put_slice(shared, job, z)
     first = shared.get(f"{JOBS}/{job}/missing?limit=1", "alice").get_json()
     box = {"x": [8, 40], "y": [4, 36], "z": [30, 33]}
     assert first["chunks"] == [{"chunk": 0, "t": 0, **box, "slices": [[31, 32]]}]
@@ -296,121 +258,102 @@ def test_what_is_missing_comes_in_pages(shared: Server):
         assert shared.get(f"{JOBS}/{job}/missing?{query}", "alice").status_code == 400
 
 
-# --- faults ------------------------------------------------------------------------------------
-
-
-def test_a_bad_slice_is_reported_and_mended(disk: Server):
-    job = make_few(disk)
-    put_few(disk, job, without=31)
-    put_slice(disk, job, 31, body_of(31)[:200])
-    work(disk)
-    failed = show(disk, job)
+def test_a_bad_slice_is_reported_and_mended(disk):
+    job = http.make_few(disk)
+    http.put_few(disk, job, without=BAD)
+    http.put_slice(disk, job, BAD, http.body_of(BAD)[:200])
+    http.work(disk)
+    failed = http.show(disk, job)
     assert (failed["state"], failed["faults"]) == ("FAILED", 1)
-    assert show(disk, job, "/ingest")["status"] == 4
-    (line,) = error_lines(disk, job)
+    assert http.show(disk, job, "/ingest")["status"] == 4
+    (line,) = http.error_lines(disk, job)
     assert (line["chunk"], line["t"], line["part"]) == ("0", "0", "31")
     assert line["key"].endswith("000031.png")
-    assert [(each["part"], each["error"]) for each in errors(disk, job)] == [(31, line["error"])]
-    put_slice(disk, job, 31)
-    work(disk)
-    sweep(disk)
-    assert (show(disk, job)["state"], errors(disk, job)) == ("COMPLETE", [])
-    assert np.array_equal(stored(disk), few())
+    assert [(each["part"], each["error"]) for each in http.errors(disk, job)] == [
+        (BAD, line["error"])
+    ]
+    http.put_slice(disk, job, BAD)
+    http.work(disk)
+    http.sweep(disk)
+    assert (http.show(disk, job)["state"], http.errors(disk, job)) == ("COMPLETE", [])
+    assert np.array_equal(http.stored(disk), http.few())
 
 
-def test_a_completed_job_deals_with_what_is_missing(disk: Server):
-    job = make_few(disk, on_bad="zero")
-    put_few(disk, job, without=31)
-    answer = disk.post(f"{JOBS}/{job}/complete", "alice")
+def test_a_completed_job_deals_with_what_is_missing(disk):
+    job = http.make_few(disk, on_bad="zero")
+    http.put_few(disk, job, without=BAD)
+    answer = complete(disk, job)
     assert (answer.status_code, answer.get_json()["closed"]) == (202, True)
-    work(disk)
-    assert show(disk, job)["state"] == "COMPLETE_WITH_ERRORS"
-    assert [fault["part"] for fault in errors(disk, job)] == [31]
+    http.work(disk)
+    assert http.show(disk, job)["state"] == "COMPLETE_WITH_ERRORS"
+    assert [fault["part"] for fault in http.errors(disk, job)] == [BAD]
 
 
-# --- planes that cannot be read where they come from -------------------------------------------
-
-BAD = 31
-
-
-def report(server: Server, job: str, faults: Any) -> Any:
-    return server.post(f"{JOBS}/{job}/errors", "alice", json={"errors": faults})
-
-
-def few_in_volume() -> Any:
-    """Return the voxels of ``FEW`` at their place in the volume, and zeros around them."""
+def few_in_volume():
     voxels = np.zeros_like(STACK)
-    voxels[29:35, :32, :32] = few()
+    voxels[29:35, :32, :32] = http.few()
     return voxels
 
 
-def test_a_plane_of_boxes_is_reported_once_and_the_job_ends_with_errors(disk: Server):
-    job = make_few(disk, mode="chunks", on_bad="zero")
+def test_a_plane_of_boxes_is_reported_once_and_the_job_ends_with_errors(disk):
+    job = http.make_few(disk, mode="chunks", on_bad="zero")
     for _ in range(2):
-        told = report(disk, job, [{"slice": BAD, "error": "plane is damaged"}])
+        told = report(disk, job, [DAMAGED])
         assert told.status_code == 204, told.text
     voxels = few_in_volume()
     without = voxels.copy()
     without[BAD - FIRST] = 0
-    total = put_boxes(disk, job, without)
-    work(disk)
-    assert show(disk, job)["state"] == "COMPLETE_WITH_ERRORS"
-    (fault,) = errors(disk, job)
-    assert (fault["t"], fault["part"], fault["error"]) == (0, BAD, "plane is damaged")
-    assert (fault["count"], fault["key"]) == (2, "")
-    assert np.array_equal(stored(disk, WHOLE), without)
+    total = http.put_boxes(disk, job, without)
+    assert_ends(disk, job, without, state="COMPLETE_WITH_ERRORS")
+    (fault,) = http.errors(disk, job)
+    assert fault.items() >= {"t": 0, "part": BAD, "count": 2, "key": ""}.items()
+    assert fault["error"] == "plane is damaged"
 
     again = disk.post(f"{JOBS}/{job}/retry", "alice")
     assert again.get_json()["state"] == "INGESTING"
-    assert errors(disk, job) == []
-    assert put_boxes(disk, job, voxels) == total, "all boxes that the plane goes through"
-    work(disk)
-    assert show(disk, job)["state"] == "COMPLETE"
-    assert np.array_equal(stored(disk, WHOLE), voxels)
+    assert http.errors(disk, job) == []
+    assert http.put_boxes(disk, job, voxels) == total, "all boxes that the plane goes through"
+    assert_ends(disk, job, voxels)
 
 
-def test_what_came_before_a_retry_is_not_stored_in_place_of_what_is_to_come(disk: Server):
+def test_what_came_before_a_retry_is_not_stored_in_place_of_what_is_to_come(disk):
     """Was seen to fail (COMPLETE, with zeros) when the boxes stayed in the drop store."""
-    job = make_few(disk, mode="chunks", on_bad="zero")
-    report(disk, job, [{"slice": BAD, "error": "plane is damaged"}])
-    total = put_boxes(disk, job, np.zeros_like(STACK))  # sent, and not built yet
+    job = http.make_few(disk, mode="chunks", on_bad="zero")
+    report(disk, job, [DAMAGED])
+    total = http.put_boxes(disk, job, np.zeros_like(STACK))  # sent, and not built yet
     disk.post(f"{JOBS}/{job}/retry", "alice")
-    work(disk)
-    sweep(disk)
-    assert show(disk, job)["state"] == "INGESTING"
-    assert put_boxes(disk, job, few_in_volume()) == total
-    work(disk)
-    assert show(disk, job)["state"] == "COMPLETE"
-    assert np.array_equal(stored(disk), few())
+    http.work(disk)
+    http.sweep(disk)
+    assert http.show(disk, job)["state"] == "INGESTING"
+    assert http.put_boxes(disk, job, few_in_volume()) == total
+    assert_ends(disk, job, few_in_volume())
 
 
-def test_a_slice_that_is_reported_counts_as_missing_under_its_reason(disk: Server):
-    job = make_few(disk, on_bad="skip")
-    report(disk, job, [{"t": 0, "slice": BAD, "error": "cannot be opened"}])
-    put_few(disk, job, without=BAD)
-    disk.post(f"{JOBS}/{job}/complete", "alice")
-    work(disk)
-    assert show(disk, job)["state"] == "COMPLETE_WITH_ERRORS"
-    (fault,) = errors(disk, job)
-    assert (fault["part"], fault["error"]) == (BAD, "cannot be opened")
-    put_slice(disk, job, BAD)
-    work(disk)
-    assert show(disk, job)["state"] == "COMPLETE"
-    assert np.array_equal(stored(disk), few())
+def test_a_slice_that_is_reported_counts_as_missing_under_its_reason(disk):
+    job = http.make_few(disk, on_bad="skip")
+    report(disk, job, [DAMAGED | {"t": 0}])
+    http.put_few(disk, job, without=BAD)
+    complete(disk, job)
+    http.work(disk)
+    assert http.show(disk, job)["state"] == "COMPLETE_WITH_ERRORS"
+    (fault,) = http.errors(disk, job)
+    assert (fault["part"], fault["error"]) == (BAD, "plane is damaged")
+    http.put_slice(disk, job, BAD)
+    assert_ends(disk, job, few_in_volume())
 
 
 @pytest.mark.parametrize("mode", ["slices", "chunks"])
-def test_where_the_policy_is_to_fail_the_job_ends(shared: Server, mode: str):
-    job = make_few(shared, mode=mode)
-    assert report(shared, job, [{"slice": BAD, "error": "gone"}]).status_code == 204
-    assert (show(shared, job)["state"], show(shared, job)["reason"]) == ("FAILED", "gone")
-    late = report(shared, job, [{"slice": 32, "error": "gone"}])
-    assert_problem(late, 409, "InvalidStateError")
+def test_where_the_policy_is_to_fail_the_job_ends(shared, mode):
+    job = http.make_few(shared, mode=mode)
+    assert report(shared, job, [DAMAGED]).status_code == 204
+    shown = http.show(shared, job)
+    assert (shown["state"], shown["reason"]) == ("FAILED", "plane is damaged")
+    assert_problem(report(shared, job, [DAMAGED]), 409, "InvalidStateError")
 
 
 @pytest.mark.parametrize("mode", ["slices", "chunks"])
-def test_what_is_no_plane_of_the_job_is_refused(shared: Server, mode: str):
-    job = make(shared, mode=mode)["id"]
+def test_what_is_no_plane_of_the_job_is_refused(shared, mode):
+    job = http.make(shared, mode=mode)["id"]
     for faults, status, name in (
         ([{"slice": 0, "error": "x"}], 400, "OutOfBoundsError"),
         ([{"slice": 41, "error": "x"}], 400, "OutOfBoundsError"),
@@ -423,19 +366,16 @@ def test_what_is_no_plane_of_the_job_is_refused(shared: Server, mode: str):
         ([{"slice": 7, "error": "x"}] * 1001, 422, "ValidationError"),
     ):
         assert_problem(report(shared, job, faults), status, name)
-    assert errors(shared, job) == []
+    assert http.errors(shared, job) == []
 
 
-# --- cancelling --------------------------------------------------------------------------------
-
-
-def test_a_cancelled_job_takes_nothing(shared: Server):
-    job = make_few(shared)
-    put_slice(shared, job, 30)
+def test_a_cancelled_job_takes_nothing(shared):
+    job = http.make_few(shared)
+    http.put_slice(shared, job, 30)
     for _ in range(2):
-        assert shared.call("DELETE", f"{JOBS}/{job}", "alice").status_code == 204
-    assert show(shared, job)["state"] == "CANCELLED"
-    assert_problem(put(shared, job, 0, "31.png", body_of(31)), 409, "InvalidStateError")
+        assert cancel(shared, job).status_code == 204
+    assert http.show(shared, job)["state"] == "CANCELLED"
+    assert_problem(http.put(shared, job, 0, "31.png", http.body_of(31)), 409, "InvalidStateError")
     for action in ("retry", "complete"):
         answer = shared.post(f"{JOBS}/{job}/{action}", "alice")
         assert_problem(answer, 409, "InvalidStateError")
@@ -444,33 +384,22 @@ def test_a_cancelled_job_takes_nothing(shared: Server):
     assert shared.get(f"{JOBS}/{job}/credentials", "alice").status_code == 409
 
 
-def test_a_job_outlives_its_channel(disk: Server):
-    job = make(disk)["id"]
+def test_a_job_outlives_its_channel(disk):
+    job = http.make(disk)["id"]
     disk.runtime.catalog.delete_channel("pr", "em")
-    assert show(disk, job)["extent"] is None
+    assert http.show(disk, job)["extent"] is None
     assert [each["id"] for each in disk.get(JOBS, "alice").get_json()["jobs"]] == [job]
-    assert_problem(put(disk, job, 0, "1.png", b""), 409, "InvalidStateError")
+    assert_problem(http.put(disk, job, 0, "1.png", b""), 409, "InvalidStateError")
     assert_problem(disk.get(f"{JOBS}/{job}/missing", "alice"), 409, "InvalidStateError")
 
 
-# --- whose jobs --------------------------------------------------------------------------------
-
-
-def test_another_users_job_and_none_look_alike(shared: Server):
-    job = make(shared)["id"]
-    unknown = "0" * 16
+def test_another_users_job_and_none_look_alike(shared):
+    job, unknown = http.make(shared)["id"], "0" * 16
     for method, rest in (
-        ("GET", ""),
-        ("DELETE", ""),
-        ("GET", "/missing"),
-        ("GET", "/credentials"),
-        ("GET", "/errors"),
-        ("POST", "/errors"),
-        ("GET", "/verify"),
-        ("POST", "/retry"),
-        ("POST", "/complete"),
-        ("PUT", "/parts/0/0001.png"),
-    ):
+        ("GET", ""), ("DELETE", ""), ("GET", "/missing"), ("GET", "/credentials"),
+        ("GET", "/errors"), ("POST", "/errors"), ("GET", "/verify"), ("POST", "/retry"),
+        ("POST", "/complete"), ("PUT", "/parts/0/0001.png"),
+    ):  # fmt: skip
         for user in ("bob", None):
             with shared.unchanged():
                 theirs, none = (
@@ -485,23 +414,21 @@ def test_another_users_job_and_none_look_alike(shared: Server):
     assert shared.get(f"{JOBS}/{job}", "admin").status_code == 200
 
 
-def test_only_a_token_that_may_be_written_by_makes_a_job(disk: Server):
-    bobs = disk.runtime.users.get_user("bob").id
+def test_only_a_token_that_may_be_written_by_makes_a_job(disk):
     with disk.unchanged():
         assert_problem(disk.post(JOBS, "bob", json=SLICES), 403, "PermissionDeniedError")
         assert_problem(disk.post(JOBS, json=SLICES), 401, "AuthenticationError")
         assert_problem(disk.post("/ingest/", json=SLICES), 400, "AuthenticationError")
-        elsewhere = CLIENT | {
-            "database": {"collection": "none", "experiment": "pr", "channel": "em"}
-        }
-        assert_problem(disk.post(JOBS, "alice", json=elsewhere), 404, "ProjectNotFoundError")
-    disk.runtime.catalog.create_token(Token("bobs", "pr", user_id=bobs))
+        nowhere = CLIENT | {"database": CLIENT["database"] | {"collection": "none"}}
+        assert_problem(disk.post(JOBS, "alice", json=nowhere), 404, "ProjectNotFoundError")
+    bobs = Token("bobs", "pr", user_id=disk.runtime.users.get_user("bob").id)
+    disk.runtime.catalog.create_token(bobs)
     answer = disk.post(JOBS, "bob", json=CLIENT)
     assert (answer.status_code, answer.get_json()["token"]) == (201, "bobs")
     assert disk.get(f"{JOBS}/{answer.get_json()['id']}", "alice").status_code == 404
 
 
-def test_where_anonymous_users_may_write_their_jobs_are_open_to_all(tmp_path: Path):
+def test_where_anonymous_users_may_write_their_jobs_are_open_to_all(tmp_path):
     with serving(tmp_path, anonymous_write=True) as server:
         job = server.post("/ingest/", json=SLICES)
         assert job.status_code == 201

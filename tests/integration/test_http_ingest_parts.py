@@ -1,55 +1,34 @@
 """Parts of ingest jobs: where they are sent, in which pages, how large, what is said of them."""
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 import urllib3
 
 from ingest_queue.jobs.chunk_state import Fault
-from ndlambda.local.moto import MotoServer
 from ndlambda.stores.ports import Overwrite
-from tests.support.app import Server, assert_problem, serving
-from tests.support.http_jobs import (
-    JOBS,
-    body_of,
-    error_lines,
-    errors,
-    make,
-    make_few,
-    put,
-    put_few,
-    put_slice,
-    show,
-    sweep,
-    work,
-)
+from tests.support import http_jobs as http
+from tests.support.app import assert_problem, serving
+from tests.support.http_jobs import JOBS
 from tests.support.ingest_world import png
 
 HEIGHT, WIDTH = 200, 300
 SLICE = np.full((HEIGHT, WIDTH), 7, np.uint8)
-LIMIT_BYTES = 2 * SLICE.nbytes + (4 << 20)
-"""What a part may have at most."""
+LIMIT_BYTES = 2 * SLICE.nbytes + (4 << 20)  # what a part may have at most
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def shared(tmp_path_factory):
     """A server on which tests make jobs, and upload nothing."""
     with serving(tmp_path_factory.mktemp("shared"), max_ingest_user_jobs=0) as made:
         yield made
 
 
-def ask(server: Server, job: str, query: str) -> Any:
+def ask(server, job, query):
     return server.get(f"{JOBS}/{job}/{query}", "alice").get_json()
 
 
-# --- where they are sent -----------------------------------------------------------------------
-
-
-def test_uploads_are_given_in_pages_of_whole_chunks(shared: Server):
-    job = make(shared)["id"]
+def test_uploads_are_given_in_pages_of_whole_chunks(shared):
+    job = http.make(shared)["id"]
     first = ask(shared, job, "credentials?limit=5&suffix=tif")
     assert ([each["slice"] for each in first["uploads"]], first["next"]) == ([*range(1, 33)], 0)
     assert first["uploads"][0]["url"] == f"{JOBS}/{job}/parts/0/000001.tif"
@@ -58,14 +37,14 @@ def test_uploads_are_given_in_pages_of_whole_chunks(shared: Server):
     assert shared.get(f"{JOBS}/{job}/credentials?suffix=exe", "alice").status_code == 400
 
 
-def test_uploaders_share_a_job_by_shards(shared: Server):
+def test_uploaders_share_a_job_by_shards(shared):
     """Each chunk is of one shard, and a shard has its pages."""
-    job = make(shared, channel="movie", mode="chunks")["id"]
+    job = http.make(shared, channel="movie", mode="chunks")["id"]
     whole = ask(shared, job, "missing")["missing"]
     for shards in (1, 3, len(whole), 2 * len(whole)):
-        received: list[int] = []
+        received = []
         for shard in range(shards):
-            after: int | None = -1
+            after = -1
             while after is not None:
                 page = ask(shared, job, f"missing?limit=1&shard={shard}/{shards}&after={after}")
                 received += page["missing"]
@@ -79,10 +58,10 @@ def test_uploaders_share_a_job_by_shards(shared: Server):
             assert_problem(answer, 400, "InvalidArgumentError")
 
 
-def test_an_address_is_good_for_one_part_of_one_job(tmp_path: Path, moto_server: MotoServer):
+def test_an_address_is_good_for_one_part_of_one_job(tmp_path, moto_server):
     """Its signature is over the key: another job's part is another address."""
     with serving(tmp_path, moto_server.endpoint) as server:
-        job, other = make_few(server), make_few(server, channel="em2")
+        job, other = http.make_few(server), http.make_few(server, channel="em2")
         answer = server.get(f"{JOBS}/{job}/credentials?limit=1", "alice")
         assert answer.headers["Cache-Control"] == "no-store"
         first, second = answer.get_json()["uploads"][:2]
@@ -90,20 +69,20 @@ def test_an_address_is_good_for_one_part_of_one_job(tmp_path: Path, moto_server:
         assert other not in first["url"]
         signatures = [each["url"].partition("Signature=")[2] for each in (first, second)]
         assert signatures[0] != signatures[1]
-        assert urllib3.request("PUT", first["url"], body=body_of(30)).status == 200
-        work(server)
+        assert urllib3.request("PUT", first["url"], body=http.body_of(30)).status == 200
+        http.work(server)
         left = ask(server, job, "credentials")["uploads"]
         assert [each["slice"] for each in left] == list(range(31, 36))
 
 
-def test_addresses_are_given_for_what_is_unusable_too(disk: Server):
+def test_addresses_are_given_for_what_is_unusable_too(disk):
     """Seen to fail where only what is missing gets some: a mended file had no way past Lambda."""
-    job = make_few(disk, on_bad="zero")
-    put_few(disk, job)
+    job = http.make_few(disk, on_bad="zero")
+    http.put_few(disk, job)
     for z in (31, 34):
-        put_slice(disk, job, z, b"no image")
-    work(disk)
-    assert show(disk, job)["state"] == "COMPLETE_WITH_ERRORS"
+        http.put_slice(disk, job, z, b"no image")
+    http.work(disk)
+    assert http.show(disk, job)["state"] == "COMPLETE_WITH_ERRORS"
     assert ask(disk, job, "missing")["missing"] == []
     pages = [
         ask(disk, job, f"credentials?suffix=tif&{query}")["uploads"]
@@ -114,81 +93,67 @@ def test_addresses_are_given_for_what_is_unusable_too(disk: Server):
     assert pages[0][0]["url"] == f"{JOBS}/{job}/parts/0/000031.tif"
 
 
-# --- what is taken -----------------------------------------------------------------------------
-
-
-def test_what_is_no_part_of_the_job_is_not_stored(shared: Server):
-    job = make(shared)["id"]
+def test_what_is_no_part_of_the_job_is_not_stored(shared):
+    job = http.make(shared)["id"]
     with shared.unchanged():
         for chunk, name in (
             (0, "0033.png"), (1, "0001.png"), (2, "0001.png"), (0, "0001.exe"), (0, "0001"),
             (0, "one.png"), (0, "data.npy"), (0, "..png"),
         ):  # fmt: skip
-            assert put(shared, job, chunk, name, png(SLICE)).status_code == 400, name
-        answer = put(shared, job, 0, "0001.png", bytes(LIMIT_BYTES + 1))
+            assert http.put(shared, job, chunk, name, png(SLICE)).status_code == 400, name
+        answer = http.put(shared, job, 0, "0001.png", bytes(LIMIT_BYTES + 1))
         assert_problem(answer, 413, "PayloadTooLargeError")
     assert not (shared.settings.data / "drop").exists()
 
 
-def test_a_part_is_taken_where_it_stands_in_for_the_store(tmp_path: Path):
-    """Lambda carries no more than 4 MiB; the address that the server gives takes all.
-
-    Seen to fail where the route has the limit of others: 413.
-    """
+def test_a_part_is_taken_where_it_stands_in_for_the_store(tmp_path):
+    """Above Lambda's 4 MiB. Seen to fail where the route has the limit of others: 413."""
     with serving(tmp_path, lambda_limits=True) as server:
-        job = make(server)["id"]
+        job = http.make(server)["id"]
         body = png(SLICE) + bytes(5 << 20)
-        answer = put(server, job, 0, "0001.png", body)
+        answer = http.put(server, job, 0, "0001.png", body)
         assert_problem(answer, 413, "PayloadTooLargeError")
         assert answer.get_json()["limit"] == LIMIT_BYTES, "for its own size"
-        assert put(server, job, 0, "0001.png", body[: (4 << 20) + 1000]).status_code == 201
+        assert http.put(server, job, 0, "0001.png", body[: (4 << 20) + 1000]).status_code == 201
 
 
-def test_a_slice_has_one_name_in_the_store_however_it_is_called(disk: Server):
-    job = make(disk)["id"]
+def test_a_slice_has_one_name_in_the_store_however_it_is_called(disk):
+    job = http.make(disk)["id"]
     for name in ("1.PNG", "0001.png", "000001.png"):
-        answer = put(disk, job, 0, name, png(SLICE))
+        answer = http.put(disk, job, 0, name, png(SLICE))
         assert answer.get_json()["key"] == f"drop/j/{job}/{0:012x}/000001.png"
 
 
-def test_what_went_past_the_server_is_measured_before_it_is_read(
-    disk: Server, monkeypatch: pytest.MonkeyPatch
-):
-    """An address takes gigabytes; of these no more than an image has are read.
-
-    Seen to fail when the whole object is read: its length arrives.
-    """
-    job = make(disk, extent={"z": [1, 2]})["id"]
+def test_what_went_past_the_server_is_measured_before_it_is_read(disk, monkeypatch):
+    """Seen to fail when the whole object is read: its length arrives."""
+    job = http.make(disk, extent={"z": [1, 2]})["id"]
     drop, asked = disk.runtime.ingest.jobs.stores.drop, []
     key = f"drop/j/{job}/{0:012x}/000001.png"
     drop.put(key, png(SLICE) + bytes(LIMIT_BYTES), Overwrite())
     get = type(drop).get
 
-    def read(self: Any, key: str, byte_range: Any = None, **more: Any) -> Any:
+    def read(self, key, byte_range=None, **more):
         asked.append(byte_range)
         return get(self, key, byte_range, **more)
 
     monkeypatch.setattr(type(drop), "get", read)
     disk.runtime.ingest.drop.on_object_created(key)
-    work(disk)
-    shown = show(disk, job)
+    http.work(disk)
+    shown = http.show(disk, job)
     assert (shown["state"], shown["faults"]) == ("FAILED", 1)
     assert "more than any file of this size" in shown["reason"]
     assert None not in asked
-    assert put(disk, job, 0, "0001.png", png(SLICE)).status_code == 201
-    sweep(disk)
-    assert show(disk, job)["state"] == "COMPLETE"
+    assert http.put(disk, job, 0, "0001.png", png(SLICE)).status_code == 201
+    http.sweep(disk)
+    assert http.show(disk, job)["state"] == "COMPLETE"
 
 
-# --- what is said of them ----------------------------------------------------------------------
-
-
-def test_no_cell_of_the_list_of_faults_is_a_formula(shared: Server):
+def test_no_cell_of_the_list_of_faults_is_a_formula(shared):
     """Names of files are other people's. Seen to fail when cells are written as they are."""
     for start in ("=", "+", "-", "@", "\t", "\r", "\n"):
-        job = shared.runtime.ingest.jobs.ledger.get(make(shared)["id"])
+        job = shared.runtime.ingest.jobs.ledger.get(http.make(shared)["id"])
         formula = f'{start}HYPERLINK("http://evil.example","x")'
         shared.runtime.ingest.jobs.ledger.add_fault(job, Fault(0, 1, formula, formula))
-        (row,) = error_lines(shared, job.id)
+        (row,) = http.error_lines(shared, job.id)
         assert (row["key"], row["error"]) == (f"'{formula}", f"'{formula}")
-        assert [each["error"] for each in errors(shared, job.id)] == [formula]
+        assert [each["error"] for each in http.errors(shared, job.id)] == [formula]

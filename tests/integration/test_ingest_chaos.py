@@ -2,7 +2,6 @@
 
 import json
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,57 +10,42 @@ from ingest_queue.jobs.job import State
 from ndlambda.model.dtypes import ChannelType
 from tests.support import catalog_world
 from tests.support.faults import Crash, FaultPlan
-from tests.support.ingest_world import (
-    OFFSET,
-    Chaos,
-    IngestWorld,
-    MakeWorld,
-    disk_ingest_world,
-    stack,
-)
+from tests.support.ingest_world import OFFSET, Chaos, IngestWorld, disk_ingest_world, stack
 
 MOST_SWEEPS = 3
-DEPTH = 20
-"""Slices of a time point: one whole chunk, and the beginning of another."""
+DEPTH = 20  # slices of a time point: one whole chunk, and the beginning of another
 
 
-def check(world: IngestWorld, seed: int, times: int, depth: int = DEPTH) -> None:
+def check(world, seed, times, depth=DEPTH):
     world.populate(channel_type=ChannelType.TIMESERIES, endtime=times)
     voxels = stack(seed, times, depth)
     chaos = Chaos(world, seed)
     chaos.first_pass(world.put_stack(voxels, times=True))
-    sweeps = 0
-    while sweeps < MOST_SWEEPS and world.state is not State.COMPLETE:
-        chaos.sweep()
-        sweeps += 1
-    assert (world.state, world.table.completions) == (State.COMPLETE, 1)
+    for _ in range(MOST_SWEEPS):
+        if world.state is not State.COMPLETE:
+            chaos.sweep()
+    assert (world.state, world.table.ends) == (State.COMPLETE, 1)
     assert chaos.crashes
     for _ in range(3):  # late messages change nothing
         chaos.sweep()
-    assert world.table.completions == 1
+    assert world.table.ends == 1
     for time_point in range(times):
         np.testing.assert_array_equal(world.stored(time_point=time_point), voxels[time_point])
     assert not world.faults()
 
 
 @pytest.mark.parametrize("seed", range(16))
-def test_every_job_completes_once_with_all_voxels(make_world: MakeWorld, seed: int):
-    """15 % of deliveries die at some request, 20 % come twice, 5 % of the files are not announced.
-
-    Seen to fail: without the sweeper entering what was not announced, jobs stay INGESTING; where
-    the completion is not conditional, there are several.
-    """
+def test_every_job_completes_once_with_all_voxels(make_world, seed):
+    """Seen to fail without the sweep for what was not announced, or an unconditional completion."""
     check(make_world(depth=DEPTH), seed, times=3)
 
 
-def test_a_builder_may_die_after_any_request(make_world: MakeWorld, tmp_path: Path):
-    """And its message with it. Seen to fail where the sweeper takes a chunk that is stored for one
-    that is entered among the stored ones: the job never ends."""
+def test_a_builder_may_die_after_any_request(make_world, tmp_path):
+    """Seen to fail where the sweep takes a stored chunk for one that is entered as stored."""
     prepared = make_world({}, depth=18)
     voxels = stack(1, z=18)[0, 14:]
-    prepared.drop(
-        "_ingest.json", json.dumps({"extent": {"z": [OFFSET + 14, OFFSET + 18]}}).encode()
-    )
+    extent = {"z": [OFFSET + 14, OFFSET + 18]}
+    prepared.drop("_ingest.json", json.dumps({"extent": extent}).encode())
     for z, plane in enumerate(voxels, OFFSET + 14):  # two slices of each chunk
         prepared.drop_slice(z, plane)
     prepared.lose_messages()
@@ -72,14 +56,14 @@ def test_a_builder_may_die_after_any_request(make_world: MakeWorld, tmp_path: Pa
             world.build(1, plan)
         for _ in range(2):
             world.sweep()
-        assert (world.state, world.table.completions) == (State.COMPLETE, 1), plan.log
+        assert (world.state, world.table.ends) == (State.COMPLETE, 1), plan.log
         np.testing.assert_array_equal(world.stored()[14:], voxels)
         if not plan.fired:
             assert step > 10
             return
 
 
-def test_every_job_completes_on_aws_too(tmp_path: Path, moto_in_process: None):
+def test_every_job_completes_on_aws_too(tmp_path, moto_in_process):
     from ndlambda.stores import aws
 
     config = aws.AwsConfig()

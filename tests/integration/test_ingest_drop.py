@@ -156,7 +156,7 @@ def test_done_that_overtakes_the_slices_finds_them(populated: IngestWorld):
     populated.put_stack(stack(6, z=6))
     populated.drop("_DONE", b"")
     populated.pump()
-    assert (populated.state, populated.table.completions) == (State.COMPLETE, 1)
+    assert (populated.state, populated.table.ends) == (State.COMPLETE, 1)
 
 
 def test_one_manifest_is_one_job_and_another_one_waits_for_its_end(populated: IngestWorld):
@@ -174,15 +174,17 @@ def test_one_manifest_is_one_job_and_another_one_waits_for_its_end(populated: In
     assert world.state is State.COMPLETE  # made of what lay there
 
 
-def test_a_folder_begins_again_with_a_channel_that_was_made_again(populated: IngestWorld):
+def test_a_folder_does_not_begin_again_with_a_channel_that_was_made_again(populated: IngestWorld):
     world = populated
     first = world.ingest(stack(8, z=6))
     world.base.catalog.delete_channel("pr", "em")
     world.base.catalog.create_channel(catalog_world.channel("em", cuboids_per_axis=1))
     world.notice([f"{FOLDER}{OFFSET:04d}.png"])
+    world.drop("_ingest.json", b"{}")
     world.pump()
-    assert world.job().id != first.id
-    world.check_whole(stack(8, z=6)[0])
+    assert world.job() == first
+    assert not world.stored().any()
+    assert "was deleted" in why(world)
 
 
 @pytest.mark.parametrize(

@@ -1,33 +1,20 @@
 """What was uploaded to jobs goes when these have ended for good, and not before."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 
 from ingest_queue.build.ended import GRACE_S, EndedJobs
-from ingest_queue.jobs.job import ENDED, Job, Policy, State
+from ingest_queue.jobs.job import ENDED, Policy, State
 from ingest_queue.jobs.keys import part_key
 from tests.support.faults import Crash, FaultPlan
-from tests.support.ingest_world import FOLDER, OFFSET, IngestWorld, MakeWorld, png, stack
+from tests.support.ingest_world import FOLDER, OFFSET, png, stack
 
 BAD = 9
+DEPTH = 18  # slices of a volume of two chunks
+VOXELS = stack(1, z=DEPTH)[0]
 
 
-DEPTH = 18
-"""Slices of a volume of two chunks."""
-
-
-@pytest.fixture
-def world(make_world: MakeWorld) -> IngestWorld:
-    return make_world({}, depth=DEPTH)
-
-
-def voxels_of(seed: int) -> Any:
-    return stack(seed, z=DEPTH)[0]
-
-
-def upload(world: IngestWorld, voxels: Any, *, spoil: bool = False, **spec: Any) -> Job:
+def upload(world, voxels, *, spoil=False, **spec):
     """Make a job and upload slices to it, and an object that is none."""
     job = world.create(**spec)
     grid = world.process().ingest.target(job).grid(job)
@@ -37,29 +24,28 @@ def upload(world: IngestWorld, voxels: Any, *, spoil: bool = False, **spec: Any)
     return job
 
 
-def uploads(world: IngestWorld, job: Job) -> list[str]:
+def uploads(world, job):
     return [info.key for info in world.drop_store.list(job.folder)]
 
 
-def sweep_after(world: IngestWorld, seconds: float) -> None:
+def sweep_after(world, seconds):
     world.base.clock.advance(seconds)
     world.process().ingest.sweeper.sweep_all()
 
 
-def found(world: IngestWorld, job: Job) -> Job:
-    return world.process().ingest.ledger.get(job.id)
+def state_of(world, job):
+    return world.process().ingest.ledger.get(job.id).state
 
 
-def test_uploads_of_a_cancelled_job_go_when_no_more_uploads_are_allowed(world: IngestWorld):
+def test_uploads_of_a_cancelled_job_go_when_no_more_uploads_are_allowed(world):
     """Seen to fail where cancelled jobs are not listed: their uploads stay forever."""
-    voxels = voxels_of(1)
-    dropped = world.put_stack(voxels[None])
-    job, other = upload(world, voxels[:17]), upload(world, voxels[:3])
+    dropped = world.put_stack(VOXELS[None])
+    job, other = upload(world, VOXELS[:17]), upload(world, VOXELS[:3])
     world.process().ingest.cancel(job)
     sweep_after(world, GRACE_S - 1)
     assert len(uploads(world, job)) == 17
     late = part_key(job.id, 0, f"{OFFSET + 1:06d}.png")
-    world.drop(late.removeprefix(job.folder), png(voxels[1]), job.folder)
+    world.drop(late.removeprefix(job.folder), png(VOXELS[1]), job.folder)
     sweep_after(world, 1)
     assert not uploads(world, job)
     assert len(uploads(world, other)) == 3
@@ -67,38 +53,36 @@ def test_uploads_of_a_cancelled_job_go_when_no_more_uploads_are_allowed(world: I
     assert not world.table.query(ENDED).rows
 
 
-def test_what_came_too_late_for_a_complete_job_goes(world: IngestWorld):
+def test_what_came_too_late_for_a_complete_job_goes(world):
     """Its other uploads went when they were stored."""
-    voxels = voxels_of(2)
-    job = upload(world, voxels)
+    job = upload(world, VOXELS)
     world.pump()
-    assert found(world, job).state is State.COMPLETE
+    assert state_of(world, job) is State.COMPLETE
     assert not uploads(world, job)
-    world.drop(f"{0:012x}/{OFFSET:06d}.png", png(voxels[0]), job.folder)
+    world.drop(f"{0:012x}/{OFFSET:06d}.png", png(VOXELS[0]), job.folder)
     sweep_after(world, GRACE_S)
     assert not uploads(world, job)
-    np.testing.assert_array_equal(world.stored(), voxels)
+    np.testing.assert_array_equal(world.stored(), VOXELS)
 
 
 @pytest.mark.parametrize("policy", Policy)
-def test_uploads_of_a_job_that_can_be_mended_stay(world: IngestWorld, policy: Policy):
+def test_uploads_of_a_job_that_can_be_mended_stay(world, policy):
     """Seen to fail where every end is final: there is nothing to build the mended chunk of."""
-    voxels = voxels_of(3)
-    job = upload(world, voxels, spoil=True, on_bad=policy)
+    job = upload(world, VOXELS, spoil=True, on_bad=policy)
     world.pump()
-    assert not found(world, job).state.takes_input
+    assert not state_of(world, job).takes_input
     sweep_after(world, 10 * GRACE_S)
     assert f"{job.folder}{0:012x}/{BAD:06d}.png" in uploads(world, job)
-    world.drop(f"{0:012x}/{BAD:06d}.png", png(voxels[BAD - OFFSET]), job.folder)
+    world.drop(f"{0:012x}/{BAD:06d}.png", png(VOXELS[BAD - OFFSET]), job.folder)
     world.sweep()
-    assert found(world, job).state is State.COMPLETE
-    np.testing.assert_array_equal(world.stored(), voxels)
+    assert state_of(world, job) is State.COMPLETE
+    np.testing.assert_array_equal(world.stored(), VOXELS)
     sweep_after(world, GRACE_S)
     assert not uploads(world, job)
 
 
-def test_files_that_people_dropped_stay_when_their_job_ends(world: IngestWorld):
-    keys = world.put_stack(voxels_of(4)[None])
+def test_files_that_people_dropped_stay_when_their_job_ends(world):
+    keys = world.put_stack(VOXELS[None])
     world.notice(keys[:9])
     world.process().ingest.cancel(world.job())
     sweep_after(world, 10 * GRACE_S)
@@ -106,8 +90,8 @@ def test_files_that_people_dropped_stay_when_their_job_ends(world: IngestWorld):
     assert not world.table.query(ENDED).rows
 
 
-def test_many_uploads_go_in_several_runs_though_workers_die(world: IngestWorld):
-    job = upload(world, voxels_of(5)[:17])
+def test_many_uploads_go_in_several_runs_though_workers_die(world):
+    job = upload(world, VOXELS[:17])
     world.process().ingest.cancel(job)
     world.base.clock.advance(GRACE_S)
     whole = EndedJobs(world.process().ingest.ledger, world.drop_store, max_deletions=4)

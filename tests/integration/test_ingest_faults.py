@@ -1,64 +1,51 @@
 """Slices that are unusable, and how they are mended."""
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pytest
 
 from ingest_queue.build.builder import BuildOptions
 from ingest_queue.jobs.digests import ChunkDigests, digests_key
-from ingest_queue.jobs.job import Job, Policy, State
+from ingest_queue.jobs.job import Policy, State
 from ndlambda.errors import InvalidStateError, QuotaExceededError
 from tests.support import catalog_world
 from tests.support.faults import Interrupted
-from tests.support.ingest_world import FOLDER, OFFSET, IngestWorld, MakeWorld, png, stack
+from tests.support.ingest_world import FOLDER, OFFSET, png, stack
 
-BAD = 9
-"""The slice with the fault, in dataset coordinates; it is in chunk 0."""
-
-DEPTH = 18
-"""Slices of a volume of two chunks, the first of 16."""
-
+BAD = 9  # the slice with the fault, in dataset coordinates; it is in chunk 0
+NAME = f"{BAD:04d}.png"
+DEPTH = 18  # slices of a volume of two chunks, the first of 16
 VOXELS = stack(1, z=DEPTH)[0]
-
-
-@pytest.fixture
-def world(make_world: MakeWorld) -> IngestWorld:
-    return make_world({}, depth=DEPTH)
-
-
-def truncated(plane: Any) -> bytes:
-    return png(plane)[:-40]
-
-
-FAULTS: dict[str, Callable[[Any], bytes] | None] = {
-    "truncated": truncated,
+CONSUMED = BuildOptions(keep_input=False)
+FAULTS = {
+    "truncated": lambda plane: png(plane)[:-40],
     "size": lambda plane: png(plane[:, :-1]),
     "dtype": lambda plane: png(plane.astype(np.uint16)),
     "missing": None,
 }
 
 
-def drop_with_fault(
-    world: IngestWorld, policy: Policy, spoil: Callable[[Any], bytes] | None = truncated
-) -> None:
+def drop_with_fault(world, policy, spoil=FAULTS["truncated"]):
     """Drop a whole stack with one bad slice and ``_DONE``, and build."""
     world.drop("_ingest.json", f'{{"on_bad": "{policy}"}}'.encode())
     for z, plane in enumerate(VOXELS, OFFSET):
         if z != BAD:
             world.drop_slice(z, plane)
         elif spoil is not None:
-            world.drop(f"{z:04d}.png", spoil(plane))
+            world.drop(NAME, spoil(plane))
     world.drop("_DONE", b"")
     world.pump()
 
 
-def digests(world: IngestWorld, job: Job) -> ChunkDigests:
+def mended():
+    return png(VOXELS[BAD - OFFSET])
+
+
+def digested(world):
+    """Return the slices of chunk 0 that have a digest."""
+    job = world.job()
     digest = world.process().ingest.ledger.state(job, 0).digest
     stored = world.base.objects.get(digests_key(job.id, 0, digest))
-    assert stored is not None
-    return ChunkDigests.decode(stored.data)
+    return ChunkDigests.decode(stored.data).slices
 
 
 CASES = [(Policy.ZERO, name) for name in FAULTS] + [
@@ -67,45 +54,39 @@ CASES = [(Policy.ZERO, name) for name in FAULTS] + [
 
 
 @pytest.mark.parametrize(("policy", "spoil"), CASES)
-def test_a_bad_slice_is_dealt_with_as_asked_and_mended_by_another(
-    world: IngestWorld, policy: Policy, spoil: str
-):
+def test_a_bad_slice_is_dealt_with_as_asked_and_mended_by_another(world, policy, spoil):
     drop_with_fault(world, policy, FAULTS[spoil])
     job = world.job()
     (fault,) = world.faults()
-    assert (fault.chunk, fault.part) == (0, BAD)
-    assert bool(fault.key) == (spoil != "missing")
+    assert (fault.chunk, fault.part, bool(fault.key)) == (0, BAD, spoil != "missing")
     if policy is Policy.FAIL:
-        assert job.state is State.FAILED
-        assert job.reason == fault.error
+        assert (job.state, job.reason) == (State.FAILED, fault.error)
     else:
         assert job.state is State.COMPLETE_WITH_ERRORS
         expected = VOXELS.copy()
         expected[BAD - OFFSET] = 0
         np.testing.assert_array_equal(world.stored(), expected)
-        assert (BAD in digests(world, job).slices) == (policy is Policy.ZERO)
-    world.drop_slice(BAD, VOXELS[BAD - OFFSET])
+        assert (BAD in digested(world)) == (policy is Policy.ZERO)
+    world.drop(NAME, mended())
     world.sweep()  # chunks that waited while the job had failed
     world.check_whole(VOXELS)
     assert world.job().digest != job.digest
-    assert BAD in digests(world, world.job()).slices
+    assert BAD in digested(world)
 
 
 @pytest.mark.parametrize("policy", [Policy.FAIL, Policy.ZERO])
-def test_a_mended_slice_that_was_not_announced_is_found_by_retry(
-    world: IngestWorld, policy: Policy
-):
+def test_a_mended_slice_that_was_not_announced_is_found_by_retry(world, policy):
     drop_with_fault(world, policy)
     if policy is Policy.FAIL:
         world.retry()
         assert world.state is State.FAILED, "nothing is mended"
-    world.put(f"{BAD:04d}.png", png(VOXELS[BAD - OFFSET]))
+    world.put(NAME, mended())
     assert world.retry().state is State.INGESTING
     world.check_whole(VOXELS)
 
 
 @pytest.mark.parametrize("name", ["README.txt", "img_final.png", "9999.png", "time0007/0009.png"])
-def test_what_is_no_slice_is_listed_and_left_alone(world: IngestWorld, name: str):
+def test_what_is_no_slice_is_listed_and_left_alone(world, name):
     world.drop(name, b"text")
     assert world.ingest(VOXELS[None]).state is State.COMPLETE_WITH_ERRORS
     assert [fault.key for fault in world.faults()] == [FOLDER + name]
@@ -113,25 +94,22 @@ def test_what_is_no_slice_is_listed_and_left_alone(world: IngestWorld, name: str
     assert world.drop_store.get(FOLDER + name) is not None
 
 
-def test_a_slice_that_is_gone_again_is_missing_again(world: IngestWorld):
+def test_a_slice_that_is_gone_again_is_missing_again(world):
     keys = world.drop_stack(VOXELS[None])
     world.drop_store.delete(keys[4])
     world.pump()
     assert next(world.process().ingest.missing(world.job())) == (0, BAD)
-    world.put(f"{BAD:04d}.png", png(VOXELS[BAD - OFFSET]))  # and it is not announced
+    world.put(NAME, mended())  # and it is not announced
     world.sweep()
     world.check_whole(VOXELS)
 
 
-# the end of jobs, and what it depends on
-
-
-def test_a_cancelled_job_stores_nothing_any_more(world: IngestWorld):
+def test_a_cancelled_job_stores_nothing_any_more(world):
     """Also in builders under way. Seen to fail without a look at the job before each write."""
     world.drop_stack(VOXELS[None])
     ingest = world.process().ingest
-    number = 8  # the builder has read rows and slices by then and is about to write
-    cancel = Interrupted(number, lambda: ingest.cancel(world.job()))
+    # The builder has read rows and slices by then and is about to write.
+    cancel = Interrupted(8, lambda: ingest.cancel(world.job()))
     world.build(0, cancel)
     assert cancel.fired
     world.pump()
@@ -144,7 +122,7 @@ def test_a_cancelled_job_stores_nothing_any_more(world: IngestWorld):
         ingest.registry.retry(job)
 
 
-def test_a_call_from_before_a_retry_does_nothing(world: IngestWorld):
+def test_a_call_from_before_a_retry_does_nothing(world):
     """Seen to fail where a builder does not compare generations: the job fails again."""
     drop_with_fault(world, Policy.FAIL)
     again = world.process().ingest.registry.retry(world.job())
@@ -153,12 +131,12 @@ def test_a_call_from_before_a_retry_does_nothing(world: IngestWorld):
     assert world.state is State.INGESTING
 
 
-def test_a_complete_job_cannot_be_cancelled(world: IngestWorld):
+def test_a_complete_job_cannot_be_cancelled(world):
     with pytest.raises(InvalidStateError):
         world.process().ingest.cancel(world.ingest(VOXELS[None]))
 
 
-def test_a_channel_that_became_readonly_fails_the_job_until_it_is_not(world: IngestWorld):
+def test_a_channel_that_became_readonly_fails_the_job_until_it_is_not(world):
     world.drop_stack(VOXELS[None])
     world.base.catalog.update_channel("pr", "em", readonly=True)
     world.pump()
@@ -169,7 +147,7 @@ def test_a_channel_that_became_readonly_fails_the_job_until_it_is_not(world: Ing
     assert world.state is State.COMPLETE
 
 
-def test_a_channel_under_propagation_is_waited_for(world: IngestWorld):
+def test_a_channel_under_propagation_is_waited_for(world):
     world.drop_stack(VOXELS[None])
     world.base.catalog.update_channel("pr", "em", propagate=1)
     world.pump()
@@ -179,7 +157,7 @@ def test_a_channel_under_propagation_is_waited_for(world: IngestWorld):
     assert world.state is State.COMPLETE
 
 
-def test_a_job_of_a_channel_that_was_deleted_fails(world: IngestWorld):
+def test_a_job_of_a_channel_that_was_deleted_fails(world):
     world.drop_stack(VOXELS[None])
     world.base.catalog.delete_channel("pr", "em")
     world.base.catalog.create_channel(catalog_world.channel("em", cuboids_per_axis=1))
@@ -188,7 +166,7 @@ def test_a_job_of_a_channel_that_was_deleted_fails(world: IngestWorld):
     assert not world.stored().any()
 
 
-def test_quotas_of_jobs_and_of_their_bytes(make_world: MakeWorld):
+def test_quotas_of_jobs_and_of_their_bytes(make_world):
     world = make_world({}, limits={"max_user_jobs": 2, "max_job_bytes": 20 * 14 * 43})
     first = world.create(job_id="0" * 16)
     world.create()
@@ -202,7 +180,7 @@ def test_quotas_of_jobs_and_of_their_bytes(make_world: MakeWorld):
         world.create()
 
 
-def test_slabs_over_the_memory_bound_are_built_strip_by_strip(make_world: MakeWorld):
+def test_slabs_over_the_memory_bound_are_built_strip_by_strip(make_world):
     """With the same digests as in one piece."""
     dataset = catalog_world.dataset(imagesize_xyz=(20, 300, 5), offset_xyz=(0, 0, OFFSET))
     voxels = np.random.default_rng(9).integers(1, 255, (1, 5, 300, 20)).astype(np.uint8)
@@ -215,45 +193,38 @@ def test_slabs_over_the_memory_bound_are_built_strip_by_strip(make_world: MakeWo
     assert len(roots) == 1
 
 
-# what becomes of the files
-
-
 @pytest.mark.parametrize("keep", [True, False])
-def test_files_are_deleted_only_where_asked_and_stored(make_world: MakeWorld, keep: bool):
+def test_files_are_deleted_only_where_asked_and_stored(make_world, keep):
     world = make_world({}, depth=DEPTH, options=BuildOptions(keep_input=keep))
     drop_with_fault(world, Policy.ZERO)
 
-    def left() -> set[str]:
+    def left():
         keys = (info.key for info in world.drop_store.list(FOLDER))
         return {key for key in keys if key.endswith(".png")}
 
-    if keep:
-        assert len(left()) == DEPTH
-        return
-    # all of chunk 0 is needed again when its slice is mended
-    needed = {f"{FOLDER}{z:04d}.png" for z in range(OFFSET, OFFSET + 16)}
+    # All of chunk 0 is needed again when its slice is mended, and by a slower builder that has
+    # written the slice that was replaced.
+    needed = {f"{FOLDER}{z:04d}.png" for z in range(OFFSET, OFFSET + (DEPTH if keep else 16))}
     assert left() == needed
-    world.drop_slice(BAD, VOXELS[BAD - OFFSET])
+    world.drop(NAME, mended())
     world.pump()
     np.testing.assert_array_equal(world.stored(), VOXELS)
-    assert left() == needed, "and by a slower builder that has written the slice that was replaced"
+    assert left() == needed
 
 
-def test_a_file_that_was_replaced_when_its_chunk_was_stored_is_not_deleted(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_file_that_was_replaced_when_its_chunk_was_stored_is_not_deleted(make_world, monkeypatch):
     """Seen to fail where its ETag is not looked at."""
-    world = make_world({}, depth=DEPTH, options=BuildOptions(keep_input=False))
+    world = make_world({}, depth=DEPTH, options=CONSUMED)
     keys = world.drop_stack(VOXELS[None])
     process = world.process()
     drop = process.ingest.stores.drop
     delete = drop.delete
 
-    def replace_first(key: str) -> None:
+    def replace_first(key):
         if key == keys[0]:
-            world.put(f"{BAD:04d}.png", png(stack(2)[0, 0]))
+            world.put(NAME, png(stack(2)[0, 0]))
         delete(key)
 
     monkeypatch.setattr(drop, "delete", replace_first)
     world.pump(process)
-    assert [info.key for info in world.drop_store.list(FOLDER)] == [f"{FOLDER}{BAD:04d}.png"]
+    assert [info.key for info in world.drop_store.list(FOLDER)] == [FOLDER + NAME]

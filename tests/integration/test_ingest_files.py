@@ -2,8 +2,6 @@
 
 import errno
 import os
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,40 +12,29 @@ from ndlambda.errors import MalformedBodyError, UpstreamError
 from ndlambda.stores.disk import DroppedFiles, content, objects
 from ndlambda.stores.ports import Overwrite
 from tests.support.catalog_world import Clock
-from tests.support.ingest_world import FOLDER, OFFSET, IngestWorld, MakeWorld, png, stack
+from tests.support.ingest_world import FOLDER, OFFSET, png, stack
 
 BAD = OFFSET + 2
+DEPTH = 6  # slices of a volume of one chunk
 NAME = f"{BAD:04d}.png"
 OTHER = f"{BAD}.png"
-
-
-VOXELS = stack(1, z=6)[0]
+VOXELS = stack(1, z=DEPTH)[0]
 OTHER_VOXELS = VOXELS.copy()
 OTHER_VOXELS[BAD - OFFSET] = stack(9)[0, 0]
 
 
-@pytest.fixture
-def world(make_world: MakeWorld) -> IngestWorld:
-    """A channel of one chunk."""
-    return make_world({}, depth=6)
-
-
-def drop_all(world: IngestWorld, policy: Policy = Policy.FAIL, without: int = -1) -> None:
+def drop_all(world, policy=Policy.FAIL, without=-1):
     world.drop("_ingest.json", f'{{"on_bad": "{policy}"}}'.encode())
     for z, plane in enumerate(VOXELS, OFFSET):
         if z != without:
             world.drop_slice(z, plane)
 
 
-def drop_other(world: IngestWorld, voxels: np.ndarray = OTHER_VOXELS) -> None:
-    """Drop a second file for the slice ``BAD``."""
+def drop_other(world, voxels=OTHER_VOXELS):
     world.drop(OTHER, png(voxels[BAD - OFFSET]))
 
 
-# two files for one slice
-
-
-def test_of_two_files_for_a_slice_the_first_is_stored_and_the_other_reported(world: IngestWorld):
+def test_of_two_files_for_a_slice_the_first_is_stored_and_the_other_reported(world):
     """Seen to fail when the last won: each sweep found the other, and had the chunk built again."""
     drop_all(world, without=OFFSET)
     drop_other(world)
@@ -62,7 +49,7 @@ def test_of_two_files_for_a_slice_the_first_is_stored_and_the_other_reported(wor
     np.testing.assert_array_equal(world.stored(), VOXELS)
 
 
-def test_the_second_file_counts_once_the_first_is_deleted(world: IngestWorld):
+def test_the_second_file_counts_once_the_first_is_deleted(world):
     drop_all(world, without=OFFSET)
     drop_other(world)
     world.drop_store.delete(FOLDER + NAME)
@@ -74,9 +61,7 @@ def test_the_second_file_counts_once_the_first_is_deleted(world: IngestWorld):
 
 
 @pytest.mark.parametrize("again", ["copied", "retried"])
-def test_the_second_file_is_stored_over_the_first_when_that_was_wrong(
-    world: IngestWorld, again: str
-):
+def test_the_second_file_is_stored_over_the_first_when_that_was_wrong(world, again):
     """Seen to fail when the chunk was not opened again: the wrong slice stayed, and no fault."""
     drop_all(world)
     drop_other(world)
@@ -91,7 +76,7 @@ def test_the_second_file_is_stored_over_the_first_when_that_was_wrong(
     world.check_whole(OTHER_VOXELS)
 
 
-def test_an_unusable_slice_is_mended_by_a_file_of_another_name(world: IngestWorld):
+def test_an_unusable_slice_is_mended_by_a_file_of_another_name(world):
     drop_all(world, without=BAD)
     world.drop(NAME, b"no image")
     world.pump()
@@ -101,23 +86,21 @@ def test_an_unusable_slice_is_mended_by_a_file_of_another_name(world: IngestWorl
     world.check_whole(OTHER_VOXELS)
 
 
-def test_the_same_content_under_two_names_is_no_fault(world: IngestWorld):
+def test_the_same_content_under_two_names_is_no_fault(world):
     drop_all(world)
     drop_other(world, VOXELS)
     world.pump()
     assert world.state is State.COMPLETE
 
 
-# files that cannot be read
-
-
 @pytest.fixture
-def closed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+def closed(monkeypatch, world, tmp_path):
     """Names of files that the system refuses to open, for every process."""
-    names: set[str] = set()
+    names = set()
+    world.drop_store = DroppedFiles(tmp_path, UPLOADS, DONE, fsync=False)
     plainly = content.open_file
 
-    def open_file(path: Path) -> int | None:
+    def open_file(path):
         if path.name in names:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         return plainly(path)
@@ -127,11 +110,8 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 
 @pytest.mark.parametrize("policy", Policy)
-def test_a_file_that_cannot_be_read_is_a_bad_slice_until_it_can(
-    world: IngestWorld, tmp_path: Path, closed: set[str], policy: Policy
-):
+def test_a_file_that_cannot_be_read_is_a_bad_slice_until_it_can(world, closed, policy):
     """Seen to fail when it was a fault of the store: asked for five times, and reported nowhere."""
-    world.drop_store = DroppedFiles(tmp_path, UPLOADS, DONE, fsync=False)
     closed.add(NAME)
     drop_all(world, policy)
     world.pump()
@@ -146,10 +126,7 @@ def test_a_file_that_cannot_be_read_is_a_bad_slice_until_it_can(
     world.check_whole(VOXELS)
 
 
-def test_a_manifest_that_cannot_be_read_is_reported(
-    world: IngestWorld, tmp_path: Path, closed: set[str]
-):
-    world.drop_store = DroppedFiles(tmp_path, UPLOADS, DONE, fsync=False)
+def test_a_manifest_that_cannot_be_read_is_reported(world, closed):
     closed.add("_ingest.json")
     world.drop("_ingest.json", b"{}")
     assert world.waiting() == {FOLDER: "_ingest.json cannot be read (Permission denied)."}
@@ -159,9 +136,9 @@ def test_a_manifest_that_cannot_be_read_is_reported(
     ("number", "error"), [(errno.EIO, MalformedBodyError), (errno.EMFILE, UpstreamError)]
 )
 def test_only_what_waiting_does_not_mend_is_a_fault_of_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception]
+    tmp_path, monkeypatch, number, error
 ):
-    def fail(path: Path, *, mapped: bool) -> None:
+    def fail(path, *, mapped):
         raise OSError(number, os.strerror(number), str(path))
 
     monkeypatch.setattr(objects, "read_content", fail)
@@ -169,28 +146,15 @@ def test_only_what_waiting_does_not_mend_is_a_fault_of_the_file(
         DroppedFiles(tmp_path, UPLOADS, DONE).get("drop/tk/em/1.png")
 
 
-# files that are being written
-
-
-def aged(tmp_path: Path) -> Callable[[float], list[str]]:
-    """Return what lists keys so many seconds after the file was written."""
-    now = (tmp_path / "drop" / "tk" / "em" / "1.png").stat().st_ctime
-
-    def listed(age_s: float) -> list[str]:
-        clock = Clock(now + age_s)
-        store = DroppedFiles(tmp_path, UPLOADS, DONE, clock=clock)
-        return [info.key for info in store.list("drop/")]
-
-    return listed
-
-
-def test_what_is_being_written_is_not_listed_but_what_we_put_is(tmp_path: Path):
+def test_what_is_being_written_is_not_listed_but_what_we_put_is(tmp_path):
     """Seen to fail without: a sweep took the half of a slice, and the job failed of it."""
     store = DroppedFiles(tmp_path, UPLOADS, DONE, fsync=False)
     for key in ("drop/j/upload", "drop/tk/em/1.png"):
         store.put(key, b"", Overwrite())
-    os.utime(tmp_path / "drop" / "tk" / "em" / "1.png", (1, 1))  # as copying programs do
-    listed = aged(tmp_path)
-    assert listed(0.9) == ["drop/j/upload"]
-    assert listed(1.1) == ["drop/j/upload", "drop/tk/em/1.png"]
-    assert listed(-100) == ["drop/j/upload", "drop/tk/em/1.png"]  # the clock was set back
+    path = tmp_path / "drop" / "tk" / "em" / "1.png"
+    os.utime(path, (1, 1))  # as copying programs do
+    for age_s, slices in ((0.9, []), (1.1, [path]), (-100, [path])):  # the clock was set back
+        clock = Clock(path.stat().st_ctime + age_s)
+        listed = DroppedFiles(tmp_path, UPLOADS, DONE, clock=clock).list("drop/")
+        uploads = [tmp_path / "drop" / "j" / "upload"]
+        assert [tmp_path / info.key for info in listed] == uploads + slices

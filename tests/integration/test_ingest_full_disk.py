@@ -2,9 +2,7 @@
 
 import json
 import resource
-from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -12,13 +10,13 @@ from ingest_queue.jobs.job import State, read_message
 from ndlambda.errors import UpstreamError
 from ndlambda.stores.disk import DiskObjectStore
 from ndlambda.stores.ports import Overwrite
-from tests.support.ingest_world import MakeWorld, stack
+from tests.support.ingest_world import stack
 
 _MOST_BYTES = 2000
 
 
 @contextmanager
-def full_disk() -> Iterator[None]:
+def full_disk():
     """Let every write fail that makes a file longer than ``_MOST_BYTES``."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (_MOST_BYTES, hard))
@@ -28,24 +26,19 @@ def full_disk() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_an_object_is_wholly_there_or_not_at_all(tmp_path: Path):
+def test_an_object_is_wholly_there_or_not_at_all(tmp_path):
     store = DiskObjectStore(tmp_path)
     store.put("a/b", b"old", Overwrite())
     with full_disk(), pytest.raises(UpstreamError) as raised:
         store.put("a/b", bytes(2 * _MOST_BYTES), Overwrite())
     assert raised.value.retryable
     kept = store.get("a/b")
-    assert kept is not None
     assert bytes(kept.data) == b"old"
     assert not list((tmp_path / ".temp").iterdir())
 
 
-def test_a_job_goes_on_when_there_is_room_again(make_world: MakeWorld):
-    """Nothing is a fault of the slices: what could not be stored is called for again.
-
-    Seen to fail where ``build`` swallows the error and enters the chunk as built, and without the
-    sweeper calling for chunks that are whole.
-    """
+def test_a_job_goes_on_when_there_is_room_again(make_world):
+    """Seen to fail where ``build`` swallows the error, and without the sweep for whole chunks."""
     world = make_world({})
     voxels = stack(1)
     keys = world.put_stack(voxels)

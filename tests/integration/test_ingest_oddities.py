@@ -5,7 +5,6 @@ import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,48 +15,61 @@ from ndlambda.local.drop_folder import DropFolder
 from ndlambda.stores.disk import DroppedFiles, content
 from ndlambda.stores.ports import Overwrite, Range
 from tests.support.catalog_world import Clock
-from tests.support.ingest_world import FOLDER, OFFSET, IngestWorld, MakeWorld, png, stack
+from tests.support.ingest_world import FOLDER, OFFSET, png, stack
 
 NOT_UNICODE = os.fsdecode(b"caf\xe9.png")
+LAST = f"{OFFSET + 5:04d}.png"
+VOXELS = stack(1, z=6)
+KEY = f"{FOLDER}0001.tif"
 
 
-def dropped_files(folder: Path) -> DroppedFiles:
+@pytest.fixture
+def folder(tmp_path):
+    """Where files of the channel are copied to."""
+    made = tmp_path / FOLDER
+    made.mkdir(parents=True)
+    return made
+
+
+@pytest.fixture
+def store(tmp_path):
+    return dropped_files(tmp_path)
+
+
+def dropped_files(folder, clock=lambda: time.time() + 10):
     """Return the store as it is a while after everything was written."""
-    return DroppedFiles(folder, UPLOADS, DONE, fsync=False, clock=lambda: time.time() + 10)
+    return DroppedFiles(folder, UPLOADS, DONE, fsync=False, clock=clock)
 
 
 @pytest.fixture
-def world(make_world: MakeWorld, tmp_path: Path) -> IngestWorld:
-    """A channel of one chunk; files are dropped into ``tmp_path``."""
+def world(make_world, store):
+    """A channel of one chunk."""
     made = make_world({}, depth=6)
-    made.drop_store = dropped_files(tmp_path)
+    made.drop_store = store
     return made
 
 
 @pytest.fixture
-def empty(make_world: MakeWorld, tmp_path: Path) -> IngestWorld:
-    """No dataset; files are dropped into ``tmp_path``."""
+def empty(make_world, store):
+    """No dataset."""
     made = make_world()
-    made.drop_store = dropped_files(tmp_path)
+    made.drop_store = store
     return made
 
 
-def listed(folder: Path) -> list[str]:
-    return [info.key for info in dropped_files(folder).list("drop/")]
+def listed(store):
+    return [info.key for info in store.list("drop/")]
+
+
+def put_long(store, tmp_path, size):
+    store.put(KEY, b"II*\0", Overwrite())
+    os.truncate(tmp_path / KEY, size)
 
 
 @pytest.mark.parametrize("oddity", ["ring", "link to itself", "no Unicode", "long", "pipe"])
-def test_what_is_no_file_of_ours_keeps_no_job_from_its_end(
-    world: IngestWorld, tmp_path: Path, oddity: str
-):
-    """It is not announced, so that only the listing finds the slices.
-
-    Seen to fail where listings raise what scandir and check_key raise (links, names): no sweep and
-    no ``_DONE`` ever came through.
-    """
-    voxels = stack(1, z=6)[0]
-    world.put_stack(voxels[None])
-    folder = tmp_path / FOLDER
+def test_what_is_no_file_of_ours_keeps_no_job_from_its_end(world, tmp_path, folder, oddity):
+    """Seen to fail where listings raise what scandir and check_key raise (links, names)."""
+    world.put_stack(VOXELS)
     match oddity:
         case "ring":
             (folder / "a").symlink_to(tmp_path / "drop")
@@ -72,43 +84,39 @@ def test_what_is_no_file_of_ours_keeps_no_job_from_its_end(
             (deep / "0001.png").write_bytes(b"")
         case "pipe":
             os.mkfifo(folder / "0001.png")
-    world.notice([f"{FOLDER}{OFFSET:04d}.png"])
+    world.notice([f"{FOLDER}{OFFSET:04d}.png"])  # only the listing finds the others
     world.sweep()
     assert world.state in {State.COMPLETE, State.COMPLETE_WITH_ERRORS}
-    np.testing.assert_array_equal(world.stored(), voxels)
+    np.testing.assert_array_equal(world.stored(), VOXELS[0])
 
 
-def test_a_pipe_is_no_object_and_is_not_waited_for(tmp_path: Path):
+def test_a_pipe_is_no_object_and_is_not_waited_for(store, folder):
     """Seen to fail where files are opened plainly: the sweep waits for ever for a writer."""
-    folder = tmp_path / FOLDER
-    folder.mkdir(parents=True)
-    pipe = folder / "0001.png"
+    pipe, key = folder / "0001.png", f"{FOLDER}0001.png"
     os.mkfifo(pipe)
-    store = dropped_files(tmp_path)
     with ThreadPoolExecutor(1) as pool:
-        asked = [pool.submit(store.get, f"{FOLDER}0001.png", Range(0, 1))]
-        asked.append(pool.submit(store.get, f"{FOLDER}0001.png"))
+        asked = [pool.submit(store.get, key, Range(0, 1)), pool.submit(store.get, key)]
         try:
             assert [each.result(5) for each in asked] == [None, None]
         finally:
             with suppress(OSError):
                 os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
-    assert listed(tmp_path) == []
+    assert listed(store) == []
 
 
-def test_names_that_are_no_keys_are_not_announced_and_keep_nothing_back(tmp_path: Path):
+def test_names_that_are_no_keys_are_not_announced_and_keep_nothing_back(tmp_path, store, folder):
     """Seen to fail without: one such name, and no file of any folder was told of any more."""
-    folder = tmp_path / FOLDER
     long = folder.joinpath(*["ü" * 120] * 5)
-    long.mkdir(parents=True)
-    for path in (folder / NOT_UNICODE, folder / "0001.png", long / "0001.png"):
-        path.write_bytes(b"")
-    (folder.parent / NOT_UNICODE).mkdir()
-    (folder.parent / NOT_UNICODE / "0001.png").write_bytes(b"")
-    sent: list[str] = []
+    for parent, name in (
+        (folder, NOT_UNICODE), (folder, "0001.png"), (long, "0001.png"),
+        (folder.parent / NOT_UNICODE, "0001.png"),
+    ):  # fmt: skip
+        parent.mkdir(parents=True, exist_ok=True)
+        (parent / name).write_bytes(b"")
+    sent = []
 
     class Queue:
-        def send(self, bodies: list[str], delay_s: int = 0) -> None:
+        def send(self, bodies, delay_s=0):
             assert all(len(body) <= 4096 for body in bodies)
             sent.extend(bodies)
 
@@ -118,113 +126,81 @@ def test_names_that_are_no_keys_are_not_announced_and_keep_nothing_back(tmp_path
     clock.advance(2)
     assert watch.poll() == 1
     assert "0001.png" in sent[0]
-    assert listed(tmp_path) == [f"{FOLDER}0001.png"]
+    assert listed(store) == [f"{FOLDER}0001.png"]
 
 
-def test_to_look_at_a_large_file_takes_no_memory(tmp_path: Path):
-    """Seen to fail where the whole file is read for its ETag: a copied volume of 60 GB ended the
-    server, and the next one as well."""
-    store = dropped_files(tmp_path)
-    key = f"{FOLDER}0001.tif"
-    store.put(key, b"II*\0", Overwrite())
-    os.truncate(tmp_path / key, 200 << 20)
+def test_to_look_at_a_large_file_takes_no_memory(tmp_path, store):
+    """Seen to fail where the file is read for its ETag: 60 GB ended the server."""
+    put_long(store, tmp_path, 200 << 20)
     tracemalloc.start()
     try:
-        found = store.get(key, Range(0, 4))
-        assert found is not None
+        found = store.get(KEY, Range(0, 4))
         assert (bytes(found.data), found.size) == (b"II*\0", 200 << 20)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert peak < 16 << 20
-    whole = store.get(key)
-    assert whole is not None
-    assert whole.etag == found.etag
+    assert store.get(KEY).etag == found.etag
 
 
-def test_a_very_large_file_is_known_by_its_times_and_not_read_through(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_very_large_file_is_known_by_its_times_and_not_read_through(tmp_path, store, monkeypatch):
     monkeypatch.delattr(content, "_read_through")  # a terabyte
-    store = dropped_files(tmp_path)
-    key = f"{FOLDER}0001.tif"
-    store.put(key, b"II*\0", Overwrite())
-    os.truncate(tmp_path / key, 1 << 40)
-    first = store.get(key, Range(0, 4))
-    assert first is not None
-    again = store.get(key, Range(0, 1))
-    assert again is not None
+    put_long(store, tmp_path, 1 << 40)
+    first, again = store.get(KEY, Range(0, 4)), store.get(KEY, Range(0, 1))
     assert (again.etag, again.size) == (first.etag, 1 << 40)
-    with (tmp_path / key).open("r+b") as file:
+    with (tmp_path / KEY).open("r+b") as file:
         file.seek(1 << 30)
         file.write(b"more")
-    os.utime(tmp_path / key, (1, 1))
-    other = store.get(key, Range(0, 1))
-    assert other is not None
-    assert other.etag != first.etag
+    os.utime(tmp_path / KEY, (1, 1))
+    assert store.get(KEY, Range(0, 1)).etag != first.etag
 
 
-def test_a_volume_that_is_called_like_a_slice_is_not_read_for_its_size(
-    empty: IngestWorld, tmp_path: Path
-):
+def test_a_volume_that_is_called_like_a_slice_is_not_read_for_its_size(empty, tmp_path):
     """Seen to fail without the bound: the server runs out of memory, every minute."""
-    key = empty.put("0001.tif", b"II*\0")
-    os.truncate(tmp_path / key, 1 << 40)
+    put_long(empty.drop_store, tmp_path, 1 << 40)
     empty.put(DONE, b"")
-    empty.notice([key])
-    assert empty.waiting() == {FOLDER: f"{key} has {1 << 40} bytes, too many for a slice."}
+    empty.notice([KEY])
+    assert empty.waiting() == {FOLDER: f"{KEY} has {1 << 40} bytes, too many for a slice."}
 
 
-# _DONE before the last slices
-
-
-def unrested(tmp_path: Path, name: str) -> DroppedFiles:
-    """Return the store a second after all was written but a slice, which comes now."""
-    path = tmp_path / FOLDER / name
+def copy_half(world, tmp_path):
+    """Let the last slice come now, a second after all others; ``cp -r`` copies ``_DONE`` first."""
+    path = tmp_path / FOLDER / LAST
+    world.put(DONE, b"")
     before = (tmp_path / FOLDER / DONE).stat().st_ctime_ns
     path.write_bytes(b"half a slice")
     while path.stat().st_ctime_ns <= before:
         path.write_bytes(b"half a slice")
     now = (before + path.stat().st_ctime_ns) / 2e9 + 1
-    return DroppedFiles(tmp_path, UPLOADS, DONE, fsync=False, clock=lambda: now)
+    world.drop_store = dropped_files(tmp_path, lambda: now)
 
 
-LAST = f"{OFFSET + 5:04d}.png"
-VOXELS = stack(1, z=6)
+def copy_rest(world, tmp_path):
+    world.put(LAST, png(VOXELS[0, 5]))
+    world.drop_store = dropped_files(tmp_path)
 
 
 @pytest.mark.parametrize("announced", [True, False], ids=["a slice was announced", "swept"])
-def test_nothing_is_made_of_a_folder_with_done_while_slices_are_copied(
-    empty: IngestWorld, tmp_path: Path, announced: bool
-):
-    """``cp -r`` copies ``_DONE`` whenever it likes.
-
-    Seen to fail where only the watch asks whether the folder is at rest: a dataset was made of the
-    slices that were there, and the others were outside of it.
-    """
+def test_nothing_is_made_of_a_folder_with_done_while_slices_are_copied(empty, tmp_path, announced):
+    """Seen to fail where only the watch asks for rest: the dataset was made of what was there."""
     keys = empty.put_stack(VOXELS[:, :5])
-    empty.put(DONE, b"")
-    empty.drop_store = unrested(tmp_path, LAST)
+    copy_half(empty, tmp_path)
     drop = empty.process().drop
     drop.on_object_created(keys[0]) if announced else drop.sweep()
     assert not list(empty.process().ingest.ledger.running())
-    empty.put(LAST, png(VOXELS[0, 5]))
-    empty.drop_store = dropped_files(tmp_path)
+    copy_rest(empty, tmp_path)
     empty.process().drop.sweep()
     empty.pump()
     assert empty.state is State.COMPLETE
     assert empty.process().catalog.get_dataset("tk").imagesize_xyz[2] == 6
 
 
-def test_a_sweep_closes_no_job_while_slices_are_copied(world: IngestWorld, tmp_path: Path):
-    """Seen to fail where only the watch asks whether the folder is at rest: FAILED, for slices that
-    were on their way."""
+def test_a_sweep_closes_no_job_while_slices_are_copied(world, tmp_path):
+    """Seen to fail where only the watch asks for rest: FAILED, for slices on their way."""
     world.drop_stack(VOXELS[:, :5])
-    world.put(DONE, b"")
-    world.drop_store = unrested(tmp_path, LAST)
+    copy_half(world, tmp_path)
     world.process().ingest.sweeper.sweep_all()
     assert not world.job().closed
-    world.put(LAST, png(VOXELS[0, 5]))
-    world.drop_store = dropped_files(tmp_path)
+    copy_rest(world, tmp_path)
     world.sweep()
     assert (world.state, world.job().closed) == (State.COMPLETE, True)

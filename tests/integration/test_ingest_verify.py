@@ -3,21 +3,17 @@
 import dataclasses
 import json
 import random
-from collections.abc import Iterator
-from pathlib import Path
+from contextlib import closing
 
 import numpy as np
 import pytest
 
-from functions import ingest_build
-from ingest_queue.build.verify import Difference, Link, Verifier
+from ingest_queue.build.verify import Link, Verifier
 from ingest_queue.jobs.digests import digests_key
-from ingest_queue.jobs.job import Job, Mode, Policy, State
-from ndlambda import runtime
+from ingest_queue.jobs.job import Mode, Policy, State
 from ndlambda.client import connect
 from ndlambda.client.volume import bodies
 from ndlambda.errors import InvalidStateError
-from ndlambda.local.pump import pump_once
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.services.volume.region import Region, layout_of, object_key
@@ -25,19 +21,19 @@ from ndlambda.space.box import Box
 from ndlambda.space.grid import cover
 from ndlambda.stores.ports import Overwrite
 from tests.support import catalog_world
-from tests.support.app import Server, assert_problem, serving
+from tests.support.app import assert_problem, serving
 from tests.support.fake_server import WsgiTransport
-from tests.support.ingest_world import OFFSET, IngestWorld, MakeWorld, disk_ingest_world, png
+from tests.support.http_jobs import work
+from tests.support.ingest_world import OFFSET, disk_ingest_world, png
 
-SIZE_XYZ = (260, 160, 20)
-"""3x2x2 supercuboids."""
+SIZE_XYZ = (260, 160, 20)  # 3x2x2 supercuboids
 
 AT = Box.at((130, 150, 18), (1, 1, 1))
 VOXELS = np.random.default_rng(5).integers(1, 255, SIZE_XYZ[::-1], dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
-def complete(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IngestWorld]:
+def complete(tmp_path_factory):
     """A complete job of slices, which is not changed."""
     dataset = catalog_world.dataset(imagesize_xyz=SIZE_XYZ, offset_xyz=(0, 0, OFFSET))
     made = disk_ingest_world(tmp_path_factory.mktemp("complete"), dataset=dataset)
@@ -48,93 +44,89 @@ def complete(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IngestWorld]:
 
 
 @pytest.fixture
-def world(complete: IngestWorld, tmp_path: Path) -> Iterator[IngestWorld]:
-    made = complete.copy(tmp_path / "world")
-    yield made
-    made.close()
+def world(complete, tmp_path):
+    with closing(complete.copy(tmp_path / "world")) as made:
+        yield made
 
 
-def verifier(world: IngestWorld, **options: int) -> Verifier:
+def verifier(world, **options):
     process = world.process()
     ingest = process.ingest
     writer = ingest.verifier._writer
     return Verifier(ingest.ledger, ingest.stores.objects, process.catalog, writer, **options)
 
 
-def differences(world: IngestWorld, job: Job | None = None, **options: int) -> list[Difference]:
+def differences(world, job=None, **options):
     return list(verifier(world, **options).check(job or world.job()))
 
 
-def region(world: IngestWorld, box: Box) -> tuple[Channel, Region]:
-    channel = world.base.catalog.get_channel("pr", "em")
-    return channel, Region(world.dataset.pyramid.level(0), box, (0, 1))
+def region(world, box):
+    return Region(world.dataset.pyramid.level(0), box, (0, 1))
 
 
-def change_voxel(world: IngestWorld, at: Box) -> None:
-    """Write one voxel (zero-based) past the job."""
-    channel, one = region(world, at)
-    old = world.process().volume.read(world.dataset, channel, one)
-    world.process().volume.write(channel, one, old % 254 + 1)
+@pytest.fixture
+def channel(world):
+    return world.base.catalog.get_channel("pr", "em")
 
 
-@pytest.mark.parametrize("max_strip_voxels", [1 << 25, 1])
-def test_only_a_changed_voxel_is_named_by_supercuboid_and_slice(
-    world: IngestWorld, max_strip_voxels: int
-):
-    assert differences(world, max_strip_voxels=max_strip_voxels) == []
-    change_voxel(world, AT)
-    found = differences(world, max_strip_voxels=max_strip_voxels)
-    box = world.job().box
-    channel, whole = region(world, box)
-    supercuboid_xyz = layout_of(channel, whole.level).supercuboid_xyz
-    (changed,) = [cell.part for cell in cover(box, supercuboid_xyz) if AT.within(cell.part)]
-    assert [difference.link for difference in found] == [Link.SUPERCUBOID, Link.SLICE]
-    shift = (0, 0, OFFSET)
-    assert found[0].box == changed.shifted(shift)
-    assert found[1].box == Box((0, 0, 18), (260, 160, 19)).shifted(shift)
-    assert found[1].reason == f"Slice {18 + OFFSET} is stored with other voxels than were received."
-    assert all(each.expected and each.found and each.expected != each.found for each in found)
+@pytest.fixture
+def keys(world, channel):
+    """The keys of the first two supercuboids, beside one another along x."""
+    whole = region(world, world.job().box)
+    return [object_key(channel, whole, 0, code) for code in (0, 1)]
 
 
-def test_a_supercuboid_that_is_gone_or_damaged_is_named(world: IngestWorld):
-    channel, whole = region(world, world.job().box)
-    world.base.objects.delete(object_key(channel, whole, 0, 0))
-    (gone, *slices) = differences(world)
-    assert (gone.link, gone.box.start_xyz) == (Link.SUPERCUBOID, (0, 0, OFFSET))
-    assert {each.link for each in slices} == {Link.SLICE}
-    world.base.objects.put(object_key(channel, whole, 0, 0), b"no supercuboid", Overwrite())
-    (damaged, *_) = differences(world)
-    assert damaged.link is Link.SUPERCUBOID
-    assert damaged.found == ""
-    assert "supercuboid" in damaged.reason.lower()
-
-
-def named(found: list[Difference]) -> list[tuple[int, int, int]]:
+def named(found):
     """Return the corners of the supercuboids that are named."""
     return [each.box.start_xyz for each in found if each.link is Link.SUPERCUBOID]
 
 
-def test_two_supercuboids_in_each_others_place_are_both_named(world: IngestWorld):
-    channel, whole = region(world, world.job().box)
-    keys = [object_key(channel, whole, 0, code) for code in (0, 1)]
-    first, second = (bytes(world.base.objects.get(key).data) for key in keys)
-    world.base.objects.put(keys[0], second, Overwrite())
-    world.base.objects.put(keys[1], first, Overwrite())
+@pytest.mark.parametrize("max_strip_voxels", [1 << 25, 1])
+def test_only_a_changed_voxel_is_named_by_supercuboid_and_slice(world, channel, max_strip_voxels):
+    assert differences(world, max_strip_voxels=max_strip_voxels) == []
+    volume, one = world.process().volume, region(world, AT)
+    volume.write(channel, one, volume.read(world.dataset, channel, one) % 254 + 1)
+    found = differences(world, max_strip_voxels=max_strip_voxels)
+    box = world.job().box
+    supercuboid_xyz = layout_of(channel, one.level).supercuboid_xyz
+    (changed,) = [cell.part for cell in cover(box, supercuboid_xyz) if AT.within(cell.part)]
+    shift = (0, 0, OFFSET)
+    assert [(difference.link, difference.box) for difference in found] == [
+        (Link.SUPERCUBOID, changed.shifted(shift)),
+        (Link.SLICE, Box((0, 0, 18), (260, 160, 19)).shifted(shift)),
+    ]
+    assert found[1].reason == f"Slice {18 + OFFSET} is stored with other voxels than were received."
+    assert all(each.expected and each.found and each.expected != each.found for each in found)
+
+
+def test_a_supercuboid_that_is_gone_or_damaged_is_named(world, keys):
+    world.base.objects.delete(keys[0])
+    (gone, *slices) = differences(world)
+    assert (gone.link, gone.box.start_xyz) == (Link.SUPERCUBOID, (0, 0, OFFSET))
+    assert {each.link for each in slices} == {Link.SLICE}
+    world.base.objects.put(keys[0], b"no supercuboid", Overwrite())
+    (damaged, *_) = differences(world)
+    assert (damaged.link, damaged.found) == (Link.SUPERCUBOID, "")
+    assert "supercuboid" in damaged.reason.lower()
+
+
+def test_two_supercuboids_in_each_others_place_are_both_named(world, keys):
+    objects = world.base.objects
+    for key, body in zip(keys[::-1], [bytes(objects.get(key).data) for key in keys], strict=True):
+        objects.put(key, body, Overwrite())
     assert named(differences(world)) == [(0, 0, OFFSET), (128, 0, OFFSET)]
 
 
-def test_every_bit_that_flips_in_a_stored_object_is_named_or_of_no_voxel(world: IngestWorld):
+def test_every_bit_that_flips_in_a_stored_object_is_named_or_of_no_voxel(world, keys):
     """At its beginning and end, where the index of the shard is, and anywhere."""
-    channel, whole = region(world, world.job().box)
-    key = object_key(channel, whole, 0, 0)
-    kept = bytes(world.base.objects.get(key).data)
+    kept = bytes(world.base.objects.get(keys[0]).data)
     dice = random.Random(6)
     anywhere = [dice.randrange(len(kept)) for _ in range(12)]
     harmless = 0
     for at in [*range(0, 48, 6), *range(len(kept) - 60, len(kept), 6), *anywhere]:
         flipped = bytearray(kept)
         flipped[at] ^= 1 << dice.randrange(8)
-        world.base.objects.put(key, bytes(flipped), Overwrite())
+        world.base.objects.put(keys[0], bytes(flipped), Overwrite())
         found = named(verifier(world).check_strip(world.job(), 0).differences)
         if not found:
             harmless += 1
@@ -142,41 +134,38 @@ def test_every_bit_that_flips_in_a_stored_object_is_named_or_of_no_voxel(world: 
         else:
             assert found == [(0, 0, OFFSET)], at
     assert 0 < harmless < 20  # the id of the write, say
-    world.base.objects.put(key, kept, Overwrite())
+    world.base.objects.put(keys[0], kept, Overwrite())
     assert differences(world) == []
 
 
-def test_digests_that_are_gone_or_others_are_named(world: IngestWorld):
+def test_digests_that_are_gone_or_others_are_named(world):
     job = world.job()
     digest = world.process().ingest.ledger.state(job, 0).digest
     objects, key = world.base.objects, digests_key(job.id, 0, digest)
-    kept = bytes(objects.get(key).data)
-    doc = json.loads(kept)
+    doc = json.loads(bytes(objects.get(key).data))
     doc["supercuboids"]["0"] = "00" * 20
     objects.put(key, json.dumps(doc, separators=(",", ":")).encode(), Overwrite())
     assert [each.link for each in differences(world)] == [Link.DIGESTS, Link.SUPERCUBOID]
     objects.put(key, b"{", Overwrite())
-    assert [each.reason for each in differences(world)] == [
-        "The digests of a chunk cannot be read."
-    ]
+    (unreadable,) = differences(world)
+    assert unreadable.reason == "The digests of a chunk cannot be read."
     objects.delete(key)
-    assert [each.reason for each in differences(world)] == ["The digests of the chunk are gone."]
+    (gone,) = differences(world)
+    assert gone.reason == "The digests of the chunk are gone."
 
 
-def test_rows_that_do_not_make_the_root_are_named(world: IngestWorld):
-    job = world.job()
-    ledger = world.process().ingest.ledger
-    state = ledger.state(job, 0)
-    ledger.put_state(job, 0, dataclasses.replace(state, digest="11" * 20))
-    root, digests = differences(world)
-    assert (root.link, root.chunk) == (Link.ROOT, None)
-    assert (digests.link, digests.chunk) == (Link.DIGESTS, 0)
-    state = ledger.state(job, 0)
-    ledger.put_state(job, 0, dataclasses.replace(state, built=False))
-    assert [each.link for each in differences(world)] == [Link.ROOT, Link.CHUNK]
+def test_rows_that_do_not_make_the_root_are_named(world):
+    ledger, job = world.process().ingest.ledger, world.job()
+
+    def found_with(**changes):
+        ledger.put_state(job, 0, dataclasses.replace(ledger.state(job, 0), **changes))
+        return [(each.link, each.chunk) for each in differences(world)]
+
+    assert found_with(digest="11" * 20) == [(Link.ROOT, None), (Link.DIGESTS, 0)]
+    assert found_with(built=False) == [(Link.ROOT, None), (Link.CHUNK, 0)]
 
 
-def test_skipped_slices_are_no_difference(make_world: MakeWorld):
+def test_skipped_slices_are_no_difference(make_world):
     world = make_world({}, depth=18)
     job = world.create(on_bad=Policy.SKIP)
     grid = world.process().ingest.target(job).grid(job)
@@ -191,18 +180,15 @@ def test_skipped_slices_are_no_difference(make_world: MakeWorld):
     assert differences(world, job) == []
 
 
-def test_a_job_that_is_not_complete_is_not_verified(world: IngestWorld):
+def test_a_job_that_is_not_complete_is_not_verified(world):
     with pytest.raises(InvalidStateError, match="CREATED"):
         differences(world, world.create())
 
 
-def test_zeros_of_a_coarser_resolution_are_not_taken_for_what_is_shown_there(
-    make_world: MakeWorld,
-):
+def test_zeros_of_a_coarser_resolution_are_not_taken_for_what_is_shown_there(make_world):
     """Without the job's own resolution in the reading, the finer level shone through."""
     made = make_world(dataset=catalog_world.dataset(scalinglevels=2))
-    channel = made.populate()
-    fine = made.dataset.pyramid.level(0)
+    channel, fine = made.populate(), made.dataset.pyramid.level(0)
     ones = np.ones((1, *fine.box.shape_zyx), np.uint8)
     made.process().volume.write(channel, Region(fine, fine.box, (0, 1)), ones)
     job = made.create(mode=Mode.CHUNKS, resolution=1)
@@ -215,11 +201,8 @@ def test_zeros_of_a_coarser_resolution_are_not_taken_for_what_is_shown_there(
     assert differences(made, job) == []
 
 
-# over HTTP
-
-
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory):
     with serving(tmp_path_factory.mktemp("server")) as made:
         made.add_volume(
             Dataset("small", imagesize_xyz=SIZE_XYZ, offset_xyz=(8, 4, 1)),
@@ -228,27 +211,24 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield made
 
 
-def part_of(x: list[int], y: list[int], z: list[int]) -> np.ndarray:
-    """Return the voxels of ranges in dataset coordinates."""
+def part_of(x, y, z):
     return VOXELS[z[0] - 1 : z[1] - 1, y[0] - 4 : y[1] - 4, x[0] - 8 : x[1] - 8]
 
 
 @pytest.fixture(scope="module")
-def url(server: Server) -> str:
+def url(server):
     """The route that verifies a complete job of chunks."""
     client = connect("http://in.test", server.keys["alice"], transport=WsgiTransport(server.app))
     job = client.ingest.create("small", "em", mode="chunks")["id"]
     for chunk in server.get(f"/v1/ingest/{job}/missing", "alice").get_json()["chunks"]:
         body = bodies.encode_array(part_of(chunk["x"], chunk["y"], chunk["z"]))
         client.ingest.upload_part(job, chunk["chunk"], "data.blosc", body)
-    runtime.install(server.runtime)
-    while pump_once(server.runtime.resources.queues.ingest, ingest_build.handler):
-        pass
+    work(server)
     assert client.ingest.get(job)["state"] == "COMPLETE"
     return f"/v1/ingest/{job}/verify"
 
 
-def test_the_route_gives_stored_digests_and_differences_strip_by_strip(server: Server, url: str):
+def test_the_route_gives_stored_digests_and_differences_strip_by_strip(server, url):
     root = server.get(url, "alice").get_json()
     assert root["differences"] == []
     covered = 0
@@ -271,5 +251,5 @@ def test_the_route_gives_stored_digests_and_differences_strip_by_strip(server: S
         ("chunk=" + "9" * 5000, "InvalidArgumentError"),
     ],
 )
-def test_the_route_refuses_what_is_not_there(server: Server, url: str, query: str, error: str):
+def test_the_route_refuses_what_is_not_there(server, url, query, error):
     assert_problem(server.get(f"{url}?{query}", "alice"), 400, error)

@@ -4,7 +4,7 @@
 started) are tested with full disks, faults, chaos and drop folders.
 """
 
-from typing import Any
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -14,17 +14,13 @@ from ingest_queue.jobs.keys import part_key
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.space.box import Box
 from ndlambda.stores.ports import Overwrite
-from tests.support.ingest_world import OFFSET, OWNER, IngestWorld, MakeWorld, png, stack
+from tests.support.ingest_world import OFFSET, OWNER, png, stack
+
+DEPTH = 43
 
 
-@pytest.fixture
-def world(make_world: MakeWorld) -> IngestWorld:
-    return make_world({})
-
-
-def test_2_a_job_is_not_complete_because_its_queues_are_empty(world: IngestWorld):
-    """Nor because all chunks are stored of which a slice came. Seen to fail without the set of
-    stored chunks."""
+def test_2_a_job_is_not_complete_because_its_queues_are_empty(world):
+    """Seen to fail without the set of stored chunks."""
     for received in (32, 43):
         world.drop_stack(stack(2)[:, :received])
         world.lose_messages()
@@ -36,7 +32,7 @@ def test_2_a_job_is_not_complete_because_its_queues_are_empty(world: IngestWorld
     assert world.state is State.COMPLETE
 
 
-def test_4_a_slice_announced_again_after_the_end_changes_nothing(world: IngestWorld):
+def test_4_a_slice_announced_again_after_the_end_changes_nothing(world):
     """7: And no row of a job expires."""
     ended = world.ingest(stack(4))
     rows = [
@@ -51,7 +47,7 @@ def test_4_a_slice_announced_again_after_the_end_changes_nothing(world: IngestWo
     assert not world.builds.receive(10)
 
 
-def test_6_an_extent_beside_the_grid_is_stored_where_it_belongs(world: IngestWorld):
+def test_6_an_extent_beside_the_grid_is_stored_where_it_belongs(world):
     """Seen to fail where chunks are counted from the first of the volume."""
     box = Box((3, 2, 18), (17, 13, 37))
     job = world.create(box=box)
@@ -66,14 +62,14 @@ def test_6_an_extent_beside_the_grid_is_stored_where_it_belongs(world: IngestWor
     np.testing.assert_array_equal(world.stored(), expected)
 
 
-def test_8_making_a_job_sends_no_message_and_few_rows(world: IngestWorld):
+def test_8_making_a_job_sends_no_message_and_few_rows(world):
     before = len(world.base.row_keys())
     world.create()
     assert not world.builds.receive(10)
     assert len(world.base.row_keys()) - before == 4
 
 
-def test_9_what_is_uploaded_to_one_job_is_no_part_of_another(world: IngestWorld):
+def test_9_what_is_uploaded_to_one_job_is_no_part_of_another(world):
     first, second = world.create(), world.create()
     ledger = world.process().ingest.ledger
     for job, chunk in ((first, 0), (second, 1)):
@@ -86,7 +82,7 @@ def test_9_what_is_uploaded_to_one_job_is_no_part_of_another(world: IngestWorld)
     assert [fault.key for fault in ledger.faults(second)] == [key]
 
 
-def test_10_labels_enter_the_index_as_they_come(make_world: MakeWorld):
+def test_10_labels_enter_the_index_as_they_come(make_world):
     world = make_world({"channel_type": ChannelType.ANNOTATION, "datatype": DataType.UINT32})
     labels = np.zeros((1, 43, 14, 20), np.uint8)
     labels[0, 20:24, 3:6, 4:9] = 77
@@ -98,17 +94,18 @@ def test_10_labels_enter_the_index_as_they_come(make_world: MakeWorld):
 
 
 @pytest.mark.parametrize("dies", [False, True])
-def test_13_the_job_starts_the_propagation_itself_once(world: IngestWorld, dies: bool):
-    """Or the sweep, where a process died before it did. Seen to fail where a completed job is no
-    longer among those that are swept."""
+def test_13_the_job_starts_the_propagation_itself_once(world, dies):
+    """Or the sweep. Seen to fail where completed jobs are not among those that are swept."""
+
+    def die(job):
+        raise ZeroDivisionError
+
     world.drop("_ingest.json", b'{"propagate": true}')
     world.drop_stack(stack(13))
     process = world.process()
     if dies:
-        process.ingest._builder._propagate = _die
-        with pytest.raises(ZeroDivisionError):
-            world.pump(process)
-    else:
+        process.ingest._builder._propagate = die
+    with pytest.raises(ZeroDivisionError) if dies else nullcontext():
         world.pump(process)
     assert world.state is State.COMPLETE
     assert len(world.propagated) == (0 if dies else 1)
@@ -116,7 +113,3 @@ def test_13_the_job_starts_the_propagation_itself_once(world: IngestWorld, dies:
         world.process().ingest.sweeper.sweep_all()
     assert world.propagated == [world.job().id]
     assert not list(world.process().ingest.ledger.running())
-
-
-def _die(job: Any) -> None:
-    raise ZeroDivisionError

@@ -1,71 +1,53 @@
 """Writers beside a propagation: whatever they write is in the levels, or marked as not yet."""
 
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import count
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ndlambda.space.box import Box
-from tests.support.faults import Crash, FaultPlan
-from tests.support.propagation_world import SLICES, PropagationWorld, image, voxels
-
-
-class Pausing:
-    """A store of objects that lets a test do something before or after one put."""
-
-    def __init__(self, objects: Any, before: Callable[[], None], after: Callable[[], None]) -> None:
-        self._objects = objects
-        self._before = before
-        self._after = after
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._objects, name)
-
-    def put(self, key: str, data: Any, mode: Any) -> str:
-        self._before()
-        etag: str = self._objects.put(key, data, mode)
-        self._after()
-        return etag
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[PropagationWorld]:
-    made = PropagationWorld(tmp_path, SLICES)
-    yield made
-    made.close()
-
+from tests.support.faults import Crash, FaultPlan, Wrapped
+from tests.support.propagation_world import image, voxels
 
 CORNER = Box((5, 5, 2), (9, 9, 4))
 
 
-def nothing() -> None:
-    pass
+@pytest.fixture
+def world(pyramid):
+    return pyramid
 
 
-def write_beside(
-    world: PropagationWorld,
-    before: Callable[[], None] = nothing,
-    after: Callable[[], None] = nothing,
-) -> None:
+def write_beside(world, before=lambda: None, after=lambda: None):
     """Write a corner in a process that looked at the channel before everything else."""
-    process = world.process()
-    process.volume._objects = Pausing(world.base.objects, before, after)
-    part = world.part(CORNER)
+
+    def put(put, *args):
+        before()
+        etag = put(*args)
+        after()
+        return etag
+
+    process, part = world.process(), world.part(CORNER)
+    process.volume._objects = Wrapped(world.base.objects, put=put)
     process.volume.write(world.channel(), part, voxels(part, 99))
 
 
+def check_nothing_is_missed(world):
+    world.pump()
+    status = world.status()
+    assert status.propagate == 2
+    if status.stale:
+        world.propagate(world.channel())
+    world.assert_levels(world.channel())
+
+
 @pytest.fixture(params=["never propagated", "propagated", "cancelled"])
-def channel(world: PropagationWorld, request: pytest.FixtureRequest) -> Any:
+def channel(world, request):
     made = world.base.catalog.create_channel(image())
     world.touch(Box((200, 130, 0), (210, 140, 9)), 1)
     if request.param == "propagated":
         world.propagate(made)
     elif request.param == "cancelled":
-        process = world.process()
-        process.propagation.start(SLICES, made)
+        process = world.start()
         world.pump(process, most=1)
         process.propagation.cancel(world.channel())
     return made
@@ -73,60 +55,37 @@ def channel(world: PropagationWorld, request: pytest.FixtureRequest) -> Any:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("most", [0, 1, 2, None])
-def test_a_write_during_which_a_job_starts_is_not_missed(
-    world: PropagationWorld, channel: Any, when: str, most: int | None
-):
-    """The writer passed the check of the state; then a job begins and does ``most`` messages.
+def test_a_write_during_which_a_job_starts_is_not_missed(world, channel, when, most):
+    """Seen to fail without the mark behind the write, and where any mark is removed."""
 
-    Seen to fail without the mark behind the write: the corner is in no coarser level of a channel
-    that was never propagated, and none was marked. Also where the marks noted are removed with
-    whatever version they have.
-    """
-
-    def job() -> None:
-        world.process().propagation.start(SLICES, world.channel())
-        world.pump(most=most) if most != 0 else None
+    def job():
+        world.start()
+        world.pump(most=most)
 
     write_beside(world, **{when: job})
     world.pump()
-    status = world.status()
-    assert status.propagate == 2
-    if most is not None:
-        # The job had not ended when the write did: another round has taken it in.
-        assert status.stale == 0
-    elif status.stale:
-        world.propagate(world.channel())
-    world.assert_levels(channel)
+    # Where the job had not ended when the write did, another round has taken it in.
+    assert most is None or world.status().stale == 0
+    check_nothing_is_missed(world)
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 4, None])
 def test_a_slow_write_that_began_before_the_job_and_ends_at_any_time_is_not_missed(
-    world: PropagationWorld, channel: Any, most: int | None
+    world, channel, most
 ):
-    """The writer marks, sleeps over some of the job, writes, and the job goes on in between.
+    """Seen to fail without the mark behind the write."""
+    started = []
 
-    Seen to fail without the mark behind the write.
-    """
-    started: list[int] = []
-
-    def before() -> None:
-        world.process().propagation.start(SLICES, world.channel())
+    def before():
+        world.start()
         world.pump(most=most)
 
-    def after() -> None:
-        started.append(world.pump())
-
-    write_beside(world, before, after)
-    world.pump()
+    write_beside(world, before, lambda: started.append(world.pump()))
     assert started
-    status = world.status()
-    assert status.propagate == 2
-    if status.stale:
-        world.propagate(world.channel())
-    world.assert_levels(channel)
+    check_nothing_is_missed(world)
 
 
-def test_a_write_that_changes_nothing_marks_all_the_same(world: PropagationWorld):
+def test_a_write_that_changes_nothing_marks_all_the_same(world):
     """Its first attempt may have died between the voxels and whatever came after."""
     made = world.base.catalog.create_channel(image())
     world.touch(CORNER, 1)
@@ -135,14 +94,14 @@ def test_a_write_that_changes_nothing_marks_all_the_same(world: PropagationWorld
     assert world.status().stale == 1
 
 
-def test_a_writer_that_dies_at_any_request_leaves_no_voxel_unmarked(world: PropagationWorld):
+def test_a_writer_that_dies_at_any_request_leaves_no_voxel_unmarked(world):
     """Seen to fail with the mark made behind the write instead of before it."""
     made = world.base.catalog.create_channel(image())
     world.touch(CORNER, 0)
     world.propagate(made)
+    part = world.part(CORNER)
     for step in count(1):
         plan = FaultPlan(step)
-        part = world.part(CORNER)
         with suppress(Crash):
             world.process(plan).volume.write(world.channel(), part, voxels(part, step))
         world.propagate(world.channel())
@@ -152,8 +111,7 @@ def test_a_writer_that_dies_at_any_request_leaves_no_voxel_unmarked(world: Propa
             return
 
 
-def test_finer_levels_than_the_channels_own_are_not_marked(world: PropagationWorld):
-    made = world.base.catalog.create_channel(image(resolution=1))
-    world.propagate(made)
+def test_finer_levels_than_the_channels_own_are_not_marked(world):
+    world.propagate(world.base.catalog.create_channel(image(resolution=1)))
     world.touch(CORNER)
     assert world.status().stale == 0

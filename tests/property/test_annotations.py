@@ -8,7 +8,6 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,15 +22,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from ndlambda.errors import AlreadyExistsError, InvalidArgumentError, NDLambdaError, NotFoundError
+from ndlambda.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError
 from ndlambda.model.discipline import Discipline
 from ndlambda.model.dtypes import DataType
-from ndlambda.model.ramon import (
-    Neuron,
-    Seed,
-    Segment,
-    parse_query,
-)
+from ndlambda.model.ramon import Neuron, Seed, Segment, parse_query
 from ndlambda.services.annotation import erasing
 from ndlambda.services.annotation.options import (
     Cuboids,
@@ -44,8 +38,6 @@ from ndlambda.services.annotation.options import (
 )
 from ndlambda.services.labels.index import LabelIndex, LabelLayer
 from ndlambda.services.volume.region import Region
-from ndlambda.space.box import Box
-from ndlambda.wire.ramon.contract import RamonItem
 from tests.support.annotation_model import LEVELS, AnnotationModel, assigned
 from tests.support.annotation_strategies import boxes, items, predicate
 from tests.support.annotation_world import DATASET, disk_world
@@ -53,6 +45,7 @@ from tests.support.label_world import LabelWorld, missing
 
 TIMES = 2
 IDS = st.integers(1, 9)
+PLACES = st.tuples(st.integers(0, TIMES - 1), st.integers(0, 1))  # time point, resolution
 MODES = [
     WriteMode.from_words(words)
     for how in ([], ["overwrite"], ["preserve"], ["exception"])
@@ -60,12 +53,12 @@ MODES = [
 ] + [WriteMode.from_words(["reduce"])]
 
 
-def region(resolution: int, box: Box, time: int) -> Region:
+def region(resolution, box, time):
     return Region(LEVELS[resolution], box, (time, time + 1))
 
 
 class AnnotationMachine(RuleBasedStateMachine):
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.pools = ThreadPoolExecutor(2), ThreadPoolExecutor(2)
@@ -75,7 +68,7 @@ class AnnotationMachine(RuleBasedStateMachine):
         self.service = self.world.own.annotations
         self.look = LabelWorld(self.world.objects, self.world.table, *self.pools)
 
-    def teardown(self) -> None:
+    def teardown(self):
         for pool in self.pools:
             pool.shutdown()
         self.world.close()
@@ -86,16 +79,14 @@ class AnnotationMachine(RuleBasedStateMachine):
         per_axis=st.sampled_from([1, 2]),
         exceptions=st.sampled_from([True, True, False]),
     )
-    def create(self, dtype: DataType, per_axis: int, exceptions: bool) -> None:
+    def create(self, dtype, per_axis, exceptions):
         self.channel = self.world.channel(
             datatype=dtype, cuboids_per_axis=per_axis, exceptions=exceptions, endtime=TIMES
         )
         self.model = AnnotationModel(self.channel)
 
-    # changes
-
     @rule(several=st.lists(items(), min_size=1, max_size=4), mode=st.sampled_from(MODES))
-    def upload(self, several: list[Any], mode: WriteMode) -> None:
+    def upload(self, several, mode):
         sent = [item for item, _ in several]
         last = self.labels.ids.free_ids(self.channel).last
         upload = self.service.upload
@@ -115,7 +106,7 @@ class AnnotationMachine(RuleBasedStateMachine):
         ]
         self.model.upload(ramons, painted, mode)
 
-    def _fault_of(self, sent: list[RamonItem], mode: WriteMode) -> type[NDLambdaError] | None:
+    def _fault_of(self, sent, mode):
         """Say why an upload is refused, by the contract."""
         without_id = (mode.update or mode.data_only) and not all(item.ramon.id for item in sent)
         bare = any(item.data and isinstance(item.ramon, Seed | Neuron) for item in sent)
@@ -138,15 +129,13 @@ class AnnotationMachine(RuleBasedStateMachine):
         return None
 
     @rule(
-        at=st.tuples(st.integers(0, TIMES - 1), st.integers(0, 1)),
+        at=PLACES,
         data=st.data(),
         discipline=st.sampled_from(list(Discipline)),
         names=st.lists(IDS, min_size=1, max_size=3, unique=True),
         seed=st.integers(0, 2**32 - 1),
     )
-    def paint(
-        self, at: tuple[int, int], data: Any, discipline: Discipline, names: Any, seed: int
-    ) -> None:
+    def paint(self, at, data, discipline, names, seed):
         (time, resolution), box = at, data.draw(boxes(at[1]))
         random = np.random.default_rng(seed)
         values = random.choice(np.array([0, *names], self.channel.dtype), box.shape_zyx)
@@ -162,7 +151,7 @@ class AnnotationMachine(RuleBasedStateMachine):
             self.model.paint(time, resolution, mask, name, discipline)
 
     @rule(ids=st.lists(IDS, min_size=1, max_size=3))
-    def delete(self, ids: list[int]) -> None:
+    def delete(self, ids):
         pending = self.service.delete(self.channel, ids)
         assert [f"{self.channel.uid}#{number}" for number in sorted(pending)] == self.world.jobs
         for number in ids:
@@ -173,23 +162,20 @@ class AnnotationMachine(RuleBasedStateMachine):
         self.model.delete(ids)
 
     @rule(ids=st.lists(IDS, min_size=1, max_size=3), where=st.sampled_from([None, 0, 1]))
-    def merge(self, ids: list[int], where: int | None) -> None:
+    def merge(self, ids, where):
         survivor, *losers = dict.fromkeys(ids)
 
-        def merge() -> list[int]:
+        def merge():
             return self.service.merge(DATASET, self.channel, ids, resolution=where)
 
-        if not losers:
-            with pytest.raises(InvalidArgumentError):
-                merge()
-            return
         known = [n in self.model.objects or self.model.gone.get(n) == survivor for n in losers]
-        if survivor not in self.model.objects or not all(known):
-            with pytest.raises(NotFoundError):
-                merge()
-            return
-        if self._is_mixed([survivor, *losers]):
-            with pytest.raises(InvalidArgumentError):
+        error = None
+        if losers and not (survivor in self.model.objects and all(known)):
+            error = NotFoundError
+        elif not losers or self._is_mixed([survivor, *losers]):
+            error = InvalidArgumentError
+        if error is not None:
+            with pytest.raises(error):
                 merge()
             return
         pending = merge()
@@ -201,83 +187,65 @@ class AnnotationMachine(RuleBasedStateMachine):
         assert not self.world.jobs
         self.model.merge(survivor, losers, [0, 1] if where is None else [where])
 
-    def _is_mixed(self, ids: list[int]) -> bool:
-        """Return whether a seed or neuron is among others."""
+    def _is_mixed(self, ids):
         types = {type(self.model.objects[n]) for n in ids if n in self.model.objects}
         return len(types) > 1 and bool(types & {Seed, Neuron})
 
-    @rule(
-        ids=st.lists(IDS, min_size=2, max_size=3, unique=True),
-        at=st.tuples(st.integers(0, TIMES - 1), st.integers(0, 1)),
-        data=st.data(),
-    )
-    def merge_in(self, ids: list[int], at: tuple[int, int], data: Any) -> None:
+    @rule(ids=st.lists(IDS, min_size=2, max_size=3, unique=True), at=PLACES, data=st.data())
+    def merge_in(self, ids, at, data):
         (time, resolution), box = at, data.draw(boxes(at[1], 60))
         place = region(resolution, box, time)
-        if not set(ids) <= self.model.objects.keys():
-            with pytest.raises(NotFoundError):
-                self.service.merge(DATASET, self.channel, ids, region=place)
-            return
-        if self._is_mixed(ids):
-            with pytest.raises(InvalidArgumentError):
+        known = set(ids) <= self.model.objects.keys()
+        if not known or self._is_mixed(ids):
+            with pytest.raises(InvalidArgumentError if known else NotFoundError):
                 self.service.merge(DATASET, self.channel, ids, region=place)
             return
         assert self.service.merge(DATASET, self.channel, ids, region=place) == []
         self.model.times[time].relabel(resolution, ids[0], ids[1:], box)
 
     @rule(number=IDS, field=st.sampled_from(["status", "neuron", "k"]), value=st.integers(0, 9))
-    def set_field(self, number: int, field: str, value: int) -> None:
-        old = self.model.objects.get(number)
-        ramon = self.world.own.ramon
+    def set_field(self, number, field, value):
+        old, set_field = self.model.objects.get(number), self.world.own.ramon.set_field
         if old is None:
             with pytest.raises(NotFoundError):
-                ramon.set_field(self.channel, number, field, f"{value}")
+                set_field(self.channel, number, field, f"{value}")
             return
         if field == "status" or (field == "neuron" and isinstance(old, Segment)):
             new = replace(old, **{field: value})
         else:
             new = replace(old, kvpairs={**old.kvpairs, field: f"{value}"})
-        assert ramon.set_field(self.channel, number, field, f"{value}") == new
+        assert set_field(self.channel, number, field, f"{value}") == new
         self.model.objects[number] = new
 
     @rule(count=st.integers(1, 2))
-    def reserve(self, count: int) -> None:
+    def reserve(self, count):
         last = self.labels.ids.free_ids(self.channel).last
         assert self.service.reserve(self.channel, count) == last + 1
         assert self.labels.ids.free_ids(self.channel).last == last + count
 
-    @rule(
-        label=IDS,
-        at=st.tuples(st.integers(0, TIMES - 1), st.integers(0, 1)),
-        cuboids=st.sets(st.integers(0, 31), min_size=1),
-    )
-    def die_before_painting(self, label: int, at: tuple[int, int], cuboids: set[int]) -> None:
+    @rule(label=IDS, at=PLACES, cuboids=st.sets(st.integers(0, 31), min_size=1))
+    def die_before_painting(self, label, at, cuboids):
         """Leave entries of the index behind that no voxel bears out."""
         scope = LabelLayer(self.channel.uid, at[1], at[0])
         LabelIndex(self.world.table).add(scope, 0, {label: cuboids})
 
     @rule()
-    def sweep(self) -> None:
+    def sweep(self):
         assert self.labels.sweeper.sweep(DATASET, self.channel).left == 0
-        truth = self.look.truth(DATASET, self.channel)
-        assert self.look.indexed(self.channel) == truth
-
-    # what must be so at any time
+        assert self.look.indexed(self.channel) == self.look.truth(DATASET, self.channel)
 
     @invariant()
-    def the_index_misses_nothing(self) -> None:
+    def the_index_misses_nothing(self):
         assert not missing(self.look.truth(DATASET, self.channel), self.look.indexed(self.channel))
 
     @invariant()
-    def the_counter_is_above_all_ids(self) -> None:
+    def the_counter_is_above_all_ids(self):
         highest = max([0, *self.model.labels, *self.model.objects, *self.model.gone])
         assert self.labels.ids.free_ids(self.channel).last >= highest
 
-    # what is read
-
     @precondition(lambda self: self.model.objects)
     @rule(data=st.data(), resolution=st.integers(0, 1))
-    def objects_are_those_of_the_model(self, data: Any, resolution: int) -> None:
+    def objects_are_those_of_the_model(self, data, resolution):
         ids = data.draw(st.lists(st.sampled_from(sorted(self.model.objects)), max_size=2))
         time, box = data.draw(st.integers(0, TIMES - 1)), data.draw(boxes(resolution, 60))
         plain = self._read(ids, NoData())
@@ -296,7 +264,7 @@ class AnnotationMachine(RuleBasedStateMachine):
             assert self._zero_based(resolution, item.data.corner_xyz) == box.start_xyz
         self._check_shapes(ids, resolution)
 
-    def _check_shapes(self, ids: list[int], resolution: int) -> None:
+    def _check_shapes(self, ids, resolution):
         """Compare the forms of objects that are read without a region."""
         shapes = [
             self._read(ids, wanted(resolution))
@@ -306,9 +274,7 @@ class AnnotationMachine(RuleBasedStateMachine):
             mask = self._mask(0, resolution, number)
             where = np.argwhere(mask)[:, ::-1]
             if not len(where):
-                assert listed.data.voxels_xyz is None
-                assert boxed.box is None
-                assert tight.data.cutout_zyx is None
+                assert listed.data.voxels_xyz is boxed.box is tight.data.cutout_zyx is None
                 assert not cuboids.data.cuboids
                 continue
             offset = np.array(LEVELS[resolution].offset_xyz)
@@ -334,11 +300,11 @@ class AnnotationMachine(RuleBasedStateMachine):
                 expected[own] = 0
             assert not expected.any()
 
-    def _mask(self, time: int, resolution: int, number: int) -> np.ndarray:
+    def _mask(self, time, resolution, number):
         labels = self.model.labels_of(number)
         return self.model.times[time].shown(self.look, resolution, labels)
 
-    def _read(self, ids: list[int], wanted: Any) -> list[Any]:
+    def _read(self, ids, wanted):
         """Read objects, and give one for each id."""
         found = self.service.read(DATASET, self.channel, ids, wanted)
         by_id = {item.ramon.id: item for item in found}
@@ -346,12 +312,12 @@ class AnnotationMachine(RuleBasedStateMachine):
         return [by_id[number] for number in ids]
 
     @staticmethod
-    def _zero_based(resolution: int, corner_xyz: Any) -> tuple[int, ...]:
+    def _zero_based(resolution, corner_xyz):
         offset = np.array(LEVELS[resolution].offset_xyz)
         return tuple((np.array(corner_xyz, int) - offset).tolist())
 
-    @rule(at=st.tuples(st.integers(0, TIMES - 1), st.integers(0, 1)), data=st.data())
-    def a_box_holds_what_the_model_has_there(self, at: tuple[int, int], data: Any) -> None:
+    @rule(at=PLACES, data=st.data())
+    def a_box_holds_what_the_model_has_there(self, at, data):
         (time, resolution), box = at, data.draw(boxes(at[1], 60))
         place, offset = region(resolution, box, time), LEVELS[resolution].offset_xyz
         expected = self.model.labels_in(self.look, time, resolution, box)
@@ -363,10 +329,8 @@ class AnnotationMachine(RuleBasedStateMachine):
             assert found == own[z, y, x]
         listed = self.service.exceptions(self.channel, place)
         lines = {
-            tuple(point): [labels[0], *(label for label in labels[1:] if label)]
-            for point, labels in zip(
-                listed.points_xyz.tolist(), listed.labels.tolist(), strict=True
-            )
+            tuple(point.tolist()): [own, *(label for label in extra if label)]
+            for point, (own, *extra) in zip(listed.points_xyz, listed.labels.tolist(), strict=True)
         }
         assert lines == self.model.exceptions_in(time, resolution, box)
 
@@ -377,9 +341,7 @@ class AnnotationMachine(RuleBasedStateMachine):
         within=st.booleans(),
         data=st.data(),
     )
-    def queries_find_what_the_model_finds(
-        self, kind: str, value: int, limit: int | None, within: bool, data: Any
-    ) -> None:
+    def queries_find_what_the_model_finds(self, kind, value, limit, within, data):
         words, holds = predicate(kind, value)
         words += [] if limit is None else ["limit", f"{limit}"]
         expected = [n for n, ramon in sorted(self.model.objects.items()) if holds(ramon)]
@@ -396,11 +358,8 @@ class AnnotationMachine(RuleBasedStateMachine):
         assert found == expected[:limit]
 
 
-def test_annotations_are_what_arrays_and_a_dictionary_would_hold(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_annotations_are_what_arrays_and_a_dictionary_would_hold(monkeypatch):
     monkeypatch.setattr(erasing, "LARGE_SUPERCUBOIDS", 1)
     run_state_machine_as_test(
-        AnnotationMachine,
-        settings=settings(max_examples=10, stateful_step_count=25),
+        AnnotationMachine, settings=settings(max_examples=10, stateful_step_count=25)
     )

@@ -42,7 +42,7 @@ TIMES = 2
 
 
 @st.composite
-def boxes(draw) -> Box:
+def boxes(draw):
     """Boxes that often meet at the corner of cuboids and supercuboids."""
     ends = []
     for size in SIZE:
@@ -52,23 +52,23 @@ def boxes(draw) -> Box:
 
 
 class LabelMachine(RuleBasedStateMachine):
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.pools = ThreadPoolExecutor(2), ThreadPoolExecutor(2)
         self.world = LabelWorld(*disk_stores(Path(self.folder.name)), *self.pools)
         self.labels = self.world.service()
         self.own = np.zeros((TIMES, *LEVEL.box.shape_zyx), "<u8")
-        self.extra: dict[tuple[int, ...], set[int]] = {}
+        self.extra = {}
 
-    def teardown(self) -> None:
+    def teardown(self):
         for pool in self.pools:
             pool.shutdown()
         self.world.table.close()
         self.folder.cleanup()
 
     @initialize(dtype=st.sampled_from(list(LABELS)), per_axis=st.sampled_from([1, 2]))
-    def create(self, dtype: DataType, per_axis: int) -> None:
+    def create(self, dtype, per_axis):
         self.channel = channel(datatype=dtype, cuboids_per_axis=per_axis, endtime=TIMES)
         self.names = LABELS[dtype]
 
@@ -80,7 +80,7 @@ class LabelMachine(RuleBasedStateMachine):
         kinds=st.integers(1, 4),
         seed=st.integers(0, 2**32 - 1),
     )
-    def paint(self, box, time, discipline, density, kinds, seed) -> None:
+    def paint(self, box, time, discipline, density, kinds, seed):
         random = np.random.default_rng(seed)
         names = random.choice(np.array(self.names, "<u8"), kinds, replace=False)
         values = random.choice(names, box.shape_zyx)
@@ -100,7 +100,7 @@ class LabelMachine(RuleBasedStateMachine):
         which=st.integers(0, 3),
         seed=st.integers(0, 2**32 - 1),
     )
-    def paint_list(self, box, time, discipline, which, seed) -> None:
+    def paint_list(self, box, time, discipline, which, seed):
         random = np.random.default_rng(seed)
         points = random.integers(box.start_xyz, box.stop_xyz, (200, 3))
         label = self.names[which]
@@ -111,14 +111,14 @@ class LabelMachine(RuleBasedStateMachine):
         self._model(time, box, values, discipline)
 
     @rule(which=st.integers(0, 3))
-    def erase(self, which) -> None:
+    def erase(self, which):
         label = self.names[which]
         self.labels.erase_label(DATASET, self.channel, label)
         self.own[self.own == label] = 0
         for extra in self.extra.values():
             extra.discard(label)
 
-    def _model(self, time, box, values, discipline) -> None:
+    def _model(self, time, box, values, discipline):
         x0, y0, z0 = box.start_xyz
         for z, y, x in np.argwhere(values).tolist():
             label, at = int(values[z, y, x]), (time, z + z0, y + y0, x + x0)
@@ -132,7 +132,7 @@ class LabelMachine(RuleBasedStateMachine):
             elif discipline is Discipline.EXCEPTION and own != label:
                 extra.add(label)
 
-    def _mask(self, time: int, label: int) -> np.ndarray:
+    def _mask(self, time, label):
         mask = self.own[time] == label
         for (t, z, y, x), extra in self.extra.items():
             if t == time and label in extra:
@@ -140,17 +140,17 @@ class LabelMachine(RuleBasedStateMachine):
         return mask
 
     @invariant()
-    def the_index_equals_the_truth(self) -> None:
+    def the_index_equals_the_truth(self):
         """Nobody died and nobody painted at the same time, so nothing is stale."""
         assert self.world.indexed(self.channel) == self.world.truth(DATASET, self.channel)
 
     @invariant()
-    def no_label_is_among_the_ids_that_may_be_given(self) -> None:
+    def no_label_is_among_the_ids_that_may_be_given(self):
         free_ids = self.labels.ids.free_ids(self.channel)
         assert not ((self.own > free_ids.last) & (self.own < free_ids.end)).any()
 
     @rule(time=st.integers(0, TIMES - 1), which=st.integers(0, 3))
-    def a_label_is_where_the_model_has_it(self, time, which) -> None:
+    def a_label_is_where_the_model_has_it(self, time, which):
         label, read = self.names[which], self.labels.read
         volume, mask = LabelVolume(self.channel, LEVEL, time), self._mask(time, label)
         np.testing.assert_array_equal(drawn(self.labels, volume, [label]), mask)
@@ -165,7 +165,7 @@ class LabelMachine(RuleBasedStateMachine):
         assert tight.within(cuboids_box(read.cuboids_of(volume, label), LEVEL.cuboid_xyz))
 
     @rule(time=st.integers(0, TIMES - 1), box=boxes())
-    def a_box_has_the_labels_of_the_model(self, time, box) -> None:
+    def a_box_has_the_labels_of_the_model(self, time, box):
         here = region(DATASET, box, time)
         own = self.own[time][box.slices_zyx()]
         found = own_labels(self.world.objects, self.pools[0], DATASET, self.channel, here)
@@ -188,7 +188,7 @@ class LabelMachine(RuleBasedStateMachine):
         }
 
 
-def test_labels_are_what_numpy_and_sets_would_hold() -> None:
+def test_labels_are_what_numpy_and_sets_would_hold():
     run_state_machine_as_test(
         LabelMachine, settings=settings(max_examples=10, stateful_step_count=12)
     )

@@ -6,7 +6,6 @@ orders are run beside ours, so that the model is seen to find what they lose.
 """
 
 import random
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -29,18 +28,18 @@ class Store:
     rows: dict[int, tuple[frozenset[int], int]] = field(default_factory=dict)
     clock: int = 0
 
-    def tick(self) -> int:
+    def tick(self):
         self.clock += 1
         return self.clock
 
-    def enter(self, label: int, members: set[int]) -> None:
+    def enter(self, label, members):
         had = self.rows.get(label, (frozenset(), 0))[0]
         self.rows[label] = (had | members, self.tick())
 
-    def remove(self, label: int, members: set[int]) -> None:
+    def remove(self, label, members):
         self.rows[label] = (self.rows[label][0] - members, self.tick())
 
-    def truth(self) -> set[tuple[int, int]]:
+    def truth(self):
         return {
             (label, number * SLOTS + slot)
             for number, (cuboids, _) in enumerate(self.objects)
@@ -48,7 +47,7 @@ class Store:
             if label
         }
 
-    def indexed(self) -> set[tuple[int, int]]:
+    def indexed(self):
         return {(label, member) for label, row in self.rows.items() for member in row[0]}
 
 
@@ -62,19 +61,19 @@ class Order:
     looks_at_versions: bool = True
 
 
-def enter(store: Store, appeared: Members) -> Iterator[None]:
+def enter(store, appeared):
     for label, some in appeared.items():
         store.enter(label, some)
         yield
 
 
-def read(store: Store, vanished: Members, seen: dict[int, int]) -> Iterator[None]:
+def read(store, vanished, seen):
     for label in vanished:
         seen[label] = store.rows[label][1] if label in store.rows else 0
         yield
 
 
-def remove(store: Store, order: Order, vanished: Members, seen: dict[int, int]) -> Iterator[None]:
+def remove(store, order, vanished, seen):
     for label, some in vanished.items():
         row = store.rows.get(label)
         if row is not None and (not order.looks_at_versions or row[1] == seen[label]):
@@ -82,9 +81,7 @@ def remove(store: Store, order: Order, vanished: Members, seen: dict[int, int]) 
         yield
 
 
-def writer(
-    store: Store, order: Order, number: int, edit: Callable[[Cuboids], Cuboids]
-) -> Iterator[None]:
+def writer(store, order, number, edit):
     """Change an object, one step a request."""
     while True:
         before, etag = store.objects[number]
@@ -93,7 +90,7 @@ def writer(
         if after == before:
             return
         appeared, vanished = members(number, after, before), members(number, before, after)
-        seen: dict[int, int] = {}
+        seen = {}
         steps = [
             (order.enter_before_put, enter(store, appeared)),
             (order.read_before_put, read(store, vanished, seen)),
@@ -113,16 +110,16 @@ def writer(
             return
 
 
-def members(number: int, cuboids: Cuboids, other: Cuboids) -> Members:
+def members(number, cuboids, other):
     """Return what is in cuboids and not in the other ones, by label."""
-    found: Members = {}
+    found = {}
     for slot, (label, there) in enumerate(zip(cuboids, other, strict=True)):
         if label and label != there:
             found.setdefault(label, set()).add(number * SLOTS + slot)
     return found
 
 
-def draw_edit(rng: random.Random) -> Callable[[Cuboids], Cuboids]:
+def draw_edit(rng):
     """Return a stroke, an erasure, or a whole replacement as propagation makes it."""
     label, at = rng.choice(LABELS), rng.randrange(SLOTS)
     whole = tuple(rng.choice((0, *LABELS)) for _ in range(SLOTS))
@@ -135,7 +132,7 @@ def draw_edit(rng: random.Random) -> Callable[[Cuboids], Cuboids]:
     )
 
 
-def run(seed: int, order: Order, writers: int, dying: float) -> tuple[int, int]:
+def run(seed, order, writers, dying):
     """Return how many entries are lost, and how many too many, after one interleaving."""
     rng, store = random.Random(seed), Store()
     for number in range(OBJECTS):
@@ -151,31 +148,27 @@ def run(seed: int, order: Order, writers: int, dying: float) -> tuple[int, int]:
     return len(store.truth() - store.indexed()), len(store.indexed() - store.truth())
 
 
-def loses(order: Order) -> bool:
+def loses(order):
     """Return whether any of 4000 interleavings loses an entry; weaker orders do within 1000."""
     return any(run(seed, order, writers=6, dying=0.03)[0] for seed in range(4000))
 
 
 @pytest.mark.parametrize("enter_before_read", [True, False])
-def test_no_interleaving_loses_an_entry(enter_before_read: bool) -> None:
+def test_no_interleaving_loses_an_entry(enter_before_read):
     assert not loses(Order(enter_before_read=enter_before_read))
 
 
 @pytest.mark.parametrize(
     "weaker",
-    [
-        Order(looks_at_versions=False),
-        Order(read_before_put=False),
-        Order(enter_before_put=False),
-    ],
+    [Order(looks_at_versions=False), Order(read_before_put=False), Order(enter_before_put=False)],
     ids=["removes whatever is there", "reads versions behind its put", "enters behind its put"],
 )
-def test_the_model_finds_what_weaker_orders_lose(weaker: Order) -> None:
+def test_the_model_finds_what_weaker_orders_lose(weaker):
     assert loses(weaker)
 
 
-def test_a_writer_alone_leaves_no_entry_too_many() -> None:
-    def stale(order: Order) -> int:
+def test_a_writer_alone_leaves_no_entry_too_many():
+    def stale(order):
         return sum(run(seed, order, writers=1, dying=0)[1] for seed in range(2000))
 
     assert stale(Order()) == 0

@@ -18,7 +18,7 @@ from ndlambda.services.propagation.builder import PyramidBuilder
 from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.space.pyramid import Scaling
 from ndlambda.voxels.downsample import Method
-from tests.support.label_world import Holders, LabelWorld, disk_stores, missing
+from tests.support.label_world import LabelWorld, disk_stores, missing
 from tests.support.pyramids import build_all, expected_levels, region_of
 
 LEVELS = 3
@@ -31,44 +31,46 @@ def world(tmp_path_factory):
         yield LabelWorld(*stores, executor, row_executor)
 
 
-def builder_of(world: LabelWorld) -> PyramidBuilder:
+def builder_of(world):
     options = VolumeOptions()
-    index = LabelIndex(world.table)
-    painter = LabelPainter(world.objects, index, world.executor, options)
+    painter = LabelPainter(world.objects, LabelIndex(world.table), world.executor, options)
     return PyramidBuilder(world.objects, painter, options)
 
 
-def fresh_uid() -> str:
-    return f"{np.random.default_rng().integers(1 << 62):x}"
+def channel_of(kind, dtype, per_axis, resolution=0):
+    """Return a propagated channel of its own."""
+    uid = f"{np.random.default_rng().integers(1 << 62):x}"
+    return Channel(
+        "p", "c", kind, dtype, uid=uid, resolution=resolution, propagate=2,
+        cuboids_per_axis=per_axis, codec=CodecSpec("lz4", 1),
+    )  # fmt: skip
 
 
-def lengths(longest: int) -> st.SearchStrategy[int]:
+def lengths(longest):
     return st.integers(longest // 2, longest) | st.integers(1, longest)
 
 
 # Sizes of several supercuboids an axis; between slices, 0.6 changes from slabs to cubes at once, 2
 # after two levels, 10 never; below 1 a level has a near-isotropic variant.
+common = {"offset_xyz": st.tuples(*[st.integers(0, 3)] * 3), "scalinglevels": st.just(LEVELS)}
 isotropic = st.builds(
     Dataset,
     st.just("iso"),
     st.tuples(*[lengths(150)] * 3),
-    offset_xyz=st.tuples(*[st.integers(0, 3)] * 3),
     scaling=st.just(Scaling.ISOTROPIC),
-    scalinglevels=st.just(LEVELS),
+    **common,
 )
 slices = st.builds(
     Dataset,
     st.just("slices"),
     st.tuples(lengths(300), lengths(280), lengths(40)),
-    offset_xyz=st.tuples(*[st.integers(0, 3)] * 3),
     voxelres_xyz=st.sampled_from([(1.0, 1.0, 0.6), (1.0, 1.0, 2.0), (4.0, 4.0, 40.0)]),
-    scaling=st.just(Scaling.ZSLICES),
-    scalinglevels=st.just(LEVELS),
+    **common,
 )
 
 
 @st.composite
-def sparse_volumes(draw, dataset: Dataset, dtype: np.dtype, labels: int, resolution: int):
+def sparse_volumes(draw, dataset, dtype, labels, resolution):
     """Draw boxes of noise in an empty volume."""
     shape = dataset.pyramid.level(resolution).box.shape_zyx
     whole = np.zeros(shape, dtype)
@@ -83,7 +85,7 @@ def sparse_volumes(draw, dataset: Dataset, dtype: np.dtype, labels: int, resolut
     return whole
 
 
-def coarse(holders: Holders) -> Holders:
+def coarse(holders):
     return {key: codes for key, codes in holders.items() if key[0].resolution > 0}
 
 
@@ -100,10 +102,7 @@ def coarse(holders: Holders) -> Holders:
 def test_levels_of_an_image_are_those_of_the_whole_array(
     world, dataset, dtype, method, per_axis, base, depth, data
 ):
-    channel = Channel(
-        "p", "c", ChannelType.IMAGE, dtype, uid=fresh_uid(), resolution=base, propagate=2,
-        cuboids_per_axis=per_axis, codec=CodecSpec("lz4", 1),
-    )  # fmt: skip
+    channel = channel_of(ChannelType.IMAGE, dtype, per_axis, base)
     volume = world.service()._volume
     top = 120 if dtype is DataType.INT8 else 250
     whole = data.draw(sparse_volumes(dataset, dtype.numpy, top, base))
@@ -125,10 +124,7 @@ def test_levels_of_an_image_are_those_of_the_whole_array(
 def test_levels_of_labels_are_those_of_the_whole_array_and_indexed(
     world, dataset, dtype, per_axis, depth, data
 ):
-    channel = Channel(
-        "p", "l", ChannelType.ANNOTATION, dtype, uid=fresh_uid(), propagate=2,
-        cuboids_per_axis=per_axis, codec=CodecSpec("lz4", 1),
-    )  # fmt: skip
+    channel = channel_of(ChannelType.ANNOTATION, dtype, per_axis)
     labels = world.service()
     open_channel = replace(channel, propagate=0)
     builder = builder_of(world)
@@ -147,18 +143,3 @@ def test_levels_of_labels_are_those_of_the_whole_array_and_indexed(
         assert missing(truth, indexed) == {}
         # Painters of level 0, several at once, may leave entries too many; one builder leaves none.
         assert coarse(truth) == coarse(indexed)
-
-
-@settings(max_examples=4)
-@given(dataset=isotropic | slices, per_axis=st.sampled_from([1, 2]))
-def test_a_constant_volume_is_constant_on_every_level(world, dataset, per_axis):
-    channel = Channel(
-        "p", "k", ChannelType.IMAGE, DataType.UINT16, uid=fresh_uid(), propagate=2,
-        cuboids_per_axis=per_axis, codec=CodecSpec("lz4", 1),
-    )  # fmt: skip
-    volume = world.service()._volume
-    base = region_of(dataset, 0)
-    volume.write(replace(channel, propagate=0), base, np.full(base.shape_tzyx, 777, "<u2"))
-    build_all(builder_of(world), world.objects, dataset, channel, Method.MEAN)
-    for region, _ in expected_levels(dataset, channel, np.ones(base.box.shape_zyx), Method.MEAN):
-        assert (volume.read(dataset, channel, region) == 777).all()

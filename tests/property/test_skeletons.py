@@ -1,17 +1,14 @@
 """Random forests, as files and through the store: nothing is lost, added or moved."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndlambda.services.annotation.skeletons import SkeletonService
 from ndlambda.wire.skeleton.swc import ROOT, Swc, SwcNode, read_swc, write_swc
 from tests.support.ramon_world import CHANNEL
-from tests.support.skeleton_world import SkeletonWorld, skeleton_world
+from tests.support.skeleton_world import skeleton_world
 
 _reals = st.floats(allow_nan=False, allow_infinity=False, width=64)
 _comments = st.lists(
@@ -20,7 +17,7 @@ _comments = st.lists(
 
 
 @st.composite
-def forests(draw: Any) -> Swc:
+def forests(draw):
     """Return a forest whose nodes have any numbers, each behind its parent."""
     count = draw(st.integers(1, 25))
     numbers = draw(st.lists(st.integers(0, 10**17), min_size=count, max_size=count, unique=True))
@@ -40,20 +37,18 @@ def forests(draw: Any) -> Swc:
 
 
 @pytest.fixture(scope="module")
-def world(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[SkeletonWorld, SkeletonService]]:
+def world(tmp_path_factory):
     world = skeleton_world(tmp_path_factory.mktemp("skeletons"))
     with ThreadPoolExecutor(2) as executor:
         yield world, world.skeletons(executor)
 
 
-def shape(swc: Swc) -> list[tuple[object, ...]]:
+def shape(swc):
     """Return what depends on no number or order of nodes: each one's way to its root."""
     by_number = {node.number: node for node in swc.nodes}
     ways = []
     for node in swc.nodes:
-        way: list[object] = []
+        way = []
         at = node
         while True:
             way.append((at.kind, at.location_xyz, at.radius))
@@ -65,12 +60,12 @@ def shape(swc: Swc) -> list[tuple[object, ...]]:
 
 
 @given(forests())
-def test_a_file_that_is_written_reads_the_same(swc: Swc) -> None:
+def test_a_file_that_is_written_reads_the_same(swc):
     assert read_swc(write_swc(swc, ("# Project a Channel b",))) == swc
 
 
 @given(forests(), st.randoms(use_true_random=False))
-def test_lines_of_a_file_may_come_in_any_order(swc: Swc, dice: Any) -> None:
+def test_lines_of_a_file_may_come_in_any_order(swc, dice):
     lines = write_swc(Swc(swc.nodes)).decode().splitlines()
     dice.shuffle(lines)
     found = read_swc("\n".join(lines).encode())
@@ -82,9 +77,7 @@ def test_lines_of_a_file_may_come_in_any_order(swc: Swc, dice: Any) -> None:
 
 
 @given(forests())
-def test_what_is_stored_is_read_again(
-    world: tuple[SkeletonWorld, SkeletonService], swc: Swc
-) -> None:
+def test_what_is_stored_is_read_again(world, swc):
     _, skeletons = world
     ids = skeletons.upload(CHANNEL, swc)
     assert len(ids) == sum(node.parent == ROOT for node in swc.nodes)

@@ -35,7 +35,7 @@ codecs = st.builds(
 
 
 @st.composite
-def layouts(draw: st.DrawFn) -> CuboidLayout:
+def layouts(draw):
     edge = st.integers(1, 9)
     return CuboidLayout(
         draw(st.sampled_from(DataType)).numpy,
@@ -46,7 +46,7 @@ def layouts(draw: st.DrawFn) -> CuboidLayout:
 
 
 @st.composite
-def boxes(draw: st.DrawFn, layout: CuboidLayout) -> Box:
+def boxes(draw, layout):
     ranges = [
         sorted(draw(st.lists(st.integers(0, n), min_size=2, max_size=2, unique=True)))
         for n in layout.supercuboid_xyz
@@ -56,13 +56,13 @@ def boxes(draw: st.DrawFn, layout: CuboidLayout) -> Box:
 
 
 @st.composite
-def cuboids(draw: st.DrawFn, layout: CuboidLayout) -> Cuboids:
+def cuboids(draw, layout):
     slots = draw(st.sets(st.integers(0, layout.slots - 1), max_size=8))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     return {slot: _cuboid(rng, layout) for slot in slots}
 
 
-def _cuboid(rng: np.random.Generator, layout: CuboidLayout) -> NDArray[np.generic] | None:
+def _cuboid(rng, layout):
     """Return None, zeros, few labels, or noise of all bits (NaN among the floats)."""
     shape_zyx = layout.cuboid_shape_zyx
     match int(rng.integers(4)):
@@ -76,7 +76,7 @@ def _cuboid(rng: np.random.Generator, layout: CuboidLayout) -> NDArray[np.generi
             return np.frombuffer(rng.bytes(layout.cuboid_bytes), layout.dtype).reshape(shape_zyx)
 
 
-def paste(model: NDArray[np.generic], layout: CuboidLayout, written: Cuboids) -> None:
+def paste(model, layout, written):
     for slot, cuboid in written.items():
         ix, iy, iz = morton.decode(slot)
         x, y, z = layout.cuboid_xyz
@@ -84,17 +84,17 @@ def paste(model: NDArray[np.generic], layout: CuboidLayout, written: Cuboids) ->
         model[where] = 0 if cuboid is None else cuboid
 
 
-def empty_model(layout: CuboidLayout) -> NDArray[np.generic]:
+def empty_model(layout):
     return np.zeros(layout.supercuboid_xyz[::-1], layout.dtype)
 
 
-def read_whole(data: memoryview, layout: CuboidLayout, box: Box) -> NDArray[np.generic]:
+def read_whole(data, layout, box):
     out = np.full(box.shape_zyx, 1, layout.dtype)
     decode_box(data, layout, box, out)
     return out
 
 
-def read_ranged(data: memoryview, layout: CuboidLayout, box: Box) -> NDArray[np.generic]:
+def read_ranged(data, layout, box):
     index = read_index(data[-layout.index_bytes :], layout, len(data))
     out = np.full(box.shape_zyx, 1, layout.dtype)
     parts = needed_slots(layout, box)
@@ -105,7 +105,7 @@ def read_ranged(data: memoryview, layout: CuboidLayout, box: Box) -> NDArray[np.
 
 
 @given(st.data())
-def test_any_box_reads_as_the_numpy_slice_whole_and_ranged(data: st.DataObject) -> None:
+def test_any_box_reads_as_the_numpy_slice_whole_and_ranged(data):
     layout = data.draw(layouts())
     written = data.draw(cuboids(layout))
     model = empty_model(layout)
@@ -119,10 +119,10 @@ def test_any_box_reads_as_the_numpy_slice_whole_and_ranged(data: st.DataObject) 
 
 
 @given(st.data())
-def test_any_series_of_splices_reads_as_the_numpy_model(data: st.DataObject) -> None:
+def test_any_series_of_splices_reads_as_the_numpy_model(data):
     layout = data.draw(layouts())
     model, section = empty_model(layout), b""
-    stored: memoryview | None = None
+    stored = None
     for _ in range(data.draw(st.integers(1, 5))):
         written = data.draw(cuboids(layout))
         new_section = data.draw(st.none() | st.binary(max_size=40))

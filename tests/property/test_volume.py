@@ -25,7 +25,7 @@ class RangedDisk(DiskObjectStore):
     """A store whose readers ask for ranges, as they do on S3."""
 
     @property
-    def whole_reads_are_cheap(self) -> bool:
+    def whole_reads_are_cheap(self):
         return False
 
 
@@ -41,12 +41,12 @@ def volume(request, tmp_path_factory, executor):
     return VolumeService(store, executor, ByteBudget(1 << 30))
 
 
-def channel(dtype: DataType, uid: str, **changes) -> Channel:
+def channel(dtype, uid, **changes):
     return Channel("project", "channel", ChannelType.IMAGE, dtype, uid=uid, **changes)
 
 
 @st.composite
-def boxes(draw, size_xyz=SIZE) -> Box:
+def boxes(draw, size_xyz=SIZE):
     ends = [
         sorted(draw(st.lists(st.integers(0, n), min_size=2, max_size=2, unique=True)))
         for n in size_xyz

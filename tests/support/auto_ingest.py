@@ -12,11 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from werkzeug.test import TestResponse
 
-from functions import ingest_build
 from ingest_queue.images.tiles import encode_png
-from ndlambda import runtime
-from ndlambda.local.pump import pump_once
 from tests.support.app import Server
+from tests.support.http_jobs import errors, show, work
 from tests.support.stub_server import running
 
 DEPTH, HEIGHT, WIDTH, OFFSET = 35, 30, 50, 2
@@ -63,7 +61,6 @@ class Web:
 
 @contextmanager
 def serving_folder(folder: Path) -> Iterator[Web]:
-    """Serve a folder."""
     made = Web(folder)
     with running(made.server):
         yield made
@@ -104,39 +101,31 @@ def post(
 
 
 def begin(server: Server, doc: Any) -> str:
-    """Start an ingest and return the job of its channel."""
     answer = post(server, doc, path="/v1/auto-ingest")
     assert answer.status_code == 201, answer.text
     job: str = answer.get_json()["jobs"]["em"]["id"]
     return job
 
 
-def fetch(server: Server, times: int = 1) -> None:
-    """Deliver all calls; repeated, as if delays had passed."""
-    runtime.install(server.runtime)
-    for _ in range(times):
-        while pump_once(server.runtime.resources.queues.ingest, ingest_build.handler):
-            pass
+def fetch_to(server: Server, job: str, ending: str, voxels: NDArray[Any] | None = STACK) -> None:
+    """Deliver all calls, and make sure of the job's end and of what is stored."""
+    work(server)
+    assert state(server, job) == ending, errors(server, job)
+    assert ending != "COMPLETE" or errors(server, job) == []
+    if voxels is not None:
+        assert np.array_equal(stored(server, dtype=voxels.dtype), voxels)
 
 
 def ingest(server: Server, web: Web, **wishes: Any) -> str:
-    """Serve slices, let them be fetched, and return the job."""
     web.slices()
     job = begin(server, request(web.url, **wishes))
-    fetch(server)
+    work(server)
     return job
 
 
 def state(server: Server, job: str) -> str:
-    found: str = server.get(f"/v1/ingest/{job}", "alice").get_json()["state"]
+    found: str = show(server, job)["state"]
     return found
-
-
-def errors(server: Server, job: str) -> list[dict[str, Any]]:
-    wanted = {"Accept": "application/json"}
-    answer = server.get(f"/v1/ingest/{job}/errors", "alice", headers=wanted)
-    listed: list[dict[str, Any]] = answer.get_json()["errors"]
-    return listed
 
 
 def stored(server: Server, time: str = "", dtype: Any = np.uint8) -> NDArray[Any]:
@@ -151,3 +140,12 @@ def text(answer: TestResponse, status: int = 400) -> str:
     words = answer.get_json()
     assert isinstance(words, str)
     return words
+
+
+def said(server: Server, doc: Any, user: str | None = "alice", status: int = 400) -> str:
+    """Return what ndstore's route answers."""
+    return text(post(server, doc, user), status)
+
+
+def assert_taken(server: Server, doc: Any, user: str | None = "alice") -> None:
+    assert said(server, doc, user, 200) == SUCCESS

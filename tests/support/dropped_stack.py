@@ -1,23 +1,22 @@
 """Folders of slices for a running server: dropped file by file, waited for, and proved."""
 
-import io
 import json
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from ingest_queue.jobs.digests import ChunkDigests, root_digest, supercuboid_digests, voxel_digest
 from ingest_queue.jobs.keys import DONE, MANIFEST, token_folder
 from ndlambda.client import Client
 from ndlambda.client.ingest import Document
 from ndlambda.space.box import XYZ, Box
+from tests.support.ingest_world import png
 
 CHANNEL = "em"
 _CUBOIDS_PER_AXIS = 2
@@ -55,7 +54,7 @@ class DroppedStack:
 
         Without a manifest the last is what says that nothing more will come.
         """
-        found = [(f"{z:04d}.png", _image(plane)) for z, plane in enumerate(self.voxels, self.first)]
+        found = [(f"{z:04d}.png", png(plane)) for z, plane in enumerate(self.voxels, self.first)]
         if self.manifest is not None:
             found.append((MANIFEST, json.dumps(self.manifest).encode()))
         random.Random(seed).shuffle(found)
@@ -64,7 +63,6 @@ class DroppedStack:
         return [(self.folder + name, body) for name, body in found]
 
     def drop(self, put: PutFile, seed: int) -> None:
-        """Drop all files, one after the other."""
         for key, body in self.files(seed):
             put(key, body)
 
@@ -112,8 +110,16 @@ class DroppedStack:
         return x * _CUBOIDS_PER_AXIS, y * _CUBOIDS_PER_AXIS, z * _CUBOIDS_PER_AXIS
 
     def jobs(self, client: Client) -> Sequence[Document]:
-        """Return the jobs of the folder."""
         return [job for job in client.ingest.list() if job["token"] == self.token]
+
+
+def manifest_of(voxels: NDArray[Any], first: int, levels: int = 2) -> dict[str, Any]:
+    """Say all that is to be made."""
+    sizes = dict(zip(("zimagesize", "yimagesize", "ximagesize"), voxels.shape, strict=True))
+    return {
+        "dataset": {**sizes, "zoffset": first, "scalinglevels": levels},
+        "channel": {"channel_type": "image", "channel_datatype": voxels.dtype.name},
+    }
 
 
 @dataclass(frozen=True)
@@ -121,13 +127,11 @@ class LaptopFolder:
     """The data folder of a server, into which somebody copies files."""
 
     data: Path
-    copied: list[str] = field(default_factory=list)
 
     def __call__(self, key: str, body: bytes) -> None:
         path = self.data / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(body)
-        self.copied.append(key)
 
 
 def until(what: str) -> Iterator[None]:
@@ -143,9 +147,3 @@ def until(what: str) -> Iterator[None]:
         yield
         time.sleep(_POLL_S)  # for another process, which tells nobody
     raise AssertionError(f"It did not come: {what}.")
-
-
-def _image(plane: NDArray[Any]) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(plane).save(out, "png")
-    return out.getvalue()

@@ -22,46 +22,37 @@ from werkzeug.wrappers import Request, Response
 
 from ndlambda import client as nd
 from ndlambda import errors
-from ndlambda.model.fields import dataset_from_fields
-from ndlambda.space.pyramid import Scaling
-from ndlambda.web.problem import STATUS
+from ndlambda.model import fields as models
+from ndlambda.services.catalog.project_view import ProjectView
+from ndlambda.web.problem import problem_response
+from ndlambda.web.routes.ndstore.info import info_document
 
 KEY = "secret"
 URL = "http://fake.test"
-
 _CHILDREN = {"projects": "datasets", "channels": "projects", "tokens": "projects"}
-_NAMES = {"datasets": "dataset_name", "projects": "project_name"} | {
-    "channels": "channel_name",
-    "tokens": "token_name",
-}
-_MISSING: dict[str, type[errors.NotFoundError]] = {
-    "datasets": errors.DatasetNotFoundError,
-    "projects": errors.ProjectNotFoundError,
-    "channels": errors.ChannelNotFoundError,
-    "tokens": errors.TokenNotFoundError,
-}
+_KINDS = ("datasets", *_CHILDREN)
 _DATASET = "/v1/datasets/<a>"
 _PROJECT = _DATASET + "/projects/<b>"
-_RULES = [
-    ("/healthz", "health"),
-    ("/v1/server", "server"),
-    ("/v1/users", "users"),
-    ("/v1/users/<name>", "user"),
-    ("/v1/users/<name>/password", "password"),
-    ("/v1/users/<name>/keys", "keys"),
-    ("/v1/tokens", "tokens"),
-    ("/v1/datasets", "things:datasets"),
-    (_DATASET, "thing:datasets"),
-    (_DATASET + "/projects", "things:projects"),
-    (_PROJECT, "thing:projects"),
-    (_PROJECT + "/channels", "things:channels"),
-    (_PROJECT + "/channels/<c>", "thing:channels"),
-    (_PROJECT + "/tokens", "things:tokens"),
-    (_PROJECT + "/tokens/<c>", "thing:tokens"),
-    ("/v1/projects/<token>", "info"),
-    ("/v1/projects/<token>/channels/<channel>/cutout", "cutout"),
-    ("/v1/projects/<token>/channels/<channel>/digest", "digest"),
-]
+_RULES = {
+    "/healthz": "health",
+    "/v1/server": "server",
+    "/v1/users": "users",
+    "/v1/users/<name>": "user",
+    "/v1/users/<name>/password": "password",
+    "/v1/users/<name>/keys": "keys",
+    "/v1/tokens": "tokens",
+    "/v1/datasets": "things:datasets",
+    _DATASET: "thing:datasets",
+    _DATASET + "/projects": "things:projects",
+    _PROJECT: "thing:projects",
+    _PROJECT + "/channels": "things:channels",
+    _PROJECT + "/channels/<c>": "thing:channels",
+    _PROJECT + "/tokens": "things:tokens",
+    _PROJECT + "/tokens/<c>": "thing:tokens",
+    "/v1/projects/<token>": "info",
+    "/v1/projects/<token>/channels/<channel>/cutout": "cutout",
+    "/v1/projects/<token>/channels/<channel>/digest": "digest",
+}
 
 Path = tuple[str, ...]
 Fault = Callable[[Request], Response | None]
@@ -89,11 +80,6 @@ def drop(_: Request) -> Response:
     raise ConnectionResetError("dropped on purpose")
 
 
-def when(condition: Callable[[Request], bool], fault: Fault) -> Fault:
-    """Return a fault that strikes only some requests."""
-    return lambda request: fault(request) if condition(request) else None
-
-
 @dataclass
 class FakeServer:
     """The server and all that it holds.
@@ -105,7 +91,7 @@ class FakeServer:
 
     cuboid_xyz: tuple[int, int, int] | None = None
     things: dict[str, dict[Path, dict[str, Any]]] = field(
-        default_factory=lambda: {kind: {} for kind in _NAMES}
+        default_factory=lambda: {kind: {} for kind in _KINDS}
     )
     voxels: dict[tuple[str, str, int], NDArray[Any]] = field(default_factory=dict)
     people: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -115,9 +101,7 @@ class FakeServer:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
-        self._map = Map([Rule(rule, endpoint=endpoint) for rule, endpoint in _RULES])
-
-    # --- setting up and looking ----------------------------------------------------------
+        self._map = Map([Rule(rule, endpoint=endpoint) for rule, endpoint in _RULES.items()])
 
     def add_volume(
         self,
@@ -131,42 +115,35 @@ class FakeServer:
         levels: int = 1,
     ) -> NDArray[Any]:
         """Make dataset ``ds``, project ``pr``, a channel and a token; give its level 0 array."""
-        t, z, y, x = shape_tzyx
-        sizes = {f"{axis}imagesize": n for axis, n in zip("xyz", (x, y, z), strict=True)}
-        offsets = {f"{axis}offset": n for axis, n in zip("xyz", offset_xyz, strict=True)}
-        voxelres = {"xvoxelres": 4.0, "yvoxelres": 4.0, "zvoxelres": 40.0}
-        self.things["datasets"]["ds",] = {
+        t, *size_zyx = shape_tzyx
+        dataset: dict[str, Any] = {
             "dataset_name": "ds",
             "scalinglevels": levels,
             "scalingoption": 0,
-            **sizes,
-            **offsets,
-            **voxelres,
         }
+        for axis, size, offset, voxelres in zip(
+            "xyz", size_zyx[::-1], offset_xyz, (4.0, 4.0, 40.0), strict=True
+        ):
+            dataset |= {
+                f"{axis}imagesize": size, f"{axis}offset": offset, f"{axis}voxelres": voxelres,
+            }  # fmt: skip
+        self.things["datasets"]["ds",] = dataset
         self.things["projects"]["ds", "pr"] = {"project_name": "pr", "dataset": "ds"}
         self.things["tokens"]["ds", "pr", token] = {"token_name": token, "project": "pr"}
         self.things["channels"]["ds", "pr", channel] = {
-            "channel_name": channel,
-            "channel_type": channel_type,
-            "channel_datatype": dtype,
-            "starttime": 0,
-            "endtime": t,
-        }
+            "channel_name": channel, "channel_type": channel_type, "channel_datatype": dtype,
+            "starttime": 0, "endtime": t,
+        }  # fmt: skip
         return self.array(token, channel)
 
     def array(self, token: str, channel: str, resolution: int = 0) -> NDArray[Any]:
         """Return the stored voxels of a level: (t, z, y, x)."""
-        info = self._info(token)
-        if channel not in info["channels"]:
-            raise errors.ChannelNotFoundError("no channel")
-        x, y, z = info["dataset"]["imagesize"][str(resolution)]
-        start, stop = info["channels"][channel]["timerange"]
-        shape = (max(stop, start + 1) - start, z, y, x)
-        dtype = np.dtype(info["channels"][channel]["datatype"])
-        return self.voxels.setdefault((token, channel, resolution), np.zeros(shape, dtype))
+        view = self._view(token)
+        one, level = view.channel(channel), view.dataset.pyramid.level(resolution)
+        shape = (len(range(*one.times)), *level.box.shape_zyx)
+        return self.voxels.setdefault((token, channel, resolution), np.zeros(shape, one.dtype))
 
     def transport(self) -> "WsgiTransport":
-        """Return the way to this server."""
         return WsgiTransport(self)
 
     def client(self, key: str | None = KEY, **retry: Any) -> nd.Client:
@@ -177,8 +154,6 @@ class FakeServer:
     def count(self, method: str, ending: str) -> int:
         """Return how many requests of a method arrived at paths of an ending."""
         return sum(c.method == method and c.path.endswith(ending) for c in self.calls)
-
-    # --- HTTP ----------------------------------------------------------------------------
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer one request (WSGI)."""
@@ -200,33 +175,16 @@ class FakeServer:
     def _answer(self, request: Request) -> Response:
         try:
             endpoint, arguments = self._map.bind("fake.test").match(request.path, request.method)
-            if request.path != "/healthz" and request.headers.get("Authorization") not in {
-                None,
-                f"Token {KEY}",
-            }:
+            known = {None, f"Token {KEY}"}
+            if request.path != "/healthz" and request.headers.get("Authorization") not in known:
                 raise errors.AuthenticationError("The key is unknown or revoked.")
             name, _, kind = endpoint.partition(":")
             handler = getattr(self, f"_{request.method.lower()}_{name}")
             return handler(request, kind, **arguments) if kind else handler(request, **arguments)
         except errors.NDLambdaError as error:
-            return self._problem(error)
+            return problem_response(error, "request-1")
         except HTTPException as error:
-            return self._problem(errors.RouteNotFoundError(str(error)))
-
-    def _problem(self, error: errors.NDLambdaError) -> Response:
-        status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-        name = type(error).__name__
-        document = {
-            "type": f"urn:ndlambda:error:{name}",
-            "title": name,
-            "status": status,
-            "detail": error.message,
-            "instance": "request-1",
-            **error.details,
-        }
-        return Response(
-            json.dumps(document), status=status, content_type="application/problem+json"
-        )
+            return problem_response(errors.RouteNotFoundError(str(error)), "request-1")
 
     def _get_health(self, _: Request) -> Response:
         return _json({"status": "ok", "version": "9.9"})
@@ -248,30 +206,31 @@ class FakeServer:
         self.people[name] = person | {"revocations": 0}
         return _json(person | {"key": f"key-of-{name}"}, 201)
 
-    def _post_keys(self, _: Request, name: str) -> Response:
+    def _person(self, name: str) -> dict[str, Any]:
         if name not in self.people:
             raise errors.UserNotFoundError(f"No user {name}.")
+        return self.people[name]
+
+    def _post_keys(self, _: Request, name: str) -> Response:
+        self._person(name)
         return _json({"name": name, "key": f"next-key-of-{name}"}, 201)
 
     def _put_password(self, request: Request, name: str) -> Response:
-        if name not in self.people:
-            raise errors.UserNotFoundError(f"No user {name}.")
-        self.people[name]["password"] = request.json["password"]
+        self._person(name)["password"] = request.json["password"]
         return Response(status=204)
 
     def _delete_user(self, _: Request, name: str) -> Response:
-        if name not in self.people:
-            raise errors.UserNotFoundError(f"No user {name}.")
-        self.people[name]["revocations"] += 1
+        self._person(name)["revocations"] += 1
         return Response(status=204)
 
     def _get_tokens(self, _: Request) -> Response:
-        found = self.things["tokens"]
-        rows = [
-            {"token_name": p[2], "project": p[1], "dataset": p[0], "public": thing.get("public")}
-            for p, thing in found.items()
-        ]
-        return _json(rows)
+        return _json(
+            [
+                dict(zip(("dataset", "project", "token_name"), path, strict=True))
+                | {"public": thing.get("public")}
+                for path, thing in self.things["tokens"].items()
+            ]
+        )
 
     def _get_things(self, _: Request, kind: str, **parents: str) -> Response:
         parent = tuple(parents.values())
@@ -284,9 +243,9 @@ class FakeServer:
     def _post_thing(self, request: Request, kind: str, **names: str) -> Response:
         path = tuple(names.values())
         self._require_parent(kind, path[:-1])
-        thing = {_NAMES[kind]: path[-1], **request.json}
+        thing = {f"{kind[:-1]}_name": path[-1], **request.json}
         if kind == "datasets":
-            dataset_from_fields(request.json, name=path[-1])
+            models.dataset_from_fields(request.json, name=path[-1])
         if kind == "projects":
             thing["dataset"] = path[0]
         if self.things[kind].setdefault(path, thing) != thing:
@@ -305,59 +264,46 @@ class FakeServer:
     def _find(self, kind: str, path: Path) -> dict[str, Any]:
         self._require_parent(kind, path[:-1])
         if path not in self.things[kind]:
-            raise _MISSING[kind](f"There is no {kind[:-1]} {path[-1]}.")
+            missing = getattr(errors, f"{kind[:-1].title()}NotFoundError")
+            raise missing(f"There is no {kind[:-1]} {path[-1]}.")
         return self.things[kind][path]
 
     def _require_parent(self, kind: str, parent: Path) -> None:
         if kind in _CHILDREN:
             self._find(_CHILDREN[kind], parent)
 
-    # --- voxels --------------------------------------------------------------------------
-
-    def _get_info(self, _: Request, token: str) -> Response:
-        return _json(self._info(token))
-
-    def _info(self, token: str) -> dict[str, Any]:
+    def _view(self, token: str) -> ProjectView:
         path = next((p for p in self.things["tokens"] if p[2] == token), None)
         if path is None:
             raise errors.TokenNotFoundError(f"There is no token {token}.")
-        fields = self.things["datasets"][path[:1]]
-        dataset = dataset_from_fields(fields, name=path[0])
-        levels = {str(level.resolution): level for level in dataset.pyramid.all_levels()}
-        geometry = {
-            "imagesize": {r: level.imagesize_xyz for r, level in levels.items()},
-            "offset": {r: level.offset_xyz for r, level in levels.items()},
-            "voxelres": {r: level.voxelres_xyz for r, level in levels.items()},
-            "cube_dimension": {
-                r: self.cuboid_xyz or level.cuboid_xyz for r, level in levels.items()
-            },
-        }
-        channels = {
-            p[2]: {
-                "channel_type": thing["channel_type"],
-                "datatype": thing["channel_datatype"],
-                "timerange": [thing["starttime"], thing["endtime"]],
-                "readonly": thing.get("readonly", 0),
-            }
-            for p, thing in self.things["channels"].items()
-            if p[:2] == path[:2]
-        }
-        scaling = "zslices" if dataset.scaling is Scaling.ZSLICES else "xyz"
-        return {
-            "dataset": {"name": path[0], "scaling": scaling, **geometry},
-            "project": {"name": path[1]},
-            "channels": channels,
-        }
+        (ds, pr, _), things = path, self.things
+        return ProjectView(
+            models.token_from_fields(things["tokens"][path], name=token, project=pr),
+            models.project_from_fields(things["projects"][ds, pr], name=pr, dataset=ds),
+            models.dataset_from_fields(things["datasets"][ds,], name=ds),
+            tuple(
+                models.channel_from_fields(thing, name=p[2], project=pr)
+                for p, thing in things["channels"].items()
+                if p[:2] == (ds, pr)
+            ),
+        )
+
+    def _get_info(self, _: Request, token: str) -> Response:
+        document = info_document(self._view(token))
+        if self.cuboid_xyz:
+            document["dataset"]["cube_dimension"] = dict.fromkeys(
+                document["dataset"]["imagesize"], self.cuboid_xyz
+            )
+        return _json(document)
 
     def _part(self, request: Request, token: str, channel: str) -> NDArray[Any]:
         resolution = int(request.args["resolution"])
         whole = self.array(token, channel, resolution)
-        info = self._info(token)
-        x, y, z = info["dataset"]["offset"][str(resolution)]
-        first = info["channels"][channel]["timerange"][0]
+        view = self._view(token)
+        offset_zyx = view.dataset.pyramid.level(resolution).offset_xyz[::-1]
+        origins = (view.channel(channel).times[0], *offset_zyx)
         slices = []
-        origins = zip("tzyx", (first, z, y, x), whole.shape, strict=True)
-        for axis, origin, size in origins:
+        for axis, origin, size in zip("tzyx", origins, whole.shape, strict=True):
             start, stop = (int(n) - origin for n in request.args[axis].split(":"))
             if not 0 <= start < stop <= size:
                 raise errors.OutOfBoundsError(f"The {axis} range leaves the volume.")
@@ -400,7 +346,6 @@ class WsgiTransport:
     app: FakeServer
 
     def send(self, request: nd.Request) -> nd.Answer:
-        """Send one request, once."""
         parts = urlsplit(request.url)
         response = WsgiClient(self.app).open(
             path=parts.path,

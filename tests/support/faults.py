@@ -7,9 +7,14 @@ ports may share one plan, so that operations are counted over all of them.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, TypeVar
+
+from ndlambda.stores.ports import Action, Put, Row
+
+World = TypeVar("World")
 
 
 class Crash(BaseException):
@@ -83,20 +88,64 @@ class Faulty:
 
 
 class Interrupted:
-    """A plan under which something else happens before an operation."""
+    """A plan under which something else happens before an operation; ``outcome`` is its result."""
 
     def __init__(self, at: int, interruption: Callable[[], object]) -> None:
         self._at = at
         self._interruption = interruption
         self.fired = False
+        self.outcome: object = None
         self.log: list[str] = []
 
     def interrupt(self) -> None:
         self.fired = True
-        self._interruption()
+        self.outcome = self._interruption()
 
     def carry_out(self, name: str, operation: Callable[[], Any]) -> Any:
         self.log.append(name)
         if len(self.log) == self._at:
             self.interrupt()
         return operation()
+
+
+def overtaken(
+    worlds: Iterable[World], meanwhile: Callable[[World], object], least: int = 3
+) -> Iterator[tuple[World, Any]]:
+    """Iterate over worlds and plans under which ``meanwhile`` happens before the n-th operation.
+
+    Ends behind the first whose plan did not fire; there must have been ``least`` of them.
+    """
+    for number, world in enumerate(worlds, 1):
+        plan = Interrupted(number, partial(meanwhile, world))
+        yield world, plan
+        if not plan.fired:
+            assert number >= least
+            return
+
+
+class Wrapped:
+    """A port of which some methods are other functions, which are given the real one first."""
+
+    def __init__(self, port: Any, **methods: Callable[..., Any]) -> None:
+        self._port = port
+        self._methods = methods
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._port, name)
+        return partial(self._methods[name], real) if name in self._methods else real
+
+
+class Watched:
+    """A table that counts the rows of an end that really were put."""
+
+    def __init__(self, table: Any, is_end: Callable[[Row], bool]) -> None:
+        self._table = table
+        self._is_end = is_end
+        self.ends = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._table, name)
+
+    def transact(self, actions: Sequence[Action]) -> None:
+        self._table.transact(actions)
+        self.ends += sum(isinstance(each, Put) and self._is_end(each.row) for each in actions)

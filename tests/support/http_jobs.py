@@ -16,8 +16,7 @@ from tests.support.app import V1, Server
 from tests.support.ingest_world import png
 
 JOBS = "/v1/ingest"
-FIRST = 1
-"""The number of the first slice of the volume."""
+FIRST = 1  # the number of the first slice of the volume
 STACK = np.random.default_rng(11).integers(1, 255, (40, 200, 300)).astype(np.uint8)
 SLICES = {"token": "open", "channel": "em"}
 FEW = {"extent": {"x": [8, 40], "y": [4, 36], "z": [30, 36]}}
@@ -27,13 +26,11 @@ Array = NDArray[np.uint8]
 
 
 def few() -> Array:
-    """Return the voxels of ``FEW``."""
     return STACK[29:35, :32, :32]
 
 
 @cache
 def body_of(z: int) -> bytes:
-    """Return the file of a slice of ``FEW``."""
     return png(few()[z - FEW_SLICES.start])
 
 
@@ -44,7 +41,6 @@ def make(server: Server, user: str = "alice", *, headers: Any = None, **wishes: 
 
 
 def make_few(server: Server, **wishes: Any) -> str:
-    """Make a job of few slices, and return its id."""
     job: str = make(server, **FEW, **wishes)["id"]
     return job
 
@@ -60,7 +56,6 @@ def put(server: Server, job: str, chunk: int, name: str, body: bytes, user: str 
 
 
 def put_slice(server: Server, job: str, z: int, body: bytes | None = None) -> None:
-    """Send a slice of ``FEW``."""
     answer = put(server, job, 0 if z < 32 + FIRST else 1, f"{z}.png", body or body_of(z))
     assert answer.status_code == 201, answer.text
 
@@ -85,7 +80,6 @@ def put_boxes(server: Server, job: str, voxels: Array, origin_xyz: Any = (8, 4, 
 
 
 def work(server: Server) -> None:
-    """Deliver notifications and calls until there are none."""
     runtime.install(server.runtime)
     queues = (
         (server.runtime.resources.queues.drop, s3_drop.handler),
@@ -109,7 +103,6 @@ def stored(server: Server, box: str = "x=8:40&y=4:36&z=30:36") -> Array:
 
 
 def errors(server: Server, job: str) -> list[dict[str, Any]]:
-    """Return the faults of a job, as JSON."""
     wanted = {"Accept": "application/json"}
     answer = server.get(f"{JOBS}/{job}/errors", "alice", headers=wanted)
     listed: list[dict[str, Any]] = answer.get_json()["errors"]
@@ -117,7 +110,6 @@ def errors(server: Server, job: str) -> list[dict[str, Any]]:
 
 
 def error_lines(server: Server, job: str) -> list[dict[str, str]]:
-    """Return the faults of a job, as CSV."""
     answer = server.get(f"{JOBS}/{job}/errors", "alice")
     assert answer.content_type == "text/csv; charset=utf-8"
     return list(csv.DictReader(io.StringIO(answer.data.decode(), newline="")))

@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 from click.testing import CliRunner
 
-from functions import ingest_build
 from ndlambda import client as nd
-from ndlambda import runtime
 from ndlambda.cli import main
-from ndlambda.local.pump import pump_once
 from tests.support.app import Server
 from tests.support.fake_server import WsgiTransport
+from tests.support.http_jobs import work
 
 URL = "http://in.test"
 
@@ -44,10 +42,7 @@ class Way:
         return WsgiTransport(self.server.app).send(request)
 
     def build(self) -> None:
-        """Let the server build what has come."""
-        runtime.install(self.server.runtime)
-        while pump_once(self.server.runtime.resources.queues.ingest, ingest_build.handler):
-            pass
+        work(self.server)
 
     def puts(self) -> int:
         return sum(method == "PUT" for method, _ in self.sent)
@@ -81,9 +76,7 @@ class Command:
                 "NDLAMBDA_DATA": "",
             },
         )
-        if result.exception is not None and not isinstance(
-            result.exception, SystemExit | KilledError
-        ):
+        if not isinstance(result.exception, SystemExit | KilledError | None):
             raise result.exception
         return Outcome(result.exit_code, result.stdout, result.stderr)
 

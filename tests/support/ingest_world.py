@@ -23,6 +23,7 @@ from ingest_queue.jobs.job import Job, State, read_message
 from ingest_queue.jobs.job_spec import JobSpec
 from ingest_queue.jobs.keys import token_folder
 from ingest_queue.jobs.ledger import Ledger
+from ingest_queue.jobs.retired import RetiredFolders
 from ingest_queue.jobs.target import VoxelWriter
 from ingest_queue.jobs.waiting import WaitingFolders
 from ingest_queue.service import IngestOptions, IngestService
@@ -34,34 +35,18 @@ from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.services.volume.region import Region
 from ndlambda.services.volume.service import VolumeService
 from ndlambda.space.box import Box
-from ndlambda.stores.ports import Action, ObjectStore, Overwrite, Put, Queue, Table
+from ndlambda.stores.ports import ObjectStore, Overwrite, Queue, Row
 from tests.support import catalog_world
-from tests.support.faults import Crash, FaultPlan, Faulty
+from tests.support.faults import Crash, FaultPlan, Faulty, Watched
 
 OFFSET = 5
 FOLDER = token_folder("tk", "em")
 OWNER = 7
 
 
-class Watched:
-    """A table that counts how often a job was completed."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
-        self.completions = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._table, name)
-
-    def transact(self, actions: Sequence[Action]) -> None:
-        self._table.transact(actions)
-        self.completions += sum(
-            isinstance(action, Put)
-            and action.row.pk == "ingest"
-            and str(action.row.doc["state"]).startswith("COMPLETE")
-            and not action.row.doc["propagated"]
-            for action in actions
-        )
+def _is_completion(row: Row) -> bool:
+    completed = row.pk == "ingest" and str(row.doc["state"]).startswith("COMPLETE")
+    return completed and not row.doc["propagated"]
 
 
 @dataclass
@@ -98,14 +83,13 @@ class IngestWorld:
     propagated: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.table = Watched(self.base.table)
+        self.table = Watched(self.base.table, _is_completion)
         self.pool = ThreadPoolExecutor(2)
 
     def close(self) -> None:
         self.pool.shutdown()
 
     def populate(self, **changes: Any) -> Channel:
-        """Make dataset, project, token and channel."""
         self.base.catalog.create_dataset(self.dataset)
         self.base.catalog.create_project(catalog_world.project())
         self.base.catalog.create_token(catalog_world.token())
@@ -137,9 +121,9 @@ class IngestWorld:
             IngestOptions(**self.limits, building=self.options),
         )
         waiting = WaitingFolders(table, self.base.clock)
-        return Process(
-            catalog, ingest, Drop(ingest, catalog, waiting, lambda: OWNER), volume, labels
-        )
+        retired = RetiredFolders(table, self.base.clock)
+        drop = Drop(ingest, catalog, waiting, retired, lambda: OWNER)
+        return Process(catalog, ingest, drop, volume, labels)
 
     def copy(self, folder: Path) -> "IngestWorld":
         """Return a world of its own that holds what this one does (on disk only)."""
@@ -157,8 +141,6 @@ class IngestWorld:
             with closing(self.copy(folder / f"{number}")) as copied:
                 yield number, copied
 
-    # dropping
-
     def put(self, name: str, body: bytes, folder: str = FOLDER) -> str:
         """Put an object into a folder without telling anybody; give its key."""
         self.drop_store.put(folder + name, body, Overwrite())
@@ -173,7 +155,6 @@ class IngestWorld:
         ]
 
     def drop(self, name: str, body: bytes, folder: str = FOLDER) -> None:
-        """Put an object, and let it be noticed."""
         self.process().drop.on_object_created(self.put(name, body, folder))
 
     def notice(self, keys: Sequence[str]) -> None:
@@ -212,21 +193,17 @@ class IngestWorld:
         self.pump()
         return again
 
-    def pump(self, process: Process | None = None) -> int:
-        """Deliver calls to build until none is left; give how many."""
-        process, delivered = process or self.process(), 0
+    def pump(self, process: Process | None = None) -> None:
+        """Deliver calls to build until none is left."""
+        process = process or self.process()
         while messages := self.builds.receive(10):
             for message in messages:
                 process.ingest.build(*read_message(json.loads(message.body)))
                 self.builds.ack([message.receipt])
-                delivered += 1
-        return delivered
 
     def lose_messages(self) -> None:
         while messages := self.builds.receive(10):
             self.builds.ack([message.receipt for message in messages])
-
-    # looking
 
     def job(self, folder: str = FOLDER) -> Job:
         found = self.process().ingest.ledger.of_folder(folder)
@@ -237,11 +214,10 @@ class IngestWorld:
     def state(self) -> State:
         return self.job().state
 
-    def faults(self, job: Job | None = None) -> list[Fault]:
-        return list(self.process().ingest.faults(job or self.job()))
+    def faults(self) -> list[Fault]:
+        return list(self.process().ingest.faults(self.job()))
 
     def waiting(self) -> dict[str, str]:
-        """Return the folders that wait, each with its reason."""
         return {each.folder: each.why for each in self.process().drop.waiting.all()}
 
     def check_whole(self, voxels: NDArray[Any]) -> None:
@@ -250,13 +226,12 @@ class IngestWorld:
         np.testing.assert_array_equal(self.stored(), voxels)
 
     def create(self, **spec: Any) -> Job:
-        """Make a job by a call."""
         view = self.process().catalog.project_view("tk", fresh=True)
         return self.process().ingest.create(view, OWNER, JobSpec("em", **spec))
 
-    def stored(self, channel: str = "em", time_point: int = 0) -> NDArray[Any]:
+    def stored(self, time_point: int = 0) -> NDArray[Any]:
         """Return the voxels (z, y, x) of the whole volume."""
-        found = self.base.catalog.get_channel("pr", channel)
+        found = self.base.catalog.get_channel("pr", "em")
         level = self.dataset.pyramid.level(0)
         region = Region(level, Box((0, 0, 0), level.imagesize_xyz), (time_point, time_point + 1))
         return self.process().volume.read(self.dataset, found, region)[0]

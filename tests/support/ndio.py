@@ -1,6 +1,7 @@
 """The Python that has ndio: 1.1.5 installed, 1.1.6 in a folder beside it."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,15 @@ def find_python() -> Path:
     return python
 
 
-def environment(version: str) -> dict[str, str]:
-    """Return the environment in which a release is the one that is imported."""
-    return {**os.environ, "PYTHONPATH": str(VENV / f"ndio-{version}")}
+def run(python: Path, version: str, *words: object) -> str:
+    """Run a script by a release of ndio, and return what it said."""
+    ended = subprocess.run(
+        [python, *map(str, words)],
+        env={**os.environ, "PYTHONPATH": str(VENV / f"ndio-{version}")},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout

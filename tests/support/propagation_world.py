@@ -5,9 +5,9 @@ Several ``Process`` on one world are several machines on the same stores.
 
 import random
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
@@ -36,14 +36,13 @@ from ndlambda.space.ancestry import Ancestry
 from ndlambda.space.box import Box
 from ndlambda.space.pyramid import Scaling
 from ndlambda.stores.disk import SqliteQueue
-from ndlambda.stores.ports import Action, Message, Put, Queue, Table
+from ndlambda.stores.ports import Message, Queue, Row
 from ndlambda.voxels.downsample import Method, downsample
 from tests.support import catalog_world
-from tests.support.faults import Crash, FaultPlan, Faulty
+from tests.support.faults import Crash, FaultPlan, Faulty, Watched
 
 OVERDUE_S = 120.0
-MOST_REQUESTS = 45
-"""As many as the longest delivery makes in ``SLICES``; most make 14."""
+MOST_REQUESTS = 45  # as many as the longest delivery makes in ``SLICES``; most make 14
 SLICES = Dataset("ds", (260, 140, 17), voxelres_xyz=(4, 4, 12), scalinglevels=3)
 """3x2x2 supercuboids of one cuboid, 128x128x16; at level 3 slabs turn into cubes, and it has a
 near-isotropic variant."""
@@ -53,14 +52,8 @@ CUBES = Dataset("ds", (131, 70, 65), scaling=Scaling.ISOTROPIC, scalinglevels=2)
 
 
 def image(**changes: Any) -> Channel:
-    values = {
-        "project": "pr",
-        "name": "em",
-        "channel_type": ChannelType.IMAGE,
-        "datatype": DataType.UINT8,
-        "cuboids_per_axis": 1,
-    }
-    return Channel(**{**values, **changes})
+    made = Channel("pr", "em", ChannelType.IMAGE, DataType.UINT8, cuboids_per_axis=1)
+    return replace(made, **changes)
 
 
 def labels(**changes: Any) -> Channel:
@@ -68,24 +61,8 @@ def labels(**changes: Any) -> Channel:
     return image(name="labels", exceptions=True, **changes)
 
 
-class Watched:
-    """A table that counts the ends of propagations that really were stored."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
-        self.ends = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._table, name)
-
-    def transact(self, actions: Sequence[Action]) -> None:
-        self._table.transact(actions)
-        self.ends += sum(
-            isinstance(action, Put)
-            and action.row.sk.startswith("channel#")
-            and action.row.doc["fields"].get("propagate") == 2
-            for action in actions
-        )
+def _is_end(row: Row) -> bool:
+    return row.sk.startswith("channel#") and row.doc["fields"].get("propagate") == 2
 
 
 class Noting:
@@ -130,7 +107,7 @@ class PropagationWorld:
 
     def __post_init__(self) -> None:
         self.base = self.stores or catalog_world.disk_world(self.folder)
-        self.table = Watched(self.base.table)
+        self.table = Watched(self.base.table, _is_end)
         self.queue = self.base.queue  # nothing is erased here
         if self.stores is None:
             self.queue = SqliteQueue(
@@ -144,15 +121,13 @@ class PropagationWorld:
         for pool in self.pools:
             pool.shutdown()
 
-    def copies(self, folder: Path) -> "Iterator[tuple[int, PropagationWorld]]":
-        """Iterate over 1, 2, … and worlds that hold what this one does (on disk only)."""
-        for number in count(1):
+    def copies(self, folder: Path) -> "Iterator[PropagationWorld]":
+        """Iterate over worlds that hold what this one does (on disk only)."""
+        for number in count():
             shutil.copytree(self.folder, folder / f"{number}")
-            copied = PropagationWorld(folder / f"{number}", self.dataset, self.depth)
-            try:
-                yield number, copied
-            finally:
-                copied.close()
+            world = PropagationWorld(folder / f"{number}", self.dataset, self.depth)
+            with closing(world) as copied:
+                yield copied
 
     @property
     def clock(self) -> catalog_world.Clock:
@@ -171,8 +146,7 @@ class PropagationWorld:
         catalog = Catalog(table, self.base.cascade, clock=self.clock)
         marks = PropagationMarks(table, row_executor)
         volume = VolumeService(objects, executor, ByteBudget(1 << 30), options, marks)
-        index = LabelIndex(table)
-        painter = LabelPainter(objects, index, executor, options)
+        painter = LabelPainter(objects, LabelIndex(table), executor, options)
         builder = Noting(PyramidBuilder(objects, painter, options), before_build)
         propagation = PropagationService(
             PropagationStores(table, objects, queue),
@@ -181,14 +155,8 @@ class PropagationWorld:
             builder,
             PropagationOptions(self.depth, OVERDUE_S, self.max_attempts, self.clock),
         )
-        return Process(
-            catalog,
-            volume,
-            LabelService(objects, table, volume, executor, options),
-            marks,
-            propagation,
-            builder,
-        )
+        labels = LabelService(objects, table, volume, executor, options)
+        return Process(catalog, volume, labels, marks, propagation, builder)
 
     def fill(self, channel: Channel, seed: int = 0, box: Box | None = None) -> None:
         """Write voxels everywhere, or into a box of the finest level, as any process does."""
@@ -200,24 +168,31 @@ class PropagationWorld:
             self.process().volume.write(channel, region, written)
 
     def make_filled(self, **changes: Any) -> Channel:
-        """Make an image channel with voxels everywhere."""
         channel = self.base.catalog.create_channel(image(**changes))
         self.fill(channel)
         return channel
 
+    def start(self, name: str = "em", **how: Any) -> Process:
+        """Start the propagation of a channel as it is now, and return the process."""
+        process = self.process()
+        process.propagation.start(self.dataset, self.channel(name), **how)
+        return process
+
+    def assert_done(self, name: str = "em", **how: Any) -> None:
+        """Make sure that the channel is propagated, and of every level."""
+        assert self.channel(name).propagate == PropagateState.PROPAGATED
+        self.assert_levels(self.channel(name), **how)
+
     def touch(self, box: Box, seed: int = 9) -> None:
-        """Write into a box of ``em`` as it is now."""
         self.fill(self.channel(), seed, box)
 
     def status(self, name: str = "em") -> Any:
         return self.process().propagation.status(self.dataset, self.channel(name))
 
     def channel(self, name: str = "em") -> Channel:
-        """Return a channel as it is now."""
         return self.base.catalog.get_channel("pr", name)
 
     def region(self, resolution: int = 0, *, neariso: bool = False, time_point: int = 0) -> Region:
-        """Return a whole level."""
         level = self.dataset.pyramid.level(resolution)
         size = level.neariso_imagesize_xyz if neariso else level.imagesize_xyz
         return Region(level, Box((0, 0, 0), size), (time_point, time_point + 1), neariso)
@@ -260,17 +235,15 @@ class PropagationWorld:
         """Make sure that every level is what the whole level below makes of it."""
         method = Method.LABELS if channel.is_annotation else method
         ancestry = Ancestry(self.dataset.pyramid, channel.cuboids_per_axis)
-        for time_point in range(*channel.times):
-            fine = self.stored_level(channel, channel.resolution, time_point=time_point)
+        for t in range(*channel.times):
+            fine = self.stored_level(channel, channel.resolution, time_point=t)
             for resolution in range(channel.resolution + 1, self.dataset.scalinglevels + 1):
                 level = self.dataset.pyramid.level(resolution)
                 if level.neariso_scaledown > 1:
-                    found = self.stored_level(
-                        channel, resolution, neariso=True, time_point=time_point
-                    )
+                    found = self.stored_level(channel, resolution, neariso=True, time_point=t)
                     wanted = downsample(fine, (2, 2, 2), method)[: found.shape[0]]
                     np.testing.assert_array_equal(found, wanted, f"{resolution} near-isotropic")
-                found = self.stored_level(channel, resolution, time_point=time_point)
+                found = self.stored_level(channel, resolution, time_point=t)
                 wanted = downsample(fine, ancestry.step(resolution).factors_xyz, method)
                 np.testing.assert_array_equal(found, wanted, f"{resolution}")
                 fine = found
@@ -311,7 +284,6 @@ class Chaos:
         return self.random.random() < self.chances[what]
 
     def process(self) -> Process:
-        """Return a new process, which may die."""
         if not self.happens("crash"):
             return self.world.process()
         when: Literal["before", "after"] = self.random.choice(["before", "after"])

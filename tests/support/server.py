@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from ndlambda.client import Client, connect
+
 COMMAND = str(Path(sys.executable).with_name("ndlambda"))
 READY = "ndlambda ready on "
 _PATIENCE_S = 300.0
@@ -38,17 +40,14 @@ class Lines:
         return lines
 
     def so_far(self, found: Callable[[str], bool]) -> list[str]:
-        """Return the lines until now that are what is looked for."""
         with self._changed:
             return self._matching(found)
 
     def all(self) -> list[str]:
-        """Return every line, once the process has ended."""
         self._thread.join(_PATIENCE_S)
         return list(self._lines)
 
     def close(self) -> None:
-        """Close the stream, once the process has ended."""
         self._thread.join(_PATIENCE_S)
         self._stream.close()
 
@@ -99,12 +98,10 @@ class Server:
         self.log.wait_for(lambda line: message in line, count=count)
 
     def terminate(self) -> None:
-        """Send SIGTERM and see that the server ends well."""
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(_PATIENCE_S) == 0, "\n".join(self.log.all()[-30:])
 
     def kill(self) -> None:
-        """Send SIGKILL."""
         self.process.kill()
         self.process.wait(_PATIENCE_S)
 
@@ -113,6 +110,16 @@ class Server:
         with self.start_command(*arguments, **environment) as process:
             out, err = process.communicate(timeout=_PATIENCE_S)
             return Outcome(process.returncode, out, err)
+
+    def ok(self, *arguments: object) -> str:
+        """Run a command that must succeed, and return what it said."""
+        done = self.command(*arguments)
+        assert done.code == 0, done.err
+        return done.out
+
+    def client(self) -> Client:
+        """Connect as the administrator."""
+        return connect(self.url, self.key)
 
     def start_command(self, *arguments: object, **environment: str) -> "subprocess.Popen[str]":
         """Start ``ndlambda ARGUMENTS`` as the administrator of this server."""
@@ -154,7 +161,6 @@ def serving(data: Path, *options: str, port: int = 0, **environment: str) -> Ite
 
 
 def _start(*arguments: object, **environment: str) -> "subprocess.Popen[str]":
-    """Start the command with no setting but the ones given."""
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith("NDLAMBDA_")
     }

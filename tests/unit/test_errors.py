@@ -63,6 +63,7 @@ def test_what_another_attempt_may_cure_is_marked():
         "WriteContentionError",
         "QuotaExceededError",
         "UpstreamError",
+        "StoreUnavailableError",
         "UpstreamThrottledError",
         "UpstreamTimeoutError",
     }

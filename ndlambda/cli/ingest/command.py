@@ -254,7 +254,7 @@ def status(connection: ServerOptions, job_id: str, *, as_json: bool) -> None:
 @json_option
 @pass_connection
 def list_jobs(connection: ServerOptions, *, as_json: bool) -> None:
-    """List your jobs, and dropped folders without a job."""
+    """List your jobs, dropped folders without a job, and those of deleted channels."""
     ingests = connection.client().ingest
     jobs = ingests.list()
     if as_json:
@@ -266,6 +266,9 @@ def list_jobs(connection: ServerOptions, *, as_json: bool) -> None:
     waiting = [[each["folder"], each["why"]] for each in ingests.waiting()]
     if waiting:
         print_table(["folder without a job", "why"], waiting)
+    deleted = [[each["folder"], each["where"]] for each in ingests.deleted()]
+    if deleted:
+        print_table(["folder of a deleted channel", "set aside in"], deleted)
 
 
 @ingest.command()

@@ -58,7 +58,15 @@ class Erasure:
         self._jobs = jobs
         self._erase_object = erase_object
         self._cascade = Cascade(table, jobs)
+        self._first_steps: list[Callable[[str, float], object]] = []
         self._final_sweeps: list[Callable[[str], bool]] = []
+
+    def add_first(self, step: Callable[[str, float], object]) -> None:
+        """Add an idempotent step that begins every pass over a channel.
+
+        It is given the channel's uid and the Unix seconds of its deletion.
+        """
+        self._first_steps.append(step)
 
     def add_last(self, sweep: Callable[[str], bool]) -> None:
         """Add a sweep of the data that higher layers keep of a channel, given its uid.
@@ -93,6 +101,8 @@ class Erasure:
     def _erase_channel(self, job: EraseJob) -> None:
         begun = self._clock()
         last_pass = job.deleted_at + self._grace_s
+        for step in self._first_steps:
+            step(job.id, job.deleted_at)
         if job.swept and begun < last_pass:
             if begun >= job.called_at:  # a message cannot be delayed until the last pass
                 self._jobs.enqueue_later(job, last_pass - begun)

@@ -1,5 +1,6 @@
 """What services are built on: the stores and the threads of one process."""
 
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -26,6 +27,8 @@ class Resources:
         Supercuboids and results; dropped files, which may be the same store.
     executor
         Threads that get, decode, encode and put supercuboids.
+    checks
+        Each raises ``StoreUnavailableError`` if its store is not there.
     row_executor
         Threads that make one request to the table each; apart, since the others wait for them.
     """
@@ -36,6 +39,18 @@ class Resources:
     queues: Queues
     executor: ThreadPoolExecutor
     row_executor: ThreadPoolExecutor
+    checks: Sequence[Callable[[], None]] = ()
+
+    def check(self) -> None:
+        """Check that the stores are there.
+
+        Raises
+        ------
+        StoreUnavailableError
+            One is not.
+        """
+        for check in self.checks:
+            check()
 
     def close(self) -> None:
         """End the threads when no request is running any more."""

@@ -11,7 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ndlambda.backoff import pause_s
-from ndlambda.errors import InvalidArgumentError, UpstreamError, WriteContentionError
+from ndlambda.errors import (
+    InvalidArgumentError,
+    StoreUnavailableError,
+    UpstreamError,
+    WriteContentionError,
+)
+from ndlambda.stores.disk.identity import Identity
 from ndlambda.trace import span
 
 _ATTEMPTS = 5
@@ -26,6 +32,9 @@ class Database:
     as well as kill -9; NORMAL could lose the last commits in a power cut and leave objects without
     an index row. Idle connections are pooled; a forked child has the pool of its own process id,
     since SQLite connections must not be used across ``fork``.
+
+    Before a commit is acknowledged the identity of the folder is looked at: SQLite writes on into a
+    file that was deleted or moved away.
 
     Parameters
     ----------
@@ -47,7 +56,11 @@ class Database:
         self._busy_timeout_s = busy_timeout_s
         self._idle: dict[int, deque[sqlite3.Connection]] = {}
         weakref.finalize(self, _close_idle, self._idle)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._identity = Identity(path.parent)
+            path.touch(exist_ok=True)
+        except OSError as error:
+            raise UpstreamError(f"{path} cannot be created: {error.strerror}.") from error
         with self._connection() as connection:
             _retry_busy(connection, "PRAGMA journal_mode = WAL")
             _retry_busy(connection, "BEGIN IMMEDIATE")
@@ -89,9 +102,21 @@ class Database:
             _retry_busy(connection, "BEGIN IMMEDIATE")
             try:
                 yield connection
+                self._identity.check()
                 connection.execute("COMMIT")
+                self._identity.check()
             finally:
                 _roll_back(connection)
+
+    def check(self) -> None:
+        """Check that the folder of the file is there.
+
+        Raises
+        ------
+        StoreUnavailableError
+            It is not.
+        """
+        self._identity.check()
 
     def close(self) -> None:
         """Close this process's idle connections; the next use opens new ones."""
@@ -107,12 +132,19 @@ class Database:
                 connection = self._connect()
             try:
                 yield connection
-            finally:
+            except (StoreUnavailableError, sqlite3.Error):  # its file may be gone
+                connection.close()
+                raise
+            except BaseException:
                 idle.append(connection)
+                raise
+            idle.append(connection)
 
     def _connect(self) -> sqlite3.Connection:
+        self._identity.check()
         connection = sqlite3.connect(
-            self._path,
+            f"{self._path.absolute().as_uri()}?mode=rw",  # creates no file in another folder
+            uri=True,
             timeout=self._busy_timeout_s,
             isolation_level=None,
             check_same_thread=False,

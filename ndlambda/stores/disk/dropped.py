@@ -10,6 +10,7 @@ from ndlambda.errors import MalformedBodyError, UpstreamError
 from ndlambda.stores.disk.content import read_range
 from ndlambda.stores.disk.keys import check_key, list_files
 from ndlambda.stores.disk.objects import DiskObjectStore, translated
+from ndlambda.stores.links import DropLinks
 from ndlambda.stores.ports import ByteRange, ObjectInfo, Range, StoredObject
 
 REST_S: Final = 1.0
@@ -48,6 +49,7 @@ class DroppedFiles(DiskObjectStore):
     ) -> None:
         super().__init__(root, fsync=fsync, mapped=False, clock=clock)
         self._folder = root
+        self._links = DropLinks(root)
         self._own, self._last = own, last
         self._clock = clock
 
@@ -63,11 +65,14 @@ class DroppedFiles(DiskObjectStore):
         InvalidArgumentError, PreconditionFailedError, UpstreamError
             As of any store.
         """
+        if not self._links.is_inside(check_key(key)):
+            return None
         try:
             if not isinstance(byte_range, Range) or if_match or key.startswith(self._own):
                 return super().get(key, byte_range, if_match=if_match)
             with translated(key):
-                return read_range(self._folder / check_key(key), byte_range)
+                path = self._folder / check_key(key)
+                return self._find(lambda: read_range(path, byte_range))
         except UpstreamError as error:
             cause = error.__cause__
             if not isinstance(cause, OSError) or cause.errno not in _FILE_ERRORS:
@@ -85,6 +90,7 @@ class DroppedFiles(DiskObjectStore):
         for info in list_files(self._folder, prefix, after, foreign=True):
             if info.key.startswith(self._own) or self._is_whole(info.key):
                 yield info
+        self.check()
 
     def _is_whole(self, key: str) -> bool:
         folder, _, name = key.rpartition("/")

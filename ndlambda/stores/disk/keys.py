@@ -7,14 +7,18 @@ from operator import itemgetter
 from pathlib import Path
 
 from ndlambda.errors import InvalidArgumentError
+from ndlambda.stores.disk.identity import IDENTITY_NAME
+from ndlambda.stores.links import DropLinks
 from ndlambda.stores.ports import ObjectInfo
 
 MAX_KEY_BYTES = 1024
 MAX_NAME_BYTES = 255
 LOCKS_NAME = ".locks"
 TEMPORARY_NAME = ".temp"
-_RESERVED_NAMES = frozenset({LOCKS_NAME, TEMPORARY_NAME})
-"""Top-level folders for the store's own files."""
+ASIDE = "drop/.deleted/"
+"""Where dropped files of deleted channels are until they are deleted, too."""
+_RESERVED_NAMES = frozenset({LOCKS_NAME, TEMPORARY_NAME, IDENTITY_NAME})
+"""Top-level names of the store's own."""
 _MAX_DEPTH = 8
 """Depth of keys in foreign folders, which bounds links to a folder above."""
 
@@ -57,15 +61,21 @@ def list_files(
     ----------
     foreign
         Whether others write files there, too: names that are not keys, unreadable folders and
-        circular links are then left out. Else they are errors.
+        links that are not followed are then left out. Else they are errors.
     """
     folder = prefix[: prefix.rfind("/") + 1]
+    if foreign and not DropLinks(root).is_inside(folder):
+        return
     if not folder or _can_be_path(folder[:-1]):
         yield from _walk(root, folder, prefix, after, foreign)
 
 
 def _walk(root: Path, folder: str, prefix: str, after: str, foreign: bool) -> Iterator[ObjectInfo]:
+    links = DropLinks(root)
     for key, entry in _entries(root, folder, foreign):
+        is_link = foreign and entry.is_symlink()
+        if is_link and not links.are_followed(key, is_folder=key.endswith("/")):
+            continue
         if not key.startswith(prefix) or (not folder and entry.name in _RESERVED_NAMES):
             continue
         if key.endswith("/"):
@@ -115,7 +125,7 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
 
 
 def _is_near_key(text: str) -> bool:
-    if text.count("/") > _MAX_DEPTH:
+    if text == ASIDE or text.count("/") > _MAX_DEPTH:
         return False
     try:
         check_key(text.removesuffix("/"))

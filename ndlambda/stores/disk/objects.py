@@ -6,10 +6,11 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from ndlambda.errors import InvalidArgumentError, PreconditionFailedError, UpstreamError
 from ndlambda.stores.disk.content import content_etag, read_content
+from ndlambda.stores.disk.identity import Identity
 from ndlambda.stores.disk.keys import LOCKS_NAME, TEMPORARY_NAME, check_key, list_files
 from ndlambda.stores.disk.locks import LockFolder
 from ndlambda.stores.ports import (
@@ -26,6 +27,8 @@ from ndlambda.trace import span
 STALE_AFTER_S = 3600
 _PLACE_ATTEMPTS = 100
 
+_Found = TypeVar("_Found")
+
 
 class DiskObjectStore:
     """Objects as files: the object ``a/b/c`` is the file ``root/a/b/c``.
@@ -35,12 +38,16 @@ class DiskObjectStore:
     writers of a key hold its lock while they compare and rename: an unconditional put or delete
     without the lock could fall between comparison and rename of a conditional put and be lost.
 
+    Where a file is missing, and before a write is acknowledged, the identity of the root is looked
+    at: a disk that is gone is no empty store.
+
     Requires a local, case-sensitive, journalling POSIX file system (``flock``, hard links).
 
     Parameters
     ----------
     root
-        The folder; made if absent. ``.locks`` and ``.temp`` in it are the store's own.
+        The folder; made if absent. ``.locks``, ``.temp`` and ``.identity`` in it are the
+        store's own.
     fsync
         Whether an acknowledged write survives a power cut; it always survives kill -9.
     mapped
@@ -62,6 +69,7 @@ class DiskObjectStore:
         self._fsync = fsync
         self._temporary = root / TEMPORARY_NAME
         with translated(""):
+            self._identity = Identity(root)
             self._temporary.mkdir(parents=True, exist_ok=True)
             self._locks = LockFolder(root / LOCKS_NAME)
             self._remove_stale(clock() - STALE_AFTER_S)
@@ -84,7 +92,8 @@ class DiskObjectStore:
             ``if_match`` was given and the object has another ETag now (or is gone).
         """
         with span("object.get", key=key), translated(key):
-            whole = read_content(self._path(key), mapped=self._mapped)
+            path = self._path(key)
+            whole = self._find(lambda: read_content(path, mapped=self._mapped))
         if if_match is not None and (whole is None or content_etag(whole) != if_match):
             raise PreconditionFailedError("The object has changed or is gone.", key=key)
         if whole is None:
@@ -112,6 +121,7 @@ class DiskObjectStore:
         content = memoryview(data).cast("B")
         temporary = self._temporary / uuid.uuid4().hex
         with span("object.put", key=key, bytes=len(content)), translated(key):
+            self._identity.check()
             try:
                 self._write(temporary, content)
                 with self._locks.hold(key):
@@ -121,22 +131,35 @@ class DiskObjectStore:
             finally:
                 temporary.unlink(missing_ok=True)
             self._sync(path.parent, up_to_root=folder_is_new)
+            self._identity.check()
         return content_etag(content)
 
     def delete(self, key: str) -> None:
         """Remove an object and the folders that it leaves empty; no error if there is none."""
         path = self._path(key)
         with translated(key):
+            self._identity.check()
             with self._locks.hold(key):
-                if not path.is_file():
-                    return
-                path.unlink()
-            self._sync(self._remove_empty(path.parent))
+                if path.is_file():
+                    path.unlink()
+                    self._sync(self._remove_empty(path.parent))
+            self._identity.check()
 
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
         """Iterate in key order over the objects whose keys start with prefix and are > after."""
         with translated(prefix):
             yield from list_files(self._root, prefix, after)
+            self._identity.check()
+
+    def check(self) -> None:
+        """Check that the root is there.
+
+        Raises
+        ------
+        StoreUnavailableError
+            It is not.
+        """
+        self._identity.check()
 
     def presign(
         self,
@@ -148,6 +171,14 @@ class DiskObjectStore:
         """Return None: files have no URL."""
         del verb, key, expires_s, size_bytes
         return None
+
+    def _find(self, read: Callable[[], _Found | None]) -> _Found | None:
+        """Read a file, and again if it is missing and the root is there, since it may be back."""
+        found = read()
+        if found is None:
+            self._identity.check()
+            found = read()
+        return found
 
     def _path(self, key: str) -> Path:
         return self._root / check_key(key)

@@ -81,6 +81,16 @@ class SqliteTable:
         self._clock = clock
         self._database = Database(path, _SCHEMA, fsync=fsync, busy_timeout_s=busy_timeout_s)
 
+    def check(self) -> None:
+        """Check that the folder of the file is there.
+
+        Raises
+        ------
+        StoreUnavailableError
+            It is not.
+        """
+        self._database.check()
+
     def close(self) -> None:
         """Close the idle connections of this process."""
         self._database.close()

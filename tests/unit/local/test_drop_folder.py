@@ -2,13 +2,17 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from functions.s3_drop import keys_of
+from ingest_queue.jobs.keys import DONE, UPLOADS
 from ndlambda.local import drop_folder
 from ndlambda.local.drop_folder import DropFolder
+from ndlambda.stores.disk import DroppedFiles
+from ndlambda.stores.ports import Range
 from tests.support.catalog_world import Clock
 
 
@@ -129,6 +133,62 @@ def test_linked_folders_are_looked_into_and_rings_of_them_end(tmp_path: Path, fo
     clock.advance(1)
     watch.poll()
     assert "drop/tk/linked/0001.tif" in queue.take()
+
+
+def test_links_out_of_the_data_folder_are_not_followed(tmp_path: Path):
+    """Seen to fail where they are: a link to / is looked through, and all ingest waits for it."""
+    data, outside = tmp_path / "data", tmp_path / "outside"
+    inner = data / "drop" / "tk" / "em"
+    for folder in (inner, outside / "em"):
+        folder.mkdir(parents=True)
+        (folder / "0001.tif").write_bytes(b"")
+    (data / "drop" / "root").symlink_to("/")
+    (data / "drop" / "link").symlink_to(outside)
+    (inner / "0002.tif").symlink_to(outside / "em" / "0001.tif")
+    (inner / "0003.tif").symlink_to(inner / "0001.tif")
+    queue, clock = Queue(), Clock()
+    watch = DropFolder(data, queue, clock)
+    watch.poll()
+    clock.advance(1)
+    watch.poll()
+    assert queue.take() == ["drop/tk/em/0001.tif", "drop/tk/em/0003.tif"]
+    store = DroppedFiles(data, UPLOADS, DONE, fsync=False, clock=lambda: time.time() + 10)
+    assert [info.key for info in store.list("drop/")] == [
+        "drop/tk/em/0001.tif",
+        "drop/tk/em/0003.tif",
+    ]
+    assert not list(store.list("drop/link/em/"))
+    for key in ("drop/link/em/0001.tif", "drop/tk/em/0002.tif"):
+        assert store.get(key) is None
+        assert store.get(key, Range(0, 1)) is None
+
+
+def test_a_drop_folder_that_is_a_link_itself_is_looked_into(tmp_path: Path):
+    elsewhere = tmp_path / "elsewhere" / "tk" / "em"
+    elsewhere.mkdir(parents=True)
+    (elsewhere / "0001.tif").write_bytes(b"")
+    (elsewhere / "0002.tif").symlink_to(elsewhere / "0001.tif")
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "drop").symlink_to(tmp_path / "elsewhere")
+    queue, clock = Queue(), Clock()
+    watch = DropFolder(data, queue, clock)
+    watch.poll()
+    clock.advance(1)
+    watch.poll()
+    assert queue.take() == ["drop/tk/em/0001.tif", "drop/tk/em/0002.tif"]
+
+
+def test_a_look_ends_when_the_server_is_told_to(tmp_path: Path, folder: Path):
+    """Seen to fail where only the pauses between looks end: SIGTERM waited for a large folder."""
+    (folder / "0001.tif").write_bytes(b"")
+    queue, clock, stopping = Queue(), Clock(), []
+    watch = DropFolder(tmp_path, queue, clock, lambda: bool(stopping))
+    watch.poll()
+    clock.advance(1)
+    stopping.append(True)
+    assert watch.poll() == 0
+    assert not queue.take()
 
 
 def test_nothing_but_folders_is_looked_at_while_nothing_comes(

@@ -226,3 +226,22 @@ def test_files_that_have_expired_are_deleted_while_the_pump_runs(tmp_path, monke
     pump = Pump(world(**parts), builders=1)
     with running(pump):
         assert swept.wait(10), "one that found something looks again at once"
+
+
+def test_a_thread_that_hangs_does_not_keep_the_server_from_ending(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """Seen to fail where threads are waited for without a deadline: SIGTERM had no effect."""
+    monkeypatch.setattr(pump_module, "_STOP_S", 0.0)
+    hanging, end = threading.Event(), threading.Event()
+
+    def sweep() -> int:
+        hanging.set()
+        end.wait(30)
+        return 0
+
+    service = SimpleNamespace(resend_pending=sweep)
+    with running(Pump(world(deletion=service, propagation=service), builders=1)):
+        assert hanging.wait(30)
+    assert "pump-resend did not end" in caplog.text
+    end.set()

@@ -12,7 +12,8 @@ from ndlambda.web.routing import Context, Route
 
 
 def get_health(context: Context) -> Response:
-    """Return that the process is up."""
+    """Return that the process is up, and its stores are there."""
+    context.runtime.resources.check()
     return json_response({"status": "ok", "version": __version__})
 
 
@@ -54,7 +55,7 @@ def get_result(context: Context, name: str) -> Response:
 
 ROUTES = (
     Route("GET", "/", get_page, "Start page"),
-    Route("GET", "/healthz", get_health, "Whether the server is up"),
+    Route("GET", "/healthz", get_health, "Whether the server is up and its stores are there"),
     Route("GET", "/openapi.json", get_openapi, "This document"),
     Route("GET", "/v1/server", get_server, "Version, limits, and the caller's user"),
     Route("GET", "/v1/results/<segment:name>", get_result, "A result too large for its request"),

@@ -1,0 +1,62 @@
+"""Moves dropped files aside whose channel was deleted, and deletes them later."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from ndlambda.stores.disk.keys import ASIDE
+from ndlambda.stores.disk.objects import translated
+
+
+class AsideFolder:
+    """The folder ``drop/.deleted``, with a part for each deleted channel.
+
+    Links are moved and deleted as links: what they point to is never touched.
+
+    Parameters
+    ----------
+    root
+        Folder of the disk stores, which contains the folder ``drop``.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def set_aside(self, folder: str, name: str, before: float) -> str:
+        """Move what lies in a folder and was not changed since; return where it is, or empty."""
+        where = f"{ASIDE}{name}/{folder.partition('/')[2]}"
+        source, target = self._root / folder, self._root / where
+        with translated(folder):
+            for path in list(_files(source)):
+                with suppress(FileNotFoundError):
+                    if path.lstat().st_ctime <= before:
+                        to = target / path.relative_to(source)
+                        to.parent.mkdir(parents=True, exist_ok=True)
+                        shutil.move(path, to)
+            _remove_empty(source)
+            return where if os.path.lexists(target) else ""
+
+    def remove(self, name: str) -> None:
+        """Delete what was set aside under a name; no error if nothing was."""
+        with translated(name), suppress(FileNotFoundError):
+            shutil.rmtree(self._root / ASIDE / name)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Iterate over everything below a folder but folders; a link is a file."""
+    if folder.is_symlink():
+        yield folder
+        return
+    for parent, folders, files in os.walk(folder):
+        links = [name for name in folders if Path(parent, name).is_symlink()]
+        yield from (Path(parent, name) for name in files + links)
+
+
+def _remove_empty(folder: Path) -> None:
+    if folder.is_symlink():
+        return
+    for parent, _, _ in os.walk(folder, topdown=False):
+        with suppress(OSError):  # not empty
+            Path(parent).rmdir()
