@@ -54,7 +54,7 @@ def merge(labels: LabelService) -> None:
 
 @pytest.mark.parametrize(("take_out", "left"), [(erase, [0]), (merge, [0, SURVIVOR])])
 def test_what_is_painted_behind_the_first_round_goes_too(world, others, take_out, left):
-    """Seen to fail where ``LabelRewrite.until_gone`` makes one round."""
+    """Seen to fail where ``LabelRewrite.until_removed`` makes one round."""
     painted: list[Box] = []
 
     def paint_once(_: object) -> None:

@@ -48,7 +48,7 @@ def admin_of(built: Runtime, folder: Path) -> Principal | None:
 
 
 def test_a_revoked_admin_key_that_lies_in_the_file_stays_revoked(built, tmp_path):
-    """Seen to fail with ``again=True`` for a key of the file."""
+    """Seen to fail with ``replaces=True`` for a key of the file."""
     assert admin_of(built, tmp_path)
     built.users.revoke_user(ADMIN)
     assert admin_of(built, tmp_path) is None

@@ -115,10 +115,9 @@ def test_disciplines_by_example(discipline, base, extra):
 def test_a_dense_stroke_paints_its_non_zero_voxels_where_its_part_lies():
     labels = np.array([[[0, 7], [8, 0]]], "<u4")
     stroke = Stroke.dense(labels, Box((3, 1, 2), (5, 3, 3)), SHAPE)
-    block = np.zeros(SHAPE, "<u4")
+    block, expected = np.full(SHAPE, 9, "<u4"), np.full(SHAPE, 9, "<u4")
     block.reshape(-1)[stroke.at] = stroke.labels
-    expected = np.zeros(SHAPE, "<u4")
-    expected[2, 1:3, 3:5] = labels[0]
+    expected[2, 1:3, 3:5] = [[9, 7], [8, 9]]
     np.testing.assert_array_equal(block, expected)
     assert (np.diff(stroke.at) > 0).all()
     assert stroke.labels.tolist() == [7, 8]

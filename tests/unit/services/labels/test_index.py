@@ -34,7 +34,7 @@ def test_a_cuboid_of_another_bucket_is_refused(index, member):
 
 def test_a_row_that_changed_since_it_was_read_is_not_taken_out(index):
     """A painter may have entered a cuboid that is stale so far, and be about to paint it. Seen to
-    fail without the version in ``LabelIndex.take_out``."""
+    fail without the version in ``LabelIndex.remove_stale``."""
     index.add(SCOPE, 0, {1: {3}})
     [[entry]] = index.entries(SCOPE.uid)
     index.add(SCOPE, 0, {1: {3}})
