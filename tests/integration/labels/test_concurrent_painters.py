@@ -25,7 +25,7 @@ WORKERS = 8
 OPERATIONS = 200
 LONG = os.environ.get("NDLAMBDA_LONG_TESTS") == "1"
 """Whether all operations are carried out, which takes minutes."""
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture

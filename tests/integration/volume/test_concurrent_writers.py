@@ -16,7 +16,7 @@ from ndlambda.stores.aws import create_bucket
 from tests.support.volume_writer import CHANNEL, DATASET, open_store
 
 WRITERS = 8
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def paint_together(store: dict, folder: Path, writes: int) -> tuple[np.ndarray, np.ndarray]:
