@@ -10,7 +10,12 @@ from dataclasses import replace
 from ndlambda.cuboids.shard import WRITE_ID_BYTES
 from ndlambda.errors import PreconditionFailedError
 from ndlambda.services.volume.options import VolumeOptions
-from ndlambda.services.volume.place import SupercuboidChange, SupercuboidPlace, read_stored
+from ndlambda.services.volume.place import (
+    SupercuboidChange,
+    SupercuboidPlace,
+    read_absent,
+    read_stored,
+)
 from ndlambda.space.box import Box
 from ndlambda.stores.ports import Create, ObjectStore, Range, Replace, StoredObject
 
@@ -70,8 +75,10 @@ class Replacement:
             Other writers kept winning for ``contention_s``.
         """
         for attempt in self._options.attempts(self._place.key):
-            is_asked = attempt > 0 or not unread
-            stored = read_stored(self._objects, self._place, part) if is_asked else None
+            if unread and attempt == 0:
+                stored = read_absent(self._place)
+            else:
+                stored = read_stored(self._objects, self._place, part)
             if stored is not None and self._is_own(stored):
                 return
             yield stored

@@ -18,6 +18,8 @@ from ndlambda.services.labels.service import LabelService
 from ndlambda.services.propagation.builder import PyramidBuilder, PyramidNode
 from ndlambda.services.support.budget import ByteBudget
 from ndlambda.services.volume import place as places
+from ndlambda.services.volume import replacement as replacement_module
+from ndlambda.services.volume import service as service_module
 from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.services.volume.place import SupercuboidChange, SupercuboidPlace, read_stored
 from ndlambda.services.volume.region import Region
@@ -134,8 +136,8 @@ def test_another_source_answers_for_supercuboids_never_written(world, monkeypatc
     elsewhere.write()
     source = elsewhere.objects.get(SupercuboidPlace(IMAGE, LEVEL, 0, 0).key)
     behind = type(source)(source.data, "", source.size)
-    monkeypatch.setattr(places, "read_absent", lambda place: behind)
-    monkeypatch.setattr("ndlambda.services.volume.service.read_absent", lambda place: behind)
+    for module in (places, replacement_module, service_module):
+        monkeypatch.setattr(module, "read_absent", lambda place: behind)
     assert (world.volume.read(DATASET, IMAGE, REGION) == 7).all()
     corner = Region(LEVEL, Box((0, 0, 0), (2, 2, 2)), (0, 1))
     world.volume.write(IMAGE, corner, np.full(corner.shape_tzyx, 9, np.uint8))
@@ -143,6 +145,21 @@ def test_another_source_answers_for_supercuboids_never_written(world, monkeypatc
     assert world.changes[0].old_etag is None
     world.clear()
     assert not world.volume.read(DATASET, IMAGE, REGION).any()
+
+
+def test_a_whole_supercuboid_keeps_what_another_source_has_below_its_zeros(world, monkeypatch):
+    """Seen to fail where the unread first attempt takes it for zeros."""
+    elsewhere = World(world.folder / "elsewhere", world.executor)
+    elsewhere.write()
+    source = elsewhere.objects.get(SupercuboidPlace(IMAGE, LEVEL, 0, 0).key)
+    behind = type(source)(source.data, "", source.size)
+    for module in (places, replacement_module, service_module):
+        monkeypatch.setattr(module, "read_absent", lambda place: behind)
+    whole = Region(LEVEL, Box((0, 0, 0), (256, 256, 32)), (0, 1))
+    sparse = np.zeros(whole.shape_tzyx, np.uint8)
+    sparse[0, 0, 0, 0] = 9
+    world.volume.write(IMAGE, whole, sparse)
+    assert (world.volume.read(DATASET, IMAGE, REGION) == 7).all()
 
 
 def test_a_lost_race_reads_again_and_announces_only_the_put_that_held(world):
