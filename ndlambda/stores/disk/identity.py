@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
-from ndlambda.errors import StoreUnavailableError
+from ndlambda.errors import StoreUnavailableError, UpstreamError
 
 IDENTITY_NAME: Final = ".identity"
 OBJECTS: Final = "objects"
@@ -89,6 +89,8 @@ def check_same_stores(data: Path) -> None:
     ------
     StoreUnavailableError
         The folder of objects is missing, empty, or another one.
+    UpstreamError
+        The rows cannot be read, so whether there are any is unknown.
     """
     objects = data / OBJECTS
     of_rows, of_objects = read_identity(data), read_identity(objects)
@@ -129,10 +131,12 @@ def _is_used(objects: Path) -> bool:
 
 
 def _has_rows(table: Path) -> bool:
+    """Return whether a file has rows; a file that cannot be read may have some, and is refused."""
     if not table.exists():
         return False
     try:
         with closing(sqlite3.connect(f"{table.absolute().as_uri()}?mode=ro", uri=True)) as found:
-            return found.execute("SELECT 1 FROM rows LIMIT 1").fetchone() is not None
-    except sqlite3.Error:  # without a table, or damaged, which is reported when it is opened
-        return False
+            has_table = found.execute("SELECT 1 FROM sqlite_master WHERE name = 'rows'").fetchone()
+            return bool(has_table and found.execute("SELECT 1 FROM rows LIMIT 1").fetchone())
+    except sqlite3.Error as error:
+        raise UpstreamError(f"{table} cannot be read: {error}.") from error

@@ -1,7 +1,9 @@
 """Disks that are unmounted, renamed or replaced under the stores."""
 
 import shutil
+import sqlite3
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -161,5 +163,39 @@ def test_a_folder_whose_identity_cannot_be_read_is_not_opened(tmp_path: Path):
 @pytest.mark.parametrize("first", ["objects", "."])
 def test_a_start_that_died_between_the_two_is_repeated(tmp_path: Path, first: str):
     DiskObjectStore(tmp_path / first)
+    open_both(tmp_path)
+    assert read_identity(tmp_path) == read_identity(tmp_path / "objects") != b""
+
+
+def lock(table: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(table, isolation_level=None)
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.execute("BEGIN EXCLUSIVE")
+    return connection
+
+
+def damage(table: Path) -> None:
+    table.write_bytes(b"no database" * 100)
+
+
+@pytest.mark.parametrize("hide", [lock, damage])
+def test_rows_that_cannot_be_read_are_not_opened_with_an_empty_folder_of_objects(
+    tmp_path: Path, hide: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+):
+    """Seen to fail where an error of SQLite means no rows: the folder gets their identity."""
+    table = open_both(tmp_path)[1]
+    table.put(Row("a", "1"))
+    table.close()
+    replaced(tmp_path / "objects")
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, timeout=0))
+    held = hide(tmp_path / "table.sqlite")
+    with pytest.raises(UpstreamError, match="cannot be read"):
+        check_same_stores(tmp_path)
+    assert list((tmp_path / "objects").iterdir()) == []
+    del held
+
+
+def test_a_file_without_the_table_has_no_rows(tmp_path: Path):
+    (tmp_path / "table.sqlite").touch()
     open_both(tmp_path)
     assert read_identity(tmp_path) == read_identity(tmp_path / "objects") != b""
