@@ -1,5 +1,7 @@
 """Disks that are unmounted, renamed or replaced under the stores."""
 
+import errno
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -74,8 +76,53 @@ def test_a_put_is_not_acknowledged_if_the_folder_is_lost_meanwhile(
         return placed
 
     monkeypatch.setattr(objects_module, "_place", place_and_lose)
-    with pytest.raises(StoreUnavailableError):
+    with pytest.raises(StoreUnavailableError) as raised:
         store.put("a/b", b"voxels", Create())
+    assert "Nothing was stored" not in str(raised.value)
+
+
+def fail_to_open_identities(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    open_file = os.open
+
+    def fail(path: Path, *arguments: int, **options: int) -> int:
+        if Path(path).name == ".identity":
+            raise OSError(code, os.strerror(code), str(path))
+        return open_file(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", fail)
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.EACCES, errno.EIO])
+def test_a_folder_whose_identity_cannot_be_read_is_not_reported_as_gone(
+    tmp_path: Path, code: int, monkeypatch: pytest.MonkeyPatch
+):
+    """Seen to fail where every error means no identity: a process out of files loses its disk."""
+    store = DiskObjectStore(tmp_path / "objects", fsync=False)
+    table = SqliteTable(tmp_path / "table.sqlite", fsync=False)
+    fail_to_open_identities(monkeypatch, code)
+    for use in (
+        lambda: store.get("a/b"),
+        lambda: store.put("a/b", b"voxels", Create()),
+        store.check,
+        lambda: table.put(Row("a", "1")),
+        table.check,
+        lambda: check_same_stores(tmp_path),
+    ):
+        with pytest.raises(UpstreamError, match=os.strerror(code)) as raised:
+            use()
+        assert not isinstance(raised.value, StoreUnavailableError)
+
+
+@pytest.mark.parametrize(
+    "code", [errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ENODEV, errno.ENXIO]
+)
+def test_a_disk_that_answers_as_absent_is_gone(
+    tmp_path: Path, code: int, monkeypatch: pytest.MonkeyPatch
+):
+    store = DiskObjectStore(tmp_path, fsync=False)
+    fail_to_open_identities(monkeypatch, code)
+    with pytest.raises(StoreUnavailableError):
+        store.check()
 
 
 def test_a_file_found_missing_while_its_disk_was_away_is_looked_for_again(
