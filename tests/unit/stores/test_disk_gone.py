@@ -159,6 +159,41 @@ def test_rows_of_a_lost_folder_are_not_acknowledged(tmp_path: Path, lose: Lose):
     assert SqliteTable(data / "table.sqlite", fsync=False).get("a", "2") is not None
 
 
+@GONE
+def test_a_finished_delete_or_row_is_reported_as_uncertain_if_the_folder_is_lost_meanwhile(
+    tmp_path: Path, lose: Lose, monkeypatch: pytest.MonkeyPatch
+):
+    store = DiskObjectStore(tmp_path / "objects", fsync=False)
+    store.put("a/b", b"voxels", Create())
+    monkeypatch.setattr(store, "_sync", lambda folder: lose(tmp_path / "objects"))
+    with pytest.raises(StoreUnavailableError, match="may be lost"):
+        store.delete("a/b")
+
+    data = tmp_path / "rows" / "data"
+    table = SqliteTable(data / "table.sqlite", fsync=False)
+    identity = table._database._identity
+    check = identity.check
+    monkeypatch.setattr(identity, "check", lambda: (check(), lose(data)))
+    with pytest.raises(StoreUnavailableError, match="may be lost"):
+        table.put(Row("a", "1"))
+
+
+def test_rows_go_to_the_folder_put_in_place_while_its_identity_could_not_be_read(tmp_path: Path):
+    """Seen to fail where the connection is kept: it writes into the file moved away."""
+    data = tmp_path / "data"
+    table = SqliteTable(data / "table.sqlite", fsync=False)
+    shutil.copytree(data, tmp_path / "copy")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        fail_to_open_identities(monkeypatch, errno.EMFILE)
+        with pytest.raises(UpstreamError):
+            table.put(Row("a", "1"))
+    renamed(data)
+    (tmp_path / "copy").rename(data)
+    table.put(Row("a", "2"))
+    table.close()
+    assert SqliteTable(data / "table.sqlite", fsync=False).get("a", "2") is not None
+
+
 # the start
 
 
