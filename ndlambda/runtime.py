@@ -192,6 +192,8 @@ def open_ports(settings: Settings) -> Ports:
         They name none.
     StoreUnavailableError
         There are rows, and not the folder with their voxels.
+    UpstreamError
+        A store cannot be read.
     """
     if settings.store == "disk":
         from ndlambda.stores import disk

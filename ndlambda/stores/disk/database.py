@@ -11,12 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ndlambda.backoff import pause_s
-from ndlambda.errors import (
-    InvalidArgumentError,
-    StoreUnavailableError,
-    UpstreamError,
-    WriteContentionError,
-)
+from ndlambda.errors import InvalidArgumentError, UpstreamError, WriteContentionError
 from ndlambda.stores.disk.identity import Identity
 from ndlambda.trace import span
 
@@ -104,7 +99,7 @@ class Database:
                 yield connection
                 self._identity.check()
                 connection.execute("COMMIT")
-                self._identity.check()
+                self._identity.check_written()
             finally:
                 _roll_back(connection)
 
@@ -132,7 +127,7 @@ class Database:
                 connection = self._connect()
             try:
                 yield connection
-            except (StoreUnavailableError, sqlite3.Error):  # its file may be gone
+            except (UpstreamError, sqlite3.Error):  # its file may be gone
                 connection.close()
                 raise
             except BaseException:

@@ -12,13 +12,14 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
-from ndlambda.errors import StoreUnavailableError
+from ndlambda.errors import StoreUnavailableError, UpstreamError
 
 IDENTITY_NAME: Final = ".identity"
 OBJECTS: Final = "objects"
 TABLE: Final = "table.sqlite"
 
 _MAX_BYTES: Final = 64
+_ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ENODEV, errno.ENXIO})
 
 
 class Identity:
@@ -46,37 +47,57 @@ class Identity:
         if not self.text:
             raise OSError(errno.EIO, "The identity of the folder cannot be read", str(self._path))
 
-    def is_present(self) -> bool:
-        """Return whether the folder is there."""
-        return read_identity(self._path.parent) == self.text.encode()
-
     def check(self) -> None:
-        """Check that the folder is there.
+        """Check that the folder is there, before something is stored.
 
         Raises
         ------
         StoreUnavailableError
             It is not.
+        UpstreamError
+            Its identity cannot be read, so whether it is there is unknown.
         """
-        if not self.is_present():
+        self._check("Nothing was stored")
+
+    def check_written(self) -> None:
+        """Check that the folder is still there, after something was stored.
+
+        Raises
+        ------
+        StoreUnavailableError
+            It is not, so what was stored may be lost.
+        UpstreamError
+            Its identity cannot be read, so whether it is there is unknown.
+        """
+        self._check("What was just written may be lost")
+
+    def _check(self, outcome: str) -> None:
+        folder = self._path.parent
+        if _read(folder) != self.text.encode():
             raise StoreUnavailableError(
-                f"The folder {self._path.parent} is not there any more (an unmounted disk, or "
-                "another folder in its place). Nothing was stored; it goes on when it is back."
+                f"The folder {folder} is not there any more (an unmounted disk, or another folder "
+                f"in its place). {outcome}; it goes on when it is back."
             )
 
 
 def read_identity(folder: Path) -> bytes:
-    """Return the identity of a folder, empty if it has none."""
+    """Return the identity of a folder, empty if it has none or is not there.
+
+    Raises
+    ------
+    OSError
+        Whether there is one is unknown, for example if the process has too many open files.
+    """
     try:
         descriptor = os.open(folder / IDENTITY_NAME, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return b""
-    try:
-        return os.read(descriptor, _MAX_BYTES)
-    except OSError:
-        return b""
-    finally:
-        os.close(descriptor)
+        try:
+            return os.read(descriptor, _MAX_BYTES)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return b""
+        raise
 
 
 def check_same_stores(data: Path) -> None:
@@ -89,9 +110,11 @@ def check_same_stores(data: Path) -> None:
     ------
     StoreUnavailableError
         The folder of objects is missing, empty, or another one.
+    UpstreamError
+        The rows or an identity cannot be read, so whether there are any is unknown.
     """
     objects = data / OBJECTS
-    of_rows, of_objects = read_identity(data), read_identity(objects)
+    of_rows, of_objects = _read(data), _read(objects)
     if of_rows and of_objects:
         is_same = of_rows == of_objects
     else:
@@ -106,6 +129,16 @@ def check_same_stores(data: Path) -> None:
         )
     # Of the objects first: without that of the rows this is repeated.
     Identity(data, Identity(objects, of_rows.decode()).text)
+
+
+def _read(folder: Path) -> bytes:
+    """Return the identity of a folder as ``read_identity`` does, with our errors."""
+    try:
+        return read_identity(folder)
+    except OSError as error:
+        raise UpstreamError(
+            f"The identity of the folder {folder} cannot be read: {error.strerror}."
+        ) from error
 
 
 def _create(path: Path, text: str) -> None:
@@ -129,10 +162,12 @@ def _is_used(objects: Path) -> bool:
 
 
 def _has_rows(table: Path) -> bool:
+    """Return whether a file has rows; a file that cannot be read may have some, and is refused."""
     if not table.exists():
         return False
     try:
         with closing(sqlite3.connect(f"{table.absolute().as_uri()}?mode=ro", uri=True)) as found:
-            return found.execute("SELECT 1 FROM rows LIMIT 1").fetchone() is not None
-    except sqlite3.Error:  # without a table, or damaged, which is reported when it is opened
-        return False
+            has_table = found.execute("SELECT 1 FROM sqlite_master WHERE name = 'rows'").fetchone()
+            return bool(has_table and found.execute("SELECT 1 FROM rows LIMIT 1").fetchone())
+    except sqlite3.Error as error:
+        raise UpstreamError(f"{table} cannot be read: {error}.") from error

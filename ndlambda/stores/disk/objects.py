@@ -131,7 +131,7 @@ class DiskObjectStore:
             finally:
                 temporary.unlink(missing_ok=True)
             self._sync(path.parent, up_to_root=folder_is_new)
-            self._identity.check()
+            self._identity.check_written()
         return content_etag(content)
 
     def delete(self, key: str) -> None:
@@ -143,7 +143,7 @@ class DiskObjectStore:
                 if path.is_file():
                     path.unlink()
                     self._sync(self._remove_empty(path.parent))
-            self._identity.check()
+            self._identity.check_written()
 
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
         """Iterate in key order over the objects whose keys start with prefix and are > after."""

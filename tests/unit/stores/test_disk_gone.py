@@ -1,7 +1,11 @@
 """Disks that are unmounted, renamed or replaced under the stores."""
 
+import errno
+import os
 import shutil
+import sqlite3
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -72,8 +76,53 @@ def test_a_put_is_not_acknowledged_if_the_folder_is_lost_meanwhile(
         return placed
 
     monkeypatch.setattr(objects_module, "_place", place_and_lose)
-    with pytest.raises(StoreUnavailableError):
+    with pytest.raises(StoreUnavailableError) as raised:
         store.put("a/b", b"voxels", Create())
+    assert "Nothing was stored" not in str(raised.value)
+
+
+def fail_to_open_identities(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    open_file = os.open
+
+    def fail(path: Path, *arguments: int, **options: int) -> int:
+        if Path(path).name == ".identity":
+            raise OSError(code, os.strerror(code), str(path))
+        return open_file(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", fail)
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.EACCES, errno.EIO])
+def test_a_folder_whose_identity_cannot_be_read_is_not_reported_as_gone(
+    tmp_path: Path, code: int, monkeypatch: pytest.MonkeyPatch
+):
+    """Seen to fail where every error means no identity: a process out of files loses its disk."""
+    store = DiskObjectStore(tmp_path / "objects", fsync=False)
+    table = SqliteTable(tmp_path / "table.sqlite", fsync=False)
+    fail_to_open_identities(monkeypatch, code)
+    for use in (
+        lambda: store.get("a/b"),
+        lambda: store.put("a/b", b"voxels", Create()),
+        store.check,
+        lambda: table.put(Row("a", "1")),
+        table.check,
+        lambda: check_same_stores(tmp_path),
+    ):
+        with pytest.raises(UpstreamError, match=os.strerror(code)) as raised:
+            use()
+        assert not isinstance(raised.value, StoreUnavailableError)
+
+
+@pytest.mark.parametrize(
+    "code", [errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ENODEV, errno.ENXIO]
+)
+def test_a_disk_that_answers_as_absent_is_gone(
+    tmp_path: Path, code: int, monkeypatch: pytest.MonkeyPatch
+):
+    store = DiskObjectStore(tmp_path, fsync=False)
+    fail_to_open_identities(monkeypatch, code)
+    with pytest.raises(StoreUnavailableError):
+        store.check()
 
 
 def test_a_file_found_missing_while_its_disk_was_away_is_looked_for_again(
@@ -105,6 +154,41 @@ def test_rows_of_a_lost_folder_are_not_acknowledged(tmp_path: Path, lose: Lose):
     bring_back(data)
     assert table.get("a", "1") is not None
     assert table.get("a", "2") is None
+    table.put(Row("a", "2"))
+    table.close()
+    assert SqliteTable(data / "table.sqlite", fsync=False).get("a", "2") is not None
+
+
+@GONE
+def test_a_finished_delete_or_row_is_reported_as_uncertain_if_the_folder_is_lost_meanwhile(
+    tmp_path: Path, lose: Lose, monkeypatch: pytest.MonkeyPatch
+):
+    store = DiskObjectStore(tmp_path / "objects", fsync=False)
+    store.put("a/b", b"voxels", Create())
+    monkeypatch.setattr(store, "_sync", lambda folder: lose(tmp_path / "objects"))
+    with pytest.raises(StoreUnavailableError, match="may be lost"):
+        store.delete("a/b")
+
+    data = tmp_path / "rows" / "data"
+    table = SqliteTable(data / "table.sqlite", fsync=False)
+    identity = table._database._identity
+    check = identity.check
+    monkeypatch.setattr(identity, "check", lambda: (check(), lose(data)))
+    with pytest.raises(StoreUnavailableError, match="may be lost"):
+        table.put(Row("a", "1"))
+
+
+def test_rows_go_to_the_folder_put_in_place_while_its_identity_could_not_be_read(tmp_path: Path):
+    """Seen to fail where the connection is kept: it writes into the file moved away."""
+    data = tmp_path / "data"
+    table = SqliteTable(data / "table.sqlite", fsync=False)
+    shutil.copytree(data, tmp_path / "copy")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        fail_to_open_identities(monkeypatch, errno.EMFILE)
+        with pytest.raises(UpstreamError):
+            table.put(Row("a", "1"))
+    renamed(data)
+    (tmp_path / "copy").rename(data)
     table.put(Row("a", "2"))
     table.close()
     assert SqliteTable(data / "table.sqlite", fsync=False).get("a", "2") is not None
@@ -161,5 +245,39 @@ def test_a_folder_whose_identity_cannot_be_read_is_not_opened(tmp_path: Path):
 @pytest.mark.parametrize("first", ["objects", "."])
 def test_a_start_that_died_between_the_two_is_repeated(tmp_path: Path, first: str):
     DiskObjectStore(tmp_path / first)
+    open_both(tmp_path)
+    assert read_identity(tmp_path) == read_identity(tmp_path / "objects") != b""
+
+
+def lock(table: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(table, isolation_level=None)
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.execute("BEGIN EXCLUSIVE")
+    return connection
+
+
+def damage(table: Path) -> None:
+    table.write_bytes(b"no database" * 100)
+
+
+@pytest.mark.parametrize("hide", [lock, damage])
+def test_rows_that_cannot_be_read_are_not_opened_with_an_empty_folder_of_objects(
+    tmp_path: Path, hide: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+):
+    """Seen to fail where an error of SQLite means no rows: the folder gets their identity."""
+    table = open_both(tmp_path)[1]
+    table.put(Row("a", "1"))
+    table.close()
+    replaced(tmp_path / "objects")
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, timeout=0))
+    held = hide(tmp_path / "table.sqlite")
+    with pytest.raises(UpstreamError, match="cannot be read"):
+        check_same_stores(tmp_path)
+    assert list((tmp_path / "objects").iterdir()) == []
+    del held
+
+
+def test_a_file_without_the_table_has_no_rows(tmp_path: Path):
+    (tmp_path / "table.sqlite").touch()
     open_both(tmp_path)
     assert read_identity(tmp_path) == read_identity(tmp_path / "objects") != b""
