@@ -13,7 +13,8 @@ from ndlambda.stores.disk.objects import translated
 class AsideFolder:
     """The folder ``drop/.deleted``, with a part for each deleted channel.
 
-    Links are moved and deleted as links: what they point to is never touched.
+    Links are moved and deleted as links: what they point to is never touched, nor anything behind a
+    link above a folder (but for ``drop``, which may be a link itself).
 
     Parameters
     ----------
@@ -29,6 +30,8 @@ class AsideFolder:
         where = f"{ASIDE}{name}/{folder.partition('/')[2]}"
         source, target = self._root / folder, self._root / where
         with translated(folder):
+            if any(parent.is_symlink() for parent in self._parents(source)):
+                return ""
             for path in list(_files(source)):
                 with suppress(FileNotFoundError):
                     if path.lstat().st_ctime <= before:
@@ -42,6 +45,11 @@ class AsideFolder:
         """Delete what was set aside under a name; no error if nothing was."""
         with translated(name), suppress(FileNotFoundError):
             shutil.rmtree(self._root / ASIDE / name)
+
+    def _parents(self, source: Path) -> list[Path]:
+        """Return the folders between ``drop`` and a folder in it."""
+        drop = self._root / "drop"
+        return [parent for parent in source.parents if drop in parent.parents]
 
 
 def _files(folder: Path) -> Iterator[Path]:
