@@ -1,9 +1,11 @@
 """Moves dropped files aside whose channel was deleted, and deletes them later."""
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 from ndlambda.stores.disk.keys import ASIDE
@@ -28,18 +30,17 @@ class AsideFolder:
     def set_aside(self, folder: str, name: str, before: float) -> str:
         """Move what lies in a folder and was not changed since; return where it is, or empty."""
         where = f"{ASIDE}{name}/{folder.partition('/')[2]}"
-        source, target = self._root / folder, self._root / where
+        drop, source, target = self._root / "drop", self._root / folder, self._root / ASIDE / name
         with translated(folder):
             if any(parent.is_symlink() for parent in self._parents(source)):
                 return ""
             for path in list(_files(source)):
                 with suppress(FileNotFoundError):
                     if path.lstat().st_ctime <= before:
-                        to = target / path.relative_to(source)
-                        to.parent.mkdir(parents=True, exist_ok=True)
-                        shutil.move(path, to)
+                        target.mkdir(parents=True, exist_ok=True)
+                        _move(path, _free_path(target, path.relative_to(drop)))
             _remove_empty(source)
-            return where if os.path.lexists(target) else ""
+            return where if os.path.lexists(self._root / where) else ""
 
     def remove(self, name: str) -> None:
         """Delete what was set aside under a name; no error if nothing was."""
@@ -68,3 +69,39 @@ def _remove_empty(folder: Path) -> None:
     for parent, _, _ in os.walk(folder, topdown=False):
         with suppress(OSError):  # not empty
             Path(parent).rmdir()
+
+
+def _free_path(folder: Path, relative: Path) -> Path:
+    """Return a path that does not exist, and make its parents; no link in the folder is followed.
+
+    A name that is taken gets a number before it.
+    """
+    for name in relative.parts[:-1]:
+        folder = next(path for path in _names(folder, name) if _is_made_folder(path))
+    return next(path for path in _names(folder, relative.name) if not os.path.lexists(path))
+
+
+def _names(folder: Path, name: str) -> Iterator[Path]:
+    yield folder / name
+    yield from (folder / f"{number}.{name}" for number in count(1))
+
+
+def _is_made_folder(path: Path) -> bool:
+    """Make a folder if nothing is there; return whether a folder is there, and no link."""
+    with suppress(FileExistsError):
+        path.mkdir()
+    return path.is_dir() and not path.is_symlink()
+
+
+def _move(path: Path, to: Path) -> None:
+    try:
+        path.rename(to)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        try:
+            shutil.copy2(path, to, follow_symlinks=False)
+            path.unlink()
+        except OSError:
+            to.unlink(missing_ok=True)
+            raise

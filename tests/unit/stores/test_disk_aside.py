@@ -1,9 +1,12 @@
 """What leaves the drop folder when its channel is deleted, and what is never touched."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
+from ndlambda.errors import UpstreamError
 from ndlambda.stores.disk import AsideFolder
 
 LATER = 1e12
@@ -43,3 +46,52 @@ def test_the_drop_folder_itself_may_be_a_link(data: Path, tmp_path: Path):
     (data / "drop").symlink_to(tmp_path / "disk")
     AsideFolder(data).set_aside("drop/brain/em/", "uid", LATER)
     assert aside_files(data) == {"brain/em/0000.png": "old"}
+
+
+def test_what_is_set_aside_replaces_nothing_that_was_before(data: Path):
+    aside = AsideFolder(data)
+    for text in ("old", "second", "third"):
+        write(data / "drop/brain/em/0000.png", text)
+        aside.set_aside("drop/brain/em/", "uid", LATER)
+    assert aside_files(data) == {
+        "brain/em/0000.png": "old",
+        "brain/em/1.0000.png": "second",
+        "brain/em/2.0000.png": "third",
+    }
+
+
+@pytest.mark.parametrize("name", ["brain/em", "brain/em/time0001", "brain/em/0000.png"])
+def test_nothing_is_moved_through_a_link_that_was_set_aside(data: Path, tmp_path: Path, name: str):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    link = data / "drop/.deleted/uid" / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(outside)
+    write(data / "drop/brain/em/time0001/0001.png", "new")
+    AsideFolder(data).set_aside("drop/brain/em/", "uid", LATER)
+    assert not list(outside.iterdir())
+    assert sorted(aside_files(data).values()) == ["new", "old"]
+
+
+def test_files_are_copied_to_another_file_system(data: Path, monkeypatch: pytest.MonkeyPatch):
+    def rename(source: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    (data / "drop/brain/em/link.png").symlink_to("0000.png")
+    monkeypatch.setattr(os, "rename", rename)
+    AsideFolder(data).set_aside("drop/brain/em/", "uid", LATER)
+    assert aside_files(data) == {"brain/em/0000.png": "old"}
+    assert (data / "drop/.deleted/uid/brain/em/link.png").is_symlink()
+    assert not (data / "drop/brain/em").exists()
+
+
+def test_a_file_that_cannot_be_moved_is_not_copied_either(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def rename(source: Path, target: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "rename", rename)
+    with pytest.raises(UpstreamError):
+        AsideFolder(data).set_aside("drop/brain/em/", "uid", LATER)
+    assert not aside_files(data)
