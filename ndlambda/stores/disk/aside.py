@@ -8,6 +8,7 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
+from ndlambda.errors import StoreUnavailableError
 from ndlambda.stores.disk.keys import ASIDE
 from ndlambda.stores.disk.objects import translated
 
@@ -26,20 +27,31 @@ class AsideFolder:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._drop = root / "drop"
 
     def set_aside(self, folder: str, name: str, before: float) -> str:
-        """Move what lies in a folder and was not changed since; return where it is, or empty."""
+        """Move what lies in a folder and was not changed since; return where it is, or empty.
+
+        Raises
+        ------
+        StoreUnavailableError
+            There is no folder ``drop`` (an unmounted disk).
+        UpstreamError
+            A folder cannot be read, or a file cannot be moved.
+        """
         where = f"{ASIDE}{name}/{folder.partition('/')[2]}"
-        drop, source, target = self._root / "drop", self._root / folder, self._root / ASIDE / name
+        source, target = self._root / folder, self._root / ASIDE / name
         with translated(folder):
+            self._check()
             if any(parent.is_symlink() for parent in self._parents(source)):
                 return ""
             for path in list(_files(source)):
                 with suppress(FileNotFoundError):
                     if path.lstat().st_ctime <= before:
                         target.mkdir(parents=True, exist_ok=True)
-                        _move(path, _free_path(target, path.relative_to(drop)))
+                        _move(path, _free_path(target, path.relative_to(self._drop)))
             _remove_empty(source)
+            self._check()
             return where if os.path.lexists(self._root / where) else ""
 
     def remove(self, name: str) -> None:
@@ -47,10 +59,14 @@ class AsideFolder:
         with translated(name), suppress(FileNotFoundError):
             shutil.rmtree(self._root / ASIDE / name)
 
+    def _check(self) -> None:
+        """Check that the folder is there: else all folders in it would count as empty."""
+        if not self._drop.is_dir():
+            raise StoreUnavailableError(f"There is no folder {self._drop} (an unmounted disk?).")
+
     def _parents(self, source: Path) -> list[Path]:
         """Return the folders between ``drop`` and a folder in it."""
-        drop = self._root / "drop"
-        return [parent for parent in source.parents if drop in parent.parents]
+        return [parent for parent in source.parents if self._drop in parent.parents]
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -58,9 +74,15 @@ def _files(folder: Path) -> Iterator[Path]:
     if folder.is_symlink():
         yield folder
         return
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder, onerror=_raise_if_there):
         links = [name for name in folders if Path(parent, name).is_symlink()]
         yield from (Path(parent, name) for name in files + links)
+
+
+def _raise_if_there(error: OSError) -> None:
+    """Raise the error of listing a folder, unless there is no such folder."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def _remove_empty(folder: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ndlambda.errors import UpstreamError
+from ndlambda.errors import StoreUnavailableError, UpstreamError
 from ndlambda.stores.disk import AsideFolder
 
 LATER = 1e12
@@ -95,3 +95,31 @@ def test_a_file_that_cannot_be_moved_is_not_copied_either(
     with pytest.raises(UpstreamError):
         AsideFolder(data).set_aside("drop/brain/em/", "uid", LATER)
     assert not aside_files(data)
+
+
+def test_an_unmounted_drop_folder_is_not_an_empty_one(data: Path, tmp_path: Path):
+    (data / "drop").rename(tmp_path / "disk")
+    (data / "drop").symlink_to(tmp_path / "unmounted")
+    with pytest.raises(StoreUnavailableError):
+        AsideFolder(data).set_aside("drop/brain/em/", "uid", LATER)
+
+
+def test_a_folder_that_cannot_be_read_is_not_an_empty_one(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+):
+    scandir = os.scandir
+
+    def failing(path: Path) -> object:
+        if Path(path).name == "time0001":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scandir(path)
+
+    (data / "drop/brain/em/time0001").mkdir()
+    monkeypatch.setattr(os, "scandir", failing)
+    with pytest.raises(UpstreamError):
+        AsideFolder(data).set_aside("drop/brain/em/", "uid", LATER)
+
+
+def test_a_folder_that_is_gone_is_an_empty_one(data: Path):
+    assert AsideFolder(data).set_aside("drop/gone/em/", "uid", LATER) == ""
+    assert AsideFolder(data).set_aside("drop/brain/em/0000.png/", "uid", LATER) == ""
