@@ -43,14 +43,13 @@ class AsideFolder:
         source, target = self._root / folder, self._root / ASIDE / name
         with translated(folder):
             self._check()
-            if any(parent.is_symlink() for parent in self._parents(source)):
+            parents = self._parents(source)
+            if any(path.is_symlink() or _is_moved_in(path, before) for path in parents):
                 return ""
-            for path in list(_files(source)):
-                with suppress(FileNotFoundError):
-                    if path.lstat().st_ctime <= before:
-                        target.mkdir(parents=True, exist_ok=True)
-                        _move(path, _free_path(target, path.relative_to(self._drop)))
-            _remove_empty(source)
+            if source.is_symlink():
+                self._move(source, target, before)
+            else:
+                self._empty(source, target, before)
             self._check()
             return where if os.path.lexists(self._root / where) else ""
 
@@ -58,6 +57,23 @@ class AsideFolder:
         """Delete what was set aside under a name; no error if nothing was."""
         with translated(name), suppress(FileNotFoundError):
             shutil.rmtree(self._root / ASIDE / name)
+
+    def _empty(self, source: Path, target: Path, before: float) -> None:
+        """Move what was not changed since, and remove the folders that are empty then."""
+        walked = list(_walk(source, before))
+        for folder, names in walked:
+            for name in names:
+                self._move(folder / name, target, before)
+        for folder, _ in reversed(walked):
+            with suppress(OSError):  # not empty
+                folder.rmdir()
+
+    def _move(self, path: Path, target: Path, before: float) -> None:
+        """Move a file or link, unless it was changed since."""
+        with suppress(FileNotFoundError):
+            if path.lstat().st_ctime <= before:
+                target.mkdir(parents=True, exist_ok=True)
+                _rename(path, _free_path(target, path.relative_to(self._drop)))
 
     def _check(self) -> None:
         """Check that the folder is there: else all folders in it would count as empty."""
@@ -69,28 +85,35 @@ class AsideFolder:
         return [parent for parent in source.parents if self._drop in parent.parents]
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Iterate over everything below a folder but folders; a link is a file."""
-    if folder.is_symlink():
-        yield folder
-        return
+def _walk(folder: Path, before: float) -> Iterator[tuple[Path, list[str]]]:
+    """Iterate over folders and the names of all in them but folders; a link is a file.
+
+    What was moved in later is left out with all below it.
+    """
     for parent, folders, files in os.walk(folder, onerror=_raise_if_there):
-        links = [name for name in folders if Path(parent, name).is_symlink()]
-        yield from (Path(parent, name) for name in files + links)
+        here = Path(parent)
+        if _is_moved_in(here, before):
+            folders.clear()
+        else:
+            yield here, files + [name for name in folders if (here / name).is_symlink()]
+
+
+def _is_moved_in(folder: Path, before: float) -> bool:
+    """Return whether a folder was put where it is after a time (or its mode changed).
+
+    That changes the folder, but not its content; what is dropped into a folder changes both.
+    """
+    try:
+        status = folder.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return status.st_mtime <= before < status.st_ctime
 
 
 def _raise_if_there(error: OSError) -> None:
     """Raise the error of listing a folder, unless there is no such folder."""
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
         raise error
-
-
-def _remove_empty(folder: Path) -> None:
-    if folder.is_symlink():
-        return
-    for parent, _, _ in os.walk(folder, topdown=False):
-        with suppress(OSError):  # not empty
-            Path(parent).rmdir()
 
 
 def _free_path(folder: Path, relative: Path) -> Path:
@@ -115,7 +138,7 @@ def _is_made_folder(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
 
 
-def _move(path: Path, to: Path) -> None:
+def _rename(path: Path, to: Path) -> None:
     try:
         path.rename(to)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,36 @@ def test_a_folder_that_cannot_be_read_is_not_an_empty_one(
 def test_a_folder_that_is_gone_is_an_empty_one(data: Path):
     assert AsideFolder(data).set_aside("drop/gone/em/", "uid", LATER) == ""
     assert AsideFolder(data).set_aside("drop/brain/em/0000.png/", "uid", LATER) == ""
+
+
+@pytest.mark.parametrize("moved", ["brain", "brain/em", "brain/em/time0001"])
+def test_a_folder_that_was_moved_in_after_the_deletion_stays(
+    data: Path, tmp_path: Path, moved: str
+):
+    """Its files have not changed since, but the folder has."""
+    folder, staged = data / "drop" / moved, tmp_path / "staged"
+    file = write(data / "drop/brain/em/time0001/0000.png", "new")
+    folder.rename(staged)
+    before = tick(staged)
+    staged.rename(folder)
+    AsideFolder(data).set_aside("drop/brain/em/", "uid", before)
+    assert file.read_text() == "new"
+    assert "new" not in aside_files(data).values()
+
+
+def test_old_files_leave_a_folder_into_which_others_were_dropped_since(data: Path):
+    before = tick(data / "drop/brain/em")
+    write(data / "drop/brain/em/0001.png", "new")
+    AsideFolder(data).set_aside("drop/brain/em/", "uid", before)
+    assert aside_files(data) == {"brain/em/0000.png": "old"}
+    assert (data / "drop/brain/em/0001.png").read_text() == "new"
+
+
+def tick(folder: Path) -> float:
+    """Return a time after the last change of all in a folder, and before the next."""
+    probe = folder.parent / "probe"
+    probe.touch()
+    before = time.time()
+    while probe.lstat().st_ctime <= before:
+        probe.touch()
+    return before
