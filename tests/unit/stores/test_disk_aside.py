@@ -35,21 +35,21 @@ def aside_files(data: Path, uid: str = "uid") -> dict[str, str]:
 @pytest.mark.parametrize("where", ["nd/drop/living", "outside"])
 def test_nothing_behind_a_link_to_a_folder_above_is_set_aside(
     data: Path, tmp_path: Path, where: str
-):
+) -> None:
     file = write(tmp_path / where / "em/0000.png", "of others")
     (data / "drop/linked").symlink_to(tmp_path / where)
     assert AsideFolder(data).set_aside("drop/linked/em/", "uid", LATER) == ""
     assert file.read_text() == "of others"
 
 
-def test_the_drop_folder_itself_may_be_a_link(data: Path, tmp_path: Path):
+def test_the_drop_folder_itself_may_be_a_link(data: Path, tmp_path: Path) -> None:
     (data / "drop").rename(tmp_path / "disk")
     (data / "drop").symlink_to(tmp_path / "disk")
     AsideFolder(data).set_aside("drop/brain/em/", "uid", LATER)
     assert aside_files(data) == {"brain/em/0000.png": "old"}
 
 
-def test_what_is_set_aside_replaces_nothing_that_was_before(data: Path):
+def test_what_is_set_aside_replaces_nothing_that_was_before(data: Path) -> None:
     aside = AsideFolder(data)
     for text in ("old", "second", "third"):
         write(data / "drop/brain/em/0000.png", text)
@@ -62,7 +62,9 @@ def test_what_is_set_aside_replaces_nothing_that_was_before(data: Path):
 
 
 @pytest.mark.parametrize("name", ["brain/em", "brain/em/time0001", "brain/em/0000.png"])
-def test_nothing_is_moved_through_a_link_that_was_set_aside(data: Path, tmp_path: Path, name: str):
+def test_nothing_is_moved_through_a_link_that_was_set_aside(
+    data: Path, tmp_path: Path, name: str
+) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     link = data / "drop/.deleted/uid" / name
@@ -74,7 +76,9 @@ def test_nothing_is_moved_through_a_link_that_was_set_aside(data: Path, tmp_path
     assert sorted(aside_files(data).values()) == ["new", "old"]
 
 
-def test_files_are_copied_to_another_file_system(data: Path, monkeypatch: pytest.MonkeyPatch):
+def test_files_are_copied_to_another_file_system(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def rename(source: Path, target: Path) -> None:
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 
@@ -88,7 +92,7 @@ def test_files_are_copied_to_another_file_system(data: Path, monkeypatch: pytest
 
 def test_a_file_that_cannot_be_moved_is_not_copied_either(
     data: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     def rename(source: Path, target: Path) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
@@ -98,7 +102,7 @@ def test_a_file_that_cannot_be_moved_is_not_copied_either(
     assert not aside_files(data)
 
 
-def test_an_unmounted_drop_folder_is_not_an_empty_one(data: Path, tmp_path: Path):
+def test_an_unmounted_drop_folder_is_not_an_empty_one(data: Path, tmp_path: Path) -> None:
     (data / "drop").rename(tmp_path / "disk")
     (data / "drop").symlink_to(tmp_path / "unmounted")
     with pytest.raises(StoreUnavailableError):
@@ -107,7 +111,7 @@ def test_an_unmounted_drop_folder_is_not_an_empty_one(data: Path, tmp_path: Path
 
 def test_a_folder_that_cannot_be_read_is_not_an_empty_one(
     data: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     scandir = os.scandir
 
     def failing(path: Path) -> object:
@@ -121,7 +125,7 @@ def test_a_folder_that_cannot_be_read_is_not_an_empty_one(
         AsideFolder(data).set_aside("drop/brain/em/", "uid", LATER)
 
 
-def test_a_folder_that_is_gone_is_an_empty_one(data: Path):
+def test_a_folder_that_is_gone_is_an_empty_one(data: Path) -> None:
     assert AsideFolder(data).set_aside("drop/gone/em/", "uid", LATER) == ""
     assert AsideFolder(data).set_aside("drop/brain/em/0000.png/", "uid", LATER) == ""
 
@@ -129,7 +133,7 @@ def test_a_folder_that_is_gone_is_an_empty_one(data: Path):
 @pytest.mark.parametrize("moved", ["brain", "brain/em", "brain/em/time0001"])
 def test_a_folder_that_was_moved_in_after_the_deletion_stays(
     data: Path, tmp_path: Path, moved: str
-):
+) -> None:
     """Its files have not changed since, but the folder has."""
     folder, staged = data / "drop" / moved, tmp_path / "staged"
     file = write(data / "drop/brain/em/time0001/0000.png", "new")
@@ -141,7 +145,7 @@ def test_a_folder_that_was_moved_in_after_the_deletion_stays(
     assert "new" not in aside_files(data).values()
 
 
-def test_old_files_leave_a_folder_into_which_others_were_dropped_since(data: Path):
+def test_old_files_leave_a_folder_into_which_others_were_dropped_since(data: Path) -> None:
     before = tick(data / "drop/brain/em")
     write(data / "drop/brain/em/0001.png", "new")
     AsideFolder(data).set_aside("drop/brain/em/", "uid", before)
