@@ -286,8 +286,12 @@ def test_a_first_step_that_fails_holds_back_only_the_end(world: World) -> None:
         if failing:
             raise UpstreamError("The disk is full.")
 
+    def sweep(uid: str) -> bool:
+        swept.append(uid)
+        return True
+
     world.erasure.add_first(step)
-    world.erasure.add_last(lambda uid: not swept.append(uid))
+    world.erasure.add_last(sweep)
     world.catalog.delete_channel("pr", "ch")
     for _ in range(2):
         for _ in range(2):  # a message that comes again enqueues no others
