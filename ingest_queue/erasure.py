@@ -68,13 +68,21 @@ class IngestErasure:
     def retire_folders(self, uid: str, deleted_at: float) -> None:
         """Set aside the dropped files of a deleted channel, so that they never fill another.
 
-        Until this is done, a folder stays bound to its job and begins no other. Idempotent.
+        Until this is done, a folder stays bound to its job and begins no other. Idempotent. All
+        folders are tried; then the first error is raised, if there was one.
         """
+        failures = []
         partition, _ = channel_key(uid, "")
         for row in rows_in(self._table, partition):
             found = self._table.get(JOBS, row.sk)
-            if found is not None:
+            if found is None:
+                continue
+            try:
                 self._retire(Job.from_row(found), deleted_at)
+            except Exception as error:  # noqa: BLE001 - one folder must not stop the others
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     def sweep(self, uid: str) -> bool:
         """Remove the jobs of a channel that has no writers any more.

@@ -64,7 +64,8 @@ class Erasure:
     def add_first(self, step: Callable[[str, float], object]) -> None:
         """Add an idempotent step that begins every pass over a channel.
 
-        It is given the channel's uid and the Unix seconds of its deletion.
+        It is given the channel's uid and the Unix seconds of its deletion. Where it fails, voxels
+        are deleted all the same, but the job does not end.
         """
         self._first_steps.append(step)
 
@@ -101,8 +102,7 @@ class Erasure:
     def _erase_channel(self, job: EraseJob) -> None:
         begun = self._clock()
         last_pass = job.deleted_at + self._grace_s
-        for step in self._first_steps:
-            step(job.id, job.deleted_at)
+        failures = self._run_first_steps(job)
         if job.swept and begun < last_pass:
             if begun >= job.called_at:  # a message cannot be delayed until the last pass
                 self._jobs.enqueue_later(job, last_pass - begun)
@@ -112,13 +112,28 @@ class Erasure:
             and self._delete_labels(job.id)
         ):
             self._jobs.enqueue_later(job, 0)
+            return  # that run tries the first steps again
         elif begun < last_pass:
             self._jobs.enqueue_later(replace(job, swept=True), last_pass - self._clock())
+        elif failures:
+            pass  # the message comes again, as the error is raised
         elif not all(sweep(job.id) for sweep in self._final_sweeps):
             self._jobs.enqueue_later(job, 0)
         else:
             rows.delete_counter(self._table, job.id)
             self._jobs.end(job.id)
+        if failures:
+            raise failures[0]
+
+    def _run_first_steps(self, job: EraseJob) -> list[Exception]:
+        """Run all first steps; return the errors of those that failed."""
+        failures = []
+        for step in self._first_steps:
+            try:
+                step(job.id, job.deleted_at)
+            except Exception as error:  # noqa: BLE001 - raised when the voxels are deleted
+                failures.append(error)
+        return failures
 
     def _delete_labels(self, uid: str) -> bool:
         """Delete the rows of labels and objects; return False if a further run is needed."""

@@ -15,6 +15,7 @@ from ndlambda.errors import (
     NotFoundError,
     ProjectNotFoundError,
     TokenNotFoundError,
+    UpstreamError,
 )
 from ndlambda.services.catalog.service import Catalog
 from ndlambda.services.deletion import worker as erasure
@@ -273,6 +274,35 @@ def test_a_doubled_message_changes_nothing(world: World) -> None:
     for _ in range(3):
         world.erasure.run(stored.uid)
     assert world.keys("pr/ch/") == []
+    assert not [pk for pk, _ in world.row_keys() if pk == "erase"]
+
+
+def test_a_first_step_that_fails_holds_back_only_the_end(world: World) -> None:
+    stored = populate(world)[0]
+    failing = True
+    swept: list[str] = []
+
+    def step(uid: str, deleted_at: float) -> None:
+        if failing:
+            raise UpstreamError("The disk is full.")
+
+    def sweep(uid: str) -> bool:
+        swept.append(uid)
+        return True
+
+    world.erasure.add_first(step)
+    world.erasure.add_last(sweep)
+    world.catalog.delete_channel("pr", "ch")
+    for _ in range(2):
+        for _ in range(2):  # a message that comes again enqueues no others
+            with pytest.raises(UpstreamError, match="full"):
+                world.erasure.run(stored.uid)
+        assert world.keys("pr/ch/") == []
+        world.clock.advance(GRACE_S)
+    assert not swept
+    failing = False
+    assert world.pump() == 2, "that of the deletion, and that of the last pass"
+    assert swept == [stored.uid]
     assert not [pk for pk, _ in world.row_keys() if pk == "erase"]
 
 

@@ -6,10 +6,12 @@ import pytest
 
 from ingest_queue.erasure import IngestErasure
 from ingest_queue.jobs.job import Mode, State
-from ingest_queue.jobs.keys import part_key
+from ingest_queue.jobs.keys import part_key, token_folder
+from ndlambda.errors import UpstreamError
 from ndlambda.stores.ports import Overwrite
+from tests.support import catalog_world
 from tests.support.faults import Crash, FaultPlan, Faulty
-from tests.support.ingest_world import FOLDER, stack
+from tests.support.ingest_world import FOLDER, png, stack
 
 DEPTH = 18  # slices of a volume of two chunks
 
@@ -67,3 +69,20 @@ def test_an_erasure_that_dies_is_finished_by_the_next(world, stores):
             assert erasure.sweep(uid)
             break
     assert left(world) == []
+
+
+def test_a_folder_that_cannot_be_moved_does_not_stop_the_others(world, stores, monkeypatch):
+    world.base.catalog.create_token(catalog_world.token("other"))
+    other = token_folder("other", "em")
+    world.drop("0000.png", png(stack(1)[0, 0]), other)
+    uid, tried = world.job(other).channel_uid, []
+    erasure = IngestErasure(*stores)
+
+    def set_aside(folder, name, before):
+        tried.append(folder)
+        raise UpstreamError("The disk is full.")
+
+    monkeypatch.setattr(erasure._aside, "set_aside", set_aside)
+    with pytest.raises(UpstreamError):
+        erasure.retire_folders(uid, 0)
+    assert sorted(tried) == sorted([FOLDER, other])
