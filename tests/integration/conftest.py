@@ -38,13 +38,13 @@ def endpoint(request: pytest.FixtureRequest) -> str | None:
     return moto.endpoint
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def aws_server(
     moto_server: MotoServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     """A server on moto with Lambda's limits, whose erasures end with their first pass.
 
-    Modules share it, since it takes seconds of CPU to make; each adds a volume of its own.
+    The tests of a module share it. Modules do not, since ``moto_in_process`` empties moto.
     """
     folder = tmp_path_factory.mktemp("aws")
     with serving(
