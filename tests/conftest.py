@@ -20,7 +20,7 @@ settings.load_profile("ndlambda-ci" if os.environ.get("CI") else "ndlambda")
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 # pytest-socket (see addopts) keeps Python to the loopback but does not see obstore's sockets, so
-# whoever forgets to name an endpoint is sent to a port where nobody answers.
+# a test that forgets to name an endpoint is sent to a port where nobody answers.
 os.environ.update(
     AWS_ACCESS_KEY_ID="testing",
     AWS_SECRET_ACCESS_KEY="testing",  # not a secret

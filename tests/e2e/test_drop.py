@@ -78,7 +78,7 @@ def test_files_without_a_manifest_are_served_when_done_is_there(server, voxels):
 
 
 def test_objects_in_the_bucket_are_served_and_propagated(moto_server, voxels, tmp_path):
-    """By the notifications of the bucket alone: whoever puts tells nobody."""
+    """By the notifications of the bucket alone: the one that puts announces nothing."""
     settings = Settings(
         store="aws",
         bucket="e2e-drop",

@@ -57,7 +57,7 @@ def upload(process: Process, channel: Channel, *items: RamonItem) -> list[int] |
         return None
 
 
-def test_whoever_comes_at_any_step_of_an_upload_leaves_no_voxel_or_all(world, other):
+def test_a_rival_at_any_step_of_an_upload_leaves_no_voxel_or_all(world, other):
     """Seen to fail without ``held.keep()``: the loser's voxels stay."""
     winners = set()
     for channel, plan in at_every_step(world.channel, Interrupted, least=9):

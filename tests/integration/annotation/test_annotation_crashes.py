@@ -145,7 +145,7 @@ def check_invariants(world: AnnotationWorld, channel: Channel, plan: FaultPlan) 
     assert last >= max((ramon.id for ramon in objects), default=0), plan.log
     painted = {label for _, label in truth}
     new = {ramon.id for ramon in objects} & {item.ramon.id for item in ITEMS if item.data}
-    assert new <= painted, plan.log  # whoever finds a new object finds its voxels
+    assert new <= painted, plan.log  # a reader that finds a new object finds its voxels
 
 
 def test_a_worker_that_dies_anywhere_is_followed_by_one_that_ends_the_job(opened):

@@ -167,7 +167,7 @@ def test_voxels_that_a_dead_worker_gave_to_a_survivor_that_was_gone_follow_it(
     world, monkeypatch, fate
 ):
     """The survivor goes while the worker is at it, and the worker dies before it looks again. Seen
-    to fail where whoever repeats it looks for the loser's own label only."""
+    to fail where a repetition looks for the loser's own label only."""
     channel = filled(world)
     assert merge(world, channel, 6, 5) == [5]
     [job] = world.jobs

@@ -206,7 +206,7 @@ def test_bad_ids_and_channels_are_refused(disk):
     assert disk.upload(Annotation(2**40), channel=wide) == [2**40]
 
 
-def test_a_channel_made_anew_sees_nothing_and_the_old_rows_can_be_removed(disk):
+def test_a_channel_created_again_sees_nothing_and_the_old_rows_can_be_removed(disk):
     ramon = disk.ramon()
     disk.upload(*(Segment(number, kvpairs={"k": "v"}) for number in range(1, 30)))
     disk.merges().merge(CHANNEL, 1, [2])

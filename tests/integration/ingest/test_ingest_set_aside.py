@@ -159,7 +159,7 @@ def test_a_server_may_be_killed_ten_times_over_the_same_chunk(world):
 
 
 def test_a_job_that_only_waits_for_slices_is_not_called_a_failure(world):
-    """Calls that find nothing to do are no tries that came to no end."""
+    """Calls that find nothing to do are not unfinished attempts."""
     world.notice(world.put_stack(VOXELS[None])[:20])
     for attempt in range(2, 3 * MAX_ATTEMPTS):
         world.build(POISON, attempt=attempt)

@@ -126,7 +126,9 @@ class Interfering:
 @pytest.mark.parametrize("moment", ["after_get", "before_put", "after_put"])
 @pytest.mark.parametrize("first", ["overwrite", "reduce", "erase", "sweep"])
 @pytest.mark.parametrize("second", ["overwrite", "reduce", "back", "erase", "sweep"])
-def test_whoever_comes_between_the_index_misses_nothing(tmp_path, pools, first, second, moment):
+def test_another_writer_between_steps_leaves_no_label_unindexed(
+    tmp_path, pools, first, second, moment
+):
     """A whole operation of another process at each moment of one. Seen to fail with the versions
     read at step 5 instead of step 2 (back, then overwrite after the put: the index misses 1), and
     with the put left out of the sweep (overwrite, with a sweep before its put: the index misses

@@ -74,7 +74,7 @@ def test_names_come_through_and_hidden_ones_do_not(watch, folder):
     assert watch.told() == ["drop/tk/em/ä + b%20.tif"]
 
 
-def test_after_a_restart_all_files_are_told_of_anew(tmp_path, folder):
+def test_after_a_restart_all_files_are_announced_again(tmp_path, folder):
     (folder / "0001.tif").write_bytes(b"")
     for _ in range(2):
         assert Watch(tmp_path).told() == ["drop/tk/em/0001.tif"]

@@ -24,7 +24,7 @@ def is_alone(data: Path) -> bool:
         return bool(told)
 
 
-def test_whoever_comes_second_takes_nothing_over(tmp_path):
+def test_the_second_server_takes_nothing_over(tmp_path):
     with server_lock(tmp_path, lambda: None):
         assert not is_alone(tmp_path)
         assert not is_alone(tmp_path)

@@ -101,7 +101,7 @@ def test_a_changed_source_an_order_or_a_cancelled_job_makes_another_job(run, sta
     assert np.array_equal(run.stored(), np.where(changed == 0, stack, changed))
 
 
-def test_the_same_name_made_anew_gets_a_job_of_its_own(run, stack):
+def test_the_same_name_created_again_gets_a_job_of_its_own(run, stack):
     old = run(f"a.npy {CREATE}").job
     deleted = run.server.call("DELETE", "/v1/datasets/demo/projects/demo/channels/em", "alice")
     assert deleted.status_code < 300

@@ -47,7 +47,7 @@ def test_a_chunk_that_kills_its_workers_for_so_long_is_given_up(tries, clock):
         pass
 
 
-def test_what_was_given_up_starts_anew_once_it_is_forgotten(tries, clock):
+def test_what_was_given_up_may_start_again_once_it_is_cleared(tries, clock):
     for _ in range(MAX_ATTEMPTS):
         be_killed(tries)
         clock.advance(SPAN_S)

@@ -62,7 +62,7 @@ def test_an_error_ends_the_call_when_no_task_runs_any_more(pool):
     assert pool.submitted < 1000
 
 
-def test_an_error_of_whoever_makes_the_tasks_is_raised(pool):
+def test_an_error_of_the_iterator_of_tasks_is_raised(pool):
     def tasks():
         yield lambda: None
         raise KeyError

@@ -74,7 +74,7 @@ def voxels(seed: int, *slots: int) -> np.ndarray:
     return array
 
 
-def store_anew(objects, array: np.ndarray, write: int = 1) -> None:
+def store_again(objects, array: np.ndarray, write: int = 1) -> None:
     boxes = {slot: cuboid_box(LAYOUT, slot) for slot in range(8)}
     cuboids = {slot: np.array(array[box.slices_zyx()]) for slot, box in boxes.items()}
     objects.put(KEY, supercuboid.splice(None, LAYOUT, cuboids, bytes([write]) * 16), Overwrite())
@@ -86,7 +86,7 @@ def read(volume, box: Box) -> np.ndarray:
 
 def test_a_small_object_is_read_whole_once_and_by_one_range_from_then_on(volume, store, objects):
     array = voxels(1)
-    store_anew(objects, array)
+    store_again(objects, array)
     later = [(box, Range) for box in (HALF, CUBOID, HALF.shifted((0, 0, 64)))]
     for box, asked in [(HALF, type(None)), *later, (WHOLE, type(None))]:
         np.testing.assert_array_equal(read(volume, box), array[box.slices_zyx()])
@@ -101,7 +101,7 @@ def of_large_objects(monkeypatch):
 @pytest.mark.usefixtures("of_large_objects")
 def test_of_a_large_object_the_index_is_read_first(volume, store, objects):
     array = voxels(1)
-    store_anew(objects, array)
+    store_again(objects, array)
     for asked in ([Suffix, Range], [Range]):
         np.testing.assert_array_equal(read(volume, CUBOID), array[:64, :64, :64])
         assert store.asked_since_last() == asked
@@ -112,7 +112,7 @@ def test_what_others_wrote_since_is_read(volume, objects, box):
     """Seen to fail when ranges are asked for without the ETag of the index: a damaged frame."""
     for turn in range(3):
         array = voxels(turn)
-        store_anew(objects, array, turn)
+        store_again(objects, array, turn)
         np.testing.assert_array_equal(read(volume, box), array[box.slices_zyx()])
 
 
@@ -121,17 +121,17 @@ def test_a_cuboid_that_others_stored_since_or_an_object_deleted_since_is_read_so
     volume, store, objects, box
 ):
     """Seen to fail when a remembered index without the cuboid is believed: zeros."""
-    store_anew(objects, voxels(1, 7))
+    store_again(objects, voxels(1, 7))
     assert not read(volume, box).any()
     array = voxels(2)
-    store_anew(objects, array, 2)
+    store_again(objects, array, 2)
     np.testing.assert_array_equal(read(volume, box), array[box.slices_zyx()])
     objects.delete(KEY)
     assert not read(volume, box).any()
 
 
 def test_that_a_cuboid_is_still_not_stored_costs_the_index_only(volume, store, objects):
-    store_anew(objects, voxels(1, 7))
+    store_again(objects, voxels(1, 7))
     read(volume, CUBOID)
     store.asked_since_last()
     assert not read(volume, CUBOID).any()
@@ -143,15 +143,15 @@ def test_that_a_cuboid_is_still_not_stored_costs_the_index_only(volume, store, o
     ([2], 2, [Suffix, Range] * 2), (range(1, 9), 7, [*[Suffix, Range] * 3, type(None)]),
 ], ids=["is read again", "always, is read whole"])  # fmt: skip
 def test_a_ranged_read_torn_by_a_writer(volume, store, objects, writes, last, asked):
-    store_anew(objects, voxels(100), 100)
-    write = lambda number: number in writes and store_anew(objects, voxels(number), number)  # noqa: E731
+    store_again(objects, voxels(100), 100)
+    write = lambda number: number in writes and store_again(objects, voxels(number), number)  # noqa: E731
     store.before_get = write
     np.testing.assert_array_equal(read(volume, CUBOID), voxels(last)[:64, :64, :64])
     assert store.asked == asked
 
 
 def test_damage_is_an_error_with_a_remembered_index_too(volume, objects):
-    store_anew(objects, voxels(1))
+    store_again(objects, voxels(1))
     read(volume, CUBOID)
     body = bytearray(objects.get(KEY).data)
     body[len(body) // 16] ^= 1
@@ -164,7 +164,7 @@ def test_damage_is_an_error_with_a_remembered_index_too(volume, objects):
 def test_of_many_objects_the_ones_read_last_are_remembered(store, objects, monkeypatch):
     """Seen to fail without the bound."""
     monkeypatch.setattr(frames, "_MAX_ENTRIES", 16)
-    store_anew(objects, voxels(1))
+    store_again(objects, voxels(1))
     keys = [f"p/c/u/0/0/{number:016x}" for number in range(3)]
     for key in keys[1:]:
         objects.put(key, objects.get(KEY).data, Overwrite())
@@ -186,10 +186,10 @@ def test_an_old_index_is_not_believed_where_the_store_overlooks_the_condition(
     volume, store, objects, monkeypatch
 ):
     """Some look-alikes of S3 do. Seen to fail without the look at the ETag of the answer."""
-    store_anew(objects, voxels(1))
+    store_again(objects, voxels(1))
     read(volume, CUBOID)
     get = lambda key, byte_range=None, *, if_match=None: objects.get(key, byte_range)  # noqa: E731
     monkeypatch.setattr(store, "get", get)
     array = voxels(2)
-    store_anew(objects, array, 2)
+    store_again(objects, array, 2)
     np.testing.assert_array_equal(read(volume, CUBOID), array[:64, :64, :64])
