@@ -11,4 +11,4 @@ from ndlambda.services.catalog.deletion_jobs import job_id_of
 def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
     """Run the job of every message; return the messages to be redelivered."""
     erasure = runtime.current().deletion
-    return answer(event, lambda body: erasure.run(job_id_of(body)))
+    return answer(event, context, lambda body: erasure.run(job_id_of(body)))

@@ -24,7 +24,7 @@ def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
         for key in keys_of(_document(body)):
             on_object_created(key)
 
-    return answer(event, handle)
+    return answer(event, context, handle)
 
 
 def keys_of(event: Mapping[str, Any]) -> Iterator[str]:

@@ -3,7 +3,6 @@
 import os
 import secrets
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from ingest_queue.jobs.keys import DONE, DROP, UPLOADS
 from ingest_queue.jobs.target import VoxelWriter
 from ingest_queue.service import IngestOptions
 from ndlambda import trace
+from ndlambda.deadline import Threads
 from ndlambda.errors import (
     InvalidArgumentError,
     InvalidStateError,
@@ -43,6 +43,7 @@ from ndlambda.services.volume.service import VolumeService
 from ndlambda.services.volume.transfers import Uploads
 from ndlambda.settings import Settings
 from ndlambda.stores.ports import Ports
+from ndlambda.stores.timed import timed_ports
 
 ADMIN = "admin"
 
@@ -97,7 +98,7 @@ def build(settings: Settings, ports: Ports | None = None) -> Runtime:
         The settings name no store, or AWS stores without a secret, or no way to trace.
     """
     trace.configure(settings.trace)
-    ports = ports or open_ports(settings)
+    ports = timed_ports(ports or open_ports(settings))
     resources = _resources(settings, ports)
     table, objects = resources.table, resources.objects
     users = UserService(table, _secret(settings), cache_s=settings.cache_s)
@@ -155,8 +156,8 @@ def _resources(settings: Settings, ports: Ports) -> Resources:
         dropped=ports.dropped,
         table=ports.table,
         queues=Queues(*(ports.open_queue(name) for name in names)),
-        executor=ThreadPoolExecutor(settings.threads, thread_name_prefix="volume"),
-        row_executor=ThreadPoolExecutor(settings.threads, thread_name_prefix="rows"),
+        executor=Threads(settings.threads, thread_name_prefix="volume"),
+        row_executor=Threads(settings.threads, thread_name_prefix="rows"),
         checks=ports.checks,
     )
 

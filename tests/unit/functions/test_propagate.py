@@ -8,6 +8,7 @@ import pytest
 from functions import propagate, resend
 from ndlambda import runtime
 from ndlambda.errors import MalformedBodyError, UpstreamThrottledError
+from ndlambda.settings import Settings
 
 
 class Propagation:
@@ -35,7 +36,9 @@ def record(body: str, count: int | None = None) -> dict[str, Any]:
 
 def test_the_number_of_the_delivery_is_passed_on(monkeypatch):
     propagation = Propagation()
-    monkeypatch.setattr(runtime, "current", lambda: SimpleNamespace(propagation=propagation))
+    monkeypatch.setattr(
+        runtime, "current", lambda: SimpleNamespace(propagation=propagation, settings=Settings())
+    )
     propagate.handler({"Records": [record("a", 4), record("b")]})
     assert sorted(propagation.ran) == [("a", 4), ("b", 1)]
 
@@ -44,7 +47,9 @@ def test_only_what_may_succeed_later_comes_back(monkeypatch):
     propagation = Propagation(
         slow=UpstreamThrottledError("slow"), poison=MalformedBodyError("?"), bug=KeyError("x")
     )
-    monkeypatch.setattr(runtime, "current", lambda: SimpleNamespace(propagation=propagation))
+    monkeypatch.setattr(
+        runtime, "current", lambda: SimpleNamespace(propagation=propagation, settings=Settings())
+    )
     records = [record(body) for body in ("slow", "fine", "poison", "bug")]
     answer = propagate.handler({"Records": records})
     failed = [item["itemIdentifier"] for item in answer["batchItemFailures"]]
