@@ -39,6 +39,7 @@ from ndlambda.services.propagation.worker import PropagationOptions
 from ndlambda.services.support.budget import ByteBudget
 from ndlambda.services.support.resources import Queues, Resources
 from ndlambda.services.volume.options import VolumeOptions
+from ndlambda.services.volume.results import Results
 from ndlambda.services.volume.service import VolumeService
 from ndlambda.services.volume.transfers import Uploads
 from ndlambda.settings import Settings
@@ -58,6 +59,7 @@ class Runtime:
     catalog: Catalog
     access: Access
     uploads: Uploads
+    results: Results
     volume: VolumeService
     annotation: AnnotationServices
     propagation: PropagationService
@@ -101,7 +103,8 @@ def build(settings: Settings, ports: Ports | None = None) -> Runtime:
     ports = timed_ports(ports or open_ports(settings))
     resources = _resources(settings, ports)
     table, objects = resources.table, resources.objects
-    users = UserService(table, _secret(settings), cache_s=settings.cache_s)
+    secret = _secret(settings)
+    users = UserService(table, secret, cache_s=settings.cache_s)
     catalog = build_catalog(resources, cache_s=settings.cache_s)
     access = Access(catalog, anonymous_write=settings.anonymous_write)
     options = VolumeOptions(settings.max_cutout_voxels, settings.max_paint_supercuboids)
@@ -135,6 +138,7 @@ def build(settings: Settings, ports: Ports | None = None) -> Runtime:
         catalog=catalog,
         access=access,
         uploads=Uploads(table, objects),
+        results=Results(objects, secret),
         volume=volume,
         annotation=annotation,
         propagation=propagation,
