@@ -2,8 +2,8 @@
 
 An object ``results/{name}`` holds the body. The name is a keyed hash of the content and of the half
 day, so the same answer within half a day is stored once, and nobody can guess the name of a
-content. Results expire after a day (by a rule of the bucket or, on files, by the sweeper), later than any
-name that is given out.
+content. Results expire after a day (by a rule of the bucket or, on files, by the sweeper), later
+than any name that is given out.
 """
 
 import re
