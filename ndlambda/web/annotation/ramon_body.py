@@ -20,7 +20,7 @@ _INITIAL_BYTES: Final = 64 << 20
 _MEMORY_SHARE: Final = 4  # the arrays of one body take at most 1/4 of all memory
 
 JSON_FORM: Final = QueryParameter(
-    "format", "old for ndstore's older form of JSON, which ndio reads"
+    "format", "old for ndstore's older form of JSON alone"
 )
 _JSON_FORMS: Final = {"flat": "json", "old": "json-old"}
 
