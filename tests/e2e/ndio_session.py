@@ -43,8 +43,9 @@ def ramon_session(remote: neurodata, token: str, block: np.ndarray) -> dict[str,
         ramon.RAMONGeneric(id=spot),
         ramon.RAMONSegment(id=doomed),
     ]
-    posted = remote.post_ramon(token, "cells", objects[:-1]), remote.post_ramon(
-        token, "cells", objects[-1]
+    posted = (
+        remote.post_ramon(token, "cells", objects[:-1]),
+        remote.post_ramon(token, "cells", objects[-1]),
     )
     remote.post_cutout(token, "cells", 200, 100, 41, (block * soma).astype(np.uint32), resolution=0)
     said = {

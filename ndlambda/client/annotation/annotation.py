@@ -250,8 +250,11 @@ class Annotations:
 
         Raises
         ------
-        ShapeMismatchError, DataTypeMismatchError, OutOfBoundsError
+        ShapeMismatchError, DataTypeMismatchError
             The list is invalid.
+        OutOfBoundsError
+            A voxel is outside the image. Of a list of more than 262 144 voxels, which is sent in
+            parts, the parts before it are painted.
         """
         points = np.asarray(voxels_xyz)
         if points.ndim != 2 or points.shape[1] != 3:

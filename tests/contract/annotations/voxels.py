@@ -21,6 +21,7 @@ from tests.contract.annotations.contract import (
     CORNER,
     ELSEWHERE,
     EVERYWHERE,
+    LAST,
     MASK,
     OUTSIDE,
     POINTS,
@@ -91,12 +92,10 @@ class PaintContract(AnnotationContract):
         assert not by_hand.image(EVERYWHERE).any()
 
     @needs("paint")
-    def test_listed_voxels_may_lie_outside_the_image_as_in_ndstore(self, objects):
-        """ndstore's own test paints z=1849 in an image of 1000 slices."""
-        far = [(15, 25, 1849), (2**21 + 9, 20, 5)]
+    def test_the_first_and_the_last_voxel_of_the_image_are_painted_from_a_list(self, objects):
         objects.create(Segment(7))
-        objects.paint_voxels(7, far)
-        assert rows(objects.voxels(7)) == set(far)
+        objects.paint_voxels(7, [OFFSET, LAST])
+        assert rows(objects.voxels(7)) == {OFFSET, LAST}
 
     @needs("paint")
     def test_labels_of_64_bits_are_exact(self, make):
@@ -121,6 +120,7 @@ class PaintContract(AnnotationContract):
             (7, [[9, 50, 10]], OutOfBoundsError),
             (7, [[40, 19, 10]], OutOfBoundsError),
             (7, [[40, 50, 2**21 + 5]], OutOfBoundsError),
+            (7, [SPOT, LAST, np.add(LAST, (0, 0, 1))], OutOfBoundsError),
             (7, np.ones((5, 2), "u4"), ShapeMismatchError),
             (7, np.full((2, 3), 40.5), DataTypeMismatchError),
             (8, [SPOT], InvalidArgumentError),
