@@ -15,7 +15,7 @@ from ndio.remote.errors import RemoteDataNotFoundError
 from ndio.remote.neurodata import neurodata
 
 if not hasattr(np, "float"):  # which ndio uses, and numpy had until 1.24
-    np.float = float
+    np.float = float  # noqa: NPY001 -- as a user of ndio does
 
 CORNER = (5, 7, 3)
 """Where the voxels go: x, y, z, on no boundary of any block."""

@@ -31,10 +31,10 @@ from ndlambda.model.ramon.objects import (
 from ndlambda.model.ramon.query import ObjectQuery, Predicate, parse_query
 
 __all__ = [
-    "OLD_KEYS",
     "CLASSES",
     "DERIVED",
     "LARGEST_ID",
+    "OLD_KEYS",
     "Annotation",
     "Neuron",
     "Node",

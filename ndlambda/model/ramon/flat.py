@@ -9,7 +9,6 @@ from ndlambda.model.ramon.fields import ID_KEY, TYPE_KEY, build, fields_of
 from ndlambda.model.ramon.kinds import Form
 from ndlambda.model.ramon.objects import Annotation, RamonType
 
-
 OLD_KEYS: Final = ("type", "metadata")
 """Keys of an object in ndstore's older JSON, which may be sent beside the flat ones."""
 

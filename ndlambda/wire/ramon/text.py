@@ -28,7 +28,6 @@ from ndlambda.wire.ramon.contract import RamonFormat, RamonItem, RamonLimits
 from ndlambda.wire.ramon.hdf5_encode import DERIVED_NAMES
 from ndlambda.wire.ramon.pairs import pairs_text
 
-
 _NDIO_WORDS: Final = {"annotation": "generic"}
 _CLASS: Final = "organelleclass"
 
