@@ -247,6 +247,17 @@ class Catalog:
             raise TokenNotFoundError(f"Token {token!r} does not exist.", token=token)
         return view
 
+    def view_without_token(self, project: str) -> ProjectView:
+        """Return the view of a project itself, not cached; its token has no name.
+
+        Raises
+        ------
+        ProjectNotFoundError
+            The project does not exist or is being deleted.
+        """
+        owner_id = self.get_project(project).user_id
+        return self._load_project(Token("", project, user_id=owner_id))
+
     # channels
 
     def create_channel(self, channel: Channel) -> Channel:
@@ -381,9 +392,12 @@ class Catalog:
             return None
         token = keys.to_token(token_row)
         try:
-            project, dataset = self._rows.project(token.project)
+            return self._load_project(token)
         except ProjectNotFoundError:
             return None
+
+    def _load_project(self, token: Token) -> ProjectView:
+        project, dataset = self._rows.project(token.project)
         channels = tuple(self._lists.channels_of(token.project))
         return ProjectView(token, keys.to_project(project), keys.to_dataset(dataset), channels)
 
