@@ -21,6 +21,7 @@ from ndlambda.errors import (
 )
 from ndlambda.model.catalog import Channel, Dataset, Project, Token
 from ndlambda.model.fields import LONGEST_NAME
+from ndlambda.model.reserved import check_unreserved
 from ndlambda.services.catalog import keys
 from ndlambda.services.catalog.cascade import Cascade
 from ndlambda.services.catalog.create_once import CreateOnce, unchanged
@@ -200,6 +201,7 @@ class Catalog:
             return [unchanged(self._rows.project(token.project)[0])]
 
         def plan() -> tuple[list[Action], Token]:
+            check_unreserved(token.name, "token")
             listed = Row(*keys.token_of_project_key(token.project, token.name))
             public = keys.Listed.of(token).row((keys.TOKENS, token.name))
             return [Put(keys.token_row(token), "absent"), Put(listed), Put(public)], token
@@ -281,6 +283,7 @@ class Catalog:
             return [unchanged(project)]
 
         def plan() -> tuple[list[Action], Channel]:
+            check_unreserved(channel.name, "channel")
             number = self._table.increment(*keys.CHANNEL_IDS, "last")
             stored = replace(channel, id=number, uid=self._new_uid())
             return [Put(keys.channel_row(stored), "absent")], stored
