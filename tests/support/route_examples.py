@@ -90,6 +90,7 @@ BODIES: dict[Key, Any] = {
     ("PUT", "annotations/<segment:annotation>"): {"type": "segment", "status": 1},
     ("PATCH", "annotations/<segment:annotation>"): {"status": 1},
     ("POST", "channels/<name:channel>/reserve"): {"count": 1},
+    ("POST", "channels/<name:channel>/adopt"): {"type": "segment"},
     ("POST", "channels/<name:channel>/merge"): {"ids": [1, 3]},
     ("POST", "propagation"): {"method": "nearest"},
     ("POST", "uploads"): {"media_type": "application/x-npy", "bytes": 2},
