@@ -231,6 +231,42 @@ class ReadContract(AnnotationContract):
         objects.delete(7)
         assert objects.exceptions(AROUND) == {SPOT: [30, 20]}
 
+    def test_voxels_of_a_label_need_no_object(self, objects, by_hand):
+        """As those of a segmentation that was ingested, or painted in one piece."""
+        points = [SPOT, (41, 50, 10), (140, 50, 40)]
+        by_hand.paint_label(7, points)
+        assert rows(objects.voxels(7)) == set(points)
+        assert objects.box(7) == Box((40, 50, 10), (141, 51, 41))
+        if "mask" not in objects.cannot:
+            assert np.count_nonzero(objects.cutout(7, AROUND)) == 2
+            assert objects.tight_cutout(7)[1].sum() == 3
+        if "cuboids" not in objects.cannot:
+            assert len(objects.cuboids(7)) == 2
+        assert 7 in objects.ids(AROUND)
+        with objects.refuses(NotFoundError):
+            objects.get(7)
+        by_hand.create(Segment(8))
+        by_hand.paint_label(8, [(60, 60, 10)])
+        by_hand.delete(8)
+        with objects.refuses(NotFoundError):
+            objects.box(8)
+
+    @needs("adopt")
+    def test_labels_without_an_object_get_one(self, objects, by_hand):
+        by_hand.create(Segment(7, author="ada"), Segment(8))
+        by_hand.delete(8)
+        for number in (7, 8, 9, 30, 2**32 - 1):
+            by_hand.paint_label(number, [(40 + number % 16, 50, 10)])
+        assert objects.adopt("organelle") == 3
+        assert by_hand.query(type="organelle") == [9, 30, 2**32 - 1]
+        assert objects.get(7) == Segment(7, author="ada")
+        assert rows(objects.voxels(30)) == {(54, 50, 10)}
+        with objects.refuses(NotFoundError):  # an id of a deleted object is not used again
+            objects.get(8)
+        assert objects.adopt("segment") == 0
+        with objects.refuses(InvalidArgumentError):
+            objects.adopt("neuron")
+
     def test_what_has_no_voxels_or_is_not_there_is_refused(self, objects):
         objects.create(Segment(7))
         objects.create(Seed(8))

@@ -334,8 +334,8 @@ ROUTES = (
         f"{CHANNEL_RULE}/adopt",
         adopt_labels,
         "Make objects of labels that have none, a thousand labels or so a call",
-        body='{"type": "segment", "after": "3:1f4"}; both may be left out. "after" is `next` of the '
-        "answer before",
+        body='{"type": "segment", "after": "3:1f4"}, both optional; "after" is `next` of the last '
+        "answer",
     ),
     Route(
         "POST",
