@@ -292,11 +292,13 @@ def serving_routes(folder: Path) -> Iterator[RouteWorld]:
                 for state, fields in CLOSED_CHANNELS.items()
             ),
         )
+        voxels = np.full((1, *SHAPE), 3, "u4")
+        voxels[..., -1] = 9  # a label without an object
         for name in ("hidden", "shown"):
             server.add_volume(replace(BRAIN, name=name), *channels, public=name == "shown")
             stored_in = services.catalog.get_channel(name, "labels")
             store(services.annotation, stored_in, Segment(1), Skeleton(2), Segment(3))
-            server.write(f"/sd/{name}/labels/npz/{BOX}", bodies.npz(np.full((1, *SHAPE), 3, "u4")))
+            server.write(f"/sd/{name}/labels/npz/{BOX}", bodies.npz(voxels))
         services.propagation.start(
             services.catalog.get_dataset("hidden"), services.catalog.get_channel("hidden", "em2")
         )
