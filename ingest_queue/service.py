@@ -124,6 +124,7 @@ class IngestService:
             on_bad=spec.on_bad,
             folder=folder or job_folder(job_id),
             propagate=spec.propagate,
+            tile_xyzt=spec.tile_xyzt,
         )
         chunks = Target.of(job, self._catalog).grid(job).count
         if chunks > _MAX_CHUNKS:

@@ -27,6 +27,7 @@ from ndlambda.model.fields import (
     project_from_fields,
     token_from_fields,
 )
+from ndlambda.model.reserved import check_unreserved
 from ndlambda.services.catalog.project_view import ProjectView
 from ndlambda.services.catalog.service import Catalog
 from ndlambda.space.pyramid import useful_levels
@@ -137,6 +138,8 @@ def create_missing(
         channel_from_fields(_plain(fields, manifest), name=channel, project=project)
         shown = {"public": asked[1].get("public", False)}
         made = token_from_fields(shown, name=token, project=project, user_id=owner_id)
+        check_unreserved(token, "token")
+        check_unreserved(channel, "channel")
         try:
             catalog.get_dataset(dataset)
         except DatasetNotFoundError:

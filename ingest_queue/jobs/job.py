@@ -89,6 +89,8 @@ class Job:
     propagate
         Start propagation when the job is complete; ``propagated``: it was started since the job
         took input last.
+    tile_xyzt
+        The size of the caller's own tiles, if it named one; nothing here depends on it.
     version
         Of the row.
     swept
@@ -121,6 +123,7 @@ class Job:
     swept: int = -1
     reason: str = ""
     digest: str = ""
+    tile_xyzt: tuple[int, int, int, int] | None = None
     version: int = field(default=0, compare=False)
 
     @property
@@ -136,6 +139,8 @@ class Job:
             for name in self.__dataclass_fields__
             if name not in {"box", "version"}
         }
+        if self.tile_xyzt is None:
+            del doc["tile_xyzt"]
         doc |= {"v": _FORMAT, "start": self.box.start_xyz, "stop": self.box.stop_xyz}
         return Row(JOBS, self.id, doc=doc)
 
@@ -151,6 +156,8 @@ class Job:
             "on_bad": Policy(doc["on_bad"]),
             "state": State(doc["state"]),
         }
+        if "tile_xyzt" in doc:
+            doc["tile_xyzt"] = tuple(doc["tile_xyzt"])
         box = Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
         return cls(**doc, box=box, version=row.version)
 

@@ -42,7 +42,7 @@ _CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _EXPOSED_HEADERS = (
     "X-NDLambda-Shape, X-NDLambda-Dtype, X-NDLambda-Corner, X-NDLambda-Skipped, "
-    "X-NDLambda-Skipped-Count, X-Request-Id, Content-Disposition, ETag"
+    "X-NDLambda-Skipped-Count, X-NDLambda-Note, X-Request-Id, Content-Disposition, ETag"
 )
 
 

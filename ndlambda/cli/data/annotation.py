@@ -289,6 +289,34 @@ def voxels(
 
 @annotation.command()
 @_path
+@click.option(
+    "--type",
+    "of_type",
+    type=click.Choice(TYPE_WORDS),
+    default="segment",
+    show_default=True,
+    help="Type of the objects.",
+)
+@json_option
+@pass_connection
+def adopt(connection: ServerOptions, path: _Path, of_type: str, as_json: bool) -> None:
+    """Make objects of all labels that have none, such as those of an ingested segmentation.
+
+    Existing objects stay as they are. It may be interrupted, and repeated.
+
+    \b
+    Example:
+      ndlambda annotation adopt kasthuri11/cells
+    """
+    adopted = _open(connection, path).adopt(type=of_type, progress=not as_json)
+    if as_json:
+        print_json({"adopted": adopted})
+    else:
+        click.echo(f"{adopted} objects are made")
+
+
+@annotation.command()
+@_path
 @_ids
 @click.option("--resolution", type=int, help="Relabel only this one.  [default: all resolutions]")
 @params.box_option("Relabel only this box, and keep the objects.")

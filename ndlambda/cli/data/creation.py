@@ -9,6 +9,7 @@ from ndlambda.cli.catalog.dataset import dataset_fields
 from ndlambda.client import Client
 from ndlambda.errors import DataTypeMismatchError, InvalidArgumentError
 from ndlambda.model.dtypes import COMBINATIONS, ChannelType
+from ndlambda.model.reserved import check_unreserved
 from ndlambda.space.box import XYZ
 from ndlambda.space.pyramid import Scaling, useful_levels
 
@@ -44,6 +45,8 @@ def create_missing(client: Client, source: Source, target: StackTarget) -> bool:
     ------
     DataTypeMismatchError
         No channel type that suits the data has its dtype.
+    InvalidNameError
+        A new token or channel would be named by a reserved word; nothing is created.
     InvalidArgumentError
         The token belongs to another project than the one named, or a dataset would be created from
         data of a coarser resolution.
@@ -52,6 +55,8 @@ def create_missing(client: Client, source: Source, target: StackTarget) -> bool:
     known = {token["token_name"]: token for token in client.list_tokens()}
     token = known.get(target.token)
     if token is None:
+        check_unreserved(target.token, "token")
+        check_unreserved(target.channel, "channel")
         dataset, project = target.dataset or target.token, target.project or target.token
         if client.datasets.find(dataset) is None:
             client.datasets.create(dataset, **_dataset_fields(source, target))

@@ -20,6 +20,7 @@ from ndlambda.client.annotation.bodies import (
     mask_blocks,
 )
 from ndlambda.client.transport.http import Answer
+from ndlambda.client.transport.progress import Progress, reporting
 from ndlambda.client.transport.session import Session, channel_path
 from ndlambda.errors import ShapeMismatchError
 from ndlambda.space.box import XYZ, Box
@@ -30,6 +31,10 @@ Document: TypeAlias = dict[str, Any]
 
 _MAX_POINTS_PER_REQUEST: Final = 1 << 18
 """Voxels per request: 3 MiB, which every server accepts."""
+
+
+_STEPS: Final = 1000
+"""Of a progress bar whose total is not known."""
 
 
 class Annotations:
@@ -250,8 +255,11 @@ class Annotations:
 
         Raises
         ------
-        ShapeMismatchError, DataTypeMismatchError, OutOfBoundsError
+        ShapeMismatchError, DataTypeMismatchError
             The list is invalid.
+        OutOfBoundsError
+            A voxel is outside the image. Of a list of more than 262 144 voxels, which is sent in
+            parts, the parts before it are painted.
         """
         points = np.asarray(voxels_xyz)
         if points.ndim != 2 or points.shape[1] != 3:
@@ -361,6 +369,31 @@ class Annotations:
         query = {"resolution": str(resolution)} if box is None else box_query(box, resolution)
         table = array_of(self._get("exceptions", query), 2).astype(np.uint64)
         return LabelledVoxels(table[:, :3].astype(np.int64), table[:, 3:])
+
+    def adopt(self, *, type: str = "segment", progress: Progress = False) -> int:  # noqa: A002
+        """Make objects of all labels that have none, and return how many.
+
+        Objects that exist stay as they are, also those that others make meanwhile, and ids of
+        deleted objects stay unused. It may be interrupted, and repeated.
+
+        Parameters
+        ----------
+        type
+            Type of the objects.
+        progress
+            True shows a bar; a function is called with (done, total).
+        """
+        adopted = done = 0
+        document: Document | None = {"type": type}
+        with reporting(progress, _STEPS, f"adopt {self.channel}") as advance:
+            while document is not None:
+                found = self._json("POST", "adopt", document)
+                adopted += found["adopted"]
+                reached = int(found["progress"] * _STEPS)
+                advance(reached - done)
+                done = reached
+                document = found["next"] and {"type": type, "after": found["next"]}
+        return adopted
 
     # --- internal ------------------------------------------------------------------------
 

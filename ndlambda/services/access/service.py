@@ -6,6 +6,8 @@ as on ndstore, every client may write through public tokens, and acts as user 0 
 resources.
 """
 
+from contextlib import suppress
+
 from ndlambda.errors import (
     AuthenticationError,
     DatasetNotFoundError,
@@ -82,12 +84,13 @@ class Access:
         return view, chosen
 
     def open_project(self, dataset: str, project: str, principal: Principal) -> ProjectView:
-        """Return a project that the principal may write to by one of its tokens.
+        """Return a project that the principal may write to by one of its tokens, or as its owner.
 
         Raises
         ------
         ProjectNotFoundError
-            There is no such project in the dataset, or none of its tokens allows it.
+            There is no such project in the dataset, it belongs to another user, and none of its
+            tokens allows it.
         """
         for token in self._catalog.lists.tokens_of(project):
             try:
@@ -95,6 +98,10 @@ class Access:
             except (AuthenticationError, PermissionDeniedError, TokenNotFoundError):
                 continue
             if view.dataset.name == dataset:
+                return view
+        with suppress(ProjectNotFoundError):
+            view = self._catalog.view_without_token(project)
+            if view.dataset.name == dataset and self.may_manage(principal, view.project.user_id):
                 return view
         raise ProjectNotFoundError(
             f"Project {project!r} of dataset {dataset!r} does not exist or is not open to you.",

@@ -29,7 +29,8 @@ from ndlambda.services.labels.reader import LabelledPoints
 from ndlambda.services.labels.service import LabelService
 from ndlambda.services.labels.shapes import Admit
 from ndlambda.services.labels.zoom import LabelView, StoredLayer, zoomed_level
-from ndlambda.services.ramon.service import Ramon
+from ndlambda.services.ramon.rows import Tombstone
+from ndlambda.services.ramon.service import Ramon, no_object
 from ndlambda.services.volume.region import Region
 from ndlambda.services.volume.service import VolumeService
 from ndlambda.space.box import XYZ, Box
@@ -71,12 +72,13 @@ class AnnotationReader:
 
         Coordinates are absolute (the dataset's offset included), except those of cuboids. The
         voxels of a neuron are those of its segments, labelled with its own id. An object without
-        voxels has empty data and no box. Blocks have the channel's dtype.
+        voxels has empty data and no box. Blocks have the channel's dtype. Where data is wanted, a
+        label without an object is read as a plain annotation; see ``find``.
 
         Raises
         ------
         NotFoundError
-            One of the ids has no object.
+            One of the ids has no object; where data is wanted, nor voxels.
         InvalidArgumentError
             The channel is not an annotation channel; data of a seed is requested; or the region
             is near-isotropic or has several time points.
@@ -91,8 +93,11 @@ class AnnotationReader:
             A stored supercuboid is damaged.
         """
         check_annotation(channel)
-        found = self._ramon.get_many(channel, list(dict.fromkeys(ids)))
-        if not isinstance(wanted, NoData):
+        distinct = list(dict.fromkeys(ids))
+        if isinstance(wanted, NoData):
+            found = self._ramon.get_many(channel, distinct)
+        else:
+            found = self.find(channel, distinct)
             for ramon in found:
                 if ramon.ramon_type is RamonType.SEED:
                     raise InvalidArgumentError(f"Seed {ramon.id} has no voxels.", id=ramon.id)
@@ -117,6 +122,31 @@ class AnnotationReader:
                 assert_never(wanted)
         level = dataset.pyramid.level(resolution)
         return add(LabelView.of(dataset, channel, level, channel.default_time), items)
+
+    def find(self, channel: Channel, ids: Sequence[int]) -> list[Annotation]:
+        """Return the objects of labels, in the order of the ids.
+
+        Of a label that the index has and that has no object, such as those of an ingested
+        segmentation, it is an annotation without fields. (ndstore knows such labels in cutouts
+        only.)
+
+        Raises
+        ------
+        NotFoundError
+            An id has neither an object nor voxels, or its object is deleted and its voxels are
+            being erased, or was merged, or is being uploaded.
+        """
+        states = self._ramon.states(channel, ids)
+        found: list[Annotation] = []
+        for number in ids:
+            state = states.get(number)
+            if isinstance(state, Annotation):
+                found.append(state)
+            elif state in (None, Tombstone()) and self._labels.read.has_label(channel, number):
+                found.append(Annotation(number))
+            else:
+                raise no_object(number)
+        return found
 
     def label_at(
         self,

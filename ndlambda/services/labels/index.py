@@ -45,6 +45,7 @@ _MEMBER_BYTES = 3
 _VERSION_BYTES = 11
 _REST_BYTES = len("pkskversionmembers") + _VERSION_BYTES + _MEMBER_BYTES * (_LOW + 1)
 _MAX_BUCKETS_FETCHED = 100
+_MAX_LABEL_ROWS = 500
 _LAST_BUCKET = (1 << 63 - BUCKET_BITS) - 1
 
 
@@ -175,6 +176,30 @@ class LabelIndex:
             pk = partition(uid, label % SHARDS)
             for page in pages(self._table, pk, *prefixed(f"{label:016x}#")):
                 yield [IndexRow.from_row(row) for row in page]
+
+    def has(self, uid: str, label: int) -> bool:
+        """Return whether any cuboid of a channel, at any resolution and time, may hold a label."""
+        return any(entry.members for page in self.entries(uid, label) for entry in page)
+
+    def labels_after(self, uid: str, shard: int, after: int) -> tuple[list[int], int | None]:
+        """Return some labels of a shard that are greater than a label, by one query.
+
+        Returns
+        -------
+        labels
+            Ascending; those that cuboids may hold.
+        last
+            The label after which to continue; None: there are no more in the shard.
+        """
+        pk, first = partition(uid, shard), f"{after:016x}~"
+        found: dict[int, bool] = {}
+        for row in next(pages(self._table, pk, first, size=_MAX_LABEL_ROWS), ()):
+            entry = IndexRow.from_row(row)
+            found[entry.label] = found.get(entry.label, False) or bool(entry.members)
+        last = next(reversed(found), None)
+        if last is not None and not found[last]:  # the page may end amid its rows
+            found[last] = self.has(uid, last)
+        return [label for label, held in found.items() if held], last
 
     def cuboids(
         self, scope: LabelLayer, label: int, cells: Box | None = None

@@ -71,6 +71,10 @@ class LabelReader:
         """
         return self._index.cuboids(volume.scope, label)
 
+    def has_label(self, channel: Channel, label: int) -> bool:
+        """Return whether any voxel of a channel may have a label."""
+        return self._index.has(channel.uid, label)
+
     def exceptions_in(self, channel: Channel, region: Region) -> LabelledPoints:
         """Return the voxels of a region, at its one time point, that have extra labels.
 

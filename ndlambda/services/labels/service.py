@@ -19,7 +19,6 @@ from ndlambda.cuboids.layout import needed_slots
 from ndlambda.errors import (
     DataTypeMismatchError,
     InvalidArgumentError,
-    OutOfBoundsError,
     PayloadTooLargeError,
     ShapeMismatchError,
 )
@@ -38,7 +37,7 @@ from ndlambda.services.volume.service import VolumeService
 from ndlambda.services.volume.touched import TouchedSupercuboids
 from ndlambda.space.box import Box
 from ndlambda.space.grid import Cell, cover
-from ndlambda.space.morton import AXIS_LIMIT, encode_indices
+from ndlambda.space.morton import encode_indices
 from ndlambda.stores.ports import ObjectStore, Table
 from ndlambda.voxels.paint import Stroke
 
@@ -134,8 +133,7 @@ class LabelService:
     ) -> None:
         """Paint the voxels of a list in order; see ``paint``.
 
-        Voxels outside the image are painted, too, as ndstore does, within the range of Morton
-        codes. On a channel without exceptions, ``EXCEPTION`` leaves voxels of other labels alone.
+        On a channel without exceptions, ``EXCEPTION`` leaves voxels of other labels alone.
 
         Parameters
         ----------
@@ -157,7 +155,7 @@ class LabelService:
         ShapeMismatchError, DataTypeMismatchError
             The shape or dtype of the points or labels is wrong.
         OutOfBoundsError
-            A coordinate is negative or not under 2^21.
+            A voxel is outside the image.
         PayloadTooLargeError
             The list is too long, or there would be too many extra labels.
         WriteContentionError
@@ -165,7 +163,8 @@ class LabelService:
         """
         channel = volume.channel
         self._volume.check_writable(channel)
-        self._check_points(points_xyz)
+        volume.check_points(points_xyz)
+        self._check_count(len(points_xyz))
         _check_labels(channel, labels, len(points_xyz))
         if not len(points_xyz):
             return
@@ -276,24 +275,13 @@ class LabelService:
             )
         return volumes
 
-    def _check_points(self, points_xyz: NDArray[np.integer]) -> None:
-        if points_xyz.ndim != 2 or points_xyz.shape[1] != 3:
-            raise ShapeMismatchError(
-                f"Voxels have three columns x, y, z; these have shape {points_xyz.shape}."
-            )
-        if points_xyz.dtype.kind not in "ui":
-            raise DataTypeMismatchError(f"Voxels are integers, not {points_xyz.dtype}.")
+    def _check_count(self, points: int) -> None:
         limit = self._options.cutout_voxels
-        if len(points_xyz) > limit:
+        if points > limit:
             raise PayloadTooLargeError(
-                f"{len(points_xyz)} voxels exceed the limit of {limit}; paint in parts.",
+                f"{points} voxels exceed the limit of {limit}; paint in parts.",
                 limit=limit,
-                asked=len(points_xyz),
-            )
-        if points_xyz.size and not 0 <= points_xyz.min() <= points_xyz.max() < AXIS_LIMIT:
-            raise OutOfBoundsError(
-                f"Coordinates of voxels (offset subtracted) are from 0 to {AXIS_LIMIT - 1}.",
-                limit=AXIS_LIMIT,
+                asked=points,
             )
 
 

@@ -276,6 +276,7 @@ class _Build:
             factors_xyz=factors,
             method=self.method,
             bounds=bounds,
+            zero_is_missing_z=node.neariso,
         )
 
     def _region(self, node: PyramidNode) -> Region:

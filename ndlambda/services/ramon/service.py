@@ -28,7 +28,7 @@ from ndlambda.model.ramon import (
 )
 from ndlambda.services.ramon.ports import VoxelEraser
 from ndlambda.services.ramon.query import ObjectFinder
-from ndlambda.services.ramon.rows import Claim, ObjectRows, Tombstone, state_of
+from ndlambda.services.ramon.rows import Claim, ObjectRows, State, Tombstone, state_of
 from ndlambda.services.support.retry import HOT_ROW_ATTEMPTS, optimistic
 from ndlambda.stores.ports import Row, Table
 
@@ -116,16 +116,20 @@ class Ramon:
         NotFoundError
             One of the ids has no object.
         """
+        states = self.states(channel, ids)
+        found = [states.get(number) for number in ids]
+        for number, state in zip(ids, found, strict=True):
+            if not isinstance(state, Annotation):
+                raise no_object(number)
+        return [state for state in found if isinstance(state, Annotation)]
+
+    def states(self, channel: Channel, ids: Sequence[int]) -> dict[int, State]:
+        """Return the states of ids; those never stored are omitted."""
         uid = _uid(channel)
-        found: dict[int, Annotation] = {}
-        wanted = list(dict.fromkeys(ids))
-        for batch in batched(wanted, _READ_BATCH):
-            states = self._rows.find_many(uid, batch)
-            found |= {n: state for n, state in states.items() if isinstance(state, Annotation)}
-        missing = [number for number in wanted if number not in found]
-        if missing:
-            raise _not_found(missing[0])
-        return [found[number] for number in ids]
+        found: dict[int, State] = {}
+        for batch in batched(list(dict.fromkeys(ids)), _READ_BATCH):
+            found |= self._rows.find_many(uid, batch)
+        return found
 
     # changing
 
@@ -332,11 +336,12 @@ def _uid(channel: Channel) -> str:
 def _living(row: Row | None, annotation_id: int) -> tuple[Annotation, int]:
     state = state_of(row)
     if row is None or not isinstance(state, Annotation):
-        raise _not_found(annotation_id)
+        raise no_object(annotation_id)
     return state, row.version
 
 
-def _not_found(annotation_id: int) -> NotFoundError:
+def no_object(annotation_id: int) -> NotFoundError:
+    """Return the error of an id that has no object."""
     return NotFoundError(f"There is no object {annotation_id}.", id=annotation_id)
 
 

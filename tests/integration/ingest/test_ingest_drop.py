@@ -12,7 +12,7 @@ import pytest
 from functions import ingest_build, s3_drop
 from ingest_queue.jobs.job import State
 from ndlambda import runtime
-from ndlambda.errors import QuotaExceededError
+from ndlambda.errors import DatasetNotFoundError, QuotaExceededError
 from ndlambda.local.moto import MotoServer
 from ndlambda.local.pump import pump_once
 from ndlambda.model.dtypes import ChannelType
@@ -62,6 +62,16 @@ def test_slices_of_an_unknown_token_wait_for_done_and_say_so(world: IngestWorld)
     found = world.process().volume.read(view.dataset, view.channel("em"), region)
     np.testing.assert_array_equal(found, voxels)
     assert not world.waiting()
+
+
+@pytest.mark.parametrize("folder", ["drop/stats/em/", "drop/brain/xy/"])
+def test_folders_named_by_words_of_paths_wait_and_create_nothing(world: IngestWorld, folder: str):
+    (plane,) = stack(1, z=1)[0]
+    world.drop("0001.png", png(plane), folder)
+    world.drop("_DONE", b"", folder)
+    assert "is a word of paths" in world.waiting()[folder]
+    with pytest.raises(DatasetNotFoundError):
+        world.process().catalog.get_dataset(folder.split("/")[1])
 
 
 def test_time_folders_make_a_time_series(world: IngestWorld):

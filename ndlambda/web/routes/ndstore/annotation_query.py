@@ -68,6 +68,7 @@ def get_csv(
 ) -> Response:
     """Return an object and its bounding box as lines ``FIELD,value``."""
     opened = open_annotations(context, token, channel)
+    context.runtime.annotation.ramon.get(opened.channel, number)  # a label alone has no fields
     items = context.runtime.annotation.objects.read(
         opened.dataset, opened.channel, [number], TightBox(resolution)
     )

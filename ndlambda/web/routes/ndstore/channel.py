@@ -11,9 +11,10 @@ from ndlambda.errors import (
     ValidationError,
 )
 from ndlambda.model.catalog import Channel
-from ndlambda.model.fields import channel_from_fields
+from ndlambda.model.fields import channel_fields, channel_from_fields
 from ndlambda.web.problem import Dialect
 from ndlambda.web.request.json_body import json_object
+from ndlambda.web.response.notes import notes_of
 from ndlambda.web.routing import Context, Route
 
 
@@ -34,9 +35,13 @@ def create_channels(context: Context, token: str) -> Response:
                 f"Channel {channel.name} already exists for project {view.project.name}. "
                 "Specify a different channel name"
             )
+    headers: dict[str, str] = {}
     for channel in channels:
-        context.runtime.catalog.create_channel(channel)
-    return Response("Success. The channels were created.", content_type="text/html")
+        made = context.runtime.catalog.create_channel(channel)
+        headers |= notes_of(listed[channel.name], channel_fields(made))
+    return Response(
+        "Success. The channels were created.", content_type="text/html", headers=headers
+    )
 
 
 def _channel(name: str, fields: Any, project: str) -> Channel:

@@ -17,8 +17,9 @@ from ndlambda.errors import (
     WriteContentionError,
 )
 from ndlambda.model.ramon import LARGEST_ID, Annotation
-from ndlambda.model.ramon.plain import from_plain, patched, to_plain
+from ndlambda.model.ramon.plain import from_plain, patched, read_type_word, to_plain
 from ndlambda.model.readers import Refusal, integer
+from ndlambda.services.annotation.adoption import LabelCursor
 from ndlambda.services.annotation.options import WriteMode
 from ndlambda.services.support.retry import HOT_ROW_ATTEMPTS, optimistic
 from ndlambda.services.volume.region import Region
@@ -191,6 +192,28 @@ def merge_objects(context: Context, token: str, channel: str) -> Response:
     return json_response({"id": ids[0]})
 
 
+def adopt_labels(context: Context, token: str, channel: str) -> Response:
+    """Make objects of some labels that have none; the answer says where to continue."""
+    opened = open_labels(context, token, channel, write=True)
+    fields = _fields(context.request, {"type", "after"})
+    ramon_type = read_type_word(fields.get("type", "segment"))
+    after = fields.get("after")
+    if after is not None and not isinstance(after, str):
+        raise ValidationError({"after": "must be `next` of the answer before"})
+    done = context.runtime.annotation.adoption.adopt(
+        opened.channel, ramon_type, None if after is None else LabelCursor.parse(after)
+    )
+    following = None if done.following is None else str(done.following)
+    return json_response(
+        {
+            "labels": done.labels,
+            "adopted": done.adopted,
+            "progress": done.progress,
+            "next": following,
+        }
+    )
+
+
 def _object_response(context: Context, opened: Opened, number: int) -> Response:
     ramon = context.runtime.annotation.ramon
     found = ramon.get(opened.channel, number)
@@ -309,6 +332,14 @@ ROUTES = (
         reserve_ids,
         "Reserve consecutive ids; 201 with first and count",
         body='{"count": 100}',
+    ),
+    Route(
+        "POST",
+        f"{CHANNEL_RULE}/adopt",
+        adopt_labels,
+        "Make objects of labels that have none, a thousand labels or so a call",
+        body='{"type": "segment", "after": "3:1f4"}, both optional; "after" is `next` of the last '
+        "answer",
     ),
     Route(
         "POST",

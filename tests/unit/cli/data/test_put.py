@@ -166,6 +166,15 @@ def test_dtypes_that_no_channel_has_create_nothing(run, server, tmp_path, dtype,
     assert server.things["datasets"] == {}
 
 
+@pytest.mark.parametrize(("token", "channel"), [("stats", "em"), ("brain", "xy")])
+def test_words_of_paths_create_nothing(run, server, tmp_path, token, channel):
+    np.save(tmp_path / "a.npy", np.ones((2, 3, 4), np.uint8))
+    done = run(f"put a.npy --token {token} --channel {channel} --create")
+    assert done.code == 2
+    assert "is a word of paths" in done.err
+    assert server.things["datasets"] == {}
+
+
 @pytest.mark.parametrize(("dtype", "stored"), [("int16", "uint32"), ("int64", "uint64")])
 def test_signed_labels_are_put_where_every_one_fits(run, server, tmp_path, dtype, stored):
     """Seen to fail: they were refused, whatever their values."""

@@ -154,7 +154,7 @@ def test_another_channel_of_a_file_is_another_job(run):
 def test_signed_labels_are_ingested_and_verified(run):
     labels = np.random.default_rng(4).integers(0, 99, (3, 40, 50), dtype=np.int32)
     np.save("a.npy", labels)
-    done = run("a.npy --token demo --channel ids --create --annotation --verify")
+    done = run("a.npy --token demo --channel cells --create --annotation --verify")
     assert done.code == 0, done.err
 
 
@@ -175,9 +175,9 @@ def test_labels_are_widened(run, tmp_path):
     labels = np.zeros((40, 60, 80), np.uint8)
     labels[3:5, 10:20, 30:40] = 7
     np.save(tmp_path / "labels.npy", labels)
-    run.ok("labels.npy --token demo --channel ids --create --annotation --verify")
-    assert np.array_equal(run.stored(channel="ids"), labels)
-    assert client_of(run.server).annotations("demo", "ids").ids().tolist() == [7]
+    run.ok("labels.npy --token demo --channel cells --create --annotation --verify")
+    assert np.array_equal(run.stored(channel="cells"), labels)
+    assert client_of(run.server).annotations("demo", "cells").ids().tolist() == [7]
 
 
 @pytest.fixture
