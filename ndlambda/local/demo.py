@@ -31,6 +31,7 @@ from rich.table import Table
 
 from ingest_queue.sources import open_source
 from ingest_queue.sources.slices import SliceSource
+from ndlambda.cli import failures
 from ndlambda.client import Client, connect
 from ndlambda.local.png_slices import write_png_slices
 from ndlambda.local.synthetic import em_stack
@@ -79,6 +80,7 @@ def main() -> None:
     )
     parser.add_argument("--stack", type=Path, help="folder of slices instead of the synthetic EM")
     parser.add_argument("--once", action="store_true", help="end after the checks")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
     options = parser.parse_args()
     port = (0 if options.once else 8080) if options.port is None else options.port
     with serving(options.data, port) as (url, server):
@@ -207,10 +209,10 @@ def run(url: str, data: Path, command: str, *words: str) -> None:
 
 def put(url: str, data: Path, stack: Stack) -> None:
     """Store a file with ``ndlambda put`` and build its coarser resolutions."""
-    words = ["--token", stack.token, "--channel", stack.channel]
-    words += ["--create", "--public", "--levels", str(stack.levels)]
-    run(url, data, "put", str(stack.source), *words)
-    run(url, data, "propagate", stack.token, stack.channel, "--watch")
+    address = f"{stack.token}/{stack.channel}"
+    words = ["--create", "--public", "--levels", str(stack.levels)]
+    run(url, data, "put", str(stack.source), address, *words)
+    run(url, data, "propagate", address, "--watch")
 
 
 def drop(client: Client, data: Path, stack: Stack) -> None:
@@ -365,4 +367,4 @@ def print_addresses(url: str, data: Path, stacks: list[Stack]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    failures.run(main, debug="--debug" in sys.argv)

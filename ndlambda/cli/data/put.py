@@ -47,9 +47,9 @@ def put(
 
     \b
     Examples:
-      ndlambda put slices/ --token demo --channel em --create --voxelres 4,4,40
-      ndlambda put labels.npy --token demo --channel neurons --create --annotation
-      ndlambda put part.tif --token demo --channel em --offset 1024,0,16
+      ndlambda put slices/ demo/em --create --voxelres 4,4,40
+      ndlambda put labels.npy demo/neurons --create --annotation
+      ndlambda put part.tif demo/em --offset 1024,0,16
     """
     check_creation(options, create=create)
     source = open_and_tell(location, reading_options(options))

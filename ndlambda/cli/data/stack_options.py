@@ -16,8 +16,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _CREATE_ONLY: Final = ("dataset", "project", "voxelres_xyz", "levels", "public", "annotation")
 
 _TARGET_OPTIONS: Final = (
-    click.option("--token", required=True, help="Token of the project."),
-    click.option("--channel", required=True, help="Channel to write."),
+    params.channel_address,
     params.resolution_option,
     click.option(
         "--offset",

@@ -3,7 +3,9 @@
 import time
 from collections.abc import Iterable
 from dataclasses import replace
+from difflib import get_close_matches
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -11,6 +13,7 @@ import click
 from ingest_queue.sources import Source
 from ingest_queue.sources.fitted import FittedSource
 from ingest_queue.sources.slices import SliceSource
+from ndlambda.cli import params
 from ndlambda.cli.connection import ServerOptions, pass_connection
 from ndlambda.cli.data.creation import StackTarget, create_missing
 from ndlambda.cli.data.stack_options import (
@@ -50,8 +53,13 @@ class _StartByDefault(click.Group):
     """A group whose first argument may be a source instead of a command."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and not {"-h", "--help"}.intersection(args[:1]):
-            args = ["start", *args]
+        """Insert ``start`` before a source; what is none, but nearly a command, is refused."""
+        at = next((n for n, word in enumerate(args) if word != "--debug"), None)
+        first = None if at is None else args[at]
+        if first is not None and first not in {*self.commands, "-h", "--help"}:
+            if get_close_matches(first, self.commands) and not Path(first).exists():
+                raise click.NoSuchCommand(first, possibilities=self.commands, ctx=ctx)
+            args = [*args[:at], "start", *args[at:]]
         return super().parse_args(ctx, args)
 
 
@@ -63,8 +71,8 @@ def ingest() -> None:
 
     \b
     Examples:
-      ndlambda ingest slices/ --token demo --channel em --create --plan
-      ndlambda ingest slices/ --token demo --channel em --create --propagate --verify
+      ndlambda ingest slices/ demo/em --create --plan
+      ndlambda ingest slices/ demo/em --create --propagate --verify
       ndlambda ingest status 0123456789abcdef
       ndlambda ingest verify 0123456789abcdef
     """
@@ -92,6 +100,8 @@ def ingest() -> None:
 @click.option(
     "--job",
     "job_id",
+    type=params.read_job,
+    metavar="JOB",
     help="Continue this job although the source has changed since; faulty parts are sent again.",
 )
 @click.option("--no-wait", is_flag=True, help="End when all is sent, before it is stored.")
@@ -238,7 +248,7 @@ def _run(transfer: Transfer, run_options: dict[str, Any]) -> None:
 
 
 @ingest.command()
-@click.argument("job_id", metavar="JOB")
+@click.argument("job_id", metavar="JOB", type=params.read_job)
 @json_option
 @pass_connection
 def status(connection: ServerOptions, job_id: str, *, as_json: bool) -> None:
@@ -272,7 +282,7 @@ def list_jobs(connection: ServerOptions, *, as_json: bool) -> None:
 
 
 @ingest.command()
-@click.argument("job_id", metavar="JOB")
+@click.argument("job_id", metavar="JOB", type=params.read_job)
 @pass_connection
 def cancel(connection: ServerOptions, job_id: str) -> None:
     """Cancel a job; what is stored stays."""
@@ -281,7 +291,7 @@ def cancel(connection: ServerOptions, job_id: str) -> None:
 
 
 @ingest.command()
-@click.argument("job_id", metavar="JOB")
+@click.argument("job_id", metavar="JOB", type=params.read_job)
 @pass_connection
 def retry(connection: ServerOptions, job_id: str) -> None:
     """Resume a failed job once the cause is fixed."""
@@ -289,7 +299,7 @@ def retry(connection: ServerOptions, job_id: str) -> None:
 
 
 @ingest.command()
-@click.argument("job_id", metavar="JOB")
+@click.argument("job_id", metavar="JOB", type=params.read_job)
 @json_option
 @pass_connection
 def errors(connection: ServerOptions, job_id: str, *, as_json: bool) -> None:
@@ -304,7 +314,7 @@ def errors(connection: ServerOptions, job_id: str, *, as_json: bool) -> None:
 
 
 @ingest.command()
-@click.argument("job_id", metavar="JOB")
+@click.argument("job_id", metavar="JOB", type=params.read_job)
 @json_option
 @pass_connection
 def verify(connection: ServerOptions, job_id: str, *, as_json: bool) -> None:

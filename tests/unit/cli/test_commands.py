@@ -10,7 +10,7 @@ import tifffile
 
 from ndlambda import errors
 from ndlambda.cli import main
-from ndlambda.cli.app import exit_code
+from ndlambda.cli.failures import exit_code
 from ndlambda.client import RetryPolicy
 from tests.support.fake_server import KEY, drop
 
@@ -221,12 +221,12 @@ def test_get_without_a_box_is_the_whole_level(run, server, stored, tmp_path):
     assert run("get --token tok --channel ch --resolution 1 -o a.npy").code == 0
     assert np.load(tmp_path / "a.npy").shape == (6, 4, 4)
     done = run("get --token tok --channel ch -o no/such/a.npy")
-    assert done.code == 1
-    assert "no/such" in done.err
+    assert done.code == 2
+    assert "There is no folder 'no/such'" in done.err
 
 
 @pytest.mark.parametrize(("options", "code", "reason"), [
-    ("--box 0:4,3:4,1:2 -o a.npy", 2, "leaves the volume"), ("-o a.docx", 3, ".nii.gz"),
+    ("--box 0:4,3:4,1:2 -o a.npy", 2, "leaves the volume"), ("-o a.docx", 2, ".nii.gz"),
 ])  # fmt: skip
 def test_get_refuses_before_it_fetches(run, server, stored, tmp_path, options, code, reason):
     refused = run(f"get --token tok --channel ch {options}")
@@ -269,7 +269,7 @@ def test_doctor_says_what_to_do_and_fails(run, server, tmp_path):
     assert "ndlambda user add" in wrong.out
     assert "ndlambda serve" in away.out
     missing = run(f"--data {tmp_path / 'nope'} doctor --json")
-    assert [check["name"] for check in missing.json if not check["ok"]] == ["data folder"]
+    assert [check["name"] for check in missing.json if not check["ok"]] == ["data folder", "server"]
 
 
 def test_doctor_names_where_aws_credentials_are_but_not_what_they_are(run, tmp_path):

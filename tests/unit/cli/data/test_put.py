@@ -209,7 +209,7 @@ def test_bad_slices_are_named_and_nothing_is_made(run, server, stack):
     (folder.parent / "empty").mkdir()
     assert run("put empty --token t --channel c --create").code == 2
     (folder.parent / "notes.txt").write_text("x")
-    assert run("put notes.txt --token t --channel c --create").code == 3
+    assert run("put notes.txt --token t --channel c --create").code == 2
     assert run("put missing --token t --channel c --create").code == 3
     assert server.calls == []
 

@@ -292,7 +292,8 @@ def test_a_source_may_be_called_like_a_command_and_creation_has_options_of_its_o
     assert "--public: only with --create" in refused.err
     assert "verify" in run("--help").out
     (tmp_path / "a.npy").rename(tmp_path / "status")
-    assert run("./status --token demo --channel em").code == 3
+    unknown = run("./status --token demo --channel em")
+    assert (unknown.code, "Unknown source 'status'" in unknown.err) == (2, True)
 
 
 def test_a_server_that_is_away_is_reported_at_once(run, stack):
