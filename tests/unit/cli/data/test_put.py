@@ -127,6 +127,70 @@ def test_create_uses_what_is_there(run, server, tmp_path):
     assert ("ds", "pr", "other") in server.things["tokens"]
 
 
+MADE = "--voxelres 4,4,40 --levels 2 --scaling zslices"
+
+
+@pytest.mark.parametrize(("options", "reasons"), [
+    ("--voxelres 4,4,4", ["has voxels of 4,4,40 nm, not 4,4,4 (--voxelres)"]),
+    ("--levels 0", ["has 2 coarser resolutions, not 0 (--levels)"]),
+    ("--scaling isotropic", ["has the scaling zslices, not isotropic (--scaling)"]),
+    ("--public", [f"the {kind} is private, not public" for kind in ("dataset", "project", "token")]),
+    ("--annotation", ["channel em is of type image, not annotation (--annotation)"]),
+    ("--levels 3 --voxelres 1,1,1", ["not 3 (--levels)", "not 1,1,1 (--voxelres)"]),
+    ("--time 1", ["time points 1:2, the channel 0:1"]),
+    ("--offset 1,0,0", ["would fill (1, 0, 0) to (5, 3, 2)", "is (0, 0, 0) to (4, 3, 2)"]),
+])  # fmt: skip
+@pytest.mark.parametrize("channel", ["em", "new"])
+@pytest.mark.parametrize("token", ["demo", "other"])
+def test_options_that_disagree_with_what_exists_are_refused_with_both_values(
+    run, server, tmp_path, options, reasons, channel, token
+):
+    """Seen to fail: what exists was kept without a word."""
+    np.save(tmp_path / "a.npy", np.ones((2, 3, 4), np.uint8))
+    run.ok(f"put a.npy demo/em --create {MADE}")
+    if channel == "new" and options in {"--annotation", "--time 1"}:
+        pytest.skip("these belong to the channel")
+    before, sent = str(server.things), server.count("POST", "cutout")
+    named = "" if token == "demo" else "--dataset demo --project demo"
+    done = run(f"put a.npy {token}/{channel} --create {named} {options}")
+    said = " ".join(done.err.split())
+    assert done.code == 2
+    for reason in reasons:
+        assert reason in said or ("token" in reason and token == "other")
+    assert server.count("POST", "cutout") == sent
+    if options != "--offset 1,0,0":  # which places data in what exists, and is compared with that
+        assert str(server.things) == before or options == "--time 1"
+
+
+def test_options_that_agree_or_are_not_given_create_and_send_again(run, server, tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((2, 3, 4), np.uint8))
+    for options in (MADE, MADE, "", "--levels 2"):
+        assert "ndlambda:" not in run.ok(f"put a.npy demo/em --create {options}").err
+
+
+@pytest.mark.parametrize(("size_zyx", "options", "scaling", "levels", "says"), [
+    ((2, 3, 4), "--voxelres 10,10,10", 1, 0, "scaling isotropic"),
+    ((2, 3, 4), "--voxelres 10,10,14", 1, 0, "10 x 10 x 14 nm: scaling isotropic"),
+    ((2, 3, 4), "--voxelres 10,10,15", 0, 0, "scaling zslices"),
+    ((2, 3, 4), "--voxelres 10,10,7", 0, 0, "scaling zslices"),
+    ((2, 3, 1025), "--voxelres 4,4,40", 0, 2, "coarser resolutions: 2"),
+    ((1025, 3, 4), "--voxelres 4,4,40", 0, 0, "coarser resolutions: 0"),
+    ((1025, 3, 4), "--voxelres 4,4,4", 1, 2, "coarser resolutions: 2"),
+    ((1025, 3, 4), "--voxelres 4,4,4 --scaling zslices", 0, 0, "coarser resolutions: 0"),
+    ((2, 3, 4), "--voxelres 4,4,4 --levels 3", 1, 3, "coarser resolutions: 3"),
+    ((2, 3, 4), "--scaling zslices --levels 0", 0, 0, "1,1,1 nm is assumed"),
+    ((2, 3, 4), "", 1, 0, "1,1,1 nm is assumed"),
+])  # fmt: skip
+def test_scaling_and_levels_follow_voxel_and_size_and_are_told(
+    run, server, tmp_path, size_zyx, options, scaling, levels, says
+):
+    np.save(tmp_path / "a.npy", np.ones(size_zyx, np.uint8))
+    done = run.ok(f"put a.npy demo/em --create {options}")
+    dataset = server.things["datasets"]["demo",]
+    assert (dataset["scalingoption"], dataset["scalinglevels"]) == (scaling, levels)
+    assert says in done.err
+
+
 @pytest.mark.parametrize(("options", "code", "reason"), [
     ("--offset 1,0,0", 2, "check --offset"),
     ("--offset 0,0,17", 2, "check --offset"),

@@ -20,7 +20,7 @@ from tests.support.ingest_command import URL, Command, Way
 
 SHAPE = (130, 40, 520)
 """Six chunks: 512 voxels wide and 64 slices deep, but those at the edges."""
-CREATE = "--token demo --channel em --create"
+CREATE = "demo/em --create --scaling zslices --levels 1"
 
 
 @pytest.fixture
