@@ -124,6 +124,7 @@ class IngestService:
             on_bad=spec.on_bad,
             folder=folder or job_folder(job_id),
             propagate=spec.propagate,
+            notes=spec.notes,
         )
         chunks = Target.of(job, self._catalog).grid(job).count
         if chunks > _MAX_CHUNKS:

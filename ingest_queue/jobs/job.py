@@ -95,6 +95,8 @@ class Job:
         Number of built chunks at the last sweep.
     digest
         The job root: BLAKE2b-160 over the digests of all chunks; empty until it is complete.
+    notes
+        What was chosen for what was created with the job, for people.
     """
 
     id: str
@@ -121,6 +123,7 @@ class Job:
     swept: int = -1
     reason: str = ""
     digest: str = ""
+    notes: tuple[str, ...] = ()
     version: int = field(default=0, compare=False)
 
     @property
@@ -134,7 +137,7 @@ class Job:
         doc = {
             name: getattr(self, name)
             for name in self.__dataclass_fields__
-            if name not in {"box", "version"}
+            if name not in {"box", "version"} and (name != "notes" or self.notes)
         }
         doc |= {"v": _FORMAT, "start": self.box.start_xyz, "stop": self.box.stop_xyz}
         return Row(JOBS, self.id, doc=doc)
@@ -149,6 +152,7 @@ class Job:
             "times": tuple(doc["times"]),
             "mode": Mode(doc["mode"]),
             "on_bad": Policy(doc["on_bad"]),
+            "notes": tuple(doc.get("notes", ())),
             "state": State(doc["state"]),
         }
         box = Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))

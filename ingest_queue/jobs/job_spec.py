@@ -18,6 +18,8 @@ class JobSpec:
         The extent: zero-based voxels of the resolution; None is all of the volume.
     job_id
         Chosen by the caller so that a repeated request creates one job; empty: a new id.
+    notes
+        For people; see :class:`ingest_queue.jobs.job.Job`.
     """
 
     channel: str
@@ -28,3 +30,4 @@ class JobSpec:
     on_bad: Policy = Policy.FAIL
     propagate: bool = False
     job_id: str = ""
+    notes: tuple[str, ...] = ()

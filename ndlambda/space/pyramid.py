@@ -137,7 +137,7 @@ def natural_scaling(voxelres_xyz: tuple[float, float, float]) -> Scaling:
 
 
 def useful_levels(size_xyz: XYZ, scaling: Scaling) -> int:
-    """Return how many coarser resolutions reduce every edge that is halved to 512 voxels or less."""
+    """Return how many coarser resolutions bring every halved edge to 512 voxels or less."""
     edge = max(size_xyz if scaling is Scaling.ISOTROPIC else size_xyz[:2])
     levels = 0
     while edge > _COARSEST_EDGE and levels < _MAX_LEVELS:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ingest_queue.sources import Source
 from ndlambda.cli.catalog.dataset import dataset_fields
+from ndlambda.cli.data.label_checks import refuse_grey_labels, refuse_lossy_labels
 from ndlambda.client import Client
 from ndlambda.errors import DataTypeMismatchError, InvalidArgumentError
 from ndlambda.model.dtypes import COMBINATIONS, ChannelType
@@ -42,6 +43,7 @@ class StackTarget:
     public: bool = False
     annotation: bool = False
     cast: bool = False
+    labels: bool = False
 
 
 def create_missing(client: Client, source: Source, target: StackTarget) -> bool:
@@ -156,26 +158,11 @@ class _Existing:
                 yield f"{what} has {levels} coarser resolutions, not {target.levels} (--levels)"
         shared = {"dataset": self.dataset, "project": self.project, "token": self.token}
         for kind, fields in shared.items():
-            if target.public and fields is not None and fields.get("public") in {0, False}:
+            if target.public and fields is not None and fields.get("public") == 0:
                 yield f"the {kind} is private, not public (--public)"
         kind = (self.channel or {}).get("channel_type", "annotation")
         if target.annotation and kind != "annotation":
             yield f"channel {target.channel} is of type {kind}, not annotation (--annotation)"
-
-
-def refuse_lossy_labels(source: Source) -> None:
-    """Refuse labels from a format that changes them.
-
-    Raises
-    ------
-    DataTypeMismatchError
-        The format is lossy, or samples of a few bits are shown as 0 to 255.
-    """
-    if not source.labels_allowed:
-        raise DataTypeMismatchError(
-            "The data is of a lossy format (JPEG) or has fewer than 8 bits a sample, which changes "
-            "labels; save it as PNG or TIFF of 8 bits or more."
-        )
 
 
 def pyramid_of(source: Source, target: StackTarget) -> Pyramid:
@@ -219,6 +206,8 @@ def _channel_fields(source: Source, target: StackTarget) -> dict[str, object]:
     dtype = source.dtype
     if target.annotation:
         refuse_lossy_labels(source)
+        if not target.labels:
+            refuse_grey_labels(source)
         kind = ChannelType.ANNOTATION
         if dtype.kind in "bui":  # ids are converted as far as they fit
             dtype = np.dtype(np.uint32 if dtype.itemsize <= 4 else np.uint64)

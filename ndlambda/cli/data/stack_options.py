@@ -36,8 +36,8 @@ _TARGET_OPTIONS: Final = (
     click.option(
         "--create",
         is_flag=True,
-        help="Create what is missing, by the data's shape and dtype. What exists must agree with the "
-        "options given.",
+        help="Create what is missing, by the data's shape and dtype. What exists must agree with "
+        "the options given.",
     ),
     click.option("--dataset", help="With --create: dataset's name.  [default: the token's name]"),
     click.option("--project", help="With --create: project's name.  [default: the token's name]"),
@@ -57,10 +57,16 @@ _TARGET_OPTIONS: Final = (
     click.option(
         "--levels",
         type=click.IntRange(0, MAX_LEVELS),
-        help="With --create: coarser resolutions.  [default: until no edge that is halved is over 512]",
+        help="With --create: coarser resolutions.  [default: until no edge that is halved is over "
+        "512]",
     ),
     click.option("--public", is_flag=True, help="With --create: allow reading without a key."),
     click.option("--annotation", is_flag=True, help="With --create: the voxels are labels."),
+    click.option(
+        "--labels",
+        is_flag=True,
+        help="The data are labels, although they look like an image: no question is asked.",
+    ),
     click.option(
         "--cast",
         is_flag=True,
@@ -150,3 +156,7 @@ def check_creation(options: Mapping[str, Any], *, create: bool) -> None:
     if unused:
         names = ", ".join(f"--{name.removesuffix('_xyz')}" for name in unused)
         raise click.UsageError(f"{names}: only with --create.")
+
+
+def _is_given(value: object) -> bool:
+    return value is not None and value is not False

@@ -47,6 +47,10 @@ _MB: Final = 1_000_000
 _PATIENT_RETRY: Final = RetryPolicy(attempts=14)
 """About three minutes, so that a restarting server does not end an ingest of hours."""
 _MAX_SHOWN: Final = 50
+_NO_JOBS: Final = (
+    "none. Files copied into the drop folder are looked at a second or two after the last of them "
+    "is complete; list again then."
+)
 
 
 class _StartByDefault(click.Group):
@@ -143,9 +147,8 @@ def start(connection: ServerOptions, /, source: str, *, create: bool, **options:
         with interruptible_sleep() as sleep:
             on_retry = Outage(_PATIENT_RETRY.longest_s)
             client = connection.client(replace(_PATIENT_RETRY, sleep=sleep, on_retry=on_retry))
-            if create:
-                create_missing(client, opened, target)
-            upload = _place(client, opened, target)
+            is_new = create and create_missing(client, opened, target)
+            upload = _place(client, opened, replace(target, labels=is_new or target.labels))
             job = _find_job(client, source, upload, run_options | {"reading": reading})
             _run(_transfer(client, upload, job, run_options), run_options)
     except (AuthenticationError, UpstreamError):
@@ -256,8 +259,10 @@ def status(connection: ServerOptions, job_id: str, *, as_json: bool) -> None:
     job = connection.client().ingest.get(job_id)
     if as_json:
         print_json(job)
-    else:
-        click.echo(f"{job_id}: {_summary(job)}")
+        return
+    click.echo(f"{job_id}: {_summary(job)}")
+    for note in job.get("notes", ()):
+        click.echo(note)
 
 
 @ingest.command("list")
@@ -272,13 +277,16 @@ def list_jobs(connection: ServerOptions, *, as_json: bool) -> None:
         return
     columns = ("token", "channel", "resolution")
     rows = [[job["id"], *(job[name] for name in columns), _summary(job)] for job in jobs]
-    print_table(["job", *columns, "state"], rows)
+    if rows:
+        print_table(["job", *columns, "state"], rows)
     waiting = [[each["folder"], each["why"]] for each in ingests.waiting()]
     if waiting:
         print_table(["folder without a job", "why"], waiting)
     deleted = [[each["folder"], each["where"]] for each in ingests.deleted()]
     if deleted:
         print_table(["folder of a deleted channel", "set aside in"], deleted)
+    if not (rows or waiting or deleted):
+        click.echo(_NO_JOBS)
 
 
 @ingest.command()
@@ -334,7 +342,7 @@ def verify(connection: ServerOptions, job_id: str, *, as_json: bool) -> None:
 
 def _place(client: Client, source: Source, target: StackTarget) -> StackUpload:
     volume = client.volume(target.token, target.channel, target.resolution)
-    source = fit_source(source, volume, cast=target.cast)
+    source = fit_source(source, volume, cast=target.cast, labels_said=target.labels)
     start_time = volume.times[0] if target.start_time is None else target.start_time
     return StackUpload(source, volume, target.corner_xyz or volume.box.start_xyz, start_time, 0)
 
@@ -387,8 +395,10 @@ def _sent(job: Document, sent: Sent, seconds: float) -> str:
 
 def _summary(job: Document) -> str:
     text = str(job["state"])
-    if "chunks" in job:  # else its channel was deleted
+    if "chunks" in job:
         text += f", {job['chunks']['done']} of {job['chunks']['total']} chunks stored"
+    else:
+        text += "; its channel was deleted since, and the job will be, too"
     missing = job.get("first_missing")
     if missing and job["state"] in UNDER_WAY:
         what = "slice" if "slice" in missing else "chunk"

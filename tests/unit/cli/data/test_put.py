@@ -6,6 +6,7 @@ from PIL import Image
 
 from ndlambda.cli.data.upload import StackUpload
 from ndlambda.client import Block, Piece
+from ndlambda.local.synthetic import em_stack
 from ndlambda.space.box import Box
 from tests.support.fake_server import FakeServer
 
@@ -130,36 +131,33 @@ def test_create_uses_what_is_there(run, server, tmp_path):
 MADE = "--voxelres 4,4,40 --levels 2 --scaling zslices"
 
 
-@pytest.mark.parametrize(("options", "reasons"), [
-    ("--voxelres 4,4,4", ["has voxels of 4,4,40 nm, not 4,4,4 (--voxelres)"]),
-    ("--levels 0", ["has 2 coarser resolutions, not 0 (--levels)"]),
-    ("--scaling isotropic", ["has the scaling zslices, not isotropic (--scaling)"]),
-    ("--public", [f"the {kind} is private, not public" for kind in ("dataset", "project", "token")]),
-    ("--annotation", ["channel em is of type image, not annotation (--annotation)"]),
-    ("--levels 3 --voxelres 1,1,1", ["not 3 (--levels)", "not 1,1,1 (--voxelres)"]),
-    ("--time 1", ["time points 1:2, the channel 0:1"]),
-    ("--offset 1,0,0", ["would fill (1, 0, 0) to (5, 3, 2)", "is (0, 0, 0) to (4, 3, 2)"]),
+PRIVATE = "the {} is private, not public (--public)"
+
+
+@pytest.mark.parametrize(("line", "reasons"), [
+    ("demo/em --voxelres 4,4,4", ["has voxels of 4,4,40 nm, not 4,4,4 (--voxelres)"]),
+    ("demo/new --voxelres 4,4,4", ["has voxels of 4,4,40 nm, not 4,4,4 (--voxelres)"]),
+    ("new/new --dataset demo --voxelres 4,4,4", ["dataset demo has voxels of 4,4,40 nm"]),
+    ("demo/em --levels 0", ["has 2 coarser resolutions, not 0 (--levels)"]),
+    ("demo/em --levels 3 --voxelres 1,1,1", ["not 3 (--levels)", "not 1,1,1 (--voxelres)"]),
+    ("demo/em --scaling isotropic", ["has the scaling zslices, not isotropic (--scaling)"]),
+    ("demo/em --public", [PRIVATE.format(kind) for kind in ("dataset", "project", "token")]),
+    ("new/em --dataset demo --project demo --public", [PRIVATE.format("project")]),
+    ("demo/em --annotation", ["channel em is of type image, not annotation (--annotation)"]),
+    ("demo/em --time 1", ["time points 1:2, the channel 0:1"]),
+    ("demo/em --offset 1,0,0", ["would fill (1, 0, 0) to (5, 3, 2)", "is (0, 0, 0) to (4, 3, 2)"]),
 ])  # fmt: skip
-@pytest.mark.parametrize("channel", ["em", "new"])
-@pytest.mark.parametrize("token", ["demo", "other"])
 def test_options_that_disagree_with_what_exists_are_refused_with_both_values(
-    run, server, tmp_path, options, reasons, channel, token
+    run, server, tmp_path, line, reasons
 ):
     """Seen to fail: what exists was kept without a word."""
     np.save(tmp_path / "a.npy", np.ones((2, 3, 4), np.uint8))
     run.ok(f"put a.npy demo/em --create {MADE}")
-    if channel == "new" and options in {"--annotation", "--time 1"}:
-        pytest.skip("these belong to the channel")
     before, sent = str(server.things), server.count("POST", "cutout")
-    named = "" if token == "demo" else "--dataset demo --project demo"
-    done = run(f"put a.npy {token}/{channel} --create {named} {options}")
-    said = " ".join(done.err.split())
+    done = run(f"put a.npy {line} --create")
     assert done.code == 2
-    for reason in reasons:
-        assert reason in said or ("token" in reason and token == "other")
-    assert server.count("POST", "cutout") == sent
-    if options != "--offset 1,0,0":  # which places data in what exists, and is compared with that
-        assert str(server.things) == before or options == "--time 1"
+    assert all(reason in " ".join(done.err.split()) for reason in reasons), done.err
+    assert (str(server.things), server.count("POST", "cutout")) == (before, sent)
 
 
 def test_options_that_agree_or_are_not_given_create_and_send_again(run, server, tmp_path):
@@ -216,6 +214,20 @@ def test_what_cannot_be_stored_is_refused_before_anything_is_sent(
     assert done.code == code
     assert reason in " ".join(done.err.split())
     assert server.count("POST", "cutout") == 0
+
+
+@pytest.mark.parametrize("create", ["--create --annotation", ""])
+def test_an_image_is_no_labels_unless_that_is_said(run, server, tmp_path, create):
+    """Seen to fail: an image was painted as 200 labels."""
+    np.save(tmp_path / "em.npy", em_stack((4, 130, 130)))
+    if not create:
+        server.add_volume((1, 4, 130, 130), "uint32", channel_type="annotation")
+    done = run(f"put em.npy tok/ch {create}")
+    assert (done.code, "looks like an image" in done.err) == (2, True)
+    assert server.count("POST", "cutout") == 0
+    assert bool(server.things["channels"]) == (not create)
+    run.ok(f"put em.npy tok/ch {create} --labels")
+    assert server.array("tok", "ch").any()
 
 
 @pytest.mark.parametrize(
