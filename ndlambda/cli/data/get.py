@@ -40,7 +40,8 @@ def get(
     """Fetch a box of voxels into a file.
 
     The box is held in memory. Arrays are (t,) z, y, x in .npy, .npz, .h5 and .tif; NIfTI files
-    have the axes x, y, z(, t) and the voxel size.
+    have the axes x, y, z(, t). All but .npy and .npz have the voxel size, which Fiji and `ndlambda
+    put` read.
 
     \b
     Examples:
