@@ -17,6 +17,8 @@ ADDRESS_FILE = "server.url"
 LAMBDA_BODY_BYTES = 4 * 1024 * 1024
 """Largest body passed through Lambda: its 6 MB payload holds the body as base64."""
 
+_KINDS = {bool: "1 or 0", int: "a whole number", float: "a number"}
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -151,5 +153,5 @@ def _parse(variable: str, text: str, kind: type) -> Any:
     except (KeyError, ValueError) as error:
         setting = variable.removeprefix("NDLAMBDA_").lower()
         raise InvalidArgumentError(
-            f"{variable}={text!r} is not a valid {kind.__name__}.", setting=setting
+            f"{variable}={text!r} is not {_KINDS.get(kind, 'valid')}.", setting=setting
         ) from error

@@ -225,7 +225,7 @@ def channel_from_fields(fields: object, *, name: str, project: str) -> Channel:
         reading.require(
             "channel_datatype",
             values["channel_datatype"] in allowed,
-            f"must be one of {', '.join(sorted(allowed))} in a {values['channel_type']} channel",
+            f"must be one of {', '.join(sorted(allowed))} in channels of type {values['channel_type']}",
         )
     if reading.has("starttime", "endtime"):
         # ndio sends 0, which means one time point.

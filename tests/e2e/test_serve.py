@@ -96,7 +96,7 @@ def test_a_taken_port_and_a_bad_setting_are_one_line(tmp_path):
     assert "choose another --port" in second.err
     assert f"127.0.0.1:{server.port}" in second.err
     assert (wrong.code, wrong.out) == (2, "")
-    assert wrong.err == "ndlambda: NDLAMBDA_THREADS='many' is not a valid int.\n"
+    assert wrong.err == "ndlambda: NDLAMBDA_THREADS='many' is not a whole number.\n"
 
 
 def test_a_second_server_on_a_folder_is_told_of_and_the_command_finds_the_first(tmp_path):

@@ -1,5 +1,5 @@
 from dataclasses import replace
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import h5py
 import nibabel
@@ -58,7 +58,7 @@ def test_fiji_finds_the_scale_where_imagej_has_the_dtype_and_others_are_ome(tmp_
         elif name.endswith("64"):  # neither has them
             assert file.shaped_metadata[0]["PhysicalSizeZ"] == 40
         else:
-            (pixels,) = ElementTree.fromstring(file.ome_metadata).iter(
+            (pixels,) = ET.fromstring(file.ome_metadata).iter(
                 "{http://www.openmicroscopy.org/Schemas/OME/2016-06}Pixels"
             )
             assert (pixels.get("PhysicalSizeZ"), pixels.get("PhysicalSizeZUnit")) == ("40.0", "nm")
