@@ -296,6 +296,24 @@ def test_a_source_may_be_called_like_a_command_and_creation_has_options_of_its_o
     assert (unknown.code, "Unknown source 'status'" in unknown.err) == (2, True)
 
 
+def test_the_list_says_when_folders_are_looked_at_and_what_was_deleted(run, stack):
+    assert "looked at" in run.ok("list").out
+    done = run.ok(f"a.npy {CREATE}")
+    assert "deleted" not in run.ok("list").out
+    client_of(run.server).channels("demo", "demo").delete("em")
+    assert "COMPLETE; its channel was deleted" in run.ok("list").out
+    assert "its channel was deleted" in run.ok(f"status {done.job}").out
+
+
+def test_what_is_nearly_a_command_is_no_source(run, tmp_path):
+    """Seen to fail: an option was said to be missing."""
+    done = run("lst")
+    assert (done.code, "Did you mean" in done.err, "'list'" in done.err) == (2, True, True)
+    np.save(tmp_path / "lst.npy", np.ones((1, 1, 1), np.uint8))
+    (tmp_path / "lst.npy").rename(tmp_path / "lst")
+    assert "Unknown source" in run("lst t/c").err
+
+
 def test_a_server_that_is_away_is_reported_at_once(run, stack):
     """On the terminal, once, though each of several threads asks again. Seen to fail without
     ``told``: nothing was said for three minutes."""
