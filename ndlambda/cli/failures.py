@@ -69,6 +69,7 @@ def reported(*, debug: bool) -> Iterator[None]:
     code = 0
     try:
         yield
+        sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the place for the unexpected
         if debug:
             traceback.print_exc()
@@ -130,7 +131,7 @@ def _unexpected(error: BaseException) -> str:
 
 
 def _release_output() -> None:
-    """Write what is buffered; without a reader or room for it, keep Python from trying again."""
+    """Keep Python from writing at its end what cannot be written: no reader, or a full disk."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -1,6 +1,7 @@
 """Whatever a person types, the command ends in a sentence and an exit code, not in a traceback."""
 
 import errno
+import io
 import os
 
 import click
@@ -155,6 +156,19 @@ def test_the_unexpected_is_a_sentence_and_debug_shows_where(
     assert said in done.err
     assert ("Traceback" in done.err) == ("--debug" in debug)
     assert ("--debug" in done.err) == isinstance(error, ZeroDivisionError) or "--debug" in debug
+
+
+@pytest.mark.parametrize(("number", "said"), [(errno.ENOSPC, "No space"), (errno.EPIPE, "")])
+def test_output_that_is_lost_is_a_failure(monkeypatch, capfd, number, said):
+    class Lost(io.StringIO):
+        def flush(self):
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("sys.stdout", Lost())
+    with pytest.raises(SystemExit) as ended:
+        failures.run(lambda: None, debug=False)
+    assert ended.value.code == 1
+    assert bool(capfd.readouterr().err) == bool(said)
 
 
 def test_a_prompt_that_is_interrupted_is_130_and_a_no_is_1(run, server, monkeypatch):
