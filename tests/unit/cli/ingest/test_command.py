@@ -296,6 +296,25 @@ def test_a_source_may_be_called_like_a_command_and_creation_has_options_of_its_o
     assert (unknown.code, "Unknown source 'status'" in unknown.err) == (2, True)
 
 
+@pytest.mark.parametrize(("options", "code", "reason"), [
+    ("--voxelres 9,9,9", 2, "has voxels of 4,4,40 nm, not 9,9,9 (--voxelres)"),
+    ("--scaling isotropic", 2, "the scaling zslices, not isotropic"),
+    ("--annotation", 2, "is of type image, not annotation"),
+    ("--voxelres 4,4,40 --scaling zslices --levels 0", 4, "Check the name"),
+])  # fmt: skip
+def test_what_belongs_to_others_is_compared_too(run, stack, options, code, reason):
+    way: Any = WsgiTransport(run.server.app)
+    bob = nd.connect(URL, run.server.keys["bob"], transport=way)
+    sizes = dict(zip(("ximagesize", "yimagesize", "zimagesize"), SHAPE[::-1], strict=True))
+    bob.datasets.create("theirs", **sizes, xvoxelres=4, yvoxelres=4, zvoxelres=40)
+    bob.projects("theirs").create("theirs")
+    fields = {"channel_type": "image", "channel_datatype": "uint8"}
+    bob.channels("theirs", "theirs").create("em", **fields)
+    bob.tokens("theirs", "theirs").create("theirs", public=1)
+    done = run(f"a.npy theirs/em --create {options}")
+    assert (done.code, reason in done.err) == (code, True), done.err
+
+
 def test_the_list_says_when_folders_are_looked_at_and_what_was_deleted(run, stack):
     assert "looked at" in run.ok("list").out
     done = run.ok(f"a.npy {CREATE}")
