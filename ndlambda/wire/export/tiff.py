@@ -35,7 +35,8 @@ def write(path: Path, cutout: Cutout) -> None:
     is_large = array.nbytes > _CLASSIC_LIMIT
     form: dict[str, Any] = {"metadata": metadata | sizes}
     densities = [_per_nanometre(edge) for edge in cutout.voxelres_xyz[:2]]
-    if array.dtype.name in _IMAGEJ_DTYPES and not is_large and None not in densities:
+    has_scale = None not in densities and array.shape[-1] > 1  # tifffile drops a last axis of 1
+    if array.dtype.name in _IMAGEJ_DTYPES and not is_large and has_scale:
         scale = {"spacing": cutout.voxelres_xyz[2], "unit": "nm"}
         form = {"imagej": True, "metadata": metadata | scale}
         form |= {"resolution": tuple(densities), "resolutionunit": "NONE"}

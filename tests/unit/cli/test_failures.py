@@ -104,6 +104,13 @@ def test_a_file_of_objects_or_of_a_name_that_is_no_text_is_refused(fails, tmp_pa
     assert "caf" in fails("put caf\udce9.npy t/c --create").err
 
 
+def test_a_name_that_is_no_text_can_be_written_to_and_read(run, server, tmp_path):
+    server.add_volume((1, 2, 3, 4))[:] = 1
+    assert "caf" in run.ok("get tok/ch -o caf\udce9.npy").out
+    assert (tmp_path / os.fsdecode(b"caf\xe9.npy")).is_file()
+    run.ok("put caf\udce9.npy tok/ch")
+
+
 @pytest.mark.parametrize(("line", "code", "reason"), [
     ("put README.md t/c", 3, "no file or folder README.md"),
     ("ingest lst", 2, "list"),

@@ -82,9 +82,13 @@ def test_what_is_written_is_read_again_with_its_voxel_size(tmp_path, cutout, suf
 
 
 @pytest.mark.parametrize("suffix", known_suffixes())
-@pytest.mark.parametrize("shape", [(1, 4, 5), (1, 1, 1), (2, 1, 4, 5), (1, 3, 4, 5), (1, 1, 1, 4)])
+@pytest.mark.parametrize("shape", [
+    (1, 4, 5), (1, 1, 1), (2, 1, 4, 5), (1, 3, 4, 5), (1, 1, 1, 4), (3, 4, 1), (2, 3, 4, 1)
+])  # fmt: skip
 @pytest.mark.parametrize("dtype", ["uint8", "uint32", "uint64"])
 def test_axes_of_one_keep_their_place(tmp_path, suffix, shape, dtype):
+    if dtype == "uint64" and shape[-1] == 1 and "tif" in suffix:
+        pytest.skip("tifffile drops the last axis, and no other form has 64 bits")
     array = np.arange(1, np.prod(shape) + 1, dtype=dtype).reshape(shape)
     made = Cutout(array, "em", "image", (0, 0, 0), (4.0, 4.0, 40.0))
     write_cutout(tmp_path / f"a{suffix}", made)
