@@ -125,6 +125,7 @@ class IngestService:
             folder=folder or job_folder(job_id),
             propagate=spec.propagate,
             tile_xyzt=spec.tile_xyzt,
+            notes=spec.notes,
         )
         chunks = Target.of(job, self._catalog).grid(job).count
         if chunks > _MAX_CHUNKS:

@@ -11,12 +11,17 @@ from typing import Any, Self
 
 from ndlambda.errors import InvalidArgumentError
 
+ADDRESS_FILE = "server.url"
+"""In the data folder of a running server: its address, for commands on the same machine."""
+
 LAMBDA_BODY_BYTES = 4 * 1024 * 1024
 """Largest body passed through Lambda: its 6 MB payload holds the body as base64."""
 _FUNCTION_MEMORY = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"
 """Set by Lambda, in MiB."""
 _PROGRAM_BYTES = 256 << 20
 """What Python and the libraries take before the first request."""
+
+_KINDS = {bool: "1 or 0", int: "a whole number", float: "a number"}
 
 
 @dataclass(frozen=True)
@@ -172,5 +177,5 @@ def _parse(variable: str, text: str, kind: type) -> Any:
     except (KeyError, ValueError) as error:
         setting = variable.removeprefix("NDLAMBDA_").lower()
         raise InvalidArgumentError(
-            f"{variable}={text!r} is not a valid {kind.__name__}.", setting=setting
+            f"{variable}={text!r} is not {_KINDS.get(kind, 'valid')}.", setting=setting
         ) from error

@@ -28,6 +28,7 @@ from ndlambda.errors import (
     WriteContentionError,
 )
 from ndlambda.model.catalog import Channel, Dataset, Project, Token
+from ndlambda.model.fields import dataset_fields
 from ndlambda.model.principal import Principal
 from ndlambda.services.access.service import Access
 from ndlambda.services.catalog.service import Catalog
@@ -129,9 +130,10 @@ class AutoCreation:
             return
         visible = known.public or self._access.may_manage(principal, known.user_id)
         if not visible or known.pyramid != wanted.pyramid:
+            values = f" ({_differences(known, wanted)})" if visible else ""
             raise AlreadyExistsError(
                 f"Dataset {name} already exists and is different then the chosen dataset. Please "
-                "choose a different dataset name",
+                f"choose a different dataset name{values}",
                 dataset=name,
             )
 
@@ -164,6 +166,8 @@ class AutoCreation:
             undo.callback(_attempt, partial(self._catalog.delete_token, name))
             return
         own = self._access.may_manage(principal, known.user_id)
+        if own and wanted.public and not known.public:
+            raise AlreadyExistsError(f"Token {name} exists and is private, not public.", token=name)
         if not own or known.project != wanted.project:
             raise AlreadyExistsError(
                 f"Token {name} already exists. Please choose a different token name.", token=name
@@ -205,6 +209,14 @@ def _taken(channel: Channel) -> AlreadyExistsError:
         f"Channel {channel.name} already exists. Please choose a different channel name.",
         channel=channel.name,
     )
+
+
+def _differences(known: Dataset, wanted: Dataset) -> str:
+    """Return the fields of the geometry that differ, with both values."""
+    old, new = (dataset_fields(replace(each, public=False)) for each in (known, wanted))
+    described = {"dataset_description", "user"}
+    names = (name for name in old if name not in described and old[name] != new[name])
+    return ", ".join(f"{name} is {old[name]}, not {new[name]}" for name in names)
 
 
 def _is_same(made: Channel, wanted: Channel) -> bool:

@@ -97,6 +97,8 @@ class Job:
         Number of built chunks at the last sweep.
     digest
         The job root: BLAKE2b-160 over the digests of all chunks; empty until it is complete.
+    notes
+        What was chosen for what was created with the job, for people.
     """
 
     id: str
@@ -124,6 +126,7 @@ class Job:
     reason: str = ""
     digest: str = ""
     tile_xyzt: tuple[int, int, int, int] | None = None
+    notes: tuple[str, ...] = ()
     version: int = field(default=0, compare=False)
 
     @property
@@ -137,7 +140,7 @@ class Job:
         doc = {
             name: getattr(self, name)
             for name in self.__dataclass_fields__
-            if name not in {"box", "version"}
+            if name not in {"box", "version"} and (name != "notes" or self.notes)
         }
         if self.tile_xyzt is None:
             del doc["tile_xyzt"]
@@ -154,6 +157,7 @@ class Job:
             "times": tuple(doc["times"]),
             "mode": Mode(doc["mode"]),
             "on_bad": Policy(doc["on_bad"]),
+            "notes": tuple(doc.get("notes", ())),
             "state": State(doc["state"]),
         }
         if "tile_xyzt" in doc:

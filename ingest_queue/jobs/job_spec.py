@@ -20,6 +20,8 @@ class JobSpec:
         Chosen by the caller so that a repeated request creates one job; empty: a new id.
     tile_xyzt
         See ``Job``.
+    notes
+        For people; see :class:`ingest_queue.jobs.job.Job`.
     """
 
     channel: str
@@ -31,3 +33,4 @@ class JobSpec:
     propagate: bool = False
     job_id: str = ""
     tile_xyzt: tuple[int, int, int, int] | None = None
+    notes: tuple[str, ...] = ()

@@ -21,7 +21,8 @@ def matches(place: Place) -> bool:
 def open_source(place: Place, options: Options) -> Source:
     """Map the file; see :func:`ingest_queue.sources.open_source`."""
     with reading(place.text):
-        array = np.load(place.file, mmap_mode="r", allow_pickle=False)
+        # Not np.load, which takes what has another magic for a pickle.
+        array = np.lib.format.open_memmap(place.file, mode="r")
     axes = options.axes or _AXES.get(array.ndim, "")
     layout = plan_layout(place.text, axes, array.shape, options.channel)
     return open_array(place.text, array, layout)

@@ -184,6 +184,8 @@ def _list_pages(where: str, series: Any, layout: AxisLayout) -> tuple[Page, ...]
 def _voxel_size(file: Any, described: Any) -> VoxelSize:
     if described is not None:
         return ome.pixel_size(described)
+    if file.shaped_metadata:  # tifffile's own, which may have OME's names
+        return _named_size(file.shaped_metadata[0])
     if not file.imagej_metadata:
         return None
     facts, tags = file.imagej_metadata, file.pages[0].tags
@@ -194,3 +196,11 @@ def _voxel_size(file: Any, described: Any) -> VoxelSize:
         sizes[axis] = length / pixels if pixels else 0.0
     # ImageJ's unit; "pixel" and an empty text are not lengths.
     return voxel_size(sizes, {}, str(facts.get("unit", "")))
+
+
+def _named_size(facts: dict[str, Any]) -> VoxelSize:
+    names = {axis: f"PhysicalSize{axis.upper()}" for axis in "xyz"}
+    sizes = {axis: float(facts[name]) for axis, name in names.items() if name in facts}
+    default = str(facts.get("unit", "µm"))
+    units = {axis: str(facts.get(f"{names[axis]}Unit", default)) for axis in sizes}
+    return voxel_size(sizes, units, default)

@@ -222,11 +222,12 @@ def channel_from_fields(fields: object, *, name: str, project: str) -> Channel:
     reading = _Reading.of(fields, _CHANNEL, {"channel_name": name, "project": project})
     values = reading.values
     if reading.has("channel_type", "channel_datatype"):
-        allowed = COMBINATIONS[values["channel_type"]]
+        kind = values["channel_type"]
+        allowed = COMBINATIONS[kind]
         reading.require(
             "channel_datatype",
             values["channel_datatype"] in allowed,
-            f"must be one of {', '.join(sorted(allowed))} in a {values['channel_type']} channel",
+            f"must be one of {', '.join(sorted(allowed))} in channels of type {kind}",
         )
     if reading.has("starttime", "endtime"):
         # ndio sends 0, which means one time point.

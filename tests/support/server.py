@@ -123,9 +123,8 @@ class Server:
 
     def start_command(self, *arguments: object, **environment: str) -> "subprocess.Popen[str]":
         """Start ``ndlambda ARGUMENTS`` as the administrator of this server."""
-        return _start(
-            *arguments, NDLAMBDA_URL=self.url, **{"NDLAMBDA_DATA": str(self.data), **environment}
-        )
+        own = {"NDLAMBDA_URL": self.url, "NDLAMBDA_DATA": str(self.data)}
+        return _start(*arguments, **{**own, **environment})
 
 
 @contextmanager

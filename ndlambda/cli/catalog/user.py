@@ -2,6 +2,7 @@
 
 import click
 
+from ndlambda.cli import params
 from ndlambda.cli.catalog.resources import list_resources, yes_option
 from ndlambda.cli.connection import ServerOptions, pass_connection
 from ndlambda.cli.output import json_option, print_json
@@ -23,7 +24,7 @@ def list_(connection: ServerOptions, as_json: bool) -> None:
 
 
 @user.command()
-@click.argument("name")
+@params.name_argument("user")
 @click.option("--superuser", is_flag=True, help="Allow the user to see and change everything.")
 @click.option("--ask-password", is_flag=True, help="Ask for a password for /ndauth/validate/.")
 @json_option
@@ -46,7 +47,7 @@ def add(
 
 
 @user.command()
-@click.argument("name")
+@params.name_argument("user")
 @pass_connection
 def key(connection: ServerOptions, name: str) -> None:
     """Issue another key for a user and print it, to replace a lost or revoked one.
@@ -66,7 +67,7 @@ def _print_key(name: str, text: str) -> None:
 
 
 @user.command()
-@click.argument("name")
+@params.name_argument("user")
 @pass_connection
 def passwd(connection: ServerOptions, name: str) -> None:
     """Set a user's password, of letters and digits; the keys stay valid.
@@ -85,7 +86,7 @@ def _ask_password() -> str:
 
 
 @user.command()
-@click.argument("name")
+@params.name_argument("user")
 @yes_option
 @pass_connection
 def revoke(connection: ServerOptions, name: str, yes: bool) -> None:

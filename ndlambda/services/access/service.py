@@ -184,7 +184,7 @@ class Access:
             return principal.user_id
         if self._anonymous_write:
             return NEURODATA_ID
-        raise AuthenticationError("A key is required for creating or deleting resources.")
+        raise AuthenticationError("A key is required, since this belongs to a user.")
 
     def check_create_project(self, dataset: str, principal: Principal) -> int:
         """Return the owner of a new project on a dataset, which must be public or own.

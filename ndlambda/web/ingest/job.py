@@ -60,6 +60,7 @@ def job_fields(job: Job, target: Target | None) -> dict[str, Any]:
         "id": job.id,
         "state": job.state.value,
         "reason": job.reason,
+        "notes": list(job.notes),
         "user": job.owner_id,
         "token": job.token,
         "dataset": job.dataset,

@@ -11,7 +11,7 @@ from ndlambda import __version__
 from ndlambda.errors import NotFoundError
 from ndlambda.web.routing import Context
 
-_EMPTY = "<p>None yet. <code>ndlambda put FOLDER --token T --channel C --create --public</code></p>"
+_EMPTY = "<p>None yet. <code>ndlambda put FOLDER T/C --create --public</code></p>"
 _HEADINGS = "<tr><th>token</th><th>voxels (x × y × z)</th><th>channels</th></tr>"
 _MAX_ROWS = 50
 

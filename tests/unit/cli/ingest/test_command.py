@@ -20,7 +20,7 @@ from tests.support.ingest_command import URL, Command, Way
 
 SHAPE = (130, 40, 520)
 """Six chunks: 512 voxels wide and 64 slices deep, but those at the edges."""
-CREATE = "--token demo --channel em --create"
+CREATE = "demo/em --create --scaling zslices --levels 1"
 
 
 @pytest.fixture
@@ -292,7 +292,45 @@ def test_a_source_may_be_called_like_a_command_and_creation_has_options_of_its_o
     assert "--public: only with --create" in refused.err
     assert "verify" in run("--help").out
     (tmp_path / "a.npy").rename(tmp_path / "status")
-    assert run("./status --token demo --channel em").code == 3
+    unknown = run("./status --token demo --channel em")
+    assert (unknown.code, "Unknown source 'status'" in unknown.err) == (2, True)
+
+
+@pytest.mark.parametrize(("options", "code", "reason"), [
+    ("--voxelres 9,9,9", 2, "has voxels of 4,4,40 nm, not 9,9,9 (--voxelres)"),
+    ("--scaling isotropic", 2, "the scaling zslices, not isotropic"),
+    ("--annotation", 2, "is of type image, not annotation"),
+    ("--voxelres 4,4,40 --scaling zslices --levels 0", 4, "Check the name"),
+])  # fmt: skip
+def test_what_belongs_to_others_is_compared_too(run, stack, options, code, reason):
+    way: Any = WsgiTransport(run.server.app)
+    bob = nd.connect(URL, run.server.keys["bob"], transport=way)
+    sizes = dict(zip(("ximagesize", "yimagesize", "zimagesize"), SHAPE[::-1], strict=True))
+    bob.datasets.create("theirs", **sizes, xvoxelres=4, yvoxelres=4, zvoxelres=40)
+    bob.projects("theirs").create("theirs")
+    fields = {"channel_type": "image", "channel_datatype": "uint8"}
+    bob.channels("theirs", "theirs").create("em", **fields)
+    bob.tokens("theirs", "theirs").create("theirs", public=1)
+    done = run(f"a.npy theirs/em --create {options}")
+    assert (done.code, reason in done.err) == (code, True), done.err
+
+
+def test_the_list_says_when_folders_are_looked_at_and_what_was_deleted(run, stack):
+    assert "looked at" in run.ok("list").out
+    done = run.ok(f"a.npy {CREATE}")
+    assert "deleted" not in run.ok("list").out
+    client_of(run.server).channels("demo", "demo").delete("em")
+    assert "COMPLETE; its channel was deleted" in run.ok("list").out
+    assert "its channel was deleted" in run.ok(f"status {done.job}").out
+
+
+def test_what_is_nearly_a_command_is_no_source(run, tmp_path):
+    """Seen to fail: an option was said to be missing."""
+    done = run("lst")
+    assert (done.code, "Did you mean" in done.err, "'list'" in done.err) == (2, True, True)
+    np.save(tmp_path / "lst.npy", np.ones((1, 1, 1), np.uint8))
+    (tmp_path / "lst.npy").rename(tmp_path / "lst")
+    assert "Unknown source" in run("lst t/c").err
 
 
 def test_a_server_that_is_away_is_reported_at_once(run, stack):
