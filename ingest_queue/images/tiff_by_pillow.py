@@ -40,7 +40,8 @@ def decode_by_pillow(page: Any) -> NDArray[Any] | None:
     turned = page.tags.valueof(_ORIENTATION, 1) != 1
     misread = page.parent.is_bigtiff and page.parent.byteorder == ">"
     apart = page.axes == "SYX"  # planes of colours, which Pillow returns together
-    if predicted or turned or misread or apart or (page.photometric == 6 and int(page.compression) != 7):
+    sampled = page.photometric == 6 and int(page.compression) != 7
+    if predicted or turned or misread or apart or sampled:
         return None
     try:
         file = cast(BinaryIO, FromPage(page.parent.filehandle, page.offset))

@@ -41,7 +41,7 @@ Fetch = Callable[[str], bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Pattern:
+class TilePattern:
     """Names of tiles: a root as it is, then a text with z, row, col and res in braces."""
 
     root: str
@@ -70,7 +70,7 @@ class TileSource:
     """
 
     fetch: Fetch
-    pattern: Pattern
+    pattern: TilePattern
     first_z: int
     level: int
     tile_yx: tuple[int, int]
@@ -168,30 +168,30 @@ def _planes(folder: Path) -> list[int]:
     return sorted(int(item.name) for item in folder.iterdir() if item.name.isdecimal())
 
 
-def _given_pattern(place: Place) -> Pattern:
+def _given_pattern(place: Place) -> TilePattern:
     """Return a pattern whose leading folders are taken as they are where such ones exist."""
     text = place.text
     roots = () if place.is_url else [n for n, letter in enumerate(text, 1) if letter == "/"]
     existing = [n for n in roots if Path(text[:n]).is_dir() and "{z}" in text[n:]]
-    return Pattern(text[: max(existing, default=0)], text[max(existing, default=0) :])
+    return TilePattern(text[: max(existing, default=0)], text[max(existing, default=0) :])
 
 
-def _pattern_of(folder: Path) -> Pattern | None:
+def _pattern_of(folder: Path) -> TilePattern | None:
     numbers = _planes(folder)
     if not numbers:
         return None
     plane = folder / str(numbers[0])
     for item in sorted(plane.iterdir()) if plane.is_dir() else ():
         if item.suffix.lower() in IMAGE_SUFFIXES and _TYPE_1.fullmatch(item.name):
-            return Pattern(f"{folder}/", f"{{z}}/{{row}}_{{col}}_{{res}}{item.suffix}")
+            return TilePattern(f"{folder}/", f"{{z}}/{{row}}_{{col}}_{{res}}{item.suffix}")
         inner = sorted(item.iterdir()) if item.is_dir() and item.name.isdecimal() else ()
         for tile in inner:
             if tile.suffix.lower() in IMAGE_SUFFIXES and _TYPE_4.fullmatch(tile.name):
-                return Pattern(f"{folder}/", f"{{z}}/{{res}}/{{row}}_{{col}}{tile.suffix}")
+                return TilePattern(f"{folder}/", f"{{z}}/{{res}}/{{row}}_{{col}}{tile.suffix}")
     return None
 
 
-def _first_tile(fetch: Fetch, pattern: Pattern, z: int, level: int) -> tuple[Header, bool]:
+def _first_tile(fetch: Fetch, pattern: TilePattern, z: int, level: int) -> tuple[Header, bool]:
     name = pattern.name(z, 0, 0, level)
     body = fetch(name)
     if body is None:
@@ -201,7 +201,7 @@ def _first_tile(fetch: Fetch, pattern: Pattern, z: int, level: int) -> tuple[Hea
 
 
 def _plane_shape(
-    fetch: Fetch, pattern: Pattern, z: int, level: int, tile: Header
+    fetch: Fetch, pattern: TilePattern, z: int, level: int, tile: Header
 ) -> tuple[int, int]:
     """Return the size (y, x) of the first plane from its whole tiles and its last tile."""
     sample = Path(pattern.name(z, 0, 0, level))

@@ -59,7 +59,7 @@ def _as_meant(dataset: Any) -> Any:
     if (part := imaris.without_padding(dataset)) is not None:
         return part
     if dataset.dtype == np.int16 and re.fullmatch(r"/t\d{5}/s\d{2}/\d+/cells", dataset.name):
-        return imaris.Part(dataset, dataset.shape, np.dtype(np.uint16))
+        return imaris.UnpaddedDataset(dataset, dataset.shape, np.dtype(np.uint16))
     return dataset
 
 

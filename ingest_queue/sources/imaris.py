@@ -19,7 +19,7 @@ _ROOT: Final = "DataSet"
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class UnpaddedDataset:
     """A dataset without its padding, in the dtype that is meant."""
 
     dataset: Any
@@ -36,7 +36,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class DatasetSeries:
     """Datasets of one shape and dtype as an array (t, c, z, y, x)."""
 
     parts: tuple[tuple[Any, ...], ...]
@@ -49,7 +49,8 @@ class Series:
     @property
     def dtype(self) -> np.dtype:
         """Of all datasets."""
-        return np.dtype(self.parts[0][0].dtype)
+        found: np.dtype = np.dtype(self.parts[0][0].dtype)
+        return found
 
     def __getitem__(self, index: tuple[Any, ...]) -> NDArray[Any]:
         """Read from the one dataset that two integers name."""
@@ -82,7 +83,7 @@ def find_datasets(where: str, file: Any, level: int) -> list[list[Any]]:
     return found
 
 
-def series(datasets: list[list[Any]]) -> Series:
+def series(datasets: list[list[Any]]) -> DatasetSeries:
     """Return the datasets as one array.
 
     Raises
@@ -99,10 +100,10 @@ def series(datasets: list[list[Any]]) -> Series:
                 f"{first.dtype}"
             )
             raise ValueError(message)
-    return Series(tuple(map(tuple, parts)))
+    return DatasetSeries(tuple(map(tuple, parts)))
 
 
-def without_padding(dataset: Any) -> Part | None:
+def without_padding(dataset: Any) -> UnpaddedDataset | None:
     """Return the image in a dataset of Imaris, which fills its last chunks up; None in others.
 
     Raises
@@ -117,7 +118,7 @@ def without_padding(dataset: Any) -> Part | None:
     if any(size > stored for size, stored in zip(sizes, dataset.shape, strict=True)):
         message = f"{dataset.name} has the shape {dataset.shape} for an image of {sizes}"
         raise ValueError(message)
-    return Part(dataset, sizes, dataset.dtype)
+    return UnpaddedDataset(dataset, sizes, dataset.dtype)
 
 
 def find_voxel_size(dataset: Any) -> tuple[float, float, float] | None:

@@ -199,7 +199,11 @@ def test_rows_are_not_acknowledged_while_their_file_is_moved_away(tmp_path: Path
     path = tmp_path / "table.sqlite"
     table = SqliteTable(path, fsync=False)
     table.put(Row("a", "1"))
-    path.rename(tmp_path / "away")
+    with (
+        pytest.raises(StoreUnavailableError, match="Nothing was stored"),
+        table._database.writing(),
+    ):
+        path.rename(tmp_path / "away")
     for _ in range(2):
         with pytest.raises(StoreUnavailableError):
             table.put(Row("a", "2"))
