@@ -29,10 +29,14 @@ class DeleteAtOnce:
         self._drop = drop
 
     def set_aside(self, folder: str, name: str, before: float) -> str:
-        """Delete what lies in a folder, and return that it is nowhere."""
-        del name, before
+        """Delete what lies in a folder and was put before, and return that it is nowhere.
+
+        Times of S3 are whole seconds: what was put in the second of the deletion is deleted.
+        """
+        del name
         for info in list(self._drop.list(folder)):
-            self._drop.delete(info.key)
+            if info.modified_at is None or info.modified_at <= before:
+                self._drop.delete(info.key)
         return ""
 
     def remove(self, name: str) -> None:

@@ -65,5 +65,4 @@ def _describe(where: str, image: Any, options: Options) -> Source:
 
 def _dtype(stored: np.dtype, slope_inter: tuple[float, float]) -> np.dtype:
     scaled = slope_inter != (1.0, 0.0)
-    # Channels have no other floating dtype.
-    return np.dtype("<f4") if scaled or stored.kind == "f" else stored.newbyteorder("<")
+    return np.dtype("<f4") if scaled else stored.newbyteorder("<")

@@ -21,6 +21,7 @@ from ingest_queue.sources.tiff_stacks import PageStack, find_stack, page_at
 from ndlambda.errors import InvalidArgumentError
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
+HAS_PARTS = True
 
 _LETTERS: Final = {"I": "z", "Q": "z"} | {letter: letter.lower() for letter in "TCZYXS"}
 """tifffile's axes; a series of unnamed pages (I, Q) is z."""
@@ -54,6 +55,11 @@ class PagedSource:
     def second(self) -> "PagedSource":
         """The same pages, decoded by another library where one can."""
         return replace(self, decode=tiff.decode_again)
+
+    @property
+    def other_files(self) -> tuple[Path, ...]:
+        """The files of an OME set."""
+        return tuple(sorted({file for file, _ in self.pages}))
 
     @property
     def shape_tzyx(self) -> tuple[int, int, int, int]:

@@ -100,11 +100,15 @@ class ObjectInfo:
     ----------
     etag
         As of a read; None if the store would have to read the object.
+    modified_at
+        Unix seconds of the last put, perhaps rounded down to whole ones; None of stores that keep
+        none.
     """
 
     key: str
     size: int
     etag: str | None = None
+    modified_at: float | None = None
 
 
 class ObjectStore(Protocol):

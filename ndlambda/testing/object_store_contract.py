@@ -278,6 +278,7 @@ class ObjectStoreContract:
             etag = store.put(key, content, Overwrite())
             (info,) = store.list(key)
             assert info.etag in {None, etag}
+            assert info.modified_at is None or info.modified_at > 1e9  # in this century
 
     def test_deleted_objects_are_not_listed(self, store: ObjectStore, prefix: str) -> None:
         for name in ("d/1", "d/2", "e/1"):

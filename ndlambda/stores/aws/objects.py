@@ -7,6 +7,7 @@ key that it cannot parse fails the listing.
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -120,7 +121,8 @@ class S3ObjectStore:
                 f"LIST {prefix}", lambda: self._boto.list_objects_v2(**request)
             )
             for found in page.get("Contents", ()):
-                yield ObjectInfo(found["Key"], found["Size"], found["ETag"])
+                modified_at = datetime.fromisoformat(found["LastModified"]).timestamp()
+                yield ObjectInfo(found["Key"], found["Size"], found["ETag"], modified_at)
             if not page["IsTruncated"]:
                 return
             request["ContinuationToken"] = page["NextContinuationToken"]

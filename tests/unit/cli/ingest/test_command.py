@@ -17,6 +17,7 @@ from ndlambda.space.box import Box
 from tests.support.app import Server, serving
 from tests.support.fake_server import WsgiTransport
 from tests.support.ingest_command import URL, Command, Way
+from tests.support.tiff_files import STACK, ome, write, write_described
 
 SHAPE = (130, 40, 520)
 """Six chunks: 512 voxels wide and 64 slices deep, but those at the edges."""
@@ -99,6 +100,19 @@ def test_a_changed_source_an_order_or_a_cancelled_job_makes_another_job(run, sta
     assert len(set(jobs)) == len(jobs)
     changed = 255 - stack
     assert np.array_equal(run.stored(), np.where(changed == 0, stack, changed))
+
+
+def test_a_changed_file_beside_the_named_one_makes_another_job(run, tmp_path):
+    """Seen to fail: the set was taken for ingested, and the changed planes were not sent."""
+    files = ["a.ome.tif", "b.ome.tif"]
+    write_described(tmp_path / files[0], STACK[:3], ome(tmp_path / files[0], files))
+    write(tmp_path / files[1], STACK[3:])
+    job = run.ok(f"a.ome.tif {CREATE}").job
+    assert run.ok(f"a.ome.tif {CREATE}").job == job
+    write(tmp_path / files[1], STACK[:3])
+    os.utime(tmp_path / files[1], ns=(1, 1))
+    assert run.ok(f"a.ome.tif {CREATE} --verify").job != job
+    assert np.array_equal(run.stored(), np.concatenate([STACK[:3], STACK[:3]]))
 
 
 def test_the_same_name_created_again_gets_a_job_of_its_own(run, stack):
