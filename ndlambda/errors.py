@@ -14,7 +14,8 @@
     ├── AuthenticationError
     │   └── MalformedCredentialsError
     ├── PermissionDeniedError
-    │   └── ReadOnlyChannelError
+    │   ├── ReadOnlyChannelError
+    │   └── ForeignPageError
     ├── NotFoundError
     │   ├── DatasetNotFoundError
     │   ├── ProjectNotFoundError
@@ -115,6 +116,10 @@ class PermissionDeniedError(NDLambdaError):
 
 class ReadOnlyChannelError(PermissionDeniedError):
     """The channel is read-only; clear its ``readonly`` flag to write."""
+
+
+class ForeignPageError(PermissionDeniedError):
+    """A page of another site let a browser send a change without a key; send the key."""
 
 
 class NotFoundError(NDLambdaError):

@@ -102,7 +102,11 @@ def build(settings: Settings, ports: Ports | None = None) -> Runtime:
     table, objects = resources.table, resources.objects
     users = UserService(table, _secret(settings), cache_s=settings.cache_s)
     catalog = build_catalog(resources, cache_s=settings.cache_s)
-    access = Access(catalog, anonymous_write=settings.anonymous_write)
+    access = Access(
+        catalog,
+        anonymous_write=settings.anonymous_write,
+        anonymous_delete=settings.anonymous_delete,
+    )
     options = VolumeOptions(settings.max_cutout_voxels, settings.max_paint_supercuboids)
     marks = PropagationMarks(table, resources.row_executor)
     budget = ByteBudget(settings.max_memory_bytes)

@@ -38,6 +38,8 @@ class Settings:
         ``data/admin.key``.
     anonymous_write
         Whether anonymous users may write to public tokens, as ndstore allowed.
+    anonymous_delete
+        Whether they may then delete channels there, too, and resources that belong to everybody.
     ndauth_secret
         Shared secret of ``/ndauth/validate/``; empty turns the route off.
     lambda_limits
@@ -91,6 +93,7 @@ class Settings:
     secret: str = ""
     admin_key: str = ""
     anonymous_write: bool = False
+    anonymous_delete: bool = False
     ndauth_secret: str = ""
     lambda_limits: bool = False
     max_cutout_voxels: int = 1 << 28

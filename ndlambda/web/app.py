@@ -25,8 +25,9 @@ from ndlambda.errors import (
 )
 from ndlambda.model.principal import ANONYMOUS, Principal
 from ndlambda.trace import span
-from ndlambda.web.auth import principal_of
+from ndlambda.web.auth import principal_of, refuse_foreign_page
 from ndlambda.web.problem import Dialect, problem_document, problem_response
+from ndlambda.web.response.safety import add_safety
 from ndlambda.web.routing import Context, Route, build_map, discover, normalise
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class App:
         with span("request", request_id=request_id, method=request.method, path=request.path):
             principal, response = self._answer(request, request_id)
         response.headers["X-Request-Id"] = request_id
+        add_safety(response.headers)
         if request.method in _SAFE_METHODS:
             response.headers["Access-Control-Allow-Origin"] = "*"
             response.headers["Access-Control-Expose-Headers"] = _EXPOSED_HEADERS
@@ -104,6 +106,8 @@ class App:
             dialect = route.dialect
             self._check_body(request, route)
             principal = principal_of(request, self._runtime.users, dialect)
+            if principal.anonymous and route.may_change:
+                refuse_foreign_page(request)
             context = Context(request, self._runtime, principal, request_id, path, self.routes)
             return principal, route.view(context, **arguments)
         except NDLambdaError as error:

@@ -33,6 +33,7 @@ STATUS: dict[type[errors.NDLambdaError], int] = {
     errors.InvalidArgumentError: 400,
     errors.AuthenticationError: 401,
     errors.PermissionDeniedError: 403,
+    errors.ForeignPageError: 403,
     errors.NotFoundError: 404,
     errors.RouteNotFoundError: 404,
     errors.MethodNotAllowedError: 405,

@@ -59,7 +59,7 @@ _NDIO_RANGES = {"timerange": ("starttime", "endtime"), "windowrange": ("startwin
 
 def delete_channels(context: Context, token: str) -> Response:
     """Delete the channels that the body names; read-only ones are kept silently."""
-    view = context.runtime.access.open_to_manage(token, context.principal)
+    view = context.runtime.access.open_to_manage(token, context.principal, delete=True)
     names = json_object(context.request).get("channels")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise MalformedBodyError('The body must be {"channels": [name, …]}.')

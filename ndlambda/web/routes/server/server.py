@@ -49,7 +49,7 @@ def get_result(context: Context, name: str) -> Response:
     return Response(
         bytes(stored.data),
         content_type="application/octet-stream",
-        headers={"Cache-Control": "no-store"},
+        headers={"Cache-Control": "no-store", "Content-Disposition": "attachment"},
     )
 
 
