@@ -48,7 +48,10 @@
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from itertools import islice
+from typing import Any, ClassVar, Final
+
+_MAX_LISTED: Final = 100
 
 
 class NDLambdaError(Exception):
@@ -214,14 +217,16 @@ class ValidationError(NDLambdaError):
     Parameters
     ----------
     errors
-        Field name -> reason.
+        Field name -> reason; only the first hundred are listed.
     """
 
     def __init__(self, errors: Mapping[str, str]) -> None:
-        listed = "; ".join(f"{field}: {reason}" for field, reason in errors.items())
+        first = list(islice(errors.items(), _MAX_LISTED))
+        listed = "; ".join(f"{field}: {reason}" for field, reason in first)
+        more = f"; and {len(errors) - len(first)} more" if len(errors) > len(first) else ""
         super().__init__(
-            f"Refused: {listed}.",
-            errors=[{"field": field, "detail": reason} for field, reason in errors.items()],
+            f"Refused: {listed}{more}.",
+            errors=[{"field": field, "detail": reason} for field, reason in first],
         )
 
 

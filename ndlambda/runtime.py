@@ -107,7 +107,11 @@ def build(settings: Settings, ports: Ports | None = None) -> Runtime:
         anonymous_write=settings.anonymous_write,
         anonymous_delete=settings.anonymous_delete,
     )
-    options = VolumeOptions(settings.max_cutout_voxels, settings.max_paint_supercuboids)
+    options = VolumeOptions(
+        settings.max_cutout_voxels,
+        settings.max_read_supercuboids,
+        settings.max_paint_supercuboids,
+    )
     marks = PropagationMarks(table, resources.row_executor)
     budget = ByteBudget(settings.max_memory_bytes)
     volume = VolumeService(objects, resources.executor, budget, options, marks)

@@ -46,6 +46,8 @@ class Settings:
         Enforce Lambda's body limits (bodies over 4 MiB go through the store).
     max_cutout_voxels
         Voxels that one cutout reads or writes.
+    max_read_supercuboids
+        Supercuboids that one cutout, or the objects of one request, touch.
     max_paint_supercuboids
         Supercuboids changed by the objects of one upload, or by a merge in a box.
     max_body_bytes
@@ -97,6 +99,7 @@ class Settings:
     ndauth_secret: str = ""
     lambda_limits: bool = False
     max_cutout_voxels: int = 1 << 28
+    max_read_supercuboids: int = 1 << 15
     max_paint_supercuboids: int = 1 << 12
     max_body_bytes: int = 1 << 31
     max_memory_bytes: int = 1 << 32

@@ -27,6 +27,7 @@ from ndlambda.model.principal import ANONYMOUS, Principal
 from ndlambda.trace import span
 from ndlambda.web.auth import principal_of, refuse_foreign_page
 from ndlambda.web.problem import Dialect, problem_document, problem_response
+from ndlambda.web.request.address import check_address
 from ndlambda.web.response.safety import add_safety
 from ndlambda.web.routing import Context, Route, build_map, discover, normalise
 
@@ -98,6 +99,7 @@ class App:
     def _answer(self, request: Request, request_id: str) -> tuple[Principal, Response]:
         principal, dialect = ANONYMOUS, Dialect.V1
         try:
+            check_address(request)
             path = normalise(request.path)
             adapter = self._map.bind("", path_info=path.rstrip("/") or "/")
             if request.method == "OPTIONS":

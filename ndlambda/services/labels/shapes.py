@@ -46,6 +46,7 @@ class _Search:
 
     source: StoredLayer
     wanted: NDArray[np.uint64]
+    admit_reads: Callable[[int], None]
     within: Box | None = None
     whole: bool = False
 
@@ -140,7 +141,9 @@ class LabelShapes:
         found: list[Box | None] = []
         for source in self._sources(shown):
             codes = self._codes(source, labels)
-            look_at = partial(self._boxes, _Search(source, _array(labels), whole=True))
+            look_at = partial(
+                self._boxes, _Search(source, _array(labels), shown.admit_reads, whole=True)
+            )
             found.append(tight_box(codes, look_at) if codes.size else None)
         return enclosing_box(found)
 
@@ -183,7 +186,7 @@ class LabelShapes:
     ) -> Iterator[list[ObjectPart]]:
         """Yield the parts of an object (in a box) that have voxels, in batches."""
         for source in self._sources(shown):
-            search = _Search(source, _array(labels), within)
+            search = _Search(source, _array(labels), shown.admit_reads, within)
             codes = self._codes(source, labels, within)
             for found in self._look_at(search, codes):
                 yield [piece for _, piece in found]
@@ -201,6 +204,7 @@ class LabelShapes:
         """Yield the parts of an object in stored cuboids, in batches."""
         size = _CUBOIDS_A_BATCH // (1 if search.whole else search.source.magnification)
         for batch in _batches(search.source.volume.by_supercuboid(codes), size):
+            search.admit_reads(len(batch))
             tasks = (partial(self._look, search, *each) for each in batch)
             yield list(chain.from_iterable(run_all(self._executor, tasks)))
 

@@ -42,7 +42,6 @@ from ndlambda.voxels.zoom import source_axes, source_box, take_zyx
 _MAX_SOURCE_FACTOR = 64
 _ALONE = 4
 _SHARED_FROM_BYTES = 4 << 20
-_MAX_CUBOIDS = 1 << 18
 
 _Task = Callable[[], None]
 
@@ -81,26 +80,32 @@ class VolumeService:
 
     # --- reading ---------------------------------------------------------------------------
 
-    def check_size(self, region: Region, channels: int = 1) -> None:
+    def check_size(self, region: Region, *channels: Channel) -> None:
         """Refuse a region that is outside the volume or too large, before anything is allocated.
+
+        Parameters
+        ----------
+        region, channels
+            What is read or written; a channel counts as often as it is given.
 
         Raises
         ------
         OutOfBoundsError
             The region exceeds the volume.
         PayloadTooLargeError
-            It has more voxels, or intersects more cuboids, than one call may.
+            It has more voxels, or touches more supercuboids, than one call may.
         """
         region.check()
-        self.check_voxels(region.voxels * channels)
-        touched = region.cuboids * channels
-        if touched > _MAX_CUBOIDS:  # one voxel at each of very many time points is work, too
-            raise PayloadTooLargeError(
-                f"The request touches {touched} cuboids, over the limit of {_MAX_CUBOIDS}; "
-                "ask in parts.",
-                limit=_MAX_CUBOIDS,
-                asked=touched,
-            )
+        self.check_voxels(region.voxels * len(channels))
+        # One voxel at each of very many time points is work, too.
+        self._options.check_read(
+            sum(region.supercuboids(channel) for channel in channels),
+            region.cuboids * len(channels),
+        )
+
+    def check_read(self, supercuboids: int) -> None:
+        """Refuse to read too many supercuboids; see ``VolumeOptions``."""
+        self._options.check_read(supercuboids)
 
     @property
     def max_voxels(self) -> int:
@@ -135,7 +140,7 @@ class VolumeService:
         CuboidDecodeError
             A stored supercuboid is damaged.
         """
-        self.check_size(region)
+        self.check_size(region, channel)
         out = np.empty(region.shape_tzyx, channel.dtype)
         layout = layout_of(channel, region.level)
         finer_by = channel.resolution - region.level.resolution
@@ -144,7 +149,7 @@ class VolumeService:
         )
         base = dataset.pyramid.level(channel.resolution)
         if zoomed:
-            self.check_zoom(region, base)
+            self.check_zoom(region, base, channel)
 
         cells = tuple(cover(region.box, layout.supercuboid_xyz))
         # Passing a cuboid to another thread costs a quarter of decoding a small one.
@@ -192,8 +197,8 @@ class VolumeService:
             for piece in pieces
         ]
 
-    def check_zoom(self, region: Region, base: Level) -> None:
-        """Refuse a region that needs too many voxels of another level.
+    def check_zoom(self, region: Region, base: Level, *channels: Channel) -> None:
+        """Refuse a region that needs too many voxels or supercuboids of another level.
 
         Raises
         ------
@@ -208,6 +213,8 @@ class VolumeService:
                 limit=limit,
                 asked=source.voxels,
             )
+        read = Region(base, source, region.times)
+        self._options.check_read(sum(read.supercuboids(channel) for channel in channels))
 
     def _read_zoomed(
         self, channel: Channel, base: Level, asked: Region, target: NDArray[Any]
@@ -268,7 +275,7 @@ class VolumeService:
             The conditional write of a supercuboid kept failing for ``contention_s``.
         """
         self.check_writable(channel)
-        self.check_size(region)
+        self.check_size(region, channel)
 
         def write_cell(time_point: int, cell: Cell) -> None:
             values = array[time_point - region.times[0]]
@@ -287,7 +294,7 @@ class VolumeService:
         writers, and idempotent; raises as ``write``.
         """
         self.check_writable(channel)
-        self.check_size(region)
+        self.check_size(region, channel)
 
         def clear_cell(time_point: int, cell: Cell) -> None:
             values = array[time_point - region.times[0]]
