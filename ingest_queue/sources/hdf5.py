@@ -51,9 +51,50 @@ def open_source(place: Place, options: Options) -> Source:
         dataset = _find(where, h5py.File(place.file, "r"), place.inside)
         check_voxels(where, dataset, options.gaps)
         axes = options.axes or _named_axes(dataset) or _AXES.get(dataset.ndim, "")
-        array = _as_meant(dataset)
+        array = WholeFile(_as_meant(dataset), place.file, place.file.stat().st_size)
     layout = plan_layout(where, axes, array.shape, options.channel)
     return open_array(where, array, layout, _voxel_size(where, dataset, axes))
+
+
+@dataclass(frozen=True, slots=True)
+class WholeFile:
+    """An array in a file that may not become shorter: HDF5 reads zeros behind its end.
+
+    Attributes
+    ----------
+    array
+        Indexed with integers and slices.
+    path, size_bytes
+        The file, and its length when the array was opened.
+    """
+
+    array: Any
+    path: Path
+    size_bytes: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+        return tuple(self.array.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the array."""
+        return np.dtype(self.array.dtype)
+
+    def __getitem__(self, index: tuple[int | slice, ...]) -> NDArray[Any]:
+        """Read what is indexed.
+
+        Raises
+        ------
+        EOFError
+            The file is shorter than before.
+        """
+        found = np.asarray(self.array[index])
+        if self.path.stat().st_size < self.size_bytes:
+            message = f"it is shorter than the {self.size_bytes} bytes that it had"
+            raise EOFError(message)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

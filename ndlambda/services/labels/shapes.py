@@ -157,6 +157,10 @@ class LabelShapes:
         """
 
         def look(source: StoredLayer, cell: Cell) -> frozenset[int]:
+            with source.volume.place(cell.code).named_in_errors():
+                return look_into(source, cell)
+
+        def look_into(source: StoredLayer, cell: Cell) -> frozenset[int]:
             volume, found = source.volume, frozenset[int]()
             block = self._block(volume, cell.code)
             x, y, z = cell.box.start_xyz
@@ -205,7 +209,15 @@ class LabelShapes:
         size = _CUBOIDS_A_BATCH // (1 if search.whole else search.source.magnification)
         for batch in _batches(search.source.volume.by_supercuboid(codes), size):
             search.admit_reads(len(batch))
-            tasks = (partial(self._look, search, *each) for each in batch)
+            tasks = (
+                partial(
+                    search.source.volume.place(code).named_in_errors()(self._look),
+                    search,
+                    code,
+                    slots,
+                )
+                for code, slots in batch
+            )
             yield list(chain.from_iterable(run_all(self._executor, tasks)))
 
     def _look(self, search: _Search, code: int, slots: list[int]) -> list[tuple[int, ObjectPart]]:

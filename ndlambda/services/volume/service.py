@@ -186,16 +186,15 @@ class VolumeService:
         """
         x, y, z = cell.box.start_xyz
         pieces = needed_slots(layout, cell.part.shifted((-x, -y, -z)))
-        frames = self._frames.read(place.key, layout, pieces)
-        if frames is None:
-            absent = read_absent(place)
-            if absent is None:
-                return None
-            frames = frames_of(absent, layout, pieces)
-        return [
-            partial(supercuboid.decode_part, frames.get(piece.slot), layout, piece, target)
-            for piece in pieces
-        ]
+        with place.named_in_errors():
+            frames = self._frames.read(place.key, layout, pieces)
+            if frames is None:
+                absent = read_absent(place)
+                if absent is None:
+                    return None
+                frames = frames_of(absent, layout, pieces)
+        decode = place.named_in_errors()(supercuboid.decode_part)
+        return [partial(decode, frames.get(piece.slot), layout, piece, target) for piece in pieces]
 
     def check_zoom(self, region: Region, base: Level, *channels: Channel) -> None:
         """Refuse a region that needs too many voxels or supercuboids of another level.
@@ -323,7 +322,8 @@ class VolumeService:
         for stored in replacement.attempts():
             if stored is None:
                 return
-            replaced = plan_clear(stored.data, layout, cell, where)
+            with place.named_in_errors():
+                replaced = plan_clear(stored.data, layout, cell, where)
             if not replaced:
                 return
             replacement.put(
@@ -343,7 +343,8 @@ class VolumeService:
         replacement = Replacement(self._objects, place, self._options)
         for stored in replacement.attempts(unread=whole):
             data = None if stored is None or (whole and values.all()) else stored.data
-            replaced = plan_paste(data, layout, cell, values)
+            with place.named_in_errors():
+                replaced = plan_paste(data, layout, cell, values)
             if not replaced:
                 return
             replacement.put(stored, partial(supercuboid.splice, data, layout, replaced), cell.part)
