@@ -41,6 +41,7 @@
     │   └── CuboidDecodeError
     └── UpstreamError
         ├── StoreUnavailableError
+        ├── StoreFullError
         ├── UpstreamThrottledError
         └── UpstreamTimeoutError
 
@@ -252,6 +253,10 @@ class UpstreamError(NDLambdaError):
 
 class StoreUnavailableError(UpstreamError):
     """A folder of the stores is not there (an unmounted disk); an operator must bring it back."""
+
+
+class StoreFullError(UpstreamError):
+    """A disk of the stores is full; nothing was stored, and an operator must make room."""
 
 
 class UpstreamThrottledError(UpstreamError):

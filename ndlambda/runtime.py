@@ -199,7 +199,7 @@ def open_ports(settings: Settings) -> Ports:
     InvalidArgumentError
         They name none.
     StoreUnavailableError
-        There are rows, and not the folder with their voxels.
+        There are rows without the folder with their voxels, or voxels without their rows.
     UpstreamError
         A store cannot be read.
     """
@@ -208,7 +208,7 @@ def open_ports(settings: Settings) -> Ports:
 
         # Private volumes and hashes of passwords are nobody's business on this machine either.
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        disk.check_same_stores(settings.data)
+        disk.check_data_folder(settings.data)
         files = disk.DiskObjectStore(settings.data / "objects", fsync=settings.fsync)
         table = disk.SqliteTable(settings.data / "table.sqlite", fsync=settings.fsync)
         return Ports(

@@ -47,6 +47,7 @@ STATUS: dict[type[errors.NDLambdaError], int] = {
     errors.IntegrityError: 500,
     errors.UpstreamError: 502,
     errors.StoreUnavailableError: 503,
+    errors.StoreFullError: 507,
     errors.UpstreamThrottledError: 503,
     errors.UpstreamTimeoutError: 504,
 }
@@ -98,6 +99,7 @@ OVERRIDES: dict[Dialect, dict[type[errors.NDLambdaError], int]] = {
 _RETRY_AFTER_S = {
     errors.QuotaExceededError: 5,
     errors.StoreUnavailableError: 30,
+    errors.StoreFullError: 30,
     errors.UpstreamThrottledError: 2,
     errors.WriteContentionError: 1,
 }

@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 
 from ndlambda.errors import InvalidArgumentError, PreconditionFailedError, UpstreamError
 from ndlambda.stores.disk.content import content_etag, open_content
+from ndlambda.stores.disk.full import store_error
 from ndlambda.stores.disk.identity import Identity
 from ndlambda.stores.disk.keys import LOCKS_NAME, TEMPORARY_NAME, check_key, list_files
 from ndlambda.stores.disk.locks import LockFolder
@@ -264,4 +265,4 @@ def translated(key: str) -> Iterator[None]:
             f"The key {key!r} is the folder of another key, or another key is its folder.", key=key
         ) from error
     except OSError as error:
-        raise UpstreamError(f"The object store failed: {error.strerror}.", key=key) from error
+        raise store_error(error, "The object store failed", key=key) from error
