@@ -79,7 +79,7 @@ class FileArray:
 
     def _run(self, file: IO[bytes], first: int, shape: tuple[int, ...]) -> NDArray[Any]:
         found = np.empty(shape, self.dtype)
-        rest = memoryview(found.reshape(-1).view(np.uint8))
+        rest = found.reshape(-1).view(np.uint8).data
         file.seek(self.offset + first * self.dtype.itemsize)
         while rest:
             count = file.readinto(rest)  # type: ignore[attr-defined]  # of files without a buffer

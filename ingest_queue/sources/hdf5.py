@@ -80,7 +80,8 @@ class WholeFile:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of the array."""
-        return np.dtype(self.array.dtype)
+        dtype: np.dtype[Any] = self.array.dtype
+        return dtype
 
     def __getitem__(self, index: tuple[int | slice, ...]) -> NDArray[Any]:
         """Read what is indexed.

@@ -61,10 +61,13 @@ def _lying_npy(shape: str, descr: str = "|u1") -> bytes:
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + b"x" * 100
 
 
-BODIES: Sequence[bytes] = (
+JSON_BODIES: Sequence[bytes] = (
     b"", b"\x00" * 999, b"{" * 50_000, b"[" * 50_000, b'{"a":' * 50_000, b"null", b"NaN",
     b'{"a": 1, "a": 2}', b"[NaN, Infinity, -Infinity]", b'{"ids": [0, 4294967296, 1e400]}',
-    b"\xff\xfe{\x00", b"1" * 10_000, _bomb(), zlib.compress(bytes(16 << 20), 9),
+    b"\xff\xfe{\x00", b"1" * 10_000, b'{"\\ud800": "\\u0000"}',
+)  # fmt: skip
+BODIES: Sequence[bytes] = (
+    *JSON_BODIES, _bomb(), zlib.compress(bytes(16 << 20), 9),
     _lying_npy("(99999, 99999, 99999)"), _lying_npy("(4, 32, 64)", "|O"), _lying_npy("(-1,)"),
     _lying_npy("(4, 32, 64)", "<c16"), _lying_npy("(18446744073709551616, 3)", "<u4"),
     pickle.dumps(_Opener()), zlib.compress(pickle.dumps(_Opener())), b"cos\nsystem\n(S'id'\ntR.",
@@ -125,7 +128,8 @@ def _query(request: Hostile, random: Random) -> None:
 
 
 def _body(request: Hostile, random: Random) -> None:
-    request.body = random.choice(BODIES)
+    is_json = request.body.startswith(b"{") and random.random() < 0.7
+    request.body = random.choice(JSON_BODIES if is_json else BODIES)
 
 
 def _cut(request: Hostile, random: Random) -> None:

@@ -34,12 +34,13 @@ class OpenedFile(StoredObject):
         For errors.
     """
 
-    __slots__ = ("_descriptor", "_key", "_whole")
+    __slots__ = ("_computed_etag", "_descriptor", "_key", "_whole")
 
     def __init__(self, descriptor: int, key: str) -> None:
         self._descriptor = descriptor
         self._key = key
         self._whole: memoryview | None = None
+        self._computed_etag = ""
         super().__init__(memoryview(b""), "", os.fstat(descriptor).st_size)
 
     def __del__(self) -> None:
@@ -61,9 +62,9 @@ class OpenedFile(StoredObject):
     @property
     def etag(self) -> str:
         """The identifier of the content, of which all bytes are read at the first call."""
-        if not self._etag:
-            self._etag = content_etag(self.data)
-        return self._etag
+        if not self._computed_etag:
+            self._computed_etag = content_etag(self.data)
+        return self._computed_etag
 
     def part(self, start: int, stop: int) -> memoryview:
         """Read some of the bytes; raises as ``data``."""
