@@ -47,12 +47,16 @@ class Settings:
         ``data/admin.key``.
     anonymous_write
         Whether anonymous users may write to public tokens, as ndstore allowed.
+    anonymous_delete
+        Whether they may then delete channels there, too, and resources that belong to everybody.
     ndauth_secret
         Shared secret of ``/ndauth/validate/``; empty turns the route off.
     lambda_limits
         Enforce Lambda's body limits (bodies over 4 MiB go through the store).
     max_cutout_voxels
         Voxels that one cutout reads or writes.
+    max_read_supercuboids
+        Supercuboids that one cutout, or the objects of one request, touch.
     max_paint_supercuboids
         Supercuboids changed by the objects of one upload, or by a merge in a box.
     max_body_bytes
@@ -103,9 +107,11 @@ class Settings:
     secret: str = ""
     admin_key: str = ""
     anonymous_write: bool = False
+    anonymous_delete: bool = False
     ndauth_secret: str = ""
     lambda_limits: bool = False
     max_cutout_voxels: int = 1 << 28
+    max_read_supercuboids: int = 1 << 15
     max_paint_supercuboids: int = 1 << 12
     max_body_bytes: int = 1 << 31
     max_memory_bytes: int = 1 << 32

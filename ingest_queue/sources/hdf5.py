@@ -16,7 +16,7 @@ from ingest_queue.images.damage import reading
 from ingest_queue.sources import Options, Place, Source, imaris
 from ingest_queue.sources.arrays import open_array, plan_layout
 from ingest_queue.sources.checks import voxel_size
-from ingest_queue.sources.hdf5_stored import check_voxels
+from ingest_queue.sources.hdf5_stored import WholeFile, check_voxels
 from ndlambda.errors import InvalidArgumentError, NotFoundError
 
 SUFFIXES = (".h5", ".hdf5", ".hdf", ".ims")
@@ -45,10 +45,11 @@ def open_source(place: Place, options: Options) -> Source:
         files = [check_voxels(where, dataset, options.gaps) for dataset in datasets]
         dataset = datasets[0]
         if found:
-            axes, array = options.axes or imaris.AXES, imaris.series(found)
+            axes, read = options.axes or imaris.AXES, imaris.series(found)
         else:
             axes = options.axes or _named_axes(dataset) or _AXES.get(dataset.ndim, "")
-            array = _as_meant(dataset)
+            read = _as_meant(dataset)
+        array = WholeFile(read, place.file, place.file.stat().st_size)
     layout = plan_layout(where, axes, array.shape, options.channel)
     source = open_array(where, array, layout, _voxel_size(where, dataset, axes))
     return replace(source, other_files=tuple(chain(*files)))

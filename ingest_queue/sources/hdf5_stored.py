@@ -1,8 +1,12 @@
 """Proves that the voxels of an HDF5 dataset are there: HDF5 reads others as its fill value."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ingest_queue.sources import MissingSlices
 from ndlambda.errors import InvalidArgumentError
@@ -121,3 +125,45 @@ def _of_external(dataset: Any, files: dict[Path, None]) -> Iterator[str]:
                 f"{dataset.name} takes {wanted} bytes at {offset} from {name}, which is not there "
                 "or shorter (HDF5 looks for it where the command runs)"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class WholeFile:
+    """An array in a file that may not become shorter: HDF5 reads zeros behind its end.
+
+    Attributes
+    ----------
+    array
+        Indexed with integers and slices.
+    path, size_bytes
+        The file, and its length when the array was opened.
+    """
+
+    array: Any
+    path: Path
+    size_bytes: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+        return tuple(self.array.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the array."""
+        dtype: np.dtype[Any] = self.array.dtype
+        return dtype
+
+    def __getitem__(self, index: tuple[int | slice, ...]) -> NDArray[Any]:
+        """Read what is indexed.
+
+        Raises
+        ------
+        EOFError
+            The file is shorter than before.
+        """
+        found = np.asarray(self.array[index])
+        if self.path.stat().st_size < self.size_bytes:
+            message = f"it is shorter than the {self.size_bytes} bytes that it had"
+            raise EOFError(message)
+        return found

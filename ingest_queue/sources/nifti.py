@@ -35,7 +35,7 @@ def open_source(place: Place, options: Options) -> Source:
     try:
         with reading(place.text):
             # Else every slab of a compressed file would inflate it from the start.
-            image = nibabel.load(place.file, keep_file_open=True)
+            image = nibabel.load(place.file, mmap=False, keep_file_open=True)
     except (ImageFileError, HeaderDataError) as error:
         raise MalformedBodyError(f"{place.text} is not a NIfTI file ({error}).") from error
     if not isinstance(image, nibabel.Nifti1Image):

@@ -19,6 +19,7 @@ from ingest_queue.images.damage import needing, reading
 from ingest_queue.sources import Options, Place, Source
 from ingest_queue.sources.arrays import open_array, plan_layout
 from ingest_queue.sources.checks import voxel_size
+from ingest_queue.sources.file_array import FileArray
 from ndlambda.errors import InvalidArgumentError, MalformedBodyError
 
 SUFFIXES = (".nrrd", ".nhdr")
@@ -180,7 +181,7 @@ def _open_voxels(file: Path, header: dict[str, Any], start: int, shape: tuple[in
     if encoding == "raw":
         size = prod(shape) * dtype.itemsize
         at = start + skip if skip >= 0 else file.stat().st_size - size  # -1: they end the file
-        return np.memmap(file, dtype, "r", at, shape)
+        return FileArray(file, dtype, shape, at)
     if encoding not in _GZIP | _BZIP2:
         raise InvalidArgumentError(f"{file} is encoded as {encoding}; save it raw or gzip.")
     return _Inflated(file, start, skip, shape, dtype)

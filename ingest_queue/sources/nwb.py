@@ -12,7 +12,7 @@ from ingest_queue.images.damage import reading
 from ingest_queue.sources import Options, Place, Source
 from ingest_queue.sources.arrays import open_array, plan_layout
 from ingest_queue.sources.checks import voxel_size
-from ingest_queue.sources.hdf5_stored import check_voxels
+from ingest_queue.sources.hdf5_stored import WholeFile, check_voxels
 from ndlambda.errors import InvalidArgumentError
 
 SUFFIXES = (".nwb",)
@@ -39,9 +39,10 @@ def open_source(place: Place, options: Options) -> Source:
             raise InvalidArgumentError(f"{where}: {series.name} has its images in other files.")
         files = check_voxels(where, data, options.gaps)
         voxelres = _voxel_size(series)
+        array = WholeFile(data, place.file, place.file.stat().st_size)
     axes = options.axes or _AXES.get(data.ndim, "")
     layout = plan_layout(where, axes, data.shape, options.channel)
-    return replace(open_array(where, data, layout, voxelres), other_files=files)
+    return replace(open_array(where, array, layout, voxelres), other_files=files)
 
 
 def _find(place: Place, file: Any) -> Any:

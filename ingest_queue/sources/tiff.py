@@ -17,6 +17,7 @@ from ingest_queue.images.damage import needing, reading
 from ingest_queue.sources import Options, Place, Source, ome
 from ingest_queue.sources.arrays import AxisLayout, open_array, plan_layout
 from ingest_queue.sources.checks import voxel_size
+from ingest_queue.sources.file_array import FileArray
 from ingest_queue.sources.tiff_stacks import PageStack, find_stack, page_at
 from ndlambda.errors import InvalidArgumentError
 
@@ -150,8 +151,8 @@ def _open_series(
         return PagedSource(pages, layout, facts.dtype, voxelres, labels_allowed=not facts.lossy)
     # As ImageJ writes: one page header, then all voxels.
     stored = series.dtype.newbyteorder(file.byteorder)
-    mapped = np.memmap(path, stored, "r", series.dataoffset, tuple(series.shape))
-    source = open_array(where, mapped.reshape(layout.shape), layout, voxelres)
+    array = FileArray(path, stored, layout.shape, series.dataoffset)
+    source = open_array(where, array, layout, voxelres)
     plane = series.keyframe
     if len(series) * plane.size != series.size or not layout.axes.endswith(plane.axes.lower()):
         return source

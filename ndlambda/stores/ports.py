@@ -59,7 +59,7 @@ class StoredObject:
     Parameters
     ----------
     data
-        The requested bytes, read-only; may be a view of a mapped file, so release it when done.
+        The requested bytes, read-only.
     etag
         Identifies the content of the whole object, also if a range was read. A store that must
         compute it passes a function, which is called when ``etag`` is first read.
@@ -78,6 +78,10 @@ class StoredObject:
     def data(self) -> memoryview:
         """The requested bytes, read-only."""
         return self._data
+
+    def part(self, start: int, stop: int) -> memoryview:
+        """Return some of the requested bytes, fewer where they end before."""
+        return self.data[start:stop]
 
     @property
     def etag(self) -> str:
@@ -119,7 +123,7 @@ class ObjectStore(Protocol):
 
     @property
     def whole_reads_are_cheap(self) -> bool:
-        """Whether a whole read costs no more than the bytes then accessed (a mapped file).
+        """Whether a whole read costs no more than the parts then asked for (an opened file).
 
         If False, readers ask for the ranges that they need.
         """

@@ -103,6 +103,11 @@ class Route:
     changes: bool = False
     carries_uploads: bool = False
 
+    @property
+    def may_change(self) -> bool:
+        """Whether the route may change something: all but GETs, and those that say so."""
+        return self.changes or self.method != "GET"
+
 
 class NameConverter(BaseConverter):
     """A name as ndstore routes it: letters, digits, underscore."""

@@ -31,7 +31,8 @@ def session(request, ndio_python, voxels, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ndio")
     source = folder / "voxels.npy"
     np.save(source, voxels)
-    with serving(folder / "data", NDLAMBDA_ANONYMOUS_WRITE="1") as server:
+    allowed = dict.fromkeys(("NDLAMBDA_ANONYMOUS_WRITE", "NDLAMBDA_ANONYMOUS_DELETE"), "1")
+    with serving(folder / "data", **allowed) as server:
         client = server.client()
         client.datasets.create(
             "kasthuri", ximagesize=256, yimagesize=128, zimagesize=64, zoffset=1, scalinglevels=2,

@@ -176,6 +176,11 @@ class Example:
         return self.route.method, self.route.rule
 
     @property
+    def owner(self) -> str:
+        """The user who may send it."""
+        return "admin" if "/v1/users" in self.path else "alice"
+
+    @property
     def writes(self) -> bool:
         """Whether the route changes something."""
         if self.route.method == "POST":

@@ -57,7 +57,7 @@ def test_what_another_attempt_may_cure_is_marked():
     retryable = {cls.__name__ for cls in CLASSES if cls.retryable}
     assert retryable == {
         "WriteContentionError", "QuotaExceededError", "DeadlineExceededError", "UpstreamError",
-        "StoreUnavailableError", "UpstreamThrottledError", "UpstreamTimeoutError",
+        "StoreUnavailableError", "StoreFullError", "UpstreamThrottledError", "UpstreamTimeoutError",
     }  # fmt: skip
 
 

@@ -14,6 +14,8 @@ from ndlambda.model.readers import Refusal
 Relation: TypeAlias = Literal["=", "<", ">"]
 
 MAX_PREDICATES: Final = 32
+_MAX_WORDS: Final = 4 * MAX_PREDICATES
+"""Of a query path: a predicate has two or three, and so has a limit."""
 """Most predicates of a query; each may need a look-up among all objects of a channel."""
 
 CONFIDENCE_KEY: Final = "ann_confidence"
@@ -145,6 +147,10 @@ def parse_query(words: Sequence[str]) -> ObjectQuery:
     InvalidArgumentError
         A value does not suit its field, or there are too many predicates.
     """
+    if len(words) > _MAX_WORDS:
+        raise InvalidArgumentError(
+            f"A query has at most {MAX_PREDICATES} predicates.", limit=MAX_PREDICATES
+        )
     predicates: list[Predicate] = []
     limit: int | None = None
     given = iter(words)

@@ -252,7 +252,7 @@ class Painter:
             return None
         mask = cutout_zyx[box.slices_zyx(corner)]
         block = BlockPainting(volume, box, mask, int(np.count_nonzero(mask)))
-        self.service.check_size(block.region(box))
+        self.service.check_size(block.region(box), self.channel)
         return block
 
 

@@ -85,8 +85,8 @@ class AnnotationReader:
         ResolutionNotFoundError, OutOfBoundsError
             The dataset has no such resolution or region.
         PayloadTooLargeError
-            All objects together have more voxels than one call may read, or need too many voxels
-            of another resolution.
+            All objects together have more voxels than one call may read, are in more supercuboids,
+            or need too many voxels of another resolution.
         QuotaExceededError
             The memory budget is exhausted by other requests.
         CuboidDecodeError
@@ -121,7 +121,8 @@ class AnnotationReader:
             case _:
                 assert_never(wanted)
         level = dataset.pyramid.level(resolution)
-        return add(LabelView.of(dataset, channel, level, channel.default_time), items)
+        shown = LabelView.of(dataset, channel, level, channel.default_time)
+        return add(replace(shown, admit_reads=_summed(self._volume.check_read)), items)
 
     def find(self, channel: Channel, ids: Sequence[int]) -> list[Annotation]:
         """Return the objects of labels, in the order of the ids.
@@ -228,7 +229,7 @@ class AnnotationReader:
         CuboidDecodeError
             A stored supercuboid is damaged.
         """
-        self._volume.check_size(region)
+        self._volume.check_size(region, channel)
         with self._volume.budget.hold(region.voxels * channel.dtype.itemsize):
             return self._labels.read.exceptions_in(channel, region)
 
@@ -343,20 +344,31 @@ class AnnotationReader:
     def _check_region(
         self, dataset: Dataset, channel: Channel, region: Region, times: int = 1
     ) -> None:
-        self._volume.check_size(region, times)
+        read = [channel] * times
+        self._volume.check_size(region, *read)
         base = zoomed_level(dataset, channel, region.level)
         if base is not None:
-            self._volume.check_zoom(region, base)
+            self._volume.check_zoom(region, base, *read)
+
+
+def _summed(check: Callable[[int], None]) -> Callable[[int], None]:
+    """Return a function that checks the sum of all numbers it was called with."""
+    total = 0
+
+    def add(number: int) -> None:
+        nonlocal total
+        total += number
+        check(total)
+
+    return add
 
 
 def _admit(take: Callable[[int], None], size_bytes: int, check: Callable[[int], None]) -> Admit:
     """Return a function that counts the voxels of a call, checks them, and takes memory."""
-    total = 0
+    count = _summed(check)
 
     def admit(voxels: int) -> None:
-        nonlocal total
-        total += voxels
-        check(total)
+        count(voxels)
         take(voxels * size_bytes)
 
     return admit

@@ -245,6 +245,8 @@ class LabelService:
         """
         edit = self._merge_edit(channel, survivor, losers)
         region.check()
+        first, stop = region.times
+        self._volume.check_read((stop - first) * len(losers))  # each asks the index
         self._rewrite.in_region(channel, region, losers, edit, self.check_painted)
 
     def check_painted(self, supercuboids: int) -> None:
@@ -264,7 +266,7 @@ class LabelService:
     ) -> Iterable[LabelVolume]:
         volumes = LabelVolume.of_region(channel, region)
         self._volume.check_writable(channel)
-        self._volume.check_size(region)
+        self._volume.check_size(region, channel)
         if labels.shape != region.shape_tzyx:
             raise ShapeMismatchError(
                 f"The labels have shape {labels.shape}, the region {region.shape_tzyx}."

@@ -113,12 +113,13 @@ class LabelSweep:
         """Return the stale members of a supercuboid by label, and whether it was touched."""
         place = volume.place(code)
         stored = read_stored(self._objects, place)
-        block = LabelBlock(None if stored is None else stored.data, volume.layout)
         first = volume.bucket(code)[1]
         stale: dict[int, set[int]] = defaultdict(set)
-        for slot, labels in claims.items():
-            for label in labels - block.labels(slot):
-                stale[label].add(first + slot)
+        with place.named_in_errors():
+            block = LabelBlock(None if stored is None else stored.data, volume.layout)
+            for slot, labels in claims.items():
+                for label in labels - block.labels(slot):
+                    stale[label].add(first + slot)
         if not stale:
             return stale, False
         replacement = Replacement(self._objects, place, self._options)

@@ -13,10 +13,12 @@ from pathlib import Path
 from ndlambda.backoff import pause_s
 from ndlambda.errors import (
     InvalidArgumentError,
+    StoreFullError,
     StoreUnavailableError,
     UpstreamError,
     WriteContentionError,
 )
+from ndlambda.stores.disk.full import is_full, store_error
 from ndlambda.stores.disk.identity import Identity
 from ndlambda.trace import span
 
@@ -60,7 +62,7 @@ class Database:
             self._identity = Identity(path.parent)
             path.touch(exist_ok=True)
         except OSError as error:
-            raise UpstreamError(f"{path} cannot be created: {error.strerror}.") from error
+            raise store_error(error, f"{path} cannot be created") from error
         with self._connection() as connection:
             _retry_busy(connection, "PRAGMA journal_mode = WAL")
             _retry_busy(connection, "BEGIN IMMEDIATE")
@@ -233,7 +235,8 @@ def _translated(path: Path) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         if _is_busy(error):
             raise WriteContentionError(f"Other writers keep {path.name} locked.") from error
-        raise UpstreamError(f"SQLite failed on {path.name}: {error}.") from error
+        kind = StoreFullError if is_full(error, path.parent) else UpstreamError
+        raise kind(f"SQLite failed on {path.name}: {error}.") from error
     except OSError as error:
         raise UpstreamError(f"{path} cannot be looked at: {error.strerror}.") from error
     except UnicodeEncodeError as error:

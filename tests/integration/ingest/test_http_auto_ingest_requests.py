@@ -163,7 +163,7 @@ def test_other_peoples_things_are_not_filled(disk):
     auto.assert_taken(disk, auto.request(URL))
     doc = auto.request(URL, channel_name="theirs")
     with disk.unchanged():
-        assert "Dataset ds already exists" in auto.said(disk, doc, "bob")
+        assert auto.said(disk, doc, "bob") == "This name is taken."
     auto.assert_taken(disk, doc, "admin")
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from ndlambda.errors import NDLambdaError, StoreUnavailableError, UpstreamError
-from ndlambda.stores.disk import DiskObjectStore, SqliteTable, check_same_stores
+from ndlambda.stores.disk import DiskObjectStore, SqliteTable
 from ndlambda.stores.disk import objects as objects_module
-from ndlambda.stores.disk.identity import read_identity
+from ndlambda.stores.disk.identity import check_same_stores, read_identity
 from ndlambda.stores.ports import Create, Overwrite, Range, Row
 
 

@@ -14,6 +14,7 @@ from ndlambda.model.catalog import Channel
 from ndlambda.model.fields import channel_fields, channel_from_fields
 from ndlambda.web.problem import Dialect
 from ndlambda.web.request.json_body import json_object
+from ndlambda.web.request.params import check_channels
 from ndlambda.web.response.notes import notes_of
 from ndlambda.web.routing import Context, Route
 
@@ -21,9 +22,10 @@ from ndlambda.web.routing import Context, Route
 def create_channels(context: Context, token: str) -> Response:
     """Create the channels that the body names; all are checked before the first is created."""
     view = context.runtime.access.open_to_manage(token, context.principal)
-    listed = json_object(context.request).get("channels")
+    listed = _listed(context)
     if not isinstance(listed, dict) or not listed:
         raise MalformedBodyError('The body must be {"channels": {name: {field: value}}}.')
+    check_channels(len(listed))
     channels = [_channel(name, fields, view.project.name) for name, fields in listed.items()]
     present = {channel.name for channel in view.channels}
     levels = view.dataset.scalinglevels
@@ -42,6 +44,12 @@ def create_channels(context: Context, token: str) -> Response:
     return Response(
         "Success. The channels were created.", content_type="text/html", headers=headers
     )
+
+
+def _listed(context: Context) -> Any:
+    """Return the only field of the body, None if it has another name or others beside it."""
+    fields = json_object(context.request)
+    return fields.get("channels") if len(fields) == 1 else None
 
 
 def _channel(name: str, fields: Any, project: str) -> Channel:
@@ -64,10 +72,11 @@ _NDIO_RANGES = {"timerange": ("starttime", "endtime"), "windowrange": ("startwin
 
 def delete_channels(context: Context, token: str) -> Response:
     """Delete the channels that the body names; read-only ones are kept silently."""
-    view = context.runtime.access.open_to_manage(token, context.principal)
-    names = json_object(context.request).get("channels")
+    view = context.runtime.access.open_to_manage(token, context.principal, delete=True)
+    names = _listed(context)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise MalformedBodyError('The body must be {"channels": [name, …]}.')
+    check_channels(len(names))
     missing = set(names) - {channel.name for channel in view.channels}
     if missing:
         raise InvalidArgumentError(f"There are no channels {', '.join(sorted(missing))}.")

@@ -85,7 +85,7 @@ def make_channel(context: Context, ds: str, pr: str, ch: str) -> Fields:
 
 def remove_channel(context: Context, ds: str, pr: str, ch: str) -> None:
     """Delete a channel and its voxels."""
-    context.runtime.access.check_manage_project(ds, pr, context.principal)
+    context.runtime.access.check_delete_channel(ds, pr, context.principal)
     context.runtime.catalog.delete_channel(pr, ch)
 
 

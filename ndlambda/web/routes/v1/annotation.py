@@ -272,7 +272,7 @@ def _box(context: Context, opened: Opened, value: object, resolution: int) -> Re
             raise ValidationError({f"box.{axis}": "must be two integers, start and stop"}) from None
         words[axis] = f"{start}:{stop}"
     region, _ = region_of_query(opened.dataset, opened.channel, words)
-    context.runtime.volume.check_size(region)
+    context.runtime.volume.check_size(region, opened.channel)
     return region
 
 
