@@ -8,9 +8,10 @@ from ingest_queue.jobs.job import ENDED, JOBS, RUNNING, Job, channel_key, fetch_
 from ingest_queue.jobs.keys import job_folder
 from ingest_queue.jobs.ledger import FOLDERS
 from ingest_queue.jobs.retired import RetiredFolders
+from ndlambda.batches import batched
 from ndlambda.errors import PreconditionFailedError
 from ndlambda.services.support.paging import delete_rows, rows_in
-from ndlambda.stores.ports import Delete, ObjectStore, Table
+from ndlambda.stores.ports import MAX_DELETED, Delete, ObjectStore, Table
 from ndlambda.stores.set_aside import SetAside
 
 _MAX_DELETIONS = 10_000
@@ -31,8 +32,8 @@ class DeleteAtOnce:
     def set_aside(self, folder: str, name: str, before: float) -> str:
         """Delete what lies in a folder, and return that it is nowhere."""
         del name, before
-        for info in list(self._drop.list(folder)):
-            self._drop.delete(info.key)
+        for some in batched(self._drop.list(folder), MAX_DELETED):
+            self._drop.delete_many([info.key for info in some])
         return ""
 
     def remove(self, name: str) -> None:
@@ -136,6 +137,5 @@ class IngestErasure:
 
     def _remove_objects(self, store: ObjectStore, prefix: str) -> bool:
         keys = [info.key for info in islice(store.list(prefix), self._max_deletions)]
-        for key in keys:
-            store.delete(key)
+        store.delete_many(keys)
         return len(keys) < self._max_deletions

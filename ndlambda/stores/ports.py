@@ -14,6 +14,9 @@ from ndlambda.stores.set_aside import SetAside
 
 # --- objects -------------------------------------------------------------------------------
 
+MAX_DELETED = 1000
+"""Objects that one request of ``delete_many`` removes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Range:
@@ -145,6 +148,20 @@ class ObjectStore(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove an object; no error if there is none."""
+        ...
+
+    def delete_many(self, keys: Sequence[str]) -> None:
+        """Remove objects, ``MAX_DELETED`` in each request; no error for those that do not exist.
+
+        All keys are tried.
+
+        Raises
+        ------
+        InvalidArgumentError
+            A key cannot be the name of an object; none is removed.
+        UpstreamError
+            Some could not be removed; the error names the first.
+        """
         ...
 
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
