@@ -19,7 +19,7 @@ def index(table: Table) -> LabelIndex:
 def test_the_fullest_row_is_under_4_kib(index):
     index.add(SCOPE, 2**54 - 1, {2**64 - 1: FULL})
     index.add(SCOPE, 2**54 - 1, {2**64 - 1: FULL})
-    [[entry]] = index.entries(SCOPE.uid, 2**64 - 1)
+    [[entry]] = index.entries_of(SCOPE.uid, [2**64 - 1])
     assert entry.members == FULL
     assert 1500 < index_row_bytes(entry.key, entry.members) < MAX_ROW_BYTES
 
@@ -38,10 +38,10 @@ def test_a_row_that_changed_since_it_was_read_is_not_taken_out(index):
     index.add(SCOPE, 0, {1: {3}})
     [[entry]] = index.entries(SCOPE.uid)
     index.add(SCOPE, 0, {1: {3}})
-    assert not index.remove_stale(entry, {3})
+    assert index.remove_stale([(entry, {3})]) == [entry]
     [[kept]] = index.entries(SCOPE.uid)
     assert kept.members == {3}
-    assert index.remove_stale(kept, {3})
+    assert index.remove_stale([(kept, {3})]) == []
     assert not list(index.entries(SCOPE.uid))
 
 
