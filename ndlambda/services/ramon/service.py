@@ -33,7 +33,7 @@ from ndlambda.services.ramon.rows import Claim, ObjectRows, State, Tombstone, st
 from ndlambda.services.support.retry import HOT_ROW_ATTEMPTS, optimistic
 from ndlambda.stores.ports import Row, Table
 
-_READ_BATCH = 100
+_READ_BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True)
