@@ -4,7 +4,17 @@ from contextlib import suppress
 from itertools import islice
 
 from ingest_queue.jobs.digests import digests_folder
-from ingest_queue.jobs.job import ENDED, JOBS, RUNNING, Job, channel_key, fetch_partition, list_key
+from ingest_queue.jobs.job import (
+    ENDED,
+    JOBS,
+    RUNNING,
+    Job,
+    channel_key,
+    fetch_partition,
+    list_key,
+    old_list_key,
+    under_way_key,
+)
 from ingest_queue.jobs.keys import job_folder
 from ingest_queue.jobs.ledger import FOLDERS
 from ingest_queue.jobs.retired import RetiredFolders
@@ -129,7 +139,10 @@ class IngestErasure:
 
     def _remove_names(self, job: Job) -> None:
         """Remove the rows that list a job."""
-        names = ((RUNNING, job.id), (ENDED, job.id), list_key(job.owner_id, job.id), (JOBS, job.id))
+        names = (
+            *((RUNNING, job.id), (ENDED, job.id), (JOBS, job.id)),
+            *(list_key(job), old_list_key(job), under_way_key(job.owner_id, job.id)),
+        )
         self._table.transact([Delete(*name) for name in names])
 
     def _remove_rows(self, partition: str) -> bool:

@@ -249,7 +249,7 @@ class IngestService:
             )
         limit = self._options.max_user_jobs
         if limit:
-            running = sum(job.state.takes_input for job in self.ledger.of_user(owner_id))
+            running = self.ledger.of_user.count_under_way(owner_id, limit)
             if running >= limit:
                 raise QuotaExceededError(
                     f"You have {running} ingest jobs under way; {limit} are allowed. Wait for one "

@@ -1,6 +1,6 @@
 """The channel and level that a job writes, as currently catalogued, and the voxel writer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -46,6 +46,21 @@ class Target:
                 f"Channel {job.channel!r} of ingest job {job.id} was deleted.", job=job.id
             )
         return cls(dataset, channel, dataset.pyramid.level(job.resolution))
+
+    @classmethod
+    def of_all(cls, jobs: Sequence[Job], catalog: Catalog) -> "dict[str, Target]":
+        """Look up the channels of jobs together, by job; those whose channel is gone are omitted.
+
+        (A batch of rows, where ``of`` reads four.)
+        """
+        places = {job.id: (job.dataset, job.project, job.channel) for job in jobs}
+        found = catalog.slices.channels_at(set(places.values()))
+        named = ((job, *found[places[job.id]]) for job in jobs if places[job.id] in found)
+        return {
+            job.id: cls(dataset, channel, dataset.pyramid.level(job.resolution))
+            for job, dataset, channel in named
+            if channel.uid == job.channel_uid
+        }
 
     @property
     def supercuboid_xyz(self) -> XYZ:

@@ -27,6 +27,7 @@ from ndlambda.services.catalog.create_once import CreateOnce, unchanged
 from ndlambda.services.catalog.lists import Lists
 from ndlambda.services.catalog.project_view import ProjectView
 from ndlambda.services.catalog.rows import CatalogRows
+from ndlambda.services.catalog.slices import CatalogSlices
 from ndlambda.services.support.cache import TimedCache
 from ndlambda.services.support.retry import optimistic
 from ndlambda.stores.ports import Action, Put, Row, Table
@@ -55,7 +56,7 @@ def _new_uid() -> str:
 
 
 class Catalog:
-    """The catalogue of datasets, projects, channels and tokens.
+    """The catalogue of datasets, projects, channels and tokens; ``lists`` and ``slices`` list it.
 
     Parameters
     ----------
@@ -84,12 +85,8 @@ class Catalog:
         self._cascade = cascade
         self._new_uid = new_uid
         self._views: TimedCache[str, ProjectView | None] = TimedCache(cache_s, _VIEWS, clock)
-        self._lists = Lists(table, cache_s=cache_s, clock=clock)
-
-    @property
-    def lists(self) -> Lists:
-        """The lists of the catalogue."""
-        return self._lists
+        self.lists = Lists(table, cache_s=cache_s, clock=clock)
+        self.slices = CatalogSlices(table)
 
     # datasets
 
@@ -373,7 +370,7 @@ class Catalog:
             yield
         finally:
             self._views.clear()
-            self._lists.clear_cache()
+            self.lists.clear_cache()
 
     def _load_view(self, token_name: str) -> ProjectView | None:
         token_row = self._table.get(*keys.token_key(token_name))
@@ -384,7 +381,7 @@ class Catalog:
             project, dataset = self._rows.project(token.project)
         except ProjectNotFoundError:
             return None
-        channels = tuple(self._lists.channels_of(token.project))
+        channels = tuple(self.lists.channels_of(token.project))
         return ProjectView(token, keys.to_project(project), keys.to_dataset(dataset), channels)
 
 

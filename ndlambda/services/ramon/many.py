@@ -73,9 +73,10 @@ class ManyChanges:
         lost: list[int] = []
         for group in _groups(planned):
             further = [] if also is None else [also(group)]
+            first = group[0]
             try:
                 if len(group) == 1:
-                    self._rows.change(uid, *group, rows.get(*group), new[group[0]], further)
+                    self._rows.change(uid, first, rows.get(first), new[first], further)
                 else:
                     actions = [action for number in group for action in planned[number]]
                     self._table.transact([*actions, *further])

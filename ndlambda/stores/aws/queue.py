@@ -163,7 +163,9 @@ class SqsQueue:
             failed = {entry["Id"] for entry in answer.get("Failed", ()) if _is_retryable(entry)}
             return [entry for entry in batch if entry["Id"] in failed]
 
-        numbered = [{"Id": str(number), **entry} for number, entry in enumerate(entries)]
+        numbered: list[Mapping[str, Any]] = [
+            {"Id": str(number), **entry} for number, entry in enumerate(entries)
+        ]
         retry.run_batches(operation, numbered, BATCH, send_batch)
 
     @cached_property

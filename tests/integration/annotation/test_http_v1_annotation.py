@@ -129,7 +129,7 @@ def test_a_deletion_has_no_version_and_may_be_a_worker_s(server, monkeypatch):
         assert_problem(refused, 400, "InvalidArgumentError")
     eraser = type(server.runtime.annotation.ramon._eraser)
     with monkeypatch.context() as patched:
-        patched.setattr(eraser, "erase", lambda self, channel, annotation_id: False)
+        patched.setattr(eraser, "erase", lambda self, channel, groups, *_: groups[0])
         answer = server.call("DELETE", path, "alice")
         assert (answer.status_code, answer.get_json()) == (202, {"pending": [number]})
     answer = server.call("DELETE", path, "alice")
