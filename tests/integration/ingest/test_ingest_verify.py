@@ -253,3 +253,19 @@ def test_the_route_gives_stored_digests_and_differences_strip_by_strip(server, u
 )
 def test_the_route_refuses_what_is_not_there(server, url, query, error):
     assert_problem(server.get(f"{url}?{query}", "alice"), 400, error)
+
+
+def test_the_supercuboids_of_a_strip_are_read_together(world, monkeypatch):
+    """By the threads that all reads share. Seen to fail where one is read after another."""
+    checking, job = verifier(world), world.job()
+    read: list[Box] = []
+    plain = checking._writer.read
+
+    def noting(target, region):
+        read.append(region.box)
+        return plain(target, region)
+
+    monkeypatch.setattr(checking._writer, "read", noting)
+    assert list(checking.check(job)) == []
+    target = checking._open(job)
+    assert read == [chunk.box for chunk in target.grid(job).chunks()]
