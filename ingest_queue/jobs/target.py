@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ingest_queue.jobs.grid import ChunkGrid
@@ -148,6 +149,14 @@ class VoxelWriter:
             x0 = stop
 
     def read(self, target: Target, region: Region) -> NDArray[Any]:
-        """Read a (z, y, x) box at one time point."""
-        voxels: NDArray[Any] = self._volume.read(target.dataset, target.channel, region)[0]
+        """Read a (z, y, x) box at one time point; a large one piece by piece."""
+        pieces = list(self._pieces(target, region.box))
+        voxels: NDArray[Any]
+        if len(pieces) == 1:
+            (voxels,) = self._volume.read(target.dataset, target.channel, region)
+            return voxels
+        voxels = np.empty(region.box.shape_zyx, target.channel.dtype)
+        for box in pieces:
+            (piece,) = self._volume.read(target.dataset, target.channel, replace(region, box=box))
+            voxels[box.slices_zyx(region.box.start_xyz)] = piece
         return voxels

@@ -269,3 +269,21 @@ def test_the_supercuboids_of_a_strip_are_read_together(world, monkeypatch):
     assert list(checking.check(job)) == []
     target = checking._open(job)
     assert read == [chunk.box for chunk in target.grid(job).chunks()]
+
+
+def test_what_is_more_than_one_cutout_is_read_in_pieces(world, monkeypatch):
+    """Seen to fail where a strip is read as one box: a row of a wide volume would be refused."""
+    checking, job = verifier(world), world.job()
+    edge = checking._open(job).supercuboid_xyz[0]
+    monkeypatch.setattr(checking._writer, "_max_voxels", 1)
+    read: list[int] = []
+    plain = checking._writer._volume.read
+    monkeypatch.setattr(
+        checking._writer._volume,
+        "read",
+        lambda dataset, channel, region: (
+            read.append(region.box.shape_xyz[0]) or plain(dataset, channel, region)
+        ),
+    )
+    assert list(checking.check(job)) == []
+    assert max(read) <= edge
