@@ -14,9 +14,6 @@ from ndlambda.stores.set_aside import SetAside
 
 # --- objects -------------------------------------------------------------------------------
 
-MAX_DELETED = 1000
-"""Objects that one request of ``delete_many`` removes."""
-
 
 @dataclass(frozen=True, slots=True)
 class Range:
@@ -151,17 +148,7 @@ class ObjectStore(Protocol):
         ...
 
     def delete_many(self, keys: Sequence[str]) -> None:
-        """Remove objects, ``MAX_DELETED`` in each request; no error for those that do not exist.
-
-        All keys are tried.
-
-        Raises
-        ------
-        InvalidArgumentError
-            A key cannot be the name of an object; none is removed.
-        UpstreamError
-            Some could not be removed; the error names the first.
-        """
+        """Remove objects, ``MAX_DELETED`` a request; all are tried, an error names the first."""
         ...
 
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
@@ -175,9 +162,7 @@ class ObjectStore(Protocol):
         expires_s: int,
         size_bytes: int | None = None,
     ) -> str | None:
-        """Return a URL that reads or writes the object without credentials.
-
-        None if the store has no URLs (files).
+        """Return a URL that reads or writes the object without credentials; None: it has no URLs.
 
         Parameters
         ----------
@@ -189,6 +174,7 @@ class ObjectStore(Protocol):
 
 # --- rows ----------------------------------------------------------------------------------
 
+MAX_DELETED = 1000
 MAX_ROW_BYTES = 64 * 1024
 MAX_TRANSACTION = 100
 
