@@ -51,6 +51,7 @@ _MAX_SHARDS = 10_000
 _SHARD = re.compile(r"(\d{1,5})/(\d{1,5})", re.ASCII)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """Characters that start a formula in a spreadsheet, unless an apostrophe precedes them."""
+_FAULT_FORMATS = ("text/csv", "application/json")
 _SLICE = re.compile(r"(\d{1,12})(\.[a-z0-9]+)", re.ASCII)
 _BOXES = (".blosc", ".npy")
 _MENDABLE = frozenset({State.FAILED, State.COMPLETE_WITH_ERRORS})
@@ -189,12 +190,15 @@ def list_errors(context: Context, job: str) -> Response:
     target = find_target(context, found)
     ingest, query = context.runtime.ingest.jobs, context.request.args
     accepted = context.request.accept_mimetypes
-    if accepted.best_match(("text/csv", "application/json"), "text/csv") == "application/json":
+    as_json = accepted.best_match(_FAULT_FORMATS, _FAULT_FORMATS[0]) == "application/json"
+    if as_json and _is_v1(context):
         after = read_after(query, FAULT_POSITION)
         page = ingest.ledger.of_user.faults(found, after, read_limit(query))
         errors = [_fault_fields(fault, found, target) for fault in page.items]
         return deliver_json(context, {"errors": errors, "next": page.next})
     faults = [_fault_fields(fault, found, target) for fault in ingest.faults(found)]
+    if as_json:
+        return deliver_json(context, {"errors": faults})
     out = io.StringIO()
     columns = ("chunk", "t", "part", "key", "error", "first_seen", "count")
     writer = csv.DictWriter(out, columns, lineterminator="\n")
