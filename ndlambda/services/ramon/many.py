@@ -80,7 +80,7 @@ class ManyChanges:
                 else:
                     actions = [action for number in group for action in planned[number]]
                     self._table.transact([*actions, *further])
-            except PreconditionFailedError:
+            except (PreconditionFailedError, WriteContentionError):
                 lost += group
             else:
                 changed.append(group)
