@@ -155,7 +155,7 @@ def check_invariants(world: AnnotationWorld, channel: Channel, plan: FaultPlan) 
 
 
 def test_a_worker_that_dies_anywhere_is_followed_by_one_that_ends_the_job(opened):
-    """Seen to fail with the job ended in front of ``finish_deletion``, or of the erasure."""
+    """Seen to fail with the job ended in front of the erasure."""
     for world, plan in at_every_step(opened, least=6):
         channel = channel_of(world)
         assert world.own.writer.delete(channel, [1]) == [1]
