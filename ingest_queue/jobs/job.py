@@ -18,6 +18,7 @@ MAX_REASON_CHARS = 1000
 """Characters kept of an error message; rows are bounded, and messages of decoders are not."""
 
 _FORMAT = 1
+_LAST_MICROSECOND = (1 << 63) - 1
 _ID = re.compile(r"[0-9a-f]{16}")
 
 
@@ -197,9 +198,25 @@ def is_job_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-def list_key(user_id: int, job_id: str) -> tuple[str, str]:
-    """Return the keys of the row that lists a job of its owner."""
-    return f"ingests#{user_id}", job_id
+def list_partition(user_id: int) -> str:
+    """Return the partition of the rows that list the jobs of a user."""
+    return f"ingests#{user_id}"
+
+
+def list_key(job: Job) -> tuple[str, str]:
+    """Return the keys of the row that lists a job of its owner, the newest first."""
+    age = _LAST_MICROSECOND - int(job.created_at * 1_000_000)
+    return list_partition(job.owner_id), f"!{age:016x}{job.id}"
+
+
+def old_list_key(job: Job) -> tuple[str, str]:
+    """Return the keys by which earlier versions listed a job of its owner; behind all others."""
+    return list_partition(job.owner_id), job.id
+
+
+def under_way_key(user_id: int, job_id: str) -> tuple[str, str]:
+    """Return the keys of the row that lists a job of its owner while it takes input."""
+    return f"{list_partition(user_id)}#running", job_id
 
 
 def fetch_partition(job: Job, generation: int) -> str:

@@ -190,3 +190,7 @@ def box_option(help_text: str) -> Decorator:
 resolution_option = click.option(
     "--resolution", default=0, show_default=True, help="Resolution; 0 is the finest."
 )
+
+limit_option = click.option(
+    "--limit", type=click.IntRange(min=1), help="Print at most so many; all if left out."
+)

@@ -113,10 +113,12 @@ class Client:
         """Tokens of a project."""
         return Collection(self._session, ("datasets", dataset, "projects", project, "tokens"))
 
-    def list_tokens(self) -> list[Document]:
-        """Return every token that the key may use: token_name, project, dataset, public."""
-        found: list[Document] = self._session.json("GET", "/v1/tokens")
-        return found
+    def list_tokens(self, limit: int | None = None) -> list[Document]:
+        """Return tokens that the key may use, at most ``limit`` (None: all).
+
+        Each has token_name, project, dataset, public.
+        """
+        return list(self._session.pages("/v1/tokens", "tokens", limit=limit))
 
 
 def connect(

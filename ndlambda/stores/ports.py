@@ -155,6 +155,10 @@ class ObjectStore(Protocol):
         """Remove an object; no error if there is none."""
         ...
 
+    def delete_many(self, keys: Sequence[str]) -> None:
+        """Remove objects, ``MAX_DELETED`` a request; all are tried, an error names the first."""
+        ...
+
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
         """Iterate in key order over the objects whose keys start with prefix and are > after."""
         ...
@@ -166,9 +170,7 @@ class ObjectStore(Protocol):
         expires_s: int,
         size_bytes: int | None = None,
     ) -> str | None:
-        """Return a URL that reads or writes the object without credentials.
-
-        None if the store has no URLs (files).
+        """Return a URL that reads or writes the object without credentials; None: it has no URLs.
 
         Parameters
         ----------
@@ -180,6 +182,7 @@ class ObjectStore(Protocol):
 
 # --- rows ----------------------------------------------------------------------------------
 
+MAX_DELETED = 1000
 MAX_ROW_BYTES = 64 * 1024
 MAX_TRANSACTION = 100
 

@@ -94,7 +94,7 @@ class AnnotationWorld:
         eraser = ObjectErasure(finder, LabelIndex(table), labels, jobs)
         ramon = Ramon(table, eraser, executor=row_executor)
         merges = ObjectMerge(LabelIndex(table), labels, RamonMerge(table, row_executor), jobs)
-        run = ObjectWorker(finder, labels, ramon, merges, jobs).run
+        run = ObjectWorker(finder, labels, merges, jobs).run
         erasure = Erasure(table, objects, jobs, run, grace_s=GRACE_S, clock=self.clock)
         writer = AnnotationWriter(labels, ramon, ObjectRows(table), volume, self.clock)
         reader = AnnotationReader(labels, ramon, volume)

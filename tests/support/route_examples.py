@@ -87,6 +87,7 @@ BODIES: dict[Key, Any] = {
     ("POST", "annotations/<segment:annotation>/cutout"): bodies.npy(np.ones(SHAPE, bool)),
     ("POST", "annotations/<segment:annotation>/voxels"): bodies.npy(np.array([[20, 20, 5]])),
     ("POST", "annotations"): {"type": "segment"},
+    ("POST", "annotations/delete"): {"ids": [1]},
     ("PUT", "annotations/<segment:annotation>"): {"type": "segment", "status": 1},
     ("PATCH", "annotations/<segment:annotation>"): {"status": 1},
     ("POST", "channels/<name:channel>/reserve"): {"count": 1},

@@ -19,11 +19,12 @@ def dataset() -> None:
 
 
 @dataset.command("list")
+@params.limit_option
 @json_option
 @pass_connection
-def list_(connection: ServerOptions, as_json: bool) -> None:
+def list_(connection: ServerOptions, limit: int | None, as_json: bool) -> None:
     """List the datasets that you may see."""
-    resources.list_resources(connection.client().datasets.list(), _COLUMNS, as_json=as_json)
+    resources.list_resources(connection.client().datasets.list(limit), _COLUMNS, as_json=as_json)
 
 
 @dataset.command()

@@ -6,6 +6,7 @@ from ndlambda.cli import params
 from ndlambda.cli.catalog.resources import list_resources, yes_option
 from ndlambda.cli.connection import ServerOptions, pass_connection
 from ndlambda.cli.output import json_option, print_json
+from ndlambda.cli.params import limit_option
 
 _COLUMNS = ("name", "id", "superuser", "revocations")
 
@@ -16,11 +17,12 @@ def user() -> None:
 
 
 @user.command("list")
+@limit_option
 @json_option
 @pass_connection
-def list_(connection: ServerOptions, as_json: bool) -> None:
+def list_(connection: ServerOptions, limit: int | None, as_json: bool) -> None:
     """List the users."""
-    list_resources(connection.client().users.list(), _COLUMNS, as_json=as_json)
+    list_resources(connection.client().users.list(limit), _COLUMNS, as_json=as_json)
 
 
 @user.command()

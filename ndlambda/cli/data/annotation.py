@@ -212,9 +212,9 @@ def delete(connection: ServerOptions, path: _Path, ids: Sequence[int], yes: bool
     if not yes:
         named = ", ".join(map(str, ids))
         click.confirm(f"Delete {named} of {'/'.join(path)} with all voxels?", abort=True)
+    pending = frozenset(objects.delete_many(ids))
     for annotation_id in ids:
-        erased = objects.delete(annotation_id)
-        rest = "" if erased else "; its voxels are being erased"
+        rest = "; its voxels are being erased" if annotation_id in pending else ""
         click.echo(f"object {annotation_id} is deleted{rest}")
 
 

@@ -33,6 +33,7 @@ from ndlambda.cli.ingest.slabs import Memory
 from ndlambda.cli.ingest.transfer import Sent, Transfer
 from ndlambda.cli.interrupts import Outage, interruptible_sleep
 from ndlambda.cli.output import json_option, print_json, print_table
+from ndlambda.cli.params import limit_option
 from ndlambda.client import Client, RetryPolicy
 from ndlambda.client.ingest import COMPLETE, UNDER_WAY, Document
 from ndlambda.errors import (
@@ -266,12 +267,13 @@ def status(connection: ServerOptions, job_id: str, *, as_json: bool) -> None:
 
 
 @ingest.command("list")
+@limit_option
 @json_option
 @pass_connection
-def list_jobs(connection: ServerOptions, *, as_json: bool) -> None:
-    """List your jobs, dropped folders without a job, and those of deleted channels."""
+def list_jobs(connection: ServerOptions, *, limit: int | None, as_json: bool) -> None:
+    """List your jobs (newest first), dropped folders without one, those of deleted channels."""
     ingests = connection.client().ingest
-    jobs = ingests.list()
+    jobs = ingests.list(limit)
     if as_json:
         print_json(jobs)
         return

@@ -4,12 +4,13 @@ Objects are dicts of their fields by name (see :class:`Annotations`), voxels and
 arrays. Coordinates are dataset coordinates: ``_xyz`` is x first, ``_zyx`` is z first.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ndlambda.batches import batched
 from ndlambda.client.annotation.bodies import (
     LabelledVoxels,
     Mask,
@@ -18,6 +19,7 @@ from ndlambda.client.annotation.bodies import (
     box_query,
     corner_of,
     mask_blocks,
+    where_query,
 )
 from ndlambda.client.transport.http import Answer
 from ndlambda.client.transport.progress import Progress, reporting
@@ -31,6 +33,8 @@ Document: TypeAlias = dict[str, Any]
 
 _MAX_POINTS_PER_REQUEST: Final = 1 << 18
 """Voxels per request: 3 MiB, which every server accepts."""
+_MAX_IDS: Final = 10_000
+"""Ids per request."""
 
 
 _STEPS: Final = 1000
@@ -145,29 +149,32 @@ class Annotations:
         answer = self._session.request("DELETE", self._path(f"annotations/{annotation_id}"))
         return answer.status != 202
 
+    def delete_many(self, ids: Iterable[int]) -> list[int]:
+        """Delete objects with their voxels; no error for ids without an object.
+
+        Returns
+        -------
+        list of int
+            Ids whose voxels workers are still erasing.
+        """
+        pending: list[int] = []
+        for some in batched(ids, _MAX_IDS):
+            answer = self._json("POST", "annotations/delete", {"ids": list(some)})
+            pending += [] if answer is None else answer["pending"]
+        return pending
+
     def query(self, *, limit: int | None = None, **where: Unpack[Where]) -> list[int]:
         """Return the ids of the objects that match all conditions, ascending.
 
         Parameters
         ----------
         limit
-            Most ids to return.
+            Most ids to return; None: all.
         **where
             See :class:`Where`; without conditions all objects match.
         """
-        query = {} if limit is None else {"limit": str(limit)}
-        for name, value in where.items():
-            match name, value:
-                case "box", Box():
-                    query |= box_query(value, where.get("resolution", 0))
-                case (("fields" | "pairs"), Mapping()):
-                    query |= {f"{name[:-1]}.{key}": str(item) for key, item in value.items()}
-                case "resolution", _:
-                    pass
-                case _:
-                    query[name] = str(value)
-        found: list[int] = self._json("GET", "annotations", query=query)["ids"]
-        return found
+        query = where_query(where)
+        return list(self._session.pages(self._path("annotations"), "ids", query=query, limit=limit))
 
     def top_keys(self, limit: int = 10, *, of_type: str | None = None) -> list[tuple[str, int]]:
         """Return the most frequent keys of pairs, and how many objects have each."""

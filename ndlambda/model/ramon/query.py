@@ -81,7 +81,12 @@ class Predicate:
 
 @dataclass(frozen=True, slots=True)
 class ObjectQuery:
-    """Predicates that must all hold, and the most ids to return (None: all).
+    """Predicates that must all hold, the most ids to return (None: all), and where to begin.
+
+    Attributes
+    ----------
+    after
+        Only ids above this one.
 
     Raises
     ------
@@ -91,6 +96,7 @@ class ObjectQuery:
 
     predicates: tuple[Predicate, ...] = ()
     limit: int | None = None
+    after: int = 0
 
     def __post_init__(self) -> None:
         if len(self.predicates) > MAX_PREDICATES:

@@ -1,5 +1,6 @@
 """The jobs of erasing or relabelling, as rows; queue messages only wake the worker for them."""
 
+import hashlib
 import json
 import math
 import time
@@ -51,6 +52,8 @@ class EraseJob:
         Whether the first pass over the objects is complete.
     resolution
         The only one that a merge relabels; None: all.
+    others
+        Labels of further objects of the channel that are erased along with the first.
     """
 
     id: str
@@ -60,6 +63,7 @@ class EraseJob:
     called_at: float
     swept: bool = False
     resolution: int | None = None
+    others: tuple[int, ...] = ()
 
     @property
     def prefix(self) -> str:
@@ -75,6 +79,11 @@ class EraseJob:
     def label(self) -> int:
         """The label of an object's voxels."""
         return int(self.id.split("#")[1])
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The labels of all objects that are erased."""
+        return (self.label, *self.others)
 
     @property
     def row(self) -> Row:
@@ -93,12 +102,15 @@ class EraseJob:
             called_at=doc["called_at"],
             swept=doc["swept"],
             resolution=doc.get("resolution"),
+            others=tuple(doc.get("others", ())),
         )
 
 
-def object_job_id(channel_uid: str, label: int) -> str:
-    """Return the id of the job that erases the voxels of an object."""
-    return f"{channel_uid}#{label}"
+def object_job_id(channel_uid: str, label: int, others: Sequence[int] = ()) -> str:
+    """Return the id of the job that erases the voxels of an object, and of others."""
+    first = f"{channel_uid}#{label}"
+    digest = hashlib.blake2b(repr(tuple(others)).encode(), digest_size=8).hexdigest()
+    return f"{first}#{digest}" if others else first
 
 
 def merge_job_id(channel_uid: str, label: int, resolution: int | None) -> str:
@@ -142,11 +154,16 @@ class EraseJobs:
         self._clock = clock
 
     def new(
-        self, job_id: str, kind: EraseKind, name: str, resolution: int | None = None
+        self,
+        job_id: str,
+        kind: EraseKind,
+        name: str,
+        resolution: int | None = None,
+        others: Sequence[int] = (),
     ) -> EraseJob:
         """Return a new job; ``put_action`` stores it."""
         now = self._clock()
-        return EraseJob(job_id, kind, name, now, now, resolution=resolution)
+        return EraseJob(job_id, kind, name, now, now, resolution=resolution, others=tuple(others))
 
     def put_action(self, job: EraseJob) -> Put:
         """Return the action that stores a job, for the transaction of the deletion."""
@@ -181,10 +198,11 @@ class EraseJobs:
             bodies = [json.dumps({"v": _FORMAT, "job": job_id}) for job_id in job_ids]
             self._queue.send(bodies, delay_s=min(math.ceil(delay_s), MAX_DELAY_S))
 
-    def begin(self, job: EraseJob) -> None:
-        """Store and enqueue a job that needs no transaction."""
-        self._table.put(job.row)
-        self.enqueue([job.id])
+    def begin_all(self, jobs: Sequence[EraseJob]) -> None:
+        """Store and enqueue jobs that belong to no other transaction."""
+        for batch in batched(jobs, MAX_TRANSACTION):
+            self._table.transact([self.put_action(job) for job in batch])
+        self.enqueue([job.id for job in jobs])
 
     def enqueue_later(self, job: EraseJob, delay_s: float) -> None:
         """Store and enqueue a job after a delay, at most ``MAX_DELAY_S``."""

@@ -28,6 +28,7 @@ from ndlambda.services.catalog.create_once import CreateOnce, unchanged
 from ndlambda.services.catalog.lists import Lists
 from ndlambda.services.catalog.project_view import ProjectView, load_view, view_of
 from ndlambda.services.catalog.rows import CatalogRows
+from ndlambda.services.catalog.slices import CatalogSlices
 from ndlambda.services.support.cache import TimedCache
 from ndlambda.services.support.retry import optimistic
 from ndlambda.stores.ports import Action, Put, Row, Table
@@ -56,7 +57,7 @@ def _new_uid() -> str:
 
 
 class Catalog:
-    """The catalogue of datasets, projects, channels and tokens.
+    """The catalogue of datasets, projects, channels and tokens; ``lists`` and ``slices`` list it.
 
     Parameters
     ----------
@@ -85,12 +86,8 @@ class Catalog:
         self._cascade = cascade
         self._new_uid = new_uid
         self._views: TimedCache[str, ProjectView | None] = TimedCache(cache_s, _VIEWS, clock)
-        self._lists = Lists(table, cache_s=cache_s, clock=clock)
-
-    @property
-    def lists(self) -> Lists:
-        """The lists of the catalogue."""
-        return self._lists
+        self.lists = Lists(table, cache_s=cache_s, clock=clock)
+        self.slices = CatalogSlices(table)
 
     # datasets
 
@@ -395,7 +392,7 @@ class Catalog:
             yield
         finally:
             self._views.clear()
-            self._lists.clear_cache()
+            self.lists.clear_cache()
 
 
 def _check_expected(channel: Channel, expect: Mapping[str, Any]) -> None:

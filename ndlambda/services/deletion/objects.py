@@ -14,7 +14,6 @@ from ndlambda.services.catalog import keys
 from ndlambda.services.catalog.deletion_jobs import MAX_DELAY_S, EraseJob, EraseJobs, EraseKind
 from ndlambda.services.catalog.rows import CatalogRows
 from ndlambda.services.labels.service import LabelService
-from ndlambda.services.ramon.service import Ramon
 
 _REFUSED_S: Final = 60.0
 """Seconds until the worker retries when the channel is not writable."""
@@ -27,8 +26,8 @@ class ObjectWorker:
     ----------
     rows
         Finds the channel, if it still exists.
-    labels, ramon
-        Erase the voxels of deleted objects, and record that.
+    labels
+        Erases the voxels of deleted objects.
     merges
         Relabels the voxels of merged objects.
     jobs
@@ -39,13 +38,11 @@ class ObjectWorker:
         self,
         rows: CatalogRows,
         labels: LabelService,
-        ramon: Ramon,
         merges: ObjectMerge,
         jobs: EraseJobs,
     ) -> None:
         self._rows = rows
         self._labels = labels
-        self._ramon = ramon
         self._merges = merges
         self._jobs = jobs
 
@@ -71,8 +68,7 @@ class ObjectWorker:
             if job.kind is EraseKind.MERGE:
                 self._merges.complete(dataset, channel, job)
             else:
-                self._labels.erase_label(dataset, channel, job.label)
-                self._ramon.finish_deletion(channel, job.label)
+                self._labels.erase_labels(dataset, channel, job.labels)
         except (ReadOnlyChannelError, InvalidStateError, WriteContentionError):
             self._jobs.enqueue_later(job, _REFUSED_S)
             return

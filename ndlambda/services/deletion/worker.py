@@ -13,14 +13,19 @@ from itertools import islice
 from typing import assert_never
 
 from ndlambda.services.catalog.cascade import Cascade
-from ndlambda.services.catalog.deletion_jobs import EraseJob, EraseJobs, EraseKind
+from ndlambda.services.catalog.deletion_jobs import (
+    MAX_DELAY_S,
+    EraseJob,
+    EraseJobs,
+    EraseKind,
+)
 from ndlambda.services.deletion import rows
-from ndlambda.stores.ports import ObjectStore, Table
+from ndlambda.stores.ports import MAX_DELETED, ObjectStore, Table
 
 GRACE_S = 900.0
 """The maximum run time of a Lambda function."""
 
-_OBJECTS_A_LISTING = 1000
+_OBJECTS_A_LISTING = MAX_DELETED
 _LISTINGS_A_RUN = 10
 
 
@@ -102,8 +107,12 @@ class Erasure:
     def _erase_channel(self, job: EraseJob) -> None:
         begun = self._clock()
         last_pass = job.deleted_at + self._grace_s
+        waits = job.swept and begun < last_pass
+        if not waits:
+            # No worker lives longer, so no second one joins in while this one lives.
+            self._jobs.postpone(job, MAX_DELAY_S)
         failures = self._run_first_steps(job)
-        if job.swept and begun < last_pass:
+        if waits:
             if begun >= job.called_at:  # a message cannot be delayed until the last pass
                 self._jobs.enqueue_later(job, last_pass - begun)
         elif not (
@@ -147,8 +156,7 @@ class Erasure:
         for _ in range(_LISTINGS_A_RUN):
             found = islice(self._objects.list(prefix, after), _OBJECTS_A_LISTING)
             keys = [info.key for info in found]
-            for key in keys:
-                self._objects.delete(key)
+            self._objects.delete_many(keys)
             if len(keys) < _OBJECTS_A_LISTING:
                 return True
             after = keys[-1]

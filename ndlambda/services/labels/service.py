@@ -182,12 +182,17 @@ class LabelService:
                 for code, strokes in _by_supercuboid(volume, points_xyz, each)
             )
 
-    def erase_label(
-        self, dataset: Dataset, channel: Channel, label: int, resolution: int | None = None
+    def erase_labels(
+        self,
+        dataset: Dataset,
+        channel: Channel,
+        labels: Collection[int],
+        resolution: int | None = None,
     ) -> None:
-        """Erase a label, own and extra, at all times, at all resolutions or at one.
+        """Erase labels, own and extra, at all times, at all resolutions or at one.
 
-        Its index rows are removed, too. Idempotent; an unused label is no error.
+        Their index rows are removed, too. Idempotent; an unused label is no error. The supercuboids
+        of all labels are rewritten in one pass.
 
         Raises
         ------
@@ -196,11 +201,12 @@ class LabelService:
         ReadOnlyChannelError, InvalidStateError
             The channel is not writable now.
         WriteContentionError
-            Others keep painting the label.
+            Others keep painting one of the labels.
         """
         check_annotation(channel)
         self._volume.check_writable(channel)
-        self._rewrite.until_removed(dataset, channel, [label], partial(_erased, label), resolution)
+        edit = partial(_erased, np.array(sorted(labels), np.uint64))
+        self._rewrite.until_removed(dataset, channel, labels, edit, resolution)
 
     def merge_labels(
         self,
@@ -210,7 +216,7 @@ class LabelService:
         losers: Collection[int],
         resolution: int | None = None,
     ) -> None:
-        """Replace labels, own and extra, by one; the scope is that of ``erase_label``.
+        """Replace labels, own and extra, by one; the scope is that of ``erase_labels``.
 
         A voxel that had the survivor and losers has the survivor once. Idempotent.
 
@@ -309,9 +315,9 @@ def _strokes(
     return block.painted(strokes, discipline)
 
 
-def _erased(label: int, block: LabelBlock, box: Box | None) -> Change:
-    del box  # a label is erased everywhere
-    return block.erased(label)
+def _erased(labels: NDArray[np.uint64], block: LabelBlock, box: Box | None) -> Change:
+    del box  # labels are erased everywhere
+    return block.erased(labels)
 
 
 def _merged(

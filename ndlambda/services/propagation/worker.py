@@ -21,6 +21,7 @@ from ndlambda.services.propagation.jobs import (
 from ndlambda.services.propagation.ledger import TaskLedger, node_of
 from ndlambda.services.propagation.marks import PropagationMarks
 from ndlambda.services.propagation.plan import Planner
+from ndlambda.space.shuffle import mixed
 from ndlambda.stores.ports import ObjectStore
 from ndlambda.voxels.downsample import Method
 
@@ -79,8 +80,8 @@ class PropagationTables:
     def enqueue_missing(
         self, job: PropagationJob, limit: int | None = None, *, is_redelivery: bool = False
     ) -> int:
-        """Enqueue the tasks that are not done; return their number."""
-        tasks = self.ledger.missing(job, limit)
+        """Enqueue the tasks that are not done, in shuffled order; return their number."""
+        tasks = sorted(self.ledger.missing(job, limit), key=lambda task: mixed(task.code))
         self.jobs.enqueue_tasks([replace(task, is_redelivery=is_redelivery) for task in tasks])
         return len(tasks)
 

@@ -3,12 +3,17 @@
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from ndlambda.errors import InvalidArgumentError, PreconditionFailedError, UpstreamError
+from ndlambda.errors import (
+    InvalidArgumentError,
+    NDLambdaError,
+    PreconditionFailedError,
+    UpstreamError,
+)
 from ndlambda.stores.disk.content import content_etag, open_content
 from ndlambda.stores.disk.full import store_error
 from ndlambda.stores.disk.identity import Identity
@@ -135,14 +140,27 @@ class DiskObjectStore:
 
     def delete(self, key: str) -> None:
         """Remove an object and the folders that it leaves empty; no error if there is none."""
-        path = self._path(key)
-        with translated(key):
+        self.delete_many([key])
+
+    def delete_many(self, keys: Sequence[str]) -> None:
+        """Remove objects and the folders that they leave empty; each folder is synced once."""
+        paths = {key: self._path(key) for key in keys}
+        with translated(next(iter(paths), "")):
             self._identity.check()
-            with self._locks.hold(key):
-                if path.is_file():
-                    path.unlink()
-                    self._sync(self._remove_empty(path.parent))
+            folders, failures = set[Path](), list[NDLambdaError]()
+            for key, path in paths.items():
+                try:
+                    with translated(key), self._locks.hold(key):
+                        if path.is_file():
+                            path.unlink()
+                            folders.add(path.parent)
+                except NDLambdaError as error:
+                    failures.append(error)
+            for folder in {self._remove_empty(folder) for folder in folders}:
+                self._sync(folder)
             self._identity.check_written()
+        if failures:
+            raise failures[0]
 
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
         """Iterate in key order over the objects whose keys start with prefix and are > after."""

@@ -247,7 +247,7 @@ def test_the_list_has_the_callers_jobs_newest_first(disk):
     assert times == sorted(times, reverse=True)
     assert listed[0]["chunks"] == {"total": 2, "done": 0}
     assert len(disk.get(f"{JOBS}?limit=2", "alice").get_json()["jobs"]) == 2
-    assert disk.get(JOBS, "bob").get_json() == {"jobs": []}
+    assert disk.get(JOBS, "bob").get_json() == {"jobs": [], "next": None}
     assert disk.get("/ingest/", "bob").get_json() == {"ingest_jobs": []}
 
 

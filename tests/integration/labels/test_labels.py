@@ -111,7 +111,7 @@ def test_an_unknown_label_is_nowhere(disk):
     assert labels_in(labels, target, region(DATASET, LEVEL.box)) == []
     assert not drawn(labels, volume(target), [5]).any()
     assert len(labels.read.exceptions_in(target, region(DATASET, LEVEL.box)).points_xyz) == 0
-    labels.erase_label(DATASET, target, 5)
+    labels.erase_labels(DATASET, target, [5])
     assert disk.objects.get(volume(target).key(0)) is None
 
 
@@ -157,9 +157,9 @@ def test_a_label_is_erased_at_all_resolutions_and_times(disk):
         for label in (1, 2):
             half = replace(place, box=box.shifted((label, 0, 0)))
             labels.paint(target, half, filled(box, label), Discipline.OVERWRITE)
-    labels.erase_label(DATASET, target, 1, resolution=1)
+    labels.erase_labels(DATASET, target, [1], resolution=1)
     assert [labels_in(labels, target, place) for place in places] == [[1, 2], [2]] * 2
-    labels.erase_label(DATASET, target, 1)
+    labels.erase_labels(DATASET, target, [1])
     assert [labels_in(labels, target, place) for place in places] == [[2]] * 4
     assert disk.indexed(target) == disk.truth(DATASET, target)
     rows = [disk.table.query(f"label#u1#{shard:02x}").rows for shard in range(16)]
