@@ -53,7 +53,7 @@ def test_labels_are_looked_at_in_pages_of_bounded_work(annotations_on_disk, monk
     paint(world.own.labels, channel, names[:20], z=39)  # a second row of the index
     monkeypatch.setattr(adoption, "_MAX_LABELS", 4)
     monkeypatch.setattr(adoption, "_BATCH", 2)
-    monkeypatch.setattr(index, "_MAX_LABEL_ROWS", 3)
+    monkeypatch.setattr(index, "_PAGE", 3)
     done = adopt_all(world.own, channel)
     assert [ramon.id for ramon in world.stored(channel)] == names
     assert sum(each.adopted for each in done) == sum(each.labels for each in done) == len(names)

@@ -117,7 +117,7 @@ def grown(value: Any) -> Iterator[Any]:
         for name in value.keys() - NO_LISTS:
             yield from (value | {name: longer} for longer in grown(value[name]))
     elif isinstance(value, list) and value:
-        yield [value[0]] * 5000
+        yield [value[0]] * 12_000
         yield from ([longer, *value[1:]] for longer in grown(value[0]))
 
 

@@ -190,11 +190,11 @@ def list_errors(context: Context, job: str) -> Response:
     found = find_job(context, job)
     target = find_target(context, found)
     ingest, query = context.runtime.ingest.jobs, context.request.args
+    after, limit = read_after(query, FAULT_POSITION), read_limit(query)
     accepted = context.request.accept_mimetypes
     as_json = accepted.best_match(_FAULT_FORMATS, _FAULT_FORMATS[0]) == "application/json"
     if as_json and _is_v1(context):
-        after = read_after(query, FAULT_POSITION)
-        page = ingest.ledger.of_user.faults(found, after, read_limit(query))
+        page = ingest.ledger.of_user.faults(found, after, limit)
         errors = [_fault_fields(fault, found, target) for fault in page.items]
         return deliver_json(context, {"errors": errors, "next": page.next})
     faults = [_fault_fields(fault, found, target) for fault in ingest.faults(found)]
