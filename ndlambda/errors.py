@@ -32,14 +32,18 @@
     │   ├── InvalidStateError
     │   └── WriteContentionError
     ├── PreconditionFailedError
+    ├── RequestTimeoutError
     ├── PayloadTooLargeError
+    ├── HeaderTooLargeError
     ├── UnsupportedMediaTypeError
     ├── ValidationError
     ├── QuotaExceededError
+    ├── ServerBusyError
     ├── IntegrityError
     │   └── CuboidDecodeError
     └── UpstreamError
         ├── StoreUnavailableError
+        ├── StoreFullError
         ├── UpstreamThrottledError
         └── UpstreamTimeoutError
 
@@ -195,8 +199,18 @@ class PreconditionFailedError(NDLambdaError):
     """The precondition of a conditional request failed: the object or row has another state."""
 
 
+class RequestTimeoutError(NDLambdaError):
+    """The headers or the body came too slowly; send the request again."""
+
+    retryable = True
+
+
 class PayloadTooLargeError(NDLambdaError):
     """The box, body or declared content exceeds a limit, given as ``limit``; split the request."""
+
+
+class HeaderTooLargeError(NDLambdaError):
+    """The request line and the headers are longer than ``limit``; name less in one request."""
 
 
 class UnsupportedMediaTypeError(NDLambdaError):
@@ -226,6 +240,12 @@ class QuotaExceededError(NDLambdaError):
     retryable = True
 
 
+class ServerBusyError(NDLambdaError):
+    """Other requests take the server's memory or connections; wait and send the request again."""
+
+    retryable = True
+
+
 class IntegrityError(NDLambdaError):
     """Stored data is inconsistent; an operator should investigate."""
 
@@ -242,6 +262,10 @@ class UpstreamError(NDLambdaError):
 
 class StoreUnavailableError(UpstreamError):
     """A folder of the stores is not there (an unmounted disk); an operator must bring it back."""
+
+
+class StoreFullError(UpstreamError):
+    """The disk of the server is full; its operator must make room."""
 
 
 class UpstreamThrottledError(UpstreamError):

@@ -1,8 +1,13 @@
-"""``ndlambda serve``: waitress and the queue pump in one process."""
+"""``ndlambda serve``: the HTTP server and the queue pump in one process."""
 
+import errno
+import logging
 import os
 import secrets
 import sys
+import threading
+import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,15 +16,16 @@ from typing import TextIO
 
 from ndlambda import log, runtime
 from ndlambda.errors import AlreadyExistsError
-from ndlambda.local.host import WsgiServer
+from ndlambda.local.host.limits import Limits
+from ndlambda.local.host.server import WsgiServer
+from ndlambda.local.host.spool import Spool
 from ndlambda.local.pump import Pump
 from ndlambda.local.server_lock import server_lock
 from ndlambda.runtime import ADMIN, Runtime
 from ndlambda.settings import Settings
 from ndlambda.web.app import App
 
-_RECEIVED_BYTES = 1 << 18
-"""Bytes read from a connection at once; waitress's default of 8 KiB makes uploads slow."""
+_log = logging.getLogger("ndlambda.local")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,7 @@ def run(options: ServeOptions, out: TextIO = sys.stdout) -> None:
             stack.enter_context(server_lock(settings.data, take_over))
         pump = Pump(built)
         pump.start()
-        stack.callback(pump.stop)
+        stack.callback(pump.stop, settings.stop_s / 4)
         _serve(options, built, out)
 
 
@@ -118,17 +124,39 @@ def _register(built: Runtime, key: str, *, replaces: bool) -> None:
 
 
 def _serve(options: ServeOptions, built: Runtime, out: TextIO) -> None:
-    address = options.host, options.port
+    address, settings = (options.host, options.port), built.settings
+    limits = Limits(
+        max_connections=settings.max_connections,
+        head_s=settings.header_s,
+        stall_s=settings.stall_s,
+        drain_s=settings.stop_s / 2,
+    )
+    spool = Spool(settings.data / "spool", settings.max_spool_bytes)
     try:
-        host = WsgiServer(
-            App(built),
-            address,
-            threads=options.threads,
-            recv_bytes=_RECEIVED_BYTES,
-            max_request_body_size=built.settings.max_body_bytes,
-            ident=None,
-            channel_timeout=300,
-        )
+        host = WsgiServer(App(built), address, threads=options.threads, limits=limits, spool=spool)
     except OSError as error:
-        raise OSError(error.errno, error.strerror, "{}:{}".format(*address)) from None
-    host.run(lambda: print(f"ndlambda ready on {host.url}", file=out, flush=True), ending=True)
+        where = "{}:{}".format(*address)
+        if error.errno == errno.EADDRINUSE:
+            where += "; choose another port by --port, or 0 for a free one"
+        raise OSError(error.errno, error.strerror, where) from None
+    built.volume.budget.gate = host.workers
+    host.run(
+        lambda: print(f"ndlambda ready on {host.url}", file=out, flush=True),
+        partial(end_after, settings.stop_s),
+        ending=True,
+    )
+
+
+def end_after(stop_s: float, end: Callable[[int], object] = os._exit) -> None:
+    """End this process after a time, unless it has ended by itself.
+
+    Threads that hang in a request, a batch or a store would else keep it for ever. It loses no more
+    than a crash does: nothing that was acknowledged.
+    """
+
+    def watch() -> None:
+        time.sleep(stop_s)
+        _log.error("not everything has ended within %g s; what is left is cut off", stop_s)
+        end(1)
+
+    threading.Thread(target=watch, name="end", daemon=True).start()

@@ -37,17 +37,21 @@ STATUS: dict[type[errors.NDLambdaError], int] = {
     errors.RouteNotFoundError: 404,
     errors.MethodNotAllowedError: 405,
     errors.NotAcceptableError: 406,
+    errors.RequestTimeoutError: 408,
     errors.ConflictError: 409,
     errors.PreconditionFailedError: 412,
     errors.PayloadTooLargeError: 413,
     errors.UnsupportedMediaTypeError: 415,
     errors.ValidationError: 422,
     errors.QuotaExceededError: 429,
+    errors.HeaderTooLargeError: 431,
     errors.IntegrityError: 500,
     errors.UpstreamError: 502,
+    errors.ServerBusyError: 503,
     errors.StoreUnavailableError: 503,
     errors.UpstreamThrottledError: 503,
     errors.UpstreamTimeoutError: 504,
+    errors.StoreFullError: 507,
 }
 
 _DATA_OVERRIDES: dict[type[errors.NDLambdaError], int] = {
@@ -96,6 +100,7 @@ OVERRIDES: dict[Dialect, dict[type[errors.NDLambdaError], int]] = {
 
 _RETRY_AFTER_S = {
     errors.QuotaExceededError: 5,
+    errors.ServerBusyError: 5,
     errors.StoreUnavailableError: 30,
     errors.UpstreamThrottledError: 2,
     errors.WriteContentionError: 1,

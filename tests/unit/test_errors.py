@@ -58,7 +58,7 @@ def test_what_another_attempt_may_cure_is_marked():
     assert retryable == {
         "WriteContentionError", "QuotaExceededError", "UpstreamError", "StoreUnavailableError",
         "UpstreamThrottledError",
-        "UpstreamTimeoutError",
+        "UpstreamTimeoutError", "RequestTimeoutError", "ServerBusyError", "StoreFullError",
     }  # fmt: skip
 
 

@@ -11,7 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ndlambda.backoff import pause_s
-from ndlambda.errors import InvalidArgumentError, UpstreamError, WriteContentionError
+from ndlambda.errors import (
+    InvalidArgumentError,
+    StoreFullError,
+    UpstreamError,
+    WriteContentionError,
+)
 from ndlambda.stores.disk.identity import Identity
 from ndlambda.trace import span
 
@@ -186,6 +191,8 @@ def _translated(path: Path) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         if _is_busy(error):
             raise WriteContentionError(f"Other writers keep {path.name} locked.") from error
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+            raise StoreFullError(f"The disk of {path.name} is full.") from error
         raise UpstreamError(f"SQLite failed on {path.name}: {error}.") from error
     except UnicodeEncodeError as error:
         raise InvalidArgumentError(f"Not Unicode text: {error}.") from error

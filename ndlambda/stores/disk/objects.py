@@ -8,11 +8,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from ndlambda.errors import InvalidArgumentError, PreconditionFailedError, UpstreamError
+from ndlambda.errors import (
+    InvalidArgumentError,
+    PreconditionFailedError,
+    StoreFullError,
+    UpstreamError,
+)
 from ndlambda.stores.disk.content import content_etag, read_content
 from ndlambda.stores.disk.identity import Identity
 from ndlambda.stores.disk.keys import LOCKS_NAME, TEMPORARY_NAME, check_key, list_files
 from ndlambda.stores.disk.locks import LockFolder
+from ndlambda.stores.limits import is_full
 from ndlambda.stores.ports import (
     ByteRange,
     Create,
@@ -266,4 +272,6 @@ def translated(key: str) -> Iterator[None]:
             f"The key {key!r} is the folder of another key, or another key is its folder.", key=key
         ) from error
     except OSError as error:
+        if is_full(error):
+            raise StoreFullError("The disk of the object store is full.", key=key) from error
         raise UpstreamError(f"The object store failed: {error.strerror}.", key=key) from error

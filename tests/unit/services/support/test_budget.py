@@ -2,15 +2,15 @@ import threading
 
 import pytest
 
-from ndlambda.errors import PayloadTooLargeError, QuotaExceededError
+from ndlambda.errors import PayloadTooLargeError, ServerBusyError
 from ndlambda.services.support.budget import ByteBudget
 
 
-def test_work_over_the_whole_budget_is_refused_and_impatience_is_told_as_quota():
+def test_work_over_the_whole_budget_is_refused_and_impatience_is_a_busy_server():
     budget = ByteBudget(10, max_wait_s=0)
     with pytest.raises(PayloadTooLargeError), budget.hold(11):
         pass
-    with budget.hold(8), pytest.raises(QuotaExceededError), budget.hold(5):
+    with budget.hold(8), pytest.raises(ServerBusyError), budget.hold(5):
         pass
 
 
@@ -37,7 +37,7 @@ def test_work_that_grows_gives_all_back_at_its_end():
     with budget.hold_growing() as take:
         take(4)
         take(5)
-        with pytest.raises(QuotaExceededError), budget.hold(2):
+        with pytest.raises(ServerBusyError), budget.hold(2):
             pass
     with budget.hold(10):
         pass
