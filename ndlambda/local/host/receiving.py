@@ -7,7 +7,7 @@ from functools import partial
 from typing import IO
 
 from ndlambda.errors import NDLambdaError, PayloadTooLargeError
-from ndlambda.local.host.crowd import Crowd, ClientPace, write_in_thread
+from ndlambda.local.host.crowd import ClientPace, Crowd, write_in_thread
 from ndlambda.local.host.head import Head
 
 

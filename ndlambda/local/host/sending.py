@@ -8,7 +8,7 @@ from typing import Final
 
 from ndlambda.errors import NDLambdaError, ServerBusyError
 from ndlambda.local.host.answer import WsgiAnswer
-from ndlambda.local.host.crowd import Crowd, ClientPace, write_in_thread
+from ndlambda.local.host.crowd import ClientPace, Crowd, write_in_thread
 from ndlambda.local.host.spool import SpooledBody
 
 PIECE_BYTES: Final = 1 << 18

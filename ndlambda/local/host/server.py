@@ -21,6 +21,8 @@ from ndlambda.local.host.workers import Workers
 _log = logging.getLogger("ndlambda.local")
 
 _BACKLOG: Final = 1024
+_ACCEPT_TURNS: Final = 4
+"""Turns of the loop after which a connection that it has accepted is counted."""
 _JUDGES: Final = 4
 _TURN_S: Final = 0.25
 _DRAIN_TURN_S: Final = 0.05
@@ -117,8 +119,8 @@ class WsgiServer:
 
     def _ask_to_stop(self, _signal: int, _frame: FrameType | None) -> None:
         # The loop's own handlers would be taken out before the process ends; a signal just then
-        # would kill it. The turns of the loop are short, since a signal that arrives just before the
-        # loop waits does not interrupt that.
+        # would kill it. The turns of the loop are short, since a signal that arrives just before
+        # the loop waits does not interrupt that.
         self._loop.call_soon_threadsafe(self._stopping.set)
 
     async def _serve(self, ready: Callable[[], None], stopping: Callable[[], None]) -> None:
@@ -137,6 +139,8 @@ class WsgiServer:
         server.close()
         for made in last:
             await self._loop.connect_accepted_socket(lambda: HttpConnection(self), made)
+        for _ in range(_ACCEPT_TURNS):
+            await asyncio.sleep(0)
         self.is_draining = True
         deadline = self.now() + self.limits.drain_s
         while self._connections and self.now() < deadline:
