@@ -56,15 +56,15 @@ class WsgiAnswer:
             self.fetch()
 
     def fetch(self) -> None:
-        """Take more pieces from the application."""
+        """Take more pieces from the application: a megabyte, and one more, which may be the end."""
         size = 0
         try:
             for piece in self._source:
                 if piece:
                     self.pieces.append(piece)
-                    size += len(piece)
                 if size >= _AHEAD_BYTES:
                     break
+                size += len(piece)
             else:
                 self.is_ended = True
         except Exception:  # noqa: BLE001 - likewise

@@ -60,7 +60,7 @@ class Limits:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         wanted = self.max_connections + self.max_extra + _OWN_FILES
         if soft != resource.RLIM_INFINITY and soft < wanted:
-            raised = wanted if hard == resource.RLIM_INFINITY else hard
+            raised = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
             try:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
                 soft = raised

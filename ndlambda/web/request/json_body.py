@@ -12,10 +12,9 @@ _MAX_BYTES = 1 << 20
 
 
 def narrow_limit(request: Request, limit_bytes: int) -> None:
-    """Bound a body whose length is not declared, beside the bound that it has already."""
-    if request.content_length is None:
-        known = request.max_content_length
-        request.max_content_length = limit_bytes if known is None else min(known, limit_bytes)
+    """Bound a body, whose length may not be declared, beside the bound that it has already."""
+    known = request.max_content_length
+    request.max_content_length = limit_bytes if known is None else min(known, limit_bytes)
 
 
 def json_object(request: Request) -> dict[str, Any]:
