@@ -126,7 +126,7 @@ async def _idle(target: Target, number: int) -> None:
 async def _read_slowly(target: Target) -> None:
     async with target.connected(receive_bytes=_SLOW_BYTES) as (reader, writer):
         writer.write(target.head("GET", target.large))
-        while await reader.read(_SLOW_BYTES):
+        while await reader.read(_SLOW_BYTES):  # noqa: ASYNC110 - it is slow on purpose
             await asyncio.sleep(_PAUSE_S)
 
 

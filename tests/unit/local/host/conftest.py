@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,7 +43,7 @@ class Wire(asyncio.Transport):
         self.unread = b""
         self.got = b""
         self.is_reading = self.is_open = True
-        self.has_ended = False
+        self.has_ended = self._is_paused = False
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         assert high is not None
@@ -55,15 +56,16 @@ class Wire(asyncio.Transport):
         assert self.is_open
         self.unread += bytes(data)
         self._flow()
-        if len(self.unread) > self._high:
+        if len(self.unread) > self._high and not self._is_paused:
+            self._is_paused = True
             self._connection.pause_writing()
 
     def read(self, size: int) -> None:
         """Let the client read so many bytes."""
         self.room += size
-        was_full = len(self.unread) > self._high
         self._flow()
-        if was_full and not self.unread and self.is_open:
+        if self._is_paused and not self.unread:
+            self._is_paused = False
             self._connection.resume_writing()
 
     def _flow(self) -> None:
@@ -146,6 +148,12 @@ class Loopless(WsgiServer):
             elif not any(lane.run() for lane in lanes if lane is not but):
                 return
 
+    def close(self) -> None:
+        """Close all connections."""
+        for connection in tuple(self._connections):
+            connection.give_way()
+        self.run()
+
     def wait(self, seconds: float) -> None:
         """Let time pass, with a look at the deadlines at each second."""
         for _ in range(round(seconds)):
@@ -211,5 +219,18 @@ def spool(tmp_path):
 
 
 @pytest.fixture
-def server(views, spool):
-    return Loopless(views, spool)
+def make_server(views, spool):
+    """Return a function that makes a server; at the end its connections are closed."""
+    with ExitStack() as stack:
+
+        def make(**limits: Any) -> Loopless:
+            made = Loopless(views, spool, **limits)
+            stack.callback(made.close)
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def server(make_server):
+    return make_server()

@@ -5,15 +5,14 @@ import resource
 import pytest
 
 from ndlambda.local.host.limits import Limits
-from tests.unit.local.host.conftest import Loopless
 
 GET = b"GET /x HTTP/1.1\r\n\r\n"
 HEALTH = b"GET /healthz HTTP/1.1\r\n\r\n"
 
 
 @pytest.fixture
-def small(views, spool):
-    return Loopless(views, spool, max_connections=4, max_extra=2)
+def small(make_server):
+    return make_server(max_connections=4, max_extra=2)
 
 
 def test_the_connection_that_is_silent_longest_gives_way(small):
