@@ -94,5 +94,6 @@ def test_a_taken_port_and_a_bad_setting_are_one_line(tmp_path):
     assert (second.code, second.out, second.err.count("\n")) == (1, "", 1)
     assert "in use" in second.err
     assert f"127.0.0.1:{server.port}" in second.err
+    assert "--port" in second.err
     assert (wrong.code, wrong.out) == (2, "")
     assert wrong.err == "ndlambda: NDLAMBDA_THREADS='many' is not a valid int.\n"
