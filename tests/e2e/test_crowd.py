@@ -13,7 +13,6 @@ from io import BytesIO
 import numpy as np
 import pytest
 
-from ndlambda.client import connect
 from tests.support.crowd import CrowdSize, Target, run_crowd
 from tests.support.server import READY, serving
 
@@ -80,8 +79,7 @@ def test_nothing_is_stored_of_what_strangers_send(tmp_path, more):
         make_volume(server)
         body, key = bytes(1 << 22), server.key
         npy = more | {"Content-Type": "application/x-npy"}
-        connect(server.url, key).users.create("eve")
-        eve = server.ok("user", "key", "eve").split()[-1]
+        eve = server.client().users.add("eve")["key"]
         refusals = [
             ask(server, "POST", UPLOAD, body, **npy)[0],
             ask(server, "POST", UPLOAD, body, eve, **npy)[0],

@@ -103,6 +103,9 @@ class WsgiAnswer:
     def close(self) -> None:
         """Release what the application holds for this response. It does so at once."""
         close, self._close = self._close, None
+        self._source = iter(())  # which has the whole response
+        self.pieces.clear()
+        self._environ = {}
         if close is not None:
             close()
 

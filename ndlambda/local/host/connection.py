@@ -49,6 +49,7 @@ class HttpConnection(asyncio.Protocol):
         self._phase = _Phase.HEAD
         self._buffer = bytearray()
         self._receiver: BodyReceiver | None = None
+        self._making: WsgiAnswer | None = None
         self._sender: AnswerSender | None = None
         self._is_paused = self._is_eof = self._is_unread = False
         self._lingered = 0
@@ -143,6 +144,8 @@ class HttpConnection(asyncio.Protocol):
 
     def _expect_head(self) -> None:
         self._phase = _Phase.HEAD
+        self._sender = self._making = None
+        self._environ = {}
         self._head = Head()
         self._fed = 0
         self._since = self._crowd.now()
@@ -250,7 +253,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _make(self, lane: Runs) -> None:
         self._phase = _Phase.MADE
-        self._making = answer = WsgiAnswer(self._crowd.app, self._environ)
+        answer = self._making = WsgiAnswer(self._crowd.app, self._environ)
 
         def task() -> None:  # in a thread
             if self._phase is _Phase.MADE:  # the client has not left meanwhile

@@ -1,8 +1,10 @@
 """One connection, byte by byte: what is refused, what is received, and what slow clients get."""
 
 import errno
+import gc
 import json
 import os
+import weakref
 
 import pytest
 
@@ -241,3 +243,24 @@ def test_an_application_that_fails_is_a_problem_document(server, views):
     views.answer = None
     client = server.connect()
     assert_refused(client, client.ask(GET), 500)
+
+
+def test_an_answer_that_was_sent_is_kept_by_nothing(server, views):
+    """Seen to fail: each connection that was kept alive still had the whole of its last answer."""
+
+    class Body(list[bytes]):
+        """A list that can be referred to weakly."""
+
+    def app(_environ, start):
+        start("200 OK", [("Content-Length", "4")])
+        body = Body([b"body"])
+        held.append(weakref.ref(body))
+        return body
+
+    held: list[weakref.ref[Body]] = []
+    server.app = app
+    client = server.connect()
+    client.ask(GET)
+    gc.collect()
+    assert client.wire.is_open
+    assert held[0]() is None
