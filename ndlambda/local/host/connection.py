@@ -49,6 +49,7 @@ class HttpConnection(asyncio.Protocol):
         self._phase = _Phase.HEAD
         self._buffer = bytearray()
         self._receiver: BodyReceiver | None = None
+        self._environ: dict[str, Any] = {}
         self._making: WsgiAnswer | None = None
         self._sender: AnswerSender | None = None
         self._is_paused = self._is_eof = self._is_unread = False

@@ -10,9 +10,10 @@ from typing import IO, Final
 from ndlambda.errors import NDLambdaError, ServerBusyError, StoreFullError, UpstreamError
 from ndlambda.stores.limits import is_full
 
-SMALL_BYTES: Final = 1 << 18
+SMALL_BYTES: Final = 1 << 23
 """Longest body that stays in memory."""
 _PIECE_BYTES: Final = 1 << 20
+_DUE_BYTES: Final = 1 << 21
 
 
 class Spool:
@@ -112,7 +113,7 @@ class SpooledBody:
 
     def is_due(self, *, at_end: bool) -> bool:
         """Return whether pieces are to be written."""
-        return self._is_file and self._pending_bytes >= (1 if at_end else _PIECE_BYTES)
+        return self._is_file and self._pending_bytes >= (1 if at_end else _DUE_BYTES)
 
     def take_pieces(self) -> list[bytes]:
         """Return the pieces that are not written yet, which are the caller's from now on."""

@@ -5,7 +5,8 @@ A body is sent with the request, or was uploaded before it because Lambda could 
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from io import RawIOBase
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,9 +132,10 @@ def open_voxels(context: Context, channel: Channel, voxel_bytes: int) -> Request
 def _read_stream(request: Request, length: int) -> memoryview:
     """Read a body of known length into one preallocated buffer."""
     whole = np.empty(length, np.uint8).data
+    stream = cast("RawIOBase", request.stream)
     filled = 0
     while filled < length:
-        count = request.stream.readinto(whole[filled : filled + _WINDOW_BYTES])
+        count = stream.readinto(whole[filled : filled + _WINDOW_BYTES])
         if not count:
             raise MalformedBodyError(f"The body ended after {filled} of {length} bytes.")
         filled += count

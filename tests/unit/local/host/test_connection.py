@@ -9,8 +9,9 @@ import weakref
 import pytest
 from werkzeug.wrappers import Response
 
-from ndlambda.local.host.spool import SpooledBody
+from ndlambda.local.host.spool import SMALL_BYTES, SpooledBody
 
+LARGE = SMALL_BYTES + (5 << 20)
 GET = b"GET /x HTTP/1.1\r\n\r\n"
 CHUNKED = b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -85,7 +86,7 @@ def test_a_request_may_come_byte_by_byte(server, views):
     assert status_of(client.wire.got) == 200
 
 
-@pytest.mark.parametrize("length", [5, 1 << 18, (1 << 18) + 1, 5 << 20])
+@pytest.mark.parametrize("length", [5, SMALL_BYTES, SMALL_BYTES + 1, LARGE])
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 def test_a_body_reaches_the_application_whole(server, views, tmp_path, length, framing):
     body = os.urandom(length)
@@ -101,7 +102,7 @@ def test_a_body_reaches_the_application_whole(server, views, tmp_path, length, f
 
 @pytest.mark.parametrize(
     "head",
-    [post(5 << 20), post(5 << 20, "Expect: 100-continue"), CHUNKED],
+    [post(LARGE), post(LARGE, "Expect: 100-continue"), CHUNKED],
     ids=["length", "expect", "chunked"],
 )
 def test_nothing_is_kept_of_a_body_that_is_refused_by_its_head(server, views, tmp_path, head):
@@ -111,7 +112,7 @@ def test_nothing_is_kept_of_a_body_that_is_refused_by_its_head(server, views, tm
     answer = client.ask(head)
     assert (status_of(answer), views.judged) == (403, 1)
     assert b"100 Continue" not in answer
-    client.send(bytes(5 << 20))
+    client.send(bytes(LARGE))
     assert in_files(tmp_path) == views.bodies == []
     server.wait(server.limits.linger_s + 1)
     assert not client.wire.is_open
@@ -125,23 +126,23 @@ def test_a_client_is_told_to_send_only_what_is_welcome(server, views):
 
 
 def test_a_chunked_body_over_the_limit_is_too_large_and_not_malformed(server, views, tmp_path):
-    views.max_body = 1 << 20
+    views.max_body = LARGE
     client = server.connect()
-    answer = client.ask(CHUNKED + b"200000\r\n" + bytes(1 << 21))
+    answer = client.ask(CHUNKED + b"2000000\r\n" + bytes(LARGE + 1))
     assert_refused(client, answer, 413)
     assert in_files(tmp_path) == views.bodies == []
 
 
 def test_all_bodies_together_have_a_bound(server, views):
-    """The spool has 16 MiB; seen to fail without the sum."""
+    """The spool has 16 MiB; seen to fail where each was compared with the bound alone."""
     first, second = server.connect(), server.connect()
-    assert first.ask(post(10 << 20)) == b""
-    answer = second.ask(post(10 << 20))
+    assert first.ask(post(LARGE)) == b""
+    answer = second.ask(post(LARGE))
     assert_refused(second, answer, 503)
     assert b"\r\nRetry-After: " in answer
     first.wire.abort()
     third = server.connect()
-    assert status_of(third.ask(post(10 << 20) + bytes(10 << 20))) == 200
+    assert status_of(third.ask(post(LARGE) + bytes(LARGE))) == 200
 
 
 def test_a_full_disk_is_told_while_a_body_arrives(server, monkeypatch):
@@ -150,7 +151,7 @@ def test_a_full_disk_is_told_while_a_body_arrives(server, monkeypatch):
 
     monkeypatch.setattr("tempfile.TemporaryFile", fail)
     client = server.connect()
-    assert_refused(client, client.ask(post(2 << 20) + bytes(2 << 20)), 507)
+    assert_refused(client, client.ask(post(LARGE) + bytes(LARGE)), 507)
 
 
 def test_headers_have_a_deadline_whatever_trickles_in(server):
