@@ -111,7 +111,7 @@ def open_body(
             limit=limit_bytes,
         )
     assumed_bytes = min(limit_bytes, context.runtime.settings.max_request_bytes)
-    narrow_limit(context.request, assumed_bytes)
+    narrow_limit(context.request, assumed_bytes if length is None else limit_bytes)
     return RequestBody(
         context,
         upload,
