@@ -28,6 +28,9 @@ from ndlambda.web.app import App
 
 _log = logging.getLogger("ndlambda.local")
 
+_NOTICE_S = 5.0
+"""In which a request whose time is up stops by itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
@@ -132,6 +135,7 @@ def _serve(options: ServeOptions, built: Runtime, out: TextIO) -> None:
         head_s=settings.header_s,
         stall_s=settings.stall_s,
         drain_s=settings.stop_s / 2,
+        request_s=settings.deadline_s + _NOTICE_S,
     )
     spool = Spool(settings.data / "spool", settings.max_spool_bytes)
     try:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Final, cast
 
 from ndlambda.errors import (
+    DeadlineExceededError,
     HeaderTooLargeError,
     NDLambdaError,
     RequestTimeoutError,
@@ -55,6 +56,7 @@ class HttpConnection(asyncio.Protocol):
         self._is_paused = self._is_eof = self._is_unread = False
         self._lingered = 0
         self._deadline = float("inf")
+        self._is_health = False
 
     # what the loop reports
 
@@ -122,8 +124,12 @@ class HttpConnection(asyncio.Protocol):
                 self._check_head(now)
             case _Phase.BODY if self._receiver is not None and self._receiver.is_stalled(now):
                 self._refuse(RequestTimeoutError("The body comes too slowly."))
-            case _Phase.MADE if now > self._deadline:
-                self._refuse(StoreUnavailableError("The stores do not answer."))
+            case _Phase.JUDGED | _Phase.MADE if now > self._deadline:
+                self._refuse(
+                    StoreUnavailableError("The stores do not answer.")
+                    if self._is_health
+                    else DeadlineExceededError()
+                )
             case _Phase.SENT if self._sender is not None and self._sender.is_stalled(now):
                 self._transport.abort()
             case _Phase.LINGER if now > self._deadline:
@@ -182,10 +188,11 @@ class HttpConnection(asyncio.Protocol):
         is_health = head.path.rstrip(b"/") == _HEALTH and head.method in {"GET", "HEAD"}
         if crowd.is_full and not is_health:
             raise ServerBusyError("The server has too many connections; ask again later.")
+        self._is_health = is_health
+        self._deadline = crowd.now() + crowd.limits.answer_s(is_health=is_health)
         self._environ = head.environ(crowd.address, self._peer)
         self._is_unread = head.is_chunked or head.body_bytes > 0
         if not self._is_unread:
-            self._deadline = crowd.now() + crowd.limits.health_s if is_health else float("inf")
             self._make(crowd.lanes.health if is_health else crowd.lanes.work)
         elif not head.is_chunked and head.body_bytes <= min(SMALL_BYTES, len(self._buffer)):
             self._open_body(head.body_bytes)  # it is here: the application refuses it as quickly
@@ -241,6 +248,7 @@ class HttpConnection(asyncio.Protocol):
             self._refuse(error)
             return
         self._is_unread = False
+        self._deadline = self._crowd.now() + self._crowd.limits.answer_s()
         self._environ["CONTENT_LENGTH"] = str(self._receiver.size_bytes)
         self._environ.pop("HTTP_TRANSFER_ENCODING", None)
         self._make(self._crowd.lanes.work)

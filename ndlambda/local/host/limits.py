@@ -34,6 +34,9 @@ class Limits:
         A response of which so much is unread after so long is moved to a file.
     health_s
         Wait for the stores by ``/healthz``.
+    request_s
+        From the head, and from the end of the body, to an answer; the application itself stops
+        before that, unless it hangs.
     drain_s
         End of the requests under way, once the server is asked to stop.
     """
@@ -50,7 +53,12 @@ class Limits:
     slow_s: float = 2.0
     slow_bytes: int = 1 << 20
     health_s: float = 5.0
+    request_s: float = 300.0
     drain_s: float = 30.0
+
+    def answer_s(self, *, is_health: bool = False) -> float:
+        """Return the time to an answer."""
+        return self.health_s if is_health else self.request_s
 
     def within_file_limit(self) -> Self:
         """Return these limits with as many connections as this process may open files.

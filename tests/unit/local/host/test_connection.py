@@ -241,6 +241,20 @@ def test_health_waits_for_no_worker_and_not_for_ever(server, views):
     assert_refused(hanging, hanging.wire.got, 503)
 
 
+def test_a_request_that_hangs_is_answered_in_its_time_and_its_own_answer_is_not_sent(server, views):
+    client = server.connect()
+    client.connection.data_received(GET)
+    server.time += server.limits.request_s - 1
+    server._check()
+    assert not client.wire.got
+    server.time += 2
+    server._check()
+    assert_refused(client, client.wire.got, 503)
+    sent = client.wire.got
+    server.run()
+    assert client.wire.got == sent
+
+
 def test_an_application_that_fails_is_a_problem_document(server, views):
     views.answer = None
     client = server.connect()
