@@ -12,7 +12,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from urllib.parse import urlsplit
 
 import pytest
@@ -65,6 +65,8 @@ def wait_until_refused(host: WsgiServer) -> None:
             attempt.settimeout(0.01)
             if attempt.connect_ex((parts.hostname, parts.port)):
                 return
+            with suppress(OSError):
+                attempt.recv(1)  # which nobody sends: the next attempt is not made at once
     raise AssertionError("the server still takes connections")
 
 
