@@ -63,6 +63,15 @@ class Runtime:
     deletion: Erasure
     ingest: IngestServices
 
+    def sweeps(self) -> dict[str, Callable[[], int]]:
+        """Return what looks after the open work whose watch chains stand still, by its kind."""
+        return {
+            "deletions": self.deletion.sweep,
+            "propagations": self.propagation.sweep,
+            "waiting folders": self.ingest.drop.sweep,
+            "ingests": self.ingest.jobs.sweeper.sweep_all,
+        }
+
     def close(self) -> None:
         """End the threads when no request is running any more."""
         self.resources.close()
@@ -127,6 +136,8 @@ def build(settings: Settings, ports: Ports | None = None) -> Runtime:
         BuildOptions(strip_bytes, settings.ingest_keep_input),
     )
     remote = _remote_files(settings)
+    ingest = build_ingest(resources, access, catalog, outlets, remote, ingest_options)
+    catalog.add_listener(ingest.drop.on_created)
     return Runtime(
         settings=settings,
         resources=resources,
@@ -138,7 +149,7 @@ def build(settings: Settings, ports: Ports | None = None) -> Runtime:
         annotation=annotation,
         propagation=propagation,
         deletion=deletion,
-        ingest=build_ingest(resources, access, catalog, outlets, remote, ingest_options),
+        ingest=ingest,
     )
 
 

@@ -1,6 +1,6 @@
 """Reconciles jobs: compares stored objects with the ledger and repairs what lost messages left."""
 
-import logging
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain, islice
 
@@ -12,8 +12,7 @@ from ingest_queue.jobs.ledger import Ledger
 from ingest_queue.jobs.target import Target
 from ndlambda.errors import InvalidStateError
 from ndlambda.services.catalog.service import Catalog
-
-_log = logging.getLogger("ndlambda.ingest")
+from ndlambda.services.support.watch import Chains, Look
 
 _MAX_ENQUEUED_IN_PROGRESS = 100
 """Chunks enqueued again while the job makes progress: their messages may just be waiting."""
@@ -35,44 +34,55 @@ class Sweeper:
         registry: PartRegistry,
         builder: ChunkBuilder,
         enqueue: EnqueueChunks,
-        ended: EndedJobs,
+        chains: Chains,
     ) -> None:
         self._ledger = ledger
         self._catalog = catalog
         self._registry = registry
         self._builder = builder
         self._enqueue = enqueue
-        self._ended = ended
+        self._chains = chains
+        self._ended = EndedJobs(ledger, registry.drop)
+        self._steps: list[Callable[[Job], bool]] = []
+
+    def add_step(self, step: Callable[[Job], bool]) -> None:
+        """Add what is done beside ``sweep`` for a job that takes input; it returns as that does."""
+        self._steps.append(step)
+
+    def look_after(self, job_id: str) -> Look:
+        """Continue a job after lost messages, and remove its uploads after its end."""
+        job = self._ledger.find(job_id)
+        if job is None:
+            return Look.ENDED
+        if job.state.takes_input:
+            moves = [step(job) for step in (self.sweep, *self._steps)]
+            return Look.MOVES if any(moves) else Look.RESTS
+        self._builder.follow_up(job)
+        return self._ended.remove(job)
 
     def sweep_all(self) -> int:
-        """Sweep every job that has not ended, and return their number.
+        """Look after the jobs whose watch chains stand still; return their number."""
+        ids = chain((job.id for job in self._ledger.running()), self._ledger.ended())
+        return sum(self._chains.take_over(job_id, self.look_after) for job_id in ids)
 
-        An error in one job (a failing store, a bug of ours) does not affect the others.
+    def sweep(self, job: Job) -> bool:
+        """Record unnotified objects, enqueue complete chunks, and end the job if all are built.
+
+        Returns
+        -------
+        bool
+            Whether the job moves, or was called for.
         """
-        jobs = list(self._ledger.running())
-        for job in jobs:
-            try:
-                self.sweep(job)
-            except Exception:  # noqa: BLE001 - one job must not stop the others
-                _log.exception("ingest job %s could not be swept; it is tried again later", job.id)
-        self._ended.sweep()
-        return len(jobs)
-
-    def sweep(self, job: Job) -> None:
-        """Record unnotified objects, enqueue complete chunks, and end the job if all are built."""
-        if not job.state.takes_input:
-            self._builder.follow_up(job)
-            return
         try:
             grid = Target.of(job, self._catalog).grid(job)
         except InvalidStateError as error:
             self._builder.fail(job, error.message)
-            return
+            return True
         if self._registry.record_unnotified(job):
             self._registry.close(self._ledger.get(job.id))
         job = self._ledger.get(job.id)
         if not job.state.takes_input:
-            return
+            return True
         tree = self._ledger.built(job, grid.count)
         entered = set(tree.entered())
         built = 0
@@ -93,3 +103,4 @@ class Sweeper:
             self._ledger.change(job, lambda current: replace(current, swept=built, beat_at=now))
         tree.settle()
         self._builder.complete(self._ledger.get(job.id))
+        return goes_on or bool(due)

@@ -16,6 +16,7 @@ pk                    sk                        row
 ``ingest#JOB``        ``came#GROUP``, ``odd#…`` members: see ``chunk_sets``
 ``ingest#JOB``        ``try#GENERATION#CHUNK``  unfinished attempts (``attempts``)
 ``ingest#JOB``        ``error#CHUNK#PART``      fault of a part; outlives the job
+``ingest#JOB``        ``watch``                 the job's watch chain
 ====================  ========================  =================================================
 
 CHUNK, PART and GROUP are hexadecimal (12 digits). Parts of a chunk are slices by dataset z.
@@ -52,7 +53,8 @@ from ndlambda.errors import (
 )
 from ndlambda.services.support.paging import pages, prefixed, rows_in
 from ndlambda.services.support.retry import HOT_ROW_ATTEMPTS, optimistic
-from ndlambda.stores.ports import Action, Delete, Put, Row, Table
+from ndlambda.services.support.watch import Chains
+from ndlambda.stores.ports import Action, Delete, Put, Queue, Row, Table
 
 FOLDERS = "ingest#folder"
 
@@ -162,9 +164,9 @@ class Ledger:
         """Iterate over the jobs that have not ended."""
         return (job for _, job in self._listed(RUNNING) if job is not None)
 
-    def ended(self) -> Iterator[tuple[str, Job | None]]:
-        """Iterate over the ids of ended jobs whose uploads are not removed yet, with the jobs."""
-        return self._listed(ENDED)
+    def ended(self) -> Iterator[str]:
+        """Iterate over the ids of ended jobs whose uploads are not removed yet."""
+        return (row.sk for row in rows_in(self._table, ENDED))
 
     def forget_ended(self, job_id: str) -> None:
         """Record that no upload of a job is left."""
@@ -311,6 +313,10 @@ class Ledger:
     def attempts(self, job: Job) -> Attempts:
         """Return the record of unfinished attempts on the job's chunks."""
         return Attempts(self._table, job.partition, job.generation, self._clock)
+
+    def chains(self, queue: Queue) -> Chains:
+        """Return the watch chains of jobs, whose messages go to a queue."""
+        return Chains(self._table, queue, lambda job_id: (f"{JOBS}#{job_id}", "watch"), self._clock)
 
     def sets(self, job: Job) -> ChunkSets:
         """Return the sets by which chunks are counted."""

@@ -1,6 +1,7 @@
 """Emulates Lambda's queue events: polls the queues and calls the handlers in ``functions/``."""
 
 import logging
+import math
 import os
 import threading
 import time
@@ -13,14 +14,15 @@ from ndlambda.local.drop_folder import DropFolder
 from ndlambda.local.expiry import Expiry
 from ndlambda.local.merged import Merged
 from ndlambda.runtime import Runtime
+from ndlambda.services.support.tries import pause_s
 from ndlambda.stores.ports import Message, Queue
 
 _log = logging.getLogger("ndlambda.local.pump")
 
 _IDLE_S = 1.0
-_RESEND_EVERY_S = 60.0
+_SWEEP_EVERY_S = 86_400.0
 _EXPIRE_EVERY_S = 600.0
-_BUILD_VISIBILITY_S = 900
+_VISIBILITY_S = 900
 _MAX_BUILDERS = 4
 _STOP_S = 60.0
 _Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
@@ -43,18 +45,24 @@ def sqs_event(messages: list[Message]) -> dict[str, Any]:
 
 
 def pump_once(queue: Queue, handler: _Handler, limit: int = 10, visibility_s: int = 60) -> int:
-    """Pass one batch to a handler; the messages it reports as failed are redelivered."""
+    """Pass one batch to a handler; failed messages are redelivered after growing pauses."""
     messages = list(queue.receive(limit, visibility_s))
     if not messages:
         return 0
-    answer = handler(sqs_event(messages), None)
-    failed = {item["itemIdentifier"] for item in answer.get("batchItemFailures", ())}
+    try:
+        answer = handler(sqs_event(messages), None)
+        failed = {item["itemIdentifier"] for item in answer.get("batchItemFailures", ())}
+    except Exception:  # noqa: BLE001 - logged there; a handler raises it for the whole batch
+        failed = {message.id for message in messages}
     queue.ack([message.receipt for message in messages if message.id not in failed])
+    for message in messages:
+        if message.id in failed:
+            queue.retry_later(message.receipt, math.ceil(pause_s(message.receive_count)))
     return len(messages)
 
 
 class Pump:
-    """Threads that consume the queues and re-enqueue jobs whose messages were lost.
+    """Threads that consume the queues, and sweep at the start and every day.
 
     Parameters
     ----------
@@ -67,16 +75,18 @@ class Pump:
         self._stopping = threading.Event()
         self._turn = threading.Condition()
         self._batches = 0
-        erasing = partial(pump_once, runtime.resources.queues.erase, erase.handler)
+        erasing = partial(
+            pump_once, runtime.resources.queues.erase, erase.handler, visibility_s=_VISIBILITY_S
+        )
         building = partial(
-            pump_once, runtime.resources.queues.propagate, propagate.handler, 1, _BUILD_VISIBILITY_S
+            pump_once, runtime.resources.queues.propagate, propagate.handler, 1, _VISIBILITY_S
         )
         ingesting = partial(
             pump_once,
             runtime.resources.queues.ingest,
             Merged(ingest_build.handler),
             1,
-            _BUILD_VISIBILITY_S,
+            _VISIBILITY_S,
         )
         dropping = partial(pump_once, runtime.resources.queues.drop, s3_drop.handler)
         self._drop_folder = DropFolder(
@@ -85,7 +95,7 @@ class Pump:
             is_stopping=self._stopping.is_set,
         )
         self._threads = [
-            threading.Thread(target=self._resend, name="pump-resend", daemon=True),
+            threading.Thread(target=self._sweep, name="pump-sweep", daemon=True),
             self._thread("erase", erasing),
             self._thread("drop", dropping),
         ]
@@ -147,21 +157,13 @@ class Pump:
             self._batches += 1
             self._turn.notify_all()
 
-    def _resend(self) -> None:
-        built = self._runtime
-        resends = (
-            built.deletion.resend_pending,
-            built.propagation.resend_pending,
-            built.ingest.drop.sweep,
-            built.ingest.fetcher.sweep,
-            built.ingest.jobs.sweeper.sweep_all,
-        )
+    def _sweep(self) -> None:
         while not self._stopping.is_set():
-            for resend in resends:
+            for sweep in self._runtime.sweeps().values():
                 if not self._stopping.is_set():
-                    _guarded(resend)
+                    _guarded(sweep)
             self._notify()
-            self._stopping.wait(_RESEND_EVERY_S)
+            self._stopping.wait(_SWEEP_EVERY_S)
 
     def _expire(self, expiry: Expiry) -> None:
         while not self._stopping.is_set():

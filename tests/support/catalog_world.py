@@ -11,9 +11,10 @@ from ndlambda.model.catalog import Channel, Dataset, Project, Token
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.services.access.service import Access
 from ndlambda.services.catalog.cascade import Cascade
-from ndlambda.services.catalog.deletion_jobs import EraseJob, EraseJobs, job_id_of
+from ndlambda.services.catalog.deletion_jobs import EraseJob, EraseJobs
 from ndlambda.services.catalog.service import Catalog
 from ndlambda.services.deletion.worker import Erasure
+from ndlambda.services.support.watch import WatchMessage
 from ndlambda.stores import aws
 from ndlambda.stores.aws import AwsConfig
 from ndlambda.stores.disk import DiskObjectStore, SqliteQueue, SqliteTable
@@ -67,25 +68,18 @@ class World:
     def access(self, *, anonymous_write: bool = False) -> Access:
         return Access(self.catalog, anonymous_write=anonymous_write)
 
-    def pump(self, run: Callable[[str], None] | None = None) -> int:
-        """Deliver the messages that are due until none is; give how many."""
-        run = run or self.erasure.run
-        delivered = 0
-        while messages := self.queue.receive():
-            for message in messages:
-                run(job_id_of(message.body))
-                self.queue.ack([message.receipt])
-                delivered += 1
-        return delivered
+    def pump(self, worker: Erasure | None = None) -> int:
+        """Deliver the messages that are due until none is; give how many asked for a run."""
+        return deliver(self.queue, (worker or self.erasure).handle)
 
     def lose_messages(self) -> None:
         while messages := self.queue.receive():
             self.queue.ack([message.receipt for message in messages])
 
     def let_all_work_end(self) -> None:
-        """Do what a worker and its schedule do in the half hour to come."""
-        for _ in range(30):
-            self.erasure.resend_pending()
+        """Do what a worker and its schedule do in the hour to come."""
+        for _ in range(60):
+            self.erasure.sweep()
             self.pump()
             self.clock.advance(60)
 
@@ -106,6 +100,17 @@ class World:
             return connection.execute(select).fetchall()
         finally:
             connection.close()
+
+
+def deliver(queue: Queue, handle: Callable[[str, int], None]) -> int:
+    """Deliver the messages that are due until none is; give how many were no watch messages."""
+    delivered = 0
+    while messages := queue.receive():
+        for message in messages:
+            handle(message.body, message.receive_count)
+            queue.ack([message.receipt])
+            delivered += WatchMessage.find(message.body) is None
+    return delivered
 
 
 def no_objects(job: EraseJob) -> None:

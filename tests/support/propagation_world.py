@@ -27,8 +27,10 @@ from ndlambda.services.labels.service import LabelService
 from ndlambda.services.propagation.builder import PyramidBuilder
 from ndlambda.services.propagation.marks import PropagationMarks
 from ndlambda.services.propagation.service import PropagationService, PropagationStores
-from ndlambda.services.propagation.worker import MAX_RECEIVES, LevelBuilder, PropagationOptions
+from ndlambda.services.propagation.worker import LevelBuilder, PropagationOptions
 from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.support.tries import MAX_TRIES
+from ndlambda.services.support.watch import WatchMessage
 from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.services.volume.region import Region
 from ndlambda.services.volume.service import VolumeService
@@ -219,6 +221,14 @@ class PropagationWorld:
         self.pump(process)
         return process
 
+    def called(self) -> list[Message]:
+        """Return the messages, that are due, for workers; they are lost."""
+        found = list[Message]()
+        while messages := self.queue.receive():
+            found += messages
+            self.queue.ack([message.receipt for message in messages])
+        return [message for message in found if WatchMessage.find(message.body) is None]
+
     def lose_messages(self) -> None:
         while messages := self.queue.receive():
             self.queue.ack([message.receipt for message in messages])
@@ -307,7 +317,7 @@ class Chaos:
 
     def deliver(self, message: Message, process: Process) -> None:
         # A process that dies is no failure of the job: only errors count.
-        count = min(message.receive_count, MAX_RECEIVES)
+        count = min(message.receive_count, MAX_TRIES)
         if self.survives(lambda: process.propagation.run(message.body, count)):
             self.world.queue.ack([message.receipt])
 
@@ -328,7 +338,7 @@ class Chaos:
             for delivery in [pool.submit(self.deliver, *each) for each in kept]:
                 delivery.result(60)
         self.world.clock.advance(30)
-        self.survives(self.process().propagation.resend_pending)
+        self.survives(self.process().propagation.sweep)
 
     def until_ended(self, name: str, turns: int = 400) -> None:
         for _ in range(turns):

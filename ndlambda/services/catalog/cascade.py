@@ -217,7 +217,7 @@ class Cascade:
         for page in pages(self._table, marked.pk, *prefixed("channel#"), _CHANNELS_A_STEP):
             jobs = [self._channel_job(row) for row in page]
             removals = [Delete(row.pk, row.sk) for row in page]
-            self._table.transact([guard, *removals, *map(self._jobs.put_action, jobs)])
+            self._table.transact([guard, *removals, *self._jobs.put_actions(jobs)])
             self._jobs.enqueue([job.id for job in jobs])
 
     def _channel_job(self, row: Row) -> EraseJob:

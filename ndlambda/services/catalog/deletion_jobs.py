@@ -9,12 +9,14 @@ from enum import StrEnum
 
 from ndlambda.batches import batched
 from ndlambda.errors import MalformedBodyError, PreconditionFailedError
-from ndlambda.services.support.paging import children
+from ndlambda.services.support.paging import rows_in
+from ndlambda.services.support.watch import Chains, Look
 from ndlambda.stores.ports import MAX_TRANSACTION, Delete, Put, Queue, Row, Table
 
 PARTITION = "erase"
 MAX_DELAY_S = 900
 """The maximum delay of a message in SQS."""
+MAX_REASON_CHARS = 1000
 OVERDUE_S = 60
 """Seconds after its due time after which a job is re-enqueued: its message may be lost."""
 
@@ -30,6 +32,14 @@ class EraseKind(StrEnum):
     OBJECT = "object"
     MERGE = "merge"
     """Nothing is erased: the label of an object becomes that of its survivor."""
+
+
+class EraseState(StrEnum):
+    """The state of a job that has not ended."""
+
+    OPEN = "open"
+    FAILED = "failed"
+    """It was tried too often; a person retries it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +61,14 @@ class EraseJob:
         Whether the first pass over the objects is complete.
     resolution
         The only one that a merge relabels; None: all.
+    state, reason
+        Whether workers still try it, and if not, why.
+    tries
+        Runs in a row that failed, or whose workers died.
+    waits
+        Runs in a row that found the channel closed to writers.
+    begun
+        Whether a worker has begun a run and not reported its end.
     """
 
     id: str
@@ -60,6 +78,11 @@ class EraseJob:
     called_at: float
     swept: bool = False
     resolution: int | None = None
+    state: EraseState = EraseState.OPEN
+    reason: str = ""
+    tries: int = 0
+    waits: int = 0
+    begun: bool = False
 
     @property
     def prefix(self) -> str:
@@ -93,6 +116,11 @@ class EraseJob:
             called_at=doc["called_at"],
             swept=doc["swept"],
             resolution=doc.get("resolution"),
+            state=EraseState(doc.get("state", EraseState.OPEN)),
+            reason=doc.get("reason", ""),
+            tries=doc.get("tries", 0),
+            waits=doc.get("waits", 0),
+            begun=doc.get("begun", False),
         )
 
 
@@ -107,8 +135,28 @@ def merge_job_id(channel_uid: str, label: int, resolution: int | None) -> str:
     return f"{object_job_id(channel_uid, label)}#merge#{where}"
 
 
-def job_id_of(body: str) -> str:
-    """Return the job id of a message.
+@dataclass(frozen=True, slots=True)
+class EraseMessage:
+    """A message: run a job.
+
+    Attributes
+    ----------
+    again
+        Whether it was sent because the job was overdue.
+    """
+
+    job_id: str
+    again: bool = False
+
+    @property
+    def body(self) -> str:
+        """The message as text."""
+        body = {"v": _FORMAT, "job": self.job_id}
+        return json.dumps(body | {"again": True} if self.again else body)
+
+
+def read_message(body: str) -> EraseMessage:
+    """Parse a message.
 
     Raises
     ------
@@ -121,7 +169,7 @@ def job_id_of(body: str) -> str:
         raise MalformedBodyError("The message is not JSON.") from error
     match message:
         case {"v": 1, "job": str(job_id)} if job_id:
-            return job_id
+            return EraseMessage(job_id, message.get("again") is True)
     raise MalformedBodyError("The message is not a version 1 message of an erasure.")
 
 
@@ -140,6 +188,7 @@ class EraseJobs:
         self._table = table
         self._queue = queue
         self._clock = clock
+        self.chains = Chains(table, queue, _chain_key, clock)
 
     def new(
         self, job_id: str, kind: EraseKind, name: str, resolution: int | None = None
@@ -149,8 +198,17 @@ class EraseJobs:
         return EraseJob(job_id, kind, name, now, now, resolution=resolution)
 
     def put_action(self, job: EraseJob) -> Put:
-        """Return the action that stores a job, for the transaction of the deletion."""
+        """Return the action that stores a job, for the transaction of the deletion.
+
+        Its watch chain begins here, so that no death of this process leaves it alone.
+        """
+        self.chains.start([job.id])
         return Put(job.row)
+
+    def put_actions(self, jobs: Sequence[EraseJob]) -> list[Put]:
+        """Return the actions that store jobs; see ``put_action``."""
+        self.chains.start([job.id for job in jobs])
+        return [Put(job.row) for job in jobs]
 
     def delete_action(self, job_id: str) -> Delete:
         """Return the action that ends a job."""
@@ -175,46 +233,86 @@ class EraseJobs:
         first = f"{object_job_id(channel_uid, label)}#merge#"
         return bool(self._table.query(PARTITION, first=first, last=f"{first}~", limit=1).rows)
 
-    def enqueue(self, job_ids: Sequence[str], delay_s: float = 0) -> None:
+    def enqueue(self, job_ids: Sequence[str], delay_s: float = 0, *, again: bool = False) -> None:
         """Enqueue jobs whose rows are stored."""
         if job_ids:
-            bodies = [json.dumps({"v": _FORMAT, "job": job_id}) for job_id in job_ids]
+            bodies = [EraseMessage(job_id, again).body for job_id in job_ids]
             self._queue.send(bodies, delay_s=min(math.ceil(delay_s), MAX_DELAY_S))
 
     def begin(self, job: EraseJob) -> None:
         """Store and enqueue a job that needs no transaction."""
-        self._table.put(job.row)
+        self._table.put(self.put_action(job).row)
         self.enqueue([job.id])
 
+    def take(self, job_id: str, *, is_redelivery: bool) -> EraseJob | None:
+        """Return an open job whose run begins now, None if there is nothing to run.
+
+        No second worker is called for it within ``MAX_DELAY_S``, longer than any worker lives. A
+        run that was begun before and never reported its end counts as a try, if this one was called
+        because of that.
+        """
+        row = self._table.get(PARTITION, job_id)
+        if row is None:
+            return None
+        job = EraseJob.from_row(row)
+        if job.state is not EraseState.OPEN:
+            return None
+        tries = job.tries + (job.begun and is_redelivery)
+        due = self._clock() + MAX_DELAY_S
+        begun = replace(job, begun=True, tries=tries, called_at=max(due, job.called_at))
+        self._put_if_unchanged(begun, row.version)
+        return replace(begun, called_at=job.called_at)
+
     def enqueue_later(self, job: EraseJob, delay_s: float) -> None:
-        """Store and enqueue a job after a delay, at most ``MAX_DELAY_S``."""
+        """Store and enqueue a job after a delay, at most ``MAX_DELAY_S``; its run has ended."""
         delay_s = min(max(delay_s, 0), MAX_DELAY_S)
         self.enqueue([job.id], delay_s)
-        self.postpone(job, delay_s)
+        self._report(job, self._clock() + delay_s)
 
-    def postpone(self, job: EraseJob, delay_s: float) -> None:
-        """Store a job, unless it is done, as due after a delay."""
+    def go_on(self, job: EraseJob) -> None:
+        """Store and enqueue a job whose run came as far as one run goes."""
+        self.enqueue_later(replace(job, tries=0), 0)
+
+    def wait(self, job: EraseJob) -> None:
+        """Store a job of which nothing is to be done before it is due; its run has ended."""
+        self._report(job, job.called_at)
+
+    def fail(self, job: EraseJob, reason: str) -> None:
+        """Give a job up until a person retries it."""
+        failed = replace(job, state=EraseState.FAILED, reason=reason[:MAX_REASON_CHARS])
+        self._report(failed, self._clock())
+
+    def look_after(self, job_id: str) -> Look:
+        """Re-enqueue a job that is overdue."""
+        row = self._table.get(PARTITION, job_id)
+        job = None if row is None else EraseJob.from_row(row)
+        if row is None or job is None or job.state is not EraseState.OPEN:
+            return Look.ENDED
+        now = self._clock()
+        if now - job.called_at < OVERDUE_S:
+            return Look.RESTS
+        self.enqueue([job_id], again=True)
+        self._put_if_unchanged(replace(job, called_at=now), row.version)
+        return Look.MOVES
+
+    def sweep(self) -> int:
+        """Look after the open jobs whose watch chains stand still; return their number."""
+        rows = rows_in(self._table, PARTITION)
+        return sum(self.chains.take_over(row.sk, self.look_after) for row in rows)
+
+    def _report(self, job: EraseJob, called_at: float) -> None:
+        """Store a job, unless it is done, as due at a time and not being run."""
         row = self._table.get(PARTITION, job.id)
         if row is not None:
-            due = replace(job, called_at=self._clock() + delay_s)
-            self._put_if_unchanged(due, row.version)
-
-    def requeue_stale(self) -> int:
-        """Re-enqueue the jobs that are overdue; return their number."""
-        now = self._clock()
-        overdue = [
-            row
-            for row in children(self._table, PARTITION)
-            if now - EraseJob.from_row(row).called_at >= OVERDUE_S
-        ]
-        self.enqueue([row.sk for row in overdue])
-        for row in overdue:
-            self._put_if_unchanged(replace(EraseJob.from_row(row), called_at=now), row.version)
-        return len(overdue)
+            self._put_if_unchanged(replace(job, begun=False, called_at=called_at), row.version)
 
     def _put_if_unchanged(self, job: EraseJob, version: int) -> None:
         try:
             self._table.put(job.row, expect=version)
         except PreconditionFailedError:
-            # Ended or postponed by another worker.
+            # Ended or changed by another worker.
             return
+
+
+def _chain_key(job_id: str) -> tuple[str, str]:
+    return f"{PARTITION}#{job_id}", "watch"

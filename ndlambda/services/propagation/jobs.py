@@ -7,7 +7,7 @@ however many workers try. The channel's state changes in the same transaction as
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -22,9 +22,10 @@ from ndlambda.errors import (
 )
 from ndlambda.model.propagation import PropagateState
 from ndlambda.services.catalog.service import Catalog
-from ndlambda.services.propagation.rows import RUNNING, delete_if, job_key
-from ndlambda.services.support.paging import children
+from ndlambda.services.propagation.rows import RUNNING, delete_if, job_key, watch_key
+from ndlambda.services.support.paging import rows_in
 from ndlambda.services.support.retry import optimistic
+from ndlambda.services.support.watch import Chains
 from ndlambda.stores.ports import Action, Delete, Expectation, Put, Queue, Row, Table
 
 _FORMAT = 1
@@ -212,22 +213,21 @@ class PropagationJobs:
         self._queue = queue
         self._catalog = catalog
         self._clock = clock
+        self.chains = Chains(table, queue, watch_key, clock)
 
     def find(self, uid: str) -> PropagationJob | None:
         """Return the last job of a channel, None if it never had one."""
         row = self._table.get(*job_key(uid))
         return None if row is None else PropagationJob.from_row(row)
 
-    def running(self) -> list[PropagationJob]:
-        """Return the running jobs; remove others from the list."""
-        jobs = []
-        for row in children(self._table, RUNNING):
+    def running(self) -> Iterator[PropagationJob]:
+        """Iterate over the running jobs; remove others from the list."""
+        for row in rows_in(self._table, RUNNING):
             job = self.find(row.sk)
             if job is not None and job.state is JobState.RUNNING:
-                jobs.append(job)
+                yield job
             else:
                 delete_if(self._table, row)
-        return jobs
 
     def begin(
         self,
@@ -249,6 +249,7 @@ class PropagationJobs:
             job = plan(None if row is None else PropagationJob.from_row(row))
             expect: Expectation = "absent" if row is None else row.version
             also = [Put(job.row, expect), Put(Row(RUNNING, uid))]
+            self.chains.restart(uid)  # first: a death after the update leaves a watched job
             try:
                 self._catalog.update_channel(
                     job.project,

@@ -21,11 +21,10 @@ from ndlambda.services.propagation.jobs import (
 from ndlambda.services.propagation.ledger import TaskLedger, node_of
 from ndlambda.services.propagation.marks import PropagationMarks
 from ndlambda.services.propagation.plan import Planner
+from ndlambda.services.support.tries import MAX_TRIES, reason_of, why_unfinished
 from ndlambda.stores.ports import ObjectStore
 from ndlambda.voxels.downsample import Method
 
-MAX_RECEIVES = 5
-"""Deliveries of a message after which its failure fails the job."""
 MAX_REQUEUED = 10_000
 """Maximum number of tasks that are re-enqueued at once; the rest follows when these are done."""
 
@@ -142,7 +141,7 @@ class PropagationWorker:
             self._handle(job, replace(message, is_redelivery=is_redelivery))
         except Exception as error:
             is_retryable = not isinstance(error, NDLambdaError) or error.retryable
-            if is_retryable and receive_count < MAX_RECEIVES:
+            if is_retryable and receive_count < MAX_TRIES:
                 raise
             _log.exception("the propagation of channel %s/%s failed", job.project, job.channel)
             self._fail(message.uid, error)
@@ -167,10 +166,7 @@ class PropagationWorker:
             what: str = job.stage
             if message.plan:
                 what = f"task {message.layer}/{message.time_point}/{message.code:x}"
-            raise InvalidStateError(
-                f"Workers began {what} of band {job.band} {attempts} times and did not finish; "
-                "they may need more memory or time."
-            )
+            raise InvalidStateError(why_unfinished(f"{what} of band {job.band}", attempts))
 
     def _run_task(self, job: PropagationJob, task: TaskMessage) -> None:
         if self._ledger.is_done(job, task):
@@ -264,9 +260,6 @@ class PropagationWorker:
         return None
 
     def _fail(self, uid: str, error: Exception) -> None:
-        reason = (
-            str(error) if isinstance(error, NDLambdaError) else f"{type(error).__name__}: {error}"
-        )
         while (job := self._jobs.find(uid)) is not None and job.state is JobState.RUNNING:
-            if self._jobs.end(job, JobState.FAILED, reason):
+            if self._jobs.end(job, JobState.FAILED, reason_of(error)):
                 return

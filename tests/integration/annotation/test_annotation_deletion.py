@@ -16,6 +16,7 @@ from ndlambda.services.labels.ids import counter_key
 from ndlambda.services.labels.index import SHARDS, partition
 from ndlambda.services.ramon.keys import partitions
 from ndlambda.services.ramon.rows import ObjectRows, Tombstone
+from ndlambda.services.support.watch import WatchMessage
 from ndlambda.space.box import Box
 from tests.support.annotation_world import DATASET, AnnotationWorld, block, points
 from tests.support.catalog_world import GRACE_S
@@ -136,24 +137,26 @@ def test_the_worker_waits_until_the_channel_takes_writes(disk, change):
 def test_a_lost_message_is_sent_again(disk):
     channel = filled(disk)
     disk.own.writer.delete(channel, [5])
-    while messages := disk.queue.receive():
-        disk.queue.ack([message.receipt for message in messages])
+    disk.lose_messages()
     disk.clock.advance(61)
-    assert disk.own.erasure.resend_pending() == 1
-    disk.pump()
+    disk.own.erasure.sweep()
+    assert disk.pump() == 1
     assert labels_of(disk, channel) == {6}
 
 
 def test_no_second_worker_is_called_while_one_may_be_at_work(disk):
-    """Seen to fail without ``postpone``: every minute another worker would join."""
+    """Seen to fail where ``take`` leaves the job due: with each look another worker would join."""
     channel = filled(disk)
     disk.own.writer.delete(channel, [5])
     [job_id] = disk.jobs
+    disk.lose_messages()
     erase, called = disk.own.labels.erase_label, []
 
     def slow(*args: Any) -> None:
         disk.clock.advance(600)
-        called.append(disk.own.erasure.resend_pending())
+        disk.own.erasure.sweep()
+        bodies = [message.body for message in disk.queue.receive()]
+        called.append(sum(WatchMessage.find(body) is None for body in bodies))
         erase(*args)
 
     with pytest.MonkeyPatch.context() as patched:

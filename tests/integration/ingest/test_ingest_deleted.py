@@ -28,7 +28,16 @@ from ndlambda.stores.disk import DroppedFiles
 from ndlambda.stores.disk.dropped import REST_S
 from tests.support import catalog_world
 from tests.support.catalog_world import Clock
-from tests.support.ingest_world import FOLDER, OWNER, IngestWorld, MakeWorld, png, stack
+from tests.support.ingest_world import (
+    FOLDER,
+    OWNER,
+    IngestWorld,
+    MakeWorld,
+    look_after_all,
+    look_after_folders,
+    png,
+    stack,
+)
 
 DEPTH = 6
 OLD, NEW = stack(1, z=DEPTH)[0], stack(2, z=DEPTH)[0]
@@ -92,8 +101,8 @@ class Laptop:
             self.notice()
             while any(pump_once(queue, handler) for queue, handler in pumps):
                 pass
-            self.runtime.ingest.drop.sweep()
-            self.runtime.ingest.jobs.sweeper.sweep_all()
+            look_after_folders(self.runtime.ingest.drop)
+            look_after_all(self.runtime.ingest.jobs)
 
     def delete(self) -> None:
         """Delete the dataset, and wait until the times of new files are later than that."""
@@ -245,12 +254,12 @@ def test_objects_of_a_deleted_channel_are_deleted_from_a_bucket(make_world: Make
     world.base.erasure.add_first(retire)
     world.base.catalog.delete_channel("pr", "em")
     world.notice(keys)
-    world.process().drop.sweep()
+    look_after_folders(world.process().drop)
     world.base.pump()
     assert not list(world.drop_store.list(FOLDER))
     world.base.catalog.create_channel(catalog_world.channel("em", cuboids_per_axis=1))
     world.notice(keys)
-    world.process().drop.sweep()
+    look_after_folders(world.process().drop)
     world.sweep()
     assert not world.stored().any()
     world.drop_stack(NEW[None])

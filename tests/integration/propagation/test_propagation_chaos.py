@@ -130,7 +130,7 @@ def test_a_worker_that_is_overtaken_anywhere_does_no_harm(tmp_path, worker, most
         world.pump()
         while world.channel().propagate == 1:  # the messages of the next step are not sent yet
             world.clock.advance(OVERDUE_S)
-            world.process().propagation.resend_pending()
+            world.process().propagation.sweep()
             world.pump()
         world.fill(world.channel(), 1)
         world.start()
