@@ -11,5 +11,5 @@ def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
     """Run the job of every message; return the messages to be redelivered."""
     deletion = runtime.current().deletion
     return answer_records(
-        event, lambda record: deletion.handle(record["body"], receive_count(record))
+        event, context, lambda record: deletion.handle(record["body"], receive_count(record))
     )

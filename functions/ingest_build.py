@@ -29,7 +29,7 @@ def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
         job, generation, chunk, attempt = read_message(value)
         built.ingest.jobs.build(job, generation, chunk, max(attempt, receive_count(record)))
 
-    return answer_records(event, handle)
+    return answer_records(event, context, handle)
 
 
 def _value(body: str) -> object:

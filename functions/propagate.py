@@ -11,5 +11,5 @@ def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
     """Run the task of every message; return the messages to be redelivered."""
     propagation = runtime.current().propagation
     return answer_records(
-        event, lambda record: propagation.run(record["body"], receive_count(record))
+        event, context, lambda record: propagation.run(record["body"], receive_count(record))
     )

@@ -32,7 +32,7 @@ def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
         for key in keys_of(_document(record["body"])):
             drop.on_object_created(key)
 
-    return answer_records(event, handle)
+    return answer_records(event, context, handle)
 
 
 def keys_of(event: Mapping[str, Any]) -> Iterator[str]:

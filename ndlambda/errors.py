@@ -36,6 +36,7 @@
     ├── UnsupportedMediaTypeError
     ├── ValidationError
     ├── QuotaExceededError
+    ├── DeadlineExceededError
     ├── IntegrityError
     │   └── CuboidDecodeError
     └── UpstreamError
@@ -224,6 +225,18 @@ class QuotaExceededError(NDLambdaError):
     """Too much is requested at once; wait ``retry_after_s`` and send the request again."""
 
     retryable = True
+
+
+class DeadlineExceededError(NDLambdaError):
+    """The time of the request is up; ask for less at once, or again when the server is quieter."""
+
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The server did not finish this in the time that a request has; "
+            "ask for less at once, or again later."
+        )
 
 
 class IntegrityError(NDLambdaError):

@@ -3,7 +3,6 @@
 import os
 import secrets
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from ingest_queue.jobs.keys import DONE, DROP, UPLOADS
 from ingest_queue.jobs.target import VoxelWriter
 from ingest_queue.service import IngestOptions
 from ndlambda import trace
+from ndlambda.deadline import Threads
 from ndlambda.errors import (
     InvalidArgumentError,
     InvalidStateError,
@@ -39,10 +39,12 @@ from ndlambda.services.propagation.worker import PropagationOptions
 from ndlambda.services.support.budget import ByteBudget
 from ndlambda.services.support.resources import Queues, Resources
 from ndlambda.services.volume.options import VolumeOptions
+from ndlambda.services.volume.results import Results
 from ndlambda.services.volume.service import VolumeService
 from ndlambda.services.volume.transfers import Uploads
 from ndlambda.settings import Settings
 from ndlambda.stores.ports import Ports
+from ndlambda.stores.timed import timed_ports
 
 ADMIN = "admin"
 
@@ -57,6 +59,7 @@ class Runtime:
     catalog: Catalog
     access: Access
     uploads: Uploads
+    results: Results
     volume: VolumeService
     annotation: AnnotationServices
     propagation: PropagationService
@@ -106,10 +109,11 @@ def build(settings: Settings, ports: Ports | None = None) -> Runtime:
         The settings name no store, or AWS stores without a secret, or no way to trace.
     """
     trace.configure(settings.trace)
-    ports = ports or open_ports(settings)
+    ports = timed_ports(ports or open_ports(settings))
     resources = _resources(settings, ports)
     table, objects = resources.table, resources.objects
-    users = UserService(table, _secret(settings), cache_s=settings.cache_s)
+    secret = _secret(settings)
+    users = UserService(table, secret, cache_s=settings.cache_s)
     catalog = build_catalog(resources, cache_s=settings.cache_s)
     access = Access(catalog, anonymous_write=settings.anonymous_write)
     options = VolumeOptions(settings.max_cutout_voxels, settings.max_paint_supercuboids)
@@ -145,6 +149,7 @@ def build(settings: Settings, ports: Ports | None = None) -> Runtime:
         catalog=catalog,
         access=access,
         uploads=Uploads(table, objects),
+        results=Results(objects, secret),
         volume=volume,
         annotation=annotation,
         propagation=propagation,
@@ -166,8 +171,8 @@ def _resources(settings: Settings, ports: Ports) -> Resources:
         dropped=ports.dropped,
         table=ports.table,
         queues=Queues(*(ports.open_queue(name) for name in names)),
-        executor=ThreadPoolExecutor(settings.threads, thread_name_prefix="volume"),
-        row_executor=ThreadPoolExecutor(settings.threads, thread_name_prefix="rows"),
+        executor=Threads(settings.threads, thread_name_prefix="volume"),
+        row_executor=Threads(settings.threads, thread_name_prefix="rows"),
         checks=ports.checks,
     )
 

@@ -13,9 +13,13 @@ from ndlambda.errors import InvalidArgumentError
 
 LAMBDA_BODY_BYTES = 4 * 1024 * 1024
 """Largest body passed through Lambda: its 6 MB payload holds the body as base64."""
+_FUNCTION_MEMORY = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"
+"""Set by Lambda, in MiB."""
+_PROGRAM_BYTES = 256 << 20
+"""What Python and the libraries take before the first request."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Settings:
     """The settings of a process, read from environment variables (see ``variable_of``).
 
@@ -50,6 +54,9 @@ class Settings:
         Bytes of a request body, also of one that is uploaded ahead.
     max_memory_bytes
         Bytes of voxels that all running requests hold together.
+    deadline_s
+        Seconds that a request, or a run of a worker, may take; on Lambda less, where its own time
+        is shorter.
     threads
         Threads that read and write supercuboids.
     cache_s
@@ -97,6 +104,7 @@ class Settings:
     max_paint_supercuboids: int = 1 << 12
     max_body_bytes: int = 1 << 31
     max_memory_bytes: int = 1 << 32
+    deadline_s: float = 300.0
     threads: int = 8
     cache_s: float = 5.0
     erase_grace_s: float = 900.0
@@ -115,13 +123,16 @@ class Settings:
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Self:
         """Read ``NDLAMBDA_*`` variables; absent or empty ones keep their default.
 
+        In a Lambda function, which says how much memory it has, the defaults of what is held in
+        memory follow from that, and Lambda's limits on bodies hold.
+
         Raises
         ------
         InvalidArgumentError
             A value cannot be read as its type.
         """
         source = os.environ if environ is None else environ
-        values: dict[str, Any] = {}
+        values = _lambda_defaults(int(source.get(_FUNCTION_MEMORY, 0)) << 20)
         for item in fields(cls):
             variable = variable_of(item.name)
             if text := source.get(variable, ""):
@@ -133,6 +144,19 @@ class Settings:
         """Longest body that this process accepts in a request."""
         limit = LAMBDA_BODY_BYTES if self.lambda_limits else self.max_body_bytes
         return min(self.max_body_bytes, limit)
+
+
+def _lambda_defaults(function_bytes: int) -> dict[str, Any]:
+    """Return the defaults that differ in a function with so much memory; 0 if it is none."""
+    if not function_bytes:
+        return {}
+    held = (function_bytes - min(_PROGRAM_BYTES, function_bytes // 2)) * 3 // 4
+    return {
+        "lambda_limits": True,
+        "max_memory_bytes": min(held, Settings.max_memory_bytes),
+        "max_body_bytes": min(held // 2, Settings.max_body_bytes),
+        "max_ingest_strip_bytes": min(held // 4, Settings.max_ingest_strip_bytes),
+    }
 
 
 def variable_of(field: str) -> str:

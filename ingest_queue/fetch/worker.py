@@ -15,7 +15,6 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import partial
@@ -33,6 +32,7 @@ from ingest_queue.jobs.keys import parse, part_key
 from ingest_queue.jobs.set_tree import SetTree
 from ingest_queue.jobs.target import Target
 from ingest_queue.service import IngestService
+from ndlambda.deadline import Threads
 from ndlambda.errors import (
     AlreadyExistsError,
     InvalidStateError,
@@ -289,7 +289,7 @@ class Fetcher:
         threads = max(1, min(_THREADS, _MEMORY_BYTES // plane_bytes, len(wanted)))
         ends = self._clock() + _SLAB_S
         fetch = partial(self._fetch_one, job, plan, target, chunk)
-        with ThreadPoolExecutor(threads, thread_name_prefix="fetch") as pool:
+        with Threads(threads, thread_name_prefix="fetch") as pool:
             futures = [
                 pool.submit(lambda z: fetch(z) if self._clock() < ends else _LATE, z)
                 for z in wanted

@@ -91,14 +91,13 @@ class Attempts:
             yield
         except Exception as error:
             self._end(number, span)
-            is_ours = isinstance(error, NDLambdaError)
-            if is_ours and not error.retryable:
+            if isinstance(error, NDLambdaError) and not error.retryable:
                 raise
-            failures = self.table.increment(*self._key(number), "failures")
-            if failures < MAX_FAILURES:
+            if self.table.increment(*self._key(number), "failures") < MAX_FAILURES:
                 raise
-            exhausted = StoresFailedError if is_ours else AttemptsExhaustedError
-            raise exhausted(reason_of(error)) from error
+            if isinstance(error, NDLambdaError):
+                raise StoresFailedError(error.message) from error
+            raise AttemptsExhaustedError(reason_of(error)) from error
         self.reset(number)
 
     def begin(self, number: int, span: int) -> int:

@@ -7,9 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from ndlambda.services.volume import transfers
+from ndlambda.services.volume import results, transfers
 from ndlambda.stores.ports import ObjectStore
-from ndlambda.web.response.delivery import RESULTS_PREFIX
 
 EXPIRES_S: Final = 24 * 3600
 _MAX_DELETIONS: Final = 1000
@@ -44,7 +43,7 @@ class Expiry:
 
     def _expired(self) -> Iterator[str]:
         before = self._clock() - EXPIRES_S
-        for prefix in (RESULTS_PREFIX, transfers.PREFIX):
+        for prefix in (results.PREFIX, transfers.PREFIX):
             try:
                 entries = os.scandir(self._folder / prefix)
             except FileNotFoundError:

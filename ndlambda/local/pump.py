@@ -22,7 +22,8 @@ _log = logging.getLogger("ndlambda.local.pump")
 _IDLE_S = 1.0
 _SWEEP_EVERY_S = 86_400.0
 _EXPIRE_EVERY_S = 600.0
-_VISIBILITY_S = 900
+_MORE_VISIBLE_S = 60
+"""Seconds, after a worker must have ended, until its message comes back."""
 _MAX_BUILDERS = 4
 _STOP_S = 60.0
 _Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
@@ -75,20 +76,14 @@ class Pump:
         self._stopping = threading.Event()
         self._turn = threading.Condition()
         self._batches = 0
-        erasing = partial(
-            pump_once, runtime.resources.queues.erase, erase.handler, visibility_s=_VISIBILITY_S
+        queues = runtime.resources.queues
+        work = partial(
+            pump_once, visibility_s=math.ceil(runtime.settings.deadline_s) + _MORE_VISIBLE_S
         )
-        building = partial(
-            pump_once, runtime.resources.queues.propagate, propagate.handler, 1, _VISIBILITY_S
-        )
-        ingesting = partial(
-            pump_once,
-            runtime.resources.queues.ingest,
-            Merged(ingest_build.handler),
-            1,
-            _VISIBILITY_S,
-        )
-        dropping = partial(pump_once, runtime.resources.queues.drop, s3_drop.handler)
+        erasing = partial(work, queues.erase, erase.handler)
+        building = partial(work, queues.propagate, propagate.handler, 1)
+        ingesting = partial(work, queues.ingest, Merged(ingest_build.handler), 1)
+        dropping = partial(work, queues.drop, s3_drop.handler)
         self._drop_folder = DropFolder(
             runtime.settings.data,
             runtime.resources.queues.drop,

@@ -43,6 +43,10 @@ class QueueContract:
         queue.ack([message.receipt])
         assert not queue.receive(visibility_s=0)
 
+    def test_a_message_that_is_not_hidden_is_delivered_once_in_one_call(self, queue: Queue) -> None:
+        queue.send(["body"])
+        assert len(queue.receive(visibility_s=0)) == 1
+
     def test_sending_nothing_is_no_error(self, queue: Queue) -> None:
         queue.send([])
         queue.ack([])

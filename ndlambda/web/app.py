@@ -16,7 +16,9 @@ from werkzeug.exceptions import (
 from werkzeug.routing import MapAdapter
 from werkzeug.wrappers import Request, Response
 
+from ndlambda.deadline import Deadline
 from ndlambda.errors import (
+    DeadlineExceededError,
     MalformedBodyError,
     MethodNotAllowedError,
     NDLambdaError,
@@ -67,7 +69,11 @@ class App:
         started = time.perf_counter()
         request = Request(environ)
         request_id = _request_id(request)
-        with span("request", request_id=request_id, method=request.method, path=request.path):
+        deadline = Deadline.after(self._runtime.settings.deadline_s)
+        with (
+            span("request", request_id=request_id, method=request.method, path=request.path),
+            deadline.running(),
+        ):
             principal, response = self._answer(request, request_id)
         response.headers["X-Request-Id"] = request_id
         if request.method in _SAFE_METHODS:
@@ -160,6 +166,14 @@ class App:
                 limit=limit,
             )
         request.max_content_length = limit
+
+
+def late_app(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+    """Answer a request whose time was up before the application had an answer (WSGI)."""
+    request_id = _request_id(Request(environ))
+    response = problem_response(DeadlineExceededError(), request_id)
+    response.headers["X-Request-Id"] = request_id
+    return response(environ, start_response)
 
 
 def _as_own_error(error: HTTPException) -> NDLambdaError:

@@ -43,6 +43,7 @@ STATUS: dict[type[errors.NDLambdaError], int] = {
     errors.UnsupportedMediaTypeError: 415,
     errors.ValidationError: 422,
     errors.QuotaExceededError: 429,
+    errors.DeadlineExceededError: 503,
     errors.IntegrityError: 500,
     errors.UpstreamError: 502,
     errors.StoreUnavailableError: 503,
@@ -96,6 +97,7 @@ OVERRIDES: dict[Dialect, dict[type[errors.NDLambdaError], int]] = {
 
 _RETRY_AFTER_S = {
     errors.QuotaExceededError: 5,
+    errors.DeadlineExceededError: 5,
     errors.StoreUnavailableError: 30,
     errors.UpstreamThrottledError: 2,
     errors.WriteContentionError: 1,

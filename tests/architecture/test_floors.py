@@ -154,6 +154,20 @@ def test_a_cold_start_imports_nothing_slow(entrance):
     assert set(done.stdout.split()) & SLOW == set()
 
 
+POOLS_WITHOUT_REQUESTS = ("benchmarks/", "client/", "testing/", "sources/", "deadline.py")
+"""Pools of the command, of tests and of benchmarks, and the one from which all others are made."""
+
+
+def test_threads_that_work_for_requests_know_their_deadline():
+    bare = {
+        str(path)
+        for path in _sources()
+        if "ThreadPoolExecutor(" in path.read_text()
+        and not any(part in str(path) for part in POOLS_WITHOUT_REQUESTS)
+    }
+    assert bare == set()
+
+
 def test_no_module_is_too_long_to_read_at_one_sitting():
     lines = {path: len(path.read_text().splitlines()) for path in _sources()}
     assert {str(path): count for path, count in lines.items() if count > MAX_LINES} == {}

@@ -51,7 +51,7 @@ def as_json(row: Row) -> dict:
 def written() -> dict[str, dict]:
     return {
         "dataset": as_json(keys.dataset_row(DATASET, "u1")),
-        "project": as_json(keys.project_row(PROJECT, "u2")),
+        "project": as_json(keys.project_row(PROJECT, "u2", "u1")),
         "token": as_json(keys.token_row(TOKEN)),
         "channel": as_json(keys.channel_row(CHANNEL)),
     }
@@ -68,8 +68,10 @@ def test_rows_that_were_written_before_are_read() -> None:
     assert keys.to_channel(frozen("channel")) == CHANNEL
 
 
-def test_rows_are_written_as_before() -> None:
-    assert written() == FROZEN
+def test_rows_are_written_as_before_and_name_the_dataset_of_a_project() -> None:
+    rows = written()
+    assert rows["project"]["doc"].pop("dataset_uid") == "u1"
+    assert rows == FROZEN
 
 
 def test_object_keys_are_those_of_old_data() -> None:

@@ -259,11 +259,11 @@ class RouteWorld:
         )
 
     @contextmanager
-    def copied(self, folder: Path) -> Iterator["RouteWorld"]:
-        """Yield a copy of the world that may be changed."""
+    def copied(self, folder: Path, **settings: Any) -> Iterator["RouteWorld"]:
+        """Yield a copy of the world that may be changed, perhaps with other settings."""
         shutil.copytree(self.server.settings.data, folder)
         server = copy(self.server)
-        server.settings = replace(self.server.settings, data=folder)
+        server.settings = replace(self.server.settings, data=folder, **settings)
         server.stores = CountingStores()
         ports = runtime.open_ports(server.settings)
         server.runtime = runtime.build(server.settings, server.stores.wrap_ports(ports))

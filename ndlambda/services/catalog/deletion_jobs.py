@@ -17,6 +17,8 @@ PARTITION = "erase"
 MAX_DELAY_S = 900
 """The maximum delay of a message in SQS."""
 MAX_REASON_CHARS = 1000
+MAX_WAITS = 100
+"""Waits in a row, about a day, after which a job is given up."""
 OVERDUE_S = 60
 """Seconds after its due time after which a job is re-enqueued: its message may be lost."""
 
@@ -66,7 +68,7 @@ class EraseJob:
     tries
         Runs in a row that failed, or whose workers died.
     waits
-        Runs in a row that found the channel closed to writers.
+        Runs in a row that found the channel closed to writers, or whose time was not enough.
     begun
         Whether a worker has begun a run and not reported its end.
     """
@@ -271,7 +273,7 @@ class EraseJobs:
 
     def go_on(self, job: EraseJob) -> None:
         """Store and enqueue a job whose run came as far as one run goes."""
-        self.enqueue_later(replace(job, tries=0), 0)
+        self.enqueue_later(replace(job, tries=0, waits=0), 0)
 
     def wait(self, job: EraseJob) -> None:
         """Store a job of which nothing is to be done before it is due; its run has ended."""

@@ -54,6 +54,11 @@ def token_key(name: str) -> Key:
     return f"token#{name}", "token"
 
 
+def project_and_channels(project: str) -> tuple[str, str, str]:
+    """Return the partition and the first and last sort key of a project and its channels."""
+    return f"project#{project}", "channel#", "project"
+
+
 def project_of_dataset_key(dataset: str, project: str) -> Key:
     """Return the key of the row that lists a project under its dataset."""
     return f"dataset#{dataset}", f"project#{project}"
@@ -74,9 +79,15 @@ def dataset_row(dataset: Dataset, uid: str) -> Row:
     return _row(dataset_key(dataset.name), fields.dataset_fields(dataset), uid)
 
 
-def project_row(project: Project, uid: str) -> Row:
+def project_row(project: Project, uid: str, dataset_uid: str) -> Row:
     """Return the row of a new project."""
-    return _row(project_key(project.name), fields.project_fields(project), uid)
+    row = _row(project_key(project.name), fields.project_fields(project), uid)
+    return replace(row, doc={**row.doc, "dataset_uid": dataset_uid})
+
+
+def is_of(project: Row, dataset: Row) -> bool:
+    """Return whether a project is known to be of this very dataset; older rows do not say."""
+    return project.doc.get("dataset_uid") == uid_of(dataset)
 
 
 def channel_row(channel: Channel) -> Row:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from ndlambda.errors import ChannelNotFoundError
 from ndlambda.model.catalog import Channel, Dataset, Project, Token
+from ndlambda.services.catalog import keys
+from ndlambda.services.support.paging import rows_in
+from ndlambda.stores.ports import Table
 
 DEFAULT_NAME = "default"
 
@@ -71,3 +74,34 @@ class ProjectView:
             else self.channel(name)
             for name in names
         )
+
+
+def load_view(table: Table, token_name: str, known: ProjectView | None) -> ProjectView | None:
+    """Read the view of a token, None if there is none or its project is being deleted.
+
+    Parameters
+    ----------
+    known
+        An earlier view, however old: with its dataset, two requests do; else it takes three.
+    """
+    wanted = [keys.token_key(token_name)]
+    if known is not None:
+        wanted.append(keys.dataset_key(known.dataset.name))
+    early = table.batch_get(wanted)
+    token_row = early.get(wanted[0])
+    if token_row is None:
+        return None
+    token = keys.to_token(token_row)
+    found = list(rows_in(table, *keys.project_and_channels(token.project)))
+    if not found or found[-1].sk != "project" or keys.is_deleting(found[-1]):
+        return None
+    *channel_rows, project_row = found
+    project = keys.to_project(project_row)
+    # One read before its project may be a deleted dataset of the same name.
+    dataset_row = early.get(keys.dataset_key(project.dataset))
+    if dataset_row is None or not keys.is_of(project_row, dataset_row):
+        dataset_row = table.get(*keys.dataset_key(project.dataset))
+    if dataset_row is None or keys.is_deleting(dataset_row):
+        return None
+    channels = sorted(map(keys.to_channel, channel_rows), key=lambda channel: channel.id)
+    return ProjectView(token, project, keys.to_dataset(dataset_row), tuple(channels))

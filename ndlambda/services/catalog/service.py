@@ -14,7 +14,6 @@ from ndlambda.errors import (
     InvalidArgumentError,
     InvalidStateError,
     PreconditionFailedError,
-    ProjectNotFoundError,
     TokenNotFoundError,
     ValidationError,
     WriteContentionError,
@@ -25,7 +24,7 @@ from ndlambda.services.catalog import keys
 from ndlambda.services.catalog.cascade import Cascade
 from ndlambda.services.catalog.create_once import CreateOnce, unchanged
 from ndlambda.services.catalog.lists import Lists
-from ndlambda.services.catalog.project_view import ProjectView
+from ndlambda.services.catalog.project_view import ProjectView, load_view
 from ndlambda.services.catalog.rows import CatalogRows
 from ndlambda.services.support.cache import TimedCache
 from ndlambda.services.support.retry import optimistic
@@ -153,14 +152,18 @@ class Catalog:
         AlreadyExistsError, InvalidStateError
             As for datasets.
         """
+        dataset_uid = ""
 
         def guards() -> list[Action]:
-            return [unchanged(self._rows.dataset(project.dataset))]
+            nonlocal dataset_uid
+            dataset = self._rows.dataset(project.dataset)
+            dataset_uid = keys.uid_of(dataset)
+            return [unchanged(dataset)]
 
         def plan() -> tuple[list[Action], Project]:
             listed_key = keys.project_of_dataset_key(project.dataset, project.name)
             listed = keys.Listed.of(project).row(listed_key)
-            row = keys.project_row(project, self._new_uid())
+            row = keys.project_row(project, self._new_uid(), dataset_uid)
             return [Put(row, "absent"), Put(listed)], project
 
         key = keys.project_key(project.name)
@@ -249,7 +252,8 @@ class Catalog:
         """
         view = None
         if len(token) <= LONGEST_NAME:  # invalid names must not fill the cache
-            view = self._views.get(token, lambda: self._load_view(token), fresh=fresh)
+            known = self._views.peek(token)
+            view = self._views.get(token, lambda: load_view(self._table, token, known), fresh=fresh)
         if view is None:
             raise TokenNotFoundError(f"Token {token!r} does not exist.", token=token)
         return view
@@ -387,18 +391,6 @@ class Catalog:
         finally:
             self._views.clear()
             self._lists.clear_cache()
-
-    def _load_view(self, token_name: str) -> ProjectView | None:
-        token_row = self._table.get(*keys.token_key(token_name))
-        if token_row is None:
-            return None
-        token = keys.to_token(token_row)
-        try:
-            project, dataset = self._rows.project(token.project)
-        except ProjectNotFoundError:
-            return None
-        channels = tuple(self._lists.channels_of(token.project))
-        return ProjectView(token, keys.to_project(project), keys.to_dataset(dataset), channels)
 
 
 def _check_expected(channel: Channel, expect: Mapping[str, Any]) -> None:

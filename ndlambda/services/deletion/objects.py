@@ -14,7 +14,13 @@ from ndlambda.errors import (
 )
 from ndlambda.services.annotation.merging import ObjectMerge
 from ndlambda.services.catalog import keys
-from ndlambda.services.catalog.deletion_jobs import MAX_DELAY_S, EraseJob, EraseJobs, EraseKind
+from ndlambda.services.catalog.deletion_jobs import (
+    MAX_DELAY_S,
+    MAX_WAITS,
+    EraseJob,
+    EraseJobs,
+    EraseKind,
+)
 from ndlambda.services.catalog.rows import CatalogRows
 from ndlambda.services.labels.service import LabelService
 from ndlambda.services.ramon.service import Ramon
@@ -23,9 +29,6 @@ _log = logging.getLogger("ndlambda.deletion")
 
 _REFUSED_S: Final = 60.0
 """Seconds until the worker retries when the channel is not writable, doubled each time."""
-
-_MAX_WAITS: Final = 100
-"""Waits in a row, about a day, after which a job is given up."""
 
 
 class ObjectWorker:
@@ -80,7 +83,7 @@ class ObjectWorker:
                 self._labels.erase_label(dataset, channel, job.label)
                 self._ramon.finish_deletion(channel, job.label)
         except (ReadOnlyChannelError, InvalidStateError, WriteContentionError) as error:
-            if job.waits >= _MAX_WAITS:
+            if job.waits >= MAX_WAITS:
                 raise
             _log.info("deletion job %s waits: %s", job.id, error.message)
             pause_s = longest_pause_s(job.waits, _REFUSED_S, MAX_DELAY_S)

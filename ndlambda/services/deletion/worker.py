@@ -16,8 +16,16 @@ from dataclasses import replace
 from itertools import islice
 from typing import assert_never
 
+from ndlambda import deadline
+from ndlambda.errors import DeadlineExceededError
 from ndlambda.services.catalog.cascade import Cascade
-from ndlambda.services.catalog.deletion_jobs import EraseJob, EraseJobs, EraseKind, read_message
+from ndlambda.services.catalog.deletion_jobs import (
+    MAX_WAITS,
+    EraseJob,
+    EraseJobs,
+    EraseKind,
+    read_message,
+)
 from ndlambda.services.deletion import rows
 from ndlambda.services.support.tries import MAX_TRIES, pause_s, reason_of, why_unfinished
 from ndlambda.services.support.watch import WatchMessage
@@ -120,6 +128,9 @@ class Erasure:
             return
         try:
             self._run(job)
+        except DeadlineExceededError as error:
+            with deadline.written_down():
+                self._continue_later(job, error)
         except Exception as error:  # noqa: BLE001 - recorded in the job's row
             _log.exception("the run of deletion job %s failed", job_id)
             self._record_failure(job, error)
@@ -138,6 +149,14 @@ class Erasure:
                 self._cascade.finish(job)
             case _:
                 assert_never(job.kind)
+
+    def _continue_later(self, job: EraseJob, error: DeadlineExceededError) -> None:
+        """Enqueue a job that goes on from what is stored; one whose time is never enough fails."""
+        now = replace(self._jobs.find(job.id) or job, waits=job.waits + 1, tries=0)
+        if now.waits >= MAX_WAITS:
+            self._jobs.fail(now, reason_of(error))
+        else:
+            self._jobs.enqueue_later(now, 0)
 
     def _record_failure(self, job: EraseJob, error: Exception) -> None:
         """Repeat a job after a pause, or give it up."""

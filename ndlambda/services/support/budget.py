@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from ndlambda.deadline import at_most
 from ndlambda.errors import PayloadTooLargeError, QuotaExceededError
 
 
@@ -70,7 +71,7 @@ class ByteBudget:
             )
         with self._freed:
             if not self._freed.wait_for(
-                lambda: self._held + size_bytes <= self._limit, self._max_wait_s
+                lambda: self._held + size_bytes <= self._limit, at_most(self._max_wait_s)
             ):
                 raise QuotaExceededError(
                     "The server is busy with other large requests; wait and ask again.",

@@ -46,6 +46,12 @@ class TimedCache(Generic[K, V]):
                     self._entries.popitem(last=False)
         return value
 
+    def peek(self, key: K) -> V | None:
+        """Return the cached value even if it has expired, None if there is none."""
+        with self._lock:
+            entry = self._entries.get(key)
+            return None if entry is None else entry[1]
+
     def clear(self) -> None:
         """Drop all entries, and the results of loads in progress."""
         with self._lock:

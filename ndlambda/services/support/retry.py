@@ -6,6 +6,7 @@ from itertools import count
 from random import random as draw
 from typing import Final
 
+from ndlambda import deadline
 from ndlambda.backoff import pause_s
 
 ATTEMPTS: Final = 8
@@ -50,10 +51,16 @@ def optimistic(
         Seconds since an arbitrary start.
     sleep, random
         Wait, and draw from [0, 1).
+
+    Raises
+    ------
+    DeadlineExceededError
+        The time of the running call is up.
     """
     deadline_s = clock() + lasting_s
     for attempt in count():
         yield attempt
         if attempt + 1 >= attempts and clock() >= deadline_s:
             return
-        sleep(pause_s(attempt, _BASE_S, _CAP_S, random))
+        sleep(deadline.at_most(pause_s(attempt, _BASE_S, _CAP_S, random)))
+        deadline.check()

@@ -1,7 +1,7 @@
 """Sends requests to one DynamoDB table, with retries and removal of expired rows."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, wait
 from threading import Lock
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -10,6 +10,7 @@ from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action as Change
 
 from ndlambda.batches import batched
+from ndlambda.deadline import Threads
 from ndlambda.errors import PreconditionFailedError, UpstreamThrottledError
 from ndlambda.stores.aws import items
 from ndlambda.stores.aws.errors import conflicting_items
@@ -46,7 +47,7 @@ class DynamoRequests:
         self._config = config
         self._name = table_name
         self._now_s = now_s
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="dynamo")
+        self._threads = Threads(THREADS, thread_name_prefix="dynamo")
         self._making = Lock()
         self._made: Connection | None = None
 

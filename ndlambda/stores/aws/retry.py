@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from random import random as draw
 from typing import TypeVar
 
+from ndlambda import deadline
 from ndlambda.backoff import pause_s
 from ndlambda.stores.aws.errors import AWS_ERRORS, translate
 from ndlambda.trace import span
@@ -56,5 +57,12 @@ class StoreRetryPolicy:
             self.pause(attempt)
 
     def pause(self, attempt: int) -> None:
-        """Pause before the retry of a request that failed ``attempt`` times."""
-        self.sleep(pause_s(attempt, self.base_s, self.cap_s, self.random))
+        """Pause before the retry of a request that failed ``attempt`` times.
+
+        Raises
+        ------
+        DeadlineExceededError
+            The time of the running call is up.
+        """
+        self.sleep(deadline.at_most(pause_s(attempt, self.base_s, self.cap_s, self.random)))
+        deadline.check()

@@ -1,26 +1,13 @@
 """Sends a large body: directly, or on Lambda by the object store and a redirect."""
 
 import json
-import re
-import secrets
 from contextlib import ExitStack
 
 from werkzeug.wrappers import Response
 
 from ndlambda.settings import LAMBDA_BODY_BYTES
-from ndlambda.stores.ports import Overwrite
 from ndlambda.web.routing import Context
 from ndlambda.wire.volume.contract import Body
-
-RESULTS_PREFIX = "results/"
-_RESULT_EXPIRES_S = 900
-_NAME_BYTES = 32
-_NAME = re.compile(r"[A-Za-z0-9_-]{43}")  # 32 bytes in URL-safe base64
-
-
-def is_result(name: str) -> bool:
-    """Return whether ``deliver`` could have named a result so."""
-    return _NAME.fullmatch(name) is not None
 
 
 def deliver(
@@ -57,10 +44,9 @@ def _answer(context: Context, body: Body, content_type: str, headers: dict[str, 
         response = Response(bytes(body), content_type=content_type, headers=headers)
         response.headers["Content-Length"] = str(len(body))
         return response
-    name = secrets.token_urlsafe(_NAME_BYTES)
-    objects = context.runtime.resources.objects
-    objects.put(RESULTS_PREFIX + name, memoryview(body), Overwrite())
-    url = objects.presign("get", RESULTS_PREFIX + name, _RESULT_EXPIRES_S)
+    results = context.runtime.results
+    name = results.store(body)
+    url = results.address(name)
     return Response(
         status=303,
         headers={

@@ -20,8 +20,11 @@ from ndlambda.errors import (
 )
 from ndlambda.model.principal import ANONYMOUS, Principal
 from ndlambda.services.access.service import Access
+from ndlambda.services.catalog import keys
+from ndlambda.services.catalog.project_view import ProjectView
 from ndlambda.services.catalog.service import Catalog
 from ndlambda.stores.ports import Put, Row, Table
+from ndlambda.testing.counting import CountingTable
 from ndlambda.testing.threads import run_together
 from tests.support.catalog_world import (
     GRACE_S,
@@ -300,3 +303,52 @@ def test_deleting_a_dataset_takes_all_of_it_and_the_voxels(either):
     assert either.table.query("erase").rows == []
     populate(either)
     assert len(either.keys()) == 9
+
+
+def views_of(world: World) -> tuple[CountingTable, Catalog]:
+    """Return the catalogue of another process, and its table, which counts."""
+    table = CountingTable(world.table)
+    return table, World(table, world.objects, world.queue, world.clock).catalog
+
+
+def fresh_view(table: CountingTable, catalog: Catalog) -> tuple[ProjectView, int]:
+    """Return a view as writers read it, and the requests that it took."""
+    table.counts.reset()
+    return catalog.project_view("tk", fresh=True), table.counts.requests
+
+
+def test_a_writer_reads_the_catalogue_in_two_requests_where_it_was_read_before(either):
+    populate(either)
+    table, catalog = views_of(either)
+    first, second = (fresh_view(table, catalog) for _ in range(2))
+    assert first[0] == second[0]
+    assert (first[1], second[1]) == (3, 2)
+
+
+def test_a_project_whose_row_does_not_name_its_dataset_takes_one_request_more(world):
+    """As rows were written before."""
+    populate(world)
+    row = world.table.get(*keys.project_key("pr"))
+    doc = {name: value for name, value in row.doc.items() if name != "dataset_uid"}
+    world.table.put(replace(row, doc=doc))
+    table, catalog = views_of(world)
+    assert [fresh_view(table, catalog)[1] for _ in range(2)] == [3, 3]
+
+
+def test_a_view_never_joins_a_project_to_a_deleted_dataset_of_the_same_name(world):
+    """Seen to fail where the dataset that was read first is taken: voxels of the new channel would
+    be placed by the size of the old dataset."""
+    populate(world)
+    catalog = World(world.table, world.objects, world.queue, world.clock).catalog
+    catalog.project_view("tk")
+    grown = replace(dataset(), imagesize_xyz=(999, 999, 99))
+
+    class Overtaken(CountingTable):
+        def batch_get(self, wanted: Any) -> Any:
+            found = super().batch_get(wanted)
+            world.table.put(keys.dataset_row(grown, "new"))
+            world.table.put(keys.project_row(project(), "new", "new"))
+            return found
+
+    catalog._table = Overtaken(world.table)
+    assert catalog.project_view("tk", fresh=True).dataset == grown

@@ -15,6 +15,7 @@ from ndlambda import runtime
 from ndlambda.errors import UpstreamError
 from ndlambda.local.pump import sqs_event
 from ndlambda.services.volume.region import Region, object_key
+from ndlambda.settings import Settings
 from ndlambda.stores.ports import Overwrite, Range
 from tests.support.faults import Crash, Interrupted, Wrapped
 from tests.support.ingest_world import OFFSET, look_after_all, stack
@@ -57,7 +58,8 @@ def drop_other(world):
 def run(world, harm, monkeypatch, *, minutes=60, lose=False):
     """Let worker and schedule go on for so long, or until the job has ended."""
     for _ in range(minutes):
-        worker = SimpleNamespace(ingest=SimpleNamespace(jobs=poisoned(world, harm).ingest))
+        ingest = SimpleNamespace(jobs=poisoned(world, harm).ingest)
+        worker = SimpleNamespace(ingest=ingest, settings=Settings())
         monkeypatch.setattr(runtime, "current", lambda worker=worker: worker)
         while messages := world.builds.receive(1, 900):
             with suppress(Crash, RecursionError, UpstreamError):

@@ -21,7 +21,7 @@ from ndlambda.settings import LAMBDA_BODY_BYTES, Settings
 EVENTS = Path(__file__).parents[2] / "events"
 VOXELS = np.random.default_rng(0).integers(1, 255, (1, 16, 64, 64)).astype("u1")
 CONTEXT = SimpleNamespace(
-    function_name="api", aws_request_id="1", get_remaining_time_in_millis=lambda: 1
+    function_name="api", aws_request_id="1", get_remaining_time_in_millis=lambda: 30_000
 )
 
 

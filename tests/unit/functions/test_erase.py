@@ -10,6 +10,7 @@ from functions import erase
 from ndlambda import runtime
 from ndlambda.errors import IntegrityError, UpstreamThrottledError
 from ndlambda.services.catalog.deletion_jobs import read_message
+from ndlambda.settings import Settings
 
 
 class Erasure:
@@ -27,7 +28,9 @@ class Erasure:
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, erasure: Erasure, *bodies: str) -> list[str]:
-    monkeypatch.setattr(runtime, "current", lambda: SimpleNamespace(deletion=erasure))
+    monkeypatch.setattr(
+        runtime, "current", lambda: SimpleNamespace(deletion=erasure, settings=Settings())
+    )
     records: list[dict[str, Any]] = [
         {"messageId": f"m{number}", "body": body, "eventSource": "aws:sqs"}
         for number, body in enumerate(bodies)

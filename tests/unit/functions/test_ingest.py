@@ -9,6 +9,7 @@ import pytest
 from functions import ingest_build, s3_drop
 from ndlambda import runtime
 from ndlambda.errors import UpstreamThrottledError
+from ndlambda.settings import Settings
 
 
 @pytest.fixture
@@ -20,7 +21,10 @@ def noticed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             raise UpstreamThrottledError("slow")
         keys.append(key)
 
-    built = SimpleNamespace(ingest=SimpleNamespace(drop=SimpleNamespace(on_object_created=notice)))
+    built = SimpleNamespace(
+        settings=Settings(),
+        ingest=SimpleNamespace(drop=SimpleNamespace(on_object_created=notice)),
+    )
     monkeypatch.setattr(runtime, "current", lambda: built)
     return keys
 
@@ -64,7 +68,7 @@ def test_what_may_succeed_later_comes_back(noticed):
 def built(monkeypatch) -> list[tuple[Any, ...]]:
     calls: list[tuple[Any, ...]] = []
     jobs = SimpleNamespace(build=lambda *call: calls.append(call))
-    world = SimpleNamespace(ingest=SimpleNamespace(jobs=jobs))
+    world = SimpleNamespace(settings=Settings(), ingest=SimpleNamespace(jobs=jobs))
     monkeypatch.setattr(runtime, "current", lambda: world)
     return calls
 

@@ -8,6 +8,7 @@ import pytest
 from functions import propagate, sweep
 from ndlambda import runtime
 from ndlambda.errors import MalformedBodyError, UpstreamThrottledError
+from ndlambda.settings import Settings
 
 
 class Propagation:
@@ -32,7 +33,9 @@ def record(body: str, count: int | None = None) -> dict[str, Any]:
 
 def test_the_number_of_the_delivery_is_passed_on(monkeypatch):
     propagation = Propagation()
-    monkeypatch.setattr(runtime, "current", lambda: SimpleNamespace(propagation=propagation))
+    monkeypatch.setattr(
+        runtime, "current", lambda: SimpleNamespace(propagation=propagation, settings=Settings())
+    )
     propagate.handler({"Records": [record("a", 4), record("b")]})
     assert sorted(propagation.ran) == [("a", 4), ("b", 1)]
 
@@ -41,7 +44,9 @@ def test_only_what_may_succeed_later_comes_back(monkeypatch):
     propagation = Propagation(
         slow=UpstreamThrottledError("slow"), poison=MalformedBodyError("?"), bug=KeyError("x")
     )
-    monkeypatch.setattr(runtime, "current", lambda: SimpleNamespace(propagation=propagation))
+    monkeypatch.setattr(
+        runtime, "current", lambda: SimpleNamespace(propagation=propagation, settings=Settings())
+    )
     records = [record(body) for body in ("slow", "fine", "poison", "bug")]
     answer = propagate.handler({"Records": records})
     failed = [item["itemIdentifier"] for item in answer["batchItemFailures"]]
@@ -53,7 +58,8 @@ def test_the_error_of_a_batch_of_one_is_raised(monkeypatch):
     propagation = Propagation(
         slow=UpstreamThrottledError("slow"), poison=MalformedBodyError("?"), bug=KeyError("x")
     )
-    monkeypatch.setattr(runtime, "current", lambda: SimpleNamespace(propagation=propagation))
+    built = SimpleNamespace(propagation=propagation, settings=Settings())
+    monkeypatch.setattr(runtime, "current", lambda: built)
     for body, error in (("slow", UpstreamThrottledError), ("bug", KeyError)):
         with pytest.raises(error):
             propagate.handler({"Records": [record(body)]})

@@ -9,6 +9,7 @@ import pytest
 from functions import ingest_build, s3_drop
 from ndlambda.local import pump as pump_module
 from ndlambda.local.pump import Pump, pump_once
+from ndlambda.settings import Settings
 from ndlambda.stores.ports import Message
 
 
@@ -49,7 +50,7 @@ def pump_of(*sweeps, builders=1, objects=None, **parts):
     """Return a pump of stand-ins that have nothing to do, but those that are given."""
     queues = {name: parts.pop(f"{name}_queue", Queue()) for name in QUEUES}
     resources = SimpleNamespace(queues=SimpleNamespace(**queues), objects=objects)
-    settings = SimpleNamespace(store="aws", data=Path("nowhere"))
+    settings = Settings(store="aws", data=Path("nowhere"))
     idle = {"settings": settings, "resources": resources}
     idle |= {"sweeps": lambda: dict(enumerate(sweeps))}
     return Pump(SimpleNamespace(**{**idle, **parts}), builders=builders)
@@ -170,7 +171,7 @@ def test_what_comes_while_a_worker_looks_does_not_lie_until_its_time(monkeypatch
 
 
 def test_builders_take_one_message_each_and_hide_it_for_long():
-    """A task may take minutes; its neighbours in a batch would be delivered again meanwhile."""
+    """Its neighbours in a batch would be delivered again while a task takes minutes."""
     taken = []
 
     class Building(Queue):
@@ -181,13 +182,13 @@ def test_builders_take_one_message_each_and_hide_it_for_long():
     building = Building()
     with running(pump_of(propagate_queue=building)):
         assert building.asked.wait(30)
-    assert taken[0] == (1, 900)
+    assert taken[0] == (1, Settings.deadline_s + 60)
 
 
 def test_files_that_have_expired_are_deleted_while_the_pump_runs(tmp_path, monkeypatch):
     swept, counts = threading.Event(), iter([2, 0])
     monkeypatch.setattr(pump_module.Expiry, "sweep", lambda _: next(counts, None) or swept.set())
-    with running(pump_of(settings=SimpleNamespace(store="disk", data=tmp_path))):
+    with running(pump_of(settings=Settings(data=tmp_path))):
         assert swept.wait(10), "one that found something looks again at once"
 
 

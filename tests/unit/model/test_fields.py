@@ -11,8 +11,8 @@ from ndlambda.model import fields
 from ndlambda.model.catalog import IMAGE_CODEC, LABEL_CODEC, Channel, CodecSpec, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.services.volume import transfers
+from ndlambda.services.volume.results import PREFIX as RESULTS_PREFIX
 from ndlambda.space.pyramid import Scaling
-from ndlambda.web.response.delivery import RESULTS_PREFIX
 
 DATASET = {"dataset_name": "ds", "ximagesize": 10, "yimagesize": 20, "zimagesize": 30}
 CHANNEL = {"channel_name": "ch", "channel_type": "image", "channel_datatype": "uint8"}

@@ -3,10 +3,8 @@
 from werkzeug.wrappers import Response
 
 from ndlambda import __version__
-from ndlambda.errors import NotFoundError
 from ndlambda.web.openapi import openapi_document
 from ndlambda.web.pages.start import get_page
-from ndlambda.web.response.delivery import RESULTS_PREFIX, is_result
 from ndlambda.web.response.json import json_response
 from ndlambda.web.routing import Context, Route
 
@@ -41,13 +39,8 @@ def get_server(context: Context) -> Response:
 
 def get_result(context: Context, name: str) -> Response:
     """Return a large result by the unguessable name from a 303 (for stores without URLs)."""
-    stored = (
-        context.runtime.resources.objects.get(RESULTS_PREFIX + name) if is_result(name) else None
-    )
-    if stored is None:
-        raise NotFoundError("No such result; they expire after a day. Ask for the box again.")
     return Response(
-        bytes(stored.data),
+        bytes(context.runtime.results.read(name)),
         content_type="application/octet-stream",
         headers={"Cache-Control": "no-store"},
     )

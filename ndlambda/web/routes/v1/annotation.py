@@ -34,6 +34,8 @@ from ndlambda.wire.ramon.contract import RamonItem
 
 _LIMIT: Final = QueryParameter("limit", "most keys to return; 10 if left out")
 _MAX_OBJECTS_BYTES: Final = 4 << 20
+_OBJECTS_EXPANSION: Final = 8
+"""Bytes that objects take as Python values, for each of their JSON."""
 _MAX_OBJECTS: Final = 10_000
 _MAX_IDS: Final = 1 << 32
 _MAX_KEYS: Final = 10_000
@@ -59,10 +61,12 @@ def query_objects(context: Context, token: str, channel: str) -> Response:
 def create_objects(context: Context, token: str, channel: str) -> Response:
     """Store one object or several; all are checked before the first is stored."""
     opened = open_labels(context, token, channel, write=True)
-    body = json_value(context.request, _MAX_OBJECTS_BYTES)
-    items = _read_list(body) if isinstance(body, list) else [RamonItem(from_plain(body))]
-    annotations = context.runtime.annotation.objects
-    ids = annotations.upload(opened.dataset, opened.channel, items, WriteMode())
+    length = context.request.content_length or 0
+    with context.runtime.volume.budget.hold(_OBJECTS_EXPANSION * length):
+        body = json_value(context.request, _MAX_OBJECTS_BYTES)
+        items = _read_list(body) if isinstance(body, list) else [RamonItem(from_plain(body))]
+        annotations = context.runtime.annotation.objects
+        ids = annotations.upload(opened.dataset, opened.channel, items, WriteMode())
     response = json_response({"ids": ids}, 201)
     if len(ids) == 1:
         response.headers["Location"] = f"{context.path.rstrip('/')}/{ids[0]}"

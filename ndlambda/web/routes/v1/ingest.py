@@ -172,7 +172,8 @@ def put_part(context: Context, job: str, chunk: int, name: str) -> Response:
     planes = 1 if found.mode is Mode.SLICES else depth
     voxel_bytes = planes * height * width * target.channel.dtype.itemsize
     request_body = open_voxels(context, target.channel, voxel_bytes)
-    etag = ingest.stores.drop.put(key, request_body.read(), Overwrite())
+    with context.runtime.volume.budget.hold(request_body.size_bytes):
+        etag = ingest.stores.drop.put(key, request_body.read(), Overwrite())
     context.runtime.ingest.drop.on_object_created(key)
     return json_response({"key": key, "etag": etag}, 201)
 

@@ -8,13 +8,14 @@ import pytest
 from werkzeug.test import EnvironBuilder
 
 from ndlambda.errors import UpstreamError
+from ndlambda.services.volume.results import Results
 from ndlambda.web.response.delivery import deliver
 from ndlambda.web.routing import Context
 
 
 def context_of(*, lambda_limits: bool, objects: object = None) -> Context:
     settings = SimpleNamespace(lambda_limits=lambda_limits)
-    runtime = SimpleNamespace(settings=settings, resources=SimpleNamespace(objects=objects))
+    runtime = SimpleNamespace(settings=settings, results=Results(cast(Any, objects), b"secret"))
     return cast(Context, SimpleNamespace(runtime=runtime))
 
 
@@ -33,7 +34,7 @@ def test_memory_is_held_until_the_client_has_the_whole_body():
 
 def test_memory_is_let_go_of_when_there_is_no_answer():
     class Broken:
-        def put(self, *_: object) -> None:
+        def get(self, *_: object) -> None:
             raise UpstreamError("The store is down.")
 
     events: list[str] = []
