@@ -129,7 +129,7 @@ class IngestErasure:
     def _remove_names(self, job: Job) -> None:
         """Remove the rows that list a job."""
         names = ((RUNNING, job.id), (ENDED, job.id), list_key(job.owner_id, job.id), (JOBS, job.id))
-        self._table.transact([Delete(*name) for name in names])
+        self._table.transact([*(Delete(*name) for name in names), *job.listed.delete_actions()])
 
     def _remove_rows(self, partition: str) -> bool:
         return delete_rows(self._table, [partition], max_rows=self._max_deletions)

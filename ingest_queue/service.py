@@ -134,6 +134,7 @@ class IngestService:
         chunks = Target.of(job, self._catalog).grid(job).count
         if chunks > _MAX_CHUNKS:
             raise OutOfBoundsError(f"The job would have {chunks} chunks; make several jobs.")
+        job = replace(job, chunks=chunks)
         owner = view.project.user_id
         self.chains.start([job.id])
         return self.ledger.create(job, folder=folder or None, owner_id=owner)

@@ -4,7 +4,7 @@ import os
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from ingest_queue.build.builder import BuildOptions
 from ingest_queue.erasure import IngestErasure
 from ingest_queue.fetch.http_reader import HttpReader, OwnBucket
 from ingest_queue.fetch.remote import S3_URL, RemoteFiles
+from ingest_queue.job_kind import IngestKind
 from ingest_queue.jobs.job import Job
 from ingest_queue.jobs.keys import DONE, DROP, UPLOADS
 from ingest_queue.jobs.target import VoxelWriter
@@ -29,10 +30,16 @@ from ndlambda.services.access.service import Access
 from ndlambda.services.access.users import UserService
 from ndlambda.services.annotation.build import AnnotationServices, build_annotation
 from ndlambda.services.catalog.build import build_catalog
+from ndlambda.services.catalog.deletion_job import DELETION, MERGE
+from ndlambda.services.catalog.deletion_jobs import EraseJobs
 from ndlambda.services.catalog.service import Catalog
 from ndlambda.services.deletion.build import build_deletion
+from ndlambda.services.deletion.job_kind import EraseKindOfJob
 from ndlambda.services.deletion.worker import Erasure
+from ndlambda.services.jobs.index import JobIndex
+from ndlambda.services.jobs.service import JobService
 from ndlambda.services.propagation.build import build_propagation
+from ndlambda.services.propagation.job_kind import PropagationKind
 from ndlambda.services.propagation.marks import PropagationMarks
 from ndlambda.services.propagation.service import PropagationService
 from ndlambda.services.propagation.worker import PropagationOptions
@@ -65,6 +72,7 @@ class Runtime:
     propagation: PropagationService
     deletion: Erasure
     ingest: IngestServices
+    jobs: JobService
 
     def sweeps(self) -> dict[str, Callable[[], int]]:
         """Return what looks after the open work whose watch chains stand still, by its kind."""
@@ -155,7 +163,27 @@ def build(settings: Settings, ports: Ports | None = None) -> Runtime:
         propagation=propagation,
         deletion=deletion,
         ingest=ingest,
+        jobs=_jobs(resources, catalog, propagation, ingest),
     )
+
+
+def _jobs(
+    resources: Resources,
+    catalog: Catalog,
+    propagation: PropagationService,
+    ingest: IngestServices,
+) -> JobService:
+    """Build the list of jobs of all kinds."""
+    queues, table = resources.queues, resources.table
+    erasing = EraseJobs(table, queues.erase)
+    kinds = (
+        IngestKind(ingest.jobs, ingest.fetcher),
+        PropagationKind(propagation, catalog),
+        EraseKindOfJob(DELETION, erasing),
+        EraseKindOfJob(MERGE, erasing),
+    )
+    named = {field.name: getattr(queues, field.name) for field in fields(queues)}
+    return JobService(JobIndex(table), kinds, named)
 
 
 def _resources(settings: Settings, ports: Ports) -> Resources:
@@ -196,7 +224,8 @@ def _propagate(catalog: Catalog, propagation: PropagationService, job: Job) -> N
     with suppress(NotFoundError, PermissionDeniedError, InvalidStateError):
         channel = catalog.get_channel(job.project, job.channel)
         if channel.uid == job.channel_uid:
-            propagation.start(catalog.get_dataset(job.dataset), channel)
+            dataset = catalog.get_dataset(job.dataset)
+            propagation.start(dataset, channel, owner_id=job.owner_id, token=job.token)
 
 
 def open_ports(settings: Settings) -> Ports:

@@ -62,7 +62,10 @@ class Sweeper:
 
     def sweep_all(self) -> int:
         """Look after the jobs whose watch chains stand still; return their number."""
-        ids = chain((job.id for job in self._ledger.running()), self._ledger.ended())
+        jobs = list(self._ledger.running())
+        for job in jobs:
+            self._ledger.ensure_listed(job)
+        ids = chain((job.id for job in jobs), self._ledger.ended())
         return sum(self._chains.take_over(job_id, self.look_after) for job_id in ids)
 
     def sweep(self, job: Job) -> bool:

@@ -51,6 +51,7 @@ from ndlambda.errors import (
     PreconditionFailedError,
     WriteContentionError,
 )
+from ndlambda.services.jobs.index import JobIndex
 from ndlambda.services.support.paging import pages, prefixed, rows_in
 from ndlambda.services.support.retry import HOT_ROW_ATTEMPTS, optimistic
 from ndlambda.services.support.watch import Chains
@@ -61,7 +62,7 @@ FOLDERS = "ingest#folder"
 _CHANGING = frozenset(
     {
         *("state", "generation", "created_at", "beat_at", "ended_at", "closed", "propagated"),
-        *("swept", "reason", "digest"),
+        *("swept", "reason", "digest", "chunks"),
     }
 )
 """Fields that record the state of a job; all others record what was asked for."""
@@ -110,6 +111,7 @@ class Ledger:
             Put(Row(RUNNING, job.id)),
             Put(Row(*list_key(job.owner_id, job.id))),
             Put(Row(*channel_key(job.channel_uid, job.id))),
+            *job.listed.put_actions(),
         ]
         if folder is not None:
             actions.append(
@@ -164,6 +166,15 @@ class Ledger:
         """Iterate over the jobs that have not ended."""
         return (job for _, job in self._listed(RUNNING) if job is not None)
 
+    def find_all(self, job_ids: Sequence[str]) -> dict[str, Job]:
+        """Return jobs by id; those that are gone are left out."""
+        rows = self._table.batch_get([(JOBS, job_id) for job_id in job_ids])
+        return {sk: Job.from_row(row) for (_, sk), row in rows.items()}
+
+    def ensure_listed(self, job: Job) -> None:
+        """List a job that an older version created."""
+        JobIndex(self._table).ensure([job.listed])
+
     def ended(self) -> Iterator[str]:
         """Iterate over the ids of ended jobs whose uploads are not removed yet."""
         return (row.sk for row in rows_in(self._table, ENDED))
@@ -193,7 +204,7 @@ class Ledger:
             new = None if current is None else to(current)
             if current is None or new is None:
                 return None
-            # Listed as running until its propagation is started, which the sweeper retries.
+            # JobEntry as running until its propagation is started, which the sweeper retries.
             owed = new.state.is_complete and new.propagate and not new.propagated
             running = Row(RUNNING, job.id)
             actions: list[Action] = [

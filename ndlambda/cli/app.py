@@ -8,7 +8,7 @@ import click
 from ndlambda import __version__, errors
 from ndlambda.cli import connection
 from ndlambda.cli.catalog import channel, dataset, project, token, user
-from ndlambda.cli.data import annotation, get, graph, info, propagate, put, skeleton
+from ndlambda.cli.data import annotation, get, graph, info, jobs, propagate, put, skeleton
 from ndlambda.cli.ingest import command
 from ndlambda.cli.server import doctor, serve
 
@@ -92,6 +92,7 @@ for _command in (
     get.get,
     info.info,
     propagate.propagate,
+    jobs.jobs,
     skeleton.skeleton,
     graph.graph,
     dataset.dataset,

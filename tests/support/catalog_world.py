@@ -11,7 +11,8 @@ from ndlambda.model.catalog import Channel, Dataset, Project, Token
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.services.access.service import Access
 from ndlambda.services.catalog.cascade import Cascade
-from ndlambda.services.catalog.deletion_jobs import EraseJob, EraseJobs
+from ndlambda.services.catalog.deletion_job import EraseJob
+from ndlambda.services.catalog.deletion_jobs import EraseJobs
 from ndlambda.services.catalog.service import Catalog
 from ndlambda.services.deletion.worker import Erasure
 from ndlambda.services.support.watch import WatchMessage
@@ -92,12 +93,13 @@ class World:
         return [info.key for info in self.objects.list(prefix)]
 
     def row_keys(self) -> list[tuple[str, str]]:
-        """Return the keys of all rows but counters (SQLite only)."""
+        """Return the keys of all rows but counters and the list of jobs (SQLite only)."""
         assert self.folder is not None
         connection = sqlite3.connect(self.folder / "table.sqlite")
         try:
             select = "SELECT pk, sk FROM rows WHERE pk != 'counter' ORDER BY pk, sk"
-            return connection.execute(select).fetchall()
+            found = connection.execute(select).fetchall()
+            return [(pk, sk) for pk, sk in found if not pk.startswith("jobs#") and sk != "record"]
         finally:
             connection.close()
 

@@ -139,6 +139,9 @@ OVERRIDES: dict[Key, dict[str, str]] = {
     ("DELETE", "<name:channel>/propagation"): {"channel": "em2"},
     ("PUT", "parts/<number:chunk>/<segment:name>"): {"name": "0002.png"},
     ("GET", "v1/ingest/<segment:job>"): {"job": "{built}"},
+    ("GET", "v1/jobs/<segment:job>"): {"job": "ingest-{built}"},
+    ("POST", "v1/jobs/<segment:job>/retry"): {"job": "ingest-{failed}"},
+    ("POST", "v1/jobs/<segment:job>/cancel"): {"job": "ingest-{job}"},
     ("POST", "retry"): {"job": "{failed}"},
     ("GET", "verify"): {"job": "{built}"},
 }

@@ -1,178 +1,44 @@
-"""The jobs of erasing or relabelling, as rows; queue messages only wake the worker for them."""
+"""The jobs of erasing or relabelling, as rows; queue messages only wake the worker for them.
 
-import json
+====================  ==========  ================================================================
+pk                    sk          row
+====================  ==========  ================================================================
+``erase``             ``JOB``     the job, until nothing is left to do
+``erase#JOB``         ``watch``   its watch chain
+``erase#JOB``         ``record``  the job as it was listed; outlives it by 30 days
+====================  ==========  ================================================================
+
+Jobs that a worker has to do are in the list of jobs of all kinds. Those that their request does at
+once, as most deletions of objects, are not: a worker that takes one over lists it.
+"""
+
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 
 from ndlambda.batches import batched
-from ndlambda.errors import MalformedBodyError, PreconditionFailedError
-from ndlambda.services.support.paging import rows_in
+from ndlambda.errors import InvalidStateError, PreconditionFailedError
+from ndlambda.services.catalog import keys
+from ndlambda.services.catalog.deletion_job import (
+    MAX_DELAY_S,
+    MAX_REASON_CHARS,
+    OVERDUE_S,
+    PARTITION,
+    EraseJob,
+    EraseKind,
+    EraseMessage,
+    EraseRecord,
+    EraseState,
+    chain_key,
+    object_job_id,
+    owner_key,
+    record_key,
+)
+from ndlambda.services.jobs.index import KEPT_S
+from ndlambda.services.support.paging import Key, rows_in
 from ndlambda.services.support.watch import Chains, Look
-from ndlambda.stores.ports import MAX_TRANSACTION, Delete, Put, Queue, Row, Table
-
-PARTITION = "erase"
-MAX_DELAY_S = 900
-"""The maximum delay of a message in SQS."""
-MAX_REASON_CHARS = 1000
-MAX_WAITS = 100
-"""Waits in a row, about a day, after which a job is given up."""
-OVERDUE_S = 60
-"""Seconds after its due time after which a job is re-enqueued: its message may be lost."""
-
-_FORMAT = 1
-
-
-class EraseKind(StrEnum):
-    """The kind of thing that a job erases."""
-
-    DATASET = "dataset"
-    PROJECT = "project"
-    CHANNEL = "channel"
-    OBJECT = "object"
-    MERGE = "merge"
-    """Nothing is erased: the label of an object becomes that of its survivor."""
-
-
-class EraseState(StrEnum):
-    """The state of a job that has not ended."""
-
-    OPEN = "open"
-    FAILED = "failed"
-    """It was tried too often; a person retries it."""
-
-
-@dataclass(frozen=True, slots=True)
-class EraseJob:
-    """An erasure that has begun. Its row is deleted when nothing is left to do.
-
-    Attributes
-    ----------
-    id
-        The uid of the dataset, project or channel, so that deleting twice is one job; for an
-        object, the channel's uid, ``#`` and its label; for a merge, with a suffix.
-    name
-        Of the dataset or project; ``PROJECT/CHANNEL`` for a channel or an object.
-    deleted_at
-        Unix seconds of the deletion.
-    called_at
-        Unix seconds at which the last message is due.
-    swept
-        Whether the first pass over the objects is complete.
-    resolution
-        The only one that a merge relabels; None: all.
-    state, reason
-        Whether workers still try it, and if not, why.
-    tries
-        Runs in a row that failed, or whose workers died.
-    waits
-        Runs in a row that found the channel closed to writers, or whose time was not enough.
-    begun
-        Whether a worker has begun a run and not reported its end.
-    """
-
-    id: str
-    kind: EraseKind
-    name: str
-    deleted_at: float
-    called_at: float
-    swept: bool = False
-    resolution: int | None = None
-    state: EraseState = EraseState.OPEN
-    reason: str = ""
-    tries: int = 0
-    waits: int = 0
-    begun: bool = False
-
-    @property
-    def prefix(self) -> str:
-        """The prefix of the keys of a channel's objects."""
-        return f"{self.name}/{self.id}/"
-
-    @property
-    def channel_uid(self) -> str:
-        """The uid of the channel, or of an object's channel."""
-        return self.id.partition("#")[0]
-
-    @property
-    def label(self) -> int:
-        """The label of an object's voxels."""
-        return int(self.id.split("#")[1])
-
-    @property
-    def row(self) -> Row:
-        """The row of this job."""
-        return Row(PARTITION, self.id, doc={"v": _FORMAT, **asdict(self)})
-
-    @classmethod
-    def from_row(cls, row: Row) -> "EraseJob":
-        """Return the job of a row."""
-        doc = row.doc
-        return cls(
-            id=doc["id"],
-            kind=EraseKind(doc["kind"]),
-            name=doc["name"],
-            deleted_at=doc["deleted_at"],
-            called_at=doc["called_at"],
-            swept=doc["swept"],
-            resolution=doc.get("resolution"),
-            state=EraseState(doc.get("state", EraseState.OPEN)),
-            reason=doc.get("reason", ""),
-            tries=doc.get("tries", 0),
-            waits=doc.get("waits", 0),
-            begun=doc.get("begun", False),
-        )
-
-
-def object_job_id(channel_uid: str, label: int) -> str:
-    """Return the id of the job that erases the voxels of an object."""
-    return f"{channel_uid}#{label}"
-
-
-def merge_job_id(channel_uid: str, label: int, resolution: int | None) -> str:
-    """Return the id of the job that relabels the voxels of a merged object."""
-    where = "all" if resolution is None else f"{resolution}"
-    return f"{object_job_id(channel_uid, label)}#merge#{where}"
-
-
-@dataclass(frozen=True, slots=True)
-class EraseMessage:
-    """A message: run a job.
-
-    Attributes
-    ----------
-    again
-        Whether it was sent because the job was overdue.
-    """
-
-    job_id: str
-    again: bool = False
-
-    @property
-    def body(self) -> str:
-        """The message as text."""
-        body = {"v": _FORMAT, "job": self.job_id}
-        return json.dumps(body | {"again": True} if self.again else body)
-
-
-def read_message(body: str) -> EraseMessage:
-    """Parse a message.
-
-    Raises
-    ------
-    MalformedBodyError
-        The text is no message of an erasure.
-    """
-    try:
-        message = json.loads(body)
-    except ValueError as error:
-        raise MalformedBodyError("The message is not JSON.") from error
-    match message:
-        case {"v": 1, "job": str(job_id)} if job_id:
-            return EraseMessage(job_id, message.get("again") is True)
-    raise MalformedBodyError("The message is not a version 1 message of an erasure.")
+from ndlambda.stores.ports import MAX_TRANSACTION, Delete, Put, Queue, Table
 
 
 class EraseJobs:
@@ -190,7 +56,7 @@ class EraseJobs:
         self._table = table
         self._queue = queue
         self._clock = clock
-        self.chains = Chains(table, queue, _chain_key, clock)
+        self.chains = Chains(table, queue, chain_key, clock)
 
     def new(
         self, job_id: str, kind: EraseKind, name: str, resolution: int | None = None
@@ -208,9 +74,18 @@ class EraseJobs:
         return Put(job.row)
 
     def put_actions(self, jobs: Sequence[EraseJob]) -> list[Put]:
-        """Return the actions that store jobs; see ``put_action``."""
+        """Return the actions, at most ``ACTIONS_A_JOB`` each, that store and list jobs.
+
+        See ``put_action``.
+        """
         self.chains.start([job.id for job in jobs])
-        return [Put(job.row) for job in jobs]
+        owners = {key: self._owner_of(key) for key in {owner_key(job) for job in jobs}}
+        records = [EraseRecord(job, owners[owner_key(job)]) for job in jobs]
+        return [
+            action
+            for record in records
+            for action in (Put(replace(record.job, listed=True).row), *record.put_actions())
+        ]
 
     def delete_action(self, job_id: str) -> Delete:
         """Return the action that ends a job."""
@@ -229,6 +104,52 @@ class EraseJobs:
         """End completed jobs."""
         for batch in batched(job_ids, MAX_TRANSACTION):
             self._table.transact([self.delete_action(job_id) for job_id in batch])
+
+    def find_record(self, job_id: str) -> EraseRecord | None:
+        """Return a job as it was listed, None if it was not."""
+        row = self._table.get(*record_key(job_id))
+        return None if row is None else EraseRecord.from_row(row)
+
+    def find_all(
+        self, job_ids: Sequence[str]
+    ) -> tuple[dict[str, EraseJob], dict[str, EraseRecord]]:
+        """Return those of some jobs that are not done, and those that were listed, by id."""
+        wanted = [key for job_id in job_ids for key in ((PARTITION, job_id), record_key(job_id))]
+        rows = self._table.batch_get(wanted)
+        jobs, records = dict[str, EraseJob](), dict[str, EraseRecord]()
+        for (pk, sk), row in rows.items():
+            if pk == PARTITION:
+                jobs[sk] = EraseJob.from_row(row)
+            else:
+                record = EraseRecord.from_row(row)
+                records[record.job.id] = record
+        return jobs, records
+
+    def settle_if_done(self, job_id: str) -> None:
+        """Let the record of a job expire if that is completed."""
+        if self._table.get(PARTITION, job_id) is None:
+            self.settle(job_id)
+
+    def settle(self, job_id: str) -> None:
+        """Let the record of a completed job expire."""
+        row = self._table.get(*record_key(job_id))
+        if row is not None and row.expires is None:
+            expires = math.ceil(self._clock() + KEPT_S)
+            self._table.transact(EraseRecord.from_row(row).put_actions(expires))
+
+    def retry(self, job_id: str) -> None:
+        """Let a failed job go on where it stopped.
+
+        Raises
+        ------
+        InvalidStateError
+            It did not fail.
+        """
+        job = self.find(job_id)
+        if job is None or job.state is not EraseState.FAILED:
+            raise InvalidStateError("Only a failed job can be retried.", job=job_id)
+        self.chains.restart(job_id)
+        self.enqueue_later(replace(job, state=EraseState.OPEN, reason="", tries=0, waits=0), 0)
 
     def is_merging(self, channel_uid: str, label: int) -> bool:
         """Return whether voxels of an object are still being relabelled."""
@@ -261,8 +182,10 @@ class EraseJobs:
             return None
         tries = job.tries + (job.begun and is_redelivery)
         due = self._clock() + MAX_DELAY_S
-        begun = replace(job, begun=True, tries=tries, called_at=max(due, job.called_at))
-        self._put_if_unchanged(begun, row.version)
+        begun = replace(
+            job, begun=True, listed=True, tries=tries, called_at=max(due, job.called_at)
+        )
+        self._put_if_unchanged(begun, row.version, [] if job.listed else self._list_actions(job))
         return replace(begun, called_at=job.called_at)
 
     def enqueue_later(self, job: EraseJob, delay_s: float) -> None:
@@ -287,8 +210,11 @@ class EraseJobs:
     def look_after(self, job_id: str) -> Look:
         """Re-enqueue a job that is overdue."""
         row = self._table.get(PARTITION, job_id)
-        job = None if row is None else EraseJob.from_row(row)
-        if row is None or job is None or job.state is not EraseState.OPEN:
+        if row is None:
+            self.settle(job_id)
+            return Look.ENDED
+        job = EraseJob.from_row(row)
+        if job.state is not EraseState.OPEN:
             return Look.ENDED
         now = self._clock()
         if now - job.called_at < OVERDUE_S:
@@ -308,13 +234,18 @@ class EraseJobs:
         if row is not None:
             self._put_if_unchanged(replace(job, begun=False, called_at=called_at), row.version)
 
-    def _put_if_unchanged(self, job: EraseJob, version: int) -> None:
+    def _put_if_unchanged(self, job: EraseJob, version: int, also: Sequence[Put] = ()) -> None:
         try:
-            self._table.put(job.row, expect=version)
+            self._table.transact([Put(job.row, expect=version), *also])
         except PreconditionFailedError:
             # Ended or changed by another worker.
             return
 
+    def _list_actions(self, job: EraseJob) -> list[Put]:
+        """Return the actions that list a job, at its old place if it was listed before."""
+        known = self.find_record(job.id)
+        return (known or EraseRecord(job, self._owner_of(owner_key(job)))).put_actions()
 
-def _chain_key(job_id: str) -> tuple[str, str]:
-    return f"{PARTITION}#{job_id}", "watch"
+    def _owner_of(self, key: Key) -> int | None:
+        row = self._table.get(*key)
+        return None if row is None else keys.owner_of(row)

@@ -14,13 +14,8 @@ from ndlambda.errors import (
 )
 from ndlambda.services.annotation.merging import ObjectMerge
 from ndlambda.services.catalog import keys
-from ndlambda.services.catalog.deletion_jobs import (
-    MAX_DELAY_S,
-    MAX_WAITS,
-    EraseJob,
-    EraseJobs,
-    EraseKind,
-)
+from ndlambda.services.catalog.deletion_job import MAX_DELAY_S, MAX_WAITS, EraseJob, EraseKind
+from ndlambda.services.catalog.deletion_jobs import EraseJobs
 from ndlambda.services.catalog.rows import CatalogRows
 from ndlambda.services.labels.service import LabelService
 from ndlambda.services.ramon.service import Ramon

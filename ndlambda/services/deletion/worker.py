@@ -19,13 +19,8 @@ from typing import assert_never
 from ndlambda import deadline
 from ndlambda.errors import DeadlineExceededError
 from ndlambda.services.catalog.cascade import Cascade
-from ndlambda.services.catalog.deletion_jobs import (
-    MAX_WAITS,
-    EraseJob,
-    EraseJobs,
-    EraseKind,
-    read_message,
-)
+from ndlambda.services.catalog.deletion_job import MAX_WAITS, EraseJob, EraseKind, read_message
+from ndlambda.services.catalog.deletion_jobs import EraseJobs
 from ndlambda.services.deletion import rows
 from ndlambda.services.support.tries import MAX_TRIES, pause_s, reason_of, why_unfinished
 from ndlambda.services.support.watch import WatchMessage
@@ -122,12 +117,14 @@ class Erasure:
         """
         job = self._jobs.take(job_id, is_redelivery=is_redelivery)
         if job is None:
+            self._jobs.settle_if_done(job_id)
             return
         if job.tries >= MAX_TRIES:
             self._jobs.fail(job, why_unfinished("it", job.tries))
             return
         try:
             self._run(job)
+            self._jobs.settle_if_done(job_id)
         except DeadlineExceededError as error:
             with deadline.written_down():
                 self._continue_later(job, error)

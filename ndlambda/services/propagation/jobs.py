@@ -22,11 +22,14 @@ from ndlambda.errors import (
 )
 from ndlambda.model.propagation import PropagateState
 from ndlambda.services.catalog.service import Catalog
+from ndlambda.services.jobs.index import JobEntry, JobIndex
 from ndlambda.services.propagation.rows import RUNNING, delete_if, job_key, watch_key
 from ndlambda.services.support.paging import rows_in
 from ndlambda.services.support.retry import optimistic
 from ndlambda.services.support.watch import Chains
 from ndlambda.stores.ports import Action, Delete, Expectation, Put, Queue, Row, Table
+
+KIND = "propagation"
 
 _FORMAT = 1
 _MESSAGES_A_BATCH = 500
@@ -81,6 +84,8 @@ class PropagationJob:
         Unix seconds at which tasks were last enqueued, or progress was last seen.
     reason
         Why it failed.
+    owner_id, token
+        Who started the run, and by which token; None and empty: unknown.
     """
 
     uid: str
@@ -106,6 +111,13 @@ class PropagationJob:
     seen: int = 0
     finished_at: float = 0
     reason: str = ""
+    owner_id: int | None = None
+    token: str = ""
+
+    @property
+    def listed(self) -> JobEntry:
+        """The run in the list of jobs of all kinds."""
+        return JobEntry(KIND, f"{self.uid}#{self.run}", self.owner_id, self.started_at)
 
     @property
     def fencing_token(self) -> tuple[object, ...]:
@@ -220,11 +232,17 @@ class PropagationJobs:
         row = self._table.get(*job_key(uid))
         return None if row is None else PropagationJob.from_row(row)
 
+    def find_all(self, uids: Sequence[str]) -> dict[str, PropagationJob]:
+        """Return the last jobs of channels by uid; channels without one are left out."""
+        rows = self._table.batch_get([job_key(uid) for uid in uids])
+        return {sk: PropagationJob.from_row(row) for (_, sk), row in rows.items()}
+
     def running(self) -> Iterator[PropagationJob]:
         """Iterate over the running jobs; remove others from the list."""
         for row in rows_in(self._table, RUNNING):
             job = self.find(row.sk)
             if job is not None and job.state is JobState.RUNNING:
+                JobIndex(self._table).ensure([job.listed])
                 yield job
             else:
                 delete_if(self._table, row)
@@ -246,9 +264,13 @@ class PropagationJobs:
         """
         for _ in optimistic():
             row = self._table.get(*job_key(uid))
-            job = plan(None if row is None else PropagationJob.from_row(row))
+            last = None if row is None else PropagationJob.from_row(row)
+            job = plan(last)
             expect: Expectation = "absent" if row is None else row.version
-            also = [Put(job.row, expect), Put(Row(RUNNING, uid))]
+            also: list[Action] = [Put(job.row, expect), Put(Row(RUNNING, uid))]
+            also += job.listed.put_actions()
+            if last is not None and last.run != job.run:
+                also += last.listed.delete_actions()
             self.chains.restart(uid)  # first: a death after the update leaves a watched job
             try:
                 self._catalog.update_channel(

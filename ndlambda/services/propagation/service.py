@@ -5,6 +5,7 @@ conditional (``jobs``). So messages may be lost, duplicated or reordered, and wo
 point: the watch chain of a job re-enqueues it if it makes no progress.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ndlambda.errors import (
@@ -85,6 +86,8 @@ class PropagationService:
         *,
         method: Method | None = None,
         full: bool = False,
+        owner_id: int | None = None,
+        token: str = "",
     ) -> PropagationJob:
         """Start propagating a channel, or resume a cancelled or failed job; return the job.
 
@@ -95,6 +98,8 @@ class PropagationService:
         ----------
         method
             How images are reduced: ``MEAN`` or ``NEAREST``; None: as last time, at first ``MEAN``.
+        owner_id, token
+            Who starts it, by which token.
 
         Raises
         ------
@@ -112,7 +117,9 @@ class PropagationService:
             )
 
         def plan(last: PropagationJob | None) -> PropagationJob:
-            return self._next_job(dataset, channel, last, method=method, full=full)
+            job = self._next_job(dataset, channel, last, method=method, full=full)
+            is_new = last is None or job.run != last.run
+            return replace(job, owner_id=owner_id, token=token) if is_new else job
 
         return self._jobs.begin(channel.uid, channel.propagate, plan)
 
@@ -194,6 +201,10 @@ class PropagationService:
             self._jobs.chains.receive(watch, receive_count, self._look_after)
         else:
             self._worker.run(body, receive_count)
+
+    def last_jobs(self, uids: Sequence[str]) -> dict[str, PropagationJob]:
+        """Return the last jobs of channels by uid; channels without one are left out."""
+        return self._jobs.find_all(uids)
 
     # inside
 

@@ -9,7 +9,7 @@ import pytest
 from functions import erase
 from ndlambda import runtime
 from ndlambda.errors import IntegrityError, UpstreamThrottledError
-from ndlambda.services.catalog.deletion_jobs import read_message
+from ndlambda.services.catalog.deletion_job import read_message
 from ndlambda.settings import Settings
 
 
