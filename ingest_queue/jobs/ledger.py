@@ -16,7 +16,7 @@ pk                    sk                        row
 ``ingest#JOB``        ``came#GROUP``, ``odd#…`` members: see ``chunk_sets``
 ``ingest#JOB``        ``try#GENERATION#CHUNK``  unfinished attempts (``attempts``)
 ``ingest#JOB``        ``error#CHUNK#PART``      fault of a part; outlives the job
-``ingest#JOB``        ``watch``                 the job's watch chain
+``ingest#JOB``        ``watch``, ``turn``       the job's watch chain; where its looks are
 ====================  ========================  =================================================
 
 CHUNK, PART and GROUP are hexadecimal (12 digits). Parts of a chunk are slices by dataset z.
@@ -45,6 +45,7 @@ from ingest_queue.jobs.job import (
 )
 from ingest_queue.jobs.keys import Dropped
 from ingest_queue.jobs.set_tree import SetTree
+from ingest_queue.jobs.turn import Turn
 from ndlambda.errors import (
     AlreadyExistsError,
     NotFoundError,
@@ -58,6 +59,7 @@ from ndlambda.services.support.watch import Chains
 from ndlambda.stores.ports import Action, Delete, Put, Queue, Row, Table
 
 FOLDERS = "ingest#folder"
+_TURN = "turn"
 
 _CHANGING = frozenset(
     {
@@ -328,6 +330,14 @@ class Ledger:
     def chains(self, queue: Queue) -> Chains:
         """Return the watch chains of jobs, whose messages go to a queue."""
         return Chains(self._table, queue, lambda job_id: (f"{JOBS}#{job_id}", "watch"), self._clock)
+
+    def turn(self, job: Job) -> Turn:
+        """Return the last look after a job."""
+        return Turn.from_row(self._table.get(job.partition, _TURN))
+
+    def put_turn(self, job: Job, turn: Turn) -> None:
+        """Store a look; of concurrent ones any may win."""
+        self._table.put(Row(job.partition, _TURN, doc=turn.doc))
 
     def sets(self, job: Job) -> ChunkSets:
         """Return the sets by which chunks are counted."""

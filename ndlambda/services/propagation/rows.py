@@ -10,6 +10,7 @@ pk                       sk                                     row
 ``propagation#U``        ``todo#RUN#ID#LAYER#TTTTTTTT#BUCKET``  members: roots of tasks
 ``propagation#U``        ``done#RUN#ID#LAYER#TTTTTTTT#BUCKET``  members: roots that are built
 ``propagation#U``        ``try#RUN#STEP#...``                   counter: repeated attempts at a step
+``propagation#U``        ``window#RUN#ID#``                     which tasks were sent; counter: done
 ``propagation#U``        ``watch``                              the job's watch chain
 =======================  =====================================  ====================================
 

@@ -22,7 +22,6 @@ from ndlambda.services.propagation.marks import PropagationMarks
 from ndlambda.services.propagation.plan import Planner
 from ndlambda.services.propagation.status import NEVER, Status, pace_of, status_of
 from ndlambda.services.propagation.worker import (
-    MAX_REQUEUED,
     LevelBuilder,
     PropagationOptions,
     PropagationTables,
@@ -269,8 +268,8 @@ class PropagationService:
         if job.stage is Stage.BUILDING and done != job.seen:
             self._jobs.step(job, called_at=now, seen=done)
             return Look.MOVES
-        if job.stage is not Stage.BUILDING or not self._tables.enqueue_missing(
-            job, MAX_REQUEUED, is_redelivery=True
+        if job.stage is not Stage.BUILDING or not self._tables.enqueue_open(
+            job, is_redelivery=True
         ):
             self._jobs.enqueue(job.uid, is_redelivery=True)
         self._jobs.step(job, called_at=now, seen=done)

@@ -25,9 +25,6 @@ from ndlambda.services.support.tries import MAX_TRIES, reason_of, why_unfinished
 from ndlambda.stores.ports import ObjectStore
 from ndlambda.voxels.downsample import Method
 
-MAX_REQUEUED = 10_000
-"""Maximum number of tasks that are re-enqueued at once; the rest follows when these are done."""
-
 _log = logging.getLogger("ndlambda.propagation")
 
 
@@ -75,13 +72,18 @@ class PropagationTables:
     ledger: TaskLedger
     marks: PropagationMarks
 
-    def enqueue_missing(
-        self, job: PropagationJob, limit: int | None = None, *, is_redelivery: bool = False
-    ) -> int:
-        """Enqueue the tasks that are not done; return their number."""
-        tasks = self.ledger.missing(job, limit)
+    def enqueue_open(self, job: PropagationJob, *, is_redelivery: bool = False) -> int:
+        """Enqueue the first tasks that are not done; return their number.
+
+        The next ones follow when most of these are done.
+        """
+        tasks = self.ledger.open_window(job)
         self.jobs.enqueue_tasks([replace(task, is_redelivery=is_redelivery) for task in tasks])
         return len(tasks)
+
+    def enqueue_next(self, job: PropagationJob, finished: int) -> None:
+        """Count finished tasks, and enqueue the next ones if few of those enqueued are left."""
+        self.jobs.enqueue_tasks(self.ledger.move_window(job, finished))
 
 
 class PropagationWorker:
@@ -152,7 +154,7 @@ class PropagationWorker:
             self._check_attempts(job, step)
             self._advance(job)
         elif not message.plan:
-            self._tables.enqueue_missing(job, MAX_REQUEUED, is_redelivery=message.is_redelivery)
+            self._tables.enqueue_open(job, is_redelivery=message.is_redelivery)
             self._advance(job)
         elif message.plan == job.plan:
             self._run_task(job, message)
@@ -183,7 +185,10 @@ class PropagationWorker:
             }
             method = Method(job.method) if job.method else Method.LABELS
             self._builder.build(planner.dataset, planner.channel, root, depth, method)
-            is_bucket_done = self._ledger.finish(job, task)
+            finished = self._ledger.finish(job, task)
+            is_bucket_done = finished > 0
+            if is_bucket_done:
+                self._tables.enqueue_next(job, finished)
         if is_bucket_done and self._ledger.is_complete(job, after=task):
             self._advance(job)
 
@@ -240,7 +245,7 @@ class PropagationWorker:
             seen=0,
         )
         if planned is not None:
-            self._tables.enqueue_missing(planned)
+            self._tables.enqueue_open(planned)
         return planned
 
     def _close(self, job: PropagationJob) -> PropagationJob | None:
