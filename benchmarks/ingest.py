@@ -100,7 +100,7 @@ def measure_command(folder: Path, work: Path, voxels: int) -> dict[str, Any]:
     with server(work / "nd", server_usage) as url:
         arguments = [
             *(COMMAND, "--url", url, "--data", str(work / "nd"), "ingest", str(folder)),
-            *("--token", "bench", "--channel", "em", "--create"),
+            *("bench/em", "--create", "--scaling", "zslices"),
         ]
         started = time.perf_counter()
         process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)

@@ -4,13 +4,24 @@ from contextlib import suppress
 from itertools import islice
 
 from ingest_queue.jobs.digests import digests_folder
-from ingest_queue.jobs.job import ENDED, JOBS, RUNNING, Job, channel_key, fetch_partition, list_key
+from ingest_queue.jobs.job import (
+    ENDED,
+    JOBS,
+    RUNNING,
+    Job,
+    channel_key,
+    fetch_partition,
+    list_key,
+    old_list_key,
+    under_way_key,
+)
 from ingest_queue.jobs.keys import job_folder
 from ingest_queue.jobs.ledger import FOLDERS
 from ingest_queue.jobs.retired import RetiredFolders
+from ndlambda.batches import batched
 from ndlambda.errors import PreconditionFailedError
 from ndlambda.services.support.paging import delete_rows, rows_in
-from ndlambda.stores.ports import Delete, ObjectStore, Table
+from ndlambda.stores.ports import MAX_DELETED, Delete, ObjectStore, Table
 from ndlambda.stores.set_aside import SetAside
 
 _MAX_DELETIONS = 10_000
@@ -29,10 +40,18 @@ class DeleteAtOnce:
         self._drop = drop
 
     def set_aside(self, folder: str, name: str, before: float) -> str:
-        """Delete what lies in a folder, and return that it is nowhere."""
-        del name, before
-        for info in list(self._drop.list(folder)):
-            self._drop.delete(info.key)
+        """Delete what lies in a folder and was put before, and return that it is nowhere.
+
+        Times of S3 are whole seconds: what was put in the second of the deletion is deleted.
+        """
+        del name
+        old = (
+            info.key
+            for info in self._drop.list(folder)
+            if info.modified_at is None or info.modified_at <= before
+        )
+        for some in batched(old, MAX_DELETED):
+            self._drop.delete_many(some)
         return ""
 
     def remove(self, name: str) -> None:
@@ -128,7 +147,10 @@ class IngestErasure:
 
     def _remove_names(self, job: Job) -> None:
         """Remove the rows that list a job."""
-        names = ((RUNNING, job.id), (ENDED, job.id), list_key(job.owner_id, job.id), (JOBS, job.id))
+        names = (
+            *((RUNNING, job.id), (ENDED, job.id), (JOBS, job.id)),
+            *(list_key(job), old_list_key(job), under_way_key(job.owner_id, job.id)),
+        )
         self._table.transact([*(Delete(*name) for name in names), *job.listed.delete_actions()])
 
     def _remove_rows(self, partition: str) -> bool:
@@ -136,6 +158,5 @@ class IngestErasure:
 
     def _remove_objects(self, store: ObjectStore, prefix: str) -> bool:
         keys = [info.key for info in islice(store.list(prefix), self._max_deletions)]
-        for key in keys:
-            store.delete(key)
+        store.delete_many(keys)
         return len(keys) < self._max_deletions

@@ -31,6 +31,7 @@ from ndlambda.services.catalog.project_view import ProjectView
 from ndlambda.services.catalog.service import Catalog
 from ndlambda.services.support.watch import WatchMessage
 from ndlambda.services.volume.region import Region
+from ndlambda.space.shuffle import shuffled
 
 _MAX_CHUNKS = 1 << 40
 
@@ -130,6 +131,8 @@ class IngestService:
             on_bad=spec.on_bad,
             folder=folder or job_folder(job_id),
             propagate=spec.propagate,
+            tile_xyzt=spec.tile_xyzt,
+            notes=spec.notes,
         )
         chunks = Target.of(job, self._catalog).grid(job).count
         if chunks > _MAX_CHUNKS:
@@ -276,7 +279,8 @@ class IngestService:
         return Tally(self.ledger, job, target.grid(job))
 
     def _enqueue(self, job: Job, chunks: Sequence[int], attempt: int = 1) -> None:
-        self.stores.queue.send([json.dumps(message(job, chunk, attempt)) for chunk in chunks])
+        bodies = [json.dumps(message(job, chunk, attempt)) for chunk in shuffled(chunks)]
+        self.stores.queue.send(bodies)
 
     def _check_quota(self, owner_id: int, job_bytes: int) -> None:
         limit = self._options.max_job_bytes
@@ -287,7 +291,7 @@ class IngestService:
             )
         limit = self._options.max_user_jobs
         if limit:
-            running = sum(job.state.takes_input for job in self.ledger.of_user(owner_id))
+            running = self.ledger.of_user.count_under_way(owner_id, limit)
             if running >= limit:
                 raise QuotaExceededError(
                     f"You have {running} ingest jobs under way; {limit} are allowed. Wait for one "

@@ -14,7 +14,8 @@
     ├── AuthenticationError
     │   └── MalformedCredentialsError
     ├── PermissionDeniedError
-    │   └── ReadOnlyChannelError
+    │   ├── ReadOnlyChannelError
+    │   └── ForeignPageError
     ├── NotFoundError
     │   ├── DatasetNotFoundError
     │   ├── ProjectNotFoundError
@@ -41,6 +42,7 @@
     │   └── CuboidDecodeError
     └── UpstreamError
         ├── StoreUnavailableError
+        ├── StoreFullError
         ├── UpstreamThrottledError
         └── UpstreamTimeoutError
 
@@ -48,7 +50,10 @@
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from itertools import islice
+from typing import Any, ClassVar, Final
+
+_MAX_LISTED: Final = 100
 
 
 class NDLambdaError(Exception):
@@ -116,6 +121,10 @@ class PermissionDeniedError(NDLambdaError):
 
 class ReadOnlyChannelError(PermissionDeniedError):
     """The channel is read-only; clear its ``readonly`` flag to write."""
+
+
+class ForeignPageError(PermissionDeniedError):
+    """A page of another site let a browser send a change without a key; send the key."""
 
 
 class NotFoundError(NDLambdaError):
@@ -210,14 +219,16 @@ class ValidationError(NDLambdaError):
     Parameters
     ----------
     errors
-        Field name -> reason.
+        Field name -> reason; only the first hundred are listed.
     """
 
     def __init__(self, errors: Mapping[str, str]) -> None:
-        listed = "; ".join(f"{field}: {reason}" for field, reason in errors.items())
+        first = list(islice(errors.items(), _MAX_LISTED))
+        listed = "; ".join(f"{field}: {reason}" for field, reason in first)
+        more = f"; and {len(errors) - len(first)} more" if len(errors) > len(first) else ""
         super().__init__(
-            f"Refused: {listed}.",
-            errors=[{"field": field, "detail": reason} for field, reason in errors.items()],
+            f"Refused: {listed}{more}.",
+            errors=[{"field": field, "detail": reason} for field, reason in first],
         )
 
 
@@ -255,6 +266,10 @@ class UpstreamError(NDLambdaError):
 
 class StoreUnavailableError(UpstreamError):
     """A folder of the stores is not there (an unmounted disk); an operator must bring it back."""
+
+
+class StoreFullError(UpstreamError):
+    """A disk of the stores is full; nothing was stored, and an operator must make room."""
 
 
 class UpstreamThrottledError(UpstreamError):

@@ -123,8 +123,16 @@ def build(settings: Settings, ports: Ports | None = None) -> Runtime:
     secret = _secret(settings)
     users = UserService(table, secret, cache_s=settings.cache_s)
     catalog = build_catalog(resources, cache_s=settings.cache_s)
-    access = Access(catalog, anonymous_write=settings.anonymous_write)
-    options = VolumeOptions(settings.max_cutout_voxels, settings.max_paint_supercuboids)
+    access = Access(
+        catalog,
+        anonymous_write=settings.anonymous_write,
+        anonymous_delete=settings.anonymous_delete,
+    )
+    options = VolumeOptions(
+        settings.max_cutout_voxels,
+        settings.max_read_supercuboids,
+        settings.max_paint_supercuboids,
+    )
     marks = PropagationMarks(table, resources.row_executor)
     budget = ByteBudget(settings.max_memory_bytes)
     volume = VolumeService(objects, resources.executor, budget, options, marks)
@@ -236,7 +244,7 @@ def open_ports(settings: Settings) -> Ports:
     InvalidArgumentError
         They name none.
     StoreUnavailableError
-        There are rows, and not the folder with their voxels.
+        There are rows without the folder with their voxels, or voxels without their rows.
     UpstreamError
         A store cannot be read.
     """
@@ -245,7 +253,7 @@ def open_ports(settings: Settings) -> Ports:
 
         # Private volumes and hashes of passwords are nobody's business on this machine either.
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        disk.check_same_stores(settings.data)
+        disk.check_data_folder(settings.data)
         files = disk.DiskObjectStore(settings.data / "objects", fsync=settings.fsync)
         table = disk.SqliteTable(settings.data / "table.sqlite", fsync=settings.fsync)
         return Ports(

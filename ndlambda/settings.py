@@ -11,12 +11,17 @@ from typing import Any, Self
 
 from ndlambda.errors import InvalidArgumentError
 
+ADDRESS_FILE = "server.url"
+"""In the data folder of a running server: its address, for commands on the same machine."""
+
 LAMBDA_BODY_BYTES = 4 * 1024 * 1024
 """Largest body passed through Lambda: its 6 MB payload holds the body as base64."""
 _FUNCTION_MEMORY = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"
 """Set by Lambda, in MiB."""
 _PROGRAM_BYTES = 256 << 20
 """What Python and the libraries take before the first request."""
+
+_KINDS = {bool: "1 or 0", int: "a whole number", float: "a number"}
 
 
 @dataclass(frozen=True)
@@ -42,12 +47,16 @@ class Settings:
         ``data/admin.key``.
     anonymous_write
         Whether anonymous users may write to public tokens, as ndstore allowed.
+    anonymous_delete
+        Whether they may then delete channels there, too, and resources that belong to everybody.
     ndauth_secret
         Shared secret of ``/ndauth/validate/``; empty turns the route off.
     lambda_limits
         Enforce Lambda's body limits (bodies over 4 MiB go through the store).
     max_cutout_voxels
         Voxels that one cutout reads or writes.
+    max_read_supercuboids
+        Supercuboids that one cutout, or the objects of one request, touch.
     max_paint_supercuboids
         Supercuboids changed by the objects of one upload, or by a merge in a box.
     max_body_bytes
@@ -98,9 +107,11 @@ class Settings:
     secret: str = ""
     admin_key: str = ""
     anonymous_write: bool = False
+    anonymous_delete: bool = False
     ndauth_secret: str = ""
     lambda_limits: bool = False
     max_cutout_voxels: int = 1 << 28
+    max_read_supercuboids: int = 1 << 15
     max_paint_supercuboids: int = 1 << 12
     max_body_bytes: int = 1 << 31
     max_memory_bytes: int = 1 << 32
@@ -172,5 +183,5 @@ def _parse(variable: str, text: str, kind: type) -> Any:
     except (KeyError, ValueError) as error:
         setting = variable.removeprefix("NDLAMBDA_").lower()
         raise InvalidArgumentError(
-            f"{variable}={text!r} is not a valid {kind.__name__}.", setting=setting
+            f"{variable}={text!r} is not {_KINDS.get(kind, 'valid')}.", setting=setting
         ) from error

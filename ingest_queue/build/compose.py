@@ -161,8 +161,7 @@ class Composer:
         try:
             if part is None:
                 known = self._ledger.fault(job, chunk.number, number)
-                what = f"Slice {number}" if job.mode is Mode.SLICES else f"Chunk {chunk.number}"
-                raise NotFoundError(f"{what} is missing." if known is None else known.error)
+                raise NotFoundError(_absence(job, chunk, number) if known is None else known.error)
             if job.mode is Mode.CHUNKS:
                 strip.voxels = reader.box(part)
             else:
@@ -184,3 +183,19 @@ class Composer:
                 raise PartRejected(fault) from error
             return fault
         return None
+
+
+def _absence(job: Job, chunk: Chunk, number: int) -> str:
+    """Return a message about a part that is missing; of several time points it names the one."""
+    what = f"Slice {number}" if job.mode is Mode.SLICES else f"Chunk {chunk.number}"
+    first, stop = job.times
+    if stop - first == 1:
+        return f"{what} is missing."
+    declared = f"{stop - first} time points ({first} to {stop - 1}) are declared"
+    advice = (
+        "; those of time point T lie in a folder T, and the manifest's extent of t says which come"
+    )
+    return (
+        f"{what} of time point {chunk.time_point} is missing: {declared}"
+        f"{advice if job.mode is Mode.SLICES else ''}."
+    )

@@ -234,17 +234,15 @@ class Verifier:
         # Else other resolutions would be shown where the job's own stores nothing.
         channel = replace(target.channel, resolution=target.level.resolution)
         own = replace(target, channel=channel)
-        voxels = np.empty(strip.shape_zyx, channel.dtype)
+        voxels, damaged = self._read(own, strip, chunk.time_point)
         for cell in cover(strip, target.supercuboid_xyz):
             box = _shifted(cell.part, target)
-            piece = voxels[cell.part.slices_zyx(strip.start_xyz)]
             found, reason = "", "The supercuboid is stored with other voxels than were received."
-            try:
-                piece[...] = self._writer.read(own, own.region(cell.part, chunk.time_point))
+            if cell.code in damaged:
+                reason = damaged[cell.code]
+            else:
+                piece = voxels[cell.part.slices_zyx(strip.start_xyz)]
                 found = checked.supercuboids[box] = voxel_digest(piece)
-            except IntegrityError as error:
-                piece[...] = 0
-                reason = error.message
             if known is None:
                 continue
             expected = known.supercuboids.get(cell.code)
@@ -261,6 +259,26 @@ class Verifier:
                     )
                 )
         return voxels
+
+    def _read(
+        self, target: Target, strip: Box, time_point: int
+    ) -> tuple[NDArray[Any], dict[int, str]]:
+        """Read a strip, its supercuboids side by side; where one is damaged, one by one.
+
+        Returns the voxels, zero where they are damaged, and the reasons by Morton code.
+        """
+        try:
+            return self._writer.read(target, target.region(strip, time_point)), {}
+        except IntegrityError:
+            voxels = np.zeros(strip.shape_zyx, target.channel.dtype)
+        damaged: dict[int, str] = {}
+        for cell in cover(strip, target.supercuboid_xyz):
+            piece = voxels[cell.part.slices_zyx(strip.start_xyz)]
+            try:
+                piece[...] = self._writer.read(target, target.region(cell.part, time_point))
+            except IntegrityError as error:
+                damaged[cell.code] = error.message
+        return voxels, damaged
 
 
 def _shifted(box: Box, target: Target) -> Box:

@@ -4,8 +4,9 @@ Names are those of ``ndlambda put --create``: dataset and project have the token
 manifest has another. Fields that the manifest leaves out are inferred from the slices.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -20,18 +21,24 @@ from ndlambda.errors import (
     ProjectNotFoundError,
     TokenNotFoundError,
 )
+from ndlambda.model.catalog import Channel, Dataset, Project
 from ndlambda.model.dtypes import ChannelType
 from ndlambda.model.fields import (
+    channel_fields,
     channel_from_fields,
+    dataset_fields,
     dataset_from_fields,
+    project_fields,
     project_from_fields,
     token_from_fields,
 )
+from ndlambda.model.reserved import check_unreserved
 from ndlambda.services.catalog.project_view import ProjectView
 from ndlambda.services.catalog.service import Catalog
-from ndlambda.space.pyramid import useful_levels
+from ndlambda.space.pyramid import describe_scaling, natural_scaling, useful_levels
 from ndlambda.stores.ports import ObjectStore, Range
 
+_NAMES = frozenset({"dataset_name", "project_name"})
 _MAX_SLICE_BYTES = 1 << 32
 """Bound on a file that is read only to infer the fields of its folder."""
 
@@ -83,7 +90,6 @@ class Inferred:
                 "yimagesize": height,
                 "zimagesize": max(numbers) - min(numbers) + 1,
                 "zoffset": min(numbers),
-                "scalinglevels": useful_levels(max(width, height)),
             },
             channel={
                 "channel_type": kind.value,
@@ -106,8 +112,8 @@ def _without_slices(found: Sequence[Dropped]) -> str:
 
 def create_missing(
     catalog: Catalog, names: tuple[str, str], manifest: Manifest, found: Inferred, owner_id: int
-) -> ProjectView:
-    """Create what is missing between a token and its channel, and return the token's view.
+) -> tuple[ProjectView, tuple[str, ...]]:
+    """Create what is missing between a token and its channel.
 
     Parameters
     ----------
@@ -118,39 +124,49 @@ def create_missing(
     owner_id
         The owner of what is created.
 
+    Returns
+    -------
+    view
+        Of the token.
+    notes
+        What was chosen for a new dataset.
+
     Raises
     ------
     InvalidNameError, ValidationError
         A field is invalid or missing.
     InvalidArgumentError
-        The token opens another dataset or project than the manifest names.
+        The token opens another dataset or project than the manifest names, or what exists has other
+        values than the manifest.
     """
     token, channel = names
-    asked = dict(manifest.dataset), dict(manifest.project)
-    asked[0].pop("dataset_name", None)
-    asked[1].pop("project_name", None)
     dataset, project = destination_of(token, manifest)
+    notes: tuple[str, ...] = ()
     try:
         known = catalog.project_view(token, fresh=True)
     except TokenNotFoundError:
         fields = {**found.channel, **manifest.channel}  # validated before anything is created
         channel_from_fields(_plain(fields, manifest), name=channel, project=project)
-        shown = {"public": asked[1].get("public", False)}
+        asked = _unnamed(manifest.project)
+        shown = {"public": asked.get("public", False)}
         made = token_from_fields(shown, name=token, project=project, user_id=owner_id)
+        check_unreserved(token, "token")
+        check_unreserved(channel, "channel")
+        wanted = project_from_fields(asked, name=project, dataset=dataset, user_id=owner_id)
+        is_new = False
         try:
-            catalog.get_dataset(dataset)
-        except DatasetNotFoundError:
-            wanted = {**found.dataset, **asked[0]}
-            catalog.create_dataset(dataset_from_fields(wanted, name=dataset, user_id=owner_id))
-        try:
-            catalog.get_project(project)
+            _refuse(_project_differences(catalog.get_project(project), manifest))
+            with suppress(ChannelNotFoundError):
+                _refuse(_channel_differences(catalog.get_channel(project, channel), manifest))
         except ProjectNotFoundError:
-            catalog.create_project(
-                project_from_fields(asked[1], name=project, dataset=dataset, user_id=owner_id)
-            )
+            is_new = True
+        notes = _find_or_create_dataset(catalog, dataset, manifest, found, owner_id)
+        if is_new:
+            catalog.create_project(wanted)
         catalog.create_token(made)
         known = catalog.project_view(token, fresh=True)
     check_destination(known, manifest)
+    check_agreement(known, channel, manifest)
     try:
         known.channel(channel)
     except ChannelNotFoundError:
@@ -159,7 +175,97 @@ def create_missing(
             channel_from_fields(fields, name=channel, project=known.project.name)
         )
         known = catalog.project_view(token, fresh=True)
-    return known
+    return known, notes
+
+
+def _find_or_create_dataset(
+    catalog: Catalog, name: str, manifest: Manifest, found: Inferred, owner_id: int
+) -> tuple[str, ...]:
+    """Create a dataset, or check the one that exists; return notes about what was chosen."""
+    try:
+        _refuse(_dataset_differences(catalog.get_dataset(name), manifest))
+    except DatasetNotFoundError:
+        fields, notes = {**found.dataset, **_unnamed(manifest.dataset)}, []
+        made = dataset_from_fields(fields, name=name, user_id=owner_id)
+        if not fields.keys() & {f"{axis}voxelres" for axis in "xyz"}:
+            notes.append("No voxel size was given: 1 x 1 x 1 nm is assumed.")
+        if not fields.keys() & {"scalingoption", "scalinglevels"}:
+            scaling = natural_scaling(made.voxelres_xyz)
+            levels = useful_levels(made.imagesize_xyz, scaling)
+            made = replace(made, scaling=scaling, scalinglevels=levels)
+            notes.append(describe_scaling(scaling, levels, made.voxelres_xyz))
+        catalog.create_dataset(made)
+        return tuple(notes)
+    return ()
+
+
+def check_agreement(view: ProjectView, channel: str, manifest: Manifest) -> None:
+    """Check that what exists of a token has the values that a manifest gives.
+
+    Raises
+    ------
+    InvalidArgumentError
+        It does not; the message has both values of each.
+    """
+    found = _dataset_differences(view.dataset, manifest)
+    found += _project_differences(view.project, manifest)
+    for known in view.channels:
+        if known.name == channel:
+            found += _channel_differences(known, manifest)
+    _refuse(found)
+
+
+def _refuse(differences: Sequence[str]) -> None:
+    if differences:
+        raise InvalidArgumentError(
+            f"What exists has other values than the manifest: {'; '.join(differences)}. Leave "
+            "these out of it, or name another dataset, project or token."
+        )
+
+
+def _dataset_differences(dataset: Dataset, manifest: Manifest) -> list[str]:
+    def read(fields: Mapping[str, Any]) -> dict[str, Any]:
+        return dataset_fields(dataset_from_fields(fields, name=dataset.name))
+
+    return _differences("dataset", dataset_fields(dataset), read, _unnamed(manifest.dataset))
+
+
+def _project_differences(project: Project, manifest: Manifest) -> list[str]:
+    def read(fields: Mapping[str, Any]) -> dict[str, Any]:
+        made = project_from_fields(fields, name=project.name, dataset=project.dataset)
+        return project_fields(made)
+
+    return _differences("project", project_fields(project), read, _unnamed(manifest.project))
+
+
+def _channel_differences(channel: Channel, manifest: Manifest) -> list[str]:
+    def read(fields: Mapping[str, Any]) -> dict[str, Any]:
+        made = channel_from_fields(fields, name=channel.name, project=channel.project)
+        return channel_fields(made)
+
+    known = channel_fields(channel)
+    del known["propagate"]  # the state of the channel, which changes
+    asked = {name: value for name, value in manifest.channel.items() if name != "propagate"}
+    return _differences(f"channel {channel.name}", known, read, asked)
+
+
+def _differences(
+    what: str,
+    known: Mapping[str, Any],
+    read: Callable[[Mapping[str, Any]], dict[str, Any]],
+    asked: Mapping[str, Any],
+) -> list[str]:
+    wanted = read({**known, **asked})
+    return [
+        f"{what} has {name} {known[name]}, not {wanted[name]}"
+        for name in asked
+        if name in known and known[name] != wanted[name]
+    ]
+
+
+def _unnamed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a dataset or project without its name."""
+    return {key: value for key, value in fields.items() if key not in _NAMES}
 
 
 def destination_of(token: str, manifest: Manifest) -> tuple[str, str]:

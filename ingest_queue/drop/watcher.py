@@ -3,11 +3,13 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from hashlib import blake2b
 from itertools import islice
 
 from ingest_queue.drop.creation import (
     Inferred,
+    check_agreement,
     check_destination,
     create_missing,
     destination_of,
@@ -221,10 +223,11 @@ class Drop:
             self.waiting.record(folder, f"There is no channel {'/'.join(names)}. {_ADVICE}")
             return None
         owner_id = self._owner_id()
+        notes: tuple[str, ...] = ()
         if view is None:
             found = Inferred.of(self._dropped(folder), store) if is_done else Inferred.nothing()
             try:
-                view = create_missing(self._catalog, names, manifest, found, owner_id)
+                view, notes = create_missing(self._catalog, names, manifest, found, owner_id)
             except ValidationError as error:
                 if is_done:
                     raise
@@ -241,7 +244,8 @@ class Drop:
                 folder, f"Its job {last.id} is under way; the new manifest waits for its end."
             )
             return None
-        spec = manifest.spec(view, channel.name, job_id)
+        check_agreement(view, channel.name, manifest)
+        spec = replace(manifest.spec(view, channel.name, job_id), notes=notes)
         return self._ingest.create(view, owner_id, spec, folder)
 
     def _check_binding(

@@ -28,8 +28,10 @@ from ndlambda.errors import (
     WriteContentionError,
 )
 from ndlambda.model.catalog import Channel, Dataset, Project, Token
+from ndlambda.model.fields import dataset_fields
 from ndlambda.model.principal import Principal
 from ndlambda.services.access.service import Access
+from ndlambda.services.catalog.create_once import taken
 from ndlambda.services.catalog.service import Catalog
 from ndlambda.stores.ports import Row, Table
 
@@ -127,11 +129,15 @@ class AutoCreation:
             self._catalog.create_dataset(wanted)
             undo.callback(_attempt, partial(self._remove_dataset, name))
             return
-        visible = known.public or self._access.may_manage(principal, known.user_id)
-        if not visible or known.pyramid != wanted.pyramid:
+        own = self._access.may_manage(principal, known.user_id)
+        is_same = known.pyramid == wanted.pyramid
+        if not own and not (known.public and is_same):
+            raise taken(name)
+        if not is_same:
+            values = f" ({_differences(known, wanted)})"
             raise AlreadyExistsError(
                 f"Dataset {name} already exists and is different then the chosen dataset. Please "
-                "choose a different dataset name",
+                f"choose a different dataset name{values}",
                 dataset=name,
             )
 
@@ -148,8 +154,9 @@ class AutoCreation:
             self._catalog.create_project(wanted)
             undo.callback(_attempt, partial(self._catalog.delete_project, name))
             return
-        own = self._access.may_manage(principal, known.user_id)
-        if not own or known.dataset != wanted.dataset:
+        if not self._access.may_manage(principal, known.user_id):
+            raise taken(name)
+        if known.dataset != wanted.dataset:
             raise AlreadyExistsError(
                 f"Project {name} already exists. Please choose a different project name",
                 project=name,
@@ -163,8 +170,11 @@ class AutoCreation:
             self._catalog.create_token(wanted)
             undo.callback(_attempt, partial(self._catalog.delete_token, name))
             return
-        own = self._access.may_manage(principal, known.user_id)
-        if not own or known.project != wanted.project:
+        if not self._access.may_manage(principal, known.user_id):
+            raise taken(name)
+        if wanted.public and not known.public:
+            raise AlreadyExistsError(f"Token {name} exists and is private, not public.", token=name)
+        if known.project != wanted.project:
             raise AlreadyExistsError(
                 f"Token {name} already exists. Please choose a different token name.", token=name
             )
@@ -205,6 +215,14 @@ def _taken(channel: Channel) -> AlreadyExistsError:
         f"Channel {channel.name} already exists. Please choose a different channel name.",
         channel=channel.name,
     )
+
+
+def _differences(known: Dataset, wanted: Dataset) -> str:
+    """Return the fields of the geometry that differ, with both values."""
+    old, new = (dataset_fields(replace(each, public=False)) for each in (known, wanted))
+    described = {"dataset_description", "user"}
+    names = (name for name in old if name not in described and old[name] != new[name])
+    return ", ".join(f"{name} is {old[name]}, not {new[name]}" for name in names)
 
 
 def _is_same(made: Channel, wanted: Channel) -> bool:

@@ -31,7 +31,7 @@ from ingest_queue.requests.reading import (
     read_object,
 )
 from ndlambda.errors import MalformedBodyError, NDLambdaError
-from ndlambda.model.catalog import Channel, Dataset, Project, Token
+from ndlambda.model.catalog import MAX_CHANNELS, Channel, Dataset, Project, Token
 from ndlambda.model.dtypes import ChannelType
 from ndlambda.model.fields import (
     LONGEST_NAME,
@@ -160,6 +160,9 @@ class AutoIngest:
         listed = doc["channels"]
         if not isinstance(listed, Mapping) or not listed:
             problems["channels"] = "must be an object of channels by name"
+            listed = {}
+        elif len(listed) > MAX_CHANNELS:
+            problems["channels"] = f"may be at most {MAX_CHANNELS}"
             listed = {}
         wanted = {
             f"channels.{str(name)[:80]}": read_object(

@@ -216,10 +216,7 @@ def _open_tiff(file: BinaryIO, where: str) -> OpenImage:
     from ingest_queue.images import tiff
 
     with tifffile.TiffFile(file) as image:
-        count, page = len(image.pages), image.pages[0]
-        facts = tiff.describe(page, where)
-        if count == 1 and (image.is_imagej or image.is_shaped):
-            count = image.series[0].size // page.size  # one page header may stand for all planes
+        facts, count = tiff.describe(image.pages[0], where), tiff.count_planes(image, file)
     if count != 1:
         raise InvalidArgumentError(
             f"{where} has {count} planes; a slice is one (a multi-page file can be put by itself)."

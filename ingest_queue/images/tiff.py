@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ingest_queue.images.colours import as_voxels, packed, stored_dtype
 from ingest_queue.images.tiff_by_pillow import decode_by_pillow
+from ingest_queue.images.tiff_chain import page_offsets
 from ndlambda.errors import InvalidArgumentError
 
 _COLOUR_AXES: Final = frozenset({"YXS", "SYX"})
@@ -68,6 +69,22 @@ def describe(page: Any, where: str) -> PageHeader:
         message = f"one tile of {segment_bytes} bytes in an image of {page.nbytes}"
         raise ValueError(message)
     return facts
+
+
+def count_planes(file: Any, stream: BinaryIO) -> int:
+    """Return the number of planes that a tifffile file holds or declares.
+
+    Raises
+    ------
+    ValueError
+        Its list of pages is broken, so later pages may be lost.
+    """
+    pages = len(page_offsets(stream))
+    if pages > 1 or not (file.is_imagej or file.is_shaped):
+        return pages
+    # One page header may stand for all planes, some of which may be cut off.
+    declared = (file.imagej_metadata or {}).get("images", 1)
+    return int(max(declared, file.series[0].size // file.pages[0].size))
 
 
 def _lossy(page: Any) -> bool:

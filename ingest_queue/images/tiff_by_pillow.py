@@ -39,7 +39,9 @@ def decode_by_pillow(page: Any) -> NDArray[Any] | None:
     predicted = page.predictor != 1 and int(page.compression) not in _PREDICTED
     turned = page.tags.valueof(_ORIENTATION, 1) != 1
     misread = page.parent.is_bigtiff and page.parent.byteorder == ">"
-    if predicted or turned or misread or (page.photometric == 6 and int(page.compression) != 7):
+    apart = page.axes == "SYX"  # planes of colours, which Pillow returns together
+    sampled = page.photometric == 6 and int(page.compression) != 7
+    if predicted or turned or misread or apart or sampled:
         return None
     try:
         file = cast(BinaryIO, FromPage(page.parent.filehandle, page.offset))
@@ -52,7 +54,7 @@ def decode_by_pillow(page: Any) -> NDArray[Any] | None:
         samples = np.asarray(image)
     except (OSError, SyntaxError, LookupError, TypeError):
         return None
-    if len(raw_modes) != 1:  # planes of colours apart
+    if len(raw_modes) != 1:
         return None
     (raw_mode,) = raw_modes
     stored = np.dtype(_RAW_MODES.get(raw_mode, "V1"))

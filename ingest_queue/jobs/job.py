@@ -20,6 +20,7 @@ MAX_REASON_CHARS = 1000
 """Characters kept of an error message; rows are bounded, and messages of decoders are not."""
 
 _FORMAT = 1
+_LAST_MICROSECOND = (1 << 63) - 1
 _ID = re.compile(r"[0-9a-f]{16}")
 
 
@@ -91,6 +92,8 @@ class Job:
     propagate
         Start propagation when the job is complete; ``propagated``: it was started since the job
         took input last.
+    tile_xyzt
+        The size of the caller's own tiles, if it named one; nothing here depends on it.
     version
         Of the row.
     chunks
@@ -99,6 +102,8 @@ class Job:
         Number of built chunks at the last sweep.
     digest
         The job root: BLAKE2b-160 over the digests of all chunks; empty until it is complete.
+    notes
+        What was chosen for what was created with the job, for people.
     """
 
     id: str
@@ -126,6 +131,8 @@ class Job:
     reason: str = ""
     digest: str = ""
     chunks: int = 0
+    tile_xyzt: tuple[int, int, int, int] | None = None
+    notes: tuple[str, ...] = ()
     version: int = field(default=0, compare=False)
 
     @property
@@ -144,8 +151,10 @@ class Job:
         doc = {
             name: getattr(self, name)
             for name in self.__dataclass_fields__
-            if name not in {"box", "version"}
+            if name not in {"box", "version"} and (name != "notes" or self.notes)
         }
+        if self.tile_xyzt is None:
+            del doc["tile_xyzt"]
         doc |= {"v": _FORMAT, "start": self.box.start_xyz, "stop": self.box.stop_xyz}
         return Row(JOBS, self.id, doc=doc)
 
@@ -159,8 +168,11 @@ class Job:
             "times": tuple(doc["times"]),
             "mode": Mode(doc["mode"]),
             "on_bad": Policy(doc["on_bad"]),
+            "notes": tuple(doc.get("notes", ())),
             "state": State(doc["state"]),
         }
+        if "tile_xyzt" in doc:
+            doc["tile_xyzt"] = tuple(doc["tile_xyzt"])
         box = Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
         return cls(**doc, box=box, version=row.version)
 
@@ -196,9 +208,25 @@ def is_job_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-def list_key(user_id: int, job_id: str) -> tuple[str, str]:
-    """Return the keys of the row that lists a job of its owner."""
-    return f"ingests#{user_id}", job_id
+def list_partition(user_id: int) -> str:
+    """Return the partition of the rows that list the jobs of a user."""
+    return f"ingests#{user_id}"
+
+
+def list_key(job: Job) -> tuple[str, str]:
+    """Return the keys of the row that lists a job of its owner, the newest first."""
+    age = _LAST_MICROSECOND - int(job.created_at * 1_000_000)
+    return list_partition(job.owner_id), f"!{age:016x}{job.id}"
+
+
+def old_list_key(job: Job) -> tuple[str, str]:
+    """Return the keys by which earlier versions listed a job of its owner; behind all others."""
+    return list_partition(job.owner_id), job.id
+
+
+def under_way_key(user_id: int, job_id: str) -> tuple[str, str]:
+    """Return the keys of the row that lists a job of its owner while it takes input."""
+    return f"{list_partition(user_id)}#running", job_id
 
 
 def fetch_partition(job: Job, generation: int) -> str:

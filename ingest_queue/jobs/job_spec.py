@@ -18,6 +18,10 @@ class JobSpec:
         The extent: zero-based voxels of the resolution; None is all of the volume.
     job_id
         Chosen by the caller so that a repeated request creates one job; empty: a new id.
+    tile_xyzt
+        See ``Job``.
+    notes
+        For people; see :class:`ingest_queue.jobs.job.Job`.
     """
 
     channel: str
@@ -28,3 +32,5 @@ class JobSpec:
     on_bad: Policy = Policy.FAIL
     propagate: bool = False
     job_id: str = ""
+    tile_xyzt: tuple[int, int, int, int] | None = None
+    notes: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ pk                    sk                        row
 ``ingest``            ``JOB``                   the job
 ``ingest#running``    ``JOB``                   empty: lists the jobs that have not ended
 ``ingest#ended``      ``JOB``                   empty: lists the jobs with uploads to remove
-``ingests#USER``      ``JOB``                   empty: lists the jobs of a user
+``ingests#USER``      ``!AGE JOB`` or ``JOB``   empty: lists the jobs of a user (``user_jobs``)
 ``ingest#channel#U``  ``JOB``                   empty: lists the jobs of the channel of uid U
 ``ingest#folder``     ``FOLDER``                ``job``: the last job fed by a folder;
                                                 ``owner``: of the project that it fills
@@ -42,10 +42,12 @@ from ingest_queue.jobs.job import (
     State,
     channel_key,
     list_key,
+    under_way_key,
 )
 from ingest_queue.jobs.keys import Dropped
 from ingest_queue.jobs.set_tree import SetTree
 from ingest_queue.jobs.turn import Turn
+from ingest_queue.jobs.user_jobs import UserJobs
 from ndlambda.errors import (
     AlreadyExistsError,
     NotFoundError,
@@ -53,7 +55,7 @@ from ndlambda.errors import (
     WriteContentionError,
 )
 from ndlambda.services.jobs.index import JobIndex
-from ndlambda.services.support.paging import pages, prefixed, rows_in
+from ndlambda.services.support.paging import Key, pages, prefixed, rows_in
 from ndlambda.services.support.retry import HOT_ROW_ATTEMPTS, optimistic
 from ndlambda.services.support.watch import Chains
 from ndlambda.stores.ports import Action, Delete, Put, Queue, Row, Table
@@ -71,7 +73,7 @@ _CHANGING = frozenset(
 
 
 class Ledger:
-    """Jobs and their chunks.
+    """Jobs and their chunks; ``of_user`` lists the jobs of a user.
 
     Parameters
     ----------
@@ -84,6 +86,7 @@ class Ledger:
     def __init__(self, table: Table, clock: Callable[[], float] = time.time) -> None:
         self._table = table
         self._clock = clock
+        self.of_user = UserJobs(table)
 
     def now(self) -> float:
         """Return the time, in Unix seconds."""
@@ -111,7 +114,8 @@ class Ledger:
         actions: list[Action] = [
             Put(job.row, "absent"),
             Put(Row(RUNNING, job.id)),
-            Put(Row(*list_key(job.owner_id, job.id))),
+            Put(Row(*list_key(job))),
+            Put(Row(*under_way_key(job.owner_id, job.id))),
             Put(Row(*channel_key(job.channel_uid, job.id))),
             *job.listed.put_actions(),
         ]
@@ -159,11 +163,6 @@ class Ledger:
         row = self._table.get(FOLDERS, folder)
         return None if row is None else self.find(row.doc["job"])
 
-    def of_user(self, user_id: int) -> Iterator[Job]:
-        """Iterate over a user's jobs."""
-        listed = self._listed(list_key(user_id, "")[0])
-        return (job for _, job in listed if job is not None)
-
     def running(self) -> Iterator[Job]:
         """Iterate over the jobs that have not ended."""
         return (job for _, job in self._listed(RUNNING) if job is not None)
@@ -206,12 +205,12 @@ class Ledger:
             new = None if current is None else to(current)
             if current is None or new is None:
                 return None
-            # JobEntry as running until its propagation is started, which the sweeper retries.
+            # Listed as running until its propagation is started, which the sweeper retries.
             owed = new.state.is_complete and new.propagate and not new.propagated
-            running = Row(RUNNING, job.id)
             actions: list[Action] = [
                 Put(new.row, current.version),
-                Put(running) if new.state.takes_input or owed else Delete(running.pk, running.sk),
+                _listed_if((RUNNING, job.id), new.state.takes_input or owed),
+                _listed_if(under_way_key(job.owner_id, job.id), new.state.takes_input),
             ]
             if new.state.is_final:
                 actions.append(Put(Row(ENDED, job.id)))
@@ -393,6 +392,10 @@ class Ledger:
 
     def _rows(self, pk: str, prefix: str, first: str = "") -> Iterator[Row]:
         return rows_in(self._table, pk, *prefixed(prefix, prefix + first))
+
+
+def _listed_if(key: Key, is_listed: bool) -> Action:
+    return Put(Row(*key)) if is_listed else Delete(*key)
 
 
 def _requested_fields(job: Job) -> Mapping[str, Any]:

@@ -1,9 +1,10 @@
 """The channel and level that a job writes, as currently catalogued, and the voxel writer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ingest_queue.jobs.grid import ChunkGrid
@@ -46,6 +47,21 @@ class Target:
                 f"Channel {job.channel!r} of ingest job {job.id} was deleted.", job=job.id
             )
         return cls(dataset, channel, dataset.pyramid.level(job.resolution))
+
+    @classmethod
+    def of_all(cls, jobs: Sequence[Job], catalog: Catalog) -> "dict[str, Target]":
+        """Look up the channels of jobs together, by job; those whose channel is gone are omitted.
+
+        (A batch of rows, where ``of`` reads four.)
+        """
+        places = {job.id: (job.dataset, job.project, job.channel) for job in jobs}
+        found = catalog.slices.channels_at(set(places.values()))
+        named = ((job, *found[places[job.id]]) for job in jobs if places[job.id] in found)
+        return {
+            job.id: cls(dataset, channel, dataset.pyramid.level(job.resolution))
+            for job, dataset, channel in named
+            if channel.uid == job.channel_uid
+        }
 
     @property
     def supercuboid_xyz(self) -> XYZ:
@@ -133,6 +149,14 @@ class VoxelWriter:
             x0 = stop
 
     def read(self, target: Target, region: Region) -> NDArray[Any]:
-        """Read a (z, y, x) box at one time point."""
-        voxels: NDArray[Any] = self._volume.read(target.dataset, target.channel, region)[0]
+        """Read a (z, y, x) box at one time point; a large one piece by piece."""
+        pieces = list(self._pieces(target, region.box))
+        voxels: NDArray[Any]
+        if len(pieces) == 1:
+            (voxels,) = self._volume.read(target.dataset, target.channel, region)
+            return voxels
+        voxels = np.empty(region.box.shape_zyx, target.channel.dtype)
+        for box in pieces:
+            (piece,) = self._volume.read(target.dataset, target.channel, replace(region, box=box))
+            voxels[box.slices_zyx(region.box.start_xyz)] = piece
         return voxels

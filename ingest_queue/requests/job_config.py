@@ -84,6 +84,8 @@ class JobConfig:
         Empty if the server is to choose it.
     extent
         Half-open ranges by axis, in dataset coordinates of the resolution.
+    tile_xyzt
+        The ``tile_size`` of the ingest-client, which gets it back; None without one.
     """
 
     token: str
@@ -96,6 +98,7 @@ class JobConfig:
     mode: Mode = Mode.SLICES
     on_bad: Policy = Policy.FAIL
     propagate: bool = False
+    tile_xyzt: tuple[int, int, int, int] | None = None
 
     @classmethod
     def read(cls, doc: Mapping[str, Any]) -> Self:
@@ -128,7 +131,8 @@ class JobConfig:
             on_bad=self.on_bad,
             propagate=self.propagate,
         )
-        return replace(manifest.spec(view, self.channel, job_id or self.id), mode=self.mode)
+        spec = manifest.spec(view, self.channel, job_id or self.id)
+        return replace(spec, mode=self.mode, tile_xyzt=self.tile_xyzt)
 
 
 def _read_client(doc: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
@@ -137,13 +141,15 @@ def _read_client(doc: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
     names = _read_database(outer.get("database", {}), problems)
     job = read_object(outer.get("ingest_job", {}), CLIENT_JOB_KEYS, "ingest_job", problems)
     problems.check()
-    is_slices = job["ingest_type"] == "tile" and _are_planes(job["tile_size"], job["extent"])
+    is_tiled, tile = job["ingest_type"] == "tile", job["tile_size"]
+    is_slices = is_tiled and _are_planes(tile, job["extent"])
     return {
         "token": "",
         **names,
         "resolution": job["resolution"],
         "extent": job["extent"],
         "mode": Mode.SLICES if is_slices else Mode.CHUNKS,
+        "tile_xyzt": tuple(tile.get(axis, 1) for axis in "xyzt") if is_tiled else None,
     }
 
 

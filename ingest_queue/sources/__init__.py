@@ -1,8 +1,9 @@
 """Sources of image data: one module for each input format, found by discovery of this folder.
 
 A module is a source if it has ``SUFFIXES`` (for messages), ``matches(place)`` and
-``open_source(place, options)``; one with ``FALLBACK = True`` is asked after all others. Modules
-without ``matches`` are shared code. Opening a source reads headers only; voxels are read slab by
+``open_source(place, options)``; one with ``FALLBACK = True`` is asked after all others, and one
+with ``HAS_PARTS = True`` reads what is named inside of a file. Modules without ``matches`` are
+shared code. Opening a source reads headers only; voxels are read slab by
 slab.
 """
 
@@ -15,7 +16,7 @@ from typing import Final, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ndlambda.errors import NotFoundError, UnknownNameError
+from ndlambda.errors import InvalidArgumentError, NotFoundError, UnknownNameError
 from ndlambda.wire.discovery import modules
 
 
@@ -58,6 +59,7 @@ class Options:
 
 
 DEFAULTS: Final = Options()
+_PARTS: Final = "HAS_PARTS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,11 @@ def second_reading(source: Source) -> Source:
     return cast(Source, getattr(source, "second", None) or source)
 
 
+def other_files(source: Source) -> tuple[Path, ...]:
+    """Return the files that a source takes voxels from, beside the one that was opened."""
+    return cast(tuple[Path, ...], getattr(source, "other_files", ()))
+
+
 class _Format(Protocol):
     SUFFIXES: tuple[str, ...]
 
@@ -197,12 +204,17 @@ def open_source(location: str | Path, options: Options = DEFAULTS) -> Source:
     UnknownNameError
         No source reads such a file.
     MalformedBodyError, ShapeMismatchError, DataTypeMismatchError, InvalidArgumentError
-        The file is damaged, slices differ from one another, the folder is empty, or an option must
-        be given.
+        The file is damaged, slices differ from one another, the folder is empty, an option must be
+        given, or something is named inside of a file that holds one volume.
     """
     place = find_place(location)
     for candidate in _formats():
         if candidate.matches(place):
+            if place.inside and place.folder is None and not getattr(candidate, _PARTS, False):
+                raise InvalidArgumentError(
+                    f"{place.path} holds one volume, in which nothing can be named: leave out "
+                    f":{place.inside}."
+                )
             return candidate.open_source(place, options)
     known = [suffix for candidate in _formats() for suffix in candidate.SUFFIXES]
     raise UnknownNameError("source", place.path.name if place.path else place.text, known)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -107,6 +108,8 @@ class ArraySource:
         Which axis is which.
     dtype
         Voxel dtype, little endian; voxels are converted to it.
+    other_files
+        See :func:`ingest_queue.sources.other_files`.
     second
         Another way into the same voxels, to verify by; see
         :func:`ingest_queue.sources.second_reading`.
@@ -118,6 +121,7 @@ class ArraySource:
     dtype: np.dtype
     voxelres_xyz: tuple[float, float, float] | None = None
     labels_allowed: bool = True
+    other_files: tuple[Path, ...] = ()
     second: Source | None = None
 
     @property

@@ -41,13 +41,28 @@ Fetch = Callable[[str], bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
+class TilePattern:
+    """Names of tiles: a root as it is, then a text with z, row, col and res in braces."""
+
+    root: str
+    text: str
+
+    def name(self, z: int, row: int, col: int, level: int) -> str:
+        """Return the name of a tile."""
+        values = {"z": z, "row": row, "y": row, "col": col, "x": col, "res": level}
+        # Not str.format: the pattern is untrusted, and may have other braces.
+        found = re.sub(r"\{(z|row|col|res|y|x)\}", lambda each: str(values[each[1]]), self.text)
+        return self.root + found
+
+
+@dataclass(frozen=True, slots=True)
 class TileSource:
     """A stack of tiles of one size; see :class:`ingest_queue.sources.Source`.
 
     Attributes
     ----------
     pattern
-        Names of the tiles, with z, row, col and res in braces.
+        Names of the tiles.
     first_z
         Number of the first plane.
     tile_yx
@@ -55,7 +70,7 @@ class TileSource:
     """
 
     fetch: Fetch
-    pattern: str
+    pattern: TilePattern
     first_z: int
     level: int
     tile_yx: tuple[int, int]
@@ -92,7 +107,7 @@ class TileSource:
         return planes
 
     def _name(self, z: int, row: int, col: int) -> str:
-        return _tile_name(self.pattern, self.first_z + z, row, col, self.level)
+        return self.pattern.name(self.first_z + z, row, col, self.level)
 
     def _tile(self, z: int, row: int, col: int) -> NDArray[np.generic] | None:
         name = self._name(z, row, col)
@@ -110,12 +125,6 @@ class TileSource:
         return tile
 
 
-def _tile_name(pattern: str, z: int, row: int, col: int, level: int) -> str:
-    values = {"z": z, "row": row, "y": row, "col": col, "x": col, "res": level}
-    # Not str.format: the pattern is untrusted, and may have other braces.
-    return re.sub(r"\{(z|row|col|res|y|x)\}", lambda found: str(values[found[1]]), pattern)
-
-
 def matches(place: Place) -> bool:
     """Match by the braces of a pattern, or the names in the folder of one plane."""
     if place.path is None:
@@ -127,7 +136,7 @@ def matches(place: Place) -> bool:
 def open_source(place: Place, options: Options) -> Source:
     """Read one tile's header, and list the folder; see ``ingest_queue.sources.open_source``."""
     folder = place.folder
-    pattern = place.text if folder is None else _pattern_of(folder)
+    pattern = _given_pattern(place) if folder is None else _pattern_of(folder)
     assert pattern is not None, "matches() found it"
     fetch = _fetch_from(place) if place.is_url else _fetch_file
     if options.size_xyz is not None:
@@ -159,23 +168,31 @@ def _planes(folder: Path) -> list[int]:
     return sorted(int(item.name) for item in folder.iterdir() if item.name.isdecimal())
 
 
-def _pattern_of(folder: Path) -> str | None:
+def _given_pattern(place: Place) -> TilePattern:
+    """Return a pattern whose leading folders are taken as they are where such ones exist."""
+    text = place.text
+    roots = () if place.is_url else [n for n, letter in enumerate(text, 1) if letter == "/"]
+    existing = [n for n in roots if Path(text[:n]).is_dir() and "{z}" in text[n:]]
+    return TilePattern(text[: max(existing, default=0)], text[max(existing, default=0) :])
+
+
+def _pattern_of(folder: Path) -> TilePattern | None:
     numbers = _planes(folder)
     if not numbers:
         return None
     plane = folder / str(numbers[0])
     for item in sorted(plane.iterdir()) if plane.is_dir() else ():
         if item.suffix.lower() in IMAGE_SUFFIXES and _TYPE_1.fullmatch(item.name):
-            return f"{folder}/{{z}}/{{row}}_{{col}}_{{res}}{item.suffix}"
+            return TilePattern(f"{folder}/", f"{{z}}/{{row}}_{{col}}_{{res}}{item.suffix}")
         inner = sorted(item.iterdir()) if item.is_dir() and item.name.isdecimal() else ()
         for tile in inner:
             if tile.suffix.lower() in IMAGE_SUFFIXES and _TYPE_4.fullmatch(tile.name):
-                return f"{folder}/{{z}}/{{res}}/{{row}}_{{col}}{tile.suffix}"
+                return TilePattern(f"{folder}/", f"{{z}}/{{res}}/{{row}}_{{col}}{tile.suffix}")
     return None
 
 
-def _first_tile(fetch: Fetch, pattern: str, z: int, level: int) -> tuple[Header, bool]:
-    name = _tile_name(pattern, z, 0, 0, level)
+def _first_tile(fetch: Fetch, pattern: TilePattern, z: int, level: int) -> tuple[Header, bool]:
+    name = pattern.name(z, 0, 0, level)
     body = fetch(name)
     if body is None:
         raise NotFoundError(f"{name} is missing; the first tile says what the others are.")
@@ -183,17 +200,19 @@ def _first_tile(fetch: Fetch, pattern: str, z: int, level: int) -> tuple[Header,
     return image.header, image.lossy
 
 
-def _plane_shape(fetch: Fetch, pattern: str, z: int, level: int, tile: Header) -> tuple[int, int]:
+def _plane_shape(
+    fetch: Fetch, pattern: TilePattern, z: int, level: int, tile: Header
+) -> tuple[int, int]:
     """Return the size (y, x) of the first plane from its whole tiles and its last tile."""
-    sample = Path(_tile_name(pattern, z, 0, 0, level))
-    ending = f"_{level}" if "{row}_{col}_{res}" in pattern else ""
+    sample = Path(pattern.name(z, 0, 0, level))
+    ending = f"_{level}" if "{row}_{col}_{res}" in pattern.text else ""
     found = [
         (int(match[1]), int(match[2]))
         for item in sample.parent.glob(f"*{sample.suffix}")
         if (match := re.fullmatch(rf"(\d+)_(\d+){ending}", item.stem))
     ]
     last_row, last_col = max(row for row, _ in found), max(col for _, col in found)
-    body = fetch(_tile_name(pattern, z, last_row, last_col, level))
+    body = fetch(pattern.name(z, last_row, last_col, level))
     corner = tile if body is None else open_image(io.BytesIO(body), sample.name).header
     (height, width), (edge_height, edge_width) = tile.shape_yx, corner.shape_yx
     return last_row * height + edge_height, last_col * width + edge_width

@@ -1,12 +1,13 @@
 """A source in the dtype of a channel, checked plane by plane."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ingest_queue.images.fitting import fitted
-from ingest_queue.sources import Source, second_reading
+from ingest_queue.sources import Source, other_files, second_reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,11 @@ class FittedSource:
     def second(self) -> "FittedSource":
         """The same voxels, read by another way if there is one."""
         return FittedSource(second_reading(self.source), self.dtype)
+
+    @property
+    def other_files(self) -> tuple[Path, ...]:
+        """As of the source."""
+        return other_files(self.source)
 
     def read(self, t: int, z0: int, z1: int) -> NDArray[np.generic]:
         """Read planes: (z, y, x)."""

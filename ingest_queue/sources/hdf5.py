@@ -6,35 +6,24 @@ BigDataViewer, axes of ilastik and of HDF5's own labels.
 
 import json
 import re
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ingest_queue.images.damage import reading
-from ingest_queue.sources import MissingSlices, Options, Place, Source
+from ingest_queue.sources import Options, Place, Source, imaris
 from ingest_queue.sources.arrays import open_array, plan_layout
 from ingest_queue.sources.checks import voxel_size
+from ingest_queue.sources.hdf5_stored import WholeFile, check_voxels
 from ndlambda.errors import InvalidArgumentError, NotFoundError
 
 SUFFIXES = (".h5", ".hdf5", ".hdf", ".ims")
+HAS_PARTS = True
 
 _AXES: Final = {2: "yx", 3: "zyx", 4: "tzyx", 5: "tczyx"}
 _MAX_LISTED: Final = 10
-_FILTERS: Final = {
-    307: "bzip2",
-    32000: "LZF",
-    32001: "blosc",
-    32004: "LZ4",
-    32008: "bitshuffle",
-    32013: "ZFP",
-    32015: "Zstandard",
-    32017: "SZ",
-    32026: "blosc2",
-}
-"""Filters registered with the HDF Group."""
 
 
 def matches(place: Place) -> bool:
@@ -48,47 +37,31 @@ def open_source(place: Place, options: Options) -> Source:
 
     where = place.text
     with reading(where):
-        dataset = _find(where, h5py.File(place.file, "r"), place.inside)
-        check_voxels(where, dataset, options.gaps)
-        axes = options.axes or _named_axes(dataset) or _AXES.get(dataset.ndim, "")
-        array = _as_meant(dataset)
+        file = h5py.File(place.file, "r")
+        found = [] if place.inside else imaris.find_datasets(where, file, options.level)
+        if not found and options.level:
+            raise InvalidArgumentError(f"{where} is no Imaris file and has no levels: name one.")
+        datasets = list(chain(*found)) or [_find(where, file, place.inside)]
+        files = [check_voxels(where, dataset, options.gaps) for dataset in datasets]
+        dataset = datasets[0]
+        if found:
+            axes, read = options.axes or imaris.AXES, imaris.series(found)
+        else:
+            axes = options.axes or _named_axes(dataset) or _AXES.get(dataset.ndim, "")
+            read = _as_meant(dataset)
+        array = WholeFile(read, place.file, place.file.stat().st_size)
     layout = plan_layout(where, axes, array.shape, options.channel)
-    return open_array(where, array, layout, _voxel_size(where, dataset, axes))
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A dataset without its padding, in the dtype that is meant."""
-
-    dataset: Any
-    shape: tuple[int, ...]
-    dtype: np.dtype
-
-    def __getitem__(self, index: tuple[int | slice, ...]) -> NDArray[Any]:
-        bounds = (
-            slice(*each.indices(size)) if isinstance(each, slice) else each
-            for each, size in zip(index, self.shape, strict=True)
-        )
-        return np.asarray(self.dataset[tuple(bounds)]).view(self.dtype)
+    source = open_array(where, array, layout, _voxel_size(where, dataset, axes))
+    return replace(source, other_files=tuple(chain(*files)))
 
 
 def _as_meant(dataset: Any) -> Any:
     """Return the dataset as Imaris or BigDataViewer mean it, if one of them has written it."""
-    attributes = dataset.parent.attrs
-    sizes = tuple(int(_text(attributes.get(f"ImageSize{axis}", "0"))) for axis in "ZYX")
-    if dataset.ndim == 3 and all(sizes):  # Imaris fills its last chunks up
-        if any(size > stored for size, stored in zip(sizes, dataset.shape, strict=True)):
-            message = f"{dataset.name} has the shape {dataset.shape} for an image of {sizes}"
-            raise ValueError(message)
-        return _Part(dataset, sizes, dataset.dtype)
+    if (part := imaris.without_padding(dataset)) is not None:
+        return part
     if dataset.dtype == np.int16 and re.fullmatch(r"/t\d{5}/s\d{2}/\d+/cells", dataset.name):
-        return _Part(dataset, dataset.shape, np.dtype(np.uint16))
+        return imaris.UnpaddedDataset(dataset, dataset.shape, np.dtype(np.uint16))
     return dataset
-
-
-def _text(value: Any) -> str:
-    """Return an attribute as text; Imaris writes an array of single characters."""
-    return np.asarray(value, "S").tobytes().decode() if np.ndim(value) else str(value)
 
 
 def _named_axes(dataset: Any) -> str:
@@ -99,54 +72,6 @@ def _named_axes(dataset: Any) -> str:
     else:
         names = [dimension.label.lower() for dimension in dataset.dims]
     return "".join(names) if all(name in set("tczyx") for name in names) else ""
-
-
-def check_voxels(where: str, dataset: Any, gaps: MissingSlices) -> None:
-    """Check that the voxels of a dataset can be read, and are there.
-
-    Raises
-    ------
-    InvalidArgumentError
-        A filter is missing, or HDF5 would read its fill value and gaps may not be zeros.
-    """
-    _check_filters(where, dataset)
-    _check_stored(where, dataset, gaps)
-
-
-def _check_filters(where: str, dataset: Any) -> None:
-    """Check that what compresses the voxels is installed."""
-    import h5py
-
-    stored = dataset.id.get_create_plist()
-    for number in range(stored.get_nfilters()):
-        code = stored.get_filter(number)[0]
-        if not h5py.h5z.filter_avail(code):
-            name = _FILTERS.get(code, "unknown")
-            raise InvalidArgumentError(
-                f"{where}: {dataset.name} is compressed by filter {code} ({name}), which is not "
-                "installed; install hdf5plugin and set HDF5_PLUGIN_PATH to its plugins, or save "
-                "the dataset with gzip (h5repack -f GZIP=4).",
-                filter=code,
-            )
-
-
-def _check_stored(where: str, dataset: Any, gaps: MissingSlices) -> None:
-    """Check that voxels were written, and are there: HDF5 reads others as its fill value."""
-    if gaps is MissingSlices.ZERO or dataset.size == 0:
-        return
-    zeros = "read it with gaps: zero (--gaps zero) if that is meant."
-    if not dataset.is_virtual:
-        if dataset.id.get_storage_size() == 0 and not dataset.external:
-            raise InvalidArgumentError(
-                f"{where}: no voxel of {dataset.name} was ever written; {zeros}"
-            )
-        return
-    folder = Path(dataset.file.filename).parent
-    for file in sorted({source.file_name for source in dataset.virtual_sources()}):
-        if file != "." and "%" not in file and not (folder / file).is_file():
-            raise InvalidArgumentError(
-                f"{where}: {dataset.name} takes voxels from {file}, which is not there; {zeros}"
-            )
 
 
 def _find(where: str, file: Any, inside: str) -> Any:
@@ -180,7 +105,7 @@ def _voxel_size(where: str, dataset: Any, axes: str) -> tuple[float, float, floa
     """
     with reading(where):
         if "DataSetInfo/Image" in dataset.file:
-            return _imaris_voxel_size(dataset)
+            return imaris.find_voxel_size(dataset)
         for name, unit in (("resolution", "nm"), ("element_size_um", "um")):
             sizes = np.ravel(dataset.attrs.get(name, ()))
             spatial = [axis for axis in axes if axis in "zyx"]
@@ -188,16 +113,3 @@ def _voxel_size(where: str, dataset: Any, axes: str) -> tuple[float, float, floa
                 by_axis = dict(zip(spatial, map(float, sizes), strict=True))
                 return voxel_size(by_axis, {}, unit)
     return None
-
-
-def _imaris_voxel_size(dataset: Any) -> tuple[float, float, float] | None:
-    """Divide the extents of the image by its size; they hold for every resolution."""
-    facts, attributes = dataset.file["DataSetInfo/Image"].attrs, dataset.parent.attrs
-    if "ExtMin0" not in facts or "ImageSizeX" not in attributes:
-        return None
-    sizes = {
-        axis: (float(_text(facts[f"ExtMax{n}"])) - float(_text(facts[f"ExtMin{n}"])))
-        / int(_text(attributes[f"ImageSize{axis.upper()}"]))
-        for n, axis in enumerate("xyz")
-    }
-    return voxel_size(sizes, {}, _text(facts.get("Unit", "um")))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ingest_queue.images.damage import reading
 from ingest_queue.sources import MissingSlices, Options, Place, Source
+from ingest_queue.sources.file_array import FileArray
 from ndlambda.errors import InvalidArgumentError, MalformedBodyError, NotFoundError
 
 SUFFIXES = ("folder of KNOSSOS cubes",)
@@ -62,10 +63,11 @@ class KnossosSource:
                     ]
                     if cube is not None:
                         _, rows, columns = part.shape
-                        part[...] = cube[low - cz * _EDGE : high - cz * _EDGE, :rows, :columns]
+                        inside = slice(low - cz * _EDGE, high - cz * _EDGE)
+                        part[...] = cube[inside, :rows, :columns]
         return planes
 
-    def _cube(self, x: int, y: int, z: int) -> NDArray[np.uint8] | None:
+    def _cube(self, x: int, y: int, z: int) -> FileArray | None:
         name = f"{self.name}_x{x:04}_y{y:04}_z{z:04}.raw"
         file = self.folder / f"x{x:04}" / f"y{y:04}" / f"z{z:04}" / name
         if not file.is_file():
@@ -78,7 +80,7 @@ class KnossosSource:
         if file.stat().st_size != _EDGE**3:
             raise MalformedBodyError(f"{file} does not have {_EDGE**3} bytes.", file=str(file))
         with reading(str(file)):
-            return np.memmap(file, np.uint8, "r", shape=(_EDGE, _EDGE, _EDGE))
+            return FileArray(file, self.dtype, (_EDGE, _EDGE, _EDGE))
 
 
 def matches(place: Place) -> bool:

@@ -35,7 +35,7 @@ def open_source(place: Place, options: Options) -> Source:
     try:
         with reading(place.text):
             # Else every slab of a compressed file would inflate it from the start.
-            image = nibabel.load(place.file, keep_file_open=True)
+            image = nibabel.load(place.file, mmap=False, keep_file_open=True)
     except (ImageFileError, HeaderDataError) as error:
         raise MalformedBodyError(f"{place.text} is not a NIfTI file ({error}).") from error
     if not isinstance(image, nibabel.Nifti1Image):
@@ -65,5 +65,4 @@ def _describe(where: str, image: Any, options: Options) -> Source:
 
 def _dtype(stored: np.dtype, slope_inter: tuple[float, float]) -> np.dtype:
     scaled = slope_inter != (1.0, 0.0)
-    # Channels have no other floating dtype.
-    return np.dtype("<f4") if scaled or stored.kind == "f" else stored.newbyteorder("<")
+    return np.dtype("<f4") if scaled else stored.newbyteorder("<")

@@ -1,12 +1,14 @@
-"""Reads ``.npy``: (z, y, x), (t, z, y, x) or one plane (y, x); mapped, never unpickled."""
+"""Reads ``.npy``: (z, y, x), (t, z, y, x) or one plane (y, x); never unpickled."""
 
+import struct
 from typing import Final
-
-import numpy as np
 
 from ingest_queue.images.damage import reading
 from ingest_queue.sources import Options, Place, Source
 from ingest_queue.sources.arrays import open_array, plan_layout
+from ingest_queue.sources.file_array import FileArray
+from ndlambda.errors import MalformedBodyError
+from ndlambda.wire.codecs.npy_header import read_header
 
 SUFFIXES = (".npy",)
 
@@ -19,9 +21,19 @@ def matches(place: Place) -> bool:
 
 
 def open_source(place: Place, options: Options) -> Source:
-    """Map the file; see :func:`ingest_queue.sources.open_source`."""
+    """Read the header; see :func:`ingest_queue.sources.open_source`."""
+    with reading(place.text), place.file.open("rb") as file:
+        try:
+            header = read_header(file.read)
+        except (MalformedBodyError, struct.error, IndexError) as error:
+            raise MalformedBodyError(
+                f"{place.text} is no .npy file of plain numbers ({error}).", file=place.text
+            ) from error
+        start = file.tell()
+    axes, shape = options.axes or _AXES.get(len(header.shape), ""), header.shape
+    if header.fortran:
+        axes, shape = axes[::-1], shape[::-1]
+    layout = plan_layout(place.text, axes, shape, options.channel)
     with reading(place.text):
-        array = np.load(place.file, mmap_mode="r", allow_pickle=False)
-    axes = options.axes or _AXES.get(array.ndim, "")
-    layout = plan_layout(place.text, axes, array.shape, options.channel)
+        array = FileArray(place.file, header.dtype, shape, start)
     return open_array(place.text, array, layout)

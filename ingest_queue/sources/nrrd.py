@@ -7,6 +7,7 @@ import bz2
 import gzip
 import threading
 import weakref
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ from ingest_queue.images.damage import needing, reading
 from ingest_queue.sources import Options, Place, Source
 from ingest_queue.sources.arrays import open_array, plan_layout
 from ingest_queue.sources.checks import voxel_size
+from ingest_queue.sources.file_array import FileArray
 from ndlambda.errors import InvalidArgumentError, MalformedBodyError
 
 SUFFIXES = (".nrrd", ".nhdr")
@@ -143,10 +145,11 @@ def open_source(place: Place, options: Options) -> Source:
     with reading(where):
         sizes = tuple(int(n) for n in header["sizes"])
         axes = options.axes or _axes(header, len(sizes))
-        array = _open_voxels(place.file, header, start, sizes[::-1])
+        data, start = _data_file(place.file, header, start)
+        array = _open_voxels(data, header, start, sizes[::-1])
         voxelres = _voxel_size(header, axes)
     layout = plan_layout(where, axes[::-1], sizes[::-1], options.channel)
-    return open_array(where, array, layout, voxelres)
+    return replace(open_array(where, array, layout, voxelres), other_files=(data,))
 
 
 def _axes(header: dict[str, Any], count: int) -> str:
@@ -157,14 +160,19 @@ def _axes(header: dict[str, Any], count: int) -> str:
     return _AXES.get(count, "")
 
 
+def _data_file(file: Path, header: dict[str, Any], start: int) -> tuple[Path, int]:
+    """Return the file of the voxels, and where what follows the header begins in it."""
+    named = header.get("data file", header.get("datafile"))
+    if named is None:
+        return file, start
+    if not isinstance(named, str) or "%" in named or named.startswith("LIST"):
+        raise InvalidArgumentError(f"{file} has its voxels in several files; join them.")
+    return file.parent / named, 0
+
+
 def _open_voxels(file: Path, header: dict[str, Any], start: int, shape: tuple[int, ...]) -> Any:
     order = ">" if header.get("endian") == "big" else "<"
     dtype = np.dtype(order + _CODES[header["type"]])
-    named = header.get("data file", header.get("datafile"))
-    if named is not None:
-        if not isinstance(named, str) or "%" in named or named.startswith("LIST"):
-            raise InvalidArgumentError(f"{file} has its voxels in several files; join them.")
-        file, start = file.parent / named, 0
     start = _after_lines(file, start, int(header.get("line skip", header.get("lineskip", 0))))
     skip = int(header.get("byte skip", header.get("byteskip", 0)))
     if skip < -1:
@@ -173,7 +181,7 @@ def _open_voxels(file: Path, header: dict[str, Any], start: int, shape: tuple[in
     if encoding == "raw":
         size = prod(shape) * dtype.itemsize
         at = start + skip if skip >= 0 else file.stat().st_size - size  # -1: they end the file
-        return np.memmap(file, dtype, "r", at, shape)
+        return FileArray(file, dtype, shape, at)
     if encoding not in _GZIP | _BZIP2:
         raise InvalidArgumentError(f"{file} is encoded as {encoding}; save it raw or gzip.")
     return _Inflated(file, start, skip, shape, dtype)

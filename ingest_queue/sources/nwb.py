@@ -3,6 +3,7 @@
 The schema's axes of ``data`` are time, x, y(, z); files that differ need the option ``axes``.
 """
 
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -11,10 +12,11 @@ from ingest_queue.images.damage import reading
 from ingest_queue.sources import Options, Place, Source
 from ingest_queue.sources.arrays import open_array, plan_layout
 from ingest_queue.sources.checks import voxel_size
-from ingest_queue.sources.hdf5 import check_voxels
+from ingest_queue.sources.hdf5_stored import WholeFile, check_voxels
 from ndlambda.errors import InvalidArgumentError
 
 SUFFIXES = (".nwb",)
+HAS_PARTS = True
 
 _SERIES: Final = frozenset({"ImageSeries", "OnePhotonSeries", "TwoPhotonSeries"})
 _AXES: Final = {3: "txy", 4: "txyz"}
@@ -35,11 +37,12 @@ def open_source(place: Place, options: Options) -> Source:
         data = series["data"]
         if series.get("external_file") is not None and data.size == 0:
             raise InvalidArgumentError(f"{where}: {series.name} has its images in other files.")
-        check_voxels(where, data, options.gaps)
+        files = check_voxels(where, data, options.gaps)
         voxelres = _voxel_size(series)
+        array = WholeFile(data, place.file, place.file.stat().st_size)
     axes = options.axes or _AXES.get(data.ndim, "")
     layout = plan_layout(where, axes, data.shape, options.channel)
-    return open_array(where, data, layout, voxelres)
+    return replace(open_array(where, array, layout, voxelres), other_files=files)
 
 
 def _find(place: Place, file: Any) -> Any:

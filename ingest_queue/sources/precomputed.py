@@ -10,7 +10,8 @@ from ndlambda.errors import InvalidArgumentError
 SUFFIXES = ("folder of Neuroglancer precomputed",)
 
 _LOSSY = frozenset({"jpeg"})
-_CHUNK = r"\d+-\d+_\d+-\d+_\d+-\d+|[0-9a-f]+\.shard"
+_CHUNK = r"-?\d+--?\d+_-?\d+--?\d+_-?\d+--?\d+|[0-9a-f]+\.shard"
+"""Coordinates are negative where the volume's offset is."""
 
 
 def matches(place: Place) -> bool:

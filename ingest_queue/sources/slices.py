@@ -25,7 +25,7 @@ from ndlambda.errors import (
     ShapeMismatchError,
 )
 
-SUFFIXES = ("folder of .png", ".tif", ".jpg", ".webp or .jp2")
+SUFFIXES = ("folder of slices (.png .tif .jpg .webp .jp2)",)
 FALLBACK = True  # reads every folder that no other source matches
 
 _THREADS: Final = 4

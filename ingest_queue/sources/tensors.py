@@ -86,7 +86,8 @@ def check_chunks(where: str, folder: Path, names: tuple[str, ...], gaps: Missing
         It has none, and gaps may not be zeros.
     """
     if gaps is not MissingSlices.ZERO and not (folder.is_dir() and has_chunk(folder, names)):
-        example = "/".join(names).replace(r"\d+", "0").replace("\\", "").partition("|")[0]
+        first = "/".join(names).partition("|")[0]
+        example = first.replace("-?", "").replace(r"\d+", "0").replace("\\", "")
         raise InvalidArgumentError(
             f"{where} has none of its chunks: there is no file like {folder}/{example}. They "
             "may be elsewhere, or have names (or a suffix .gz) that its metadata does not say; "

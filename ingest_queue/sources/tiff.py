@@ -17,10 +17,12 @@ from ingest_queue.images.damage import needing, reading
 from ingest_queue.sources import Options, Place, Source, ome
 from ingest_queue.sources.arrays import AxisLayout, open_array, plan_layout
 from ingest_queue.sources.checks import voxel_size
+from ingest_queue.sources.file_array import FileArray
 from ingest_queue.sources.tiff_stacks import PageStack, find_stack, page_at
 from ndlambda.errors import InvalidArgumentError
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
+HAS_PARTS = True
 
 _LETTERS: Final = {"I": "z", "Q": "z"} | {letter: letter.lower() for letter in "TCZYXS"}
 """tifffile's axes; a series of unnamed pages (I, Q) is z."""
@@ -54,6 +56,11 @@ class PagedSource:
     def second(self) -> "PagedSource":
         """The same pages, decoded by another library where one can."""
         return replace(self, decode=tiff.decode_again)
+
+    @property
+    def other_files(self) -> tuple[Path, ...]:
+        """The files of an OME set."""
+        return tuple(sorted({file for file, _ in self.pages}))
 
     @property
     def shape_tzyx(self) -> tuple[int, int, int, int]:
@@ -144,8 +151,8 @@ def _open_series(
         return PagedSource(pages, layout, facts.dtype, voxelres, labels_allowed=not facts.lossy)
     # As ImageJ writes: one page header, then all voxels.
     stored = series.dtype.newbyteorder(file.byteorder)
-    mapped = np.memmap(path, stored, "r", series.dataoffset, tuple(series.shape))
-    source = open_array(where, mapped.reshape(layout.shape), layout, voxelres)
+    array = FileArray(path, stored, layout.shape, series.dataoffset)
+    source = open_array(where, array, layout, voxelres)
     plane = series.keyframe
     if len(series) * plane.size != series.size or not layout.axes.endswith(plane.axes.lower()):
         return source
@@ -184,6 +191,8 @@ def _list_pages(where: str, series: Any, layout: AxisLayout) -> tuple[Page, ...]
 def _voxel_size(file: Any, described: Any) -> VoxelSize:
     if described is not None:
         return ome.pixel_size(described)
+    if file.shaped_metadata:  # tifffile's own, which may have OME's names
+        return _named_size(file.shaped_metadata[0])
     if not file.imagej_metadata:
         return None
     facts, tags = file.imagej_metadata, file.pages[0].tags
@@ -194,3 +203,11 @@ def _voxel_size(file: Any, described: Any) -> VoxelSize:
         sizes[axis] = length / pixels if pixels else 0.0
     # ImageJ's unit; "pixel" and an empty text are not lengths.
     return voxel_size(sizes, {}, str(facts.get("unit", "")))
+
+
+def _named_size(facts: dict[str, Any]) -> VoxelSize:
+    names = {axis: f"PhysicalSize{axis.upper()}" for axis in "xyz"}
+    sizes = {axis: float(facts[name]) for axis, name in names.items() if name in facts}
+    default = str(facts.get("unit", "µm"))
+    units = {axis: str(facts.get(f"{names[axis]}Unit", default)) for axis in sizes}
+    return voxel_size(sizes, units, default)

@@ -1,55 +1,32 @@
-"""The root command: global options, and errors as one line with an exit code."""
+"""The root command, and its global options."""
 
+import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 
-from ndlambda import __version__, errors
-from ndlambda.cli import connection
+from ndlambda import __version__
+from ndlambda.cli import connection, failures
 from ndlambda.cli.catalog import channel, dataset, project, token, user
 from ndlambda.cli.data import annotation, get, graph, info, jobs, propagate, put, skeleton
 from ndlambda.cli.ingest import command
-from ndlambda.cli.server import doctor, serve
+from ndlambda.cli.server import doctor, sample, serve
 
-_EXIT_CODES: dict[type[errors.NDLambdaError], int] = {
-    errors.InvalidArgumentError: 2,
-    errors.ValidationError: 2,
-    errors.NotFoundError: 3,
-    errors.PermissionDeniedError: 4,
-    errors.AuthenticationError: 4,
-    errors.ConflictError: 5,
-    errors.PreconditionFailedError: 5,
-}
-
-_ADVICE: dict[type[errors.NDLambdaError], str] = {
-    errors.AuthenticationError: "Set a key with --key, NDLAMBDA_KEY or --data.",
-    errors.PermissionDeniedError: "Check the name, and the key with `ndlambda doctor`.",
-}
-
-
-def exit_code(error: errors.NDLambdaError) -> int:
-    """Return 2 for bad arguments, 3 not found, 4 not allowed, 5 conflict, 1 for everything else."""
-    found = (code for kind, code in _EXIT_CODES.items() if isinstance(error, kind))
-    return next(found, 1)
+_DEBUG: Final = "--debug"
 
 
 class _RootGroup(click.Group):
-    """Prints ndlambda's errors and file errors as one line on standard error."""
+    """Ends every command in :mod:`ndlambda.cli.failures`, whatever happens."""
 
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except errors.NDLambdaError as error:
-            advice = [text for kind, text in _ADVICE.items() if isinstance(error, kind)]
-            message = " ".join([*error.message.split(), *advice])
-            click.echo(f"ndlambda: {message}", err=True)
-            ctx.exit(exit_code(error))
-        except BrokenPipeError:  # the reader closed the pipe; click ends the command quietly
-            raise
-        except OSError as error:
-            click.echo(f"ndlambda: {error}", err=True)
-            ctx.exit(1)
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run a command line, and end the process."""
+        given = args[0] if args else extra.get("args")
+        words = sys.argv[1:] if given is None else list(given)
+        command = partial(super().main, *args, **{**extra, "standalone_mode": False})
+        failures.run(command, debug=_DEBUG in words)
 
 
 @click.group(cls=_RootGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -66,8 +43,8 @@ class _RootGroup(click.Group):
     "--data",
     envvar="NDLAMBDA_DATA",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Data folder of a server on this machine; without --key its admin.key is used. "
-    "[env: NDLAMBDA_DATA]",
+    help="Data folder of a server on this machine, which is talked to by its admin.key unless "
+    "--url or --key say otherwise. [env: NDLAMBDA_DATA]",
 )
 @click.pass_context
 def main(ctx: click.Context, url: str, key: str | None, data: Path | None) -> None:
@@ -76,17 +53,22 @@ def main(ctx: click.Context, url: str, key: str | None, data: Path | None) -> No
     \b
     Examples:
       ndlambda serve --data nd-data
-      ndlambda --data nd-data ingest slices/ --token demo --channel em --create
-      ndlambda --data nd-data get --token demo --channel em -o em.tif
+      ndlambda --data nd-data ingest slices/ demo/em --create
+      ndlambda --data nd-data get demo/em -o em.tif
       ndlambda --data nd-data info demo
 
-    Exit codes: 0 done, 2 wrong arguments, 3 not found, 4 not allowed, 5 conflict, 1 other failures.
+    Exit codes: 0 done, 2 wrong arguments, 3 not found, 4 not allowed, 5 conflict, 130 interrupted,
+    1 other failures.
     """
-    ctx.obj = connection.ServerOptions(url, key, data, transport=ctx.obj)
+    typed = ParameterSource.COMMANDLINE
+    said = {name for name in ctx.params if ctx.get_parameter_source(name) is typed}
+    options = connection.ServerOptions(url, key, data, transport=ctx.obj)
+    ctx.obj = options.preferring(said)
 
 
 for _command in (
     serve.serve,
+    sample.sample,
     put.put,
     command.ingest,
     get.get,
@@ -104,3 +86,14 @@ for _command in (
     doctor.doctor,
 ):
     main.add_command(_command)
+
+
+def _accept_debug(command: click.Command) -> None:
+    """Accept ``--debug`` before and after every command; :class:`_RootGroup` looks for it."""
+    help_text = "Show the traceback of a failure."
+    command.params.append(click.Option([_DEBUG], is_flag=True, expose_value=False, help=help_text))
+    for child in getattr(command, "commands", {}).values():
+        _accept_debug(child)
+
+
+_accept_debug(main)

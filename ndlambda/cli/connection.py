@@ -1,12 +1,14 @@
 """The server that the command talks to, and the key it uses."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 
 from ndlambda.client import Client, RetryPolicy, Transport, connect
 from ndlambda.errors import AuthenticationError
+from ndlambda.settings import ADDRESS_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,23 @@ class ServerOptions:
     data: Path | None
     transport: Transport | None = None
 
+    def preferring(self, said: Collection[str]) -> "ServerOptions":
+        """Return the options in which ``--data`` wins over URL and key of the environment.
+
+        Parameters
+        ----------
+        said
+            Names of the options that were typed.
+        """
+        if self.data is None or "data" not in said:
+            return self
+        key = self.key if "key" in said else None
+        address = self.data / ADDRESS_FILE
+        url = self.url
+        if "url" not in said and address.is_file():
+            url = address.read_text().strip() or url
+        return replace(self, url=url, key=key)
+
     def find_key(self) -> str | None:
         """Return ``--key``, else the admin key that ``serve`` wrote to the data folder, else None.
 
@@ -37,9 +56,10 @@ class ServerOptions:
         path = self.data / "admin.key"
         try:
             return path.read_text().strip()
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", "it is not text")
             raise AuthenticationError(
-                f"No admin key can be read from {path} ({error.strerror}); was the server started "
+                f"No admin key can be read from {path} ({reason}); was the server started "
                 "with this folder?"
             ) from error
 

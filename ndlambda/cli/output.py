@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import click
 
+from ndlambda.wire.export import finished_file
+
 _PIPE_WIDTH: Final = 240
 """Width of a table that is not printed to a terminal."""
 
@@ -45,12 +47,8 @@ def write_file(path: Path | None, body: bytes) -> None:
     if path is None:
         sys.stdout.buffer.write(body)
         return
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with finished_file(path) as partial:
         partial.write_bytes(body)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _text(value: object) -> str:

@@ -22,11 +22,11 @@ class Collection:
     def __init__(self, session: Session, path: tuple[str, ...]) -> None:
         self._session = session
         self._path = "/v1/" + "/".join(quote(part, safe="") for part in path)
+        self._kind = path[-1]
 
-    def list(self) -> list[Document]:
-        """Return all resources that the caller may see."""
-        found: list[Document] = self._session.json("GET", self._path)
-        return found
+    def list(self, limit: int | None = None) -> list[Document]:
+        """Return the resources that the caller may see by name, at most ``limit`` (None: all)."""
+        return list(self._session.pages(self._path, self._kind, limit=limit))
 
     def get(self, name: str) -> Document:
         """Return a resource.
@@ -73,10 +73,12 @@ class Users:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def list(self) -> list[Document]:
-        """Return all users: name, id, superuser, revocations (how often all keys were revoked)."""
-        found: list[Document] = self._session.json("GET", "/v1/users")
-        return found
+    def list(self, limit: int | None = None) -> list[Document]:
+        """Return users by name, at most ``limit`` (None: all).
+
+        Each has name, id, superuser, revocations (how often all keys were revoked).
+        """
+        return list(self._session.pages("/v1/users", "users", limit=limit))
 
     def add(self, name: str, *, superuser: bool = False, password: str | None = None) -> Document:
         """Create a user and return it with its ``key``, which is shown only once.

@@ -1,5 +1,6 @@
 """A connection to one server: volumes, annotations, catalogue, users."""
 
+import re
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -14,7 +15,7 @@ from ndlambda.client.propagation import Propagation
 from ndlambda.client.transport.http import PooledTransport, Transport
 from ndlambda.client.transport.session import RetryPolicy, Session
 from ndlambda.client.volume.volume import Volume, VoxelSource
-from ndlambda.errors import InvalidArgumentError
+from ndlambda.errors import AuthenticationError, InvalidArgumentError
 
 
 class Client:
@@ -118,10 +119,12 @@ class Client:
         """Tokens of a project."""
         return Collection(self._session, ("datasets", dataset, "projects", project, "tokens"))
 
-    def list_tokens(self) -> list[Document]:
-        """Return every token that the key may use: token_name, project, dataset, public."""
-        found: list[Document] = self._session.json("GET", "/v1/tokens")
-        return found
+    def list_tokens(self, limit: int | None = None) -> list[Document]:
+        """Return tokens that the key may use, at most ``limit`` (None: all).
+
+        Each has token_name, project, dataset, public.
+        """
+        return list(self._session.pages("/v1/tokens", "tokens", limit=limit))
 
 
 def connect(
@@ -148,13 +151,26 @@ def connect(
     ------
     InvalidArgumentError
         The URL is not an http or https URL.
+    AuthenticationError
+        The key has characters that no key has.
 
     Examples
     --------
     >>> client = connect("http://127.0.0.1:8080", key="...")
     >>> volume = client.volume("demo", "em")  # doctest: +SKIP
     """
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.netloc:
-        raise InvalidArgumentError(f"{url!r} is not an http:// or https:// URL.", url=url)
+    if not _is_server(url):
+        raise InvalidArgumentError(
+            f"{url!r} is not a URL of a server; write it like http://127.0.0.1:8080.", url=url
+        )
+    if key is not None and not re.fullmatch(r"[!-~]+", key):
+        raise AuthenticationError("The key has spaces or characters that no key has.")
     return Client(Session(url, key, transport or PooledTransport(), retry))
+
+
+def _is_server(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not close, a port that is no number
+        return False

@@ -66,10 +66,9 @@ class Ingests:
         created: Document = self._session.json("POST", _PATH, fields, repeatable=repeatable)
         return created
 
-    def list(self) -> Sequence[Document]:
-        """Return the caller's jobs."""
-        found: Sequence[Document] = self._session.json("GET", _PATH)["jobs"]
-        return found
+    def list(self, limit: int | None = None) -> Sequence[Document]:
+        """Return the caller's jobs, newest first, at most ``limit`` (None: all)."""
+        return list(self._session.pages(_PATH, "jobs", limit=limit))
 
     def waiting(self) -> Sequence[Document]:
         """Return folders of dropped files without a job: folder, why, since.
@@ -192,9 +191,8 @@ class Ingests:
         The chunk is None for files that belong to no chunk. The part is the dataset z of a slice,
         or of an unreadable plane; None for a whole box of voxels.
         """
-        found: Document = self._session.json("GET", _job(job_id, "errors"), headers=_AS_JSON)
-        errors: Sequence[Document] = found["errors"]
-        return errors
+        path = _job(job_id, "errors")
+        return list(self._session.pages(path, "errors", headers=_AS_JSON))
 
     def report(self, job_id: str, faults: Sequence[Document]) -> None:
         """Report planes that cannot be read at their source.

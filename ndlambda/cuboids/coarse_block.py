@@ -29,6 +29,8 @@ class Halving:
     bounds
         Zero-based voxels of the fine level; voxels outside contribute to no coarse voxel. None for
         labels, where missing voxels are 0 anyway.
+    zero_is_missing_z
+        Whether a mean passes over zeros along z; see ``downsample``.
     """
 
     fine: CuboidLayout
@@ -36,6 +38,7 @@ class Halving:
     factors_xyz: XYZ
     method: Method
     bounds: Box | None
+    zero_is_missing_z: bool = False
 
 
 class CoarseBlock:
@@ -86,7 +89,12 @@ class CoarseBlock:
         return voxels
 
     def _add(self, start_xyz: XYZ, voxels: NDArray[Any]) -> None:
-        halved = downsample(voxels, self._halving.factors_xyz, self._halving.method)
+        halved = downsample(
+            voxels,
+            self._halving.factors_xyz,
+            self._halving.method,
+            zero_is_missing_z=self._halving.zero_is_missing_z,
+        )
         if is_zero(halved):
             return
         layout = self._halving.coarse

@@ -16,7 +16,7 @@ from ndlambda.model.discipline import Discipline
 from ndlambda.space.box import Box
 from ndlambda.voxels.extra_labels import ExtraLabels
 from ndlambda.voxels.paint import Painted, Stroke, distinct, paint
-from ndlambda.voxels.relabel import is_any, relabel
+from ndlambda.voxels.relabel import erase, is_any, relabel
 
 _Step: TypeAlias = Callable[[NDArray[Any], ExtraLabels], Painted]
 """Returns a cuboid after a change, given its labels and its extra labels."""
@@ -121,10 +121,10 @@ class LabelBlock:
             if any(map(len, each))
         )
 
-    def erased(self, label: int) -> Change:
-        """Return the change that removes a label from all voxels, main and extra."""
-        strokes = {slot: [self._all_of(slot, label)] for slot in range(self._layout.slots)}
-        return self.painted(strokes, Discipline.REDUCE)
+    def erased(self, labels: NDArray[np.uint64]) -> Change:
+        """Return the change that removes labels from all voxels, main and extra."""
+        slots = range(self._layout.slots)
+        return self._change((slot, partial(erase, labels=labels)) for slot in slots)
 
     def relabelled(
         self, losers: NDArray[np.uint64], survivor: int, box: Box | None = None
@@ -181,10 +181,6 @@ class LabelBlock:
         """
         extras = None if change.extra is None else encode_extras(change.extra)
         return supercuboid.splice(self._data, self._layout, change.cuboids, write_id, extras)
-
-    def _all_of(self, slot: int, label: int) -> Stroke:
-        at = np.flatnonzero(self.has_label(slot, label))
-        return Stroke(at, np.full(at.size, label, self._layout.dtype))
 
     def _parts(self, box: Box | None) -> Iterator[tuple[int, Box | None]]:
         """Yield the cuboids that a box of the supercuboid meets, and the part; None: all of it."""

@@ -37,8 +37,7 @@ class Expiry:
     def sweep(self) -> int:
         """Delete some expired objects, and return their number; 0 if none is left."""
         expired = list(islice(self._expired(), _MAX_DELETIONS))
-        for key in expired:
-            self._objects.delete(key)
+        self._objects.delete_many(expired)
         return len(expired)
 
     def _expired(self) -> Iterator[str]:

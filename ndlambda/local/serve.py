@@ -1,21 +1,24 @@
 """``ndlambda serve``: waitress and the queue pump in one process."""
 
+import errno
 import os
 import secrets
+import socket
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 from ndlambda import log, runtime
-from ndlambda.errors import AlreadyExistsError
+from ndlambda.errors import AlreadyExistsError, InvalidArgumentError
 from ndlambda.local.host import WsgiServer
 from ndlambda.local.pump import Pump
 from ndlambda.local.server_lock import server_lock
 from ndlambda.runtime import ADMIN, Runtime
-from ndlambda.settings import Settings
+from ndlambda.settings import ADDRESS_FILE, Settings
 from ndlambda.web.app import App
 
 _RECEIVED_BYTES = 1 << 18
@@ -62,7 +65,8 @@ def run(options: ServeOptions, out: TextIO = sys.stdout) -> None:
         ensure_admin(built)
         if not options.moto:  # which keeps no messages over a restart
             take_over = partial(runtime.release_messages, settings)
-            stack.enter_context(server_lock(settings.data, take_over))
+            if stack.enter_context(server_lock(settings.data, take_over)):
+                print(f"Another server runs on {settings.data}; both share it.", file=out)
         pump = Pump(built)
         pump.start()
         stack.callback(pump.stop)
@@ -130,5 +134,29 @@ def _serve(options: ServeOptions, built: Runtime, out: TextIO) -> None:
             channel_timeout=300,
         )
     except OSError as error:
-        raise OSError(error.errno, error.strerror, "{}:{}".format(*address)) from None
-    host.run(lambda: print(f"ndlambda ready on {host.url}", file=out, flush=True), ending=True)
+        raise _explain(error, options) from None
+    with _published(options.data / ADDRESS_FILE, host.url):
+        host.run(lambda: print(f"ndlambda ready on {host.url}", file=out, flush=True), ending=True)
+
+
+def _explain(error: OSError, options: ServeOptions) -> InvalidArgumentError:
+    where, advice = f"{options.host}:{options.port}", "choose another --port or --host"
+    if error.errno == errno.EADDRINUSE:
+        advice = "another program listens there, perhaps another server; choose another --port"
+    elif error.errno == errno.EACCES:
+        advice = "ports under 1024 belong to the system; choose another --port"
+    elif isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        advice = "it is no address of this machine; choose another --host"
+    return InvalidArgumentError(f"Cannot listen on {where} ({error.strerror}): {advice}.")
+
+
+@contextmanager
+def _published(file: Path, url: str) -> Iterator[None]:
+    """Keep the address of the server in its folder, where the command looks for it."""
+    file.write_text(f"{url}\n")
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            if file.read_text().strip() == url:  # else that of another server
+                file.unlink()

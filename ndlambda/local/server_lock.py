@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @contextmanager
-def server_lock(data: Path, take_over: Callable[[], object]) -> Iterator[None]:
+def server_lock(data: Path, take_over: Callable[[], object]) -> Iterator[bool]:
     """Hold the lock of a server of a data folder.
 
     Parameters
@@ -16,21 +16,30 @@ def server_lock(data: Path, take_over: Callable[[], object]) -> Iterator[None]:
     take_over
         Called at the beginning if no other server holds the lock: what servers had in progress is
         then abandoned. Not called if the file system has no locks.
+
+    Yields
+    ------
+    bool
+        Whether another server is known to hold the lock.
     """
     descriptor = os.open(data / "servers.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        if _is_alone(descriptor):
+        alone = _is_alone(descriptor)
+        if alone:
             take_over()
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_SH)
-        yield
+        yield alone is False
     finally:
         os.close(descriptor)
 
 
-def _is_alone(descriptor: int) -> bool:
+def _is_alone(descriptor: int) -> bool | None:
+    """Return whether no other server holds the lock; None if the file system has none."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
+    except OSError:
+        return None
     return True

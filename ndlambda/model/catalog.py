@@ -15,6 +15,8 @@ from ndlambda.space.pyramid import Pyramid, Scaling
 
 ND_VERSION = "1.2.0"
 SCHEMA_VERSION = "1.1.0"
+MAX_CHANNELS = 256
+"""Most channels in one request."""
 
 
 @dataclass(frozen=True, slots=True)

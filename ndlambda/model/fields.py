@@ -216,16 +216,18 @@ def channel_from_fields(fields: object, *, name: str, project: str) -> Channel:
     """Parse a client's channel; ``codec`` and ``cuboids_per_axis`` are additions to ndstore.
 
     Raises as ``dataset_from_fields``. ``id`` and ``uid`` stay empty until the channel is stored.
+    A channel that is sent as under propagation is not propagated: nothing propagates it yet.
     """
     check_name(name, "channel")
     reading = _Reading.of(fields, _CHANNEL, {"channel_name": name, "project": project})
     values = reading.values
     if reading.has("channel_type", "channel_datatype"):
-        allowed = COMBINATIONS[values["channel_type"]]
+        kind = values["channel_type"]
+        allowed = COMBINATIONS[kind]
         reading.require(
             "channel_datatype",
             values["channel_datatype"] in allowed,
-            f"must be one of {', '.join(sorted(allowed))} in a {values['channel_type']} channel",
+            f"must be one of {', '.join(sorted(allowed))} in channels of type {kind}",
         )
     if reading.has("starttime", "endtime"):
         # ndio sends 0, which means one time point.
@@ -234,12 +236,9 @@ def channel_from_fields(fields: object, *, name: str, project: str) -> Channel:
     if reading.has("startwindow", "endwindow"):
         holds = values["endwindow"] >= values["startwindow"]
         reading.require("endwindow", holds, "must not be below startwindow")
-    reading.require(
-        "propagate",
-        values.get("propagate") != PropagateState.UNDER_PROPAGATION,
-        "must be 0 or 2: a channel is not born under propagation",
-    )
     values = reading.checked()
+    if values["propagate"] == PropagateState.UNDER_PROPAGATION:
+        values["propagate"] = PropagateState.NOT_PROPAGATED
     is_labels = values["channel_type"] is ChannelType.ANNOTATION
     codec = values.pop("codec")
     chosen = CodecSpec(**codec) if codec else (LABEL_CODEC if is_labels else IMAGE_CODEC)

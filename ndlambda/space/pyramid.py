@@ -126,9 +126,31 @@ class Pyramid:
         return above if above - slices <= slices - below else below
 
 
-def useful_levels(edge: int) -> int:
-    """Return how many coarser resolutions reduce an edge of so many voxels to 512 or less."""
+def natural_scaling(voxelres_xyz: tuple[float, float, float]) -> Scaling:
+    """Return the scaling that suits a voxel size: isotropic where no edge exceeds another by √2.
+
+    A level of z-slices doubles x and y beside z. Voxels whose edges differ by less than half of
+    such a step, a factor of √2, are nearer to cubes now than after it.
+    """
+    is_cube = max(voxelres_xyz) <= math.sqrt(2) * min(voxelres_xyz)
+    return Scaling.ISOTROPIC if is_cube else Scaling.ZSLICES
+
+
+def useful_levels(size_xyz: XYZ, scaling: Scaling) -> int:
+    """Return how many coarser resolutions bring every halved edge to 512 voxels or less."""
+    edge = max(size_xyz if scaling is Scaling.ISOTROPIC else size_xyz[:2])
     levels = 0
     while edge > _COARSEST_EDGE and levels < _MAX_LEVELS:
         edge, levels = -(-edge // 2), levels + 1
     return levels
+
+
+def describe_scaling(
+    scaling: Scaling, levels: int, voxelres_xyz: tuple[float, float, float]
+) -> str:
+    """Return a sentence about how a dataset of a voxel size is scaled."""
+    name = "isotropic (x, y and z are halved)"
+    if scaling is Scaling.ZSLICES:
+        name = "zslices (x and y are halved)"
+    nanometres = " x ".join(f"{edge:g}" for edge in voxelres_xyz)
+    return f"Voxels of {nanometres} nm: scaling {name}, coarser resolutions: {levels}."

@@ -59,7 +59,7 @@ class StoredObject:
     Parameters
     ----------
     data
-        The requested bytes, read-only; may be a view of a mapped file, so release it when done.
+        The requested bytes, read-only.
     etag
         Identifies the content of the whole object, also if a range was read. A store that must
         compute it passes a function, which is called when ``etag`` is first read.
@@ -78,6 +78,10 @@ class StoredObject:
     def data(self) -> memoryview:
         """The requested bytes, read-only."""
         return self._data
+
+    def part(self, start: int, stop: int) -> memoryview:
+        """Return some of the requested bytes, fewer where they end before."""
+        return self.data[start:stop]
 
     @property
     def etag(self) -> str:
@@ -100,11 +104,15 @@ class ObjectInfo:
     ----------
     etag
         As of a read; None if the store would have to read the object.
+    modified_at
+        Unix seconds of the last put, perhaps rounded down to whole ones; None of stores that keep
+        none.
     """
 
     key: str
     size: int
     etag: str | None = None
+    modified_at: float | None = None
 
 
 class ObjectStore(Protocol):
@@ -115,7 +123,7 @@ class ObjectStore(Protocol):
 
     @property
     def whole_reads_are_cheap(self) -> bool:
-        """Whether a whole read costs no more than the bytes then accessed (a mapped file).
+        """Whether a whole read costs no more than the parts then asked for (an opened file).
 
         If False, readers ask for the ranges that they need.
         """
@@ -147,6 +155,10 @@ class ObjectStore(Protocol):
         """Remove an object; no error if there is none."""
         ...
 
+    def delete_many(self, keys: Sequence[str]) -> None:
+        """Remove objects, ``MAX_DELETED`` a request; all are tried, an error names the first."""
+        ...
+
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
         """Iterate in key order over the objects whose keys start with prefix and are > after."""
         ...
@@ -158,9 +170,7 @@ class ObjectStore(Protocol):
         expires_s: int,
         size_bytes: int | None = None,
     ) -> str | None:
-        """Return a URL that reads or writes the object without credentials.
-
-        None if the store has no URLs (files).
+        """Return a URL that reads or writes the object without credentials; None: it has no URLs.
 
         Parameters
         ----------
@@ -172,6 +182,7 @@ class ObjectStore(Protocol):
 
 # --- rows ----------------------------------------------------------------------------------
 
+MAX_DELETED = 1000
 MAX_ROW_BYTES = 64 * 1024
 MAX_TRANSACTION = 100
 

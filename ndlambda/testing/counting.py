@@ -188,6 +188,11 @@ class CountingObjectStore(_Counting):
         """Count and delete."""
         self.counts.write("objects.delete", key, lambda: self._store.delete(key))
 
+    def delete_many(self, keys: Sequence[str]) -> None:
+        """Count one write, if there is anything to delete, and delete."""
+        count = self.counts.write if keys else self.counts.read
+        count("objects.delete_many", list(keys), lambda: self._store.delete_many(keys))
+
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
         """Count one read, however long the listing, and list."""
         return self.counts.read("objects.list", prefix, lambda: self._store.list(prefix, after))

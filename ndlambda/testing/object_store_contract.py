@@ -13,8 +13,13 @@ import uuid
 
 import pytest
 
-from ndlambda.errors import PreconditionFailedError, WriteContentionError
+from ndlambda.errors import (
+    InvalidArgumentError,
+    PreconditionFailedError,
+    WriteContentionError,
+)
 from ndlambda.stores.ports import (
+    MAX_DELETED,
     ByteRange,
     Create,
     ObjectStore,
@@ -190,6 +195,33 @@ class ObjectStoreContract:
         store.put(key, b"y", Create())
         assert _content(store, key) == b"y"
 
+    @pytest.mark.parametrize("count", [0, 1, MAX_DELETED + 1])
+    def test_many_are_deleted_and_others_stay(
+        self, store: ObjectStore, prefix: str, count: int
+    ) -> None:
+        """More than a request holds; only some of the keys have an object, one is said twice."""
+        keys = [f"{prefix}many {part}/{number}" for number in range(count) for part in "ab"][:count]
+        stored = [*keys[::100], *keys[-1:], f"{prefix}many a/other"]
+        for key in stored:
+            store.put(key, b"x", Overwrite())
+        for _ in range(2):
+            store.delete_many([*keys, *keys[:1]])
+            assert _keys(store, prefix) == [f"{prefix}many a/other"]
+
+    def test_none_is_deleted_where_a_key_is_none(self, store: ObjectStore, key: str) -> None:
+        store.put(key, b"x", Create())
+        with pytest.raises(InvalidArgumentError):
+            store.delete_many([key, f"{key}/../other"])
+        assert _content(store, key) == b"x"
+
+    @pytest.mark.parametrize("name", WEIRD_KEYS)
+    def test_weird_but_legal_keys_are_deleted_with_others(
+        self, store: ObjectStore, prefix: str, name: str
+    ) -> None:
+        store.put(prefix + name, b"x", Create())
+        store.delete_many([prefix + name, f"{prefix}other"])
+        assert _keys(store, prefix) == []
+
     # many at once
 
     def test_one_of_many_creates_wins(self, store: ObjectStore, key: str) -> None:
@@ -278,6 +310,7 @@ class ObjectStoreContract:
             etag = store.put(key, content, Overwrite())
             (info,) = store.list(key)
             assert info.etag in {None, etag}
+            assert info.modified_at is None or info.modified_at > 1e9  # in this century
 
     def test_deleted_objects_are_not_listed(self, store: ObjectStore, prefix: str) -> None:
         for name in ("d/1", "d/2", "e/1"):

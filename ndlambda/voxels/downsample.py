@@ -14,7 +14,12 @@ labels     ndstore's vote: a label that occurs twice wins, otherwise the first o
            z is halved, the first slice votes, and the second one where the result is 0
 =========  =========================================================================================
 
-ndstore's vote lost a label that only the last of four voxels had; here it is kept.
+ndstore's vote lost a label that only the last of four voxels had; here it is kept. Two labels with
+two voxels each are a tie: the pair that is completed last in scan order wins, so 1 2 / 2 1 gives 1
+and 1 2 / 1 2 gives 2, as in ndstore.
+
+In near-isotropic variants a mean treats zeros along z as ndstore does: they are missing, and the
+voxel of the other slice stands for both (``zero_is_missing_z``).
 """
 
 from collections.abc import Callable
@@ -50,7 +55,9 @@ class Method(StrEnum):
     LABELS = "labels"
 
 
-def downsample(block: NDArray[Any], factors_xyz: XYZ, method: Method) -> NDArray[Any]:
+def downsample(
+    block: NDArray[Any], factors_xyz: XYZ, method: Method, *, zero_is_missing_z: bool = False
+) -> NDArray[Any]:
     """Return a block halved in x and y, and in z if the factor says so.
 
     Parameters
@@ -61,6 +68,8 @@ def downsample(block: NDArray[Any], factors_xyz: XYZ, method: Method) -> NDArray
         (2, 2, 1) or (2, 2, 2).
     method
         See the module; LABELS is for unsigned integers.
+    zero_is_missing_z
+        Whether, where z is halved, a mean passes over zeros along z. The other methods always do.
 
     Returns
     -------
@@ -80,11 +89,13 @@ def downsample(block: NDArray[Any], factors_xyz: XYZ, method: Method) -> NDArray
     depth, height, width = even.shape
     halved = np.empty((depth // slices, height // 2, width // 2), block.dtype)
     make = _slab_maker(method, block.dtype)
+    fills = zero_is_missing_z and slices == 2 and method is Method.MEAN
     step = max(1, _SLAB_VOXELS // (slices * height * width))
     with np.errstate(invalid="ignore"):  # NaN and infinity are valid voxels
         for z in range(0, len(halved), step):
             slab = np.ascontiguousarray(even[z * slices : (z + step) * slices])
-            halved[z : z + step] = make(slab.reshape(-1, slices, height, width))
+            slab = slab.reshape(-1, slices, height, width)
+            halved[z : z + step] = make(_filled_z(slab) if fills else slab)
     return halved
 
 
@@ -109,6 +120,15 @@ def _slab_maker(method: Method, dtype: np.dtype) -> Callable[[_Slab], NDArray[An
     if dtype == _COLOUR:
         return _mean_of_colours
     return _mean_of_long_integers if dtype.itemsize == 8 else _mean_of_integers
+
+
+def _filled_z(slab: _Slab) -> NDArray[Any]:
+    """Return pairs of slices in which a zero voxel has the value of the other slice."""
+    if slab.all():
+        return slab
+    first, second = slab[:, 0], slab[:, 1]
+    filled = np.where(first == 0, second, first), np.where(second == 0, first, second)
+    return np.stack(filled, axis=1)
 
 
 # --- mean ----------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
-"""Replaces labels by another one: the voxels of objects that are merged.
+"""Replaces labels by another one, or erases them: voxels of merged and of deleted objects.
 
-Main and extra labels are changed alike. The survivor then obeys the rules of painted labels: it is
+Main and extra labels are changed alike. A survivor obeys the rules of painted labels: it is
 an extra label of a voxel at most once, and never besides being its main label.
 """
 
@@ -61,5 +61,24 @@ def relabel(
     redundant = kept.labels == painted.reshape(-1)[kept.at]
     if redundant.any():
         kept = kept.where(~redundant)
+    before, after = distinct(base) | extra.distinct(), distinct(painted) | kept.distinct()
+    return Painted(painted, kept, after - before, before - after)
+
+
+def erase(base: NDArray[Any], extra: ExtraLabels, labels: NDArray[np.uint64]) -> Painted:
+    """Return a block without some labels; the inputs are not changed.
+
+    Parameters
+    ----------
+    base
+        Main labels (z, y, x), unsigned, C-ordered.
+    extra
+        Extra labels of the block. Those of a voxel that loses its main label stay.
+    labels
+        The labels to erase.
+    """
+    own, beside = is_any(base, labels), np.isin(extra.labels, labels)
+    painted = np.where(own, base.dtype.type(0), base) if own.any() else base
+    kept = extra.where(~beside) if beside.any() else extra
     before, after = distinct(base) | extra.distinct(), distinct(painted) | kept.distinct()
     return Painted(painted, kept, after - before, before - after)

@@ -27,8 +27,10 @@ from ndlambda.errors import (
 )
 from ndlambda.model.principal import ANONYMOUS, Principal
 from ndlambda.trace import span
-from ndlambda.web.auth import principal_of
+from ndlambda.web.auth import principal_of, refuse_foreign_page
 from ndlambda.web.problem import Dialect, problem_document, problem_response
+from ndlambda.web.request.address import check_address
+from ndlambda.web.response.safety import add_safety
 from ndlambda.web.routing import Context, Route, build_map, discover, normalise
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ _CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _EXPOSED_HEADERS = (
     "X-NDLambda-Shape, X-NDLambda-Dtype, X-NDLambda-Corner, X-NDLambda-Skipped, "
-    "X-NDLambda-Skipped-Count, X-Request-Id, Content-Disposition, ETag"
+    "X-NDLambda-Skipped-Count, X-NDLambda-Note, X-Request-Id, Content-Disposition, ETag"
 )
 
 
@@ -76,6 +78,7 @@ class App:
         ):
             principal, response = self._answer(request, request_id)
         response.headers["X-Request-Id"] = request_id
+        add_safety(response.headers)
         if request.method in _SAFE_METHODS:
             response.headers["Access-Control-Allow-Origin"] = "*"
             response.headers["Access-Control-Expose-Headers"] = _EXPOSED_HEADERS
@@ -102,6 +105,7 @@ class App:
     def _answer(self, request: Request, request_id: str) -> tuple[Principal, Response]:
         principal, dialect = ANONYMOUS, Dialect.V1
         try:
+            check_address(request)
             path = normalise(request.path)
             adapter = self._map.bind("", path_info=path.rstrip("/") or "/")
             if request.method == "OPTIONS":
@@ -110,6 +114,8 @@ class App:
             dialect = route.dialect
             self._check_body(request, route)
             principal = principal_of(request, self._runtime.users, dialect)
+            if principal.anonymous and route.may_change:
+                refuse_foreign_page(request)
             context = Context(request, self._runtime, principal, request_id, path, self.routes)
             return principal, route.view(context, **arguments)
         except NDLambdaError as error:

@@ -33,6 +33,7 @@ STATUS: dict[type[errors.NDLambdaError], int] = {
     errors.InvalidArgumentError: 400,
     errors.AuthenticationError: 401,
     errors.PermissionDeniedError: 403,
+    errors.ForeignPageError: 403,
     errors.NotFoundError: 404,
     errors.RouteNotFoundError: 404,
     errors.MethodNotAllowedError: 405,
@@ -47,6 +48,7 @@ STATUS: dict[type[errors.NDLambdaError], int] = {
     errors.IntegrityError: 500,
     errors.UpstreamError: 502,
     errors.StoreUnavailableError: 503,
+    errors.StoreFullError: 507,
     errors.UpstreamThrottledError: 503,
     errors.UpstreamTimeoutError: 504,
 }
@@ -99,6 +101,7 @@ _RETRY_AFTER_S = {
     errors.QuotaExceededError: 5,
     errors.DeadlineExceededError: 5,
     errors.StoreUnavailableError: 30,
+    errors.StoreFullError: 30,
     errors.UpstreamThrottledError: 2,
     errors.WriteContentionError: 1,
 }

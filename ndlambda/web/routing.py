@@ -9,6 +9,7 @@ from werkzeug.routing import BaseConverter, Map, Rule
 from werkzeug.wrappers import Request, Response
 
 from ndlambda.model.principal import Principal
+from ndlambda.model.reserved import CHANNEL_WORDS, FIRST_WORDS
 from ndlambda.web.problem import Dialect
 from ndlambda.wire.discovery import modules
 
@@ -102,6 +103,11 @@ class Route:
     changes: bool = False
     carries_uploads: bool = False
 
+    @property
+    def may_change(self) -> bool:
+        """Whether the route may change something: all but GETs, and those that say so."""
+        return self.changes or self.method != "GET"
+
 
 class NameConverter(BaseConverter):
     """A name as ndstore routes it: letters, digits, underscore."""
@@ -148,10 +154,13 @@ class NumberConverter(BaseConverter):
 
 
 class WordsConverter(BaseConverter):
-    """The rest of a path, if it consists of lower-case words: options in any order."""
+    """The rest of a path, if it consists of lower-case words: options in any order.
+
+    The first is no word of another of ndstore's routes.
+    """
 
     part_isolating = False
-    regex = r"[a-z]+(?:/[a-z]+)*"
+    regex = rf"(?!(?:{'|'.join(sorted(CHANNEL_WORDS - {'json'}))})(?:/|\Z))[a-z]+(?:/[a-z]+)*"
     weight = 200
 
 
@@ -199,12 +208,9 @@ def build_map(routes: Sequence[Route]) -> Map:
     """Return the werkzeug map of a route table; endpoints are ``Route`` objects.
 
     Paths are matched without their final slash. In rules, ``<root:token>`` is a token in the place
-    of the first word of other rules, and ``<channel:channel>`` a channel in the place of the last
-    word of ``/sd/<name:token>/info`` and its like; neither matches such a word.
+    of the first word of other rules, and ``<channel:channel>`` a channel in the place of the word
+    behind ``/sd/<name:token>/``; neither matches such a word, whether its route is built or not.
     """
-    parts = [route.rule.split("/")[1:] for route in routes]
-    roots = {first for first, *_ in parts if "<" not in first}
-    token_words = {each[2] for each in parts if len(each) == 3 and each[0] == "sd"}
     return Map(
         [_MatchedRule(route) for route in routes],
         converters={
@@ -215,8 +221,8 @@ def build_map(routes: Sequence[Route]) -> Map:
             "ids": IdsConverter,
             "number": NumberConverter,
             "words": WordsConverter,
-            "root": _excluding(roots),
-            "channel": _excluding(word for word in token_words if "<" not in word),
+            "root": _excluding(FIRST_WORDS),
+            "channel": _excluding(CHANNEL_WORDS),
         },
         merge_slashes=False,
         redirect_defaults=False,

@@ -93,7 +93,7 @@ ALONE = {
     "ndlambda.web": {"app", "auth", "openapi", "problem", "routing"},
     "ingest_queue": {"assembly", "erasure", "job_kind", "service"},
     "ndlambda.client": {"catalog", "client", "ingest", "jobs", "propagation"},
-    "ndlambda.cli": {"__main__", "app", "connection", "interrupts", "output", "params"},
+    "ndlambda.cli": {"__main__", "app", "connection", "failures", "interrupts", "output", "params"},
     "ndlambda.wire": {"discovery"},
     "ndlambda.services": set(),
 }

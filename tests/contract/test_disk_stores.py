@@ -17,11 +17,11 @@ class TestDiskObjectStore(ObjectStoreContract):
 class TestFilesThatPeopleCopyIn(ObjectStoreContract):
     @pytest.fixture
     def store(self, tmp_path):
-        return DiskObjectStore(tmp_path / "objects", fsync=False, mapped=False)
+        return DiskObjectStore(tmp_path / "objects", fsync=False, changed_by_others=True)
 
     def test_a_file_cut_short_after_it_was_read_is_still_whole(self, tmp_path):
         """Seen to fail with a mapped file: the process ends by SIGBUS."""
-        store = DiskObjectStore(tmp_path, fsync=False, mapped=False)
+        store = DiskObjectStore(tmp_path, fsync=False, changed_by_others=True)
         (tmp_path / "slice.tif").write_bytes(b"x" * 200_000)
         stored = store.get("slice.tif")
         assert stored is not None

@@ -10,7 +10,12 @@ from pathlib import Path
 
 import ndio
 import numpy as np
+from ndio import ramon
+from ndio.remote.errors import RemoteDataNotFoundError
 from ndio.remote.neurodata import neurodata
+
+if not hasattr(np, "float"):  # which ndio uses, and numpy had until 1.24
+    np.float = float  # noqa: NPY001 -- as a user of ndio does
 
 CORNER = (5, 7, 3)
 """Where the voxels go: x, y, z, on no boundary of any block."""
@@ -23,6 +28,53 @@ def remote(hostname: str, key: str, **options: object) -> neurodata:
     # Most methods of 1.1.6 call their sister method as if it were a function of the module.
     sys.modules["ndio.remote.neurodata"].getURL = made.getURL
     return made
+
+
+def ramon_session(remote: neurodata, token: str, block: np.ndarray) -> dict[str, object]:
+    """Store objects, find and read them, delete one; return what was said."""
+    ids = remote.reserve_ids(token, "cells", 6)
+    soma, synapse, neuron, mitochondrion, spot, doomed = ids
+    given = {"author": "ada", "status": 2, "confidence": 0.5, "kvpairs": {"cell": "L2/3"}}
+    objects = [
+        ramon.RAMONSegment(id=soma, segmentclass=3, neuron=neuron, **given),
+        ramon.RAMONSynapse(id=synapse, synapse_type=1, weight=0.25, segments=[soma]),
+        ramon.RAMONNeuron(id=neuron, segments=[]),
+        ramon.RAMONOrganelle(id=mitochondrion, organelle_class=4),
+        ramon.RAMONGeneric(id=spot),
+        ramon.RAMONSegment(id=doomed),
+    ]
+    posted = (
+        remote.post_ramon(token, "cells", objects[:-1]),
+        remote.post_ramon(token, "cells", objects[-1]),
+    )
+    remote.post_cutout(token, "cells", 200, 100, 41, (block * soma).astype(np.uint32), resolution=0)
+    said = {
+        "ids": ids,
+        "posted": posted,
+        "box": remote.get_ramon_bounding_box(token, "cells", soma),
+        "found": sorted(remote.get_ramon_ids(token, "cells")),
+        "segments": remote.get_ramon_ids(token, "cells", 4),
+        "metadata": remote.get_ramon_metadata(token, "cells", soma),
+        "cutout": remote.get_ramon(token, "cells", soma, include_cutout=True).cutout,
+        "deleted": remote.delete_ramon(token, "cells", [str(doomed)]),
+    }
+    read = remote.get_ramon(token, "cells", ids[:-1])
+    said["objects"] = [{"class": type(each).__name__, **vars(each)} for each in read]
+    try:
+        remote.get_ramon(token, "cells", doomed)
+    except RemoteDataNotFoundError as error:
+        said["gone"] = str(error)
+    said["propagated"] = remote.propagate(token, "cells")
+    while remote.get_propagate_status(token, "cells") == "1":
+        pass
+    said["propagated_status"] = remote.get_propagate_status(token, "cells")
+    said["coarse_box"] = remote.get_ramon_bounding_box(token, "cells", soma, 1)
+    return said
+
+
+def plain(value: object) -> object:
+    """Return numpy's numbers and arrays as JSON has them."""
+    return value.tolist()
 
 
 def main(hostname: str, key: str, token: str, source: str, target: str) -> None:
@@ -66,9 +118,10 @@ def main(hostname: str, key: str, token: str, source: str, target: str) -> None:
     }
     whole.delete_channel(token, "em")
     said["channels_after"] = sorted(whole.get_channels(token))
+    said["ramon"] = ramon_session(whole, token, np.ones((4, 3, 2)))
     for name, array in read.items():
         np.save(Path(target) / f"{name}.npy", array)
-    json.dump(said, sys.stdout)
+    json.dump(said, sys.stdout, default=plain)
 
 
 if __name__ == "__main__":

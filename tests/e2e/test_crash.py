@@ -16,6 +16,7 @@ pytestmark = pytest.mark.e2e
 
 PLANES_A_BLOCK = 16  # what ``--slab-mb 1`` makes of planes of 250x250 bytes; half a supercuboid
 TARGET = ("--token", "crash", "--channel", "em", "--slab-mb", 1)
+SLABS = ("--create", "--scaling", "zslices", "--levels", "0")
 POSTED = "POST /v1/projects/crash/channels/em/cutout 200"
 
 
@@ -54,7 +55,7 @@ def put_again(server, source, voxels, *, least):
 def test_a_put_that_was_killed_is_finished_by_the_next(random_file, tmp_path):
     voxels = np.load(random_file)
     with serving(tmp_path / "nd") as server:
-        with server.start_command("put", random_file, *TARGET, "--create") as process:
+        with server.start_command("put", random_file, *TARGET, *SLABS) as process:
             server.wait_for_requests(POSTED, 3)
             process.kill()
         server.terminate()  # the server may still be busy with what the dead process has sent
@@ -67,7 +68,7 @@ def test_a_put_that_was_killed_is_finished_by_the_next(random_file, tmp_path):
 def test_a_server_that_was_killed_keeps_what_it_acknowledged(random_file, tmp_path):
     voxels = np.load(random_file)
     with serving(tmp_path / "nd") as server:
-        with server.start_command("put", random_file, *TARGET, "--create") as process:
+        with server.start_command("put", random_file, *TARGET, *SLABS) as process:
             server.wait_for_requests(POSTED, 3)
             server.kill()
             _, err = process.communicate(timeout=60)

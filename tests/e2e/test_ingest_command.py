@@ -14,7 +14,8 @@ pytestmark = pytest.mark.e2e
 
 KILLS = 10
 PUT = "PUT /v1/ingest/"
-TARGET = ("--token", "chaos", "--channel", "em", "--create", "--verify", "--memory-mb", 16)
+SLABS = ("--create", "--scaling", "zslices", "--levels", "0")
+TARGET = ("chaos/em", *SLABS, "--verify", "--memory-mb", 16)
 PATIENCE_S = 240
 
 
@@ -99,7 +100,7 @@ def test_chunks_above_the_gateways_limit_go_to_the_bucket_itself(tmp_path):
     voxels = np.random.default_rng(3).integers(1, 255, (64, 400, 512), dtype=np.uint8)
     np.save(tmp_path / "large.npy", voxels)
     with serving(tmp_path / "nd", "--moto", NDLAMBDA_LAMBDA_LIMITS="1") as server:
-        into = ("--token", "em", "--channel", "em", "--create", "--verify")
+        into = ("em/em", *SLABS, "--verify")
         assert "1 chunks sent" in server.ok("ingest", tmp_path / "large.npy", *into)
         log = server.log.so_far(lambda line: "/v1/ingest/" in line)
         assert sum("/credentials 200" in line for line in log) == 1

@@ -91,8 +91,21 @@ def test_a_taken_port_and_a_bad_setting_are_one_line(tmp_path):
         start = ("serve", "--data", tmp_path / "other")
         second = server.command(*start, "--port", server.port)
         wrong = server.command(*start, NDLAMBDA_THREADS="many")
-    assert (second.code, second.out, second.err.count("\n")) == (1, "", 1)
+    assert (second.code, second.out, second.err.count("\n")) == (2, "", 1)
     assert "in use" in second.err
+    assert "choose another --port" in second.err
     assert f"127.0.0.1:{server.port}" in second.err
     assert (wrong.code, wrong.out) == (2, "")
-    assert wrong.err == "ndlambda: NDLAMBDA_THREADS='many' is not a valid int.\n"
+    assert wrong.err == "ndlambda: NDLAMBDA_THREADS='many' is not a whole number.\n"
+
+
+def test_a_second_server_on_a_folder_is_told_of_and_the_command_finds_the_first(tmp_path):
+    """The address is in the folder while the server runs, so ``--data`` is enough to say."""
+    elsewhere = {"NDLAMBDA_URL": "http://127.0.0.1:1", "NDLAMBDA_KEY": "wrong"}
+    with serving(tmp_path / "nd") as first:
+        asked = ("--data", first.data, "token", "list")
+        assert first.command(*asked, **elsewhere).code == 0
+        assert not first.out.so_far(lambda line: "Another server" in line)
+        with serving(tmp_path / "nd") as second:
+            assert second.out.so_far(lambda line: "Another server runs on" in line)
+    assert not (tmp_path / "nd" / "server.url").exists()

@@ -113,7 +113,7 @@ class LabelMachine(RuleBasedStateMachine):
     @rule(which=st.integers(0, 3))
     def erase(self, which):
         label = self.names[which]
-        self.labels.erase_label(DATASET, self.channel, label)
+        self.labels.erase_labels(DATASET, self.channel, [label])
         self.own[self.own == label] = 0
         for extra in self.extra.values():
             extra.discard(label)

@@ -1,13 +1,16 @@
 """Queries of RAMON objects against a plain dictionary of them."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ndlambda.model.ramon import ObjectQuery, RamonType, build, fields_of, parse_query, to_flat
 from ndlambda.model.ramon.kinds import Form
+from ndlambda.services.ramon import query as query_module
 from ndlambda.services.ramon.keys import _real, _whole, index_rows
 from tests.support.ramon_world import CHANNEL, disk_world
 
@@ -81,8 +84,11 @@ def _by_hand(ramon, words):
 @settings(max_examples=20)
 @given(st.data())
 def test_queries_give_what_a_loop_over_all_objects_gives(data):
+    """Whole and page by page, with few rows in a page of a partition."""
     model = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(query_module, "_SPARE", 1)
+        patched.setattr(query_module, "_FEW", 3)
         world = disk_world(Path(folder))
         ramon = world.ramon()
         for _ in range(data.draw(st.integers(1, 12))):
@@ -101,7 +107,14 @@ def test_queries_give_what_a_loop_over_all_objects_gives(data):
                 for number, made in model.items()
                 if _by_hand(made, words) and (within is None or number in within)
             )
-            assert ramon.query(CHANNEL, parse_query(words), within) == expected, words
+            query = parse_query(words)
+            assert ramon.query(CHANNEL, query, within) == expected, words
+            limit, after, paged = data.draw(st.integers(1, 5)), 0, list[int]()
+            while page := ramon.query(CHANNEL, replace(query, limit=limit, after=after), within):
+                assert len(page) <= limit
+                paged += page
+                after = page[-1]
+            assert paged == expected, (words, limit)
         exact = {(r.pk, r.sk) for made in model.values() for r in index_rows("uid-1", made)}
         assert world.index() == exact
         world.table.close()

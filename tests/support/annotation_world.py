@@ -10,6 +10,7 @@ import numpy as np
 from ndlambda.model.catalog import Channel, CodecSpec, Dataset, Project
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.model.ramon import Annotation, ObjectQuery
+from ndlambda.services.annotation.adoption import Adoption
 from ndlambda.services.annotation.erasing import ObjectErasure
 from ndlambda.services.annotation.merger import AnnotationMerger
 from ndlambda.services.annotation.merging import ObjectMerge
@@ -57,6 +58,7 @@ class Process:
     annotations: AnnotationService
     erasure: Erasure
     catalog: Catalog
+    adoption: Adoption
 
 
 @dataclass
@@ -92,14 +94,15 @@ class AnnotationWorld:
         eraser = ObjectErasure(finder, LabelIndex(table), labels, jobs)
         ramon = Ramon(table, eraser, executor=row_executor)
         merges = ObjectMerge(LabelIndex(table), labels, RamonMerge(table, row_executor), jobs)
-        run = ObjectWorker(finder, labels, ramon, merges, jobs).run
+        run = ObjectWorker(finder, labels, merges, jobs).run
         erasure = Erasure(table, objects, jobs, run, grace_s=GRACE_S, clock=self.clock)
         writer = AnnotationWriter(labels, ramon, ObjectRows(table), volume, self.clock)
         reader = AnnotationReader(labels, ramon, volume)
         merger = AnnotationMerger(labels, ramon, merges, volume)
         annotations = AnnotationService(writer, reader, merger)
         catalog = Catalog(table, Cascade(table, jobs), clock=self.clock)
-        return Process(labels, ramon, writer, annotations, erasure, catalog)
+        adoption = Adoption(LabelIndex(table), labels.ids, ObjectRows(table), volume)
+        return Process(labels, ramon, writer, annotations, erasure, catalog, adoption)
 
     def populate(self) -> None:
         """Make the dataset and its project."""

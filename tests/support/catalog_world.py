@@ -66,8 +66,8 @@ class World:
         erasure = Erasure(table, objects, jobs, no_objects, grace_s=GRACE_S, clock=self.clock)
         return erasure, Catalog(table, Cascade(table, jobs), clock=self.clock)
 
-    def access(self, *, anonymous_write: bool = False) -> Access:
-        return Access(self.catalog, anonymous_write=anonymous_write)
+    def access(self, **allowed: bool) -> Access:
+        return Access(self.catalog, **{"anonymous_write": False, **allowed})
 
     def pump(self, worker: Erasure | None = None) -> int:
         """Deliver the messages that are due until none is; give how many asked for a run."""

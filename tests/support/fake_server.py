@@ -7,7 +7,7 @@ problem documents) and none of the machinery. Requests can be made to fail on pu
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -195,8 +195,8 @@ class FakeServer:
         user = "admin" if known else "anonymous"
         return _json({"version": "9.9", "limits": limits, "user": user, "superuser": known})
 
-    def _get_users(self, _: Request) -> Response:
-        return _json(list(self.people.values()))
+    def _get_users(self, request: Request) -> Response:
+        return _page("users", request, list(self.people.values()))
 
     def _post_users(self, request: Request) -> Response:
         name = request.json["name"]
@@ -223,19 +223,22 @@ class FakeServer:
         self._person(name)["revocations"] += 1
         return Response(status=204)
 
-    def _get_tokens(self, _: Request) -> Response:
-        return _json(
+    def _get_tokens(self, request: Request) -> Response:
+        return _page(
+            "tokens",
+            request,
             [
                 dict(zip(("dataset", "project", "token_name"), path, strict=True))
                 | {"public": thing.get("public")}
                 for path, thing in self.things["tokens"].items()
-            ]
+            ],
         )
 
-    def _get_things(self, _: Request, kind: str, **parents: str) -> Response:
+    def _get_things(self, request: Request, kind: str, **parents: str) -> Response:
         parent = tuple(parents.values())
         self._require_parent(kind, parent)
-        return _json([t for path, t in self.things[kind].items() if path[:-1] == parent])
+        found = [t for path, t in self.things[kind].items() if path[:-1] == parent]
+        return _page(kind, request, found)
 
     def _get_thing(self, _: Request, kind: str, **names: str) -> Response:
         return _json(self._find(kind, tuple(names.values())))
@@ -333,6 +336,14 @@ class FakeServer:
         part = np.ascontiguousarray(self._part(request, token, channel))
         digest = hashlib.blake2b(part.tobytes(), digest_size=20).hexdigest()
         return _json({"blake2b": digest, "nonzero": bool(part.any())})
+
+
+def _page(name: str, request: Request, entries: Sequence[Any]) -> Response:
+    """Return a page of a list; its position is a number."""
+    start = int(request.args.get("after", 0))
+    stop = start + int(request.args.get("limit", 1000))
+    following = str(stop) if stop < len(entries) else None
+    return _json({name: entries[start:stop], "next": following})
 
 
 def _json(document: Any, status: int = 200) -> Response:

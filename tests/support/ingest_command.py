@@ -76,7 +76,7 @@ class Command:
                 "NDLAMBDA_DATA": "",
             },
         )
-        if not isinstance(result.exception, SystemExit | KilledError | None):
+        if not isinstance(result.exception, SystemExit | None):
             raise result.exception
         return Outcome(result.exit_code, result.stdout, result.stderr)
 

@@ -259,7 +259,7 @@ def disk_ingest_world(folder: Path, depth: int | None = None, **options: Any) ->
     base = catalog_world.disk_world(folder)
     return IngestWorld(
         base,
-        DiskObjectStore(folder, fsync=False, mapped=False),
+        DiskObjectStore(folder, fsync=False, changed_by_others=True),
         SqliteQueue(folder / "queue.sqlite", "builds", base.clock, fsync=False),
         **options,
     )

@@ -56,6 +56,12 @@ def _mean(whole: np.ndarray, *, z: bool) -> np.ndarray:
     return (mean if whole.dtype.kind == "f" else np.rint(mean)).astype(whole.dtype)
 
 
+def _zeros_filled(whole: np.ndarray) -> np.ndarray:
+    """Return slices in which a zero has the voxel of the other slice of its pair."""
+    others = [min(z ^ 1, len(whole) - 1) for z in range(len(whole))]
+    return np.where(whole == 0, whole[others], whole)
+
+
 def _picked(whole: np.ndarray, *, z: bool, colours: bool = False) -> np.ndarray:
     rows, columns = (np.minimum(np.arange((n + 1) // 2) * 2 + 1, n - 1) for n in whole.shape[1:])
     planes = whole[:, rows][:, :, columns]
@@ -114,7 +120,8 @@ def expected_levels(
         level = dataset.pyramid.level(resolution)
         if has_neariso(level):
             x, y, z = level.neariso_imagesize_xyz
-            near = halved(below[: 2 * z], z=True, method=method, colours=colours)
+            source = _zeros_filled(below[: 2 * z]) if method is Method.MEAN else below[: 2 * z]
+            near = halved(source, z=True, method=method, colours=colours)
             yield region_of(dataset, resolution, neariso=True), near[:z, :y, :x]
         below = halved(below, z=isotropic, method=method, colours=colours)
         yield region_of(dataset, resolution), below

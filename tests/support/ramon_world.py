@@ -1,7 +1,9 @@
 """The RAMON objects of one channel on any table, with an eraser that only takes notes."""
 
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from ndlambda.services.support.budget import ByteBudget
 from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.services.volume.service import VolumeService
 from ndlambda.stores.disk import DiskObjectStore, SqliteTable
-from ndlambda.stores.ports import Delete, ObjectStore, Put, Row, Table
+from ndlambda.stores.ports import ObjectStore, Put, Row, Table
 from ndlambda.wire.ramon.contract import RamonItem
 from tests.support.faults import FaultPlan, Faulty
 from tests.support.label_world import DATASET
@@ -35,15 +37,18 @@ class Eraser:
     erased: set[int] = field(default_factory=set)
     large: set[int] = field(default_factory=set)
 
-    def begin_action(self, channel: Channel, annotation_id: int) -> Put:
-        return Put(Row(JOBS, f"{annotation_id}"))
+    def begin_action(self, channel: Channel, ids: Sequence[int]) -> Put:
+        return Put(Row(JOBS, ",".join(map(str, ids))))
 
-    def end_action(self, channel: Channel, annotation_id: int) -> Delete:
-        return Delete(JOBS, f"{annotation_id}")
-
-    def erase(self, channel: Channel, annotation_id: int) -> bool:
-        self.erased.add(annotation_id)
-        return annotation_id not in self.large
+    def erase(
+        self,
+        channel: Channel,
+        groups: Sequence[Sequence[int]],
+        others: Sequence[int],
+        merged: Collection[int],
+    ) -> list[int]:
+        self.erased |= {*chain(*groups), *others}
+        return sorted(self.large & self.erased)
 
 
 @dataclass

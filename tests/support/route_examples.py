@@ -87,9 +87,11 @@ BODIES: dict[Key, Any] = {
     ("POST", "annotations/<segment:annotation>/cutout"): bodies.npy(np.ones(SHAPE, bool)),
     ("POST", "annotations/<segment:annotation>/voxels"): bodies.npy(np.array([[20, 20, 5]])),
     ("POST", "annotations"): {"type": "segment"},
+    ("POST", "annotations/delete"): {"ids": [1]},
     ("PUT", "annotations/<segment:annotation>"): {"type": "segment", "status": 1},
     ("PATCH", "annotations/<segment:annotation>"): {"status": 1},
     ("POST", "channels/<name:channel>/reserve"): {"count": 1},
+    ("POST", "channels/<name:channel>/adopt"): {"type": "segment"},
     ("POST", "channels/<name:channel>/merge"): {"ids": [1, 3]},
     ("POST", "propagation"): {"method": "nearest"},
     ("POST", "uploads"): {"media_type": "application/x-npy", "bytes": 2},
@@ -176,6 +178,11 @@ class Example:
     def key(self) -> Key:
         """Method and rule of the route."""
         return self.route.method, self.route.rule
+
+    @property
+    def owner(self) -> str:
+        """The user who may send it."""
+        return "admin" if self.path.startswith(("/v1/users", "/v1/jobs/dead")) else "alice"
 
     @property
     def writes(self) -> bool:
@@ -294,11 +301,13 @@ def serving_routes(folder: Path) -> Iterator[RouteWorld]:
                 for state, fields in CLOSED_CHANNELS.items()
             ),
         )
+        voxels = np.full((1, *SHAPE), 3, "u4")
+        voxels[..., -1] = 9  # a label without an object
         for name in ("hidden", "shown"):
             server.add_volume(replace(BRAIN, name=name), *channels, public=name == "shown")
             stored_in = services.catalog.get_channel(name, "labels")
             store(services.annotation, stored_in, Segment(1), Skeleton(2), Segment(3))
-            server.write(f"/sd/{name}/labels/npz/{BOX}", bodies.npz(np.full((1, *SHAPE), 3, "u4")))
+            server.write(f"/sd/{name}/labels/npz/{BOX}", bodies.npz(voxels))
         services.propagation.start(
             services.catalog.get_dataset("hidden"), services.catalog.get_channel("hidden", "em2")
         )

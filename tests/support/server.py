@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,23 +123,27 @@ class Server:
 
     def start_command(self, *arguments: object, **environment: str) -> "subprocess.Popen[str]":
         """Start ``ndlambda ARGUMENTS`` as the administrator of this server."""
-        return _start(
-            *arguments, NDLAMBDA_URL=self.url, **{"NDLAMBDA_DATA": str(self.data), **environment}
-        )
+        own = {"NDLAMBDA_URL": self.url, "NDLAMBDA_DATA": str(self.data)}
+        return _start(*arguments, **{**own, **environment})
 
 
 @contextmanager
-def serving(data: Path, *options: str, port: int = 0, **environment: str) -> Iterator[Server]:
+def serving(
+    data: Path, *options: str, port: int = 0, within: Sequence[str] = (), **environment: str
+) -> Iterator[Server]:
     """Run a server on a folder; at the end it is stopped by SIGTERM, unless it has ended.
 
     Parameters
     ----------
     options
         Further options of ``ndlambda serve``.
+    within
+        A command that ends in running the one that is appended.
     environment
         Variables beside the ones of this process.
     """
-    process = _start("serve", "--data", data, "--port", port, *options, **environment)
+    command = ["serve", "--data", data, "--port", port, *options]
+    process = _start(*command, within=within, **environment)
     assert process.stdout is not None
     assert process.stderr is not None
     out, log = Lines(process.stdout), Lines(process.stderr)
@@ -160,12 +164,14 @@ def serving(data: Path, *options: str, port: int = 0, **environment: str) -> Ite
         log.close()
 
 
-def _start(*arguments: object, **environment: str) -> "subprocess.Popen[str]":
+def _start(
+    *arguments: object, within: Sequence[str] = (), **environment: str
+) -> "subprocess.Popen[str]":
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith("NDLAMBDA_")
     }
     return subprocess.Popen(
-        [COMMAND, *map(str, arguments)],
+        [*within, COMMAND, *map(str, arguments)],
         env={**inherited, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -56,9 +56,8 @@ def test_an_error_carries_a_message_and_json_able_details():
 def test_what_another_attempt_may_cure_is_marked():
     retryable = {cls.__name__ for cls in CLASSES if cls.retryable}
     assert retryable == {
-        "WriteContentionError", "QuotaExceededError", "UpstreamError", "StoreUnavailableError",
-        "UpstreamThrottledError",
-        "UpstreamTimeoutError",
+        "WriteContentionError", "QuotaExceededError", "DeadlineExceededError", "UpstreamError",
+        "StoreUnavailableError", "StoreFullError", "UpstreamThrottledError", "UpstreamTimeoutError",
     }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ def test_the_folder_of_the_stores_is_its_owners_alone(tmp_path):
     assert stat.S_IMODE((data / "secret.key").stat().st_mode) == 0o600
 
 
-def test_a_folder_that_is_there_keeps_its_mode(tmp_path):
+def test_a_folder_that_others_may_read_is_closed(tmp_path):
     tmp_path.chmod(0o755)
     runtime.build(Settings(data=tmp_path, fsync=False)).close()
-    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700

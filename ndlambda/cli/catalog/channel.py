@@ -28,11 +28,12 @@ def channel() -> None:
 
 @channel.command("list")
 @params.path_argument("dataset", "project")
+@params.limit_option
 @json_option
 @pass_connection
-def list_(connection: ServerOptions, path: _Path, as_json: bool) -> None:
+def list_(connection: ServerOptions, path: _Path, limit: int | None, as_json: bool) -> None:
     """List the channels of a project."""
-    found = connection.client().channels(*path).list()
+    found = connection.client().channels(*path).list(limit)
     resources.list_resources(found, _COLUMNS, as_json=as_json)
 
 

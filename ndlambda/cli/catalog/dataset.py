@@ -19,11 +19,12 @@ def dataset() -> None:
 
 
 @dataset.command("list")
+@params.limit_option
 @json_option
 @pass_connection
-def list_(connection: ServerOptions, as_json: bool) -> None:
+def list_(connection: ServerOptions, limit: int | None, as_json: bool) -> None:
     """List the datasets that you may see."""
-    resources.list_resources(connection.client().datasets.list(), _COLUMNS, as_json=as_json)
+    resources.list_resources(connection.client().datasets.list(limit), _COLUMNS, as_json=as_json)
 
 
 @dataset.command()
@@ -47,9 +48,7 @@ def list_(connection: ServerOptions, as_json: bool) -> None:
     "--voxelres",
     type=params.read_voxelres,
     metavar=params.XYZ_METAVAR,
-    default="1,1,1",
-    show_default=True,
-    help="Voxel size in nanometres.",
+    help="Voxel size in nanometres.  [default: 1,1,1]",
 )
 @click.option(
     "--scaling",
@@ -74,7 +73,7 @@ def create(
     *,
     size: tuple[int, int, int],
     offset: tuple[int, int, int],
-    voxelres: tuple[float, float, float],
+    voxelres: tuple[float, float, float] | None,
     scaling: str,
     levels: int,
     public: bool,
@@ -86,7 +85,9 @@ def create(
     Example:
       ndlambda dataset create kasthuri --size 10752,13312,1850 --voxelres 6,6,30 --levels 7
     """
-    fields = dataset_fields(size, offset, voxelres)
+    if voxelres is None:
+        click.echo("ndlambda: 1,1,1 nm is assumed. --voxelres X,Y,Z says another size.", err=True)
+    fields = dataset_fields(size, offset, voxelres or (1.0, 1.0, 1.0))
     fields |= {
         "scalingoption": Scaling[scaling.upper()].value,
         "scalinglevels": levels,

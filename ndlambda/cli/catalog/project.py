@@ -19,11 +19,12 @@ def project() -> None:
 
 @project.command("list")
 @params.path_argument("dataset")
+@params.limit_option
 @json_option
 @pass_connection
-def list_(connection: ServerOptions, path: _Path, as_json: bool) -> None:
+def list_(connection: ServerOptions, path: _Path, limit: int | None, as_json: bool) -> None:
     """List the projects of a dataset."""
-    found = connection.client().projects(path[0]).list()
+    found = connection.client().projects(path[0]).list(limit)
     resources.list_resources(found, _COLUMNS, as_json=as_json)
 
 

@@ -43,9 +43,11 @@ def list_resources(
 
 
 def create_resource(client: Client, kind: str, path: Sequence[str], fields: dict[str, Any]) -> None:
-    """Create a resource and confirm it."""
-    collection_of(client, kind, path[:-1]).create(path[-1], **fields)
-    click.echo(f"{kind} {'/'.join(path)} exists")
+    """Create a resource and say so, or that the same one exists already."""
+    collection = collection_of(client, kind, path[:-1])
+    is_new = collection.find(path[-1]) is None
+    collection.create(path[-1], **fields)
+    click.echo(f"{kind} {'/'.join(path)} {'is created' if is_new else 'exists already'}")
 
 
 def add_show(group: click.Group, kind: str, path_argument: Decorator) -> None:

@@ -19,12 +19,13 @@ def token() -> None:
 
 @token.command("list")
 @params.path_argument("dataset", "project", required=False)
+@params.limit_option
 @json_option
 @pass_connection
-def list_(connection: ServerOptions, path: _Path | None, as_json: bool) -> None:
+def list_(connection: ServerOptions, path: _Path | None, limit: int | None, as_json: bool) -> None:
     """List the tokens of a project, or all that you may use."""
     client = connection.client()
-    found = client.list_tokens() if path is None else client.tokens(*path).list()
+    found = client.list_tokens(limit) if path is None else client.tokens(*path).list(limit)
     resources.list_resources(found, _COLUMNS, as_json=as_json)
 
 

@@ -2,9 +2,11 @@
 
 import click
 
+from ndlambda.cli import params
 from ndlambda.cli.catalog.resources import list_resources, yes_option
 from ndlambda.cli.connection import ServerOptions, pass_connection
 from ndlambda.cli.output import json_option, print_json
+from ndlambda.cli.params import limit_option
 
 _COLUMNS = ("name", "id", "superuser", "revocations")
 
@@ -15,15 +17,16 @@ def user() -> None:
 
 
 @user.command("list")
+@limit_option
 @json_option
 @pass_connection
-def list_(connection: ServerOptions, as_json: bool) -> None:
+def list_(connection: ServerOptions, limit: int | None, as_json: bool) -> None:
     """List the users."""
-    list_resources(connection.client().users.list(), _COLUMNS, as_json=as_json)
+    list_resources(connection.client().users.list(limit), _COLUMNS, as_json=as_json)
 
 
 @user.command()
-@click.argument("name")
+@params.name_argument("user")
 @click.option("--superuser", is_flag=True, help="Allow the user to see and change everything.")
 @click.option("--ask-password", is_flag=True, help="Ask for a password for /ndauth/validate/.")
 @json_option
@@ -46,7 +49,7 @@ def add(
 
 
 @user.command()
-@click.argument("name")
+@params.name_argument("user")
 @pass_connection
 def key(connection: ServerOptions, name: str) -> None:
     """Issue another key for a user and print it, to replace a lost or revoked one.
@@ -66,7 +69,7 @@ def _print_key(name: str, text: str) -> None:
 
 
 @user.command()
-@click.argument("name")
+@params.name_argument("user")
 @pass_connection
 def passwd(connection: ServerOptions, name: str) -> None:
     """Set a user's password, of letters and digits; the keys stay valid.
@@ -85,7 +88,7 @@ def _ask_password() -> str:
 
 
 @user.command()
-@click.argument("name")
+@params.name_argument("user")
 @yes_option
 @pass_connection
 def revoke(connection: ServerOptions, name: str, yes: bool) -> None:

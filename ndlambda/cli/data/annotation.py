@@ -1,5 +1,6 @@
 """``ndlambda annotation``: the objects of an annotation channel, and their voxels."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -10,7 +11,7 @@ import numpy as np
 from ndlambda.cli import params
 from ndlambda.cli.catalog import resources
 from ndlambda.cli.connection import ServerOptions, pass_connection
-from ndlambda.cli.output import json_option, print_fields, print_json
+from ndlambda.cli.output import json_option, print_fields, print_json, write_file
 from ndlambda.client import Annotations
 from ndlambda.client.annotation.bodies import Where
 from ndlambda.model.ramon import RamonType, fields_of
@@ -211,9 +212,9 @@ def delete(connection: ServerOptions, path: _Path, ids: Sequence[int], yes: bool
     if not yes:
         named = ", ".join(map(str, ids))
         click.confirm(f"Delete {named} of {'/'.join(path)} with all voxels?", abort=True)
+    pending = frozenset(objects.delete_many(ids))
     for annotation_id in ids:
-        erased = objects.delete(annotation_id)
-        rest = "" if erased else "; its voxels are being erased"
+        rest = "; its voxels are being erased" if annotation_id in pending else ""
         click.echo(f"object {annotation_id} is deleted{rest}")
 
 
@@ -260,13 +261,7 @@ def box(
 @_path
 @_id
 @_resolution
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    required=True,
-    help="File to write; its suffix (.npy .csv) is the format.",
-)
+@params.output_option("File to write; its suffix (.npy .csv) is the format.", required=True)
 @pass_connection
 def voxels(
     connection: ServerOptions, path: _Path, annotation_id: int, resolution: int, output: Path
@@ -280,11 +275,41 @@ def voxels(
     if output.suffix not in {".npy", ".csv"}:
         raise click.BadParameter(f"{output} ends in neither .npy nor .csv.")
     points = _open(connection, path).voxels(annotation_id, resolution)
+    file = io.BytesIO()
     if output.suffix == ".npy":
-        np.save(output, points)
+        np.save(file, points)
     else:
-        np.savetxt(output, points, fmt="%d", delimiter=",", header="x,y,z", comments="")
+        np.savetxt(file, points, fmt="%d", delimiter=",", header="x,y,z", comments="")
+    write_file(output, file.getvalue())
     click.echo(f"{output}: {len(points)} voxels")
+
+
+@annotation.command()
+@_path
+@click.option(
+    "--type",
+    "of_type",
+    type=click.Choice(TYPE_WORDS),
+    default="segment",
+    show_default=True,
+    help="Type of the objects.",
+)
+@json_option
+@pass_connection
+def adopt(connection: ServerOptions, path: _Path, of_type: str, as_json: bool) -> None:
+    """Make objects of all labels that have none, such as those of an ingested segmentation.
+
+    Existing objects stay as they are. It may be interrupted, and repeated.
+
+    \b
+    Example:
+      ndlambda annotation adopt kasthuri11/cells
+    """
+    adopted = _open(connection, path).adopt(type=of_type, progress=not as_json)
+    if as_json:
+        print_json({"adopted": adopted})
+    else:
+        click.echo(f"{adopted} objects are made")
 
 
 @annotation.command()

@@ -1,16 +1,30 @@
 """Creates what ``--create`` requests: whatever is missing between the token and the channel."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Final
 
+import click
 import numpy as np
 
 from ingest_queue.sources import Source
 from ndlambda.cli.catalog.dataset import dataset_fields
+from ndlambda.cli.data.label_checks import refuse_grey_labels, refuse_lossy_labels
 from ndlambda.client import Client
 from ndlambda.errors import DataTypeMismatchError, InvalidArgumentError
 from ndlambda.model.dtypes import COMBINATIONS, ChannelType
+from ndlambda.model.reserved import check_unreserved
 from ndlambda.space.box import XYZ
-from ndlambda.space.pyramid import Scaling, useful_levels
+from ndlambda.space.pyramid import (
+    Pyramid,
+    Scaling,
+    describe_scaling,
+    natural_scaling,
+    useful_levels,
+)
+
+_ASSUMED_VOXELRES: Final = (1.0, 1.0, 1.0)
+_VOXELRES: Final = ("xvoxelres", "yvoxelres", "zvoxelres")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +39,18 @@ class StackTarget:
     corner_xyz: XYZ | None = None
     start_time: int | None = None
     voxelres_xyz: tuple[float, float, float] | None = None
-    scaling: Scaling = Scaling.ZSLICES
+    scaling: Scaling | None = None
     levels: int | None = None
     public: bool = False
     annotation: bool = False
     cast: bool = False
+    labels: bool = False
 
 
 def create_missing(client: Client, source: Source, target: StackTarget) -> bool:
     """Create the dataset, project, channel and token that are missing.
+
+    Options that would be given to what exists must agree with it; nothing is created otherwise.
 
     Returns
     -------
@@ -44,19 +61,19 @@ def create_missing(client: Client, source: Source, target: StackTarget) -> bool:
     ------
     DataTypeMismatchError
         No channel type that suits the data has its dtype.
+    InvalidNameError
+        A new token or channel would be named by a reserved word; nothing is created.
     InvalidArgumentError
-        The token belongs to another project than the one named, or a dataset would be created from
-        data of a coarser resolution.
+        What exists has other values than the options; the token belongs to another project than the
+        one named; or a dataset would be created from data of a coarser resolution.
     """
     fields = _channel_fields(source, target)
     known = {token["token_name"]: token for token in client.list_tokens()}
     token = known.get(target.token)
     if token is None:
+        check_unreserved(target.token, "token")
+        check_unreserved(target.channel, "channel")
         dataset, project = target.dataset or target.token, target.project or target.token
-        if client.datasets.find(dataset) is None:
-            client.datasets.create(dataset, **_dataset_fields(source, target))
-        if client.projects(dataset).find(project) is None:
-            client.projects(dataset).create(project, public=int(target.public))
     else:
         dataset, project = token["dataset"], token["project"]
         if target.dataset not in {None, dataset} or target.project not in {None, project}:
@@ -64,28 +81,102 @@ def create_missing(client: Client, source: Source, target: StackTarget) -> bool:
                 f"Token {target.token} leads to {dataset}/{project}; leave out --dataset and "
                 "--project, or name another token."
             )
-    channels = client.channels(dataset, project)
-    is_new = channels.find(target.channel) is None
-    if is_new:
-        channels.create(target.channel, **fields)
+    found = _Existing.find(client, (dataset, project, target.channel), token)
+    found.check(target)
+    if found.dataset is None:
+        client.datasets.create(dataset, **_dataset_fields(source, target))
+    elif source.voxelres_xyz not in {None, found.voxelres_xyz} and not target.voxelres_xyz:
+        size, other = _text(source.voxelres_xyz), _text(found.voxelres_xyz)
+        _tell(f"The data says voxels of {size} nm; dataset {dataset} has {other}.")
+    if found.project is None:
+        client.projects(dataset).create(project, public=int(target.public))
+    if found.channel is None:
+        client.channels(dataset, project).create(target.channel, **fields)
     if token is None:
         client.tokens(dataset, project).create(target.token, public=int(target.public))
-    return is_new
+    return found.channel is None
 
 
-def refuse_lossy_labels(source: Source) -> None:
-    """Refuse labels from a format that changes them.
+@dataclass(frozen=True, slots=True)
+class _Existing:
+    """What exists of a target, under ndstore's field names; None is missing."""
 
-    Raises
-    ------
-    DataTypeMismatchError
-        The format is lossy, or samples of a few bits are shown as 0 to 255.
-    """
-    if not source.labels_allowed:
-        raise DataTypeMismatchError(
-            "The data is of a lossy format (JPEG) or has fewer than 8 bits a sample, which changes "
-            "labels; save it as PNG or TIFF of 8 bits or more."
-        )
+    dataset: dict[str, Any] | None
+    project: dict[str, Any] | None
+    channel: dict[str, Any] | None
+    token: dict[str, Any] | None
+
+    @classmethod
+    def find(
+        cls, client: Client, names: tuple[str, str, str], token: dict[str, Any] | None
+    ) -> "_Existing":
+        dataset, project, channel = names
+        found = client.datasets.find(dataset)
+        below = None if found is None else client.projects(dataset).find(project)
+        if below is None and token is not None:
+            return cls._seen(client, channel, token)
+        last = None if below is None else client.channels(dataset, project).find(channel)
+        return cls(found, below, last, token)
+
+    @classmethod
+    def _seen(cls, client: Client, name: str, token: dict[str, Any]) -> "_Existing":
+        """Return what a token shows of resources that belong to others."""
+        document = client.info(token["token_name"])
+        shown, channel = document["dataset"], document["channels"].get(name)
+        dataset = dict(zip(_VOXELRES, shown["voxelres"]["0"], strict=True)) | {
+            "scalinglevels": shown["scalinglevels"],
+            "scalingoption": Scaling.ZSLICES if "neariso_offset" in shown else Scaling.ISOTROPIC,
+        }
+        return cls(dataset, {}, channel, token)
+
+    @property
+    def voxelres_xyz(self) -> tuple[float, ...]:
+        return tuple(float((self.dataset or {})[name]) for name in _VOXELRES)
+
+    def check(self, target: StackTarget) -> None:
+        """Refuse options that disagree with what exists.
+
+        Raises
+        ------
+        InvalidArgumentError
+            Names both values of each.
+        """
+        different = list(self._differences(target))
+        if different:
+            raise InvalidArgumentError(
+                f"What exists has other values: {'; '.join(different)}. Leave the options out to "
+                "use what exists, or choose other names."
+            )
+
+    def _differences(self, target: StackTarget) -> Iterator[str]:
+        if self.dataset is not None:
+            what = f"dataset {target.dataset or target.token}" if self.token is None else "dataset"
+            if target.voxelres_xyz not in {None, self.voxelres_xyz}:
+                size, wanted = _text(self.voxelres_xyz), _text(target.voxelres_xyz)
+                yield f"{what} has voxels of {size} nm, not {wanted} (--voxelres)"
+            scaling = Scaling(self.dataset["scalingoption"])
+            if target.scaling not in {None, scaling}:
+                wanted = target.scaling.name.lower() if target.scaling else ""
+                yield f"{what} has the scaling {scaling.name.lower()}, not {wanted} (--scaling)"
+            levels = self.dataset["scalinglevels"]
+            if target.levels not in {None, levels}:
+                yield f"{what} has {levels} coarser resolutions, not {target.levels} (--levels)"
+        shared = {"dataset": self.dataset, "project": self.project, "token": self.token}
+        for kind, fields in shared.items():
+            if target.public and fields is not None and fields.get("public") == 0:
+                yield f"the {kind} is private, not public (--public)"
+        kind = (self.channel or {}).get("channel_type", "annotation")
+        if target.annotation and kind != "annotation":
+            yield f"channel {target.channel} is of type {kind}, not annotation (--annotation)"
+
+
+def pyramid_of(source: Source, target: StackTarget) -> Pyramid:
+    """Return the geometry of the dataset that would be created."""
+    _, z, y, x = source.shape_tzyx
+    voxelres = target.voxelres_xyz or source.voxelres_xyz or _ASSUMED_VOXELRES
+    scaling = natural_scaling(voxelres) if target.scaling is None else target.scaling
+    levels = useful_levels((x, y, z), scaling) if target.levels is None else target.levels
+    return Pyramid((x, y, z), target.corner_xyz or (0, 0, 0), voxelres, scaling, levels)
 
 
 def _dataset_fields(source: Source, target: StackTarget) -> dict[str, object]:
@@ -93,14 +184,25 @@ def _dataset_fields(source: Source, target: StackTarget) -> dict[str, object]:
         raise InvalidArgumentError(
             "A dataset is created from data of resolution 0; use `ndlambda dataset create`."
         )
-    _, z, y, x = source.shape_tzyx
-    voxelres = target.voxelres_xyz or source.voxelres_xyz or (1.0, 1.0, 1.0)
-    fields = dataset_fields((x, y, z), target.corner_xyz or (0, 0, 0), voxelres)
+    pyramid = pyramid_of(source, target)
+    if target.voxelres_xyz is None and source.voxelres_xyz is None:
+        _tell("The data says no voxel size; 1,1,1 nm is assumed. --voxelres X,Y,Z says another.")
+    if target.scaling is None or target.levels is None:
+        _tell(describe_scaling(pyramid.scaling, pyramid.levels, pyramid.voxelres_xyz))
+    fields = dataset_fields(pyramid.imagesize_xyz, pyramid.offset_xyz, pyramid.voxelres_xyz)
     return fields | {
-        "scalingoption": target.scaling.value,
-        "scalinglevels": useful_levels(max(x, y)) if target.levels is None else target.levels,
+        "scalingoption": pyramid.scaling.value,
+        "scalinglevels": pyramid.levels,
         "public": int(target.public),
     }
+
+
+def _tell(note: str) -> None:
+    click.echo(f"ndlambda: {note}", err=True)
+
+
+def _text(values: tuple[float, ...] | None) -> str:
+    return ",".join(f"{value:g}" for value in values or ())
 
 
 def _channel_fields(source: Source, target: StackTarget) -> dict[str, object]:
@@ -109,6 +211,8 @@ def _channel_fields(source: Source, target: StackTarget) -> dict[str, object]:
     dtype = source.dtype
     if target.annotation:
         refuse_lossy_labels(source)
+        if not target.labels:
+            refuse_grey_labels(source)
         kind = ChannelType.ANNOTATION
         if dtype.kind in "bui":  # ids are converted as far as they fit
             dtype = np.dtype(np.uint32 if dtype.itemsize <= 4 else np.uint64)

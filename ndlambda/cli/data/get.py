@@ -11,8 +11,7 @@ from ndlambda.wire import export
 
 
 @click.command()
-@click.option("--token", required=True, help="Token of the project.")
-@click.option("--channel", required=True, help="Channel to read.")
+@params.channel_address
 @params.resolution_option
 @params.box_option(
     "Half-open ranges of dataset coordinates (offset included).  [default: everything]"
@@ -24,12 +23,8 @@ from ndlambda.wire import export
     metavar=params.RANGE_METAVAR,
     help="Half-open range of time points; makes a 4-D file.  [default: the first point]",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    required=True,
-    help="File to write; its suffix (.npy .npz .h5 .tif .nii .nii.gz) is the format.",
+@params.output_option(
+    "File to write; its suffix (.npy .npz .h5 .tif .nii .nii.gz) is the format.", required=True
 )
 @pass_connection
 def get(
@@ -45,12 +40,13 @@ def get(
     """Fetch a box of voxels into a file.
 
     The box is held in memory. Arrays are (t,) z, y, x in .npy, .npz, .h5 and .tif; NIfTI files
-    have the axes x, y, z(, t) and the voxel size.
+    have the axes x, y, z(, t). All but .npy and .npz have the voxel size, which Fiji and `ndlambda
+    put` read.
 
     \b
     Examples:
-      ndlambda get --token demo --channel em -o em.tif
-      ndlambda get --token demo --channel em --box 0:512,0:512,10:20 --resolution 1 -o part.npy
+      ndlambda get demo/em -o em.tif
+      ndlambda get demo/em --box 0:512,0:512,10:20 --resolution 1 -o part.npy
     """
     export.suffix_of(output)  # reports a wrong suffix before anything is fetched
     volume = connection.client().volume(token, channel, resolution)

@@ -12,8 +12,7 @@ from ndlambda.wire.graph import formats
 
 
 @click.command()
-@click.option("--token", required=True, help="Token of the project.")
-@click.option("--channel", required=True, help="Annotation channel to read.")
+@params.channel_address
 @params.box_option(
     "Only synapses with voxels in it: half-open ranges of dataset coordinates at the channel's own "
     "resolution.  [default: all synapses]"
@@ -31,12 +30,7 @@ from ndlambda.wire.graph import formats
     is_flag=True,
     help="Edges from presynaptic to postsynaptic segments, instead of undirected ones.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="File to write.  [default: standard output]",
-)
+@params.output_option("File to write.  [default: standard output]")
 @pass_connection
 def graph(
     connection: ServerOptions,
@@ -52,8 +46,8 @@ def graph(
 
     \b
     Examples:
-      ndlambda graph --token demo --channel synapses -o graph.graphml
-      ndlambda graph --token demo --channel synapses --directed --format json > graph.json
+      ndlambda graph demo/synapses -o graph.graphml
+      ndlambda graph demo/synapses --directed --format json > graph.json
     """
     body = connection.client().graph(token, channel).text(name, box, directed=directed)
     write_file(output, body)

@@ -6,20 +6,37 @@ import click
 
 from ndlambda.cli.connection import ServerOptions, pass_connection
 from ndlambda.cli.output import json_option, print_json, print_table
+from ndlambda.errors import ChannelNotFoundError, NDLambdaError
+from ndlambda.model.fields import check_name
+
+
+def _read_address(value: str) -> tuple[str, str | None]:
+    token, slash, channel = value.partition("/")
+    try:
+        check_name(token, "token")
+        return token, check_name(channel, "channel") if slash else None
+    except NDLambdaError as error:
+        raise click.BadParameter(error.message) from None
 
 
 @click.command()
-@click.argument("token")
+@click.argument("address", metavar="TOKEN[/CHANNEL]", type=_read_address)
 @json_option
 @pass_connection
-def info(connection: ServerOptions, token: str, as_json: bool) -> None:
-    """Show the resolutions and channels of a token's project.
+def info(connection: ServerOptions, address: tuple[str, str | None], as_json: bool) -> None:
+    """Show the resolutions and channels of a token's project, or one channel of it.
 
     \b
-    Example:
+    Examples:
       ndlambda info kasthuri11
+      ndlambda info kasthuri11/image
     """
+    token, channel = address
     document = connection.client().info(token)
+    if channel is not None:
+        if channel not in document["channels"]:
+            raise ChannelNotFoundError(f"Token {token} has no channel {channel}.")
+        document["channels"] = {channel: document["channels"][channel]}
     if as_json:
         print_json(document)
         return

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ndlambda.cli import params
 from ndlambda.cli.connection import ServerOptions, pass_connection
 from ndlambda.cli.output import json_option, print_json
 from ndlambda.errors import InvalidStateError
@@ -15,8 +16,8 @@ _INTERVAL_S = 1.0
 
 
 @click.command()
-@click.argument("token")
-@click.argument("channel")
+@click.argument("address", metavar="TOKEN/CHANNEL")
+@click.argument("second", metavar="", required=False)
 @click.option(
     "--watch",
     is_flag=True,
@@ -34,8 +35,8 @@ _INTERVAL_S = 1.0
 @pass_connection
 def propagate(
     connection: ServerOptions,
-    token: str,
-    channel: str,
+    address: str,
+    second: str | None,
     *,
     watch: bool,
     full: bool,
@@ -52,12 +53,17 @@ def propagate(
 
     \b
     Examples:
-      ndlambda propagate kasthuri11 image --watch
-      ndlambda propagate kasthuri11 image --full --method nearest
-      ndlambda propagate kasthuri11 image --cancel
+      ndlambda propagate kasthuri11/image --watch
+      ndlambda propagate kasthuri11/image --full --method nearest
+      ndlambda propagate kasthuri11/image --cancel
     """
     if cancel + only_status > 1 or ((cancel or only_status) and (full or method)):
         raise click.UsageError("--cancel and --status cannot be combined with other options.")
+    token, channel = (
+        params.read_address(address, None, None)
+        if second is None
+        else params.read_address(None, address, second)
+    )
     propagation = connection.client().propagation(token, channel)
     if cancel:
         status = propagation.cancel()
@@ -71,7 +77,11 @@ def propagate(
                 raise
             status = propagation.status()
     if watch:
-        status = _watch(propagation.follow(_INTERVAL_S, time.sleep), f"{token}/{channel}")
+        try:
+            status = _watch(propagation.follow(_INTERVAL_S, time.sleep), f"{token}/{channel}")
+        except KeyboardInterrupt:
+            click.echo(f"{token}/{channel}: the server goes on without this command.", err=True)
+            raise
     if as_json:
         print_json(status)
     else:

@@ -47,9 +47,9 @@ def put(
 
     \b
     Examples:
-      ndlambda put slices/ --token demo --channel em --create --voxelres 4,4,40
-      ndlambda put labels.npy --token demo --channel neurons --create --annotation
-      ndlambda put part.tif --token demo --channel em --offset 1024,0,16
+      ndlambda put slices/ demo/em --create --voxelres 4,4,40
+      ndlambda put labels.npy demo/neurons --create --annotation
+      ndlambda put part.tif demo/em --offset 1024,0,16
     """
     check_creation(options, create=create)
     source = open_and_tell(location, reading_options(options))
@@ -57,7 +57,8 @@ def put(
     client = connection.client()
     is_new = create and create_missing(client, source, target)
     volume = client.volume(target.token, target.channel, target.resolution)
-    source = fit_source(source, volume, cast=target.cast)
+    is_checked = is_new or target.labels
+    source = fit_source(source, volume, cast=target.cast, labels_said=is_checked)
     start_time = volume.times[0] if target.start_time is None else target.start_time
     corner = target.corner_xyz or volume.box.start_xyz
     upload = StackUpload(source, volume, corner, start_time, slab_mb * _MB)

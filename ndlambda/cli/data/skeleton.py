@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from ndlambda.cli import params
 from ndlambda.cli.connection import ServerOptions, pass_connection
 from ndlambda.cli.output import write_file
 from ndlambda.errors import MalformedBodyError
@@ -16,8 +17,7 @@ def skeleton() -> None:
 
 @skeleton.command()
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
-@click.option("--token", required=True, help="Token of the project.")
-@click.option("--channel", required=True, help="Annotation channel to write.")
+@params.channel_address
 @pass_connection
 def put(connection: ServerOptions, path: Path, *, token: str, channel: str) -> None:
     """Store every tree of an SWC file as a new skeleton, and print their ids.
@@ -26,7 +26,7 @@ def put(connection: ServerOptions, path: Path, *, token: str, channel: str) -> N
 
     \b
     Example:
-      ndlambda skeleton put cell.swc --token demo --channel neurons
+      ndlambda skeleton put cell.swc demo/neurons
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -37,30 +37,32 @@ def put(connection: ServerOptions, path: Path, *, token: str, channel: str) -> N
 
 
 @skeleton.command()
-@click.argument("ids", metavar="[ID]...", type=click.IntRange(min=1), nargs=-1)
-@click.option("--token", required=True, help="Token of the project.")
-@click.option("--channel", required=True, help="Annotation channel to read.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="File to write.  [default: standard output]",
-)
+@click.argument("words", metavar="TOKEN/CHANNEL [ID]...", nargs=-1)
+@click.option("--token", help="With --channel: another way to write TOKEN/CHANNEL.")
+@click.option("--channel", help="With --token: another way to write TOKEN/CHANNEL.")
+@params.output_option("File to write.  [default: standard output]")
 @pass_connection
 def get(
     connection: ServerOptions,
-    ids: tuple[int, ...],
+    words: tuple[str, ...],
     *,
-    token: str,
-    channel: str,
+    token: str | None,
+    channel: str | None,
     output: Path | None,
 ) -> None:
     """Fetch skeletons by their ids, or all of a channel, as one SWC file.
 
     \b
     Examples:
-      ndlambda skeleton get 17 18 --token demo --channel neurons -o cells.swc
-      ndlambda skeleton get --token demo --channel neurons > all.swc
+      ndlambda skeleton get demo/neurons 17 18 -o cells.swc
+      ndlambda skeleton get demo/neurons > all.swc
     """
-    text = connection.client().skeletons(token, channel).get(ids or None)
+    address = words[0] if words and (token or channel) is None else None
+    numbers = words if address is None else words[1:]
+    ids = tuple(map(params.read_id, numbers))
+    text = (
+        connection.client()
+        .skeletons(*params.read_address(address, token, channel))
+        .get(ids or None)
+    )
     write_file(output, text.encode())

@@ -13,11 +13,12 @@ from ndlambda.space.pyramid import Scaling
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_CREATE_ONLY: Final = ("dataset", "project", "voxelres_xyz", "levels", "public", "annotation")
+_CREATE_ONLY: Final = (
+    *("dataset", "project", "voxelres_xyz", "scaling", "levels", "public", "annotation"),
+)
 
 _TARGET_OPTIONS: Final = (
-    click.option("--token", required=True, help="Token of the project."),
-    click.option("--channel", required=True, help="Channel to write."),
+    params.channel_address,
     params.resolution_option,
     click.option(
         "--offset",
@@ -33,7 +34,10 @@ _TARGET_OPTIONS: Final = (
         help="Time point of the data's first one.  [default: the channel's first]",
     ),
     click.option(
-        "--create", is_flag=True, help="Create what is missing, by the data's shape and dtype."
+        "--create",
+        is_flag=True,
+        help="Create what is missing, by the data's shape and dtype. What exists must agree with "
+        "the options given.",
     ),
     click.option("--dataset", help="With --create: dataset's name.  [default: the token's name]"),
     click.option("--project", help="With --create: project's name.  [default: the token's name]"),
@@ -47,18 +51,22 @@ _TARGET_OPTIONS: Final = (
     click.option(
         "--scaling",
         type=click.Choice([scaling.name.lower() for scaling in Scaling]),
-        default="zslices",
-        show_default=True,
         help="With --create: zslices halves x and y from one resolution to the next, isotropic z "
-        "too.",
+        "too.  [default: isotropic if no edge of a voxel is 1.4 times another, else zslices]",
     ),
     click.option(
         "--levels",
         type=click.IntRange(0, MAX_LEVELS),
-        help="With --create: coarser resolutions.  [default: until the longer edge is under 512]",
+        help="With --create: coarser resolutions.  [default: until no edge that is halved is over "
+        "512]",
     ),
     click.option("--public", is_flag=True, help="With --create: allow reading without a key."),
     click.option("--annotation", is_flag=True, help="With --create: the voxels are labels."),
+    click.option(
+        "--labels",
+        is_flag=True,
+        help="The data are labels, although they look like an image: no question is asked.",
+    ),
     click.option(
         "--cast",
         is_flag=True,
@@ -135,12 +143,20 @@ def reading_options(options: dict[str, Any]) -> Options:
 
 def target_of(options: Mapping[str, Any]) -> StackTarget:
     """Return the target that the options of ``target_options``, without ``create``, describe."""
-    return StackTarget(**{**options, "scaling": Scaling[options["scaling"].upper()]})
+    scaling = options["scaling"] and Scaling[options["scaling"].upper()]
+    return StackTarget(**{**options, "scaling": scaling})
 
 
 def check_creation(options: Mapping[str, Any], *, create: bool) -> None:
     """Refuse options for creation without ``--create``."""
-    unused = [name for name in _CREATE_ONLY if options[name] and not create]
+    given = [
+        name for name in _CREATE_ONLY if options[name] is not None and options[name] is not False
+    ]
+    unused = [] if create else given
     if unused:
         names = ", ".join(f"--{name.removesuffix('_xyz')}" for name in unused)
         raise click.UsageError(f"{names}: only with --create.")
+
+
+def _is_given(value: object) -> bool:
+    return value is not None and value is not False

@@ -6,21 +6,30 @@ from dataclasses import dataclass
 from ingest_queue.images.fitting import may_fit
 from ingest_queue.sources import Source
 from ingest_queue.sources.fitted import FittedSource
-from ndlambda.cli.data.creation import refuse_lossy_labels
+from ndlambda.cli.data.label_checks import refuse_grey_labels, refuse_lossy_labels
 from ndlambda.client import Block, Piece, Volume
 from ndlambda.errors import DataTypeMismatchError, OutOfBoundsError
 from ndlambda.space.box import XYZ, Box
 
 
-def fit_source(source: Source, volume: Volume, *, cast: bool) -> Source:
+def fit_source(source: Source, volume: Volume, *, cast: bool, labels_said: bool) -> Source:
     """Return a source in the dtype of a volume, checked plane by plane, if it may be converted.
 
     Parameters
     ----------
     cast
         Whether images are converted too; integer labels always are.
+    labels_said
+        Whether what goes into an annotation channel may look like an image.
+
+    Raises
+    ------
+    DataTypeMismatchError
+        It looks like an image, and the channel holds labels.
     """
     labels = volume.geometry.channel_type == "annotation"
+    if labels and not labels_said:
+        refuse_grey_labels(source)
     if source.dtype == volume.dtype or not (
         cast or may_fit(source.dtype, volume.dtype, labels=labels)
     ):

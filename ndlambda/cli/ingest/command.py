@@ -3,7 +3,9 @@
 import time
 from collections.abc import Iterable
 from dataclasses import replace
+from difflib import get_close_matches
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -11,6 +13,7 @@ import click
 from ingest_queue.sources import Source
 from ingest_queue.sources.fitted import FittedSource
 from ingest_queue.sources.slices import SliceSource
+from ndlambda.cli import params
 from ndlambda.cli.connection import ServerOptions, pass_connection
 from ndlambda.cli.data.creation import StackTarget, create_missing
 from ndlambda.cli.data.stack_options import (
@@ -30,6 +33,7 @@ from ndlambda.cli.ingest.slabs import Memory
 from ndlambda.cli.ingest.transfer import Sent, Transfer
 from ndlambda.cli.interrupts import Outage, interruptible_sleep
 from ndlambda.cli.output import json_option, print_json, print_table
+from ndlambda.cli.params import limit_option
 from ndlambda.client import Client, RetryPolicy
 from ndlambda.client.ingest import COMPLETE, UNDER_WAY, Document
 from ndlambda.errors import (
@@ -44,14 +48,23 @@ _MB: Final = 1_000_000
 _PATIENT_RETRY: Final = RetryPolicy(attempts=14)
 """About three minutes, so that a restarting server does not end an ingest of hours."""
 _MAX_SHOWN: Final = 50
+_NO_JOBS: Final = (
+    "none. Files copied into the drop folder are looked at a second or two after the last of them "
+    "is complete; list again then."
+)
 
 
 class _StartByDefault(click.Group):
     """A group whose first argument may be a source instead of a command."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and not {"-h", "--help"}.intersection(args[:1]):
-            args = ["start", *args]
+        """Insert ``start`` before a source; what is none, but nearly a command, is refused."""
+        at = next((n for n, word in enumerate(args) if word != "--debug"), None)
+        first = None if at is None else args[at]
+        if first is not None and first not in {*self.commands, "-h", "--help"}:
+            if get_close_matches(first, self.commands) and not Path(first).exists():
+                raise click.NoSuchCommand(first, possibilities=self.commands, ctx=ctx)
+            args = [*args[:at], "start", *args[at:]]
         return super().parse_args(ctx, args)
 
 
@@ -63,8 +76,8 @@ def ingest() -> None:
 
     \b
     Examples:
-      ndlambda ingest slices/ --token demo --channel em --create --plan
-      ndlambda ingest slices/ --token demo --channel em --create --propagate --verify
+      ndlambda ingest slices/ demo/em --create --plan
+      ndlambda ingest slices/ demo/em --create --propagate --verify
       ndlambda ingest status 0123456789abcdef
       ndlambda ingest verify 0123456789abcdef
     """
@@ -92,6 +105,8 @@ def ingest() -> None:
 @click.option(
     "--job",
     "job_id",
+    type=params.read_job,
+    metavar="JOB",
     help="Continue this job although the source has changed since; faulty parts are sent again.",
 )
 @click.option("--no-wait", is_flag=True, help="End when all is sent, before it is stored.")
@@ -133,9 +148,8 @@ def start(connection: ServerOptions, /, source: str, *, create: bool, **options:
         with interruptible_sleep() as sleep:
             on_retry = Outage(_PATIENT_RETRY.longest_s)
             client = connection.client(replace(_PATIENT_RETRY, sleep=sleep, on_retry=on_retry))
-            if create:
-                create_missing(client, opened, target)
-            upload = _place(client, opened, target)
+            is_new = create and create_missing(client, opened, target)
+            upload = _place(client, opened, replace(target, labels=is_new or target.labels))
             job = _find_job(client, source, upload, run_options | {"reading": reading})
             _run(_transfer(client, upload, job, run_options), run_options)
     except (AuthenticationError, UpstreamError):
@@ -238,7 +252,7 @@ def _run(transfer: Transfer, run_options: dict[str, Any]) -> None:
 
 
 @ingest.command()
-@click.argument("job_id", metavar="JOB")
+@click.argument("job_id", metavar="JOB", type=params.read_job)
 @json_option
 @pass_connection
 def status(connection: ServerOptions, job_id: str, *, as_json: bool) -> None:
@@ -246,33 +260,39 @@ def status(connection: ServerOptions, job_id: str, *, as_json: bool) -> None:
     job = connection.client().ingest.get(job_id)
     if as_json:
         print_json(job)
-    else:
-        click.echo(f"{job_id}: {_summary(job)}")
+        return
+    click.echo(f"{job_id}: {_summary(job)}")
+    for note in job.get("notes", ()):
+        click.echo(note)
 
 
 @ingest.command("list")
+@limit_option
 @json_option
 @pass_connection
-def list_jobs(connection: ServerOptions, *, as_json: bool) -> None:
-    """List your jobs, dropped folders without a job, and those of deleted channels."""
+def list_jobs(connection: ServerOptions, *, limit: int | None, as_json: bool) -> None:
+    """List your jobs (newest first), dropped folders without one, those of deleted channels."""
     ingests = connection.client().ingest
-    jobs = ingests.list()
+    jobs = ingests.list(limit)
     if as_json:
         print_json(jobs)
         return
     columns = ("token", "channel", "resolution")
     rows = [[job["id"], *(job[name] for name in columns), _summary(job)] for job in jobs]
-    print_table(["job", *columns, "state"], rows)
+    if rows:
+        print_table(["job", *columns, "state"], rows)
     waiting = [[each["folder"], each["why"]] for each in ingests.waiting()]
     if waiting:
         print_table(["folder without a job", "why"], waiting)
     deleted = [[each["folder"], each["where"]] for each in ingests.deleted()]
     if deleted:
         print_table(["folder of a deleted channel", "set aside in"], deleted)
+    if not (rows or waiting or deleted):
+        click.echo(_NO_JOBS)
 
 
 @ingest.command()
-@click.argument("job_id", metavar="JOB")
+@click.argument("job_id", metavar="JOB", type=params.read_job)
 @pass_connection
 def cancel(connection: ServerOptions, job_id: str) -> None:
     """Cancel a job; what is stored stays."""
@@ -281,7 +301,7 @@ def cancel(connection: ServerOptions, job_id: str) -> None:
 
 
 @ingest.command()
-@click.argument("job_id", metavar="JOB")
+@click.argument("job_id", metavar="JOB", type=params.read_job)
 @pass_connection
 def retry(connection: ServerOptions, job_id: str) -> None:
     """Resume a failed job once the cause is fixed."""
@@ -289,7 +309,7 @@ def retry(connection: ServerOptions, job_id: str) -> None:
 
 
 @ingest.command()
-@click.argument("job_id", metavar="JOB")
+@click.argument("job_id", metavar="JOB", type=params.read_job)
 @json_option
 @pass_connection
 def errors(connection: ServerOptions, job_id: str, *, as_json: bool) -> None:
@@ -304,7 +324,7 @@ def errors(connection: ServerOptions, job_id: str, *, as_json: bool) -> None:
 
 
 @ingest.command()
-@click.argument("job_id", metavar="JOB")
+@click.argument("job_id", metavar="JOB", type=params.read_job)
 @json_option
 @pass_connection
 def verify(connection: ServerOptions, job_id: str, *, as_json: bool) -> None:
@@ -324,7 +344,7 @@ def verify(connection: ServerOptions, job_id: str, *, as_json: bool) -> None:
 
 def _place(client: Client, source: Source, target: StackTarget) -> StackUpload:
     volume = client.volume(target.token, target.channel, target.resolution)
-    source = fit_source(source, volume, cast=target.cast)
+    source = fit_source(source, volume, cast=target.cast, labels_said=target.labels)
     start_time = volume.times[0] if target.start_time is None else target.start_time
     return StackUpload(source, volume, target.corner_xyz or volume.box.start_xyz, start_time, 0)
 
@@ -377,8 +397,10 @@ def _sent(job: Document, sent: Sent, seconds: float) -> str:
 
 def _summary(job: Document) -> str:
     text = str(job["state"])
-    if "chunks" in job:  # else its channel was deleted
+    if "chunks" in job:
         text += f", {job['chunks']['done']} of {job['chunks']['total']} chunks stored"
+    else:
+        text += "; its channel was deleted since, and the job will be, too"
     missing = job.get("first_missing")
     if missing and job["state"] in UNDER_WAY:
         what = "slice" if "slice" in missing else "chunk"

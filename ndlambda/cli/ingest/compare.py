@@ -15,6 +15,7 @@ from ndlambda.client.ingest import Document
 from ndlambda.client.transport.parallel import bounded_map
 from ndlambda.client.transport.progress import reporting
 from ndlambda.space.box import Box
+from ndlambda.space.shuffle import shuffled
 
 
 def compare_source(transfer: Transfer) -> Iterator[Document]:
@@ -44,7 +45,7 @@ def compare_digests(client: Client, job: Document) -> Iterator[Document]:
     """Iterate over the differences between a complete job's stored voxels and its digests."""
     whole = client.ingest.verify(job["id"])
     yield from whole["differences"]
-    numbers = range(whole["chunks"])
+    numbers = shuffled(range(whole["chunks"]))
 
     def check(number: int) -> list[Document]:
         found = _strips(client, job["id"], number)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ingest_queue.jobs.grid import ChunkGrid
-from ingest_queue.sources import DEFAULTS, Options, find_place
+from ingest_queue.sources import DEFAULTS, Options, find_place, other_files
 from ndlambda.cli.data.upload import StackUpload
 from ndlambda.client import Client
 from ndlambda.client.ingest import UNDER_WAY, Document
@@ -102,8 +102,8 @@ def grid_of(job: Mapping[str, Any], level_start_xyz: XYZ) -> ChunkGrid:
 def _identity(location: str, upload: StackUpload) -> Iterator[object]:
     """Iterate over what distinguishes a source from others and from its changed versions.
 
-    For a folder these are its direct entries: nested array folders may have millions of files, but
-    their metadata is at the top.
+    For a file these are it and the others that voxels come from. For a folder these are its direct
+    entries: nested array folders may have millions of files, but their metadata is at the top.
     """
     yield list(upload.source.shape_tzyx)
     yield upload.source.dtype.str
@@ -116,6 +116,9 @@ def _identity(location: str, upload: StackUpload) -> Iterator[object]:
     folder = place.folder
     if folder is None:
         yield _file(place.path)
+        beside = [file for file in other_files(upload.source) if file != place.path]
+        if beside:
+            yield [[str(file), *_file(file)] for file in beside]
     elif folder.is_dir():
         with os.scandir(folder) as entries:
             yield sorted(map(_file, entries))

@@ -9,11 +9,10 @@ from ingest_queue.jobs.grid import ChunkGrid
 from ingest_queue.sources import Source
 from ingest_queue.sources.plan import Plan, Sample, make_plan
 from ingest_queue.sources.slices import SliceSource
-from ndlambda.cli.data.creation import StackTarget
+from ndlambda.cli.data.creation import StackTarget, pyramid_of
 from ndlambda.cli.output import print_table
 from ndlambda.client.volume import bodies
 from ndlambda.space.box import XYZ, Box
-from ndlambda.space.pyramid import Pyramid
 
 _MB: Final = 1e6
 _MBIT_BYTES: Final = 125_000
@@ -78,10 +77,7 @@ def sample_files(source: SliceSource) -> Sample:
 
 def _supercuboid(source: Source, target: StackTarget) -> XYZ:
     """Return the supercuboid shape of a new channel with the default layout."""
-    _, depth, height, width = source.shape_tzyx
-    voxelres = target.voxelres_xyz or source.voxelres_xyz or (1.0, 1.0, 1.0)
-    level = Pyramid((width, height, depth), (0, 0, 0), voxelres, target.scaling, 0).level(0)
-    x, y, z = (edge * _CUBOIDS_PER_AXIS for edge in level.cuboid_xyz)
+    x, y, z = (edge * _CUBOIDS_PER_AXIS for edge in pyramid_of(source, target).level(0).cuboid_xyz)
     return x, y, z
 
 

@@ -4,12 +4,13 @@ Objects are dicts of their fields by name (see :class:`Annotations`), voxels and
 arrays. Coordinates are dataset coordinates: ``_xyz`` is x first, ``_zyx`` is z first.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ndlambda.batches import batched
 from ndlambda.client.annotation.bodies import (
     LabelledVoxels,
     Mask,
@@ -18,8 +19,10 @@ from ndlambda.client.annotation.bodies import (
     box_query,
     corner_of,
     mask_blocks,
+    where_query,
 )
 from ndlambda.client.transport.http import Answer
+from ndlambda.client.transport.progress import Progress, reporting
 from ndlambda.client.transport.session import Session, channel_path
 from ndlambda.errors import ShapeMismatchError
 from ndlambda.space.box import XYZ, Box
@@ -30,6 +33,12 @@ Document: TypeAlias = dict[str, Any]
 
 _MAX_POINTS_PER_REQUEST: Final = 1 << 18
 """Voxels per request: 3 MiB, which every server accepts."""
+_MAX_IDS: Final = 10_000
+"""Ids per request."""
+
+
+_STEPS: Final = 1000
+"""Of a progress bar whose total is not known."""
 
 
 class Annotations:
@@ -140,29 +149,32 @@ class Annotations:
         answer = self._session.request("DELETE", self._path(f"annotations/{annotation_id}"))
         return answer.status != 202
 
+    def delete_many(self, ids: Iterable[int]) -> list[int]:
+        """Delete objects with their voxels; no error for ids without an object.
+
+        Returns
+        -------
+        list of int
+            Ids whose voxels workers are still erasing.
+        """
+        pending: list[int] = []
+        for some in batched(ids, _MAX_IDS):
+            answer = self._json("POST", "annotations/delete", {"ids": list(some)})
+            pending += [] if answer is None else answer["pending"]
+        return pending
+
     def query(self, *, limit: int | None = None, **where: Unpack[Where]) -> list[int]:
         """Return the ids of the objects that match all conditions, ascending.
 
         Parameters
         ----------
         limit
-            Most ids to return.
+            Most ids to return; None: all.
         **where
             See :class:`Where`; without conditions all objects match.
         """
-        query = {} if limit is None else {"limit": str(limit)}
-        for name, value in where.items():
-            match name, value:
-                case "box", Box():
-                    query |= box_query(value, where.get("resolution", 0))
-                case (("fields" | "pairs"), Mapping()):
-                    query |= {f"{name[:-1]}.{key}": str(item) for key, item in value.items()}
-                case "resolution", _:
-                    pass
-                case _:
-                    query[name] = str(value)
-        found: list[int] = self._json("GET", "annotations", query=query)["ids"]
-        return found
+        query = where_query(where)
+        return list(self._session.pages(self._path("annotations"), "ids", query=query, limit=limit))
 
     def top_keys(self, limit: int = 10, *, of_type: str | None = None) -> list[tuple[str, int]]:
         """Return the most frequent keys of pairs, and how many objects have each."""
@@ -250,8 +262,11 @@ class Annotations:
 
         Raises
         ------
-        ShapeMismatchError, DataTypeMismatchError, OutOfBoundsError
+        ShapeMismatchError, DataTypeMismatchError
             The list is invalid.
+        OutOfBoundsError
+            A voxel is outside the image. Of a list of more than 262 144 voxels, which is sent in
+            parts, the parts before it are painted.
         """
         points = np.asarray(voxels_xyz)
         if points.ndim != 2 or points.shape[1] != 3:
@@ -361,6 +376,31 @@ class Annotations:
         query = {"resolution": str(resolution)} if box is None else box_query(box, resolution)
         table = array_of(self._get("exceptions", query), 2).astype(np.uint64)
         return LabelledVoxels(table[:, :3].astype(np.int64), table[:, 3:])
+
+    def adopt(self, *, type: str = "segment", progress: Progress = False) -> int:  # noqa: A002
+        """Make objects of all labels that have none, and return how many.
+
+        Objects that exist stay as they are, also those that others make meanwhile, and ids of
+        deleted objects stay unused. It may be interrupted, and repeated.
+
+        Parameters
+        ----------
+        type
+            Type of the objects.
+        progress
+            True shows a bar; a function is called with (done, total).
+        """
+        adopted = done = 0
+        document: Document | None = {"type": type}
+        with reporting(progress, _STEPS, f"adopt {self.channel}") as advance:
+            while document is not None:
+                found = self._json("POST", "adopt", document)
+                adopted += found["adopted"]
+                reached = int(found["progress"] * _STEPS)
+                advance(reached - done)
+                done = reached
+                document = found["next"] and {"type": type, "after": found["next"]}
+        return adopted
 
     # --- internal ------------------------------------------------------------------------
 

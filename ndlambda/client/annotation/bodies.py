@@ -111,3 +111,19 @@ def corner_of(answer: Answer) -> XYZ:
     except ValueError:
         raise IntegrityError("The server did not say where the mask is.") from None
     return x, y, z
+
+
+def where_query(where: Where) -> dict[str, str]:
+    """Return the parameters of a query for objects."""
+    query: dict[str, str] = {}
+    for name, value in where.items():
+        match name, value:
+            case "box", Box():
+                query |= box_query(value, where.get("resolution", 0))
+            case (("fields" | "pairs"), Mapping()):
+                query |= {f"{name[:-1]}.{key}": str(item) for key, item in value.items()}
+            case "resolution", _:
+                pass
+            case _:
+                query[name] = str(value)
+    return query

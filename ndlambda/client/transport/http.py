@@ -8,11 +8,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError as Urllib3Error
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import NewConnectionError, SSLError
 from urllib3.exceptions import TimeoutError as Urllib3Timeout
+
+from ndlambda.errors import UpstreamError
 
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 300.0
@@ -49,6 +52,8 @@ class Transport(Protocol):
             The server did not answer in time.
         ConnectionError
             The server could not be reached, or the connection broke before the answer ended.
+        UpstreamError
+            It cannot be talked to, however often that is tried.
         """
         ...
 
@@ -102,6 +107,14 @@ class PooledTransport:
             raise ConnectionError(str(error)) from error
         except Urllib3Timeout as error:
             raise TimeoutError(str(error)) from error
+        except SSLError as error:
+            if "WRONG_VERSION_NUMBER" in str(error):
+                raise UpstreamError(
+                    f"{_root(request.url)} does not speak https; write http:// in its URL.",
+                ) from error
+            raise UpstreamError(
+                f"{_root(request.url)} has no certificate that is trusted here ({error})."
+            ) from error
         except Urllib3Error as error:
             raise ConnectionError(str(error)) from error
         headers = {name.lower(): value for name, value in response.headers.items()}
@@ -110,3 +123,8 @@ class PooledTransport:
     def close(self) -> None:
         """Close idle connections; busy ones are closed after their request."""
         self._pool.clear()
+
+
+def _root(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"

@@ -4,7 +4,7 @@ import json
 import random
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import InitVar, dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urljoin, urlsplit
@@ -24,6 +24,8 @@ REQUEST_ID_PREFIX: Final = "client-"
 """Tells ids of requests that clients chose, and a server returns, from ids that servers choose."""
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS: Final = 5
+_PAGE: Final = 1000
+"""Entries of a list in one answer; the most that servers allow."""
 
 
 def _draw() -> float:
@@ -161,6 +163,43 @@ class Session:
         if answer.status >= 300:
             raise error_of(answer)
         return answer
+
+    def pages(
+        self,
+        path: str,
+        name: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Any]:
+        """Iterate over the entries of a list, which the server answers page by page.
+
+        Parameters
+        ----------
+        path, query, headers
+            The request.
+        name
+            Of the entries in an answer.
+        limit
+            Most entries; None: all.
+
+        Raises
+        ------
+        NDLambdaError
+            As :meth:`json`.
+        """
+        asked = dict(query or {})
+        left = limit
+        while left is None or left > 0:
+            if left is not None:
+                asked["limit"] = str(min(left, _PAGE))
+            page = self.json("GET", path, query=asked, headers=headers)
+            yield from page[name]
+            if page.get("next") is None:
+                return
+            asked["after"] = str(page["next"])
+            left = None if left is None else left - len(page[name])
 
     def json(
         self,

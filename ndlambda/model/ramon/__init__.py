@@ -13,7 +13,7 @@ from ndlambda.model.ramon.fields import (
     with_field,
     with_references_moved,
 )
-from ndlambda.model.ramon.flat import from_flat, to_flat
+from ndlambda.model.ramon.flat import OLD_KEYS, from_flat, to_flat
 from ndlambda.model.ramon.kinds import LARGEST_ID
 from ndlambda.model.ramon.objects import (
     CLASSES,
@@ -34,6 +34,7 @@ __all__ = [
     "CLASSES",
     "DERIVED",
     "LARGEST_ID",
+    "OLD_KEYS",
     "Annotation",
     "Neuron",
     "Node",

@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from ndlambda.errors import MalformedBodyError, ValidationError
 from ndlambda.model.ramon.fields import ID_KEY, TYPE_KEY, build, fields_of
 from ndlambda.model.ramon.kinds import Form
 from ndlambda.model.ramon.objects import Annotation, RamonType
+
+OLD_KEYS: Final = ("type", "metadata")
+"""Keys of an object in ndstore's older JSON, which may be sent beside the flat ones."""
 
 
 def to_flat(ramon: Annotation) -> dict[str, Any]:
@@ -30,6 +33,8 @@ def to_flat(ramon: Annotation) -> dict[str, Any]:
 def from_flat(flat: object) -> Annotation:
     """Read an object from ndstore's keys; unknown keys are key-value pairs.
 
+    ``type`` and ``metadata`` of the older form, which responses contain, are ignored.
+
     Raises
     ------
     MalformedBodyError
@@ -40,13 +45,14 @@ def from_flat(flat: object) -> Annotation:
     if not isinstance(flat, Mapping):
         raise MalformedBodyError("A RAMON object must be a JSON object.")
     ramon_type = read_type(flat.get(TYPE_KEY), TYPE_KEY)
+    ignored = {ID_KEY, TYPE_KEY, *(OLD_KEYS if isinstance(flat.get("metadata"), Mapping) else ())}
     by_key = {declared.key: name for name, declared in fields_of(ramon_type).items()}
     values: dict[str, object] = {}
     pairs: dict[str, object] = {}
     for key, value in flat.items():
         if key in by_key:
             values[by_key[key]] = value
-        elif key not in {ID_KEY, TYPE_KEY}:
+        elif key not in ignored:
             pairs[key] = value
     return build(ramon_type, flat.get(ID_KEY, 0), values, pairs)
 

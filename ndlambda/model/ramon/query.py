@@ -14,6 +14,8 @@ from ndlambda.model.readers import Refusal
 Relation: TypeAlias = Literal["=", "<", ">"]
 
 MAX_PREDICATES: Final = 32
+_MAX_WORDS: Final = 4 * MAX_PREDICATES
+"""Of a query path: a predicate has two or three, and so has a limit."""
 """Most predicates of a query; each may need a look-up among all objects of a channel."""
 
 CONFIDENCE_KEY: Final = "ann_confidence"
@@ -79,7 +81,12 @@ class Predicate:
 
 @dataclass(frozen=True, slots=True)
 class ObjectQuery:
-    """Predicates that must all hold, and the most ids to return (None: all).
+    """Predicates that must all hold, the most ids to return (None: all), and where to begin.
+
+    Attributes
+    ----------
+    after
+        Only ids above this one.
 
     Raises
     ------
@@ -89,6 +96,7 @@ class ObjectQuery:
 
     predicates: tuple[Predicate, ...] = ()
     limit: int | None = None
+    after: int = 0
 
     def __post_init__(self) -> None:
         if len(self.predicates) > MAX_PREDICATES:
@@ -145,6 +153,10 @@ def parse_query(words: Sequence[str]) -> ObjectQuery:
     InvalidArgumentError
         A value does not suit its field, or there are too many predicates.
     """
+    if len(words) > _MAX_WORDS:
+        raise InvalidArgumentError(
+            f"A query has at most {MAX_PREDICATES} predicates.", limit=MAX_PREDICATES
+        )
     predicates: list[Predicate] = []
     limit: int | None = None
     given = iter(words)

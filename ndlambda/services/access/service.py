@@ -3,8 +3,10 @@
 There are two rules. *Tokens* open data: a public one to every reader, every one to its owner and to
 superusers. *Resources* (the catalogue itself) belong to their creators. With ``anonymous_write``,
 as on ndstore, every client may write through public tokens, and acts as user 0 ("neurodata") on
-resources.
+resources; deleting resources so needs ``anonymous_delete`` besides.
 """
+
+from contextlib import suppress
 
 from ndlambda.errors import (
     AuthenticationError,
@@ -33,11 +35,16 @@ class Access:
         The catalogue.
     anonymous_write
         Whether every client may write to public tokens and create resources, as ndstore allowed.
+    anonymous_delete
+        Whether every client may then delete such resources, too, with their voxels.
     """
 
-    def __init__(self, catalog: Catalog, *, anonymous_write: bool) -> None:
+    def __init__(
+        self, catalog: Catalog, *, anonymous_write: bool, anonymous_delete: bool = False
+    ) -> None:
         self._catalog = catalog
         self._anonymous_write = anonymous_write
+        self._anonymous_delete = anonymous_write and anonymous_delete
 
     # data
 
@@ -82,12 +89,13 @@ class Access:
         return view, chosen
 
     def open_project(self, dataset: str, project: str, principal: Principal) -> ProjectView:
-        """Return a project that the principal may write to by one of its tokens.
+        """Return a project that the principal may write to by one of its tokens, or as its owner.
 
         Raises
         ------
         ProjectNotFoundError
-            There is no such project in the dataset, or none of its tokens allows it.
+            There is no such project in the dataset, it belongs to another user, and none of its
+            tokens allows it.
         """
         for token in self._catalog.lists.tokens_of(project):
             try:
@@ -95,6 +103,10 @@ class Access:
             except (AuthenticationError, PermissionDeniedError, TokenNotFoundError):
                 continue
             if view.dataset.name == dataset:
+                return view
+        with suppress(ProjectNotFoundError):
+            view = self._catalog.view_without_token(project)
+            if view.dataset.name == dataset and self.may_manage(principal, view.project.user_id):
                 return view
         raise ProjectNotFoundError(
             f"Project {project!r} of dataset {dataset!r} does not exist or is not open to you.",
@@ -160,7 +172,7 @@ class Access:
     # creating and deleting resources
 
     def may_manage(self, principal: Principal, owner_id: int) -> bool:
-        """Return whether a principal may read, fill and delete resources of a user."""
+        """Return whether a principal may read and fill resources of a user."""
         if principal.superuser or owner_id == principal.user_id:
             return True
         return self._anonymous_write and owner_id == NEURODATA_ID
@@ -177,7 +189,7 @@ class Access:
             return principal.user_id
         if self._anonymous_write:
             return NEURODATA_ID
-        raise AuthenticationError("A key is required for creating or deleting resources.")
+        raise AuthenticationError("A key is required, since this belongs to a user.")
 
     def check_create_project(self, dataset: str, principal: Principal) -> int:
         """Return the owner of a new project on a dataset, which must be public or own.
@@ -194,7 +206,7 @@ class Access:
         return owner_id
 
     def check_manage_project(self, dataset: str, project: str, principal: Principal) -> int:
-        """Return the owner of new resources in a project; also called before deleting channels.
+        """Return the owner of new resources in a project.
 
         Raises
         ------
@@ -207,11 +219,13 @@ class Access:
         self._check_owner(f"Project {project!r}", found.user_id, principal)
         return self.owner_id_of(principal)
 
-    def open_to_manage(self, token: str, principal: Principal) -> ProjectView:
-        """Return the project of a token, if the principal may create and delete channels in it.
+    def open_to_manage(
+        self, token: str, principal: Principal, *, delete: bool = False
+    ) -> ProjectView:
+        """Return the project of a token, if the principal may create (or delete) channels in it.
 
-        That is the project's owner, and with ``anonymous_write`` every client with a public token
-        (for ndstore's ``createChannel`` and ``deleteChannel``).
+        That is the project's owner, and with ``anonymous_write`` (and ``anonymous_delete``) every
+        client with a public token, for ndstore's ``createChannel`` and ``deleteChannel``.
 
         Raises
         ------
@@ -219,9 +233,26 @@ class Access:
             As ``open``.
         """
         view = self.open(token, principal, write=True)
-        if not (self._anonymous_write and view.token.public):
-            self._check_owner(f"The project of token {token!r}", view.project.user_id, principal)
+        what, owner_id = f"The project of token {token!r}", view.project.user_id
+        if delete:
+            if not (self._anonymous_delete and view.token.public):
+                self._check_deletes(what, owner_id, principal)
+        elif not (self._anonymous_write and view.token.public):
+            self._check_owner(what, owner_id, principal)
         return view
+
+    def check_delete_channel(self, dataset: str, project: str, principal: Principal) -> None:
+        """Allow a project's owner to delete channels in it.
+
+        Raises
+        ------
+        ProjectNotFoundError
+            As ``project``.
+        AuthenticationError, PermissionDeniedError
+            The project is public but belongs to another user.
+        """
+        found = self.project(dataset, project, principal)
+        self._check_deletes(f"Project {project!r}", found.user_id, principal)
 
     def check_delete_dataset(self, name: str, principal: Principal) -> None:
         """Allow a dataset's owner to delete it, also after an interrupted deletion.
@@ -238,7 +269,7 @@ class Access:
         dataset = self._catalog.get_dataset(name, even_deleting=True)
         if not (dataset.public or self.may_manage(principal, dataset.user_id)):
             raise DatasetNotFoundError(f"Dataset {name!r} does not exist.", dataset=name)
-        self._check_owner(f"Dataset {name!r}", dataset.user_id, principal)
+        self._check_deletes(f"Dataset {name!r}", dataset.user_id, principal)
         owners = self._catalog.lists.owners_of_projects(name)
         if not all(self.may_manage(principal, owner_id) for owner_id in owners):
             raise InvalidStateError(
@@ -259,7 +290,7 @@ class Access:
         visible = project.public or self.may_manage(principal, project.user_id)
         if not visible or project.dataset != dataset:
             raise ProjectNotFoundError(f"Project {name!r} does not exist.", project=name)
-        self._check_owner(f"Project {name!r}", project.user_id, principal)
+        self._check_deletes(f"Project {name!r}", project.user_id, principal)
 
     def check_delete_token(
         self, dataset: str, project: str, name: str, principal: Principal
@@ -274,11 +305,21 @@ class Access:
             It is public but belongs to another user.
         """
         token = self.token(dataset, project, name, principal)
-        self._check_owner(f"Token {name!r}", token.user_id, principal)
+        self._check_deletes(f"Token {name!r}", token.user_id, principal)
 
     def _check_owner(self, what: str, owner_id: int, principal: Principal) -> None:
         if not self.may_manage(principal, owner_id):
             raise _denied(f"{what} belongs to another user.", principal)
+
+    def _check_deletes(self, what: str, owner_id: int, principal: Principal) -> None:
+        """Refuse to delete what belongs to others, or to everybody, unless the server allows it."""
+        self._check_owner(what, owner_id, principal)
+        is_own = principal.superuser or owner_id == principal.user_id
+        if not is_own and not self._anonymous_delete:
+            raise PermissionDeniedError(
+                f"{what} belongs to everybody, who may not delete it on this server "
+                "(NDLAMBDA_ANONYMOUS_DELETE); ask a superuser."
+            )
 
 
 def _denied(message: str, principal: Principal) -> NDLambdaError:

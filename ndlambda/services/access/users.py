@@ -33,7 +33,7 @@ from ndlambda.model.fields import check_name
 from ndlambda.model.principal import Principal
 from ndlambda.services.access.passwords import hash_password, verify_password
 from ndlambda.services.support.cache import TimedCache
-from ndlambda.services.support.paging import Key, children
+from ndlambda.services.support.paging import Key, Slice, slice_of
 from ndlambda.services.support.retry import optimistic
 from ndlambda.stores.ports import Check, Expectation, Put, Row, Table
 
@@ -152,9 +152,10 @@ class UserService:
         """
         return _to_user(self._row(name))
 
-    def list_users(self) -> list[User]:
-        """Return all users in the order of their names."""
-        return [_to_user(row) for row in children(self._table, USERS)]
+    def list_users(self, after: str, limit: int) -> Slice[User]:
+        """Return users whose names come behind ``after``, in the order of their names."""
+        rows = slice_of(self._table, USERS, limit, after=after)
+        return rows.map(lambda found: list(map(_to_user, found)))
 
     def authenticate(self, key: str) -> Principal | None:
         """Return the principal of a key, None if it is unknown or revoked."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ndlambda.services.annotation.adoption import Adoption
 from ndlambda.services.annotation.erasing import ObjectErasure
 from ndlambda.services.annotation.graph import GraphService
 from ndlambda.services.annotation.merger import AnnotationMerger
@@ -36,6 +37,8 @@ class AnnotationServices:
         Objects with their voxels.
     merges
         Merges that a worker completes.
+    adoption
+        Makes objects of labels.
     """
 
     labels: LabelService
@@ -44,6 +47,7 @@ class AnnotationServices:
     skeletons: SkeletonService
     graphs: GraphService
     merges: ObjectMerge
+    adoption: Adoption
 
 
 def build_annotation(
@@ -68,4 +72,5 @@ def build_annotation(
         skeletons=SkeletonService(ramon, labels.ids, volume, resources.row_executor),
         graphs=GraphService(ramon, reader),
         merges=merges,
+        adoption=Adoption(index, labels.ids, ObjectRows(table), volume),
     )

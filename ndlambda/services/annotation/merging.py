@@ -13,7 +13,8 @@ from functools import partial
 
 from ndlambda.errors import WriteContentionError
 from ndlambda.model.catalog import Channel, Dataset
-from ndlambda.services.annotation.erasing import is_large
+from ndlambda.services.annotation import erasing
+from ndlambda.services.annotation.erasing import measure
 from ndlambda.services.catalog.deletion_job import EraseJob, EraseKind, merge_job_id
 from ndlambda.services.catalog.deletion_jobs import EraseJobs
 from ndlambda.services.labels.index import LabelIndex
@@ -67,7 +68,8 @@ class ObjectMerge:
             The channel is not writable now.
         """
         self._merges.merge(channel, survivor, losers, partial(self._begin, channel, resolution))
-        if not is_large(self._index, dataset, channel, losers, resolution):
+        extent = measure(self._index, dataset, channel, losers, resolution)
+        if not extent.large and extent.supercuboids <= erasing.LARGE_SUPERCUBOIDS:
             try:
                 self.relabel(dataset, channel, losers, resolution)
             except WriteContentionError:
@@ -75,8 +77,7 @@ class ObjectMerge:
             else:
                 self._jobs.end_all([merge_job_id(channel.uid, n, resolution) for n in losers])
                 return []
-        for loser in losers:
-            self._jobs.begin(self._job(channel, resolution, loser))
+        self._jobs.begin_all([self._job(channel, resolution, loser) for loser in losers])
         return list(losers)
 
     def relabel(
@@ -100,8 +101,7 @@ class ObjectMerge:
             retired, successor = descent
             labels = [*retired, *others]
             if successor is None:
-                for label in labels:
-                    self._labels.erase_label(dataset, channel, label, resolution)
+                self._labels.erase_labels(dataset, channel, labels, resolution)
                 return
             self._labels.merge_labels(dataset, channel, successor, labels, resolution)
             descent = self._merges.descent(channel, first)

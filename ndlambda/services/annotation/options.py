@@ -44,6 +44,8 @@ class WriteMode:
         for word in words:
             if word not in _WORDS:
                 raise UnknownNameError("option", word, _WORDS)
+            if word in given:
+                raise InvalidArgumentError(f"The option {word} is given twice.")
             given.add(Discipline(word))
         how = given - {Discipline.UPDATE, Discipline.DATAONLY}
         update, data_only = Discipline.UPDATE in given, Discipline.DATAONLY in given

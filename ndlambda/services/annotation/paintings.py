@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from ndlambda.errors import (
     DataTypeMismatchError,
     InvalidArgumentError,
-    OutOfBoundsError,
     ShapeMismatchError,
 )
 from ndlambda.model.catalog import Channel, Dataset
@@ -32,7 +31,6 @@ from ndlambda.services.volume.region import Region
 from ndlambda.services.volume.service import VolumeService
 from ndlambda.services.volume.touched import TouchedSupercuboids
 from ndlambda.space.box import XYZ, Box
-from ndlambda.space.morton import AXIS_LIMIT
 from ndlambda.wire.ramon.contract import AnnotationVoxels
 
 MAX_BATCH_VOXELS: Final = 1 << 18
@@ -104,32 +102,8 @@ class PointPainting:
             )
 
     def check(self) -> None:
-        """Refuse voxels that cannot be painted; outside the image they can, as in ndstore.
-
-        Raises
-        ------
-        ShapeMismatchError, DataTypeMismatchError, OutOfBoundsError
-        """
-        voxels = self.voxels_xyz
-        if voxels.ndim != 2 or voxels.shape[1] != 3:
-            raise ShapeMismatchError(
-                f"Voxels have three columns x, y, z; these have shape {voxels.shape}."
-            )
-        if voxels.dtype.kind not in "ui":
-            raise DataTypeMismatchError(f"Voxels are integers, not {voxels.dtype}.")
-        if not len(voxels):
-            return
-        offset = self.volume.level.offset_xyz
-        lowest, highest = voxels.min(axis=0).tolist(), voxels.max(axis=0).tolist()
-        for axis, first, least, most in zip("xyz", offset, lowest, highest, strict=True):
-            if not first <= least <= most < first + AXIS_LIMIT:
-                raise OutOfBoundsError(
-                    f"Voxels have {axis} from {least} to {most}; at resolution "
-                    f"{self.volume.level.resolution} it must be from {first}, the dataset's "
-                    f"offset, to {first + AXIS_LIMIT - 1}.",
-                    offset_xyz=offset,
-                    limit=AXIS_LIMIT,
-                )
+        """Refuse voxels outside the image. Raises as ``LabelVolume.check_points``."""
+        self.volume.check_points(self.voxels_xyz, self.volume.level.offset_xyz)
 
     def paint(self, labels: LabelService, label: int, discipline: Discipline) -> None:
         """Paint the voxels; idempotent."""
@@ -278,7 +252,7 @@ class Painter:
             return None
         mask = cutout_zyx[box.slices_zyx(corner)]
         block = BlockPainting(volume, box, mask, int(np.count_nonzero(mask)))
-        self.service.check_size(block.region(box))
+        self.service.check_size(block.region(box), self.channel)
         return block
 
 

@@ -29,7 +29,8 @@ from ndlambda.services.labels.reader import LabelledPoints
 from ndlambda.services.labels.service import LabelService
 from ndlambda.services.labels.shapes import Admit
 from ndlambda.services.labels.zoom import LabelView, StoredLayer, zoomed_level
-from ndlambda.services.ramon.service import Ramon
+from ndlambda.services.ramon.rows import Tombstone
+from ndlambda.services.ramon.service import Ramon, no_object
 from ndlambda.services.volume.region import Region
 from ndlambda.services.volume.service import VolumeService
 from ndlambda.space.box import XYZ, Box
@@ -71,28 +72,32 @@ class AnnotationReader:
 
         Coordinates are absolute (the dataset's offset included), except those of cuboids. The
         voxels of a neuron are those of its segments, labelled with its own id. An object without
-        voxels has empty data and no box. Blocks have the channel's dtype.
+        voxels has empty data and no box. Blocks have the channel's dtype. Where data is wanted, a
+        label without an object is read as a plain annotation; see ``find``.
 
         Raises
         ------
         NotFoundError
-            One of the ids has no object.
+            One of the ids has no object; where data is wanted, nor voxels.
         InvalidArgumentError
             The channel is not an annotation channel; data of a seed is requested; or the region
             is near-isotropic or has several time points.
         ResolutionNotFoundError, OutOfBoundsError
             The dataset has no such resolution or region.
         PayloadTooLargeError
-            All objects together have more voxels than one call may read, or need too many voxels
-            of another resolution.
+            All objects together have more voxels than one call may read, are in more supercuboids,
+            or need too many voxels of another resolution.
         QuotaExceededError
             The memory budget is exhausted by other requests.
         CuboidDecodeError
             A stored supercuboid is damaged.
         """
         check_annotation(channel)
-        found = self._ramon.get_many(channel, list(dict.fromkeys(ids)))
-        if not isinstance(wanted, NoData):
+        distinct = list(dict.fromkeys(ids))
+        if isinstance(wanted, NoData):
+            found = self._ramon.get_many(channel, distinct)
+        else:
+            found = self.find(channel, distinct)
             for ramon in found:
                 if ramon.ramon_type is RamonType.SEED:
                     raise InvalidArgumentError(f"Seed {ramon.id} has no voxels.", id=ramon.id)
@@ -116,7 +121,33 @@ class AnnotationReader:
             case _:
                 assert_never(wanted)
         level = dataset.pyramid.level(resolution)
-        return add(LabelView.of(dataset, channel, level, channel.default_time), items)
+        shown = LabelView.of(dataset, channel, level, channel.default_time)
+        return add(replace(shown, admit_reads=_summed(self._volume.check_read)), items)
+
+    def find(self, channel: Channel, ids: Sequence[int]) -> list[Annotation]:
+        """Return the objects of labels, in the order of the ids.
+
+        Of a label that the index has and that has no object, such as those of an ingested
+        segmentation, it is an annotation without fields. (ndstore knows such labels in cutouts
+        only.)
+
+        Raises
+        ------
+        NotFoundError
+            An id has neither an object nor voxels, or its object is deleted and its voxels are
+            being erased, or was merged, or is being uploaded.
+        """
+        states = self._ramon.states(channel, ids)
+        found: list[Annotation] = []
+        for number in ids:
+            state = states.get(number)
+            if isinstance(state, Annotation):
+                found.append(state)
+            elif state in (None, Tombstone()) and self._labels.read.has_label(channel, number):
+                found.append(Annotation(number))
+            else:
+                raise no_object(number)
+        return found
 
     def label_at(
         self,
@@ -198,7 +229,7 @@ class AnnotationReader:
         CuboidDecodeError
             A stored supercuboid is damaged.
         """
-        self._volume.check_size(region)
+        self._volume.check_size(region, channel)
         with self._volume.budget.hold(region.voxels * channel.dtype.itemsize):
             return self._labels.read.exceptions_in(channel, region)
 
@@ -313,20 +344,31 @@ class AnnotationReader:
     def _check_region(
         self, dataset: Dataset, channel: Channel, region: Region, times: int = 1
     ) -> None:
-        self._volume.check_size(region, times)
+        read = [channel] * times
+        self._volume.check_size(region, *read)
         base = zoomed_level(dataset, channel, region.level)
         if base is not None:
-            self._volume.check_zoom(region, base)
+            self._volume.check_zoom(region, base, *read)
+
+
+def _summed(check: Callable[[int], None]) -> Callable[[int], None]:
+    """Return a function that checks the sum of all numbers it was called with."""
+    total = 0
+
+    def add(number: int) -> None:
+        nonlocal total
+        total += number
+        check(total)
+
+    return add
 
 
 def _admit(take: Callable[[int], None], size_bytes: int, check: Callable[[int], None]) -> Admit:
     """Return a function that counts the voxels of a call, checks them, and takes memory."""
-    total = 0
+    count = _summed(check)
 
     def admit(voxels: int) -> None:
-        nonlocal total
-        total += voxels
-        check(total)
+        count(voxels)
         take(voxels * size_bytes)
 
     return admit

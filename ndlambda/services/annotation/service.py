@@ -74,7 +74,7 @@ class AnnotationService:
         NotFoundError
             An object to be updated, or a resolution, does not exist.
         OutOfBoundsError
-            Voxels are before the dataset's offset, or beyond the limit of storage.
+            Voxels are outside the image.
         ValidationError
             A field of an object is invalid.
         ShapeMismatchError, DataTypeMismatchError

@@ -128,8 +128,7 @@ class AnnotationWriter:
                 batch.paint(self._labels, ids, mode.discipline)
         if mode.data_only:
             return []
-        for ramon in ramons:
-            self._ramon.update(channel, ramon)
+        self._ramon.update_many(channel, ramons)
         return ids
 
     def _create(

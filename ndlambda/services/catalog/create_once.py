@@ -49,7 +49,7 @@ class CreateOnce(Generic[_Thing]):
         Raises
         ------
         AlreadyExistsError
-            A different one exists.
+            A different one exists; if it is another user's, the error tells nothing else of it.
         InvalidStateError
             One of this name is still being deleted.
         WriteContentionError
@@ -71,20 +71,31 @@ class CreateOnce(Generic[_Thing]):
 
     def _existing(self, row: Row) -> _Thing:
         """Return the stored thing if it is equal to the new one."""
-        name = self.new.name
+        name, stored = self.new.name, self.read(row)
+        if _owner_of(stored) != _owner_of(self.new):
+            raise taken(name)
         if keys.is_deleting(row):
             raise InvalidStateError(
                 f"{name!r} is still being deleted; try again in a minute.", name=name
             )
-        stored = self.read(row)
         if _without_assigned(stored) != _without_assigned(self.new):
             raise AlreadyExistsError(f"{name!r} exists and is different.", name=name)
         return stored
 
 
+def taken(name: str) -> AlreadyExistsError:
+    """Return the error for a name that another user took, whether or not it is public."""
+    return AlreadyExistsError("This name is taken.", name=name)
+
+
 def unchanged(parent: Row) -> Check:
     """Return the check that a row has not changed since it was read."""
     return Check(parent.pk, parent.sk, expect=parent.version)
+
+
+def _owner_of(thing: Dataset | Project | Channel | Token) -> int | None:
+    """Return the owner; a channel's is that of its project."""
+    return None if isinstance(thing, Channel) else thing.user_id
 
 
 def _without_assigned(thing: Any) -> Any:

@@ -1,6 +1,8 @@
 """What a job of erasing or relabelling is, as a value, as rows and as a message."""
 
+import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
@@ -63,6 +65,8 @@ class EraseJob:
         Whether the first pass over the objects is complete.
     resolution
         The only one that a merge relabels; None: all.
+    others
+        Labels of further objects of the channel that are erased along with the first.
     state, reason
         Whether workers still try it, and if not, why.
     tries
@@ -82,6 +86,7 @@ class EraseJob:
     called_at: float
     swept: bool = False
     resolution: int | None = None
+    others: tuple[int, ...] = ()
     state: EraseState = EraseState.OPEN
     reason: str = ""
     tries: int = 0
@@ -105,6 +110,11 @@ class EraseJob:
         return int(self.id.split("#")[1])
 
     @property
+    def labels(self) -> tuple[int, ...]:
+        """The labels of all objects that are erased."""
+        return (self.label, *self.others)
+
+    @property
     def row(self) -> Row:
         """The row of this job."""
         return Row(PARTITION, self.id, doc={"v": _FORMAT, **asdict(self)})
@@ -121,6 +131,7 @@ class EraseJob:
             called_at=doc["called_at"],
             swept=doc["swept"],
             resolution=doc.get("resolution"),
+            others=tuple(doc.get("others", ())),
             state=EraseState(doc.get("state", EraseState.OPEN)),
             reason=doc.get("reason", ""),
             tries=doc.get("tries", 0),
@@ -161,9 +172,11 @@ class EraseRecord:
         return cls(EraseJob.from_row(row), row.doc["owner"])
 
 
-def object_job_id(channel_uid: str, label: int) -> str:
-    """Return the id of the job that erases the voxels of an object."""
-    return f"{channel_uid}#{label}"
+def object_job_id(channel_uid: str, label: int, others: Sequence[int] = ()) -> str:
+    """Return the id of the job that erases the voxels of an object, and of others."""
+    first = f"{channel_uid}#{label}"
+    digest = hashlib.blake2b(repr(tuple(others)).encode(), digest_size=8).hexdigest()
+    return f"{first}#{digest}" if others else first
 
 
 def merge_job_id(channel_uid: str, label: int, resolution: int | None) -> str:

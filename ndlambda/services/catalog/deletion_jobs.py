@@ -59,11 +59,16 @@ class EraseJobs:
         self.chains = Chains(table, queue, chain_key, clock)
 
     def new(
-        self, job_id: str, kind: EraseKind, name: str, resolution: int | None = None
+        self,
+        job_id: str,
+        kind: EraseKind,
+        name: str,
+        resolution: int | None = None,
+        others: Sequence[int] = (),
     ) -> EraseJob:
         """Return a new job; ``put_action`` stores it."""
         now = self._clock()
-        return EraseJob(job_id, kind, name, now, now, resolution=resolution)
+        return EraseJob(job_id, kind, name, now, now, resolution=resolution, others=tuple(others))
 
     def put_action(self, job: EraseJob) -> Put:
         """Return the action that stores a job, for the transaction of the deletion.
@@ -162,10 +167,12 @@ class EraseJobs:
             bodies = [EraseMessage(job_id, again).body for job_id in job_ids]
             self._queue.send(bodies, delay_s=min(math.ceil(delay_s), MAX_DELAY_S))
 
-    def begin(self, job: EraseJob) -> None:
-        """Store and enqueue a job that needs no transaction."""
-        self._table.put(self.put_action(job).row)
-        self.enqueue([job.id])
+    def begin_all(self, jobs: Sequence[EraseJob]) -> None:
+        """Store and enqueue jobs that belong to no other transaction."""
+        self.chains.start([job.id for job in jobs])
+        for batch in batched(jobs, MAX_TRANSACTION):
+            self._table.transact([Put(job.row) for job in batch])
+        self.enqueue([job.id for job in jobs])
 
     def take(self, job_id: str, *, is_redelivery: bool) -> EraseJob | None:
         """Return an open job whose run begins now, None if there is nothing to run.

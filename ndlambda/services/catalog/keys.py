@@ -24,6 +24,7 @@ from typing import Any
 
 from ndlambda.model import fields
 from ndlambda.model.catalog import Channel, Dataset, Project, Token
+from ndlambda.model.principal import Principal
 from ndlambda.services.support.paging import Key
 from ndlambda.stores.ports import Row
 
@@ -158,6 +159,10 @@ class Listed:
         """Return the row of this line."""
         doc: dict[str, Any] = {"user": self.user_id, "public": self.public}
         return Row(*key, doc={**doc, "deleting": True} if self.deleting else doc)
+
+    def is_visible_to(self, principal: Principal) -> bool:
+        """Return whether a principal may see the thing."""
+        return self.public or principal.superuser or self.user_id == principal.user_id
 
     @classmethod
     def of(cls, value: Dataset | Project | Token, *, deleting: bool = False) -> "Listed":

@@ -34,14 +34,6 @@ class Lists:
         """Return the names of public tokens."""
         return [line.name for line in self._lines(keys.TOKENS) if line.public]
 
-    def datasets(self, principal: Principal) -> list[str]:
-        """Return the names of the datasets that a principal may see."""
-        return _visible(self._lines(keys.DATASETS), principal)
-
-    def tokens(self, principal: Principal) -> list[str]:
-        """Return the names of the tokens that a principal may use for reading."""
-        return _visible(self._lines(keys.TOKENS), principal)
-
     def projects_of(self, dataset: str, principal: Principal) -> list[str]:
         """Return the names of the projects of a dataset that a principal may see.
 
@@ -79,8 +71,4 @@ class Lists:
 
 
 def _visible(lines: tuple[Listed, ...], principal: Principal) -> list[str]:
-    return [
-        line.name
-        for line in lines
-        if line.public or principal.superuser or line.user_id == principal.user_id
-    ]
+    return [line.name for line in lines if line.is_visible_to(principal)]

@@ -1,13 +1,13 @@
 """The project that a token opens, with its dataset and channels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ndlambda.errors import ChannelNotFoundError
 from ndlambda.model.catalog import Channel, Dataset, Project, Token
 from ndlambda.services.catalog import keys
-from ndlambda.services.support.paging import rows_in
-from ndlambda.stores.ports import Table
+from ndlambda.services.support.paging import Key, rows_in
+from ndlambda.stores.ports import Row, Table
 
 DEFAULT_NAME = "default"
 
@@ -91,14 +91,26 @@ def load_view(table: Table, token_name: str, known: ProjectView | None) -> Proje
     token_row = early.get(wanted[0])
     if token_row is None:
         return None
-    token = keys.to_token(token_row)
+    return view_of(table, keys.to_token(token_row), early)
+
+
+def view_of(
+    table: Table, token: Token, early: Mapping[Key, Row] | None = None
+) -> ProjectView | None:
+    """Read the view that a token opens, None if its project is being deleted or does not exist.
+
+    Parameters
+    ----------
+    early
+        Rows that were read before, among them perhaps that of the dataset.
+    """
     found = list(rows_in(table, *keys.project_and_channels(token.project)))
     if not found or found[-1].sk != "project" or keys.is_deleting(found[-1]):
         return None
     *channel_rows, project_row = found
     project = keys.to_project(project_row)
     # One read before its project may be a deleted dataset of the same name.
-    dataset_row = early.get(keys.dataset_key(project.dataset))
+    dataset_row = (early or {}).get(keys.dataset_key(project.dataset))
     if dataset_row is None or not keys.is_of(project_row, dataset_row):
         dataset_row = table.get(*keys.dataset_key(project.dataset))
     if dataset_row is None or keys.is_deleting(dataset_row):

@@ -14,18 +14,21 @@ from ndlambda.errors import (
     InvalidArgumentError,
     InvalidStateError,
     PreconditionFailedError,
+    ProjectNotFoundError,
     TokenNotFoundError,
     ValidationError,
     WriteContentionError,
 )
 from ndlambda.model.catalog import Channel, Dataset, Project, Token
 from ndlambda.model.fields import LONGEST_NAME
+from ndlambda.model.reserved import check_unreserved
 from ndlambda.services.catalog import keys
 from ndlambda.services.catalog.cascade import Cascade
 from ndlambda.services.catalog.create_once import CreateOnce, unchanged
 from ndlambda.services.catalog.lists import Lists
-from ndlambda.services.catalog.project_view import ProjectView, load_view
+from ndlambda.services.catalog.project_view import ProjectView, load_view, view_of
 from ndlambda.services.catalog.rows import CatalogRows
+from ndlambda.services.catalog.slices import CatalogSlices
 from ndlambda.services.support.cache import TimedCache
 from ndlambda.services.support.retry import optimistic
 from ndlambda.stores.ports import Action, Put, Row, Table
@@ -54,7 +57,7 @@ def _new_uid() -> str:
 
 
 class Catalog:
-    """The catalogue of datasets, projects, channels and tokens.
+    """The catalogue of datasets, projects, channels and tokens; ``lists`` and ``slices`` list it.
 
     Parameters
     ----------
@@ -83,17 +86,13 @@ class Catalog:
         self._cascade = cascade
         self._new_uid = new_uid
         self._views: TimedCache[str, ProjectView | None] = TimedCache(cache_s, _VIEWS, clock)
-        self._lists = Lists(table, cache_s=cache_s, clock=clock)
+        self.lists = Lists(table, cache_s=cache_s, clock=clock)
+        self.slices = CatalogSlices(table)
         self._listeners: list[Callable[[Channel | Token], None]] = []
 
     def add_listener(self, listener: Callable[[Channel | Token], None]) -> None:
         """Add what is called with each channel and token that was created."""
         self._listeners.append(listener)
-
-    @property
-    def lists(self) -> Lists:
-        """The lists of the catalogue."""
-        return self._lists
 
     # datasets
 
@@ -208,6 +207,7 @@ class Catalog:
             return [unchanged(self._rows.project(token.project)[0])]
 
         def plan() -> tuple[list[Action], Token]:
+            check_unreserved(token.name, "token")
             listed = Row(*keys.token_of_project_key(token.project, token.name))
             public = keys.Listed.of(token).row((keys.TOKENS, token.name))
             return [Put(keys.token_row(token), "absent"), Put(listed), Put(public)], token
@@ -258,6 +258,20 @@ class Catalog:
             raise TokenNotFoundError(f"Token {token!r} does not exist.", token=token)
         return view
 
+    def view_without_token(self, project: str) -> ProjectView:
+        """Return the view of a project itself, not cached; its token has no name.
+
+        Raises
+        ------
+        ProjectNotFoundError
+            The project does not exist or is being deleted.
+        """
+        owner_id = self.get_project(project).user_id
+        view = view_of(self._table, Token("", project, user_id=owner_id))
+        if view is None:  # deleted since
+            raise ProjectNotFoundError(f"Project {project!r} does not exist.", project=project)
+        return view
+
     # channels
 
     def create_channel(self, channel: Channel) -> Channel:
@@ -281,6 +295,7 @@ class Catalog:
             return [unchanged(project)]
 
         def plan() -> tuple[list[Action], Channel]:
+            check_unreserved(channel.name, "channel")
             number = self._table.increment(*keys.CHANNEL_IDS, "last")
             stored = replace(channel, id=number, uid=self._new_uid())
             return [Put(keys.channel_row(stored), "absent")], stored
@@ -390,7 +405,7 @@ class Catalog:
             yield
         finally:
             self._views.clear()
-            self._lists.clear_cache()
+            self.lists.clear_cache()
 
 
 def _check_expected(channel: Channel, expect: Mapping[str, Any]) -> None:

@@ -14,7 +14,5 @@ def build_deletion(
     """Build the worker of deletions and of the merges of large objects."""
     table = resources.table
     jobs = EraseJobs(table, resources.queues.erase)
-    objects = ObjectWorker(
-        CatalogRows(table), annotation.labels, annotation.ramon, annotation.merges, jobs
-    )
+    objects = ObjectWorker(CatalogRows(table), annotation.labels, annotation.merges, jobs)
     return Erasure(table, resources.objects, jobs, objects.run, grace_s=grace_s)

@@ -18,7 +18,6 @@ from ndlambda.services.catalog.deletion_job import MAX_DELAY_S, MAX_WAITS, Erase
 from ndlambda.services.catalog.deletion_jobs import EraseJobs
 from ndlambda.services.catalog.rows import CatalogRows
 from ndlambda.services.labels.service import LabelService
-from ndlambda.services.ramon.service import Ramon
 
 _log = logging.getLogger("ndlambda.deletion")
 
@@ -33,8 +32,8 @@ class ObjectWorker:
     ----------
     rows
         Finds the channel, if it still exists.
-    labels, ramon
-        Erase the voxels of deleted objects, and record that.
+    labels
+        Erases the voxels of deleted objects.
     merges
         Relabels the voxels of merged objects.
     jobs
@@ -45,13 +44,11 @@ class ObjectWorker:
         self,
         rows: CatalogRows,
         labels: LabelService,
-        ramon: Ramon,
         merges: ObjectMerge,
         jobs: EraseJobs,
     ) -> None:
         self._rows = rows
         self._labels = labels
-        self._ramon = ramon
         self._merges = merges
         self._jobs = jobs
 
@@ -75,8 +72,7 @@ class ObjectWorker:
             if job.kind is EraseKind.MERGE:
                 self._merges.complete(dataset, channel, job)
             else:
-                self._labels.erase_label(dataset, channel, job.label)
-                self._ramon.finish_deletion(channel, job.label)
+                self._labels.erase_labels(dataset, channel, job.labels)
         except (ReadOnlyChannelError, InvalidStateError, WriteContentionError) as error:
             if job.waits >= MAX_WAITS:
                 raise

@@ -24,12 +24,12 @@ from ndlambda.services.catalog.deletion_jobs import EraseJobs
 from ndlambda.services.deletion import rows
 from ndlambda.services.support.tries import MAX_TRIES, pause_s, reason_of, why_unfinished
 from ndlambda.services.support.watch import WatchMessage
-from ndlambda.stores.ports import ObjectStore, Table
+from ndlambda.stores.ports import MAX_DELETED, ObjectStore, Table
 
 GRACE_S = 900.0
 """The maximum run time of a Lambda function."""
 
-_OBJECTS_A_LISTING = 1000
+_OBJECTS_A_LISTING = MAX_DELETED
 _LISTINGS_A_RUN = 10
 
 _log = logging.getLogger("ndlambda.deletion")
@@ -214,8 +214,7 @@ class Erasure:
         for _ in range(_LISTINGS_A_RUN):
             found = islice(self._objects.list(prefix, after), _OBJECTS_A_LISTING)
             keys = [info.key for info in found]
-            for key in keys:
-                self._objects.delete(key)
+            self._objects.delete_many(keys)
             if len(keys) < _OBJECTS_A_LISTING:
                 return True
             after = keys[-1]

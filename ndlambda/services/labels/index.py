@@ -17,7 +17,8 @@ sweeping and deleting require.
 ``painter`` defines the order in which rows may change.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import product
@@ -25,11 +26,17 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from ndlambda.errors import InvalidArgumentError, PayloadTooLargeError, PreconditionFailedError
+from ndlambda.batches import batched
+from ndlambda.errors import (
+    InvalidArgumentError,
+    PayloadTooLargeError,
+    PreconditionFailedError,
+    WriteContentionError,
+)
 from ndlambda.services.support.paging import Key, pages, prefixed, rows_in
 from ndlambda.space import grid, morton
 from ndlambda.space.box import Box
-from ndlambda.stores.ports import Row, Table
+from ndlambda.stores.ports import MAX_TRANSACTION, Delete, Row, Table
 
 SHARDS = 16
 BUCKET_CUBOIDS = 8
@@ -45,6 +52,7 @@ _MEMBER_BYTES = 3
 _VERSION_BYTES = 11
 _REST_BYTES = len("pkskversionmembers") + _VERSION_BYTES + _MEMBER_BYTES * (_LOW + 1)
 _MAX_BUCKETS_FETCHED = 100
+_PAGE = 500
 _LAST_BUCKET = (1 << 63 - BUCKET_BITS) - 1
 
 
@@ -150,31 +158,114 @@ class LabelIndex:
                 {key: versions[label] for label, key in keys.items()},
             )
 
-    def remove_stale(self, entry: IndexRow, stale: AbstractSet[int]) -> bool:
-        """Remove cuboids from a row, or the row if none is left; return False if it has changed."""
-        if stale < entry.members:
-            return self._table.remove_members(*entry.key, stale, entry.version)
-        try:
-            self._table.delete(*entry.key, expect=entry.version)
-        except PreconditionFailedError:
-            return False
-        return True
+    def remove_stale(self, stale: Sequence[tuple[IndexRow, AbstractSet[int]]]) -> list[IndexRow]:
+        """Remove cuboids from rows, or rows of which none is left; return rows that have changed.
+
+        Those stay as they are. Rows without cuboids are removed up to ``MAX_TRANSACTION`` at once.
+        """
+        changed = [
+            entry
+            for entry, members in stale
+            if members < entry.members
+            and not self._table.remove_members(*entry.key, members, entry.version)
+        ]
+        empty = [entry for entry, members in stale if not members < entry.members]
+        for some in batched(empty, MAX_TRANSACTION):
+            changed += self._delete_unchanged(some)
+        return changed
+
+    def _delete_unchanged(self, entries: Sequence[IndexRow]) -> list[IndexRow]:
+        """Delete the rows that still have their version, and return the others."""
+        left, changed = list(entries), list[IndexRow]()
+        while left:
+            try:
+                self._table.transact([Delete(*entry.key, entry.version) for entry in left])
+            except PreconditionFailedError as error:
+                changed += [left[number] for number in error.details["failed"]]
+                left = [entry for entry in left if entry not in changed]
+            except WriteContentionError:
+                return [*changed, *left]
+            else:
+                break
+        return changed
 
     # reading
 
-    def entries(self, uid: str, label: int | None = None) -> Iterator[Sequence[IndexRow]]:
-        """Iterate over the rows of a channel, or of one label, at all resolutions and times.
+    def entries(self, uid: str) -> Iterator[Sequence[IndexRow]]:
+        """Iterate over the rows of a channel, at all resolutions and times.
 
         Rows of returned pages may be changed or deleted during the iteration.
         """
-        if label is None:
-            for shard in range(SHARDS):
-                for page in pages(self._table, partition(uid, shard)):
-                    yield [IndexRow.from_row(row) for row in page]
-        else:
-            pk = partition(uid, label % SHARDS)
-            for page in pages(self._table, pk, *prefixed(f"{label:016x}#")):
+        for shard in range(SHARDS):
+            for page in pages(self._table, partition(uid, shard)):
                 yield [IndexRow.from_row(row) for row in page]
+
+    def has(self, uid: str, label: int) -> bool:
+        """Return whether any cuboid of a channel, at any resolution and time, may hold a label."""
+        return any(entry.members for page in self.entries_of(uid, [label]) for entry in page)
+
+    def labels_after(self, uid: str, shard: int, after: int) -> tuple[list[int], int | None]:
+        """Return some labels of a shard that are greater than a label, by one query.
+
+        Returns
+        -------
+        labels
+            Ascending; those that cuboids may hold.
+        last
+            The label after which to continue; None: there are no more in the shard.
+        """
+        pk, first = partition(uid, shard), f"{after:016x}~"
+        found: dict[int, bool] = {}
+        for row in next(pages(self._table, pk, first, size=_PAGE), ()):
+            entry = IndexRow.from_row(row)
+            found[entry.label] = found.get(entry.label, False) or bool(entry.members)
+        last = next(reversed(found), None)
+        if last is not None and not found[last]:  # the page may end amid its rows
+            found[last] = self.has(uid, last)
+        return [label for label, held in found.items() if held], last
+
+    def entries_of(
+        self, uid: str, labels: Collection[int], skip: AbstractSet[int] = frozenset()
+    ) -> Iterator[Sequence[IndexRow]]:
+        """Iterate over the rows of some labels, at all resolutions and times.
+
+        Labels that lie close together are read by one query a shard, as ids that were issued
+        together do; where ``_PAGE`` rows of others lie between two, by one query each. Rows of
+        returned pages may be changed or deleted during the iteration.
+
+        Parameters
+        ----------
+        uid, labels
+            The channel and the labels.
+        skip
+            Labels of which no more rows are needed; may grow during the iteration.
+        """
+        shards: dict[int, list[int]] = {}
+        for label in sorted(set(labels)):
+            shards.setdefault(label % SHARDS, []).append(label)
+        for shard, wanted in shards.items():
+            yield from self._entries_of(partition(uid, shard), wanted, skip)
+
+    def _entries_of(
+        self, pk: str, wanted: Sequence[int], skip: AbstractSet[int]
+    ) -> Iterator[Sequence[IndexRow]]:
+        _, last = prefixed(f"{wanted[-1]:016x}#")
+        left, among = deque(wanted), frozenset(wanted)
+        cursor: str | None = None
+        while left:
+            first = f"{left[0]:016x}#"
+            page = self._table.query(pk, first=first, last=last, limit=_PAGE, cursor=cursor)
+            entries = [IndexRow.from_row(row) for row in page.rows]
+            if found := [entry for entry in entries if entry.label in among]:
+                yield found
+            if page.cursor is None:
+                return
+            cursor = page.cursor
+            reached = entries[-1].label if entries else left[0]
+            while left and (left[0] < reached or left[0] in skip):
+                left.popleft()
+            if left and left[0] > reached:
+                cursor = None
 
     def cuboids(
         self, scope: LabelLayer, label: int, cells: Box | None = None

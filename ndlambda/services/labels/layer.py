@@ -8,7 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndlambda.cuboids.layout import CuboidLayout
-from ndlambda.errors import InvalidArgumentError
+from ndlambda.errors import (
+    DataTypeMismatchError,
+    InvalidArgumentError,
+    OutOfBoundsError,
+    ShapeMismatchError,
+)
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.services.labels.index import LabelLayer, split
 from ndlambda.services.volume.place import SupercuboidPlace
@@ -67,6 +72,48 @@ class LabelVolume:
     def of_scope(cls, dataset: Dataset, channel: Channel, scope: LabelLayer) -> Self:
         """Return the volume of a layer of the index."""
         return cls(channel, dataset.pyramid.level(scope.resolution), scope.time_point)
+
+    def check_points(self, points_xyz: NDArray[np.integer], first_xyz: XYZ = (0, 0, 0)) -> None:
+        """Refuse a list that is no list of voxels of this volume.
+
+        ndstore painted listed voxels outside the image, but refused blocks there; here both are
+        refused.
+
+        Parameters
+        ----------
+        points_xyz
+            Shape (n, 3), columns x, y, z.
+        first_xyz
+            Coordinates of the first voxel of the image: its offset if they are absolute.
+
+        Raises
+        ------
+        ShapeMismatchError, DataTypeMismatchError
+            It has another shape, or no integers.
+        OutOfBoundsError
+            A voxel is outside the image; the first one is named.
+        """
+        if points_xyz.ndim != 2 or points_xyz.shape[1] != 3:
+            raise ShapeMismatchError(
+                f"Voxels have three columns x, y, z; these have shape {points_xyz.shape}."
+            )
+        if points_xyz.dtype.kind not in "ui":
+            raise DataTypeMismatchError(f"Voxels are integers, not {points_xyz.dtype}.")
+        image = Box.at(first_xyz, self.level.imagesize_xyz)
+        outside = np.zeros(len(points_xyz), np.bool_)
+        for column, start, stop in zip(points_xyz.T, image.start_xyz, image.stop_xyz, strict=True):
+            outside |= (column < start) | (column >= stop)
+        if outside.any():
+            index = int(outside.argmax())
+            raise OutOfBoundsError(
+                f"The voxel {tuple(points_xyz[index].tolist())} (x, y, z) is outside the image, "
+                f"which at resolution {self.level.resolution} is from {image.start_xyz} to "
+                f"{image.stop_xyz}.",
+                index=index,
+                offset_xyz=image.start_xyz,
+                size_xyz=image.shape_xyz,
+                resolution=self.level.resolution,
+            )
 
     @property
     def scope(self) -> LabelLayer:

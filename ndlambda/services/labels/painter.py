@@ -74,10 +74,12 @@ class LabelPainter:
         layout = volume.layout
         bucket, first = volume.bucket(code)
         versions, vanished = dict[int, int](), dict[int, set[int]]()
-        replacement = Replacement(self._objects, volume.place(code), self._options)
+        place = volume.place(code)
+        replacement = Replacement(self._objects, place, self._options)
         for stored in replacement.attempts():
-            block = LabelBlock(None if stored is None else stored.data, layout)
-            change = edit(block)
+            with place.named_in_errors():
+                block = LabelBlock(None if stored is None else stored.data, layout)
+                change = edit(block)
             if change.is_none:
                 return
             vanished = _members(change.vanished, first)

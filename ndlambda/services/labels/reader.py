@@ -71,6 +71,10 @@ class LabelReader:
         """
         return self._index.cuboids(volume.scope, label)
 
+    def has_label(self, channel: Channel, label: int) -> bool:
+        """Return whether any voxel of a channel may have a label."""
+        return self._index.has(channel.uid, label)
+
     def exceptions_in(self, channel: Channel, region: Region) -> LabelledPoints:
         """Return the voxels of a region, at its one time point, that have extra labels.
 
@@ -86,7 +90,10 @@ class LabelReader:
             raise InvalidArgumentError("Exceptions are listed for one time point at a time.")
         (volume,) = LabelVolume.of_region(channel, region)
         cells = cover(region.box, volume.layout.supercuboid_xyz)
-        tasks = (partial(self._extras, volume, cell) for cell in cells)
+        tasks = (
+            partial(volume.place(cell.code).named_in_errors()(self._extras), volume, cell)
+            for cell in cells
+        )
         return _tabulate([row for rows in run_all(self._executor, tasks) for row in rows])
 
     def _extras(self, volume: LabelVolume, cell: Cell) -> list[_Rows]:

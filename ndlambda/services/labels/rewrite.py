@@ -21,6 +21,7 @@ from ndlambda.services.volume.touched import Marks, TouchedSupercuboids
 from ndlambda.space.box import Box
 
 _MAX_ROUNDS = 10
+_MAX_TARGETS = 10_000
 
 PartEdit: TypeAlias = Callable[[LabelBlock, Box | None], Change]
 """Computes the change of a supercuboid in a box, in voxels from its corner; None: everywhere."""
@@ -55,32 +56,41 @@ class LabelRewrite:
     ) -> None:
         """Edit all supercuboids (of one resolution) that hold labels, until none is left.
 
+        A supercuboid that several labels share is rewritten once for all of them (as long as there
+        are no more than ``_MAX_TARGETS``, which bounds the memory).
+
         Raises
         ------
         WriteContentionError
             Others keep painting one of the labels.
         """
-        everywhere = partial(_everywhere, edit)
-        remaining = set(labels)
+        remaining: Collection[int] = labels
         for _ in range(_MAX_ROUNDS):
             found = set[int]()
-            for label in sorted(remaining):
-                for page in self._index.entries(channel.uid, label):
-                    entries = [each for each in page if resolution in {None, each.scope.resolution}]
-                    if entries:
-                        found.add(label)
-                        targets = _supercuboids(dataset, channel, entries)
-                        with self._marks.track_write(channel, partial(_touched, targets)):
-                            self._painter.edit_all((*target, everywhere) for target in targets)
+            targets: dict[tuple[LabelVolume, int], None] = {}
+            for page in self._index.entries_of(channel.uid, remaining):
+                entries = [each for each in page if resolution in {None, each.scope.resolution}]
+                found.update(entry.label for entry in entries)
+                targets |= _supercuboids(dataset, channel, entries)
+                if len(targets) >= _MAX_TARGETS:
+                    self._edit(channel, targets, edit)
+                    targets = {}
             if not found:
                 return
-            for label in sorted(found):
-                self._sweeper.sweep(dataset, channel, label)
+            self._edit(channel, targets, edit)
+            self._sweeper.sweep(dataset, channel, found)
             remaining = found
         raise WriteContentionError(
             f"Others keep painting label {min(remaining)}; send the request again.",
             label=min(remaining),
         )
+
+    def _edit(
+        self, channel: Channel, targets: Collection[tuple[LabelVolume, int]], edit: PartEdit
+    ) -> None:
+        everywhere = partial(_everywhere, edit)
+        with self._marks.track_write(channel, partial(_touched, targets)):
+            self._painter.edit_all((*target, everywhere) for target in targets)
 
     def in_region(
         self,

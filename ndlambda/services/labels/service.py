@@ -19,7 +19,6 @@ from ndlambda.cuboids.layout import needed_slots
 from ndlambda.errors import (
     DataTypeMismatchError,
     InvalidArgumentError,
-    OutOfBoundsError,
     PayloadTooLargeError,
     ShapeMismatchError,
 )
@@ -38,7 +37,7 @@ from ndlambda.services.volume.service import VolumeService
 from ndlambda.services.volume.touched import TouchedSupercuboids
 from ndlambda.space.box import Box
 from ndlambda.space.grid import Cell, cover
-from ndlambda.space.morton import AXIS_LIMIT, encode_indices
+from ndlambda.space.morton import encode_indices
 from ndlambda.stores.ports import ObjectStore, Table
 from ndlambda.voxels.paint import Stroke
 
@@ -134,8 +133,7 @@ class LabelService:
     ) -> None:
         """Paint the voxels of a list in order; see ``paint``.
 
-        Voxels outside the image are painted, too, as ndstore does, within the range of Morton
-        codes. On a channel without exceptions, ``EXCEPTION`` leaves voxels of other labels alone.
+        On a channel without exceptions, ``EXCEPTION`` leaves voxels of other labels alone.
 
         Parameters
         ----------
@@ -157,7 +155,7 @@ class LabelService:
         ShapeMismatchError, DataTypeMismatchError
             The shape or dtype of the points or labels is wrong.
         OutOfBoundsError
-            A coordinate is negative or not under 2^21.
+            A voxel is outside the image.
         PayloadTooLargeError
             The list is too long, or there would be too many extra labels.
         WriteContentionError
@@ -165,7 +163,8 @@ class LabelService:
         """
         channel = volume.channel
         self._volume.check_writable(channel)
-        self._check_points(points_xyz)
+        volume.check_points(points_xyz)
+        self._check_count(len(points_xyz))
         _check_labels(channel, labels, len(points_xyz))
         if not len(points_xyz):
             return
@@ -183,12 +182,17 @@ class LabelService:
                 for code, strokes in _by_supercuboid(volume, points_xyz, each)
             )
 
-    def erase_label(
-        self, dataset: Dataset, channel: Channel, label: int, resolution: int | None = None
+    def erase_labels(
+        self,
+        dataset: Dataset,
+        channel: Channel,
+        labels: Collection[int],
+        resolution: int | None = None,
     ) -> None:
-        """Erase a label, own and extra, at all times, at all resolutions or at one.
+        """Erase labels, own and extra, at all times, at all resolutions or at one.
 
-        Its index rows are removed, too. Idempotent; an unused label is no error.
+        Their index rows are removed, too. Idempotent; an unused label is no error. The supercuboids
+        of all labels are rewritten in one pass.
 
         Raises
         ------
@@ -197,11 +201,12 @@ class LabelService:
         ReadOnlyChannelError, InvalidStateError
             The channel is not writable now.
         WriteContentionError
-            Others keep painting the label.
+            Others keep painting one of the labels.
         """
         check_annotation(channel)
         self._volume.check_writable(channel)
-        self._rewrite.until_removed(dataset, channel, [label], partial(_erased, label), resolution)
+        edit = partial(_erased, np.array(sorted(labels), np.uint64))
+        self._rewrite.until_removed(dataset, channel, labels, edit, resolution)
 
     def merge_labels(
         self,
@@ -211,7 +216,7 @@ class LabelService:
         losers: Collection[int],
         resolution: int | None = None,
     ) -> None:
-        """Replace labels, own and extra, by one; the scope is that of ``erase_label``.
+        """Replace labels, own and extra, by one; the scope is that of ``erase_labels``.
 
         A voxel that had the survivor and losers has the survivor once. Idempotent.
 
@@ -246,6 +251,8 @@ class LabelService:
         """
         edit = self._merge_edit(channel, survivor, losers)
         region.check()
+        first, stop = region.times
+        self._volume.check_read((stop - first) * len(losers))  # each asks the index
         self._rewrite.in_region(channel, region, losers, edit, self.check_painted)
 
     def check_painted(self, supercuboids: int) -> None:
@@ -265,7 +272,7 @@ class LabelService:
     ) -> Iterable[LabelVolume]:
         volumes = LabelVolume.of_region(channel, region)
         self._volume.check_writable(channel)
-        self._volume.check_size(region)
+        self._volume.check_size(region, channel)
         if labels.shape != region.shape_tzyx:
             raise ShapeMismatchError(
                 f"The labels have shape {labels.shape}, the region {region.shape_tzyx}."
@@ -276,24 +283,13 @@ class LabelService:
             )
         return volumes
 
-    def _check_points(self, points_xyz: NDArray[np.integer]) -> None:
-        if points_xyz.ndim != 2 or points_xyz.shape[1] != 3:
-            raise ShapeMismatchError(
-                f"Voxels have three columns x, y, z; these have shape {points_xyz.shape}."
-            )
-        if points_xyz.dtype.kind not in "ui":
-            raise DataTypeMismatchError(f"Voxels are integers, not {points_xyz.dtype}.")
+    def _check_count(self, points: int) -> None:
         limit = self._options.cutout_voxels
-        if len(points_xyz) > limit:
+        if points > limit:
             raise PayloadTooLargeError(
-                f"{len(points_xyz)} voxels exceed the limit of {limit}; paint in parts.",
+                f"{points} voxels exceed the limit of {limit}; paint in parts.",
                 limit=limit,
-                asked=len(points_xyz),
-            )
-        if points_xyz.size and not 0 <= points_xyz.min() <= points_xyz.max() < AXIS_LIMIT:
-            raise OutOfBoundsError(
-                f"Coordinates of voxels (offset subtracted) are from 0 to {AXIS_LIMIT - 1}.",
-                limit=AXIS_LIMIT,
+                asked=points,
             )
 
 
@@ -319,9 +315,9 @@ def _strokes(
     return block.painted(strokes, discipline)
 
 
-def _erased(label: int, block: LabelBlock, box: Box | None) -> Change:
-    del box  # a label is erased everywhere
-    return block.erased(label)
+def _erased(labels: NDArray[np.uint64], block: LabelBlock, box: Box | None) -> Change:
+    del box  # labels are erased everywhere
+    return block.erased(labels)
 
 
 def _merged(

@@ -46,6 +46,7 @@ class _Search:
 
     source: StoredLayer
     wanted: NDArray[np.uint64]
+    admit_reads: Callable[[int], None]
     within: Box | None = None
     whole: bool = False
 
@@ -140,7 +141,9 @@ class LabelShapes:
         found: list[Box | None] = []
         for source in self._sources(shown):
             codes = self._codes(source, labels)
-            look_at = partial(self._boxes, _Search(source, _array(labels), whole=True))
+            look_at = partial(
+                self._boxes, _Search(source, _array(labels), shown.admit_reads, whole=True)
+            )
             found.append(tight_box(codes, look_at) if codes.size else None)
         return enclosing_box(found)
 
@@ -154,6 +157,10 @@ class LabelShapes:
         """
 
         def look(source: StoredLayer, cell: Cell) -> frozenset[int]:
+            with source.volume.place(cell.code).named_in_errors():
+                return look_into(source, cell)
+
+        def look_into(source: StoredLayer, cell: Cell) -> frozenset[int]:
             volume, found = source.volume, frozenset[int]()
             block = self._block(volume, cell.code)
             x, y, z = cell.box.start_xyz
@@ -183,7 +190,7 @@ class LabelShapes:
     ) -> Iterator[list[ObjectPart]]:
         """Yield the parts of an object (in a box) that have voxels, in batches."""
         for source in self._sources(shown):
-            search = _Search(source, _array(labels), within)
+            search = _Search(source, _array(labels), shown.admit_reads, within)
             codes = self._codes(source, labels, within)
             for found in self._look_at(search, codes):
                 yield [piece for _, piece in found]
@@ -201,7 +208,16 @@ class LabelShapes:
         """Yield the parts of an object in stored cuboids, in batches."""
         size = _CUBOIDS_A_BATCH // (1 if search.whole else search.source.magnification)
         for batch in _batches(search.source.volume.by_supercuboid(codes), size):
-            tasks = (partial(self._look, search, *each) for each in batch)
+            search.admit_reads(len(batch))
+            tasks = (
+                partial(
+                    search.source.volume.place(code).named_in_errors()(self._look),
+                    search,
+                    code,
+                    slots,
+                )
+                for code, slots in batch
+            )
             yield list(chain.from_iterable(run_all(self._executor, tasks)))
 
     def _look(self, search: _Search, code: int, slots: list[int]) -> list[tuple[int, ObjectPart]]:

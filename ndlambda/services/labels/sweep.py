@@ -8,7 +8,8 @@ touch, 1408 of 200 000 random interleavings lost an entry; with it, none.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -61,27 +62,40 @@ class LabelSweep:
         self._executor = executor
         self._options = options
 
-    def sweep(self, dataset: Dataset, channel: Channel, label: int | None = None) -> Swept:
-        """Remove stale entries and empty rows, of one label or of all.
+    def sweep(
+        self, dataset: Dataset, channel: Channel, labels: Collection[int] | None = None
+    ) -> Swept:
+        """Remove stale entries and empty rows, of some labels or of all.
 
         Safe concurrently with painters; idempotent, and may be interrupted.
         """
         removed = left = 0
-        for page in self._index.entries(channel.uid, label):
+        index = self._index
+        pages = (
+            index.entries(channel.uid) if labels is None else index.entries_of(channel.uid, labels)
+        )
+        for page in pages:
             buckets: dict[tuple[LabelLayer, int], list[IndexRow]] = defaultdict(list)
             for entry in page:
                 buckets[entry.scope, entry.bucket].append(entry)
             tasks = (
-                partial(self._sweep_bucket, LabelVolume.of_scope(dataset, channel, scope), entries)
+                partial(self._stale_in, LabelVolume.of_scope(dataset, channel, scope), entries)
                 for (scope, _), entries in buckets.items()
             )
-            for swept in run_all(self._executor, tasks):
-                removed += swept.removed
-                left += swept.left
+            found = run_all(self._executor, tasks)
+            stale = [pair for pairs, _ in found for pair in pairs]
+            changed = index.remove_stale(stale)
+            removed += sum(len(members) for entry, members in stale if entry not in changed)
+            left += len(changed) + sum(missed for _, missed in found)
         return Swept(removed, left)
 
-    def _sweep_bucket(self, volume: LabelVolume, entries: Sequence[IndexRow]) -> Swept:
-        """Sweep rows of one bucket; their versions were read before any object is touched."""
+    def _stale_in(
+        self, volume: LabelVolume, entries: Sequence[IndexRow]
+    ) -> tuple[list[tuple[IndexRow, AbstractSet[int]]], int]:
+        """Return the stale members of rows of one bucket, and the number of rows not looked at.
+
+        The rows' versions were read before any object is touched.
+        """
         claims: dict[int, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
         for entry in entries:
             for cuboid in entry.codes:
@@ -96,16 +110,10 @@ class LabelSweep:
                     stale[label] |= members
                 else:
                     missed.add(label)
-        removed = 0
-        for entry in entries:
-            members = stale[entry.label]
-            if not members and entry.members:
-                continue
-            if self._index.remove_stale(entry, members):
-                removed += len(members)
-            else:
-                missed.add(entry.label)
-        return Swept(removed, len(missed))
+        pairs = [(entry, stale[entry.label]) for entry in entries]
+        return [(entry, members) for entry, members in pairs if members or not entry.members], len(
+            missed
+        )
 
     def _stale(
         self, volume: LabelVolume, code: int, claims: dict[int, set[int]]
@@ -113,12 +121,13 @@ class LabelSweep:
         """Return the stale members of a supercuboid by label, and whether it was touched."""
         place = volume.place(code)
         stored = read_stored(self._objects, place)
-        block = LabelBlock(None if stored is None else stored.data, volume.layout)
         first = volume.bucket(code)[1]
         stale: dict[int, set[int]] = defaultdict(set)
-        for slot, labels in claims.items():
-            for label in labels - block.labels(slot):
-                stale[label].add(first + slot)
+        with place.named_in_errors():
+            block = LabelBlock(None if stored is None else stored.data, volume.layout)
+            for slot, labels in claims.items():
+                for label in labels - block.labels(slot):
+                    stale[label].add(first + slot)
         if not stale:
             return stale, False
         replacement = Replacement(self._objects, place, self._options)

@@ -8,7 +8,7 @@ outside of it are visible only at the resolution at which they were painted.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self, TypeAlias
 
 import numpy as np
@@ -34,6 +34,10 @@ def zoomed_level(dataset: Dataset, channel: Channel, level: Level) -> Level | No
     return None
 
 
+def _admit_all(_supercuboids: int) -> None:
+    """Admit all reads."""
+
+
 @dataclass(frozen=True, slots=True)
 class LabelView:
     """One resolution of labels at one time point, as readers see it.
@@ -44,10 +48,13 @@ class LabelView:
         The requested resolution.
     base
         The one shown where nothing is stored; None: nothing is shown there.
+    admit_reads
+        Called with a number of supercuboids before they are read; may refuse.
     """
 
     volume: LabelVolume
     base: LabelVolume | None = None
+    admit_reads: Callable[[int], None] = field(default=_admit_all, compare=False)
 
     @classmethod
     def of(cls, dataset: Dataset, channel: Channel, level: Level, time_point: int) -> Self:

@@ -224,13 +224,15 @@ class _Build:
                     found = True
                     block.add(child.code, cuboids.items())
                 continue
-            stored = read_stored(self.objects, self._place(child))
+            place = self._place(child)
+            stored = read_stored(self.objects, place)
             if stored is not None:
                 found = True
                 self.objects_read += 1
                 fine = layout_of(self.channel, self._region(child).level)
-                present = supercuboid.present_cuboids(stored.data, fine)
-                self.voxels_read += block.add(child.code, present)
+                with place.named_in_errors():
+                    present = supercuboid.present_cuboids(stored.data, fine)
+                    self.voxels_read += block.add(child.code, present)
         return block.cuboids if found else None
 
     def _children(self, node: PyramidNode, depth: int) -> Iterator[PyramidNode]:
@@ -276,6 +278,7 @@ class _Build:
             factors_xyz=factors,
             method=self.method,
             bounds=bounds,
+            zero_is_missing_z=node.neariso,
         )
 
     def _region(self, node: PyramidNode) -> Region:

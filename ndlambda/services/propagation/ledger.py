@@ -138,8 +138,8 @@ class TaskLedger:
     def is_complete(self, job: PropagationJob, after: TaskMessage | None = None) -> bool:
         """Return whether all tasks of a job's plan are done.
 
-        The search begins at the task ``after``: tasks are run about in the order of their keys, so
-        an open one is found soon.
+        The search begins at the task ``after``: tasks are run in shuffled order, so an open one is
+        found soon, and not by all workers in the same rows.
         """
         prefix, start = _prefix("todo", job.run, job.plan), ""
         if after is not None:

@@ -22,6 +22,7 @@ from ndlambda.services.propagation.ledger import TaskLedger, node_of
 from ndlambda.services.propagation.marks import PropagationMarks
 from ndlambda.services.propagation.plan import Planner
 from ndlambda.services.support.tries import MAX_TRIES, reason_of, why_unfinished
+from ndlambda.space.shuffle import mixed
 from ndlambda.stores.ports import ObjectStore
 from ndlambda.voxels.downsample import Method
 
@@ -73,17 +74,18 @@ class PropagationTables:
     marks: PropagationMarks
 
     def enqueue_open(self, job: PropagationJob, *, is_redelivery: bool = False) -> int:
-        """Enqueue the first tasks that are not done; return their number.
+        """Enqueue the first tasks that are not done, in shuffled order; return their number.
 
         The next ones follow when most of these are done.
         """
-        tasks = self.ledger.open_window(job)
+        tasks = sorted(self.ledger.open_window(job), key=lambda task: mixed(task.code))
         self.jobs.enqueue_tasks([replace(task, is_redelivery=is_redelivery) for task in tasks])
         return len(tasks)
 
     def enqueue_next(self, job: PropagationJob, finished: int) -> None:
         """Count finished tasks, and enqueue the next ones if few of those enqueued are left."""
-        self.jobs.enqueue_tasks(self.ledger.move_window(job, finished))
+        tasks = self.ledger.move_window(job, finished)
+        self.jobs.enqueue_tasks(sorted(tasks, key=lambda task: mixed(task.code)))
 
 
 class PropagationWorker:

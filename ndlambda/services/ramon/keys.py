@@ -53,12 +53,30 @@ _PARTITIONS: Final = ("object", "field", "refer", "pair")
 
 @dataclass(frozen=True, slots=True)
 class KeyRange:
-    """A range of sort keys of an index, in all its partitions or in one (``shard``)."""
+    """A range of sort keys of an index.
+
+    Attributes
+    ----------
+    index
+        Its name.
+    first, last
+        Bounds of the sort keys, inclusive.
+    shard
+        The partition; None: all of the index.
+    ordered
+        Whether the ids at the end of the sort keys ascend: all keys have one value.
+    """
 
     index: str
     first: str
     last: str
     shard: int | None = None
+    ordered: bool = True
+
+    def behind(self, annotation_id: int) -> "KeyRange":
+        """Return the part of an ordered range whose ids are greater."""
+        start = self.last.removesuffix(_AFTER_IDS)
+        return replace(self, first=f"{start}{annotation_id + 1:0{_ID_DIGITS}d}")
 
 
 def partitions(uid: str) -> list[str]:
@@ -78,10 +96,16 @@ def object_key(uid: str, annotation_id: int) -> Key:
     return _partition(uid, "object", annotation_id), f"{annotation_id:0{_ID_DIGITS}d}"
 
 
+def objects_span() -> KeyRange:
+    """Return the range of all objects."""
+    return KeyRange("object", "", _AFTER_IDS)
+
+
 def referring_span(annotation_id: int, key: str = "") -> KeyRange:
     """Return the range of all references to an object (in one field)."""
     start = f"{_whole(annotation_id)}#" + (f"{key}#" if key else "")
-    return KeyRange("refer", start, start + _AFTER_IDS, annotation_id % SHARDS)
+    shard = annotation_id % SHARDS
+    return KeyRange("refer", start, start + _AFTER_IDS, shard, ordered=bool(key))
 
 
 def referring_key_of(row: Row) -> str:
@@ -126,16 +150,16 @@ def spans_of(predicate: Predicate) -> Sequence[KeyRange]:
     if key not in COMMON and (kind.is_triple or (known and value == known[0].default)):
         every = _start(TYPE_KEY, "")[:-1]
         if len(predicate.owners) == len(RamonType):
-            return [KeyRange("field", every, every + _AFTER_IDS)]
+            return [KeyRange("field", every, every + _AFTER_IDS, ordered=False)]
         return [_span("field", TYPE_KEY, _whole(number)) for number in sorted(predicate.owners)]
     if kind.refers:
         return [referring_span(value, key)]
     every, exact = _start(key, "")[:-1], _span("field", key, _encoded(kind, value))
     match predicate.relation:
         case "<":
-            exact = replace(exact, first=every, last=exact.first)
+            exact = replace(exact, first=every, last=exact.first, ordered=False)
         case ">":
-            exact = replace(exact, first=exact.last, last=every + _AFTER_IDS)
+            exact = replace(exact, first=exact.last, last=every + _AFTER_IDS, ordered=False)
     return [exact]
 
 

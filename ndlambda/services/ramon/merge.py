@@ -17,10 +17,10 @@ from ndlambda.errors import (
     InvalidArgumentError,
     NotFoundError,
     PreconditionFailedError,
-    WriteContentionError,
 )
 from ndlambda.model.catalog import Channel
 from ndlambda.model.ramon import Annotation, RamonType, with_references_moved
+from ndlambda.services.ramon.many import contended
 from ndlambda.services.ramon.query import ObjectFinder
 from ndlambda.services.ramon.rows import ObjectRows, State, Tombstone, state_of
 from ndlambda.services.support.retry import HOT_ROW_ATTEMPTS, optimistic
@@ -163,7 +163,7 @@ class RamonMerge:
             except PreconditionFailedError:
                 continue
             return
-        raise _contended(number)
+        raise contended(number)
 
     def _retire(self, uid: str, survivor: int, loser: int, begin: Sequence[Action]) -> None:
         for _ in optimistic(HOT_ROW_ATTEMPTS):
@@ -183,7 +183,7 @@ class RamonMerge:
             except PreconditionFailedError:
                 continue
             return
-        raise _contended(loser)
+        raise contended(loser)
 
 
 def check_types(ramons: Sequence[Annotation]) -> None:
@@ -211,7 +211,3 @@ def _may_lose(state: State, survivor: int) -> bool:
 
 def _not_found(number: int) -> NotFoundError:
     return NotFoundError(f"There is no object {number} to merge.", id=number)
-
-
-def _contended(number: int) -> WriteContentionError:
-    return WriteContentionError(f"Others keep changing object {number}; try again.", id=number)

@@ -1,5 +1,6 @@
 """The port through which deleted objects have their voxels erased."""
 
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from ndlambda.model.catalog import Channel
@@ -9,21 +10,36 @@ from ndlambda.stores.ports import Action
 class VoxelEraser(Protocol):
     """Erases objects from the voxels."""
 
-    def begin_action(self, channel: Channel, annotation_id: int) -> Action:
-        """Return the action that stores an erasing job, for the transaction that deletes an object.
+    def begin_action(self, channel: Channel, ids: Sequence[int]) -> Action:
+        """Return the action that stores an erasing job, for the transaction that deletes objects.
 
-        If the process dies after that, a worker is enqueued for the job, and calls
-        ``Ramon.finish_deletion`` when it is done.
+        If the process dies after that, a worker is enqueued for the job.
         """
         ...
 
-    def erase(self, channel: Channel, annotation_id: int) -> bool:
-        """Erase an object at all resolutions; idempotent.
+    def erase(
+        self,
+        channel: Channel,
+        groups: Sequence[Sequence[int]],
+        others: Sequence[int],
+        merged: Collection[int],
+    ) -> list[int]:
+        """Erase objects at all resolutions, or let jobs erase them; idempotent.
 
-        Return False if the object is large; the job is then stored and enqueued.
+        Parameters
+        ----------
+        channel
+            The channel.
+        groups
+            The ids of each ``begin_action``, whose job ends with this, or is enqueued.
+        others
+            Ids without such a job.
+        merged
+            Those of the others that were merged into other objects.
+
+        Returns
+        -------
+        list of int
+            Ids that are not erased yet.
         """
-        ...
-
-    def end_action(self, channel: Channel, annotation_id: int) -> Action:
-        """Return the action that ends the job, for the transaction that records its completion."""
         ...

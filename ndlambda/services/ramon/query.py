@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any, TypeVar
 
 from ndlambda.batches import batched
@@ -14,11 +14,14 @@ from ndlambda.model.ramon.fields import TYPE_KEY
 from ndlambda.services.ramon import keys
 from ndlambda.services.ramon.rows import ObjectRows, State, state_of
 from ndlambda.services.support.paging import rows_in
-from ndlambda.stores.ports import Table
+from ndlambda.stores.ports import Page, Row, Table
 
 _READ_BATCH = 100
+_MAX_PAGE = 16_000
+_SPARE = 4
+"""Further rows in the first page of each partition, which spare second pages."""
 _FEW = 1000
-"""So many candidates are read faster than filtered by another predicate."""
+"""So many ids of an unordered range are sorted; of more, objects are read in order of their ids."""
 
 _S = TypeVar("_S")
 _T = TypeVar("_T")
@@ -50,7 +53,8 @@ class ObjectFinder:
         uid
             Of the channel.
         query
-            Predicates and the limit; without predicates every object matches.
+            Predicates, the limit, and the id to begin behind; without predicates every object
+            matches.
         within
             Only these ids, such as the labels in a region.
         """
@@ -60,17 +64,19 @@ class ObjectFinder:
     def objects(
         self, uid: str, query: ObjectQuery, within: AbstractSet[int] | None = None
     ) -> Iterator[Annotation]:
-        """Iterate over the matching objects, by ascending id and without the limit."""
-        if not query.predicates and within is None:
-            yield from self._all(uid)
-            return
-        candidates = sorted(self._candidates(uid, query, within))
-        for batch in batched(candidates, _READ_BATCH):
-            states = self._objects.find_many(uid, batch)
-            for number in batch:
-                ramon = states.get(number)
-                if isinstance(ramon, Annotation) and query.holds(ramon):
-                    yield ramon
+        """Iterate over the matching objects, by ascending id and without the limit.
+
+        Index rows and objects are read as they are needed; the limit tells how many may be.
+        """
+        candidates = self._candidates(uid, query, within)
+        if candidates is None:
+            rows = self._rows(uid, [keys.objects_span()], query)
+            states: Iterator[State] = map(state_of, rows)
+        else:
+            states = self._states_of(uid, candidates, _page_size(query))
+        for state in states:
+            if isinstance(state, Annotation) and query.holds(state):
+                yield state
 
     def top_keys(
         self, uid: str, count: int, ramon_type: RamonType | None = None
@@ -125,22 +131,70 @@ class ObjectFinder:
 
     def _candidates(
         self, uid: str, query: ObjectQuery, within: AbstractSet[int] | None
-    ) -> set[int]:
-        found: set[int] | None = None if within is None else set(within)
-        for predicate in sorted(query.predicates, key=_breadth):
-            if found is not None and len(found) <= _FEW:
-                break
-            matching: set[int] = set()
-            for span in keys.spans_of(predicate):
-                matching |= self._ids(uid, span)
-            found = matching if found is None else found & matching
-        return found or set()
+    ) -> Iterator[int] | None:
+        """Iterate over ids, ascending, among which all matches are; None: all objects are."""
+        if within is not None:
+            return iter(sorted(number for number in within if number > query.after))
+        spans = [keys.spans_of(predicate) for predicate in sorted(query.predicates, key=_breadth)]
+        ordered = [each for each in spans if all(span.ordered for span in each)]
+        if ordered:
+            is_narrow = any(_breadth(predicate) == 0 for predicate in query.predicates)
+            streams = [self._ids(uid, each, query) for each in ordered[: 1 if is_narrow else None]]
+            return _common(streams)
+        for each in spans:
+            few = self._few(uid, each)
+            if few is not None:
+                return iter(sorted(number for number in few if number > query.after))
+        return None
 
-    def _ids(self, uid: str, span: keys.KeyRange) -> set[int]:
-        def read(pk: str) -> set[int]:
-            return set(map(keys.id_of, rows_in(self._table, pk, span.first, span.last)))
+    def _few(self, uid: str, spans: Sequence[keys.KeyRange]) -> set[int] | None:
+        """Return the ids in ranges that are not ordered; None if there are many."""
+        found: set[int] = set()
+        for span in spans:
+            for pk in keys.shards(uid, span.index, span.shard):
+                rows = islice(rows_in(self._table, pk, span.first, span.last, _FEW), _FEW)
+                found.update(map(keys.id_of, rows))
+                if len(found) >= _FEW:
+                    return None
+        return found
 
-        return set().union(*self._map(read, keys.shards(uid, span.index, span.shard)))
+    def _ids(self, uid: str, spans: Sequence[keys.KeyRange], query: ObjectQuery) -> Iterator[int]:
+        """Iterate over the ids in ordered ranges, ascending, each once."""
+        return (number for number, _ in groupby(map(keys.id_of, self._rows(uid, spans, query))))
+
+    def _rows(self, uid: str, spans: Sequence[keys.KeyRange], query: ObjectQuery) -> Iterator[Row]:
+        """Iterate over the rows in ordered ranges by ascending id, behind the query's position.
+
+        The first pages of all partitions are read side by side, further ones when they are needed.
+        """
+        size = _page_size(query)
+        parts = [
+            (pk, span.behind(query.after))
+            for span in spans
+            for pk in keys.shards(uid, span.index, span.shard)
+        ]
+        size = None if size is None else min(size, _MAX_PAGE) // len(parts) + _SPARE
+
+        def read(part: tuple[str, keys.KeyRange]) -> Page:
+            pk, span = part
+            return self._table.query(pk, first=span.first, last=span.last, limit=size)
+
+        def rows(part: tuple[str, keys.KeyRange], page: Page) -> Iterator[Row]:
+            pk, span = part
+            yield from page.rows
+            while page.cursor is not None:
+                page = self._table.query(
+                    pk, first=span.first, last=span.last, limit=size, cursor=page.cursor
+                )
+                yield from page.rows
+
+        firsts = self._map(read, parts)
+        return heapq.merge(*map(rows, parts, firsts), key=keys.id_of)
+
+    def _states_of(self, uid: str, ids: Iterator[int], size: int | None) -> Iterator[State]:
+        for batch in batched(ids, min(size or _READ_BATCH, _READ_BATCH)):
+            states = self._objects.find_many(uid, batch)
+            yield from (states.get(number) for number in batch)
 
     def _states(self, uid: str, ids: AbstractSet[int]) -> dict[int, State]:
         batches = list(batched(sorted(ids), _READ_BATCH))
@@ -149,18 +203,28 @@ class ObjectFinder:
             found |= states
         return found
 
-    def _all(self, uid: str) -> Iterator[Annotation]:
-        every = (self._shard(pk) for pk in keys.shards(uid, "object"))
-        return heapq.merge(*every, key=lambda ramon: ramon.id)
-
-    def _shard(self, pk: str) -> Iterator[Annotation]:
-        for state in map(state_of, rows_in(self._table, pk)):
-            if isinstance(state, Annotation):
-                yield state
-
     def _map(self, work: Callable[[_S], _T], parts: Sequence[_S]) -> list[_T]:
         run: Any = map if self._executor is None or len(parts) < 2 else self._executor.map
         return list(run(work, parts))
+
+
+def _page_size(query: ObjectQuery) -> int | None:
+    """Return how many rows to read at first; None if all matches are wanted."""
+    return None if query.limit is None else query.limit + 1
+
+
+def _common(streams: Sequence[Iterator[int]]) -> Iterator[int]:
+    """Iterate over the numbers that are in all of some ascending streams."""
+    first, *others = streams
+    heads = [next(other, None) for other in others]
+    for number in first:
+        for place, other in enumerate(others):
+            while (head := heads[place]) is not None and head < number:
+                heads[place] = next(other, None)
+        if None in heads:
+            return
+        if all(head == number for head in heads):
+            yield number
 
 
 def _breadth(predicate: Predicate) -> int:

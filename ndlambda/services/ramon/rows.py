@@ -46,12 +46,9 @@ class Tombstone:
     ----------
     merged_into
         The object that received its voxels; None: they are erased.
-    erasing
-        Whether voxels may not be erased yet.
     """
 
     merged_into: int | None = None
-    erasing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +89,7 @@ class ObjectRows:
         return {keys.id_of(row): state_of(row) for row in found.values()}
 
     def find_all_settled(self, uid: str, ids: Sequence[int]) -> dict[int, Row]:
-        """Return the rows of at most ``MAX_TRANSACTION`` objects after completing their changes."""
+        """Return the rows of objects after completing their changes."""
         found = self._table.batch_get([keys.object_key(uid, number) for number in ids])
         settled: dict[int, Row] = {}
         for row in found.values():
@@ -180,17 +177,13 @@ class ObjectRows:
             The object is too large for a row or, if its index rows exceed one transaction, for a
             row beside its old state.
         """
-        old = state_of(row)
-        key = keys.object_key(uid, annotation_id)
-        expect = _unchanged(row)
-        added, removed = _difference(uid, old, new)
-        put = Put(Row(*key, doc=_doc(now=new)), expect)
-        actions = [put, *also, *_puts(added), *_deletes(removed)]
+        actions = [*actions_of(uid, annotation_id, row, new), *also]
         try:
             if len(actions) <= MAX_TRANSACTION:
                 self._table.transact(actions)
                 return
-            self._table.transact([Put(Row(*key, doc=_doc(now=old, next=new)), expect), *also])
+            both = Row(*keys.object_key(uid, annotation_id), doc=_doc(now=state_of(row), next=new))
+            self._table.transact([Put(both, _unchanged(row)), *also])
         except PayloadTooLargeError as error:
             raise PayloadTooLargeError(
                 f"Object {annotation_id} has too many or too long values to be stored.",
@@ -253,6 +246,15 @@ class ObjectRows:
             self._table.transact([unchanged, *batch])
 
 
+def actions_of(
+    uid: str, annotation_id: int, row: Row | None, new: Annotation | Tombstone
+) -> list[Action]:
+    """Return the actions that change the state of an id, if its row is still the same."""
+    added, removed = _difference(uid, state_of(row), new)
+    put = Put(Row(*keys.object_key(uid, annotation_id), doc=_doc(now=new)), _unchanged(row))
+    return [put, *_puts(added), *_deletes(removed)]
+
+
 def _is_under_way(row: Row) -> bool:
     return "next" in row.doc or "last" in row.doc
 
@@ -289,8 +291,9 @@ def _document(state: State) -> dict[str, Any] | None:
     match state:
         case None:
             return None
-        case Tombstone(merged_into, erasing):
-            return {"gone": True, "merged_into": merged_into, "erasing": erasing}
+        case Tombstone(merged_into):
+            # Earlier versions read "erasing", too.
+            return {"gone": True, "merged_into": merged_into, "erasing": False}
         case Claim(digest):
             return {"claim": digest}
     return to_document(state)
@@ -300,7 +303,7 @@ def _state(annotation_id: int, document: Mapping[str, Any] | None) -> State:
     if document is None:
         return None
     if document.get("gone"):
-        return Tombstone(document["merged_into"], document["erasing"])
+        return Tombstone(document["merged_into"])
     if "claim" in document:
         return Claim(document["claim"])
     return from_document(annotation_id, document)

@@ -6,7 +6,8 @@ Permissions, ids and voxels belong to other services; voxels are erased through 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 from ndlambda.batches import batched
 from ndlambda.errors import (
@@ -14,7 +15,6 @@ from ndlambda.errors import (
     InvalidArgumentError,
     NotFoundError,
     PreconditionFailedError,
-    WriteContentionError,
 )
 from ndlambda.model.catalog import Channel
 from ndlambda.model.ramon import (
@@ -26,13 +26,14 @@ from ndlambda.model.ramon import (
     get_field,
     with_field,
 )
+from ndlambda.services.ramon.many import ManyChanges, contended
 from ndlambda.services.ramon.ports import VoxelEraser
 from ndlambda.services.ramon.query import ObjectFinder
-from ndlambda.services.ramon.rows import Claim, ObjectRows, Tombstone, state_of
+from ndlambda.services.ramon.rows import Claim, ObjectRows, State, Tombstone, state_of
 from ndlambda.services.support.retry import HOT_ROW_ATTEMPTS, optimistic
 from ndlambda.stores.ports import Row, Table
 
-_READ_BATCH = 100
+_READ_BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class Ramon:
     ) -> None:
         self._eraser = eraser
         self._rows = ObjectRows(table)
+        self._many = ManyChanges(table)
         self._finder = ObjectFinder(table, executor)
 
     # creating and reading
@@ -116,16 +118,20 @@ class Ramon:
         NotFoundError
             One of the ids has no object.
         """
+        states = self.states(channel, ids)
+        found = [states.get(number) for number in ids]
+        for number, state in zip(ids, found, strict=True):
+            if not isinstance(state, Annotation):
+                raise no_object(number)
+        return [state for state in found if isinstance(state, Annotation)]
+
+    def states(self, channel: Channel, ids: Sequence[int]) -> dict[int, State]:
+        """Return the states of ids; those never stored are omitted."""
         uid = _uid(channel)
-        found: dict[int, Annotation] = {}
-        wanted = list(dict.fromkeys(ids))
-        for batch in batched(wanted, _READ_BATCH):
-            states = self._rows.find_many(uid, batch)
-            found |= {n: state for n, state in states.items() if isinstance(state, Annotation)}
-        missing = [number for number in wanted if number not in found]
-        if missing:
-            raise _not_found(missing[0])
-        return [found[number] for number in ids]
+        found: dict[int, State] = {}
+        for batch in batched(list(dict.fromkeys(ids)), _READ_BATCH):
+            found |= self._rows.find_many(uid, batch)
+        return found
 
     # changing
 
@@ -150,6 +156,25 @@ class Ramon:
         """
         check(ramon)
         self._change(channel, ramon.id, lambda _: ramon, if_version)
+
+    def update_many(self, channel: Channel, ramons: Sequence[Annotation]) -> None:
+        """Replace the objects of distinct ids as wholes, many per transaction.
+
+        Raises
+        ------
+        NotFoundError
+            One of the ids has no object; others may be replaced.
+        ValidationError, PayloadTooLargeError
+            A value is invalid, or the values of one object are too large.
+        """
+        new = {ramon.id: check(ramon) for ramon in ramons}
+
+        def replaced(number: int, state: State) -> Annotation:
+            if not isinstance(state, Annotation):
+                raise no_object(number)
+            return new[number]
+
+        self._many.change(_uid(channel), list(new), replaced)
 
     def set_field(self, channel: Channel, annotation_id: int, name: str, word: str) -> Annotation:
         """Set a field or a key-value pair from its text; return the object.
@@ -251,33 +276,24 @@ class Ramon:
         list of int
             Ids whose voxels a job is still erasing.
         """
-        unfinished: list[int] = []
-        for annotation_id in dict.fromkeys(ids):
-            self._mark_deleted(channel, annotation_id)
-            if self._eraser.erase(channel, annotation_id):
-                self.finish_deletion(channel, annotation_id)
-            else:
-                unfinished.append(annotation_id)
-        return unfinished
+        merged: set[int] = set()
 
-    def finish_deletion(self, channel: Channel, annotation_id: int) -> None:
-        """Record that all voxels of a deleted object are erased, and end the erasing job.
+        def deleted(number: int, state: State) -> Tombstone | None:
+            if isinstance(state, Tombstone) and state.merged_into is not None:
+                merged.add(number)
+            # A tombstone replaces a claim, too: its upload can then store no object.
+            return Tombstone() if isinstance(state, Annotation | Claim) else None
 
-        Idempotent; an id without a deleted object is ignored.
-        """
-        uid = _uid(channel)
-        end = self._eraser.end_action(channel, annotation_id)
-        for _ in optimistic(HOT_ROW_ATTEMPTS):
-            row = self._rows.find_settled(uid, annotation_id)
-            state = state_of(row)
-            if not (isinstance(state, Tombstone) and state.erasing):
-                return
-            try:
-                self._rows.change(uid, annotation_id, row, replace(state, erasing=False), [end])
-            except PreconditionFailedError:
-                continue
-            return
-        raise _contended(annotation_id)
+        distinct = list(dict.fromkeys(ids))
+        groups = self._many.change(
+            _uid(channel),
+            distinct,
+            deleted,
+            partial(self._eraser.begin_action, channel),
+        )
+        begun = {number for group in groups for number in group}
+        others = [number for number in distinct if number not in begun]
+        return self._eraser.erase(channel, groups, others, merged)
 
     # inside
 
@@ -302,22 +318,7 @@ class Ramon:
             except PreconditionFailedError:
                 continue
             return new
-        raise _contended(annotation_id)
-
-    def _mark_deleted(self, channel: Channel, annotation_id: int) -> None:
-        uid = _uid(channel)
-        begin = self._eraser.begin_action(channel, annotation_id)
-        for _ in optimistic(HOT_ROW_ATTEMPTS):
-            row = self._rows.find_settled(uid, annotation_id)
-            # A tombstone replaces a claim, too: its upload can then store no object.
-            if not isinstance(state_of(row), Annotation | Claim):
-                return
-            try:
-                self._rows.change(uid, annotation_id, row, Tombstone(erasing=True), [begin])
-            except PreconditionFailedError:
-                continue
-            return
-        raise _contended(annotation_id)
+        raise contended(annotation_id)
 
 
 def _uid(channel: Channel) -> str:
@@ -332,15 +333,10 @@ def _uid(channel: Channel) -> str:
 def _living(row: Row | None, annotation_id: int) -> tuple[Annotation, int]:
     state = state_of(row)
     if row is None or not isinstance(state, Annotation):
-        raise _not_found(annotation_id)
+        raise no_object(annotation_id)
     return state, row.version
 
 
-def _not_found(annotation_id: int) -> NotFoundError:
+def no_object(annotation_id: int) -> NotFoundError:
+    """Return the error of an id that has no object."""
     return NotFoundError(f"There is no object {annotation_id}.", id=annotation_id)
-
-
-def _contended(annotation_id: int) -> WriteContentionError:
-    return WriteContentionError(
-        f"Others keep changing object {annotation_id}; try again.", id=annotation_id
-    )

@@ -1,14 +1,21 @@
 """Reads the rows of a partition page by page, and deletes them in batches."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
-from typing import TypeAlias
+from typing import Generic, TypeAlias, TypeVar
 
 from ndlambda.stores.ports import MAX_TRANSACTION, Delete, Row, Table
 
 Key: TypeAlias = tuple[str, str]
 """Partition key and sort key of a row."""
 
+T = TypeVar("T")
+S = TypeVar("S")
+
+_SCANNED = 1000
+_NEXT = "!"
+"""Sorts before every character of a name: a key with it is the next one."""
 _AFTER_NAMES = "~"
 """Sorts after every character of a sort key."""
 
@@ -44,9 +51,71 @@ def pages(
             return
 
 
-def rows_in(table: Table, pk: str, first: str = "", last: str | None = None) -> Iterator[Row]:
+@dataclass(frozen=True, slots=True)
+class Slice(Generic[T]):
+    """A part of a long list.
+
+    Attributes
+    ----------
+    items
+        In order; may be empty though there are more.
+    next
+        Where the next part begins, for its ``after``; None: there is none.
+    """
+
+    items: Sequence[T]
+    next: str | None
+
+    def map(self, change: Callable[[Sequence[T]], Sequence[S]]) -> "Slice[S]":
+        """Return the slice of other items."""
+        return Slice(change(self.items), self.next)
+
+
+def slice_of(
+    table: Table,
+    pk: str,
+    limit: int,
+    *,
+    prefix: str = "",
+    after: str = "",
+    is_shown: Callable[[Row], bool] | None = None,
+) -> Slice[Row]:
+    """Return some rows of a partition, read with one query, whatever the length of the list.
+
+    Stable while rows come and go: the position is a sort key.
+
+    Parameters
+    ----------
+    table, pk
+        The partition.
+    limit
+        Maximum number of rows of the slice.
+    prefix
+        Of the sort keys.
+    after
+        Begin behind this sort key, without the prefix.
+    is_shown
+        Tells which rows are listed; None: all. Of a list in which few rows are shown, a slice has
+        those among the next ``_SCANNED``.
+    """
+    first, last = prefixed(prefix, f"{prefix}{after}{_NEXT}" if after else prefix)
+    scanned = limit if is_shown is None else max(limit, _SCANNED)
+    page = table.query(pk, first=first, last=last, limit=scanned + 1)
+    shown = [row for row in page.rows if is_shown is None or is_shown(row)]
+    if len(shown) > limit:
+        reached: Row | None = shown[limit - 1]
+    elif page.cursor is not None:
+        reached = page.rows[-1]
+    else:
+        reached = None
+    return Slice(shown[:limit], None if reached is None else reached.sk.removeprefix(prefix))
+
+
+def rows_in(
+    table: Table, pk: str, first: str = "", last: str | None = None, size: int | None = None
+) -> Iterator[Row]:
     """Iterate over the rows of a partition, as ``pages``."""
-    return chain.from_iterable(pages(table, pk, first, last))
+    return chain.from_iterable(pages(table, pk, first, last, size))
 
 
 def children(table: Table, pk: str, kind: str | None = None) -> list[Row]:

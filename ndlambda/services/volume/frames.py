@@ -98,7 +98,8 @@ class FrameReader:
                 tail = self._objects.get(key, Suffix(layout.index_bytes))
                 if tail is None:
                     return None
-                cached = self._cache_index(key, tail, layout)
+                index = shard.read_index(tail.data, layout, tail.size)
+                cached = self._cache_index(key, index, tail.etag)
                 frames = self._read_ranges(key, cached, layout, parts)
                 if frames is not None:
                     return frames
@@ -131,11 +132,13 @@ class FrameReader:
         stored = self._objects.get(key)
         if stored is None:
             return None
-        index = self._cache_index(key, stored, layout).index if cache else _index(stored, layout)
+        index = _index(stored, layout)
+        if cache:
+            self._cache_index(key, index, stored.etag)
         return _select(stored, index, parts)
 
-    def _cache_index(self, key: str, read: StoredObject, layout: CuboidLayout) -> _CachedIndex:
-        cached = _CachedIndex(_index(read, layout), read.etag)
+    def _cache_index(self, key: str, index: shard.ShardIndex, etag: str) -> _CachedIndex:
+        cached = _CachedIndex(index, etag)
         self._cache.put(key, cached)
         return cached
 
@@ -152,10 +155,11 @@ def frames_of(stored: StoredObject, layout: CuboidLayout, parts: Sequence[SlotPa
 
 
 def _select(stored: StoredObject, index: shard.ShardIndex, parts: Sequence[SlotPart]) -> Frames:
-    spans = ((piece.slot, index.spans[piece.slot]) for piece in parts)
-    return {slot: stored.data[span.start : span.stop] for slot, span in spans if span}
+    plans = supercuboid.plan_ranges(index, parts)
+    return supercuboid.fetch_frames(index, plans, stored.part)
 
 
-def _index(read: StoredObject, layout: CuboidLayout) -> shard.ShardIndex:
-    """Return the index at the end of a whole object or of its tail."""
-    return shard.read_index(read.data[-layout.index_bytes :], layout, read.size)
+def _index(stored: StoredObject, layout: CuboidLayout) -> shard.ShardIndex:
+    """Return the index at the end of a whole object."""
+    start = max(0, stored.size - layout.index_bytes)
+    return shard.read_index(stored.part(start, stored.size), layout, stored.size)

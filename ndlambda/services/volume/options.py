@@ -10,6 +10,8 @@ from ndlambda.errors import PayloadTooLargeError, WriteContentionError
 from ndlambda.services.support.retry import optimistic
 from ndlambda.services.volume.place import OnChange, ignore_change
 
+_CUBOIDS_A_SUPERCUBOID = 4
+"""As many as a plane meets; a thicker box is limited by its voxels."""
 _MIN_ATTEMPTS = 4
 """Attempts made regardless of time: one may build all levels below a supercuboid."""
 
@@ -22,6 +24,9 @@ class VolumeOptions:
     ----------
     cutout_voxels
         Maximum number of voxels (all channels and times together) of one call.
+    read_supercuboids
+        Maximum number of supercuboids that one call reads or writes as a box, or reads to find the
+        voxels of objects; of cuboids, it is four times as many.
     paint_supercuboids
         Maximum number of supercuboids changed by one upload of objects, or by a merge in a box.
     contention_s
@@ -31,6 +36,7 @@ class VolumeOptions:
     """
 
     cutout_voxels: int = 1 << 28
+    read_supercuboids: int = 1 << 15
     paint_supercuboids: int = 1 << 12
     contention_s: float = 60.0
     clock: Callable[[], float] = time.monotonic
@@ -38,6 +44,24 @@ class VolumeOptions:
     jitter: Callable[[], float] = random.random
     new_write_id: Callable[[], bytes] = field(default=lambda: secrets.token_bytes(16))
     on_change: OnChange = ignore_change
+
+    def check_read(self, supercuboids: int, cuboids: int = 0) -> None:
+        """Refuse to touch too many supercuboids, or cuboids, in one call.
+
+        Each takes a request, or decoding a part, however few of its voxels are asked for.
+
+        Raises
+        ------
+        PayloadTooLargeError
+        """
+        limit = self.read_supercuboids
+        if supercuboids > limit or cuboids > _CUBOIDS_A_SUPERCUBOID * limit:
+            raise PayloadTooLargeError(
+                f"The request touches {max(supercuboids, 1)} supercuboids ({cuboids} cuboids); "
+                f"{limit} may be touched at once. Ask in parts.",
+                limit=limit,
+                asked=supercuboids,
+            )
 
     def check_painted(self, supercuboids: int) -> None:
         """Refuse to change too many supercuboids in one call; each takes several requests.

@@ -4,10 +4,12 @@ These are the seams for what comes behind and beside a channel: another source o
 ``read_absent``; a history, a change feed or statistics listen to ``SupercuboidChange``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from ndlambda.errors import CuboidDecodeError
 from ndlambda.model.catalog import Channel
 from ndlambda.services.volume.region import Region, layout_of, object_key
 from ndlambda.space import morton
@@ -48,6 +50,21 @@ class SupercuboidPlace:
         (x, y, z), edges = morton.decode(self.code), layout_of(self.channel, self.level)
         width, height, depth = edges.supercuboid_xyz
         return Box.at((x * width, y * height, z * depth), edges.supercuboid_xyz)
+
+    @contextmanager
+    def named_in_errors(self) -> Iterator[None]:
+        """Add the key of the object to errors of decoding it.
+
+        Raises
+        ------
+        CuboidDecodeError
+            The object is damaged.
+        """
+        try:
+            yield
+        except CuboidDecodeError as error:
+            message = f"{error.message} The object is {self.key}."
+            raise CuboidDecodeError(message, **error.details, key=self.key) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,11 @@ class Region:
         """The number of cuboids of one channel that intersect the region."""
         return (self.times[1] - self.times[0]) * cell_count(self.box, self.level.cuboid_xyz)
 
+    def supercuboids(self, channel: Channel) -> int:
+        """Return the number of supercuboids of a channel that intersect the region."""
+        edges = layout_of(channel, self.level).supercuboid_xyz
+        return (self.times[1] - self.times[0]) * cell_count(self.box, edges)
+
     def check(self) -> None:
         """Refuse a region that exceeds the volume.
 

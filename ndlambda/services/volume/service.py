@@ -42,7 +42,6 @@ from ndlambda.voxels.zoom import source_axes, source_box, take_zyx
 _MAX_SOURCE_FACTOR = 64
 _ALONE = 4
 _SHARED_FROM_BYTES = 4 << 20
-_MAX_CUBOIDS = 1 << 18
 
 _Task = Callable[[], None]
 
@@ -81,26 +80,32 @@ class VolumeService:
 
     # --- reading ---------------------------------------------------------------------------
 
-    def check_size(self, region: Region, channels: int = 1) -> None:
+    def check_size(self, region: Region, *channels: Channel) -> None:
         """Refuse a region that is outside the volume or too large, before anything is allocated.
+
+        Parameters
+        ----------
+        region, channels
+            What is read or written; a channel counts as often as it is given.
 
         Raises
         ------
         OutOfBoundsError
             The region exceeds the volume.
         PayloadTooLargeError
-            It has more voxels, or intersects more cuboids, than one call may.
+            It has more voxels, or touches more supercuboids, than one call may.
         """
         region.check()
-        self.check_voxels(region.voxels * channels)
-        touched = region.cuboids * channels
-        if touched > _MAX_CUBOIDS:  # one voxel at each of very many time points is work, too
-            raise PayloadTooLargeError(
-                f"The request touches {touched} cuboids, over the limit of {_MAX_CUBOIDS}; "
-                "ask in parts.",
-                limit=_MAX_CUBOIDS,
-                asked=touched,
-            )
+        self.check_voxels(region.voxels * len(channels))
+        # One voxel at each of very many time points is work, too.
+        self._options.check_read(
+            sum(region.supercuboids(channel) for channel in channels),
+            region.cuboids * len(channels),
+        )
+
+    def check_read(self, supercuboids: int) -> None:
+        """Refuse to read too many supercuboids; see ``VolumeOptions``."""
+        self._options.check_read(supercuboids)
 
     @property
     def max_voxels(self) -> int:
@@ -135,7 +140,7 @@ class VolumeService:
         CuboidDecodeError
             A stored supercuboid is damaged.
         """
-        self.check_size(region)
+        self.check_size(region, channel)
         out = np.empty(region.shape_tzyx, channel.dtype)
         layout = layout_of(channel, region.level)
         finer_by = channel.resolution - region.level.resolution
@@ -144,7 +149,7 @@ class VolumeService:
         )
         base = dataset.pyramid.level(channel.resolution)
         if zoomed:
-            self.check_zoom(region, base)
+            self.check_zoom(region, base, channel)
 
         cells = tuple(cover(region.box, layout.supercuboid_xyz))
         # Passing a cuboid to another thread costs a quarter of decoding a small one.
@@ -181,19 +186,18 @@ class VolumeService:
         """
         x, y, z = cell.box.start_xyz
         pieces = needed_slots(layout, cell.part.shifted((-x, -y, -z)))
-        frames = self._frames.read(place.key, layout, pieces)
-        if frames is None:
-            absent = read_absent(place)
-            if absent is None:
-                return None
-            frames = frames_of(absent, layout, pieces)
-        return [
-            partial(supercuboid.decode_part, frames.get(piece.slot), layout, piece, target)
-            for piece in pieces
-        ]
+        with place.named_in_errors():
+            frames = self._frames.read(place.key, layout, pieces)
+            if frames is None:
+                absent = read_absent(place)
+                if absent is None:
+                    return None
+                frames = frames_of(absent, layout, pieces)
+        decode = place.named_in_errors()(supercuboid.decode_part)
+        return [partial(decode, frames.get(piece.slot), layout, piece, target) for piece in pieces]
 
-    def check_zoom(self, region: Region, base: Level) -> None:
-        """Refuse a region that needs too many voxels of another level.
+    def check_zoom(self, region: Region, base: Level, *channels: Channel) -> None:
+        """Refuse a region that needs too many voxels or supercuboids of another level.
 
         Raises
         ------
@@ -208,6 +212,8 @@ class VolumeService:
                 limit=limit,
                 asked=source.voxels,
             )
+        read = Region(base, source, region.times)
+        self._options.check_read(sum(read.supercuboids(channel) for channel in channels))
 
     def _read_zoomed(
         self, channel: Channel, base: Level, asked: Region, target: NDArray[Any]
@@ -268,7 +274,7 @@ class VolumeService:
             The conditional write of a supercuboid kept failing for ``contention_s``.
         """
         self.check_writable(channel)
-        self.check_size(region)
+        self.check_size(region, channel)
 
         def write_cell(time_point: int, cell: Cell) -> None:
             values = array[time_point - region.times[0]]
@@ -287,7 +293,7 @@ class VolumeService:
         writers, and idempotent; raises as ``write``.
         """
         self.check_writable(channel)
-        self.check_size(region)
+        self.check_size(region, channel)
 
         def clear_cell(time_point: int, cell: Cell) -> None:
             values = array[time_point - region.times[0]]
@@ -316,7 +322,8 @@ class VolumeService:
         for stored in replacement.attempts():
             if stored is None:
                 return
-            replaced = plan_clear(stored.data, layout, cell, where)
+            with place.named_in_errors():
+                replaced = plan_clear(stored.data, layout, cell, where)
             if not replaced:
                 return
             replacement.put(
@@ -336,7 +343,8 @@ class VolumeService:
         replacement = Replacement(self._objects, place, self._options)
         for stored in replacement.attempts(unread=whole):
             data = None if stored is None or (whole and values.all()) else stored.data
-            replaced = plan_paste(data, layout, cell, values)
+            with place.named_in_errors():
+                replaced = plan_paste(data, layout, cell, values)
             if not replaced:
                 return
             replacement.put(stored, partial(supercuboid.splice, data, layout, replaced), cell.part)

@@ -6,7 +6,8 @@ key that it cannot parse fails the listing.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,9 +15,16 @@ import obstore
 from obstore.exceptions import GenericError
 
 from ndlambda.errors import InvalidArgumentError, PreconditionFailedError, UpstreamError
-from ndlambda.stores.aws.errors import AWS_ERRORS, error_code, http_status, translate
+from ndlambda.stores.aws.errors import (
+    AWS_ERRORS,
+    error_code,
+    http_status,
+    meaning_of,
+    translate,
+)
 from ndlambda.stores.aws.session import AwsConfig, make_client, make_s3_store
 from ndlambda.stores.ports import (
+    MAX_DELETED,
     ByteRange,
     Create,
     ObjectInfo,
@@ -110,6 +118,33 @@ class S3ObjectStore:
         except AWS_ERRORS as error:
             raise translate(error, f"DELETE {key}").error from error
 
+    def delete_many(self, keys: Sequence[str]) -> None:
+        """Remove objects; keys that S3 answers as failed are sent again while that can help.
+
+        (boto3, since obstore tells neither which keys failed nor why.)
+        """
+        refused: dict[str, str] = {}
+
+        def delete(batch: Sequence[str]) -> Sequence[str]:
+            wanted = {"Objects": [{"Key": key} for key in batch], "Quiet": True}
+            answer = self._config.retry.run(
+                "DELETE objects",
+                lambda: self._boto.delete_objects(Bucket=self._bucket, Delete=wanted),
+            )
+            codes = {failed["Key"]: failed["Code"] for failed in answer.get("Errors", ())}
+            again = [key for key in batch if key in codes and meaning_of(codes[key]).is_transient]
+            refused.update((key, codes[key]) for key in batch if key in codes.keys() - {*again})
+            return again
+
+        distinct = [_checked(key) for key in dict.fromkeys(keys)]
+        self._config.retry.run_batches("DELETE objects", distinct, MAX_DELETED, delete)
+        for key, code in refused.items():
+            raise meaning_of(code).kind(
+                f"DELETE {key} failed with {code}; {len(refused)} of {len(distinct)} keys failed.",
+                key=key,
+                code=code,
+            )
+
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
         """Iterate in key order, with one request for each 1000 objects."""
         request: dict[str, Any] = {"Bucket": self._bucket, "Prefix": prefix}
@@ -120,7 +155,8 @@ class S3ObjectStore:
                 f"LIST {prefix}", lambda: self._boto.list_objects_v2(**request)
             )
             for found in page.get("Contents", ()):
-                yield ObjectInfo(found["Key"], found["Size"], found["ETag"])
+                modified_at = datetime.fromisoformat(found["LastModified"]).timestamp()
+                yield ObjectInfo(found["Key"], found["Size"], found["ETag"], modified_at)
             if not page["IsTruncated"]:
                 return
             request["ContinuationToken"] = page["NextContinuationToken"]

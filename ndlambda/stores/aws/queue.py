@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, Final
 
-from ndlambda.errors import UpstreamError, UpstreamThrottledError
+from ndlambda.errors import UpstreamError
 from ndlambda.stores.aws.errors import AWS_ERRORS, error_code, meaning_of, translate
 from ndlambda.stores.aws.session import AwsConfig, make_client
 from ndlambda.stores.limits import check_bodies
@@ -157,18 +157,16 @@ class SqsQueue:
     ) -> None:
         """Send entries, ten in each request, with retries of entries whose failure is transient."""
         retry = self._config.retry
-        left = [{"Id": str(number), **entry} for number, entry in enumerate(entries)]
-        attempt = 0
-        while left:
-            batch, rest = left[:BATCH], left[BATCH:]
+
+        def send_batch(batch: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
             answer = retry.run(operation, partial(send, QueueUrl=url, Entries=batch))
             failed = {entry["Id"] for entry in answer.get("Failed", ()) if _is_retryable(entry)}
-            attempt = attempt + 1 if len(failed) == len(batch) else 0
-            if attempt >= retry.attempts:
-                raise UpstreamThrottledError(f"{operation}: SQS accepted none of the entries.")
-            left = [entry for entry in batch if entry["Id"] in failed] + rest
-            if failed:
-                retry.pause(attempt)
+            return [entry for entry in batch if entry["Id"] in failed]
+
+        numbered: list[Mapping[str, Any]] = [
+            {"Id": str(number), **entry} for number, entry in enumerate(entries)
+        ]
+        retry.run_batches(operation, numbered, BATCH, send_batch)
 
     @cached_property
     def _client(self) -> Any:

@@ -1,16 +1,18 @@
 """Retries requests to AWS after transient errors."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import random as draw
 from typing import TypeVar
 
 from ndlambda import deadline
 from ndlambda.backoff import pause_s
+from ndlambda.errors import UpstreamThrottledError
 from ndlambda.stores.aws.errors import AWS_ERRORS, translate
 from ndlambda.trace import span
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -55,6 +57,35 @@ class StoreRetryPolicy:
                 if not failure.is_transient or attempt >= self.attempts:
                     raise failure.error from error
             self.pause(attempt)
+
+    def run_batches(
+        self,
+        operation: str,
+        items: Sequence[S],
+        size: int,
+        send: Callable[[Sequence[S]], Sequence[S]],
+    ) -> None:
+        """Send items in batches; those that ``send`` returns failed for now and are sent again.
+
+        Raises
+        ------
+        UpstreamThrottledError
+            None of a batch was accepted, at any attempt.
+        """
+        left, attempt = list(items), 0
+        while left:
+            batch, rest = left[:size], left[size:]
+            failed = send(batch)
+            attempt = attempt + 1 if len(failed) == len(batch) else 0
+            if attempt >= self.attempts:
+                raise UpstreamThrottledError(
+                    f"{operation}: AWS accepted none of {len(batch)}, the first of which is "
+                    f"{batch[0]!r}.",
+                    operation=operation,
+                )
+            left = [*failed, *rest]
+            if failed:
+                self.pause(attempt)
 
     def pause(self, attempt: int) -> None:
         """Pause before the retry of a request that failed ``attempt`` times.

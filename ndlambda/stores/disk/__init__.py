@@ -2,9 +2,9 @@
 
 from ndlambda.stores.disk.aside import AsideFolder
 from ndlambda.stores.disk.dropped import DroppedFiles
-from ndlambda.stores.disk.identity import check_same_stores
 from ndlambda.stores.disk.objects import DiskObjectStore
 from ndlambda.stores.disk.queue import SqliteQueue, release_received
+from ndlambda.stores.disk.start import check_data_folder
 from ndlambda.stores.disk.table import SqliteTable
 
 __all__ = [
@@ -13,6 +13,6 @@ __all__ = [
     "DroppedFiles",
     "SqliteQueue",
     "SqliteTable",
-    "check_same_stores",
+    "check_data_folder",
     "release_received",
 ]

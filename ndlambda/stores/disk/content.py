@@ -1,7 +1,6 @@
 """Reads the bytes of files, and computes their ETags."""
 
 import hashlib
-import mmap
 import os
 import stat
 from pathlib import Path
@@ -10,36 +9,106 @@ from typing import BinaryIO
 import google_crc32c
 import numpy as np
 
+from ndlambda.errors import UpstreamError
 from ndlambda.stores.ports import Range, StoredObject
 
-_MAP_FROM_BYTES = 64 * 1024
+_OPEN_FROM_BYTES = 64 * 1024
 _HEAD_BYTES = 4096
 _PIECE_BYTES = 1 << 20
 _LARGE_BYTES = 1 << 30
 """From this size the ETag of a foreign file is its times: reading it whole takes too long."""
 
 
-def read_content(path: Path, *, mapped: bool = True) -> memoryview | None:
-    """Return a file's bytes, read-only; None if there is no file.
+class OpenedFile(StoredObject):
+    """An object whose parts are read from its file when they are asked for.
 
-    Small files are read, which is faster and holds no descriptor; larger ones are mapped, so that
-    only accessed pages are read. The mapping is a snapshot because files are never changed in
-    place. Files that others may change must be read: accessing the mapping of a truncated file
-    kills the process.
+    All parts are of one version, since files are replaced and never changed in place. A file that
+    was cut short nevertheless ends early; a mapping of it would kill the process where it is
+    accessed.
+
+    Parameters
+    ----------
+    descriptor
+        Closed with this object.
+    key
+        For errors.
+    """
+
+    __slots__ = ("_computed_etag", "_descriptor", "_key", "_whole")
+
+    def __init__(self, descriptor: int, key: str) -> None:
+        self._descriptor = descriptor
+        self._key = key
+        self._whole: memoryview | None = None
+        self._computed_etag = ""
+        super().__init__(memoryview(b""), "", os.fstat(descriptor).st_size)
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)
+
+    @property
+    def data(self) -> memoryview:
+        """All bytes, read at the first call.
+
+        Raises
+        ------
+        UpstreamError
+            The file cannot be read.
+        """
+        if self._whole is None:
+            self._whole = self.part(0, self.size)
+        return self._whole
+
+    @property
+    def etag(self) -> str:
+        """The identifier of the content, of which all bytes are read at the first call."""
+        if not self._computed_etag:
+            self._computed_etag = content_etag(self.data)
+        return self._computed_etag
+
+    def part(self, start: int, stop: int) -> memoryview:
+        """Read some of the bytes; raises as ``data``."""
+        if self._whole is not None:
+            return self._whole[start:stop]
+        try:
+            return memoryview(_read_at(self._descriptor, start, min(stop, self.size)))
+        except OSError as error:
+            raise UpstreamError(
+                f"The object {self._key} cannot be read: {error.strerror}.", key=self._key
+            ) from error
+
+
+def _read_at(descriptor: int, start: int, stop: int) -> bytes:
+    """Read from a file, fewer bytes where it ends before."""
+    read = os.pread(descriptor, max(0, stop - start), start)
+    while len(read) < stop - start:  # one call reads 2 GiB at most
+        more = os.pread(descriptor, stop - start - len(read), start + len(read))
+        if not more:
+            break
+        read += more
+    return read
+
+
+def open_content(path: Path, key: str, *, whole: bool = False) -> StoredObject | None:
+    """Return the object in a file; None if there is no file.
+
+    Small files are read at once, which is faster and holds no descriptor.
+
+    Parameters
+    ----------
+    path, key
+        The file, and the key of its object.
+    whole
+        Whether large files are read at once, too, since others change them in place.
     """
     descriptor = open_file(path)
     if descriptor is None:
         return None
-    try:
-        status = os.fstat(descriptor)
-        if status.st_size < _MAP_FROM_BYTES:
-            return memoryview(os.read(descriptor, _MAP_FROM_BYTES))
-        if not mapped:
-            with os.fdopen(os.dup(descriptor), "rb") as file:
-                return memoryview(file.read())
-        return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
-    finally:
-        os.close(descriptor)
+    opened = OpenedFile(descriptor, key)
+    if whole or opened.size < _OPEN_FROM_BYTES:
+        data = opened.data
+        return StoredObject(data, lambda: content_etag(data), len(data))
+    return opened
 
 
 def open_file(path: Path) -> int | None:

@@ -11,7 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ndlambda.backoff import pause_s
-from ndlambda.errors import InvalidArgumentError, UpstreamError, WriteContentionError
+from ndlambda.errors import (
+    InvalidArgumentError,
+    StoreFullError,
+    StoreUnavailableError,
+    UpstreamError,
+    WriteContentionError,
+)
+from ndlambda.stores.disk.full import is_full, store_error
 from ndlambda.stores.disk.identity import Identity
 from ndlambda.trace import span
 
@@ -28,8 +35,8 @@ class Database:
     an index row. Idle connections are pooled; a forked child has the pool of its own process id,
     since SQLite connections must not be used across ``fork``.
 
-    Before a commit is acknowledged the identity of the folder is looked at: SQLite writes on into a
-    file that was deleted or moved away.
+    Before a commit is acknowledged the identity of the folder and the file are looked at: SQLite
+    writes on into a file that was deleted or moved away.
 
     Parameters
     ----------
@@ -49,13 +56,13 @@ class Database:
         self._path = path
         self._synchronous = "FULL" if fsync else "NORMAL"
         self._busy_timeout_s = busy_timeout_s
-        self._idle: dict[int, deque[sqlite3.Connection]] = {}
+        self._idle: dict[int, deque[_Connection]] = {}
         weakref.finalize(self, _close_idle, self._idle)
         try:
             self._identity = Identity(path.parent)
             path.touch(exist_ok=True)
         except OSError as error:
-            raise UpstreamError(f"{path} cannot be created: {error.strerror}.") from error
+            raise store_error(error, f"{path} cannot be created") from error
         with self._connection() as connection:
             _retry_busy(connection, "PRAGMA journal_mode = WAL")
             _retry_busy(connection, "BEGIN IMMEDIATE")
@@ -97,34 +104,46 @@ class Database:
             _retry_busy(connection, "BEGIN IMMEDIATE")
             try:
                 yield connection
+                self._check_file(connection, "Nothing was stored")
                 self._identity.check()
                 connection.execute("COMMIT")
                 self._identity.check_written()
+                self._check_file(connection, "What was just written may be lost")
             finally:
                 _roll_back(connection)
 
     def check(self) -> None:
-        """Check that the folder of the file is there.
+        """Check that the file is there, and its folder.
 
         Raises
         ------
         StoreUnavailableError
-            It is not.
+            One is not.
+        UpstreamError
+            Whether they are there is unknown.
         """
+        with _translated(self._path):
+            if _file_at(self._path) is None:
+                raise StoreUnavailableError(f"{self._path} is not there any more.")
         self._identity.check()
+
+    def _check_file(self, connection: "_Connection", outcome: str) -> None:
+        with _translated(self._path):
+            if _file_at(self._path) != connection.file:
+                raise StoreUnavailableError(
+                    f"{self._path} is not there any more (moved, deleted or replaced). {outcome}; "
+                    "it goes on when it is back."
+                )
 
     def close(self) -> None:
         """Close this process's idle connections; the next use opens new ones."""
         _close_idle(self._idle)
 
     @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
+    def _connection(self) -> "Iterator[_Connection]":
         idle = self._idle.setdefault(os.getpid(), deque())
         with _translated(self._path):
-            try:
-                connection = idle.pop()  # atomic, as is append
-            except IndexError:
-                connection = self._connect()
+            connection = self._find_idle(idle) or self._connect()
             try:
                 yield connection
             except (UpstreamError, sqlite3.Error):  # its file may be gone
@@ -135,20 +154,50 @@ class Database:
                 raise
             idle.append(connection)
 
-    def _connect(self) -> sqlite3.Connection:
-        self._identity.check()
+    def _find_idle(self, idle: "deque[_Connection]") -> "_Connection | None":
+        """Return a connection to the file that is there, and close those to others."""
+        current = _file_at(self._path)
+        while True:
+            try:
+                connection = idle.pop()  # atomic, as is append
+            except IndexError:
+                return None
+            if connection.file == current:
+                return connection
+            connection.close()
+
+    def _connect(self) -> "_Connection":
+        self.check()
+        file = _file_at(self._path)
         connection = sqlite3.connect(
             f"{self._path.absolute().as_uri()}?mode=rw",  # creates no file in another folder
+            factory=_Connection,
             uri=True,
             timeout=self._busy_timeout_s,
             isolation_level=None,
             check_same_thread=False,
         )
+        connection.file = file
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         return connection
 
 
-def _close_idle(idle: dict[int, deque[sqlite3.Connection]]) -> None:
+class _Connection(sqlite3.Connection):
+    """A connection that knows the device and inode of its file."""
+
+    file: tuple[int, int] | None = None
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Return device and inode of a file, None if it is absent."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _close_idle(idle: dict[int, deque[_Connection]]) -> None:
     own = idle.get(os.getpid(), deque())
     while own:
         own.pop().close()
@@ -186,7 +235,10 @@ def _translated(path: Path) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         if _is_busy(error):
             raise WriteContentionError(f"Other writers keep {path.name} locked.") from error
-        raise UpstreamError(f"SQLite failed on {path.name}: {error}.") from error
+        kind = StoreFullError if is_full(error, path.parent) else UpstreamError
+        raise kind(f"SQLite failed on {path.name}: {error}.") from error
+    except OSError as error:
+        raise UpstreamError(f"{path} cannot be looked at: {error.strerror}.") from error
     except UnicodeEncodeError as error:
         raise InvalidArgumentError(f"Not Unicode text: {error}.") from error
     except sqlite3.DatabaseError as error:

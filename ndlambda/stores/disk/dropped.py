@@ -47,7 +47,7 @@ class DroppedFiles(DiskObjectStore):
         fsync: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(root, fsync=fsync, mapped=False, clock=clock)
+        super().__init__(root, fsync=fsync, changed_by_others=True, clock=clock)
         self._folder = root
         self._links = DropLinks(root)
         self._own, self._last = own, last

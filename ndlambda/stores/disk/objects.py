@@ -3,13 +3,19 @@
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from ndlambda.errors import InvalidArgumentError, PreconditionFailedError, UpstreamError
-from ndlambda.stores.disk.content import content_etag, read_content
+from ndlambda.errors import (
+    InvalidArgumentError,
+    NDLambdaError,
+    PreconditionFailedError,
+    UpstreamError,
+)
+from ndlambda.stores.disk.content import content_etag, open_content
+from ndlambda.stores.disk.full import store_error
 from ndlambda.stores.disk.identity import Identity
 from ndlambda.stores.disk.keys import LOCKS_NAME, TEMPORARY_NAME, check_key, list_files
 from ndlambda.stores.disk.locks import LockFolder
@@ -34,7 +40,7 @@ class DiskObjectStore:
     """Objects as files: the object ``a/b/c`` is the file ``root/a/b/c``.
 
     A file is written under a temporary name, synced and renamed, so a reader or a crash sees the
-    old content or the new, and never changed in place, so a mapping of it is a snapshot. All
+    old content or the new, and never changed in place, so an opened file is a snapshot. All
     writers of a key hold its lock while they compare and rename: an unconditional put or delete
     without the lock could fall between comparison and rename of a conditional put and be lost.
 
@@ -50,8 +56,8 @@ class DiskObjectStore:
         store's own.
     fsync
         Whether an acknowledged write survives a power cut; it always survives kill -9.
-    mapped
-        Whether large files are mapped; not allowed if others change them in place.
+    changed_by_others
+        Whether others change files in place; then they are read at once.
     clock
         Unix seconds; decides which temporary files are left over from a dead process.
     """
@@ -61,11 +67,11 @@ class DiskObjectStore:
         root: Path,
         *,
         fsync: bool = True,
-        mapped: bool = True,
+        changed_by_others: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._root = root
-        self._mapped = mapped
+        self._changed_by_others = changed_by_others
         self._fsync = fsync
         self._temporary = root / TEMPORARY_NAME
         with translated(""):
@@ -76,8 +82,8 @@ class DiskObjectStore:
 
     @property
     def whole_reads_are_cheap(self) -> bool:
-        """Whether large files are mapped, so that only accessed pages are read."""
-        return self._mapped
+        """Whether large files are opened, so that only parts that are asked for are read."""
+        return not self._changed_by_others
 
     def get(
         self, key: str, byte_range: ByteRange | None = None, *, if_match: str | None = None
@@ -93,19 +99,17 @@ class DiskObjectStore:
         """
         with span("object.get", key=key), translated(key):
             path = self._path(key)
-            whole = self._find(lambda: read_content(path, mapped=self._mapped))
-        if if_match is not None and (whole is None or content_etag(whole) != if_match):
+            whole = self._find(lambda: open_content(path, key, whole=self._changed_by_others))
+        if if_match is not None and (whole is None or whole.etag != if_match):
             raise PreconditionFailedError("The object has changed or is gone.", key=key)
-        if whole is None:
-            return None
-        size = len(whole)
-        if byte_range is None:
-            data = whole
-        elif isinstance(byte_range, Suffix):
-            data = whole[max(0, size - byte_range.length) :]
+        if whole is None or byte_range is None:
+            return whole
+        size = whole.size
+        if isinstance(byte_range, Suffix):
+            data = whole.part(max(0, size - byte_range.length), size)
         else:
-            data = whole[byte_range.start : byte_range.stop]
-        return StoredObject(data, if_match or (lambda: content_etag(whole)), size)
+            data = whole.part(byte_range.start, byte_range.stop)
+        return StoredObject(data, lambda: whole.etag, size)
 
     def put(self, key: str, data: bytes | memoryview, mode: PutMode) -> str:
         """Write an object atomically and durably and return its ETag.
@@ -136,14 +140,27 @@ class DiskObjectStore:
 
     def delete(self, key: str) -> None:
         """Remove an object and the folders that it leaves empty; no error if there is none."""
-        path = self._path(key)
-        with translated(key):
+        self.delete_many([key])
+
+    def delete_many(self, keys: Sequence[str]) -> None:
+        """Remove objects and the folders that they leave empty; each folder is synced once."""
+        paths = {key: self._path(key) for key in keys}
+        with translated(next(iter(paths), "")):
             self._identity.check()
-            with self._locks.hold(key):
-                if path.is_file():
-                    path.unlink()
-                    self._sync(self._remove_empty(path.parent))
+            folders, failures = set[Path](), list[NDLambdaError]()
+            for key, path in paths.items():
+                try:
+                    with translated(key), self._locks.hold(key):
+                        if path.is_file():
+                            path.unlink()
+                            folders.add(path.parent)
+                except NDLambdaError as error:
+                    failures.append(error)
+            for folder in {self._remove_empty(folder) for folder in folders}:
+                self._sync(folder)
             self._identity.check_written()
+        if failures:
+            raise failures[0]
 
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
         """Iterate in key order over the objects whose keys start with prefix and are > after."""
@@ -220,8 +237,8 @@ class DiskObjectStore:
 
 
 def _check_unchanged(path: Path, key: str, etag: str) -> None:
-    present = read_content(path)
-    if present is None or content_etag(present) != etag:
+    present = open_content(path, key)
+    if present is None or present.etag != etag:
         raise PreconditionFailedError("The object has changed or is gone.", key=key)
 
 
@@ -266,4 +283,4 @@ def translated(key: str) -> Iterator[None]:
             f"The key {key!r} is the folder of another key, or another key is its folder.", key=key
         ) from error
     except OSError as error:
-        raise UpstreamError(f"The object store failed: {error.strerror}.", key=key) from error
+        raise store_error(error, "The object store failed", key=key) from error

@@ -113,7 +113,7 @@ def read_region(context: Context, opened: Opened) -> Region:
     region, _ = region_of_query(opened.dataset, opened.channel, context.request.args)
     if region.times[1] - region.times[0] != 1:
         raise InvalidArgumentError("Objects are read one time point at a time.")
-    context.runtime.volume.check_size(region)
+    context.runtime.volume.check_size(region, opened.channel)
     return region
 
 

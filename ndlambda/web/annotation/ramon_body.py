@@ -19,9 +19,7 @@ _COPIES: Final = 2  # the body, and libhdf5's image of it
 _INITIAL_BYTES: Final = 64 << 20
 _MEMORY_SHARE: Final = 4  # the arrays of one body take at most 1/4 of all memory
 
-JSON_FORM: Final = QueryParameter(
-    "format", "old for ndstore's older form of JSON, which ndio reads"
-)
+JSON_FORM: Final = QueryParameter("format", "old for ndstore's older form of JSON alone")
 _JSON_FORMS: Final = {"flat": "json", "old": "json-old"}
 
 

@@ -60,6 +60,7 @@ def job_fields(job: Job, target: Target | None) -> dict[str, Any]:
         "id": job.id,
         "state": job.state.value,
         "reason": job.reason,
+        "notes": list(job.notes),
         "user": job.owner_id,
         "token": job.token,
         "dataset": job.dataset,
@@ -122,8 +123,8 @@ def legacy_fields(job: Job, target: Target | None) -> dict[str, Any]:
     }
     if target is None:
         return fields
-    tile = (*job.box.shape_xyz[:2], 1, 1)
-    if job.mode is Mode.CHUNKS:
+    tile = job.tile_xyzt or (*job.box.shape_xyz[:2], 1, 1)
+    if job.tile_xyzt is None and job.mode is Mode.CHUNKS:
         tile = (*target.grid(job).cell_xyz, 1)
     for axis, start, stop, size in zip("xyzt", *extent_of(target, job), tile, strict=True):
         fields |= {f"{axis}_start": start, f"{axis}_stop": stop, f"tile_size_{axis}": size}

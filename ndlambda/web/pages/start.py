@@ -1,6 +1,9 @@
 """The start page: lists public volumes and links to the rest."""
 
+import re
+from base64 import b64encode
 from functools import cache
+from hashlib import sha256
 from html import escape
 from importlib import resources
 from string import Template
@@ -9,9 +12,10 @@ from werkzeug.wrappers import Response
 
 from ndlambda import __version__
 from ndlambda.errors import NotFoundError
+from ndlambda.web.response.safety import page_policy
 from ndlambda.web.routing import Context
 
-_EMPTY = "<p>None yet. <code>ndlambda put FOLDER --token T --channel C --create --public</code></p>"
+_EMPTY = "<p>None yet. <code>ndlambda put FOLDER T/C --create --public</code></p>"
 _HEADINGS = "<tr><th>token</th><th>voxels (x × y × z)</th><th>channels</th></tr>"
 _MAX_ROWS = 50
 
@@ -19,6 +23,12 @@ _MAX_ROWS = 50
 @cache
 def _page() -> Template:
     return Template(resources.files("ndlambda.web.pages").joinpath("start.html").read_text("utf-8"))
+
+
+@cache
+def _policy() -> str:
+    (style,) = re.findall("<style>(.*?)</style>", _page().template, re.DOTALL)
+    return page_policy(b64encode(sha256(style.encode()).digest()).decode())
 
 
 def get_page(context: Context) -> Response:
@@ -40,4 +50,8 @@ def get_page(context: Context) -> Response:
         volumes=table if rows else _EMPTY,
         root=escape(context.request.root_url.rstrip("/")),
     )
-    return Response(page, content_type="text/html; charset=utf-8")
+    return Response(
+        page,
+        content_type="text/html; charset=utf-8",
+        headers={"Content-Security-Policy": _policy()},
+    )

@@ -99,8 +99,7 @@ def open_body(
     if upload_id is not None:
         if length:
             raise InvalidArgumentError("An upload takes the place of the body; send no body.")
-        owner_id = context.runtime.access.owner_id_of(context.principal)
-        upload = context.runtime.uploads.find(upload_id, owner_id, channel)
+        upload = context.runtime.uploads.find(upload_id, context.principal.user_id, channel)
         length = upload.size_bytes
     if length is not None and length > limit_bytes:
         most = "" if needed_bytes is None else f" what the path names needs {needed_bytes};"

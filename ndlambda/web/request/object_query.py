@@ -6,11 +6,19 @@ from typing import Final
 from werkzeug.datastructures import MultiDict
 
 from ndlambda.errors import InvalidArgumentError, ValidationError
-from ndlambda.model.ramon import ObjectQuery, Predicate, RamonType, fields_of, parse_query
+from ndlambda.model.ramon import (
+    LARGEST_ID,
+    ObjectQuery,
+    Predicate,
+    RamonType,
+    fields_of,
+    parse_query,
+)
 from ndlambda.model.ramon.fields import TYPE_KEY, fields_by_key
 from ndlambda.model.ramon.plain import TYPE_WORDS, read_type_word
 from ndlambda.model.ramon.query import equals
 from ndlambda.web import routing
+from ndlambda.web.request.page import PAGE, read_after, read_limit
 
 TYPE: Final = routing.QueryParameter("type", f"{', '.join(TYPE_WORDS)}, or ndstore's number")
 WHERE: Final = (
@@ -19,7 +27,7 @@ WHERE: Final = (
     routing.QueryParameter("author", "author of the object"),
     routing.QueryParameter("confidence_lt", "confidence is below"),
     routing.QueryParameter("confidence_gt", "confidence is above"),
-    routing.QueryParameter("limit", "most ids to return; all if left out"),
+    *PAGE,
 )
 SHOWN: Final = (
     routing.QueryParameter(
@@ -35,7 +43,6 @@ _WORDS: Final = {
     "author": ("author",),
     "confidence_lt": ("confidence", "lt"),
     "confidence_gt": ("confidence", "gt"),
-    "limit": ("limit",),
 }
 
 
@@ -45,9 +52,8 @@ def read_query(query: MultiDict[str, str]) -> ObjectQuery:
     Raises
     ------
     InvalidArgumentError
-        A value does not suit its field, or no type, or several types, have the field.
-    PathSyntaxError
-        The limit is not a positive integer.
+        A value does not suit its field, or no type, or several types, have the field; or the page
+        is none.
     """
     words = [
         word for name, path in _WORDS.items() if name in query for word in (*path, query[name])
@@ -55,7 +61,8 @@ def read_query(query: MultiDict[str, str]) -> ObjectQuery:
     parsed = parse_query(words)
     ramon_type = read_type(query)
     typed = () if ramon_type is None else (Predicate(TYPE_KEY, "=", int(ramon_type)),)
-    return ObjectQuery((*typed, *parsed.predicates, *_families(query, ramon_type)), parsed.limit)
+    predicates = (*typed, *parsed.predicates, *_families(query, ramon_type))
+    return ObjectQuery(predicates, read_limit(query), _after(query))
 
 
 def read_type(query: MultiDict[str, str]) -> RamonType | None:
@@ -74,6 +81,13 @@ def read_type(query: MultiDict[str, str]) -> RamonType | None:
         return read_type_word(word if number is None else number)
     except ValidationError as error:
         raise InvalidArgumentError(error.message, parameter="type") from None
+
+
+def _after(query: MultiDict[str, str]) -> int:
+    number = int(read_after(query, r"\d{1,20}") or 0)
+    if number > LARGEST_ID:
+        raise InvalidArgumentError(f"after={number} is no id.", parameter="after")
+    return number
 
 
 def _families(query: MultiDict[str, str], ramon_type: RamonType | None) -> Iterator[Predicate]:

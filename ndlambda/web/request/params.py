@@ -13,7 +13,7 @@ from ndlambda.errors import (
     PathSyntaxError,
     PayloadTooLargeError,
 )
-from ndlambda.model.catalog import Channel, Dataset
+from ndlambda.model.catalog import MAX_CHANNELS, Channel, Dataset
 from ndlambda.model.ramon import LARGEST_ID
 from ndlambda.services.volume.region import Region
 from ndlambda.space.box import XYZ, Box
@@ -31,6 +31,8 @@ _RANGE = re.compile(rf"({_INTEGER}):({_INTEGER})")
 
 MAX_IDS = 10_000
 """Most ids in one request."""
+_MAX_OPTIONS = 32
+"""Most segments of a path that are options of a cutout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +66,11 @@ def parse_cutout(arguments: str) -> CutoutArguments:
     Raises
     ------
     PathSyntaxError
-        A range is missing or not decimal.
+        A range is missing or not decimal, or there are very many options.
     EmptyBoxError
         A range is empty or reversed.
+    PayloadTooLargeError
+        There are more than ``MAX_IDS`` ids to filter by.
     """
     match = _CUTOUT.match(arguments)
     if match is None:
@@ -80,6 +84,8 @@ def parse_cutout(arguments: str) -> CutoutArguments:
     )
     times = (number["t0"], number["t1"]) if "t0" in number else None
     options = arguments[match.end() :]
+    if options.count("/") > _MAX_OPTIONS:
+        raise PathSyntaxError(f"A cutout has at most {_MAX_OPTIONS} options.", limit=_MAX_OPTIONS)
     window = _WINDOW.search(options)
     ids = _FILTER.search(options)
     return CutoutArguments(
@@ -94,7 +100,42 @@ def parse_cutout(arguments: str) -> CutoutArguments:
 
 def _labels_of(text: str) -> frozenset[int]:
     """Return the labels of a list, skipping numbers too long for a 64-bit label."""
-    return frozenset(int(word) for word in text.split(",") if len(word) <= _LABEL_DIGITS)
+    words = _split(text, MAX_IDS, "ids")
+    return frozenset(int(word) for word in words if len(word) <= _LABEL_DIGITS)
+
+
+def parse_channels(names: str) -> list[str]:
+    """Return the comma-separated names of channels, in their order, with duplicates.
+
+    Raises
+    ------
+    PayloadTooLargeError
+        There are more than ``MAX_CHANNELS``.
+    """
+    return _split(names, MAX_CHANNELS, "channels")
+
+
+def check_channels(count: int) -> None:
+    """Refuse a request for more than ``MAX_CHANNELS`` channels.
+
+    Raises
+    ------
+    PayloadTooLargeError
+    """
+    _check_count(count, MAX_CHANNELS, "channels")
+
+
+def _split(text: str, limit: int, what: str) -> list[str]:
+    """Return the words between commas, after their number was checked."""
+    _check_count(text.count(",") + 1, limit, what)
+    return text.split(",")
+
+
+def _check_count(count: int, limit: int, what: str) -> None:
+    if count > limit:
+        raise PayloadTooLargeError(
+            f"{count} {what} are over the limit of {limit}; ask in parts.", limit=limit
+        )
 
 
 def region_of(dataset: Dataset, channel: Channel, arguments: CutoutArguments) -> Region:
@@ -178,13 +219,8 @@ def parse_ids(text: str) -> list[int]:
     PayloadTooLargeError
         There are more than ``MAX_IDS``.
     """
-    words = text.split(",")
-    if len(words) > MAX_IDS:
-        raise PayloadTooLargeError(
-            f"{len(words)} ids are over the limit of {MAX_IDS}; ask in parts.", limit=MAX_IDS
-        )
     ids: dict[int, None] = {}
-    for word in words:
+    for word in _split(text, MAX_IDS, "ids"):
         if not re.fullmatch(rf"[0-9]{{1,{_LABEL_DIGITS}}}", word) or int(word) > LARGEST_ID:
             raise InvalidArgumentError(f"{word[:80]!r} is no id; ids are from 1 to {LARGEST_ID}.")
         ids[int(word)] = None

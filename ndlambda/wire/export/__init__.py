@@ -3,6 +3,9 @@
 A module of this package is a format if it has ``SUFFIXES`` and ``write(path, cutout)``.
 """
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -68,6 +71,32 @@ def suffix_of(path: Path) -> str:
     return max(matching, key=len)
 
 
+@contextmanager
+def finished_file(path: Path, suffix: str = "") -> Iterator[Path]:
+    """Yield a name to write to; the file gets its own name only when complete.
+
+    Parameters
+    ----------
+    suffix
+        Of the name, for writers that look at it.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written; its ``filename`` is the path, not the name yielded.
+    """
+    partial = path.with_name(f".{path.name}.partial{suffix}")
+    try:
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(error.errno or errno.EIO, reason, str(path)) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
 def write_cutout(path: Path, cutout: Cutout) -> None:
     """Write a file in the format of its suffix; it gets its name only when complete.
 
@@ -75,11 +104,9 @@ def write_cutout(path: Path, cutout: Cutout) -> None:
     ------
     UnknownNameError
         No format has the path's suffix.
+    OSError
+        The file cannot be written.
     """
     suffix = suffix_of(path)
-    partial = path.with_name(f".{path.name}.partial{suffix}")
-    try:
+    with finished_file(path, suffix) as partial:
         _formats()[suffix].write(partial, cutout)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

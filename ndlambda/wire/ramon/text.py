@@ -1,16 +1,21 @@
 """Formats ``json`` (ndstore's flat form), ``json-old`` (ndio's) and ``csv`` (a table per object).
 
-The old form is ``{"21": {"type": "synapse", "metadata": {field: value, "kvpairs": {}}}}``.
+The old form is ``{"21": {"type": "synapse", "metadata": {field: value, "kvpairs": {}}}}``, with two
+peculiarities that ndio 1.1.5 and 1.1.6 depend on: an annotation without a type of its own is
+"generic", and the class of an organelle is a list of one number, because ndio slices it. The flat
+form contains ``type`` and ``metadata`` of the old one beside its own keys, so that readers of both
+are served; an object with a pair of such a name is flat only.
 """
 
 import csv
 import json
 from collections.abc import Mapping, Sequence
 from io import StringIO
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from ndlambda.errors import MalformedBodyError, PayloadTooLargeError, ValidationError
 from ndlambda.model.ramon import (
+    OLD_KEYS,
     Annotation,
     RamonType,
     build,
@@ -23,9 +28,15 @@ from ndlambda.wire.ramon.contract import RamonFormat, RamonItem, RamonLimits
 from ndlambda.wire.ramon.hdf5_encode import DERIVED_NAMES
 from ndlambda.wire.ramon.pairs import pairs_text
 
+_NDIO_WORDS: Final = {"annotation": "generic"}
+_CLASS: Final = "organelleclass"
+
 
 def encode_flat(items: Sequence[RamonItem]) -> bytes:
-    """Return ``{"21": {"ann_id": 21, ...}}``; a bounding box adds ``bbcorner`` and ``bbdim``."""
+    """Return ``{"21": {"ann_id": 21, ..., "type": "synapse", "metadata": {...}}}``.
+
+    A bounding box adds ``bbcorner`` and ``bbdim``.
+    """
     return json.dumps({str(item.ramon.id): _flat(item) for item in items}).encode()
 
 
@@ -77,6 +88,8 @@ def encode_csv(items: Sequence[RamonItem]) -> bytes:
 
 def _flat(item: RamonItem) -> dict[str, Any]:
     flat = to_flat(item.ramon)
+    if item.ramon.kvpairs.keys().isdisjoint(OLD_KEYS):
+        flat |= _old(item)
     if item.box is not None:
         flat |= {"bbcorner": list(item.box.corner_xyz), "bbdim": list(item.box.size_xyz)}
     return flat
@@ -88,8 +101,11 @@ def _old(item: RamonItem) -> dict[str, Any]:
     for name, declared in fields_of(ramon.ramon_type).items():
         value = getattr(ramon, name)
         metadata[name] = list(value) if declared.kind.is_list else value
+    if ramon.ramon_type is RamonType.ORGANELLE:
+        metadata[_CLASS] = [metadata[_CLASS]]
+    word = ramon.ramon_type.name.lower()
     return {
-        "type": ramon.ramon_type.name.lower(),
+        "type": _NDIO_WORDS.get(word, word),
         "metadata": {**metadata, "kvpairs": dict(ramon.kvpairs)},
     }
 
@@ -101,14 +117,18 @@ def _from_old(name: str, value: object) -> Annotation:
         case _:
             message = "An object of the older form has a type and metadata."
             raise MalformedBodyError(message)
-    if word.upper() not in RamonType.__members__:
+    known_word = {ndio: own for own, ndio in _NDIO_WORDS.items()}.get(word, word).upper()
+    if known_word not in RamonType.__members__:
         raise ValidationError({"type": f"{word[:80]!r} is no type of RAMON objects"})
-    ramon_type = RamonType[word.upper()]
+    ramon_type = RamonType[known_word]
     pairs = metadata.get("kvpairs", {})
     if not isinstance(pairs, Mapping):
         raise ValidationError({"kvpairs": "must be an object"})
     known = fields_of(ramon_type)
     values = {field: metadata[field] for field in known if field in metadata}
+    match values.get(_CLASS):
+        case [number]:
+            values[_CLASS] = number
     is_number = name.isascii() and name.isdecimal() and len(name) <= 20
     return build(ramon_type, int(name) if is_number else 0, values, pairs)
 

@@ -104,6 +104,9 @@ class CommandObjects(AnnotationDriver):
     def version(self, number):
         return int(self._show(number)["version"])
 
+    def adopt(self, of_type):
+        return int(json.loads(self._run("adopt", "--type", of_type, "--json"))["adopted"])
+
     def delete(self, *numbers):
         lines = self._run("delete", *numbers, "--yes").splitlines()
         done = [f"object {number} is deleted" for number in numbers]

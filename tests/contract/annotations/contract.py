@@ -30,6 +30,8 @@ ELSEWHERE = Box((100, 48, 9), (106, 54, 13))
 OUTSIDE = Box((9, 48, 9), (44, 54, 13))
 WIDE = Box((30, 40, 8), (70, 60, 13))
 EVERYWHERE = Box.at(OFFSET, VOLUME.imagesize_xyz)
+LAST = (209, 169, 74)
+"""The last voxel of the image."""
 
 
 def needs(*words: str) -> Callable[[Test], Test]:

@@ -35,6 +35,7 @@ class SdObjects(AnnotationDriver):
         "directed": "ndstore's graph is of two segments",
         "doubled ids": "an HDF5 file has each name once",
         "pending": "a deletion is Success",
+        "adopt": "ndstore makes no objects of labels",
     }
 
     def _ask(self, method, rest, body=None, root="sd"):

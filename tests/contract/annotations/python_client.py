@@ -65,6 +65,12 @@ class ClientObjects(AnnotationDriver):
     def paint(self, number, corner, mask, how="overwrite", resolution=0):
         self.api.paint(number, corner, mask, resolution=resolution, discipline=how)
 
+    def adopt(self, of_type):
+        told = []
+        adopted = self.api.adopt(type=of_type, progress=lambda *given: told.append(given))
+        assert told[-1] == (1000, 1000)
+        return adopted
+
     def paint_voxels(self, number, points, how="overwrite", resolution=0):
         self.api.paint_voxels(number, points, resolution=resolution, discipline=how)
 

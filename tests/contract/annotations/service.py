@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from ndlambda.model.discipline import Discipline
-from ndlambda.model.ramon import RamonType, parse_query
+from ndlambda.model.ramon import Annotation, RamonType, parse_query
 from ndlambda.services.annotation.options import (
     Cuboids,
     NoData,
@@ -124,6 +124,20 @@ class ServiceObjects(AnnotationDriver):
     def _paint(self, number, how, data):
         mode = WriteMode(Discipline(how), data_only=True)
         self._upload(mode, RamonItem(replace(self.get(number), kvpairs={}), data))
+
+    def paint_label(self, number, points):
+        """Paint voxels with a label that need have no object, as ingesting does."""
+        mode = WriteMode(Discipline.OVERWRITE, data_only=True)
+        data = AnnotationVoxels(0, np.asarray(points))
+        self._upload(mode, RamonItem(Annotation(number), data))
+
+    def adopt(self, of_type):
+        adopt, adopted = self.server.runtime.annotation.adoption.adopt, 0
+        done = adopt(self.channel, RamonType[of_type.upper()])
+        while done.following is not None:
+            adopted += done.adopted
+            done = adopt(self.channel, RamonType[of_type.upper()], done.following)
+        return adopted + done.adopted
 
     def voxels(self, number, resolution=0):
         found = self._read(number, Voxels(resolution)).data.voxels_xyz

@@ -101,6 +101,15 @@ class V1Objects(AnnotationDriver):
             document["box"] = {axis: [start, stop] for axis, start, stop in ends}
         assert self._ask("POST", "merge", json=document).get_json()["id"] == ids[0]
 
+    def adopt(self, of_type):
+        document, adopted = {"type": of_type}, 0
+        while True:
+            found = self._ask("POST", "adopt", json=document).get_json()
+            adopted += found["adopted"]
+            if found["next"] is None:
+                return adopted
+            document["after"] = found["next"]
+
     def paint(self, number, corner, mask, how="overwrite", resolution=0):
         sizes = (*np.shape(mask)[::-1], 1, 1, 1)[:3]
         asked = {**box_query(Box.at(corner, sizes), resolution), "discipline": how}

@@ -21,6 +21,7 @@ from tests.contract.annotations.contract import (
     CORNER,
     ELSEWHERE,
     EVERYWHERE,
+    LAST,
     MASK,
     OUTSIDE,
     POINTS,
@@ -91,12 +92,10 @@ class PaintContract(AnnotationContract):
         assert not by_hand.image(EVERYWHERE).any()
 
     @needs("paint")
-    def test_listed_voxels_may_lie_outside_the_image_as_in_ndstore(self, objects):
-        """ndstore's own test paints z=1849 in an image of 1000 slices."""
-        far = [(15, 25, 1849), (2**21 + 9, 20, 5)]
+    def test_the_first_and_the_last_voxel_of_the_image_are_painted_from_a_list(self, objects):
         objects.create(Segment(7))
-        objects.paint_voxels(7, far)
-        assert rows(objects.voxels(7)) == set(far)
+        objects.paint_voxels(7, [OFFSET, LAST])
+        assert rows(objects.voxels(7)) == {OFFSET, LAST}
 
     @needs("paint")
     def test_labels_of_64_bits_are_exact(self, make):
@@ -121,6 +120,7 @@ class PaintContract(AnnotationContract):
             (7, [[9, 50, 10]], OutOfBoundsError),
             (7, [[40, 19, 10]], OutOfBoundsError),
             (7, [[40, 50, 2**21 + 5]], OutOfBoundsError),
+            (7, [SPOT, LAST, np.add(LAST, (0, 0, 1))], OutOfBoundsError),
             (7, np.ones((5, 2), "u4"), ShapeMismatchError),
             (7, np.full((2, 3), 40.5), DataTypeMismatchError),
             (8, [SPOT], InvalidArgumentError),
@@ -230,6 +230,42 @@ class ReadContract(AnnotationContract):
         assert objects.exceptions(ELSEWHERE) == {}
         objects.delete(7)
         assert objects.exceptions(AROUND) == {SPOT: [30, 20]}
+
+    def test_voxels_of_a_label_need_no_object(self, objects, by_hand):
+        """As those of a segmentation that was ingested, or painted in one piece."""
+        points = [SPOT, (41, 50, 10), (140, 50, 40)]
+        by_hand.paint_label(7, points)
+        assert rows(objects.voxels(7)) == set(points)
+        assert objects.box(7) == Box((40, 50, 10), (141, 51, 41))
+        if "mask" not in objects.cannot:
+            assert np.count_nonzero(objects.cutout(7, AROUND)) == 2
+            assert objects.tight_cutout(7)[1].sum() == 3
+        if "cuboids" not in objects.cannot:
+            assert len(objects.cuboids(7)) == 2
+        assert 7 in objects.ids(AROUND)
+        with objects.refuses(NotFoundError):
+            objects.get(7)
+        by_hand.create(Segment(8))
+        by_hand.paint_label(8, [(60, 60, 10)])
+        by_hand.delete(8)
+        with objects.refuses(NotFoundError):
+            objects.box(8)
+
+    @needs("adopt")
+    def test_labels_without_an_object_get_one(self, objects, by_hand):
+        by_hand.create(Segment(7, author="ada"), Segment(8))
+        by_hand.delete(8)
+        for number in (7, 8, 9, 30, 2**32 - 1):
+            by_hand.paint_label(number, [(40 + number % 16, 50, 10)])
+        assert objects.adopt("organelle") == 3
+        assert by_hand.query(type="organelle") == [9, 30, 2**32 - 1]
+        assert objects.get(7) == Segment(7, author="ada")
+        assert rows(objects.voxels(30)) == {(54, 50, 10)}
+        with objects.refuses(NotFoundError):  # an id of a deleted object is not used again
+            objects.get(8)
+        assert objects.adopt("segment") == 0
+        with objects.refuses(InvalidArgumentError):
+            objects.adopt("neuron")
 
     def test_what_has_no_voxels_or_is_not_there_is_refused(self, objects):
         objects.create(Segment(7))

@@ -15,6 +15,7 @@ from ndlambda.model.ramon import Annotation, Segment, Synapse
 from ndlambda.services.annotation import erasing as object_erasure
 from ndlambda.services.annotation.options import WriteMode
 from ndlambda.services.labels.layer import LabelVolume
+from ndlambda.services.ramon import many
 from ndlambda.services.ramon.rows import ObjectRows, Tombstone
 from ndlambda.space.box import Box
 from ndlambda.wire.ramon.contract import RamonItem
@@ -32,11 +33,12 @@ from tests.support.label_world import LabelWorld, missing, points_of
 
 @pytest.fixture
 def opened(tmp_path, pools):
-    """What opens a copy of a world with an object of two supercuboids, 1, and a small one, 2."""
+    """What opens a copy of a world with an object of two supercuboids, 1, and small ones."""
     world = disk_world(tmp_path / "prepared", pools)
     world.populate()
     wide = Box((110, 130, 10), (130, 140, 36))
     items = [block(Segment(1, author="a"), wide), points(Annotation(2), [[0, 0, 0], [1, 0, 0]])]
+    items += [points(Annotation(number), [[number, 5, 0]]) for number in MANY]
     world.own.writer.upload(DATASET, world.channel(), items, WriteMode())
     world.close()
     return copies_of(tmp_path / "prepared", lambda folder: disk_world(folder, pools))
@@ -62,7 +64,9 @@ ITEMS = (
     RamonItem(Synapse(11, segments=tuple(range(100, 230)))),
 )
 """The last is stored in several steps of its own."""
-LABELS = (1, 2, 5, 7, 9, 11, 99)
+MANY = (20, 21, 22)
+"""With 2, changed in two transactions."""
+LABELS = (1, 2, 5, 7, 9, 11, *MANY, 99)
 Act = Callable[[AnnotationWorld, Process, Channel], None]
 
 
@@ -79,11 +83,12 @@ def upload(mode: WriteMode) -> Act:
 
 def update(world: AnnotationWorld, process: Process, channel: Channel) -> None:
     items = [block(Segment(1, kvpairs=PAIRS), OVER), points(Annotation(2), [[9, 9, 9]])]
+    items += [RamonItem(Annotation(number, author="b")) for number in MANY]
     process.writer.upload(DATASET, channel, items, WriteMode(update=True))
 
 
 def delete(world: AnnotationWorld, process: Process, channel: Channel) -> None:
-    process.writer.delete(channel, [1, 2, 99])
+    process.writer.delete(channel, [1, 2, *MANY, 99])
     world.pump(process)
 
 
@@ -105,6 +110,7 @@ def pools():
 @pytest.fixture(autouse=True)
 def one_supercuboid_is_small(monkeypatch):
     monkeypatch.setattr(object_erasure, "LARGE_SUPERCUBOIDS", 1)
+    monkeypatch.setattr(many, "_MAX_TOGETHER", 2)
 
 
 def seen(world: AnnotationWorld, channel: Channel) -> tuple[Any, ...]:
@@ -149,16 +155,16 @@ def check_invariants(world: AnnotationWorld, channel: Channel, plan: FaultPlan) 
 
 
 def test_a_worker_that_dies_anywhere_is_followed_by_one_that_ends_the_job(opened):
-    """Seen to fail with the job ended in front of ``finish_deletion``, or of the erasure."""
+    """Seen to fail with the job ended in front of the erasure."""
     for world, plan in at_every_step(opened, least=6):
         channel = channel_of(world)
         assert world.own.writer.delete(channel, [1]) == [1]
         with suppress(Crash):
             world.process(plan).erasure.run(f"{channel.uid}#1")
         world.let_all_work_end()
-        assert labels_of(world) == {2}, plan.log
+        assert labels_of(world) == {2, *MANY}, plan.log
         states = ObjectRows(world.table).find_many(channel.uid, [1])
-        assert states == {1: Tombstone(erasing=False)}, plan.log
+        assert states == {1: Tombstone()}, plan.log
         assert not world.jobs, plan.log
 
 
@@ -179,16 +185,16 @@ def test_every_label_has_an_object_after_new_objects_were_uploaded_again(opened)
 def test_a_deletion_that_nobody_repeats_is_completed_by_the_worker(opened):
     """An object is either as it was, or gone with all of its voxels, and no job is left. Seen to
     fail with the job stored behind the transaction that deletes the object."""
-    before = {1: Segment(1, author="a"), 2: Annotation(2)}
+    before = {1: Segment(1, author="a"), **{n: Annotation(n) for n in (2, *MANY)}}
     for world, plan in at_every_step(opened, least=7):
         channel = channel_of(world)
         with suppress(Crash):
-            world.process(plan).writer.delete(channel, [1, 2])
+            world.process(plan).writer.delete(channel, list(before))
         world.let_all_work_end()
         assert not world.jobs, plan.log
-        states = ObjectRows(world.table).find_many(channel.uid, [1, 2])
+        states = ObjectRows(world.table).find_many(channel.uid, list(before))
         kept = {n for n, state in states.items() if state == before[n]}
-        gone = {n for n, state in states.items() if state == Tombstone(erasing=False)}
-        assert kept | gone == {1, 2}, plan.log
+        gone = {n for n, state in states.items() if state == Tombstone()}
+        assert kept | gone == before.keys(), plan.log
         assert labels_of(world) == kept, plan.log
         assert plan.fired or not kept

@@ -62,12 +62,12 @@ def test_a_large_object_is_gone_at_once_and_its_voxels_by_the_worker(world):
     assert world.own.writer.delete(channel, [5, 6]) == [5]
     assert world.own.ramon.query(channel, ObjectQuery(())) == []
     assert labels_of(world, channel) == {5}
-    assert state(world, channel, 5) == Tombstone(erasing=True)
-    assert state(world, channel, 6) == Tombstone(erasing=False)  # a small one goes at once
+    assert state(world, channel, 5) == Tombstone()
+    assert state(world, channel, 6) == Tombstone()  # a small one goes at once
     assert world.jobs == [f"{channel.uid}#5"]
     assert world.pump() == 1
     assert labels_of(world, channel) == set()
-    assert state(world, channel, 5) == Tombstone(erasing=False)
+    assert state(world, channel, 5) == Tombstone()
     assert not world.jobs
 
 
@@ -96,7 +96,7 @@ def test_all_resolutions_and_extra_labels_go(disk):
     disk.let_all_work_end()
     for resolution in (0, 1):
         assert 7 not in np.unique(disk.image(channel, resolution))
-    assert state(disk, channel, 7) == Tombstone(erasing=False)
+    assert state(disk, channel, 7) == Tombstone()
 
 
 def test_what_others_keep_painting_is_left_to_the_worker(disk, monkeypatch):
@@ -105,7 +105,7 @@ def test_what_others_keep_painting_is_left_to_the_worker(disk, monkeypatch):
 
     channel = filled(disk)
     with monkeypatch.context() as patched:
-        patched.setattr(disk.own.labels, "erase_label", contended)
+        patched.setattr(disk.own.labels, "erase_labels", contended)
         assert disk.own.writer.delete(channel, [6]) == [6]
         disk.pump()  # in vain
     assert disk.jobs == [f"{channel.uid}#6"]
@@ -150,7 +150,7 @@ def test_no_second_worker_is_called_while_one_may_be_at_work(disk):
     disk.own.writer.delete(channel, [5])
     [job_id] = disk.jobs
     disk.lose_messages()
-    erase, called = disk.own.labels.erase_label, []
+    erase, called = disk.own.labels.erase_labels, []
 
     def slow(*args: Any) -> None:
         disk.clock.advance(600)
@@ -160,7 +160,7 @@ def test_no_second_worker_is_called_while_one_may_be_at_work(disk):
         erase(*args)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(disk.own.labels, "erase_label", slow)
+        patched.setattr(disk.own.labels, "erase_labels", slow)
         disk.own.erasure.run(job_id)
     assert called == [0]
     assert not disk.jobs

@@ -209,10 +209,11 @@ def test_voxels_are_read_at_the_first_time_point_of_the_channel(world):
     assert process.reader.label_at(SLABS, target, 0, (128, 106, 17)) == 1
 
 
-def test_what_lies_outside_the_image_is_read_where_it_was_painted(world):
+def test_what_earlier_versions_painted_outside_the_image_is_read_where_it_is(world):
     process, target = world.process(), channel()
     points = np.array([[269, 0, 0], [300, 0, 0], [300, 0, 1849]])
-    volume = LabelVolume(target, SLABS.pyramid.level(0), 0)
+    larger = replace(SLABS, imagesize_xyz=(400, 400, 2000))
+    volume = LabelVolume(target, larger.pyramid.level(0), 0)
     process.labels.paint_voxels(volume, points, 1, Discipline.OVERWRITE)
     store(process, target, Annotation(1))
     offset = np.array(SLABS.offset_xyz)

@@ -1,6 +1,7 @@
 """Objects uploaded with their voxels, on files and on the AWS stores."""
 
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,7 @@ FAULTS: dict[str, tuple[WriteMode, RamonItem, type[NDLambdaError]]] = {
     "block before the offset": (NEW, placed(ONE, BEFORE), OutOfBoundsError),
     "block behind": (NEW, block(Segment(), Box((199, 0, 0), (201, 1, 1))), OutOfBoundsError),
     "voxel before the offset": (NEW, listed([[30, 30, 3]]), OutOfBoundsError),
+    "voxel behind the image": (NEW, points(Segment(), [[0, 0, 0], [200, 0, 0]]), OutOfBoundsError),
     "voxel too far": (NEW, points(Segment(), [[0, AXIS_LIMIT, 0]]), OutOfBoundsError),
     "voxels of two columns": (NEW, listed([[1, 1]]), ShapeMismatchError),
     "voxels of no integers": (NEW, listed([[1, 1, 1]], "<f4"), DataTypeMismatchError),
@@ -136,7 +138,7 @@ FAULTS: dict[str, tuple[WriteMode, RamonItem, type[NDLambdaError]]] = {
     "too many voxels": (NEW, points(Segment(), np.zeros((10_001, 3), int)), PayloadTooLargeError),
     "too many supercuboids": (
         NEW,
-        points(Segment(), [[256 * n, 0, 0] for n in range(10)]),
+        points(Segment(), list(product((0, 128), (0, 128), (0, 16, 32)))),
         PayloadTooLargeError,
     ),
     "too large a block": (NEW, block(Segment(), BOX), PayloadTooLargeError),
@@ -144,7 +146,7 @@ FAULTS: dict[str, tuple[WriteMode, RamonItem, type[NDLambdaError]]] = {
 
 
 def test_a_fault_in_the_last_item_leaves_everything_as_it_was(disk):
-    channel = disk.channel()
+    channel = disk.channel(cuboids_per_axis=1)
     writer = disk.process(options=VolumeOptions(10_000, paint_supercuboids=9)).writer
     known = [points(Annotation(number), [[number, 0, 0]]) for number in (1, 3, 30)]
     writer.upload(DATASET, channel, known, NEW)
@@ -173,7 +175,7 @@ def test_supercuboids_of_all_objects_of_a_body_are_counted(disk, monkeypatch):
     """Voxels painted together count a supercuboid once; painted one by one, each time."""
     channel = disk.channel()
     writer = disk.process(options=VolumeOptions(paint_supercuboids=4)).writer
-    spots = [points(Segment(), [[n, 0, 0], [n + 256, 0, 0]]) for n in range(3)]
+    spots = [points(Segment(), [[n, 0, 0], [n, 0, 32]]) for n in range(3)]
     assert writer.upload(DATASET, channel, [*spots, block(Segment(), BOX)], NEW) == [1, 2, 3, 4]
     monkeypatch.setattr(paintings, "MAX_BATCH_VOXELS", 1)
     before = everything(disk)

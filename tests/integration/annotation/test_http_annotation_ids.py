@@ -127,7 +127,7 @@ def test_of_many_who_reserve_at_once_none_is_given_the_same(server, labels):
 @pytest.mark.parametrize(("count", "error"), [
     ("0", "InvalidArgumentError"), (str(2**32), "InvalidStateError"),
     ("9" * 20, "InvalidStateError"),
-    ("9" * 21, "RouteNotFoundError"), ("-1", "RouteNotFoundError"), ("five", "UnknownNameError"),
+    ("9" * 21, "RouteNotFoundError"), ("-1", "RouteNotFoundError"), ("five", "RouteNotFoundError"),
 ])  # fmt: skip
 def test_what_cannot_be_reserved_uses_no_ids_up(server, count, error, labels):
     with server.unchanged():

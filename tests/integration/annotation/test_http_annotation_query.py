@@ -5,10 +5,12 @@ import io
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.support.annotation_server import LABELS, SD, annotating, new_channel, one, put
 from tests.support.app import Server, assert_problem
+from tests.support.bodies import npz
 from tests.support.ramon_files import ramon_file, read_file, read_ids, region_file, voxels
 
 RAMON = "/ramon/anno/labels"
@@ -197,3 +199,15 @@ def test_no_token_is_looked_for_where_other_routes_begin(server, root):
     for method, path in (("GET", "7/json"), ("GET", "query/type/4"), ("POST", "overwrite")):
         answer = server.call(method, f"/{root}/labels/{path}", "alice")
         assert_problem(answer, 404, "RouteNotFoundError")
+
+
+def test_a_label_without_an_object_has_voxels_and_no_fields(server):
+    channel = new_channel(server)
+    labels, box = f"{SD}/{channel.name}", "0/40,42/50,51/10,11"
+    server.write(f"{labels}/npz/{box}/", npz(np.full((1, 1, 1, 2), 77, np.uint32)))
+    for path in ("voxels/0", "cutout/0", f"cutout/{box}", "boundingbox/0", "cuboids/0"):
+        assert server.get(f"{labels}/77/{path}/", "alice").status_code == 200
+    found = json.loads(server.read(f"/ramon/anno/{channel.name}/77/boundingbox/"))["77"]
+    assert (found["bbcorner"], found["bbdim"]) == ([40, 50, 10], [2, 1, 1])
+    for path in ("77", "77/nodata", "77/json", "csv/77/0", "getField/77/author"):
+        assert_problem(server.get(f"{labels}/{path}/", "alice"), 404, "NotFoundError")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from ndlambda.services.annotation import erasing
 from tests.support.annotation_documents import OBJECTS, SYNAPSE, made, serving_objects, shown
 from tests.support.app import Server, assert_problem, server_fixture
 
@@ -129,11 +130,31 @@ def test_a_deletion_has_no_version_and_may_be_a_worker_s(server, monkeypatch):
         assert_problem(refused, 400, "InvalidArgumentError")
     eraser = type(server.runtime.annotation.ramon._eraser)
     with monkeypatch.context() as patched:
-        patched.setattr(eraser, "erase", lambda self, channel, annotation_id: False)
+        patched.setattr(eraser, "erase", lambda self, channel, groups, *_: groups[0])
         answer = server.call("DELETE", path, "alice")
         assert (answer.status_code, answer.get_json()) == (202, {"pending": [number]})
     answer = server.call("DELETE", path, "alice")
     assert (answer.status_code, answer.data) == (204, b"")
+
+
+def test_many_objects_are_deleted_at_once(server, monkeypatch):
+    numbers = [made(server, SYNAPSE)[0] for _ in range(3)]
+    body = {"ids": [*numbers, 4000]}
+    answer = server.post(f"{OBJECTS}/delete", "alice", json=body)
+    assert (answer.status_code, answer.data) == (204, b"")
+    assert {server.get(f"{OBJECTS}/{number}").status_code for number in numbers} == {404}
+    monkeypatch.setattr(erasing, "MAX_ERASED", 3)
+    answer = server.post(f"{OBJECTS}/delete", "alice", json=body)
+    assert (answer.status_code, answer.get_json()) == (202, {"pending": body["ids"]})
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"ids": []}, {"ids": [0]}, {"ids": 7}, {"ids": [7], "a": 1}]
+)
+def test_deletions_that_cannot_be_meant_are_refused(server, fields):
+    with server.unchanged():
+        answer = server.post(f"{OBJECTS}/delete", "alice", json=fields)
+        assert_problem(answer, 422, "ValidationError")
 
 
 def test_a_change_in_part_is_made_again_on_what_another_has_changed(server, monkeypatch):

@@ -29,7 +29,7 @@ def library(tmp_path_factory):
 ])  # fmt: skip
 def test_all_parameters_of_a_query_must_hold(library, query, ids):
     answer = library.get(OBJECTS, query_string=query)
-    assert (answer.status_code, answer.get_json()) == (200, {"ids": ids})
+    assert (answer.status_code, answer.get_json()) == (200, {"ids": ids, "next": None})
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,7 @@ def test_all_parameters_of_a_query_must_hold(library, query, ids):
     [
         "typ=synapse", "type=synapse&type=seed", "type=cell", "type=0", "type=10", "status=one",
         "status=1&status=2", "confidence_gt=high", "confidence=0.5", "limit=0", "limit=-1",
+        "limit=1001", "after=x", "after=", "after=-1", f"after={2**64}",
         "field.=3", "field.colour=red", "field.parent=4", "type=seed&field.weight=1",
         "field.weight=heavy", "field.segments=7,9", "field.segments=", "pair.=3",
         "pair.syn_weight=0.5", "pair.ann_type=2", "&".join(["pair.seen=yes"] * 33), "resolution=0",

@@ -128,14 +128,24 @@ def test_a_large_object_is_left_to_a_job(disk):
     disk.eraser.large = {5}
     assert ramon.delete(CHANNEL, [5]) == [5]
     (row,) = disk.rows()
-    assert row.doc["now"]["erasing"] is True
+    assert row.doc["now"]["gone"] is True
     assert disk.jobs() == ["5"]
-    ramon.finish_deletion(CHANNEL, 5)
-    ramon.finish_deletion(CHANNEL, 5)
-    ramon.finish_deletion(CHANNEL, 6)
-    (row,) = disk.rows()
-    assert row.doc["now"]["erasing"] is False
-    assert not disk.jobs()
+
+
+def test_many_are_deleted_and_replaced_together(world):
+    """Also ids without an object, one whose rows exceed a transaction, and what died half-way."""
+    ramon, numbers = world.ramon(), range(1, 71)
+    world.upload(*(Segment(n, kvpairs={"k": f"{n}"}) for n in numbers), Synapse(71, segments=LONG))
+    ramon.update_many(CHANNEL, [*(Segment(n, neuron=7) for n in numbers), Synapse(71)])
+    assert ask(ramon, "seg_neuron/7") == [*numbers]
+    assert ask(ramon, "k/5") == ask(ramon, f"syn_segments/{LONG[0]}") == []
+    ramon.update_many(CHANNEL, [Synapse(71, segments=LONG)])
+    with pytest.raises(NotFoundError):
+        ramon.update_many(CHANNEL, [Annotation(1), Annotation(99)])
+    assert ramon.delete(CHANNEL, [*numbers, 71, 99, 5]) == []
+    assert ask(ramon, "") == []
+    assert world.index() == set()
+    assert world.eraser.erased == {*numbers, 71, 99}
 
 
 def test_an_object_of_more_rows_than_a_transaction_changes_in_steps(disk):

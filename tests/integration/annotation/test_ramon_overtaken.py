@@ -7,6 +7,7 @@ import pytest
 
 from ndlambda.errors import AlreadyExistsError, NotFoundError
 from ndlambda.model.ramon import Annotation, Segment, Synapse, parse_query
+from ndlambda.services.ramon import many
 from ndlambda.services.ramon.keys import index_rows
 from tests.support.faults import Interrupted, at_every_step
 from tests.support.ramon_world import CHANNEL, RamonWorld, disk_world
@@ -64,6 +65,29 @@ def test_a_set_field_that_is_overtaken_is_not_lost(opened):
 def at_transactions(*more: str) -> Callable[[int], Interrupted]:
     """Return what makes plans of few steps: reads of the index are the most, and change nothing."""
     return lambda at: Interrupted(at, lambda: None, ".transact", *more)
+
+
+@pytest.mark.parametrize("theirs", ["changed", "deleted"])
+def test_many_objects_of_which_others_change_one_meanwhile_are_all_deleted(
+    opened, monkeypatch, theirs
+):
+    """Two in each transaction. Seen to fail with the ids of a lost transaction not tried again, and
+    with "any" instead of the versions of rows: rows of the index stay."""
+    monkeypatch.setattr(many, "_MAX_TOGETHER", 2)
+    for world, plan in at_every_step(opened, at_transactions(".get", ".batch_get"), least=3):
+        world.upload(*(Segment(number) for number in (1, 2, 3, 4)))
+
+        def change(world=world):
+            if theirs == "deleted":
+                world.ramon().delete(CHANNEL, [3])
+            else:
+                with suppress(NotFoundError):
+                    world.ramon().set_field(CHANNEL, 3, "author", "theirs")
+
+        plan.interruption = change
+        world.ramon(plan).delete(CHANNEL, [1, 2, 3, 4])
+        assert world.ramon().query(CHANNEL, parse_query([])) == []
+        assert world.index() == set(), plan.log
 
 
 def test_two_merges_of_the_same_objects_keep_one(opened):

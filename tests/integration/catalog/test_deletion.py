@@ -30,7 +30,7 @@ from tests.support.catalog_world import (
     project,
     token,
 )
-from tests.support.faults import Crash, FaultPlan
+from tests.support.faults import Crash, FaultPlan, Wrapped
 
 Deletion = Callable[[Catalog], object]
 
@@ -322,6 +322,30 @@ def test_more_objects_than_one_run_deletes_are_deleted_over_several(
     world.write(stored, count=11)
     world.catalog.delete_channel("pr", "ch")
     assert world.pump() == 3
+    assert world.keys("pr/ch/") == []
+
+
+def test_a_second_worker_does_not_join_in(world: World) -> None:
+    """While a worker deletes objects, its job is looked after for a quarter of an hour.
+
+    Seen to fail where ``take`` leaves the job due: it is overdue after a minute.
+    """
+    populate(world)
+    world.catalog.delete_channel("pr", "ch")
+    enqueued: list[int] = []
+
+    def delete_slowly(delete_many: Callable[[Any], None], keys: Any) -> None:
+        for _ in range(14):
+            world.clock.advance(60)
+            world.erasure.sweep()
+            enqueued.append(sum('"again"' in each.body for each in world.queue.receive()))
+        delete_many(keys)
+
+    slow = World(
+        world.table, Wrapped(world.objects, delete_many=delete_slowly), world.queue, world.clock
+    )
+    assert slow.pump() == 1
+    assert enqueued == [0] * 14
     assert world.keys("pr/ch/") == []
 
 

@@ -24,12 +24,12 @@ def jobs_of(world):
 
 
 def worker_of(world, harm):
-    """Return a worker whose store does harm to what deletes an object."""
+    """Return a worker whose store does harm to what deletes objects."""
 
-    def delete(real, key):
+    def delete_many(real, keys):
         raise harm
 
-    objects = Wrapped(world.objects, delete=delete)
+    objects = Wrapped(world.objects, delete_many=delete_many)
     return Erasure(
         world.table, objects, jobs_of(world), no_objects, grace_s=GRACE_S, clock=world.clock
     )

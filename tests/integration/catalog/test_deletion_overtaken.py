@@ -114,7 +114,7 @@ def test_a_job_that_ends_meanwhile_does_not_come_back(worlds, change):
         jobs = jobs_of(world)
         job = jobs.new("uid", EraseKind.CHANNEL, "pr/ch")
         assert job.id == "uid"
-        jobs.begin(job)
+        jobs.begin_all([job])
         world.clock.advance(3600)
         change(jobs_of(world, Faulty(world.table, plan)), job)
         assert not plan.fired or jobs.find(job.id) is None, plan.log

@@ -1,6 +1,7 @@
 """Who may do what: private tokens, public ones, owners, superusers; and the key in the header."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 
@@ -52,7 +53,57 @@ def test_what_is_made_without_a_key_belongs_to_everybody_where_the_server_says_s
     body = {"channels": {"x": {"channel_name": "x", "channel_type": "image", "datatype": "uint8"}}}
     assert lax.post("/sd/open/createChannel/", json=body).status_code == 200
     assert lax.call("DELETE", "/resource/dataset/brain").status_code == 400
-    assert lax.call("DELETE", "/resource/dataset/common").status_code == 204
+
+
+CHANNEL = {"channel_name": "ch", "channel_type": "image", "channel_datatype": "uint8"}
+COMMON = {
+    "": {"ximagesize": 10, "yimagesize": 10, "zimagesize": 10},
+    "/project/common": {},
+    "/project/common/channel/ch": CHANNEL,
+    "/project/common/token/common": {"public": 1},
+}
+"""What anybody makes under the dataset ``common``, with its fields."""
+
+
+@pytest.mark.parametrize("may_delete", [False, True])
+@pytest.mark.parametrize("user", [None, "bob"])
+def test_deleting_what_belongs_to_everybody_needs_a_setting_of_its_own(tmp_path, may_delete, user):
+    """On all routes alike; what is made without a key, and channels behind a public token."""
+    with serving(tmp_path, anonymous_write=True, anonymous_delete=may_delete) as server:
+        for rest, fields in COMMON.items():
+            assert server.post(f"/resource/dataset/common{rest}", json=fields).status_code == 201
+        by_token = [
+            ("POST", f"/sd/{token}/deleteChannel/", {"channels": [name]})
+            for token, name in (("open", "em2"), ("common", "ch"))
+        ]
+        resources = [
+            ("DELETE", f"{root}/{path}", None)
+            for path in map("common{}".format, reversed(COMMON))
+            for root, path in (("/resource/dataset", path), ("/v1/datasets", plural(path)))
+        ]
+        for method, path, body in by_token + resources:
+            with nullcontext() if may_delete else server.unchanged():
+                answer = server.call(method, path, user, json=body)
+            if not may_delete:
+                assert (answer.status_code, answer.is_json) == (403, True), answer.text
+            else:  # by the second route of two it is gone already
+                assert answer.status_code in {200, 204, 400, 404}, answer.text
+        assert (server.get("/v1/datasets/common").status_code == 404) == may_delete
+        left = set(server.get("/sd/open/info/").get_json()["channels"])
+        assert ("em2" in left) != may_delete
+        assert server.post("/sd/closed/deleteChannel/", user, json=body).status_code == 403
+
+
+def plural(path: str) -> str:
+    for word in ("project", "channel", "token"):
+        path = path.replace(f"/{word}/", f"/{word}s/")
+    return path
+
+
+def test_deleting_needs_the_setting_for_writing_too(tmp_path):
+    with serving(tmp_path, anonymous_delete=True) as server, server.unchanged():
+        answer = server.post("/sd/open/deleteChannel/", json={"channels": ["em2"]})
+        assert_problem(answer, 403, "AuthenticationError")
 
 
 @pytest.mark.parametrize("scheme", ["Token", "token", "TOKEN", "Bearer", "bearer"])

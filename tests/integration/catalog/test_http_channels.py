@@ -9,9 +9,11 @@ import pytest
 
 from ndlambda.model.catalog import Channel, Dataset, Project, Token
 from ndlambda.model.dtypes import ChannelType, DataType
+from ndlambda.services.catalog import service as catalog_service
 from tests.support import bodies
-from tests.support.app import BOX, SHAPE, server_fixture
+from tests.support.app import BOX, SHAPE, assert_problem, server_fixture
 from tests.support.bodies import from_hdf5, from_npz, noise, unpacked
+from tests.support.twins import CHANNEL, RESOURCE, V1
 
 server = server_fixture()
 
@@ -92,7 +94,13 @@ def test_channel_0_behind_the_first_is_a_plane_of_zeros(server, em, service):
     assert server.get(f"/sd/open/0/{service}/{BOX}", "alice").status_code == 404
 
 
-def test_names_that_are_also_services_are_names(server, em):
+@pytest.fixture
+def unreserved(monkeypatch):
+    """Names are made as they were before some were reserved."""
+    monkeypatch.setattr(catalog_service, "check_unreserved", lambda *_: None)
+
+
+def test_names_that_are_also_services_are_names(server, em, unreserved):
     """Seen to fail when the arguments were cut off at the first ``/npz/`` of the path."""
     catalog = server.runtime.catalog
     catalog.create_project(Project("npz", "brain", user_id=server.owner))
@@ -101,6 +109,23 @@ def test_names_that_are_also_services_are_names(server, em):
     server.write(f"/sd/npz/npz/npz/{BOX}", bodies.npz(em))
     np.testing.assert_array_equal(from_npz(server.read(f"/sd/npz/npz/{BOX}")), em)
     np.testing.assert_array_equal(from_npz(server.read(f"/sd/npz/npz/npz/{BOX}")), em)
+
+
+def test_a_token_of_a_word_that_was_reserved_later_keeps_working(server, em, unreserved):
+    server.runtime.catalog.create_token(Token("views", "pr", user_id=server.owner))
+    np.testing.assert_array_equal(from_npz(server.read(f"/sd/views/em/npz/{BOX}")), em)
+    assert server.get("/v1/projects/views", "alice").status_code == 200
+
+
+@pytest.mark.parametrize("twin", [RESOURCE, V1], ids=["resource", "v1"])
+def test_words_of_paths_name_no_new_tokens_and_channels(server, twin):
+    *_, channel, token = twin.paths("brain", "pr", ch="xy", tk="stats")
+    for path, fields in ((channel, CHANNEL), (token, {})):
+        assert_problem(server.post(path, "alice", json=fields), 400, "InvalidNameError")
+        assert server.get(path, "alice").status_code == 404
+    body = {"channels": {"nii": {"channel_name": "nii", **CHANNEL}}}
+    answer = server.post("/sd/closed/createChannel/", "alice", json=body)
+    assert_problem(answer, 400, "InvalidNameError")
 
 
 def test_names_of_255_characters_can_be_written_and_read(server, em):

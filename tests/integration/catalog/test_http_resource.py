@@ -69,6 +69,23 @@ def test_ndio_s_channel_with_endtime_0_is_echoed_and_has_one_time_point(server):
 
 
 @TWINS
+def test_a_channel_sent_as_under_propagation_is_not_propagated_and_a_header_says_so(server, twin):
+    """ndio's own tests send this, and want an empty body."""
+    made = make_all(server, twin, f"under_{twin.project}")
+    path = twin.paths(f"under_{twin.project}", f"under_{twin.project}_p", ch="under")[2]
+    answer = server.post(path, "alice", json=CHANNEL | {"propagate": 1})
+    assert (answer.status_code, server.get(path, "alice").get_json()["propagate"]) == (201, 0)
+    assert answer.headers["X-NDLambda-Note"] == "propagate=1 is stored as 0"
+    assert (answer.data == b"") is (twin is RESOURCE)
+    again = server.post(made[2], "alice", json=CHANNEL | {"propagate": 0})
+    assert (again.status_code, again.headers.get("X-NDLambda-Note")) == (201, None)
+    body = {"channels": {"old": {"channel_name": "old", "propagate": 1, **CHANNEL}}}
+    if twin is RESOURCE:
+        answer = server.post(f"/sd/under_{twin.project}_t/createChannel/", "alice", json=body)
+        assert (answer.status_code, "X-NDLambda-Note" in answer.headers) == (200, True)
+
+
+@TWINS
 def test_making_the_same_again_is_success_and_something_else_a_conflict(server, twin):
     paths = make_all(server, twin, f"again_{twin.project}")
     same: tuple[dict[str, Any], ...] = (SIZES, {}, CHANNEL, {})
@@ -144,7 +161,9 @@ def test_lists_show_what_is_public_and_what_is_the_callers(disk):
         return disk.get(path, user).get_json()
 
     def names(path: str, kind: str) -> list[str]:
-        return [item[f"{kind}_name"] for item in ask(path)]
+        page = ask(path)
+        assert page["next"] is None
+        return [item[f"{kind}_name"] for item in page[f"{kind}s"]]
 
     for user in (None, "bob", "alice", "admin"):
         own = user in {"alice", "admin"}
@@ -170,8 +189,8 @@ def test_lists_show_what_is_public_and_what_is_the_callers(disk):
 def test_tokens_of_another_in_a_public_project_are_not_listed(disk):
     make_public(disk, "ds", 1)
     listing = "/v1/datasets/ds/projects/ds_p/tokens"
-    assert disk.get(listing, "bob").get_json() == []
-    assert len(disk.get(listing, "alice").get_json()) == 1
+    assert disk.get(listing, "bob").get_json() == {"tokens": [], "next": None}
+    assert len(disk.get(listing, "alice").get_json()["tokens"]) == 1
 
 
 def test_another_user_may_build_on_a_public_dataset_but_not_change_it(disk):

@@ -34,8 +34,8 @@ def test_a_project_of_another_user_is_not_filled(server, token):
     doc = asked("lab", token)
     with server.unchanged():
         answer = post(server, doc, "bob", "/v1/auto-ingest")
-        assert assert_problem(answer, 409, "AlreadyExistsError")["project"] == "lab"
-        assert "Project lab already exists" in said(server, doc, "bob")
+        assert assert_problem(answer, 409, "AlreadyExistsError")["name"] == "lab"
+        assert said(server, doc, "bob") == "This name is taken."
     assert post(server, doc, "alice", "/v1/auto-ingest").status_code == 201
 
 

@@ -1,5 +1,7 @@
 """autoIngest: what may be asked for, by whom, and where no request may lead."""
 
+import re
+
 import pytest
 
 from ingest_queue.fetch.http_reader import HttpReader
@@ -134,10 +136,12 @@ def test_what_is_there_is_used_and_other_things_are_not_overwritten(disk):
         assert auto.said(disk, auto.request(URL)) == (
             "Channel em already exists. Please choose a different channel name."
         )
-        assert auto.said(disk, auto.request(URL, dataset={"imagesize": [9, 9, 9]})) == (
+        said = auto.said(disk, auto.request(URL, dataset={"imagesize": [9, 9, 9]}))
+        assert said.startswith(
             "Dataset ds already exists and is different then the chosen dataset. Please choose a "
-            "different dataset name"
+            "different dataset name ("
         )
+        assert re.search(r"zimagesize is \d+, not 9", said)
     assert auto.said(disk, auto.request(URL, dataset={"dataset_name": "ds2"})) == (
         "Project pj already exists. Please choose a different project name"
     )
@@ -147,11 +151,19 @@ def test_what_is_there_is_used_and_other_things_are_not_overwritten(disk):
     assert_not_there(disk, "ds2", "pj3")
 
 
+def test_a_private_token_is_not_taken_for_a_public_one(disk):
+    """Seen to fail: the request was accepted, and the token stayed private without a word."""
+    auto.assert_taken(disk, auto.request(URL, project={"public": 0}))
+    again = auto.request(URL, channel_name="second", project={"public": 1})
+    with disk.unchanged():
+        assert auto.said(disk, again) == "Token tk exists and is private, not public."
+
+
 def test_other_peoples_things_are_not_filled(disk):
     auto.assert_taken(disk, auto.request(URL))
     doc = auto.request(URL, channel_name="theirs")
     with disk.unchanged():
-        assert "Dataset ds already exists" in auto.said(disk, doc, "bob")
+        assert auto.said(disk, doc, "bob") == "This name is taken."
     auto.assert_taken(disk, doc, "admin")
 
 

@@ -196,6 +196,38 @@ def test_a_configuration_that_cannot_be_is_refused(shared, change, error):
         assert_problem(answer, 400, error)
 
 
+@pytest.mark.parametrize(
+    ("config", "tile"),
+    [
+        (client_config(tile_size={"x": 100, "y": 77, "z": 4, "t": 1}), [100, 77, 4, 1]),
+        (client_config(tile_size={"x": 1024, "y": 1024}), [1024, 1024, 1, 1]),
+        (volumetric_config(), [512, 512, 64, 1]),  # it names none
+    ],
+)
+def test_a_tile_of_a_configuration_is_told_as_it_was_posted(shared, config, tile):
+    made = configured(shared, config, "/ingest/")
+    for job in (made, shared.get(f"/ingest/{made['id']}/", "alice").get_json()):
+        assert [job[f"tile_size_{axis}"] for axis in "xyzt"] == tile
+
+
+def test_owners_ingest_into_a_project_without_a_token(tmp_path):
+    with serving(tmp_path) as server:
+        for token in ("open", "closed"):
+            server.runtime.catalog.delete_token(token)
+        job = configured(server, CLIENT, "/ingest/")
+        assert (job["token"], job["project"], job["channel"]) == ("", "pr", "em")
+        assert http.show(server, job["id"], "/ingest")["id"] == job["id"]
+        assert configured(server, CLIENT, JOBS)["token"] == ""
+        assert server.post("/ingest/", "admin", json=CLIENT).status_code == 201
+        for user in ("bob", None):
+            answer = server.post("/ingest/", user, json=CLIENT)
+            assert_problem(answer, 400, "ProjectNotFoundError")
+        elsewhere = client_config()
+        elsewhere["database"]["collection"] = "other"
+        answer = server.post("/ingest/", "alice", json=elsewhere)
+        assert_problem(answer, 400, "ProjectNotFoundError")
+
+
 @pytest.mark.parametrize("user", ["bob", None])
 def test_a_project_that_a_user_may_not_write_and_none_look_alike(shared, user):
     unknown = client_config()
@@ -215,7 +247,7 @@ def test_the_list_has_the_callers_jobs_newest_first(disk):
     assert times == sorted(times, reverse=True)
     assert listed[0]["chunks"] == {"total": 2, "done": 0}
     assert len(disk.get(f"{JOBS}?limit=2", "alice").get_json()["jobs"]) == 2
-    assert disk.get(JOBS, "bob").get_json() == {"jobs": []}
+    assert disk.get(JOBS, "bob").get_json() == {"jobs": [], "next": None}
     assert disk.get("/ingest/", "bob").get_json() == {"ingest_jobs": []}
 
 

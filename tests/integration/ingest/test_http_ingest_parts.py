@@ -130,13 +130,13 @@ def test_what_went_past_the_server_is_measured_before_it_is_read(disk, monkeypat
     drop, asked = disk.runtime.ingest.jobs.stores.drop, []
     key = f"drop/j/{job}/{0:012x}/000001.png"
     drop.put(key, png(SLICE) + bytes(LIMIT_BYTES), Overwrite())
-    get = type(drop).get
+    get = drop.get
 
-    def read(self, key, byte_range=None, **more):
+    def read(key, byte_range=None, **more):
         asked.append(byte_range)
-        return get(self, key, byte_range, **more)
+        return get(key, byte_range, **more)
 
-    monkeypatch.setattr(type(drop), "get", read)
+    monkeypatch.setattr(drop, "get", read)
     disk.runtime.ingest.drop.on_object_created(key)
     http.work(disk)
     shown = http.show(disk, job)

@@ -13,7 +13,7 @@ from functions import ingest_build, s3_drop
 from ingest_queue.drop import watcher
 from ingest_queue.jobs.job import State
 from ndlambda import runtime
-from ndlambda.errors import QuotaExceededError
+from ndlambda.errors import DatasetNotFoundError, QuotaExceededError
 from ndlambda.local.moto import MotoServer
 from ndlambda.local.pump import pump_once
 from ndlambda.model.dtypes import ChannelType
@@ -72,6 +72,16 @@ def test_slices_of_an_unknown_token_wait_for_done_and_say_so(world: IngestWorld)
     found = world.process().volume.read(view.dataset, view.channel("em"), region)
     np.testing.assert_array_equal(found, voxels)
     assert not world.waiting()
+
+
+@pytest.mark.parametrize("folder", ["drop/stats/em/", "drop/brain/xy/"])
+def test_folders_named_by_words_of_paths_wait_and_create_nothing(world: IngestWorld, folder: str):
+    (plane,) = stack(1, z=1)[0]
+    world.drop("0001.png", png(plane), folder)
+    world.drop("_DONE", b"", folder)
+    assert "is a word of paths" in world.waiting()[folder]
+    with pytest.raises(DatasetNotFoundError):
+        world.process().catalog.get_dataset(folder.split("/")[1])
 
 
 def test_time_folders_make_a_time_series(world: IngestWorld):
@@ -147,6 +157,75 @@ def test_what_is_wrong_with_a_manifest_can_be_read_and_mended(
     world.drop("_ingest.json", b"{}")
     assert not world.waiting()
     assert world.state is State.CREATED
+
+
+@pytest.mark.parametrize(("wanted", "reason"), [
+    ({"dataset": {"zvoxelres": 30}}, "dataset has zvoxelres 1.0, not 30"),
+    ({"dataset": {"scalinglevels": 3, "public": 1}}, "levels 0, not 3; dataset has public 0"),
+    ({"dataset": {"zimagesize": 5}}, "dataset has zimagesize 6, not 5"),
+    ({"project": {"public": True}}, "project has public 0, not 1"),
+    ({"channel": {"channel_type": "annotation", "channel_datatype": "uint32"}}, "channel em has"),
+    ({"channel": {"endtime": 4}}, "channel em has endtime 1, not 4"),
+])  # fmt: skip
+@pytest.mark.parametrize("token", ["tk", "other"])
+def test_a_manifest_that_disagrees_with_what_exists_makes_nothing(
+    world: IngestWorld, wanted: dict[str, Any], reason: str, token: str
+):
+    """Seen to fail: what exists was kept, and the manifest's values were lost without a word."""
+    world.put_stack(stack(5, z=6))
+    world.drop("_DONE", b"")
+    world.pump()
+    folder = FOLDER.replace("/tk/", f"/{token}/")
+    named = {"dataset_name": "tk"} if token == "other" else {}
+    manifest = {**wanted, "dataset": {**named, **wanted.get("dataset", {})}}
+    manifest["project"] = {**wanted.get("project", {})} | ({"project_name": "tk"} if named else {})
+    fields = {"channel_type": "image", "channel_datatype": "uint8"} if named else {}
+    manifest["channel"] = {**fields, **wanted.get("channel", {})}
+    world.drop("_ingest.json", json.dumps(manifest).encode(), folder=folder)
+    assert reason in world.waiting()[folder]
+    catalog = world.process().catalog
+    assert catalog.lists.tokens_of("tk") == ["tk"]
+
+
+@pytest.mark.parametrize(("manifest", "size_xyz", "scaling", "levels", "notes"), [
+    ({}, (20, 14, 6), 1, 0, ["is assumed", "scaling isotropic"]),
+    ({"zvoxelres": 30}, (20, 14, 6), 0, 0, ["scaling zslices"]),
+    ({"xvoxelres": 4, "yvoxelres": 4, "zvoxelres": 4}, (20, 14, 6), 1, 0, ["4 x 4 x 4 nm"]),
+    ({"zimagesize": 1500}, (20, 14, 1500), 1, 2, ["is assumed", "coarser resolutions: 2"]),
+    ({"scalinglevels": 2, "zvoxelres": 1}, (20, 14, 6), 0, 2, []),
+    ({"scalingoption": 0, "zvoxelres": 1}, (20, 14, 6), 0, 0, []),
+])  # fmt: skip
+def test_scaling_and_levels_follow_voxel_and_size_and_are_noted(
+    world: IngestWorld,
+    manifest: dict[str, Any],
+    size_xyz: Any,
+    scaling: int,
+    levels: int,
+    notes: Any,
+):
+    world.put_stack(stack(6, z=6))
+    if manifest:
+        world.drop("_ingest.json", json.dumps({"dataset": manifest}).encode())
+    world.drop("_DONE", b"")
+    dataset = world.process().catalog.project_view("tk").dataset
+    assert dataset.imagesize_xyz == size_xyz
+    assert (dataset.scaling, dataset.scalinglevels) == (scaling, levels)
+    said = world.job().notes
+    assert len(said) == len(notes)
+    assert all(note in text for note, text in zip(notes, said, strict=True))
+
+
+def test_a_time_point_that_did_not_come_is_named(world: IngestWorld):
+    """Seen to fail: the job said that slice 0 was missing, which had been dropped."""
+    voxels = stack(7, z=4)
+    channel = {"channel_type": "timeseries", "channel_datatype": "uint8", "endtime": 3}
+    world.drop("_ingest.json", json.dumps({"channel": channel}).encode())
+    world.put_stack(voxels, times=True)
+    world.drop("_DONE", b"")
+    world.pump()
+    job = world.job()
+    assert job.state is State.FAILED
+    assert f"Slice {OFFSET} of time point 1 is missing: 3 time points (0 to 2) are" in job.reason
 
 
 @pytest.mark.parametrize("announced", [0, 1])

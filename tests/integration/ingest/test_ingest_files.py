@@ -138,10 +138,10 @@ def test_a_manifest_that_cannot_be_read_is_reported(world, closed):
 def test_only_what_waiting_does_not_mend_is_a_fault_of_the_file(
     tmp_path, monkeypatch, number, error
 ):
-    def fail(path, *, mapped):
+    def fail(path, key, *, whole):
         raise OSError(number, os.strerror(number), str(path))
 
-    monkeypatch.setattr(objects, "read_content", fail)
+    monkeypatch.setattr(objects, "open_content", fail)
     with pytest.raises(error):
         DroppedFiles(tmp_path, UPLOADS, DONE).get("drop/tk/em/1.png")
 

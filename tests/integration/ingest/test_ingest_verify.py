@@ -253,3 +253,37 @@ def test_the_route_gives_stored_digests_and_differences_strip_by_strip(server, u
 )
 def test_the_route_refuses_what_is_not_there(server, url, query, error):
     assert_problem(server.get(f"{url}?{query}", "alice"), 400, error)
+
+
+def test_the_supercuboids_of_a_strip_are_read_together(world, monkeypatch):
+    """By the threads that all reads share. Seen to fail where one is read after another."""
+    checking, job = verifier(world), world.job()
+    read: list[Box] = []
+    plain = checking._writer.read
+
+    def noting(target, region):
+        read.append(region.box)
+        return plain(target, region)
+
+    monkeypatch.setattr(checking._writer, "read", noting)
+    assert list(checking.check(job)) == []
+    target = checking._open(job)
+    assert read == [chunk.box for chunk in target.grid(job).chunks()]
+
+
+def test_what_is_more_than_one_cutout_is_read_in_pieces(world, monkeypatch):
+    """Seen to fail where a strip is read as one box: a row of a wide volume would be refused."""
+    checking, job = verifier(world), world.job()
+    edge = checking._open(job).supercuboid_xyz[0]
+    monkeypatch.setattr(checking._writer, "_max_voxels", 1)
+    read: list[int] = []
+    plain = checking._writer._volume.read
+    monkeypatch.setattr(
+        checking._writer._volume,
+        "read",
+        lambda dataset, channel, region: (
+            read.append(region.box.shape_xyz[0]) or plain(dataset, channel, region)
+        ),
+    )
+    assert list(checking.check(job)) == []
+    assert max(read) <= edge

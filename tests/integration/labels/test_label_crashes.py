@@ -45,7 +45,8 @@ STEPS: dict[str, Callable[[LabelService], object]] = {
     "preserve": paint(9, Discipline.PRESERVE),
     "exception": lambda labels: labels.paint_voxels(VOLUME, POINTS, 9, Discipline.EXCEPTION),
     "reduce": paint(1, Discipline.REDUCE),
-    "erase": lambda labels: labels.erase_label(DATASET, CHANNEL, 1),
+    "erase": lambda labels: labels.erase_labels(DATASET, CHANNEL, [1]),
+    "erase many": lambda labels: labels.erase_labels(DATASET, CHANNEL, [1, 2, 5, 17, 99]),
     "sweep": lambda labels: labels.sweeper.sweep(DATASET, CHANNEL),
 }
 
@@ -124,7 +125,7 @@ class Interfering:
 
 
 @pytest.mark.parametrize("moment", ["after_get", "before_put", "after_put"])
-@pytest.mark.parametrize("first", ["overwrite", "reduce", "erase", "sweep"])
+@pytest.mark.parametrize("first", ["overwrite", "reduce", "erase", "erase many", "sweep"])
 @pytest.mark.parametrize("second", ["overwrite", "reduce", "back", "erase", "sweep"])
 def test_another_writer_between_steps_leaves_no_label_unindexed(
     tmp_path, pools, first, second, moment

@@ -111,7 +111,7 @@ def test_an_unknown_label_is_nowhere(disk):
     assert labels_in(labels, target, region(DATASET, LEVEL.box)) == []
     assert not drawn(labels, volume(target), [5]).any()
     assert len(labels.read.exceptions_in(target, region(DATASET, LEVEL.box)).points_xyz) == 0
-    labels.erase_label(DATASET, target, 5)
+    labels.erase_labels(DATASET, target, [5])
     assert disk.objects.get(volume(target).key(0)) is None
 
 
@@ -120,6 +120,8 @@ def test_an_unknown_label_is_nowhere(disk):
     (np.zeros((1, 3)), 1, DataTypeMismatchError), (np.array([[0, -1, 0]]), 1, OutOfBoundsError),
     (np.array([[0, 0, 2**21]]), 1, OutOfBoundsError),
     (np.array([[2**64 - 1, 0, 0]], np.uint64), 1, OutOfBoundsError),
+    (np.array([[0, 0, 39], [0, 0, 40]]), 1, OutOfBoundsError),
+    (np.array([[0, 0, 40]], np.int8), 1, OutOfBoundsError),
     *((np.zeros((1, 3), int), label, InvalidArgumentError) for label in (0, -1, 2**32)),
 ])  # fmt: skip
 def test_lists_that_are_no_voxels_and_labels_that_do_not_fit_are_refused(
@@ -155,9 +157,9 @@ def test_a_label_is_erased_at_all_resolutions_and_times(disk):
         for label in (1, 2):
             half = replace(place, box=box.shifted((label, 0, 0)))
             labels.paint(target, half, filled(box, label), Discipline.OVERWRITE)
-    labels.erase_label(DATASET, target, 1, resolution=1)
+    labels.erase_labels(DATASET, target, [1], resolution=1)
     assert [labels_in(labels, target, place) for place in places] == [[1, 2], [2]] * 2
-    labels.erase_label(DATASET, target, 1)
+    labels.erase_labels(DATASET, target, [1])
     assert [labels_in(labels, target, place) for place in places] == [[2]] * 4
     assert disk.indexed(target) == disk.truth(DATASET, target)
     rows = [disk.table.query(f"label#u1#{shard:02x}").rows for shard in range(16)]
@@ -202,23 +204,17 @@ def test_cuboids_of_a_large_box_come_from_a_range_of_the_index(disk):
     labels, target = disk.service(), channel()
     random = np.random.default_rng(3)
     index = random.integers(0, 100, (300, 3))
+    size = replace(DATASET, imagesize_xyz=(12_800, 12_800, 1600))
+    large = LabelVolume(target, size.pyramid.level(0), 0)
     for x, y, z in index.tolist():
         point = np.array([[x * 128, y * 128, z * 16]])
-        labels.paint_voxels(volume(target), point, 4, Discipline.OVERWRITE)
+        labels.paint_voxels(large, point, 4, Discipline.OVERWRITE)
     for start, stop in (((3, 0, 7), (9, 99, 30)), ((5, 11, 2), (90, 95, 99))):
         inside = (index >= start).all(axis=1) & (index < stop).all(axis=1)
         expected = len(np.unique(index[inside], axis=0))
-        codes = LabelIndex(disk.table).cuboids(volume(target).scope, 4, Box(start, stop))
+        codes = LabelIndex(disk.table).cuboids(large.scope, 4, Box(start, stop))
         assert codes.size == expected
         assert (np.diff(codes.astype(object)) > 0).all()
-
-
-def test_voxels_outside_the_image_are_painted_and_found(disk):
-    labels, target = disk.service(), channel()
-    points = np.array([[5, 5, 1849], [2**21 - 1, 0, 0]], np.uint32)
-    labels.paint_voxels(volume(target), points, 3, Discipline.DATAONLY)
-    assert sorted(points_of(labels, volume(target), 3).tolist()) == sorted(points.tolist())
-    assert box_of(labels, target, 3) == Box((5, 0, 0), (2**21, 6, 1850))
 
 
 @pytest.mark.parametrize(("changes", "box", "array", "discipline", "error"), [

@@ -45,7 +45,7 @@ def paint(labels: LabelService, box: Box) -> None:
 
 
 def erase(labels: LabelService) -> None:
-    labels.erase_label(DATASET, CHANNEL, LABEL)
+    labels.erase_labels(DATASET, CHANNEL, [LABEL])
 
 
 def merge(labels: LabelService) -> None:

@@ -53,7 +53,7 @@ def check_late_messages_change_nothing(chaos, ends):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_every_job_ends_once_with_all_levels_right(world, seed):
-    """Seen to fail without ``resend_pending``, and with tasks entered before they are built."""
+    """Seen to fail without looks after the job, and with tasks entered before they are built."""
     chaos = Chaos(world, seed)
     run(chaos, after_another=seed % 2 == 1)
     check_late_messages_change_nothing(chaos, world.table.ends)

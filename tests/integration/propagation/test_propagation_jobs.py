@@ -246,7 +246,7 @@ def test_labels_that_were_painted_points_erased_or_merged_are_brought_up(cubes):
     points = np.argwhere(np.ones((4, 4, 4))) + 60
     for step in (
         lambda service, ch: service.paint_voxels(volume, points, 77, Discipline.OVERWRITE),
-        lambda service, ch: service.erase_label(CUBES, ch, 3, resolution=0),
+        lambda service, ch: service.erase_labels(CUBES, ch, [3], resolution=0),
         lambda service, ch: service.merge_labels(CUBES, ch, 5, [6], resolution=0),
     ):
         step(cubes.process().labels, cubes.channel("labels"))

@@ -9,7 +9,6 @@ import pytest
 
 from ndlambda.deadline import Deadline
 from ndlambda.web.problem import Dialect
-from tests.integration.web.test_http_refusals import owner
 from tests.support.app import server_fixture
 from tests.support.route_examples import RouteWorld, serving_routes
 
@@ -35,7 +34,7 @@ def test_every_read_ends_in_its_time(world, limit_s):
             continue
         deadline = slow(world, limit_s)
         with deadline.running():
-            outcome = world.outcome(example, owner(example))
+            outcome = world.outcome(example, example.owner)
         assert deadline.clock() <= limit_s + AT_ONCE * REQUEST_S, example.key
         if outcome.status != HTTPStatus.OK:
             assert (outcome.status, outcome.error) == (503, "DeadlineExceededError"), example.key
@@ -52,13 +51,13 @@ def test_every_write_ends_in_its_time_and_may_be_sent_again(world, tmp_path, lim
         with world.copied(tmp_path / str(number)) as copied:
             deadline = slow(copied, limit_s)
             with deadline.running():
-                outcome = copied.outcome(example, owner(example))
+                outcome = copied.outcome(example, example.owner)
             assert deadline.clock() <= limit_s + AT_ONCE * REQUEST_S, example.key
             if 200 <= outcome.status < 300:
                 continue
             assert (outcome.status, outcome.error) == (503, "DeadlineExceededError"), example.key
             late += 1
-            again = copied.outcome(example, owner(example))
+            again = copied.outcome(example, example.owner)
             assert 200 <= again.status < 300 or again.error == "InvalidStateError", (
                 example.key,
                 again.body,

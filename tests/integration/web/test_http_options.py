@@ -176,3 +176,17 @@ def test_writing_a_level_writes_that_level_only(server):
     server.write("/sd/open/em/npz/2/2,66/1,33/1,5/", bodies.npz(voxels))
     np.testing.assert_array_equal(from_npz(server.read("/sd/open/em/npz/2/2,66/1,33/1,5/")), voxels)
     assert not from_npz(server.read("/sd/open/em/npz/0/8,308/4,204/1,5/")).any()
+
+
+@pytest.mark.parametrize(("method", "path"), [
+    ("GET", "/sd/open/em/nii/"), ("POST", "/sd/open/em/nii/"), ("GET", "/sd/open/nii/"),
+    ("GET", "/stats/open/em/hist/"), ("POST", "/stats/open/em/genhist/"),
+    ("GET", "/sd/open/xy/0/10,50/20,50/6/"), ("GET", "/sd/open/em/xy/0/10,50/20,50/6/"),
+    ("GET", "/nd/ca/open/jpeg/0/10,50/20,50/6,8/"), ("GET", "/sd/open/em/mcfc/xy/0/1,2/1,2/6/"),
+    ("GET", "/synaptogram/open/em/"), ("DELETE", "/catmaid/open/7/"), ("GET", "/viz/open/em"),
+    ("POST", "/views/open/em/"), ("POST", "/sd/open/labels/xyanno/"), ("GET", "/overlay/1/a/b/"),
+])  # fmt: skip
+def test_what_ndstore_has_and_this_server_has_not_does_not_exist(server, method, path):
+    for user in ("alice", None):
+        document = assert_problem(server.call(method, path, user), 404, "RouteNotFoundError")
+        assert "No route has the path" in document["detail"]

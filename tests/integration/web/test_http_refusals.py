@@ -123,11 +123,6 @@ def denied(example: Example, user: str | None) -> Error | None:
     return errors.PermissionDeniedError if user else errors.AuthenticationError
 
 
-def owner(example: Example) -> str:
-    """Return who may send an example."""
-    return "admin" if example.path.startswith(("/v1/users", "/v1/jobs/dead")) else "alice"
-
-
 @dataclass(frozen=True)
 class Case:
     """A request and its expected outcome; ``more`` are options of the test client."""
@@ -154,9 +149,9 @@ def test_every_example_succeeds_for_its_owner_and_only_changes_write(world, tmp_
             continue
         if example.writes:
             with world.copied(tmp_path / str(number)) as copied:
-                outcome = copied.outcome(example, owner(example))
+                outcome = copied.outcome(example, example.owner)
         else:
-            outcome = world.outcome(example, owner(example))
+            outcome = world.outcome(example, example.owner)
         assert 200 <= outcome.status < 300, (example.key, outcome.body)
         assert (outcome.writes > 0) == example.writes, example.key
 
@@ -355,7 +350,7 @@ def test_unreadable_bodies_are_malformed(world, garbage):
         if example.body and example.key not in TAKES_ANY_BYTES and not may_be_empty:
             body = GARBAGE.get(garbage, example.body[: len(example.body) // 2])
             expected = refused(example, errors.MalformedBodyError)
-            cases.append(Case(example, owner(example), expected, {"data": body}))
+            cases.append(Case(example, example.owner, expected, {"data": body}))
     check(world, cases)
 
 
@@ -389,7 +384,7 @@ def test_a_body_of_unknown_length_is_read_to_the_limit_only(world):
     ended_by_server = {"wsgi.input_terminated": True}
     sent = {"data": None, "headers": chunked, "environ_overrides": ended_by_server}
     for example in world.examples:
-        if example.body and owner(example) == "alice" and example.key not in TAKES_ANY_BYTES:
+        if example.body and example.owner == "alice" and example.key not in TAKES_ANY_BYTES:
             stream = BytesIO(bytes(1 << 20))
             outcome = small.outcome(example, "alice", input_stream=stream, **sent)
             assert (400 <= outcome.status < 500, outcome.writes) == (True, 0), example.key
@@ -402,7 +397,7 @@ def test_a_json_body_over_its_limit_is_refused(world):
     for each in world.examples:
         if each.body.startswith(b"{") and each.key not in TAKES_ANY_BYTES:
             body = {"data": b" " * (limits.get(each.key, 1 << 20) + 1)}
-            cases.append(Case(each, owner(each), refused(each, refusal), body))
+            cases.append(Case(each, each.owner, refused(each, refusal), body))
     check(world, cases)
 
 
@@ -431,7 +426,7 @@ def test_no_body_is_held_outside_the_memory_that_requests_share(world, tmp_path)
             (
                 Case(
                     replace(example, body=example.body.ljust(4 << 20)),
-                    owner(example),
+                    example.owner,
                     Outcome(413, errors.PayloadTooLargeError.__name__),
                 )
                 for example in small.examples

@@ -10,7 +10,8 @@ import tifffile
 
 from ndlambda import errors
 from ndlambda.cli import main
-from ndlambda.cli.app import exit_code
+from ndlambda.cli.connection import ServerOptions
+from ndlambda.cli.failures import exit_code
 from ndlambda.client import RetryPolicy
 from tests.support.fake_server import KEY, drop
 
@@ -83,6 +84,40 @@ def test_the_admin_key_of_a_data_folder_is_used_or_none(run, server, tmp_path):
     assert server.calls[-1].authorization is None
 
 
+@pytest.mark.parametrize(("typed", "url", "key"), [
+    ({"data"}, "http://folder:1", None), ({"data", "key"}, "http://folder:1", "env"),
+    ({"data", "url"}, "http://env:1", None), (set(), "http://env:1", "env"),
+])  # fmt: skip
+def test_a_folder_that_is_typed_wins_over_the_environment(tmp_path, typed, url, key):
+    """Seen to fail: the key of the environment was sent to the server of the folder."""
+    (tmp_path / "server.url").write_text("http://folder:1\n")
+    options = ServerOptions("http://env:1", "env", tmp_path).preferring(typed)
+    assert (options.url, options.key) == (url, key)
+
+
+@pytest.mark.parametrize(("line", "path"), [
+    ("get {} -o a.npy", "/v1/projects/tok"),
+    ("put a.npy {}", "/v1/projects/tok"),
+    ("graph {}", "/v1/projects/tok/channels/ch/graph"),
+    ("skeleton get {} 17 18", "/v1/projects/tok/channels/ch/skeletons"),
+    ("skeleton put a.swc {}", "/v1/projects/tok/channels/ch/skeletons"),
+])  # fmt: skip
+@pytest.mark.parametrize("form", ["tok/ch", "--token tok --channel ch"])
+def test_a_channel_is_written_one_way_and_the_older_one_still_works(
+    run, server, tmp_path, line, path, form
+):
+    np.save(tmp_path / "a.npy", np.ones((1, 1, 1), np.uint8))
+    (tmp_path / "a.swc").write_text("1 1 0 0 0 1 -1\n")
+    run(line.format(form))
+    assert path in {call.path for call in server.calls}
+
+
+@pytest.mark.parametrize("form", ["tok/ch", "tok ch"])
+def test_propagate_takes_both_forms(run, server, form):
+    run(f"propagate {form} --status")
+    assert server.calls[-1].path == "/v1/projects/tok/channels/ch/propagation"
+
+
 # --- catalogue ----------------------------------------------------------------------------
 
 
@@ -97,8 +132,8 @@ def test_the_whole_tree_is_made_shown_listed_and_deleted(run, server):
         "channel create kas/em/bold --type timeseries --dtype int16 --time 2:9",
         "token create kas/em/kas11 --public",
     ]
-    for line in made + made:
-        assert run(line).code == 0
+    for says in ("is created", "exists already"):
+        assert all(says in run.ok(line).out for line in made)
     assert run("dataset create kas --size 2,1,1").code == 5, "the name is taken"
     dataset = server.things["datasets"]["kas",]
     assert [dataset[f"{axis}imagesize"] for axis in "xyz"] == [100, 200, 300]
@@ -221,12 +256,12 @@ def test_get_without_a_box_is_the_whole_level(run, server, stored, tmp_path):
     assert run("get --token tok --channel ch --resolution 1 -o a.npy").code == 0
     assert np.load(tmp_path / "a.npy").shape == (6, 4, 4)
     done = run("get --token tok --channel ch -o no/such/a.npy")
-    assert done.code == 1
-    assert "no/such" in done.err
+    assert done.code == 2
+    assert "There is no folder 'no/such'" in done.err
 
 
 @pytest.mark.parametrize(("options", "code", "reason"), [
-    ("--box 0:4,3:4,1:2 -o a.npy", 2, "leaves the volume"), ("-o a.docx", 3, ".nii.gz"),
+    ("--box 0:4,3:4,1:2 -o a.npy", 2, "leaves the volume"), ("-o a.docx", 2, ".nii.gz"),
 ])  # fmt: skip
 def test_get_refuses_before_it_fetches(run, server, stored, tmp_path, options, code, reason):
     refused = run(f"get --token tok --channel ch {options}")
@@ -240,6 +275,18 @@ def test_info_shows_levels_and_channels(run, stored):
     shown = run("info tok").out
     assert all(text in shown for text in ("8 x 7 x 6", "4 x 4 x 6", "uint16"))
     assert run("info tok --json").json["dataset"]["offset"]["0"] == [5, 3, 1]
+    assert list(run("info tok/ch --json").json["channels"]) == ["ch"]
+    assert run("info tok/other").code == 3
+
+
+def test_a_sample_can_be_put_at_once(run, server, tmp_path):
+    made = run.ok("sample slices --size 20,16,9")
+    assert "9 slices of 20 x 16" in made.out
+    run.ok("put slices tok/ch --create")
+    assert server.array("tok", "ch").shape == (1, 9, 16, 20)
+    assert server.array("tok", "ch").all()
+    assert run("sample slices").code == 5, "nothing is written over"
+    assert run("sample new --size 0,1,1").code == 2
 
 
 # --- doctor, serve ------------------------------------------------------------------------
@@ -269,7 +316,7 @@ def test_doctor_says_what_to_do_and_fails(run, server, tmp_path):
     assert "ndlambda user add" in wrong.out
     assert "ndlambda serve" in away.out
     missing = run(f"--data {tmp_path / 'nope'} doctor --json")
-    assert [check["name"] for check in missing.json if not check["ok"]] == ["data folder"]
+    assert [check["name"] for check in missing.json if not check["ok"]] == ["data folder", "server"]
 
 
 def test_doctor_names_where_aws_credentials_are_but_not_what_they_are(run, tmp_path):

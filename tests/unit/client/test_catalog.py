@@ -44,3 +44,15 @@ def test_names_cannot_leave_their_place_in_the_path_and_a_wrong_key_is_told(serv
     assert server.calls[-1].path != "/v1/users"
     with pytest.raises(errors.AuthenticationError):
         server.client(key="wrong").datasets.list()
+
+
+@pytest.mark.parametrize(("limit", "asked"), [
+    (None, [None, None]), (1001, ["1000", "1"]), (1000, ["1000"]), (5, ["5"]), (9999, ["1000"] * 2),
+])  # fmt: skip
+def test_long_lists_are_asked_for_page_by_page(server, limit, asked):
+    """Seen to fail with the first page taken for all."""
+    names = [f"u{number}" for number in range(1500)]
+    server.people = {name: {"name": name} for name in names}
+    found = server.client().users.list(limit)
+    assert [each["name"] for each in found] == names[:limit]
+    assert [call.query.get("limit") for call in server.calls] == asked

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from ndlambda.cuboids.label_block import Change, LabelBlock
 from ndlambda.cuboids.layout import CuboidLayout, cuboid_box
 from ndlambda.model.catalog import CodecSpec
+from ndlambda.model.discipline import Discipline
 from ndlambda.space.box import Box
 from ndlambda.voxels.extra_labels import ExtraLabels
+from ndlambda.voxels.paint import Stroke
 
 LAYOUT = CuboidLayout(np.dtype("<u4"), (8, 8, 4), 2, CodecSpec("lz4", 1))
 WHOLE = Box((0, 0, 0), LAYOUT.supercuboid_xyz)
@@ -88,6 +90,37 @@ def test_one_label_takes_the_place_of_others(seed, kinds, losers, box):
         assert {label for label, slots in change.appeared.items() if slot in slots} == now - before
         assert {label for label, slots in change.vanished.items() if slot in slots} == before - now
     assert after.relabelled(np.array(sorted(losers), np.uint64), 1, box).is_none
+
+
+@settings(max_examples=25)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    gone=st.sets(st.sampled_from([2, 3, 4, 2**32 + 1]), min_size=1),
+)
+def test_labels_are_erased_together_as_by_reducing_each(seed, gone):
+    """Own and extra ones, and extra labels of a voxel that loses its own stay."""
+    random, shape = np.random.default_rng(seed), WHOLE.shape_zyx
+    own = random.integers(0, 5, shape).astype("<u4")
+    masks = {label: (random.random(shape) < 0.1) & (own != label) for label in (1, 2, 3, 4)}
+    block = block_of(own, masks)
+    change = block.erased(np.array(sorted(gone), np.uint64))
+
+    one_by_one = block
+    vanished: dict[int, set[int]] = {}
+    for label in sorted(gone - {2**32 + 1}):
+        every = Stroke(np.arange(256), np.full(256, label, "<u4"))
+        strokes = {slot: [every] for slot in range(LAYOUT.slots)}
+        step = one_by_one.painted(strokes, Discipline.REDUCE)
+        one_by_one = LabelBlock(memoryview(one_by_one.rewritten(step, WRITE_ID)), LAYOUT)
+        vanished |= step.vanished
+    after = LabelBlock(memoryview(block.rewritten(change, WRITE_ID)), LAYOUT)
+    for slot in range(LAYOUT.slots):
+        np.testing.assert_array_equal(after.cuboid(slot), one_by_one.cuboid(slot))
+        pairs, expected = after.extra_of(slot), one_by_one.extra_of(slot)
+        np.testing.assert_array_equal(pairs.at, expected.at)
+        np.testing.assert_array_equal(pairs.labels, expected.labels)
+    assert (change.appeared, change.vanished) == ({}, vanished)
+    assert after.erased(np.array(sorted(gone), np.uint64)).is_none
 
 
 def test_what_has_no_loser_does_not_change():

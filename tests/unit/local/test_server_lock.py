@@ -25,9 +25,12 @@ def is_alone(data: Path) -> bool:
 
 
 def test_the_second_server_takes_nothing_over(tmp_path):
-    with server_lock(tmp_path, lambda: None):
+    with server_lock(tmp_path, lambda: None) as others:
+        assert not others
         assert not is_alone(tmp_path)
         assert not is_alone(tmp_path)
+        with server_lock(tmp_path, lambda: None) as found:
+            assert found
     assert is_alone(tmp_path)
 
 

@@ -111,7 +111,7 @@ def test_a_dataset_field_out_of_its_range_is_refused(field, value):
 
 @pytest.mark.parametrize(("field", "value"), [
     ("channel_type", "movie"), ("channel_datatype", "complex64"), ("channel_datatype", 8),
-    ("resolution", -1), ("propagate", 3), ("propagate", 1), ("readonly", 2), ("starttime", -1),
+    ("resolution", -1), ("propagate", 3), ("readonly", 2), ("starttime", -1),
     ("endtime", -1), ("startwindow", math.nan), ("endwindow", -1), ("default", "yes"),
     ("header", "h" * 8193), ("codec", "zstd"), ("codec", {"cname": "zstd"}),
     ("codec", {"cname": "snappy", "clevel": 1}), ("codec", {"cname": "zstd", "clevel": 10}),

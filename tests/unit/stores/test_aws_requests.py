@@ -1,6 +1,7 @@
 """What the AWS adapters send when the answer is an error, a refusal in part, or silence."""
 
 import json
+import re
 import urllib.parse
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,7 +24,16 @@ from ndlambda.errors import (
 from ndlambda.stores.aws import AwsConfig, DynamoTable, S3ObjectStore, SqsQueue, StoreRetryPolicy
 from ndlambda.stores.aws.dynamo import DynamoRequests
 from ndlambda.stores.aws.session import make_client
-from ndlambda.stores.ports import Create, Overwrite, Put, Range, Replace, Row, Suffix
+from ndlambda.stores.ports import (
+    MAX_DELETED,
+    Create,
+    Overwrite,
+    Put,
+    Range,
+    Replace,
+    Row,
+    Suffix,
+)
 from tests.support.stub_server import Answer, StubServer, stub_server
 
 ATTEMPTS = 4
@@ -109,6 +119,43 @@ def test_a_create_whose_answer_was_lost_says_that_it_lost():
         with pytest.raises(PreconditionFailedError):
             s3_of(stub).put("k", b"x", Create())
         assert [request.headers["if-none-match"] for request in stub.requests] == ["*", "*"]
+
+
+def deleted(*failed: tuple[str, str]) -> Answer:
+    """Return what S3 answers to a request to delete many, with the keys that failed and why."""
+    errors = "".join(f"<Error><Key>{key}</Key><Code>{code}</Code></Error>" for key, code in failed)
+    return Answer(200, f"<DeleteResult>{errors}</DeleteResult>".encode())
+
+
+def asked_to_delete(stub: StubServer) -> list[list[str]]:
+    return [re.findall("<Key>(.*?)</Key>", request.body.decode()) for request in stub.requests]
+
+
+def test_only_the_keys_that_failed_are_deleted_again():
+    """Seen to fail where the answer's errors are not looked at: the objects stay, unnoticed."""
+    some = deleted(("b", "SlowDown"), ("d", "InternalError"))
+    with stub_server([SLOW_DOWN, some, deleted(("d", "SlowDown")), deleted()]) as stub:
+        s3_of(stub).delete_many(["a", "b", "c", "d"])
+        assert asked_to_delete(stub) == [["a", "b", "c", "d"]] * 2 + [["b", "d"], ["d"]]
+
+
+@pytest.mark.parametrize(("code", "kind", "requests"), [
+    ("AccessDenied", UpstreamError, 2), ("SlowDown", UpstreamThrottledError, 1 + ATTEMPTS),
+])  # fmt: skip
+def test_keys_that_cannot_be_deleted_are_one_error_that_names_the_first(code, kind, requests):
+    keys = [f"{number:04d}" for number in range(MAX_DELETED + 2)]
+    failed = [(keys[-1], code), (keys[-2], code)]
+    with stub_server([deleted(), deleted(*failed)]) as stub:
+        with pytest.raises(kind, match=keys[-2]) as failure:
+            s3_of(stub).delete_many(keys)
+        assert type(failure.value) is kind
+        assert len(stub.requests) == requests
+
+
+def test_nothing_to_delete_is_no_request():
+    with stub_server([BROKEN]) as stub:
+        s3_of(stub).delete_many([])
+        assert not stub.requests
 
 
 @pytest.mark.parametrize("status", [404, 409, 412])

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from ndlambda.errors import NDLambdaError, StoreUnavailableError, UpstreamError
-from ndlambda.stores.disk import DiskObjectStore, SqliteTable, check_same_stores
+from ndlambda.stores.disk import DiskObjectStore, SqliteTable
 from ndlambda.stores.disk import objects as objects_module
-from ndlambda.stores.disk.identity import read_identity
+from ndlambda.stores.disk.identity import check_same_stores, read_identity
 from ndlambda.stores.ports import Create, Overwrite, Range, Row
 
 
@@ -192,6 +192,29 @@ def test_rows_go_to_the_folder_put_in_place_while_its_identity_could_not_be_read
     table.put(Row("a", "2"))
     table.close()
     assert SqliteTable(data / "table.sqlite", fsync=False).get("a", "2") is not None
+
+
+def test_rows_are_not_acknowledged_while_their_file_is_moved_away(tmp_path: Path):
+    """Seen to fail where the folder alone is looked at: SQLite writes on into the file."""
+    path = tmp_path / "table.sqlite"
+    table = SqliteTable(path, fsync=False)
+    table.put(Row("a", "1"))
+    with (
+        pytest.raises(StoreUnavailableError, match="Nothing was stored"),
+        table._database.writing(),
+    ):
+        path.rename(tmp_path / "away")
+    for _ in range(2):
+        with pytest.raises(StoreUnavailableError):
+            table.put(Row("a", "2"))
+        with pytest.raises(StoreUnavailableError):
+            table.check()
+    assert not path.exists()
+    (tmp_path / "away").rename(path)
+    assert table.get("a", "2") is None
+    table.put(Row("a", "2"))
+    table.close()
+    assert SqliteTable(path, fsync=False).get("a", "2") is not None
 
 
 # the start

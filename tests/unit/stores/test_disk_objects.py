@@ -1,3 +1,4 @@
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -26,7 +27,10 @@ ODD_KEYS = [
 
 
 def test_keys_that_escape_or_collide_are_refused(store):
-    asks = [lambda key: store.put(key, b"x", Overwrite()), store.get, store.delete]
+    asks = [
+        lambda key: store.put(key, b"x", Overwrite()),
+        *(store.get, store.delete, lambda key: store.delete_many([key])),
+    ]
     for key, ask in product(ODD_KEYS, asks):
         with pytest.raises(InvalidArgumentError):
             ask(key)
@@ -67,6 +71,36 @@ def test_a_deleted_object_leaves_no_empty_folders(store, tmp_path):
     store.put("a/e", b"x", Create())
     store.delete("a/b/c/d")
     assert [path.name for path in (tmp_path / "objects" / "a").iterdir()] == ["e"]
+
+
+def test_a_folder_is_synced_once_for_all_that_is_deleted_in_it(tmp_path, monkeypatch):
+    root = tmp_path / "objects"
+    store = DiskObjectStore(root)
+    gone = [f"a/{folder}/{number}" for folder in "bcd" for number in range(20)]
+    for key in [*gone, "a/d/stays", "e/stays"]:
+        store.put(key, b"x", Create())
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.fstat(fd).st_ino))
+    store.delete_many([*gone, "e/absent"])
+    assert sorted(synced) == sorted((root / name).stat().st_ino for name in ("a", "a/d"))
+    assert [info.key for info in store.list("")] == ["a/d/stays", "e/stays"]
+
+
+def test_files_that_cannot_be_deleted_keep_no_others(store, monkeypatch):
+    for name in "abcd":
+        store.put(f"x/{name}", b"x", Create())
+    unlink = Path.unlink
+
+    def fail(path: Path, missing_ok: bool = False) -> None:
+        if path.name in "bc":
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", fail)
+    with pytest.raises(UpstreamError) as failure:
+        store.delete_many(["x/a", "x/b", "x/c", "x/d"])
+    assert failure.value.details["key"] == "x/b"
+    assert [info.key for info in store.list("")] == ["x/b", "x/c"]
 
 
 def test_a_folder_that_a_delete_takes_away_is_made_again(store):
@@ -168,8 +202,8 @@ def test_lock_files_are_bounded(store, tmp_path):
 def test_a_read_that_never_looks_at_the_etag_does_not_compute_it(store, monkeypatch):
     etag = store.put("key", b"x" * 200_000, Create())
     computed: list[int] = []
-    compute = lambda data: computed.append(len(data)) or content.content_etag(data)  # noqa: E731
-    monkeypatch.setattr(objects, "content_etag", compute)
+    compute = lambda data: computed.append(len(data)) or etag  # noqa: E731
+    monkeypatch.setattr(content, "content_etag", compute)
     found = store.get("key")
     assert found.data[0] == ord("x")
     assert not computed

@@ -72,6 +72,25 @@ def test_blocks_by_example(block, dtype, slices, method, expected):
     assert downsample(np.array(block, dtype), (2, 2, slices), method).tolist() == expected
 
 
+ZERO_SLICE = [[[46, 46], [46, 46]], [[0, 0], [0, 0]]]
+SPECKS = [[[8, 0], [0, 4]], [[4, 6], [0, 0]]]  # 6, 6, 0 and 4: the mean of what is there is 4
+RED_ONLY = [[[0x000000FF] * 2] * 2, [[0x0000FF00] * 2] * 2]  # no voxel is 0
+
+
+@pytest.mark.parametrize(("block", "dtype", "expected", "plain"), [
+    (ZERO_SLICE, "u1", 46, 23), (ZERO_SLICE[::-1], "u1", 46, 23), (ZERO_SLICE, "<f4", 46, 23),
+    (ZERO_SLICE, "<i8", 46, 23), (SPECKS, "<u2", 4, 3), (RED_ONLY, "<u4", 0x8080, 0x8080),
+    (ZERO_SLICE, "<u4", 46, 23),
+])  # fmt: skip
+def test_along_z_a_mean_passes_over_zeros_voxel_by_voxel_if_told_to(block, dtype, expected, plain):
+    array = np.array(block, dtype)
+    got = downsample(array, (2, 2, 2), Method.MEAN, zero_is_missing_z=True)
+    assert got.tolist() == [[[expected]]]
+    assert downsample(array, (2, 2, 2), Method.MEAN).tolist() == [[[plain]]]
+    flat = downsample(array[:1], (2, 2, 1), Method.MEAN, zero_is_missing_z=True)
+    assert flat.tolist() == downsample(array[:1], (2, 2, 1), Method.MEAN).tolist()
+
+
 @pytest.mark.parametrize("dtype", list(DataType))
 @pytest.mark.parametrize("method", [Method.MEAN, Method.NEAREST])
 def test_images_are_halved_as_the_reference_says(dtype, method):

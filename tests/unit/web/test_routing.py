@@ -4,6 +4,7 @@ import pytest
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from ndlambda import errors
+from ndlambda.model.reserved import CHANNEL_WORDS, FIRST_WORDS
 from ndlambda.web.problem import STATUS, Dialect, problem_response, status_of
 from ndlambda.web.routing import Route, build_map, discover, normalise
 
@@ -92,6 +93,15 @@ def test_every_route_module_is_discovered_and_no_path_has_two_views():
         assert (route.method, route.rule) not in seen, route
         seen[route.method, route.rule] = route.view
     assert ("GET", "/healthz") in seen
+
+
+def test_every_word_of_a_path_in_the_place_of_a_token_or_channel_is_reserved():
+    rules = [route.rule.split("/")[1:] for route in discover("ndlambda.web.routes")]
+    assert {rule[0] for rule in rules if rule[0].isalnum()} <= FIRST_WORDS
+    behind_token = {
+        word for rule in rules if rule[0] == "sd" for word in rule[2:4] if word.isalpha()
+    }
+    assert behind_token <= CHANNEL_WORDS
 
 
 def _matched(path, method="GET"):

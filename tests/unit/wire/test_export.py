@@ -1,9 +1,13 @@
+from dataclasses import replace
+from xml.etree import ElementTree as ET
+
 import h5py
 import nibabel
 import numpy as np
 import pytest
 import tifffile
 
+from ingest_queue.sources import open_source
 from ndlambda.errors import UnknownNameError
 from ndlambda.wire.export import Cutout, known_suffixes, suffix_of, write_cutout
 
@@ -40,6 +44,58 @@ def test_tiff_has_a_page_a_plane(tmp_path, cutout):
         assert len(file.pages) == cutout.array[..., 0, 0].size
         assert file.series[0].axes == "TZYX"[-cutout.array.ndim :]
         assert np.array_equal(file.asarray(), cutout.array)
+
+
+def test_fiji_finds_the_scale_where_imagej_has_the_dtype_and_others_are_ome(tmp_path, cutout):
+    """Seen to fail: the voxel size was in a form that neither read."""
+    write_cutout(tmp_path / "a.tif", cutout)
+    name = cutout.array.dtype.name
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        if name in {"uint8", "uint16", "int16", "float32"}:
+            facts, tags = file.imagej_metadata, file.pages[0].tags
+            assert (facts["spacing"], facts["unit"]) == (40, "nm")
+            assert (tags.valueof("XResolution"), tags.valueof("YResolution")) == ((1, 4), (1, 4))
+        elif name.endswith("64"):  # neither has them
+            assert file.shaped_metadata[0]["PhysicalSizeZ"] == 40
+        else:
+            (pixels,) = ET.fromstring(file.ome_metadata).iter(
+                "{http://www.openmicroscopy.org/Schemas/OME/2016-06}Pixels"
+            )
+            assert (pixels.get("PhysicalSizeZ"), pixels.get("PhysicalSizeZUnit")) == ("40.0", "nm")
+
+
+KEEPING = sorted(set(known_suffixes()) - {".npy", ".npz"})
+"""The formats with a place for the voxel size."""
+
+
+@pytest.mark.parametrize("suffix", KEEPING)
+@pytest.mark.parametrize("voxelres", [(4, 4, 40), (3.3, 3.1, 29.7), (2e6, 2e6, 2.2e6), (1, 1, 1)])
+def test_what_is_written_is_read_again_with_its_voxel_size(tmp_path, cutout, suffix, voxelres):
+    voxelres = tuple(map(float, voxelres))
+    write_cutout(tmp_path / f"a{suffix}", replace(cutout, voxelres_xyz=voxelres))
+    source = open_source(tmp_path / f"a{suffix}")
+    planes = [source.read(t, 0, source.shape_tzyx[1]) for t in range(source.shape_tzyx[0])]
+    assert np.array_equal(np.squeeze(planes), cutout.array)
+    assert source.dtype == cutout.array.dtype
+    assert source.labels_allowed
+    assert source.voxelres_xyz == pytest.approx(voxelres, rel=1e-6)
+
+
+@pytest.mark.parametrize("suffix", known_suffixes())
+@pytest.mark.parametrize("shape", [
+    (1, 4, 5), (1, 1, 1), (2, 1, 4, 5), (1, 3, 4, 5), (1, 1, 1, 4), (3, 4, 1), (2, 3, 4, 1)
+])  # fmt: skip
+@pytest.mark.parametrize("dtype", ["uint8", "uint32", "uint64"])
+def test_axes_of_one_keep_their_place(tmp_path, suffix, shape, dtype):
+    if dtype == "uint64" and shape[-1] == 1 and "tif" in suffix:
+        pytest.skip("tifffile drops the last axis, and no other form has 64 bits")
+    array = np.arange(1, np.prod(shape) + 1, dtype=dtype).reshape(shape)
+    made = Cutout(array, "em", "image", (0, 0, 0), (4.0, 4.0, 40.0))
+    write_cutout(tmp_path / f"a{suffix}", made)
+    source = open_source(tmp_path / f"a{suffix}") if suffix != ".npz" else None
+    if source is not None:
+        assert source.shape_tzyx == (1, *shape)[-4:]
+        assert np.array_equal(source.read(0, 0, shape[-3]), array.reshape(-1, *shape[-3:])[0])
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])

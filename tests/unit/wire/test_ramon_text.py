@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 
 from ndlambda.errors import MalformedBodyError, NDLambdaError, PayloadTooLargeError
-from ndlambda.model.ramon import Segment, Synapse
+from ndlambda.model.ramon import Annotation, Organelle, Segment, Synapse
 from ndlambda.wire.ramon import BoundingBox, RamonItem, RamonLimits, get_format
 from ndlambda.wire.ramon.text import decode_flat, decode_old, encode_csv, encode_flat, encode_old
 
@@ -16,7 +16,9 @@ SYNAPSE = Synapse(21, confidence=1.0, author="me", kvpairs={"mykey": "v"}, segme
 
 
 def test_flat_json_is_ndstores():
-    assert json.loads(encode_flat([RamonItem(SYNAPSE)])) == {"21": {
+    found = json.loads(encode_flat([RamonItem(SYNAPSE)]))
+    old = json.loads(encode_old([RamonItem(SYNAPSE)]))
+    assert found == {"21": old["21"] | {
         "ann_id": 21, "ann_type": 2, "ann_status": 0, "ann_confidence": 1.0, "ann_author": "me",
         "syn_weight": 0.0, "syn_type": 0, "syn_segments": [0], "syn_centroid": "[]", "mykey": "v",
     }}  # fmt: skip
@@ -42,6 +44,20 @@ def test_old_json_has_words_and_field_names():
         "neuron": 0, "synapses": [8], "kvpairs": {"k": "v"},
     }}}  # fmt: skip
     assert decode_old(encode_old([item]), LIMITS)[0].ramon == item.ramon
+
+
+@pytest.mark.parametrize("ramon", [
+    SYNAPSE, Annotation(5), Organelle(6, organelleclass=3),
+    Segment(7, kvpairs={"type": "pyramidal"}), Segment(8, kvpairs={"metadata": "m", "type": "t"}),
+])  # fmt: skip
+def test_an_object_is_the_same_after_a_round_trip_in_either_json(ramon):
+    for encode, decode in ((encode_flat, decode_flat), (encode_old, decode_old)):
+        assert decode(encode([RamonItem(ramon)]), LIMITS)[0].ramon == ramon
+
+
+def test_old_json_has_what_ndio_slices_and_its_word_for_a_plain_annotation():
+    old = json.loads(encode_old([RamonItem(Annotation(5)), RamonItem(Organelle(6))]))
+    assert (old["5"]["type"], old["6"]["metadata"]["organelleclass"]) == ("generic", [0])
 
 
 @pytest.mark.parametrize("body", [

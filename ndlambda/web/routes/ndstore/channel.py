@@ -11,18 +11,21 @@ from ndlambda.errors import (
     ValidationError,
 )
 from ndlambda.model.catalog import Channel
-from ndlambda.model.fields import channel_from_fields
+from ndlambda.model.fields import channel_fields, channel_from_fields
 from ndlambda.web.problem import Dialect
 from ndlambda.web.request.json_body import json_object
+from ndlambda.web.request.params import check_channels
+from ndlambda.web.response.notes import notes_of
 from ndlambda.web.routing import Context, Route
 
 
 def create_channels(context: Context, token: str) -> Response:
     """Create the channels that the body names; all are checked before the first is created."""
     view = context.runtime.access.open_to_manage(token, context.principal)
-    listed = json_object(context.request).get("channels")
+    listed = _listed(context)
     if not isinstance(listed, dict) or not listed:
         raise MalformedBodyError('The body must be {"channels": {name: {field: value}}}.')
+    check_channels(len(listed))
     channels = [_channel(name, fields, view.project.name) for name, fields in listed.items()]
     present = {channel.name for channel in view.channels}
     levels = view.dataset.scalinglevels
@@ -34,9 +37,19 @@ def create_channels(context: Context, token: str) -> Response:
                 f"Channel {channel.name} already exists for project {view.project.name}. "
                 "Specify a different channel name"
             )
+    headers: dict[str, str] = {}
     for channel in channels:
-        context.runtime.catalog.create_channel(channel)
-    return Response("Success. The channels were created.", content_type="text/html")
+        made = context.runtime.catalog.create_channel(channel)
+        headers |= notes_of(listed[channel.name], channel_fields(made))
+    return Response(
+        "Success. The channels were created.", content_type="text/html", headers=headers
+    )
+
+
+def _listed(context: Context) -> Any:
+    """Return the only field of the body, None if it has another name or others beside it."""
+    fields = json_object(context.request)
+    return fields.get("channels") if len(fields) == 1 else None
 
 
 def _channel(name: str, fields: Any, project: str) -> Channel:
@@ -59,10 +72,11 @@ _NDIO_RANGES = {"timerange": ("starttime", "endtime"), "windowrange": ("startwin
 
 def delete_channels(context: Context, token: str) -> Response:
     """Delete the channels that the body names; read-only ones are kept silently."""
-    view = context.runtime.access.open_to_manage(token, context.principal)
-    names = json_object(context.request).get("channels")
+    view = context.runtime.access.open_to_manage(token, context.principal, delete=True)
+    names = _listed(context)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise MalformedBodyError('The body must be {"channels": [name, …]}.')
+    check_channels(len(names))
     missing = set(names) - {channel.name for channel in view.channels}
     if missing:
         raise InvalidArgumentError(f"There are no channels {', '.join(sorted(missing))}.")

@@ -21,7 +21,7 @@ from ndlambda.trace import span
 from ndlambda.voxels.select import keep_ids, window
 from ndlambda.web.problem import Dialect
 from ndlambda.web.request.body import UPLOAD, open_voxels, write_voxels
-from ndlambda.web.request.params import CutoutArguments, parse_cutout, region_of
+from ndlambda.web.request.params import CutoutArguments, parse_channels, parse_cutout, region_of
 from ndlambda.web.response.delivery import deliver
 from ndlambda.web.routing import Context, Route
 from ndlambda.wire.volume import ChannelData, Expected, VolumeFormat, formats
@@ -48,7 +48,11 @@ def _open(context: Context, token: str, channels: str | None, args: str, *, writ
     chosen = _channels_of(view, channels)
     first = next(channel for channel in chosen if channel is not None)
     regions = tuple(region_of(view.dataset, channel or first, arguments) for channel in chosen)
-    context.runtime.volume.check_size(regions[0], len(regions))
+    volume = context.runtime.volume
+    volume.check_voxels(regions[0].voxels * len(regions))
+    volume.check_size(
+        regions[0], *{each.name: each for each in chosen if each is not None}.values()
+    )
     return _Cutout(view, chosen, arguments, regions)
 
 
@@ -56,7 +60,7 @@ def _channels_of(view: ProjectView, names: str | None) -> tuple[Channel | None, 
     """Return the channels that a path names; None is the zero channel (name ``0``)."""
     if names is None:
         return (view.default_channel(),)
-    listed = [name for name in names.split(",") if name]
+    listed = [name for name in parse_channels(names) if name]
     if not listed:
         return (view.default_channel(),)
     return tuple(
@@ -78,7 +82,11 @@ def get_cutout(
     )
     with ExitStack() as held:
         held.enter_context(runtime.volume.budget.hold(2 * size_bytes))
-        data = [_channel_data(context, cutout, place) for place in range(len(cutout.channels))]
+        read: dict[str, ChannelData] = {}  # each channel once, however often it is named
+        for channel, region in zip(cutout.channels, cutout.regions, strict=True):
+            name = channel.name if channel else _ZERO_CHANNEL
+            read[name] = read.get(name) or _channel_data(context, cutout, channel, region)
+        data = [read[channel.name if channel else _ZERO_CHANNEL] for channel in cutout.channels]
         assert body_format.encode is not None
         with span("encode", format=body_format.name):
             body = body_format.encode(data)
@@ -101,8 +109,9 @@ def _format(service: str, method: str) -> VolumeFormat:
     return body_format
 
 
-def _channel_data(context: Context, cutout: _Cutout, place: int) -> ChannelData:
-    channel, region = cutout.channels[place], cutout.regions[place]
+def _channel_data(
+    context: Context, cutout: _Cutout, channel: Channel | None, region: Region
+) -> ChannelData:
     if channel is None:
         first = cutout.channels[0]
         assert first is not None
@@ -146,6 +155,8 @@ def post_cutout(
     for channel in cutout.channels:
         if channel is None:
             raise InvalidArgumentError("The zero channel '0' cannot be written.")
+        if channel in targets:
+            raise InvalidArgumentError(f"Channel {channel.name!r} is named twice.")
         runtime.volume.check_writable(channel)
         targets.append(channel)
     shape = cutout.regions[0].shape_tzyx

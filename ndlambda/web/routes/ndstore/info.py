@@ -12,6 +12,7 @@ from ndlambda.model.propagation import PropagateState
 from ndlambda.services.catalog.project_view import ProjectView
 from ndlambda.space.pyramid import Level, Scaling
 from ndlambda.web.problem import Dialect
+from ndlambda.web.request.params import parse_channels
 from ndlambda.web.response.json import json_response
 from ndlambda.web.routing import Context, Route
 from ndlambda.wire.ramon.projinfo import encode_projinfo
@@ -160,8 +161,8 @@ def _viking(context: Context, view: ProjectView, level: Level) -> ET.Element:
 def get_propagate(context: Context, token: str, channels: str) -> Response:
     """Return the propagation state of channels as comma-joined integers."""
     view = context.runtime.access.open(token, context.principal)
-    chosen = view.channels_named(channels.split(","))
-    for channel in chosen:
+    chosen = view.channels_named(parse_channels(channels))
+    for channel in dict.fromkeys(chosen):
         if channel.propagate == PropagateState.UNDER_PROPAGATION:
             context.runtime.propagation.ask_if_stale(channel)
     states = [str(channel.propagate) for channel in chosen]

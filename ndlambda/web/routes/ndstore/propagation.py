@@ -6,17 +6,19 @@ from ndlambda.errors import InvalidArgumentError
 from ndlambda.model.propagation import PropagateState
 from ndlambda.services.propagation.service import check_resettable, check_startable
 from ndlambda.web.problem import Dialect
+from ndlambda.web.request.params import parse_channels
 from ndlambda.web.routing import Context, Route
 
 
 def set_propagate(context: Context, token: str, channels: str, value: str) -> Response:
     """Start the propagation of channels (1), or reset them to not propagated (0).
 
-    Clients may send a list of values; only the first character counts, for all channels. All
-    channels are checked before the first is changed.
+    Clients may send a list of values, one a channel; only the first character counts, for all
+    channels. All channels are checked before the first is changed.
     """
     view = context.runtime.access.open(token, context.principal, write=True)
-    chosen = view.channels_named(list(dict.fromkeys(channels.split(","))))
+    parse_channels(value)
+    chosen = view.channels_named(list(dict.fromkeys(parse_channels(channels))))
     propagation = context.runtime.propagation
     match value[0]:
         case "1":

@@ -24,6 +24,7 @@ from ndlambda.model.fields import (
 from ndlambda.web.problem import Dialect
 from ndlambda.web.request.json_body import json_object
 from ndlambda.web.response.json import json_response
+from ndlambda.web.response.notes import notes_of
 from ndlambda.web.routing import Context, Route, View
 
 Fields = dict[str, Any]
@@ -84,7 +85,7 @@ def make_channel(context: Context, ds: str, pr: str, ch: str) -> Fields:
 
 def remove_channel(context: Context, ds: str, pr: str, ch: str) -> None:
     """Delete a channel and its voxels."""
-    context.runtime.access.check_manage_project(ds, pr, context.principal)
+    context.runtime.access.check_delete_channel(ds, pr, context.principal)
     context.runtime.catalog.delete_channel(pr, ch)
 
 
@@ -125,7 +126,11 @@ def _v1(method: str, action: Callable[..., Any]) -> View:
         done = action(context, **names)
         if method == "DELETE":
             return Response(status=204)
-        return json_response(done, 201 if method == "POST" else 200)
+        if method == "GET":
+            return json_response(done)
+        answer = json_response(done, 201)
+        answer.headers.update(notes_of(json_object(context.request), done))
+        return answer
 
     return view
 
@@ -140,7 +145,9 @@ def _resource(method: str, action: Callable[..., Any]) -> View:
             raise InvalidArgumentError(error.message) from error
         if method == "GET":
             return json_response(done)
-        return Response(status=201 if method == "POST" else 204)
+        if method == "DELETE":
+            return Response(status=204)
+        return Response(status=201, headers=notes_of(json_object(context.request), done))
 
     return view
 

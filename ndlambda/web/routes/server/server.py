@@ -42,7 +42,7 @@ def get_result(context: Context, name: str) -> Response:
     return Response(
         bytes(context.runtime.results.read(name)),
         content_type="application/octet-stream",
-        headers={"Cache-Control": "no-store"},
+        headers={"Cache-Control": "no-store", "Content-Disposition": "attachment"},
     )
 
 

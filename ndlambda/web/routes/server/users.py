@@ -8,6 +8,9 @@ from ndlambda.errors import AuthenticationError, PermissionDeniedError, Validati
 from ndlambda.services.access.users import User
 from ndlambda.web.problem import Dialect
 from ndlambda.web.request.json_body import json_object
+from ndlambda.web.request.page import PAGE, read_after, read_limit
+from ndlambda.web.request.query import check_parameters
+from ndlambda.web.response.delivery import deliver_json
 from ndlambda.web.response.json import json_response
 from ndlambda.web.routing import Context, Route
 
@@ -29,9 +32,12 @@ def _document(user: User) -> dict[str, Any]:
 
 
 def list_users(context: Context) -> Response:
-    """List all users."""
+    """List users in the order of their names."""
+    check_parameters(context.request, PAGE)
     _superuser_only(context)
-    return json_response([_document(user) for user in context.runtime.users.list_users()])
+    query = context.request.args
+    found = context.runtime.users.list_users(read_after(query), read_limit(query))
+    return deliver_json(context, {"users": list(map(_document, found.items)), "next": found.next})
 
 
 def make_user(context: Context) -> Response:
@@ -102,7 +108,7 @@ def validate(context: Context) -> Response:
 
 
 ROUTES = (
-    Route("GET", "/v1/users", list_users, "All users"),
+    Route("GET", "/v1/users", list_users, "Users", query=PAGE),
     Route(
         "POST",
         "/v1/users",

@@ -4,6 +4,7 @@
 exact in Python, while JavaScript rounds those above 2^53.
 """
 
+from dataclasses import replace
 from typing import Any, Final
 
 from werkzeug.wrappers import Request, Response
@@ -17,14 +18,16 @@ from ndlambda.errors import (
     WriteContentionError,
 )
 from ndlambda.model.ramon import LARGEST_ID, Annotation
-from ndlambda.model.ramon.plain import from_plain, patched, to_plain
+from ndlambda.model.ramon.plain import from_plain, patched, read_type_word, to_plain
 from ndlambda.model.readers import Refusal, integer
+from ndlambda.services.annotation.adoption import LabelCursor
 from ndlambda.services.annotation.options import WriteMode
 from ndlambda.services.support.retry import HOT_ROW_ATTEMPTS, optimistic
 from ndlambda.services.volume.region import Region
 from ndlambda.web.annotation.channel import Opened, find_region, open_labels, read_id
 from ndlambda.web.request.json_body import json_object, json_value
 from ndlambda.web.request.object_query import PREFIXES, SHOWN, TYPE, WHERE, read_query, read_type
+from ndlambda.web.request.page import read_limit
 from ndlambda.web.request.params import region_of_query
 from ndlambda.web.request.query import TIMED_BOX, read_integer
 from ndlambda.web.response.delivery import deliver_json
@@ -48,14 +51,26 @@ _coordinate = integer(0, 10**18 - 1)
 
 
 def query_objects(context: Context, token: str, channel: str) -> Response:
-    """Return the ids of the objects that match all parameters, ascending."""
+    """Return ids of the objects that match all parameters, ascending, page by page."""
     opened = open_labels(context, token, channel, (*WHERE, *TIMED_BOX), prefixes=PREFIXES)
     query = read_query(context.request.args)
     region = find_region(context, opened)
     if region is None and "resolution" in context.request.args:
         raise InvalidArgumentError("resolution= belongs to a box; add x=, y=, z= or t=.")
-    found = context.runtime.annotation.objects.query(opened.dataset, opened.channel, query, region)
-    return deliver_json(context, {"ids": found})
+    limit = read_limit(context.request.args)
+    one_more = replace(query, limit=limit + 1)
+    found = context.runtime.annotation.objects.query(
+        opened.dataset, opened.channel, one_more, region
+    )
+    following = found[limit - 1] if len(found) > limit else None
+    return deliver_json(context, {"ids": found[:limit], "next": following})
+
+
+def delete_objects(context: Context, token: str, channel: str) -> Response:
+    """Delete objects with their voxels; 202 while workers are still erasing voxels of some."""
+    opened = open_labels(context, token, channel, write=True)
+    ids = _ids(_fields(context.request, {"ids"}).get("ids"), least=1)
+    return _deleted(context.runtime.annotation.objects.delete(opened.channel, ids))
 
 
 def create_objects(context: Context, token: str, channel: str) -> Response:
@@ -140,7 +155,10 @@ def delete_object(context: Context, token: str, channel: str, annotation: str) -
     number = read_id(annotation)
     if _version(context.request) is not None:
         raise InvalidArgumentError("Objects are deleted whatever their version; drop If-Match.")
-    pending = context.runtime.annotation.objects.delete(opened.channel, [number])
+    return _deleted(context.runtime.annotation.objects.delete(opened.channel, [number]))
+
+
+def _deleted(pending: list[int]) -> Response:
     return json_response({"pending": pending}, 202) if pending else Response(status=204)
 
 
@@ -191,6 +209,28 @@ def merge_objects(context: Context, token: str, channel: str) -> Response:
     return json_response({"id": ids[0]})
 
 
+def adopt_labels(context: Context, token: str, channel: str) -> Response:
+    """Make objects of some labels that have none; the answer says where to continue."""
+    opened = open_labels(context, token, channel, write=True)
+    fields = _fields(context.request, {"type", "after"})
+    ramon_type = read_type_word(fields.get("type", "segment"))
+    after = fields.get("after")
+    if after is not None and not isinstance(after, str):
+        raise ValidationError({"after": "must be `next` of the answer before"})
+    done = context.runtime.annotation.adoption.adopt(
+        opened.channel, ramon_type, None if after is None else LabelCursor.parse(after)
+    )
+    following = None if done.following is None else str(done.following)
+    return json_response(
+        {
+            "labels": done.labels,
+            "adopted": done.adopted,
+            "progress": done.progress,
+            "next": following,
+        }
+    )
+
+
 def _object_response(context: Context, opened: Opened, number: int) -> Response:
     ramon = context.runtime.annotation.ramon
     found = ramon.get(opened.channel, number)
@@ -218,9 +258,9 @@ def _fields(request: Request, known: set[str]) -> dict[str, Any]:
     return fields
 
 
-def _ids(value: object) -> list[int]:
-    if not isinstance(value, list) or not 1 < len(value) <= _MAX_OBJECTS:
-        raise ValidationError({"ids": f"must be a list of 2 to {_MAX_OBJECTS} ids"})
+def _ids(value: object, least: int = 2) -> list[int]:
+    if not isinstance(value, list) or not least <= len(value) <= _MAX_OBJECTS:
+        raise ValidationError({"ids": f"must be a list of {least} to {_MAX_OBJECTS} ids"})
     try:
         return [_id(element) for element in value]
     except Refusal as refusal:
@@ -249,7 +289,7 @@ def _box(context: Context, opened: Opened, value: object, resolution: int) -> Re
             raise ValidationError({f"box.{axis}": "must be two integers, start and stop"}) from None
         words[axis] = f"{start}:{stop}"
     region, _ = region_of_query(opened.dataset, opened.channel, words)
-    context.runtime.volume.check_size(region)
+    context.runtime.volume.check_size(region, opened.channel)
     return region
 
 
@@ -297,6 +337,13 @@ ROUTES = (
         "Delete an object and its voxels; 204, or 202 with the ids that a worker still erases",
     ),
     Route(
+        "POST",
+        f"{_OBJECTS}/delete",
+        delete_objects,
+        "Delete many objects and their voxels; 204, or 202 with the ids that workers still erase",
+        body='{"ids": [7, 8, 9]}',
+    ),
+    Route(
         "GET",
         f"{CHANNEL_RULE}/keys",
         list_keys,
@@ -309,6 +356,14 @@ ROUTES = (
         reserve_ids,
         "Reserve consecutive ids; 201 with first and count",
         body='{"count": 100}',
+    ),
+    Route(
+        "POST",
+        f"{CHANNEL_RULE}/adopt",
+        adopt_labels,
+        "Make objects of labels that have none, a thousand labels or so a call",
+        body='{"type": "segment", "after": "3:1f4"}, both optional; "after" is `next` of the last '
+        "answer",
     ),
     Route(
         "POST",

@@ -134,9 +134,9 @@ def get_box(context: Context, token: str, channel: str, annotation: str) -> Resp
     corner: XYZ | None = None
     size: XYZ = (0, 0, 0)
     if read_switch(context.request.args, "loose"):
-        known = _known(context, opened, annotation)
-        level = opened.dataset.pyramid.level(resolution)
         reader = context.runtime.annotation.objects.reader
+        (known,) = reader.find(opened.channel, [read_id(annotation)])
+        level = opened.dataset.pyramid.level(resolution)
         around = reader.loose_box(opened.dataset, opened.channel, known, level)
         if around is not None:
             corner, size = around.start_xyz, around.shape_xyz
@@ -150,9 +150,10 @@ def get_box(context: Context, token: str, channel: str, annotation: str) -> Resp
 def get_cuboids(context: Context, token: str, channel: str, annotation: str) -> Response:
     """Return the stored cuboids of a resolution that may hold an object."""
     opened = open_labels(context, token, channel, (RESOLUTION,))
-    known = _known(context, opened, annotation)
+    reader = context.runtime.annotation.objects.reader
+    (known,) = reader.find(opened.channel, [read_id(annotation)])
     level = opened.dataset.pyramid.level(_resolution(context))
-    codes = context.runtime.annotation.objects.reader.cuboids_of(opened.channel, known, level)
+    codes = reader.cuboids_of(opened.channel, known, level)
     corners = decode_codes(codes) * np.array(level.cuboid_xyz) + np.array(level.offset_xyz)
     document = {
         "resolution": level.resolution,

@@ -36,7 +36,7 @@ def _open(
     known = (*TIMED_BOX, _FORMAT, *((DISCIPLINE, UPLOAD) if write else ()))
     check_parameters(context.request, known)
     region, timed = region_of_query(view.dataset, chosen, context.request.args)
-    context.runtime.volume.check_size(region)
+    context.runtime.volume.check_size(region, chosen)
     return view, chosen, region, timed
 
 

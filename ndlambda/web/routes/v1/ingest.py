@@ -19,6 +19,7 @@ from ingest_queue.jobs.grid import DATA, PLANES, Chunk
 from ingest_queue.jobs.job import Job, Mode, State
 from ingest_queue.jobs.keys import part_key
 from ingest_queue.jobs.target import Target
+from ingest_queue.jobs.user_jobs import FAULT_POSITION, JOB_POSITION
 from ingest_queue.requests.job_config import JobConfig
 from ndlambda.errors import InvalidArgumentError, InvalidStateError, OutOfBoundsError
 from ndlambda.stores.ports import Overwrite
@@ -35,6 +36,7 @@ from ndlambda.web.ingest.job import (
 from ndlambda.web.problem import Dialect
 from ndlambda.web.request.body import open_voxels
 from ndlambda.web.request.json_body import json_object
+from ndlambda.web.request.page import MAX_PAGE, PAGE, read_after, read_limit
 from ndlambda.web.request.query import check_parameters, read_integer
 from ndlambda.web.response.delivery import deliver, deliver_json
 from ndlambda.web.response.json import json_response
@@ -43,11 +45,13 @@ from ndlambda.web.routing import Context, QueryParameter, Route, View
 _EXPIRES_S = 3600
 _MAX_CHUNKS = 10_000
 _MAX_UPLOADS = 1000
-_MAX_JOBS = 1000
+_LEGACY_JOBS = 100
+"""Jobs listed under ``/ingest`` if no limit is given."""
 _MAX_SHARDS = 10_000
 _SHARD = re.compile(r"(\d{1,5})/(\d{1,5})", re.ASCII)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """Characters that start a formula in a spreadsheet, unless an apostrophe precedes them."""
+_FAULT_FORMATS = ("text/csv", "application/json")
 _SLICE = re.compile(r"(\d{1,12})(\.[a-z0-9]+)", re.ASCII)
 _BOXES = (".blosc", ".npy")
 _MENDABLE = frozenset({State.FAILED, State.COMPLETE_WITH_ERRORS})
@@ -69,7 +73,6 @@ _UPLOADS = (
         "suffix", "format of the parts: png, tif, … for slices; blosc or npy for chunks"
     ),
 )
-_JOBS = (QueryParameter("limit", f"the newest jobs only; 100 if left out, {_MAX_JOBS} at most"),)
 
 
 def create_job(context: Context) -> Response:
@@ -87,14 +90,17 @@ def create_job(context: Context) -> Response:
 
 
 def list_jobs(context: Context) -> Response:
-    """List the caller's jobs, newest first."""
-    check_parameters(context.request, _JOBS)
+    """List the caller's jobs, newest first, page by page."""
+    check_parameters(context.request, PAGE)
     owner_id = context.runtime.access.owner_id_of(context.principal)
-    limit = _limit(context, 100, _MAX_JOBS)
-    ledger = context.runtime.ingest.jobs.ledger
-    jobs = sorted(ledger.of_user(owner_id), key=lambda job: (-job.created_at, job.id))[:limit]
-    name = "jobs" if _is_v1(context) else "ingest_jobs"
-    return deliver_json(context, {name: [_list_entry(context, job) for job in jobs]})
+    query, is_v1 = context.request.args, _is_v1(context)
+    limit = read_limit(query, default=MAX_PAGE if is_v1 else _LEGACY_JOBS)
+    ingest = context.runtime.ingest.jobs
+    found = ingest.ledger.of_user.newest(owner_id, read_after(query, JOB_POSITION), limit)
+    targets = Target.of_all(found.items, context.runtime.catalog)
+    entries = [_list_entry(context, job, targets.get(job.id)) for job in found.items]
+    body = {"jobs": entries, "next": found.next} if is_v1 else {"ingest_jobs": entries}
+    return deliver_json(context, body)
 
 
 def get_job(context: Context, job: str) -> Response:
@@ -179,14 +185,20 @@ def put_part(context: Context, job: str, chunk: int, name: str) -> Response:
 
 
 def list_errors(context: Context, job: str) -> Response:
-    """List the faults of a job's input, as CSV, or as JSON if the client prefers it."""
+    """List the faults of a job's input: all as CSV, or a page as JSON if the client prefers it."""
+    check_parameters(context.request, PAGE)
     found = find_job(context, job)
     target = find_target(context, found)
-    faults = [
-        _fault_fields(fault, found, target) for fault in context.runtime.ingest.jobs.faults(found)
-    ]
+    ingest, query = context.runtime.ingest.jobs, context.request.args
+    after, limit = read_after(query, FAULT_POSITION), read_limit(query)
     accepted = context.request.accept_mimetypes
-    if accepted.best_match(("text/csv", "application/json"), "text/csv") == "application/json":
+    as_json = accepted.best_match(_FAULT_FORMATS, _FAULT_FORMATS[0]) == "application/json"
+    if as_json and _is_v1(context):
+        page = ingest.ledger.of_user.faults(found, after, limit)
+        errors = [_fault_fields(fault, found, target) for fault in page.items]
+        return deliver_json(context, {"errors": errors, "next": page.next})
+    faults = [_fault_fields(fault, found, target) for fault in ingest.faults(found)]
+    if as_json:
         return deliver_json(context, {"errors": faults})
     out = io.StringIO()
     columns = ("chunk", "t", "part", "key", "error", "first_seen", "count")
@@ -216,9 +228,8 @@ def _answer(context: Context, job: Job, status: int = 200) -> Response:
     return json_response(fields, status)
 
 
-def _list_entry(context: Context, job: Job) -> dict[str, Any]:
+def _list_entry(context: Context, job: Job, target: Target | None) -> dict[str, Any]:
     """Return a job's entry in a list; chunks are counted, parts are not."""
-    target = find_target(context, job)
     fields = job_fields(job, target)
     if target is not None:
         total = target.grid(job).count
@@ -348,7 +359,7 @@ _CONFIG = (
 )
 _ACTIONS: tuple[_Row, ...] = (
     ("POST", "", create_job, "Create an ingest job", (), _CONFIG),
-    ("GET", "", list_jobs, "The caller's ingest jobs", _JOBS, ""),
+    ("GET", "", list_jobs, "The caller's ingest jobs", PAGE, ""),
     ("GET", "/<segment:job>", get_job, "An ingest job and its progress", (), ""),
     ("DELETE", "/<segment:job>", cancel_job, "Cancel an ingest job; what is stored stays", (), ""),
     ("GET", "/<segment:job>/missing", list_missing, "Missing parts", _CHUNKS, ""),
@@ -370,7 +381,7 @@ _ACTIONS: tuple[_Row, ...] = (
     ),
     ("POST", "/<segment:job>/retry", retry_job, "Resume a job that failed or has faults", (), ""),
     ("POST", "/<segment:job>/complete", complete_job, "Declare the input complete", (), ""),
-    ("GET", "/<segment:job>/errors", list_errors, "Faults of the input (CSV)", (), ""),
+    ("GET", "/<segment:job>/errors", list_errors, "Faults of the input (CSV)", PAGE, ""),
 )
 
 ROUTES = tuple(

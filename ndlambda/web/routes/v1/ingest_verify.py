@@ -23,13 +23,13 @@ def get_verify(context: Context, job: str) -> Response:
     """Check the chain of digests, or read one strip of a chunk again: a bounded amount of work."""
     check_parameters(context.request, _QUERY)
     found = find_job(context, job)
+    chunk, strip = _number(context, "chunk"), _number(context, "strip")
     verifier = context.runtime.ingest.jobs.verifier
     if "chunk" not in context.request.args:
         differences = verifier.check_root(found)
         chunks = context.runtime.ingest.jobs.target(found).grid(found).count
         answer: dict[str, Any] = {"chunks": chunks, "digest": found.digest}
         return json_response(answer | {"differences": [_difference(each) for each in differences]})
-    chunk, strip = _number(context, "chunk"), _number(context, "strip")
     itemsize = context.runtime.ingest.jobs.target(found).channel.dtype.itemsize
     with context.runtime.volume.budget.hold(STRIP_VOXELS * itemsize):
         checked = verifier.check_strip(found, chunk, strip)

@@ -28,8 +28,8 @@ def announce(context: Context, token: str, channel: str) -> Response:
     """Announce an upload and return where to send it."""
     chosen = _open(context, token, channel)
     media_type, size_bytes = _read_announcement(context, json_object(context.request))
-    uploads, owner_id = context.runtime.uploads, _owner_id(context)
-    upload = uploads.announce(owner_id, chosen, media_type, size_bytes)
+    uploads = context.runtime.uploads
+    upload = uploads.announce(context.principal.user_id, chosen, media_type, size_bytes)
     url = uploads.address(upload)
     answer = json_response(
         {
@@ -49,7 +49,7 @@ def announce(context: Context, token: str, channel: str) -> Response:
 def put_body(context: Context, token: str, channel: str, upload: str) -> Response:
     """Store an uploaded body, for stores that have no URL of their own."""
     chosen = _open(context, token, channel)
-    found = context.runtime.uploads.find(upload, _owner_id(context), chosen)
+    found = context.runtime.uploads.find(upload, context.principal.user_id, chosen)
     request_body = open_body(context, chosen, found.size_bytes)
     with context.runtime.volume.budget.hold(request_body.size_bytes):
         context.runtime.uploads.put(found, request_body.read())
@@ -61,10 +61,6 @@ def _open(context: Context, token: str, channel: str) -> Channel:
     check_parameters(context.request, ())
     context.runtime.volume.check_writable(chosen)
     return chosen
-
-
-def _owner_id(context: Context) -> int:
-    return context.runtime.access.owner_id_of(context.principal)
 
 
 def _read_announcement(context: Context, fields: dict[str, Any]) -> tuple[str, int]:

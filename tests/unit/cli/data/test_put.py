@@ -6,6 +6,7 @@ from PIL import Image
 
 from ndlambda.cli.data.upload import StackUpload
 from ndlambda.client import Block, Piece
+from ndlambda.local.synthetic import em_stack
 from ndlambda.space.box import Box
 from tests.support.fake_server import FakeServer
 
@@ -127,6 +128,67 @@ def test_create_uses_what_is_there(run, server, tmp_path):
     assert ("ds", "pr", "other") in server.things["tokens"]
 
 
+MADE = "--voxelres 4,4,40 --levels 2 --scaling zslices"
+
+
+PRIVATE = "the {} is private, not public (--public)"
+
+
+@pytest.mark.parametrize(("line", "reasons"), [
+    ("demo/em --voxelres 4,4,4", ["has voxels of 4,4,40 nm, not 4,4,4 (--voxelres)"]),
+    ("demo/new --voxelres 4,4,4", ["has voxels of 4,4,40 nm, not 4,4,4 (--voxelres)"]),
+    ("new/new --dataset demo --voxelres 4,4,4", ["dataset demo has voxels of 4,4,40 nm"]),
+    ("demo/em --levels 0", ["has 2 coarser resolutions, not 0 (--levels)"]),
+    ("demo/em --levels 3 --voxelres 1,1,1", ["not 3 (--levels)", "not 1,1,1 (--voxelres)"]),
+    ("demo/em --scaling isotropic", ["has the scaling zslices, not isotropic (--scaling)"]),
+    ("demo/em --public", [PRIVATE.format(kind) for kind in ("dataset", "project", "token")]),
+    ("new/em --dataset demo --project demo --public", [PRIVATE.format("project")]),
+    ("demo/em --annotation", ["channel em is of type image, not annotation (--annotation)"]),
+    ("demo/em --time 1", ["time points 1:2, the channel 0:1"]),
+    ("demo/em --offset 1,0,0", ["would fill (1, 0, 0) to (5, 3, 2)", "is (0, 0, 0) to (4, 3, 2)"]),
+])  # fmt: skip
+def test_options_that_disagree_with_what_exists_are_refused_with_both_values(
+    run, server, tmp_path, line, reasons
+):
+    """Seen to fail: what exists was kept without a word."""
+    np.save(tmp_path / "a.npy", np.ones((2, 3, 4), np.uint8))
+    run.ok(f"put a.npy demo/em --create {MADE}")
+    before, sent = str(server.things), server.count("POST", "cutout")
+    done = run(f"put a.npy {line} --create")
+    assert done.code == 2
+    assert all(reason in " ".join(done.err.split()) for reason in reasons), done.err
+    assert (str(server.things), server.count("POST", "cutout")) == (before, sent)
+
+
+def test_options_that_agree_or_are_not_given_create_and_send_again(run, server, tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((2, 3, 4), np.uint8))
+    for options in (MADE, MADE, "", "--levels 2"):
+        assert "ndlambda:" not in run.ok(f"put a.npy demo/em --create {options}").err
+
+
+@pytest.mark.parametrize(("size_zyx", "options", "scaling", "levels", "says"), [
+    ((2, 3, 4), "--voxelres 10,10,10", 1, 0, "scaling isotropic"),
+    ((2, 3, 4), "--voxelres 10,10,14", 1, 0, "10 x 10 x 14 nm: scaling isotropic"),
+    ((2, 3, 4), "--voxelres 10,10,15", 0, 0, "scaling zslices"),
+    ((2, 3, 4), "--voxelres 10,10,7", 0, 0, "scaling zslices"),
+    ((2, 3, 1025), "--voxelres 4,4,40", 0, 2, "coarser resolutions: 2"),
+    ((1025, 3, 4), "--voxelres 4,4,40", 0, 0, "coarser resolutions: 0"),
+    ((1025, 3, 4), "--voxelres 4,4,4", 1, 2, "coarser resolutions: 2"),
+    ((1025, 3, 4), "--voxelres 4,4,4 --scaling zslices", 0, 0, "coarser resolutions: 0"),
+    ((2, 3, 4), "--voxelres 4,4,4 --levels 3", 1, 3, "coarser resolutions: 3"),
+    ((2, 3, 4), "--scaling zslices --levels 0", 0, 0, "1,1,1 nm is assumed"),
+    ((2, 3, 4), "", 1, 0, "1,1,1 nm is assumed"),
+])  # fmt: skip
+def test_scaling_and_levels_follow_voxel_and_size_and_are_told(
+    run, server, tmp_path, size_zyx, options, scaling, levels, says
+):
+    np.save(tmp_path / "a.npy", np.ones(size_zyx, np.uint8))
+    done = run.ok(f"put a.npy demo/em --create {options}")
+    dataset = server.things["datasets"]["demo",]
+    assert (dataset["scalingoption"], dataset["scalinglevels"]) == (scaling, levels)
+    assert says in done.err
+
+
 @pytest.mark.parametrize(("options", "code", "reason"), [
     ("--offset 1,0,0", 2, "check --offset"),
     ("--offset 0,0,17", 2, "check --offset"),
@@ -154,6 +216,20 @@ def test_what_cannot_be_stored_is_refused_before_anything_is_sent(
     assert server.count("POST", "cutout") == 0
 
 
+@pytest.mark.parametrize("create", ["--create --annotation", ""])
+def test_an_image_is_no_labels_unless_that_is_said(run, server, tmp_path, create):
+    """Seen to fail: an image was painted as 200 labels."""
+    np.save(tmp_path / "em.npy", em_stack((4, 130, 130)))
+    if not create:
+        server.add_volume((1, 4, 130, 130), "uint32", channel_type="annotation")
+    done = run(f"put em.npy tok/ch {create}")
+    assert (done.code, "looks like an image" in done.err) == (2, True)
+    assert server.count("POST", "cutout") == 0
+    assert bool(server.things["channels"]) == (not create)
+    run.ok(f"put em.npy tok/ch {create} --labels")
+    assert server.array("tok", "ch").any()
+
+
 @pytest.mark.parametrize(
     ("dtype", "options"),
     [("float64", ""), ("bool", ""), ("complex64", ""), ("float32", "--annotation")],
@@ -163,6 +239,15 @@ def test_dtypes_that_no_channel_has_create_nothing(run, server, tmp_path, dtype,
     done = run(f"put a.npy --token t --channel c --create {options}")
     assert done.code == 2
     assert "convert the data first" in done.err
+    assert server.things["datasets"] == {}
+
+
+@pytest.mark.parametrize(("token", "channel"), [("stats", "em"), ("brain", "xy")])
+def test_words_of_paths_create_nothing(run, server, tmp_path, token, channel):
+    np.save(tmp_path / "a.npy", np.ones((2, 3, 4), np.uint8))
+    done = run(f"put a.npy --token {token} --channel {channel} --create")
+    assert done.code == 2
+    assert "is a word of paths" in done.err
     assert server.things["datasets"] == {}
 
 
@@ -209,7 +294,7 @@ def test_bad_slices_are_named_and_nothing_is_made(run, server, stack):
     (folder.parent / "empty").mkdir()
     assert run("put empty --token t --channel c --create").code == 2
     (folder.parent / "notes.txt").write_text("x")
-    assert run("put notes.txt --token t --channel c --create").code == 3
+    assert run("put notes.txt --token t --channel c --create").code == 2
     assert run("put missing --token t --channel c --create").code == 3
     assert server.calls == []
 

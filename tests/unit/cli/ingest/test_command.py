@@ -17,10 +17,11 @@ from ndlambda.space.box import Box
 from tests.support.app import Server, serving
 from tests.support.fake_server import WsgiTransport
 from tests.support.ingest_command import URL, Command, Way
+from tests.support.tiff_files import STACK, ome, write, write_described
 
 SHAPE = (130, 40, 520)
 """Six chunks: 512 voxels wide and 64 slices deep, but those at the edges."""
-CREATE = "--token demo --channel em --create"
+CREATE = "demo/em --create --scaling zslices --levels 1"
 
 
 @pytest.fixture
@@ -101,6 +102,19 @@ def test_a_changed_source_an_order_or_a_cancelled_job_makes_another_job(run, sta
     assert np.array_equal(run.stored(), np.where(changed == 0, stack, changed))
 
 
+def test_a_changed_file_beside_the_named_one_makes_another_job(run, tmp_path):
+    """Seen to fail: the set was taken for ingested, and the changed planes were not sent."""
+    files = ["a.ome.tif", "b.ome.tif"]
+    write_described(tmp_path / files[0], STACK[:3], ome(tmp_path / files[0], files))
+    write(tmp_path / files[1], STACK[3:])
+    job = run.ok(f"a.ome.tif {CREATE}").job
+    assert run.ok(f"a.ome.tif {CREATE}").job == job
+    write(tmp_path / files[1], STACK[:3])
+    os.utime(tmp_path / files[1], ns=(1, 1))
+    assert run.ok(f"a.ome.tif {CREATE} --verify").job != job
+    assert np.array_equal(run.stored(), np.concatenate([STACK[:3], STACK[:3]]))
+
+
 def test_the_same_name_created_again_gets_a_job_of_its_own(run, stack):
     old = run(f"a.npy {CREATE}").job
     deleted = run.server.call("DELETE", "/v1/datasets/demo/projects/demo/channels/em", "alice")
@@ -154,7 +168,7 @@ def test_another_channel_of_a_file_is_another_job(run):
 def test_signed_labels_are_ingested_and_verified(run):
     labels = np.random.default_rng(4).integers(0, 99, (3, 40, 50), dtype=np.int32)
     np.save("a.npy", labels)
-    done = run("a.npy --token demo --channel ids --create --annotation --verify")
+    done = run("a.npy --token demo --channel cells --create --annotation --verify")
     assert done.code == 0, done.err
 
 
@@ -175,9 +189,9 @@ def test_labels_are_widened(run, tmp_path):
     labels = np.zeros((40, 60, 80), np.uint8)
     labels[3:5, 10:20, 30:40] = 7
     np.save(tmp_path / "labels.npy", labels)
-    run.ok("labels.npy --token demo --channel ids --create --annotation --verify")
-    assert np.array_equal(run.stored(channel="ids"), labels)
-    assert client_of(run.server).annotations("demo", "ids").ids().tolist() == [7]
+    run.ok("labels.npy --token demo --channel cells --create --annotation --verify")
+    assert np.array_equal(run.stored(channel="cells"), labels)
+    assert client_of(run.server).annotations("demo", "cells").ids().tolist() == [7]
 
 
 @pytest.fixture
@@ -292,7 +306,45 @@ def test_a_source_may_be_called_like_a_command_and_creation_has_options_of_its_o
     assert "--public: only with --create" in refused.err
     assert "verify" in run("--help").out
     (tmp_path / "a.npy").rename(tmp_path / "status")
-    assert run("./status --token demo --channel em").code == 3
+    unknown = run("./status --token demo --channel em")
+    assert (unknown.code, "Unknown source 'status'" in unknown.err) == (2, True)
+
+
+@pytest.mark.parametrize(("options", "code", "reason"), [
+    ("--voxelres 9,9,9", 2, "has voxels of 4,4,40 nm, not 9,9,9 (--voxelres)"),
+    ("--scaling isotropic", 2, "the scaling zslices, not isotropic"),
+    ("--annotation", 2, "is of type image, not annotation"),
+    ("--voxelres 4,4,40 --scaling zslices --levels 0", 4, "Check the name"),
+])  # fmt: skip
+def test_what_belongs_to_others_is_compared_too(run, stack, options, code, reason):
+    way: Any = WsgiTransport(run.server.app)
+    bob = nd.connect(URL, run.server.keys["bob"], transport=way)
+    sizes = dict(zip(("ximagesize", "yimagesize", "zimagesize"), SHAPE[::-1], strict=True))
+    bob.datasets.create("theirs", **sizes, xvoxelres=4, yvoxelres=4, zvoxelres=40)
+    bob.projects("theirs").create("theirs")
+    fields = {"channel_type": "image", "channel_datatype": "uint8"}
+    bob.channels("theirs", "theirs").create("em", **fields)
+    bob.tokens("theirs", "theirs").create("theirs", public=1)
+    done = run(f"a.npy theirs/em --create {options}")
+    assert (done.code, reason in done.err) == (code, True), done.err
+
+
+def test_the_list_says_when_folders_are_looked_at_and_what_was_deleted(run, stack):
+    assert "looked at" in run.ok("list").out
+    done = run.ok(f"a.npy {CREATE}")
+    assert "deleted" not in run.ok("list").out
+    client_of(run.server).channels("demo", "demo").delete("em")
+    assert "COMPLETE; its channel was deleted" in run.ok("list").out
+    assert "its channel was deleted" in run.ok(f"status {done.job}").out
+
+
+def test_what_is_nearly_a_command_is_no_source(run, tmp_path):
+    """Seen to fail: an option was said to be missing."""
+    done = run("lst")
+    assert (done.code, "Did you mean" in done.err, "'list'" in done.err) == (2, True, True)
+    np.save(tmp_path / "lst.npy", np.ones((1, 1, 1), np.uint8))
+    (tmp_path / "lst.npy").rename(tmp_path / "lst")
+    assert "Unknown source" in run("lst t/c").err
 
 
 def test_a_server_that_is_away_is_reported_at_once(run, stack):

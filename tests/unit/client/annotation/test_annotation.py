@@ -90,6 +90,13 @@ def test_names_are_quoted_in_paths_and_questions():
     )
 
 
+def test_many_objects_are_deleted_in_few_requests():
+    wire = Wire([told({"pending": [3, 5]}), Answer(204, {}, b"")])
+    assert wire.objects().delete_many(range(1, 15_001)) == [3, 5]
+    first, second = (json.loads(request.body)["ids"] for request in wire.requests)
+    assert (first, second) == ([*range(1, 10_001)], [*range(10_001, 15_001)])
+
+
 def test_long_lists_and_large_masks_are_sent_in_parts():
     wire = Wire([OK])
     wire.objects().paint_voxels(1, np.zeros((600_000, 3), "u4"))

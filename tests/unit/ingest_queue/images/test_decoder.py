@@ -376,16 +376,20 @@ def tiff_pages():
         "i4": DEEP.astype(np.int32) << 12,
         "f4": DEEP.astype(np.float32) / 7,
     }
-    for compression in (None, "zlib", "lzw", "packbits", "zstd", "jpeg"):
+    for compression in (None, "zlib", "lzw", "packbits", "zstd", "lzma", "jpeg"):
         for (kind, plane), photometric, order, predictor, tile in itertools.product(
             planes.items(), ("minisblack", "miniswhite"), "<>", (False, True), (None, (16, 16))
         ):
             options = {"photometric": photometric, "byteorder": order, "predictor": predictor}
             yield f"{kind} {options} {tile}", plane, options | {"tile": tile}, compression
-        for photometric, planar in itertools.product(("rgb", "ycbcr"), ("contig", "separate")):
-            colours = RGB if planar == "contig" else np.ascontiguousarray(np.moveaxis(RGB, 2, 0))
-            options = {"photometric": photometric, "planarconfig": planar}
-            yield f"{options}", colours, options, compression
+        for photometric, planar, predictor, tile in itertools.product(
+            ("rgb", "ycbcr"), ("contig", "separate"), (False, True), (None, (16, 16))
+        ):
+            options = {"photometric": photometric, "planarconfig": planar, "predictor": predictor}
+            for name, colours in (("", RGB), (" square", RGB[:3, :3])):
+                stored = colours if planar == "contig" else np.moveaxis(colours, 2, 0)
+                given = options | {"tile": tile}
+                yield f"{given}{name}", np.ascontiguousarray(stored), given, compression
     for bits in (2, 4, 12):
         for photometric in ("minisblack", "miniswhite"):
             options = {"photometric": photometric, "bitspersample": bits}

@@ -121,7 +121,7 @@ def test_a_list_of_jobs_is_read_in_batches(world):
     ids = {world.create().id for _ in range(5)}
     table = Counted(world.base.table)
     ledger = Ledger(table)
-    assert {job.id for job in ledger.of_user(OWNER)} == ids
+    assert {job.id for job in ledger.of_user.newest(OWNER, "", 9).items} == ids
     assert {job.id for job in ledger.running()} == ids
     assert (table.calls["query"], table.calls["batch_get"], table.calls["get"]) == (2, 2, 0)
     cancelled = world.process().ingest.cancel(ledger.get(min(ids)))

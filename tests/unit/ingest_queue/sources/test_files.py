@@ -185,6 +185,13 @@ def test_scaled_nifti_becomes_float32(tmp_path):
     assert np.array_equal(stack(source)[0], scaled.T.astype(np.float32))
 
 
+def test_float64_of_nifti_is_not_rounded_unasked(tmp_path):
+    """Seen to fail: it was float32 at once, where other formats ask for ``--cast``."""
+    voxels = np.random.default_rng(1).normal(size=(2, 3, 4))
+    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), tmp_path / "a.nii")
+    assert np.array_equal(stack(open_source(tmp_path / "a.nii"))[0], voxels.T)
+
+
 def test_the_mri_that_nibabel_ships_is_read_as_nibabel_reads_it():
     path = resources.files(nibabel) / "tests" / "data" / "example4d.nii.gz"
     source = open_source(path)
@@ -259,6 +266,17 @@ def test_what_is_no_tiff_is_refused(tmp_path):
     (tmp_path / "b.tif").write_bytes(b"no")
     with pytest.raises(MalformedBodyError, match=r"b\.tif"):
         open_source(tmp_path / "b.tif")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".nii", ".nrrd"])
+def test_nothing_can_be_named_inside_of_a_file_with_one_volume(tmp_path, suffix):
+    """Seen to fail: what followed the colon was ignored."""
+    path = tmp_path / f"a{suffix}"
+    np.save(path.with_suffix(".npy"), np.ones((2, 3, 4), np.uint8))
+    if suffix != ".npy":
+        path.write_bytes(b"not looked at")
+    with pytest.raises(InvalidArgumentError, match=r"holds one volume.* leave out :b/c"):
+        open_source(f"{path}:b/c")
 
 
 def test_unknown_suffixes_list_the_known_ones(tmp_path):

@@ -1,8 +1,11 @@
+import shutil
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
 
-from ingest_queue.sources import MissingSlices, Options, open_source
+from ingest_queue.sources import MissingSlices, Options, open_source, other_files
 from ndlambda.errors import InvalidArgumentError, MalformedBodyError, NotFoundError
 from tests.support.stacks import stack
 
@@ -89,22 +92,29 @@ def test_what_is_no_hdf5_or_no_image_is_refused(tmp_path, array):
         open_source(f"{tmp_path}/b.h5:/records")
 
 
-def imaris(path, array, padded):
-    """What Imaris writes: chunks filled up, sizes and extents as arrays of characters."""
+def characters(value):
+    return np.frombuffer(str(value).encode(), "S1")
 
-    def characters(value):
-        return np.frombuffer(str(value).encode(), "S1")
 
-    with h5py.File(path, "w") as file:
+def imaris(path, array, padded, number=(0, 0, 0)):
+    """What Imaris writes: chunks filled up, sizes and extents as arrays of characters.
+
+    ``number`` is of the resolution, the time point and the channel.
+    """
+    level, time, channel = number
+    with h5py.File(path, "a") as file:
         data = np.full(padded, 9, array.dtype)
         data[tuple(slice(size) for size in array.shape)] = array
-        group = file.create_group("DataSet/ResolutionLevel 0/TimePoint 0/Channel 0")
+        group = file.create_group(
+            f"DataSet/ResolutionLevel {level}/TimePoint {time}/Channel {channel}"
+        )
         group["Data"] = data
-        image = file.create_group("DataSetInfo/Image")
+        image = file.require_group("DataSetInfo/Image")
         for n, axis in enumerate("XYZ"):
             group.attrs[f"ImageSize{axis}"] = characters(array.shape[2 - n])
-            image.attrs[f"ExtMin{n}"] = characters(1.5)
-            image.attrs[f"ExtMax{n}"] = characters(1.5 + array.shape[2 - n] * (n + 1) / 4)
+            if level == 0:
+                image.attrs[f"ExtMin{n}"] = characters(1.5)
+                image.attrs[f"ExtMax{n}"] = characters(1.5 + array.shape[2 - n] * (n + 1) / 4)
         image.attrs["Unit"] = characters("um")
 
 
@@ -119,6 +129,34 @@ def test_the_padding_of_imaris_is_no_data_and_its_extents_give_the_voxel_size(tm
         file["DataSet/ResolutionLevel 0/TimePoint 0/Channel 0"].attrs["ImageSizeX"] = "99"
     with pytest.raises(MalformedBodyError, match="for an image of"):
         open_source(tmp_path / "b.ims")
+
+
+def test_resolutions_time_points_and_channels_of_imaris_are_chosen(tmp_path, array):
+    """Seen to fail: all datasets were listed, one of which had to be named."""
+    path = tmp_path / "a.ims"
+    numbers = [(level, time, channel) for level in (0, 1) for time in (0, 1) for channel in (0, 1)]
+    for n, number in enumerate(numbers):
+        imaris(path, (array + n)[:, :: 1 + number[0]], (8, 32, 64), number)
+    copied = shutil.copy(path, tmp_path / "b.ims")
+    with pytest.raises(InvalidArgumentError, match="2 channels; choose one"):
+        open_source(path)
+    for level, step in ((0, 1), (1, 2)):
+        for channel in (0, 1):
+            source = open_source(path, Options(level=level, channel=channel))
+            expected = [(array + level * 4 + time * 2 + channel)[:, ::step] for time in (0, 1)]
+            assert np.array_equal(stack(source), expected)
+            assert source.voxelres_xyz == (250.0, 500.0 * step, 750.0)
+    with pytest.raises(InvalidArgumentError, match="levels 0 to 1"):
+        open_source(path, Options(level=2))
+    named = f"{path}:/DataSet/ResolutionLevel 0/TimePoint 1/Channel 0/Data"
+    assert np.array_equal(stack(open_source(named))[0], array + 2)
+    with h5py.File(copied, "r+") as file:
+        del file["DataSet/ResolutionLevel 0/TimePoint 1/Channel 1"]
+        file["DataSet/ResolutionLevel 1/TimePoint 1/Channel 1"].attrs["ImageSizeX"] = "3"
+    with pytest.raises(MalformedBodyError, match=r"time points of \[1, 2\] channels"):
+        open_source(copied, Options(channel=0))
+    with pytest.raises(MalformedBodyError, match=r"TimePoint 1/Channel 1/Data is \("):
+        open_source(copied, Options(channel=0, level=1))
 
 
 def test_shorts_of_bigdataviewer_are_unsigned(tmp_path, array):
@@ -163,6 +201,67 @@ def test_voxels_that_are_nowhere_are_no_zeros(tmp_path, array):
             open_source(tmp_path / f"{name}.h5")
         zeros = open_source(tmp_path / f"{name}.h5", Options(gaps=MissingSlices.ZERO))
         assert not stack(zeros).any()
+
+
+def virtual(path, array, file_name, name="raw", take=slice(None)):
+    """A virtual dataset of planes of another one; ``take`` of them are selected."""
+    shape = array.shape
+    source = h5py.VirtualSource(file_name, name, shape)
+    layout = h5py.VirtualLayout(array[take].shape, array.dtype)
+    layout[...] = source if take == slice(None) else source[take]
+    with h5py.File(path, "w") as file:
+        file.create_virtual_dataset("raw", layout)
+
+
+@pytest.mark.parametrize(
+    ("planes", "name", "take", "reason"),
+    [
+        (4, "other", slice(None), "has no dataset raw"),
+        (3, "raw", slice(None), "more voxels from raw of less.h5 than are there"),
+        (3, "raw", slice(1, 4), "more voxels from raw of less.h5 than are there"),
+        (0, "raw", slice(None), "no voxel of /raw was ever written"),
+    ],
+)
+def test_a_virtual_dataset_whose_voxels_are_not_all_there_is_no_zeros(
+    tmp_path, array, planes, name, take, reason
+):
+    """Seen to fail: it was its fill value where the other file was there, but not its voxels."""
+    virtual(tmp_path / "a.h5", array, "between.h5", take=take)
+    virtual(tmp_path / "between.h5", array, "part.h5")
+    with h5py.File(tmp_path / "part.h5", "w") as file:
+        file["raw"] = array
+    source = open_source(tmp_path / "a.h5")
+    assert np.array_equal(stack(source)[0], array[take])
+    assert {each.name for each in other_files(source)} == {"between.h5", "part.h5"}
+    virtual(tmp_path / "b.h5", array, "less.h5", take=take)
+    with h5py.File(tmp_path / "less.h5", "w") as file:
+        if planes:
+            file[name] = array[:planes]
+        else:
+            file.create_dataset(name, array.shape, array.dtype, chunks=True)
+    with pytest.raises(InvalidArgumentError, match=f"{reason}.*--gaps zero"):
+        open_source(tmp_path / "b.h5")
+    open_source(tmp_path / "b.h5", Options(gaps=MissingSlices.ZERO))
+
+
+def test_external_voxels_are_all_there(tmp_path, array, monkeypatch):
+    """Seen to fail: zeros where a file is too short."""
+    monkeypatch.chdir(tmp_path)
+    half = array.nbytes // 2
+    files = [("a.raw", 8, half), ("b.raw", 0, h5py.h5f.UNLIMITED)]
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("raw", array.shape, array.dtype, external=files)
+    body = array.tobytes()
+    (tmp_path / "a.raw").write_bytes(bytes(8) + body[:half])
+    for rest in (body[half:], body[half:-1], None):
+        (tmp_path / "b.raw").write_bytes(rest) if rest else (tmp_path / "b.raw").unlink()
+        if rest == body[half:]:
+            source = open_source("a.h5")
+            assert np.array_equal(stack(source)[0], array)
+            assert other_files(source) == (Path("a.raw"), Path("b.raw"))
+        else:
+            with pytest.raises(InvalidArgumentError, match=r"bytes at 0 from b\.raw, which is not"):
+                open_source("a.h5")
 
 
 def test_a_filter_that_is_not_installed_is_named_with_its_dataset(tmp_path, array):

@@ -60,6 +60,15 @@ def test_levels_and_any_pattern_of_names_are_read(tmp_path, array):
         open_source(pattern, Options(level=1, size_xyz=(50, 40, 3)))
 
 
+def test_braces_of_existing_folders_are_no_part_of_a_pattern(tmp_path, array):
+    """Seen to fail: ``{x}`` of the folder's own name was a column, and no tile was found."""
+    folder = tmp_path / "{x}"
+    write_tiles(folder, array, "{z}/{row}_{col}_0.png")
+    assert np.array_equal(stack(open_source(folder))[0], array)
+    pattern = f"{folder}/{{z}}/{{y}}_{{x}}_{{res}}.png"
+    assert np.array_equal(stack(open_source(pattern, Options(size_xyz=(50, 40, 3))))[0], array)
+
+
 def test_jpeg_tiles_are_no_labels(tmp_path, array):
     write_tiles(tmp_path, array, "{z}/{row}_{col}_0.jpg")
     assert not open_source(tmp_path).labels_allowed

@@ -43,7 +43,7 @@ def access(world: World) -> Access:
 
 @pytest.fixture
 def open_access(world: World) -> Access:
-    return world.access(anonymous_write=True)
+    return world.access(anonymous_write=True, anonymous_delete=True)
 
 
 def denied(act: Callable[..., object], *args: object, **options: object) -> type:

@@ -46,7 +46,10 @@ def test_a_key_names_its_user(users):
     assert len(key) == 64
     assert users.authenticate(key) == Principal(1, "ann", superuser=True)
     assert users.create_user("bob")[0].id == 2
-    assert [listed.name for listed in users.list_users()] == ["ann", "bob"]
+    assert [listed.name for listed in users.list_users("", 9).items] == ["ann", "bob"]
+    first, rest = users.list_users("", 1), users.list_users("ann", 1)
+    assert ([found.name for found in first.items], first.next) == (["ann"], "ann")
+    assert ([found.name for found in rest.items], rest.next) == (["bob"], None)
     assert users.get_user("bob").principal == Principal(2, "bob")
 
 

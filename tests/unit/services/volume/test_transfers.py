@@ -1,5 +1,6 @@
 """What uploads may take of the store and of memory."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ndlambda.services.volume import transfers
 from ndlambda.services.volume.transfers import EXPIRES_S, PREFIX, Uploads
 from ndlambda.stores.disk import DiskObjectStore
 from ndlambda.stores.ports import Overwrite, Range
+from ndlambda.testing.counting import CountingTable
 
 CHANNEL = Channel("p", "em", ChannelType.IMAGE, DataType.UINT8, uid="u")
 RAW = "application/octet-stream"
@@ -48,6 +50,43 @@ def test_a_user_has_so_many_unused_uploads(service, clock, monkeypatch):
         service.announce(1, CHANNEL, RAW, 9)
     clock.advance(EXPIRES_S)
     service.announce(1, CHANNEL, RAW, 9)
+
+
+def test_callers_without_a_key_lock_one_channel_for_two_hours_only(service, clock, monkeypatch):
+    """Seen to fail where all of them share the uploads of one user: everybody waits for a day."""
+    monkeypatch.setattr(transfers, "MAX_UNUSED", 3)
+    other = replace(CHANNEL, uid="v")
+    for _ in range(3):
+        left = service.announce(None, CHANNEL, RAW, 9)
+    with pytest.raises(QuotaExceededError):
+        service.announce(None, CHANNEL, RAW, 9)
+    service.announce(None, other, RAW, 9)
+    service.announce(1, CHANNEL, RAW, 9)
+    clock.advance(2 * 3600)
+    service.announce(None, CHANNEL, RAW, 9)
+    assert service.find(left.id, None, CHANNEL) == left
+    for stranger in ((1, CHANNEL), (None, other)):
+        with pytest.raises(UploadNotFoundError):
+            service.find(left.id, *stranger)
+
+
+@pytest.mark.parametrize("count", [3, 30, 90])
+def test_unused_uploads_are_not_counted_one_by_one(table, store, clock, count):
+    """Seen to fail where all rows are read."""
+    counting = CountingTable(table)
+    service = Uploads(counting, store, clock=clock)
+    for _ in range(count):
+        service.announce(1, CHANNEL, RAW, 9)
+    counting.counts.reset()
+    service.announce(1, CHANNEL, RAW, 9)
+    assert counting.calls == {"table.query": 1, "table.increment": 1, "table.put": 1}
+
+
+def test_counters_of_uploads_that_have_expired_are_forgotten(service, table, clock):
+    for _ in range(60):
+        service.announce(1, CHANNEL, RAW, 9)
+        clock.advance(3600)
+    assert len(table.query("uploads#1#count").rows) <= 26
 
 
 def test_no_more_is_read_than_was_announced(service, store):
