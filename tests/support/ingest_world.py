@@ -318,14 +318,24 @@ class Chaos:
         self.deliver(chance)
 
     def sweep(self, chance: float = 0.05) -> None:
-        """Sweep as the schedule does, and deliver what follows from that."""
+        """Let a day pass: looks after the job, some of which are lost or late, and a sweep."""
+        for _ in range(8):
+            self.world.base.clock.advance(1000)
+            self.deliver(chance)
         self._one(("sweep", ""), chance)
         self.deliver(chance)
 
     def deliver(self, chance: float) -> None:
-        while messages := self.world.builds.receive(10):
+        while messages := self.world.builds.receive(10, 60):
             self.world.builds.ack([message.receipt for message in messages])
-            self._carry_out([("build", message.body) for message in messages], chance)
+            bodies = []
+            for body in (message.body for message in messages):
+                fate = self._random.random() if WatchMessage.find(body) else 1.0
+                if fate >= 0.3:
+                    bodies.append(body)
+                elif fate >= 0.1:
+                    self.world.builds.send([body], 600)  # late; a tenth never comes
+            self._carry_out([("build", body) for body in bodies], chance)
 
     def _carry_out(self, work: list[tuple[str, str]], chance: float) -> None:
         """Do all of it in any order, repeatedly where a process died."""
@@ -352,8 +362,8 @@ class Chaos:
             elif kind == "build":
                 process.handle(text)
             else:
-                look_after_folders(process.drop)
-                look_after_all(process.ingest)
+                process.drop.sweep()
+                process.ingest.sweeper.sweep_all()
         except Crash:
             self.crashes += 1
             return True

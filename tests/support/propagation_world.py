@@ -274,6 +274,8 @@ class Chaos:
     chances
         Of ``crash`` (at a random request to a store, if the process makes so many: about half
         do), ``duplicate`` and ``loss``.
+    watch_chances
+        Of ``loss`` and ``delay`` of watch messages; they are doubled as the others.
     workers
         Processes that run at one time. What befalls them hangs on the seed alone, whatever order
         they come in.
@@ -284,9 +286,11 @@ class Chaos:
     chances: Mapping[str, float] = field(
         default_factory=lambda: {"crash": 0.3, "duplicate": 0.2, "loss": 0.05}
     )
+    watch_chances: Mapping[str, float] = field(default_factory=lambda: {"loss": 0.1, "delay": 0.2})
     workers: int = 1
     crashes: int = 0
     processes: int = 0
+    turns: int = 0
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -323,7 +327,10 @@ class Chaos:
             self.world.queue.ack([message.receipt])
 
     def turn(self) -> None:
-        """Deliver what is visible in any order, and let half a minute pass."""
+        """Deliver what is visible in any order, and let half a minute pass.
+
+        A day has a hundred turns here: then the work is swept whose watch messages were lost.
+        """
         batch = list[Message]()
         while messages := self.world.queue.receive(10, 60):
             batch += messages
@@ -331,17 +338,22 @@ class Chaos:
         self.random.shuffle(batch)
         kept = []
         for message in batch:
-            if self.happens("loss"):
+            is_watch = WatchMessage.find(message.body) is not None
+            if self.random.random() < (self.watch_chances if is_watch else self.chances)["loss"]:
                 self.world.queue.ack([message.receipt])
+            elif is_watch and self.random.random() < self.watch_chances["delay"]:
+                self.world.queue.retry_later(message.receipt, 600)
             else:
                 kept.append((message, self.process()))
         with ThreadPoolExecutor(self.workers) as pool:
             for delivery in [pool.submit(self.deliver, *each) for each in kept]:
                 delivery.result(60)
         self.world.clock.advance(30)
-        self.survives(self.process().propagation.sweep)
+        self.turns += 1
+        if self.turns % 100 == 0:
+            self.survives(self.process().propagation.sweep)
 
-    def until_ended(self, name: str, turns: int = 400) -> None:
+    def until_ended(self, name: str, turns: int = 4000) -> None:
         for _ in range(turns):
             if self.world.channel(name).propagate != PropagateState.UNDER_PROPAGATION:
                 return
