@@ -55,6 +55,9 @@ from ndlambda.stores.timed import timed_ports
 
 ADMIN = "admin"
 
+_POLL_S = 15
+"""How long one request to SQS waits for messages; less than the time-out of a read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
@@ -274,7 +277,8 @@ def open_ports(settings: Settings) -> Ports:
             objects,
             objects,
             aws.DynamoTable(config, settings.table),
-            partial(aws.SqsQueue, config),
+            # A look-alike on this machine (moto) is polled as files are, so that it ends at once.
+            partial(aws.SqsQueue, config, wait_s=0 if settings.aws_endpoint else _POLL_S),
         )
     raise InvalidArgumentError(f"NDLAMBDA_STORE={settings.store!r}; say disk or aws.")
 

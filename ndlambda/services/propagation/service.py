@@ -261,12 +261,12 @@ class PropagationService:
         job = self._jobs.find(uid)
         if job is None or job.state is not JobState.RUNNING:
             return Look.ENDED
-        if not self._is_stale(job):
-            return Look.MOVES
         now = self._options.clock()
         done = self._ledger.count_done(job)
         if job.stage is Stage.BUILDING and done != job.seen:
             self._jobs.step(job, called_at=now, seen=done)
+            return Look.MOVES
+        if not self._is_stale(job):
             return Look.MOVES
         if job.stage is not Stage.BUILDING or not self._tables.enqueue_open(
             job, is_redelivery=True
