@@ -34,7 +34,7 @@ from ndlambda.services.catalog.deletion_job import DELETION, MERGE
 from ndlambda.services.catalog.deletion_jobs import EraseJobs
 from ndlambda.services.catalog.service import Catalog
 from ndlambda.services.deletion.build import build_deletion
-from ndlambda.services.deletion.job_kind import EraseKindOfJob
+from ndlambda.services.deletion.job_kind import DeletionKind
 from ndlambda.services.deletion.worker import Erasure
 from ndlambda.services.jobs.index import JobIndex
 from ndlambda.services.jobs.service import JobService
@@ -190,8 +190,8 @@ def _jobs(
     kinds = (
         IngestKind(ingest.jobs, ingest.fetcher),
         PropagationKind(propagation, catalog),
-        EraseKindOfJob(DELETION, erasing),
-        EraseKindOfJob(MERGE, erasing),
+        DeletionKind(DELETION, erasing),
+        DeletionKind(MERGE, erasing),
     )
     named = {field.name: getattr(queues, field.name) for field in fields(queues)}
     return JobService(JobIndex(table), kinds, named)

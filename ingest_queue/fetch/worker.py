@@ -266,7 +266,7 @@ class Fetcher:
         if tried.settle():
             self._close(job)
             return False
-        received = sum(len(state.received) for _, state in self._ingest.ledger.states(job))
+        received = self._ingest.progress(job).parts_received
         if received != plan.swept:
             self._put(job.id, replace(plan, swept=received))
         else:

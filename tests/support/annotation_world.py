@@ -143,6 +143,10 @@ class AnnotationWorld:
             store.close()
 
     @property
+    def erase_jobs(self) -> EraseJobs:
+        return EraseJobs(self.table, self.queue, self.clock)
+
+    @property
     def jobs(self) -> list[str]:
         return [row.sk for row in self.table.query("erase").rows]
 

@@ -154,7 +154,9 @@ class EraseJobs:
         if job is None or job.state is not EraseState.FAILED:
             raise InvalidStateError("Only a failed job can be retried.", job=job_id)
         self.chains.restart(job_id)
-        self.enqueue_later(replace(job, state=EraseState.OPEN, reason="", tries=0, waits=0), 0)
+        opened = replace(job, state=EraseState.OPEN, reason="", tries=0, waits=0)
+        self._report(opened, self._clock())
+        self.enqueue([job_id])
 
     def is_merging(self, channel_uid: str, label: int) -> bool:
         """Return whether voxels of an object are still being relabelled."""

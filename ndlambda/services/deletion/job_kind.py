@@ -20,7 +20,7 @@ _WHY_NOT: Final = {
 }
 
 
-class EraseKindOfJob:
+class DeletionKind:
     """Implements ``JobKind`` for deletions, or for merges.
 
     Parameters

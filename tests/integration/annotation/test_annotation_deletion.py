@@ -12,12 +12,15 @@ from ndlambda.model.propagation import PropagateState
 from ndlambda.model.ramon import Annotation, ObjectQuery, Segment
 from ndlambda.services.annotation import erasing as object_erasure
 from ndlambda.services.annotation.options import WriteMode
+from ndlambda.services.catalog.deletion_job import EraseState
 from ndlambda.services.labels.ids import counter_key
 from ndlambda.services.labels.index import SHARDS, partition
 from ndlambda.services.ramon.keys import partitions
 from ndlambda.services.ramon.rows import ObjectRows, Tombstone
+from ndlambda.services.support.tries import MAX_TRIES
 from ndlambda.services.support.watch import WatchMessage
 from ndlambda.space.box import Box
+from ndlambda.stores.ports import Overwrite
 from tests.support.annotation_world import DATASET, AnnotationWorld, block, points
 from tests.support.catalog_world import GRACE_S
 
@@ -142,6 +145,32 @@ def test_a_lost_message_is_sent_again(disk):
     disk.own.erasure.sweep()
     assert disk.pump() == 1
     assert labels_of(disk, channel) == {6}
+
+
+@pytest.mark.parametrize("work", ["deletion", "merge"])
+def test_a_damaged_supercuboid_fails_the_job_until_it_is_mended(disk, work):
+    """Seen to fail where the error is only logged: the job is called for without end."""
+    channel = filled(disk)
+    key = next(iter(disk.objects.list(f"pr/labels/{channel.uid}/"))).key
+    sound = bytes(disk.objects.get(key).data)
+    if work == "deletion":
+        disk.own.writer.delete(channel, [5])
+    else:
+        disk.own.annotations.merge(DATASET, channel, [6, 5])
+    [job_id] = disk.jobs
+    disk.objects.put(key, b"no supercuboid", Overwrite())
+    runs = 0
+    for _ in range(40):
+        runs += disk.pump()
+        disk.clock.advance(60)
+    job = disk.erase_jobs.find(job_id)
+    assert (job.state, runs) == (EraseState.FAILED, MAX_TRIES)
+    assert "supercuboid" in job.reason
+    disk.objects.put(key, sound, Overwrite())
+    disk.erase_jobs.retry(job_id)
+    disk.let_all_work_end()
+    assert labels_of(disk, channel) == {6}
+    assert not disk.jobs
 
 
 def test_no_second_worker_is_called_while_one_may_be_at_work(disk):
