@@ -82,7 +82,7 @@ class PartRegistry:
             self._record_stray(job, dropped.key, error.message, etag)
             return
         if job.state is State.CREATED:
-            self._chains.restart(job.id)
+            self._chains.wake(job.id)
             job = self._ledger.begin(job)
         now = self._record(job, chunk, Part(number, dropped.key, etag))
         if job.state is State.FAILED and now.state is State.INGESTING:
@@ -139,7 +139,7 @@ class PartRegistry:
         except InvalidStateError:
             return
         self.record_unnotified(job)
-        self._chains.restart(job.id)
+        self._chains.wake(job.id)
         closed = self._ledger.change(job, to)
         if closed is not None:
             missing = self._ledger.built(closed, grid.count).missing()

@@ -139,6 +139,12 @@ class Chains:
                 return
         raise WriteContentionError(f"The watch chain of {work[:200]!r} keeps changing; try again.")
 
+    def wake(self, work: str) -> None:
+        """Make the next look soon where the pauses have grown."""
+        row = self.table.get(*self.key(work))
+        if row is not None and row.doc["rests"] > 0:
+            self._move(work, row, 0, FIRST_LOOK_S)
+
     def ask(self, work: str) -> None:
         """Ask for a look at once; writes no row."""
         self._send(work, _generation(self.table.get(*self.key(work))), 0)

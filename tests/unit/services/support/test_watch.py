@@ -170,6 +170,17 @@ def test_pauses_grow_while_nothing_happens_and_not_while_work_moves(world):
     assert pauses(Look.RESTS, 1) == [120]
 
 
+def test_a_chain_that_rests_is_woken_and_no_other(world):
+    """Seen to fail where every call sends a message: three for each new ingest job."""
+    world.chains().wake("w")
+    assert len(world.queue.messages) == 1, "the first message is under way"
+    world.receive(world.queue.take())
+    for _ in range(2):
+        world.chains().wake("w")
+    assert [delay for _, delay in world.queue.messages] == [120, FIRST_LOOK_S]
+    assert len(world.alive()) == 1
+
+
 def test_a_chain_ends_with_its_work_and_begins_again_with_it(world):
     world.receive(world.queue.take())
     world.found = Look.ENDED
