@@ -33,11 +33,14 @@
     │   ├── InvalidStateError
     │   └── WriteContentionError
     ├── PreconditionFailedError
+    ├── RequestTimeoutError
     ├── PayloadTooLargeError
+    ├── HeaderTooLargeError
     ├── UnsupportedMediaTypeError
     ├── ValidationError
     ├── QuotaExceededError
     ├── DeadlineExceededError
+    ├── ServerBusyError
     ├── IntegrityError
     │   └── CuboidDecodeError
     └── UpstreamError
@@ -205,8 +208,18 @@ class PreconditionFailedError(NDLambdaError):
     """The precondition of a conditional request failed: the object or row has another state."""
 
 
+class RequestTimeoutError(NDLambdaError):
+    """The headers or the body came too slowly; send the request again."""
+
+    retryable = True
+
+
 class PayloadTooLargeError(NDLambdaError):
     """The box, body or declared content exceeds a limit, given as ``limit``; split the request."""
+
+
+class HeaderTooLargeError(NDLambdaError):
+    """The request line and the headers are longer than ``limit``; name less in one request."""
 
 
 class UnsupportedMediaTypeError(NDLambdaError):
@@ -248,6 +261,12 @@ class DeadlineExceededError(NDLambdaError):
             "The server did not finish this in the time that a request has; "
             "ask for less at once, or again later."
         )
+
+
+class ServerBusyError(NDLambdaError):
+    """Other requests take the server's memory or connections; wait and send the request again."""
+
+    retryable = True
 
 
 class IntegrityError(NDLambdaError):

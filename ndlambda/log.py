@@ -24,10 +24,10 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(level: int = logging.INFO) -> None:
-    """Send the logs of the project and of waitress to standard error; called once per process."""
+    """Send the logs of the project and of asyncio to standard error; called once per process."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
-    for name in ("ndlambda", "waitress"):
+    for name in ("ndlambda", "asyncio"):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
         logger.setLevel(level)

@@ -50,7 +50,7 @@ from ndlambda.services.volume.results import Results
 from ndlambda.services.volume.service import VolumeService
 from ndlambda.services.volume.transfers import Uploads
 from ndlambda.settings import Settings
-from ndlambda.stores.ports import Ports
+from ndlambda.stores.process import Ports
 from ndlambda.stores.timed import timed_ports
 
 ADMIN = "admin"

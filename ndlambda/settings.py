@@ -89,6 +89,15 @@ class Settings:
         autoIngest may read from; by default none. All public addresses are allowed.
     ingest_file_roots
         Folders of this machine (separated by ``:``) that autoIngest of any user may read.
+    max_connections
+        Connections to ``ndlambda serve``; fewer where the system allows fewer open files.
+    max_spool_bytes
+        Bytes of all files in which ``ndlambda serve`` keeps large bodies while they arrive, and
+        responses that are read slowly.
+    header_s, stall_s
+        Seconds for the headers of a request; for each 128 KiB of a body, or of a response.
+    stop_s
+        Seconds from SIGTERM to the end of ``ndlambda serve``, whatever is still under way.
     fsync
         Whether disk writes are forced to the device before they are acknowledged.
     trace
@@ -127,6 +136,11 @@ class Settings:
     ingest_keep_input: bool = True
     ingest_allowed_hosts: str = ""
     ingest_file_roots: str = ""
+    max_connections: int = 4096
+    max_spool_bytes: int = 1 << 33
+    header_s: float = 20.0
+    stall_s: float = 30.0
+    stop_s: float = 60.0
     fsync: bool = True
     trace: str = "off"
 

@@ -25,7 +25,6 @@ _EXPIRE_EVERY_S = 600.0
 _MORE_VISIBLE_S = 60
 """Seconds, after a worker must have ended, until its message comes back."""
 _MAX_BUILDERS = 4
-_STOP_S = 60.0
 _Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 
@@ -110,7 +109,7 @@ class Pump:
         for thread in self._threads:
             thread.start()
 
-    def stop(self) -> None:
+    def stop(self, max_wait_s: float = 60.0) -> None:
         """Stop after the batches under way, or without those that take too long.
 
         What these had in hand is done again, as after a crash.
@@ -118,11 +117,11 @@ class Pump:
         self._stopping.set()
         with self._turn:
             self._turn.notify_all()
-        deadline = time.monotonic() + _STOP_S
+        deadline = time.monotonic() + max_wait_s
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
-                _log.warning("%s did not end within %d s", thread.name, _STOP_S)
+                _log.warning("%s did not end within %g s", thread.name, max_wait_s)
 
     def _thread(self, name: str, work: Callable[[], int]) -> threading.Thread:
         return threading.Thread(target=self._repeat, args=(work,), name=f"pump-{name}", daemon=True)

@@ -1,11 +1,14 @@
-"""``ndlambda serve``: waitress and the queue pump in one process."""
+"""``ndlambda serve``: the HTTP server and the queue pump in one process."""
 
 import errno
+import logging
 import os
 import secrets
 import socket
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,15 +17,19 @@ from typing import TextIO
 
 from ndlambda import log, runtime
 from ndlambda.errors import AlreadyExistsError, InvalidArgumentError
-from ndlambda.local.host import WsgiServer
+from ndlambda.local.host.limits import Limits
+from ndlambda.local.host.server import WsgiServer
+from ndlambda.local.host.spool import Spool
 from ndlambda.local.pump import Pump
 from ndlambda.local.server_lock import server_lock
 from ndlambda.runtime import ADMIN, Runtime
 from ndlambda.settings import ADDRESS_FILE, Settings
 from ndlambda.web.app import App
 
-_RECEIVED_BYTES = 1 << 18
-"""Bytes read from a connection at once; waitress's default of 8 KiB makes uploads slow."""
+_log = logging.getLogger("ndlambda.local")
+
+_NOTICE_S = 5.0
+"""In which a request whose time is up stops by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +76,7 @@ def run(options: ServeOptions, out: TextIO = sys.stdout) -> None:
                 print(f"Another server runs on {settings.data}; both share it.", file=out)
         pump = Pump(built)
         pump.start()
-        stack.callback(pump.stop)
+        stack.callback(pump.stop, settings.stop_s / 4)
         _serve(options, built, out)
 
 
@@ -122,21 +129,26 @@ def _register(built: Runtime, key: str, *, replaces: bool) -> None:
 
 
 def _serve(options: ServeOptions, built: Runtime, out: TextIO) -> None:
-    address = options.host, options.port
+    address, settings = (options.host, options.port), built.settings
+    limits = Limits(
+        max_connections=settings.max_connections,
+        head_s=settings.header_s,
+        stall_s=settings.stall_s,
+        drain_s=settings.stop_s / 2,
+        request_s=settings.deadline_s + _NOTICE_S,
+    )
+    spool = Spool(settings.data / "spool", settings.max_spool_bytes)
     try:
-        host = WsgiServer(
-            App(built),
-            address,
-            threads=options.threads,
-            recv_bytes=_RECEIVED_BYTES,
-            max_request_body_size=built.settings.max_body_bytes,
-            ident=None,
-            channel_timeout=300,
-        )
+        host = WsgiServer(App(built), address, threads=options.threads, limits=limits, spool=spool)
     except OSError as error:
         raise _explain(error, options) from None
+    built.volume.budget.gate = host.workers
     with _published(options.data / ADDRESS_FILE, host.url):
-        host.run(lambda: print(f"ndlambda ready on {host.url}", file=out, flush=True), ending=True)
+        host.run(
+            lambda: print(f"ndlambda ready on {host.url}", file=out, flush=True),
+            partial(end_after, settings.stop_s),
+            ending=True,
+        )
 
 
 def _explain(error: OSError, options: ServeOptions) -> InvalidArgumentError:
@@ -160,3 +172,18 @@ def _published(file: Path, url: str) -> Iterator[None]:
         with suppress(OSError):
             if file.read_text().strip() == url:  # else that of another server
                 file.unlink()
+
+
+def end_after(stop_s: float, end: Callable[[int], object] = os._exit) -> None:
+    """End this process after a time, unless it has ended by itself.
+
+    Threads that hang in a request, a batch or a store would else keep it for ever. It loses no more
+    than a crash does: nothing that was acknowledged.
+    """
+
+    def watch() -> None:
+        time.sleep(stop_s)
+        _log.error("not everything has ended within %g s; what is left is cut off", stop_s)
+        end(1)
+
+    threading.Thread(target=watch, name="end", daemon=True).start()

@@ -1,9 +1,18 @@
 """Checks of what the ports accept, shared by the adapters."""
 
+import errno
 from collections.abc import Sequence
+from typing import Final
 
 from ndlambda.errors import InvalidArgumentError, PayloadTooLargeError
 from ndlambda.stores.ports import MAX_MESSAGE_BYTES, MAX_TRANSACTION, Action, Put
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def is_full(error: OSError) -> bool:
+    """Return whether there is no room for a file."""
+    return error.errno in _FULL
 
 
 def check_bodies(bodies: Sequence[str]) -> None:

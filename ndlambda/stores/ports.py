@@ -10,8 +10,6 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
-from ndlambda.stores.set_aside import SetAside
-
 # --- objects -------------------------------------------------------------------------------
 
 
@@ -428,30 +426,3 @@ class Queue(Protocol):
     def redrive(self) -> int:
         """Send all dead letters back to the queue and return their number."""
         ...
-
-
-# --- all three -----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """The stores of one process.
-
-    Attributes
-    ----------
-    dropped
-        Files under the drop folder; may be the same store as ``objects``.
-    open_queue
-        Returns the queue of a name.
-    aside
-        Takes files of deleted channels out of the drop folder; None: they are deleted at once.
-    checks
-        Each raises ``StoreUnavailableError`` if its store is not there.
-    """
-
-    objects: ObjectStore
-    dropped: ObjectStore
-    table: Table
-    open_queue: Callable[[str], Queue]
-    aside: SetAside | None = None
-    checks: Sequence[Callable[[], None]] = ()

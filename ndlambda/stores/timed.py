@@ -6,7 +6,8 @@ from functools import wraps
 from typing import Any, TypeVar, cast
 
 from ndlambda import deadline
-from ndlambda.stores.ports import ObjectInfo, Ports
+from ndlambda.stores.ports import ObjectInfo
+from ndlambda.stores.process import Ports
 
 _Store = TypeVar("_Store")
 

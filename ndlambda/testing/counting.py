@@ -36,7 +36,6 @@ from ndlambda.stores.ports import (
     ObjectInfo,
     ObjectStore,
     Page,
-    Ports,
     Put,
     PutMode,
     Queue,
@@ -44,6 +43,7 @@ from ndlambda.stores.ports import (
     StoredObject,
     Table,
 )
+from ndlambda.stores.process import Ports
 
 T = TypeVar("T")
 World = TypeVar("World")

@@ -1,4 +1,4 @@
-"""The WSGI application that waitress, Lambda and the tests call."""
+"""The WSGI application that the local server, Lambda and the tests call."""
 
 import logging
 import re
@@ -26,10 +26,12 @@ from ndlambda.errors import (
     RouteNotFoundError,
 )
 from ndlambda.model.principal import ANONYMOUS, Principal
+from ndlambda.services.support.budget import MemoryAwaited
 from ndlambda.trace import span
 from ndlambda.web.auth import principal_of, refuse_foreign_page
 from ndlambda.web.problem import Dialect, problem_document, problem_response
 from ndlambda.web.request.address import check_address
+from ndlambda.web.request.withheld import BodyNeeded, WithheldBody
 from ndlambda.web.response.safety import add_safety
 from ndlambda.web.routing import Context, Route, build_map, discover, normalise
 
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("ndlambda.web")
 
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_STRAY_BODY_BYTES = 1 << 16
+"""Longest body of a request to a route that reads none; some clients send one all the same."""
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _EXPOSED_HEADERS = (
     "X-NDLambda-Shape, X-NDLambda-Dtype, X-NDLambda-Corner, X-NDLambda-Skipped, "
@@ -68,8 +72,23 @@ class App:
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         """Answer one WSGI request."""
+        return self._respond(Request(environ))(environ, start_response)
+
+    def judge(self, environ: "WSGIEnvironment") -> Response | int:
+        """Answer a request by its head, or return how long its body may be.
+
+        For hosts that receive a body only after this. The view runs up to the place where it needs
+        the body, so it checks in the same order as ever; it must not have changed anything by then.
+        """
+        request = Request({**environ, "wsgi.input": WithheldBody(), "wsgi.input_terminated": True})
+        try:
+            with self._runtime.volume.budget.impatient():
+                return self._respond(request)
+        except (BodyNeeded, MemoryAwaited):
+            return request.max_content_length or 0
+
+    def _respond(self, request: Request) -> Response:
         started = time.perf_counter()
-        request = Request(environ)
         request_id = _request_id(request)
         deadline = Deadline.after(self._runtime.settings.deadline_s)
         with (
@@ -100,7 +119,7 @@ class App:
                 }
             },
         )
-        return response(environ, start_response)
+        return response
 
     def _answer(self, request: Request, request_id: str) -> tuple[Principal, Response]:
         principal, dialect = ANONYMOUS, Dialect.V1
@@ -165,6 +184,8 @@ class App:
     def _check_body(self, request: Request, route: Route) -> None:
         settings = self._runtime.settings
         limit = settings.max_body_bytes if route.carries_uploads else settings.max_request_bytes
+        if not route.body:
+            limit = min(limit, _STRAY_BODY_BYTES)
         if (request.content_length or 0) > limit:
             raise PayloadTooLargeError(
                 f"The body of {request.content_length} bytes is over the limit of {limit}; send "
@@ -172,6 +193,8 @@ class App:
                 limit=limit,
             )
         request.max_content_length = limit
+        if not route.body and isinstance(request.environ["wsgi.input"], WithheldBody):
+            raise BodyNeeded
 
 
 def late_app(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:

@@ -95,6 +95,7 @@ def test_a_taken_port_and_a_bad_setting_are_one_line(tmp_path):
     assert "in use" in second.err
     assert "choose another --port" in second.err
     assert f"127.0.0.1:{server.port}" in second.err
+    assert "--port" in second.err
     assert (wrong.code, wrong.out) == (2, "")
     assert wrong.err == "ndlambda: NDLAMBDA_THREADS='many' is not a whole number.\n"
 

@@ -19,7 +19,8 @@ from ndlambda.services.volume.region import Region
 from ndlambda.settings import Settings
 from ndlambda.stores.disk import DroppedFiles
 from ndlambda.stores.disk.dropped import REST_S
-from ndlambda.stores.ports import Ports, Row
+from ndlambda.stores.ports import Row
+from ndlambda.stores.process import Ports
 from tests.support.catalog_world import Clock
 from tests.support.faults import FaultPlan, Faulty
 from tests.support.ingest_world import look_after_all, look_after_folders, png

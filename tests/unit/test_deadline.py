@@ -11,7 +11,8 @@ from ndlambda.errors import DeadlineExceededError, WriteContentionError
 from ndlambda.services.support.budget import ByteBudget
 from ndlambda.services.support.retry import optimistic
 from ndlambda.stores.aws.retry import StoreRetryPolicy
-from ndlambda.stores.ports import ObjectStore, Ports, Queue, Table
+from ndlambda.stores.ports import ObjectStore, Queue, Table
+from ndlambda.stores.process import Ports
 from ndlambda.stores.timed import timed, timed_ports
 
 PORTS = [

@@ -58,6 +58,7 @@ def test_what_another_attempt_may_cure_is_marked():
     assert retryable == {
         "WriteContentionError", "QuotaExceededError", "DeadlineExceededError", "UpstreamError",
         "StoreUnavailableError", "StoreFullError", "UpstreamThrottledError", "UpstreamTimeoutError",
+        "RequestTimeoutError", "ServerBusyError",
     }  # fmt: skip
 
 

@@ -87,7 +87,7 @@ class AnnotationReader:
         PayloadTooLargeError
             All objects together have more voxels than one call may read, are in more supercuboids,
             or need too many voxels of another resolution.
-        QuotaExceededError
+        ServerBusyError
             The memory budget is exhausted by other requests.
         CuboidDecodeError
             A stored supercuboid is damaged.

@@ -81,7 +81,7 @@ class AnnotationService:
             Voxels are not integers in three columns, or a block not integers in three axes.
         PayloadTooLargeError
             There are too many voxels, or an object has too large values.
-        QuotaExceededError
+        ServerBusyError
             The server is busy with other large requests.
         WriteContentionError
             Others kept changing the same voxels or objects.

@@ -18,7 +18,7 @@ from ndlambda.errors import (
     UpstreamError,
     WriteContentionError,
 )
-from ndlambda.stores.disk.full import is_full, store_error
+from ndlambda.stores.disk.full import has_no_room, store_error
 from ndlambda.stores.disk.identity import Identity
 from ndlambda.trace import span
 
@@ -235,7 +235,7 @@ def _translated(path: Path) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         if _is_busy(error):
             raise WriteContentionError(f"Other writers keep {path.name} locked.") from error
-        kind = StoreFullError if is_full(error, path.parent) else UpstreamError
+        kind = StoreFullError if has_no_room(error, path.parent) else UpstreamError
         raise kind(f"SQLite failed on {path.name}: {error}.") from error
     except OSError as error:
         raise UpstreamError(f"{path} cannot be looked at: {error.strerror}.") from error

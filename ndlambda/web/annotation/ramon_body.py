@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response
 from ndlambda.errors import MalformedBodyError, PayloadTooLargeError, UnknownNameError
 from ndlambda.model.catalog import Channel
 from ndlambda.web.request.body import RequestBody, open_body
+from ndlambda.web.request.json_body import narrow_limit
 from ndlambda.web.response.delivery import deliver
 from ndlambda.web.routing import Context, QueryParameter
 from ndlambda.wire.ramon import RamonFormat, RamonItem, RamonLimits, get_format
@@ -52,6 +53,7 @@ def check_length(context: Context, limit_bytes: int) -> None:
         The body is longer than the limit.
     """
     length = context.request.content_length or 0
+    narrow_limit(context.request, limit_bytes)
     if length > limit_bytes:
         raise PayloadTooLargeError(
             f"The body has {length} bytes; at most {limit_bytes} are read here.",
@@ -97,7 +99,7 @@ def read_objects(
         The body is not in the format; see ``RamonFormat``.
     PayloadTooLargeError
         The objects or arrays are over a limit.
-    QuotaExceededError
+    ServerBusyError
         No memory became free in time.
     """
     assert body_format.decode is not None

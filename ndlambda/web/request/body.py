@@ -5,7 +5,8 @@ A body is sent with the request, or was uploaded before it because Lambda could 
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from io import RawIOBase
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from ndlambda.model.catalog import Channel
 from ndlambda.model.discipline import Discipline
 from ndlambda.services.volume.region import Region
 from ndlambda.services.volume.transfers import Upload
+from ndlambda.web.request.json_body import narrow_limit
 from ndlambda.web.routing import Context, QueryParameter
 
 UPLOAD: Final = QueryParameter(
@@ -60,7 +62,6 @@ class RequestBody:
             return self.context.runtime.uploads.read(self.upload)
         request = self.context.request
         if request.content_length is None:
-            request.max_content_length = self.size_bytes
             return memoryview(request.get_data(cache=False))
         return _read_stream(request, request.content_length)
 
@@ -95,9 +96,10 @@ def open_body(
     """
     upload_id = context.request.args.get("upload")
     length = context.request.content_length
+    is_unknown = context.request.headers.get("Transfer-Encoding") is not None
     upload = None
     if upload_id is not None:
-        if length:
+        if length or is_unknown:
             raise InvalidArgumentError("An upload takes the place of the body; send no body.")
         upload = context.runtime.uploads.find(upload_id, context.principal.user_id, channel)
         length = upload.size_bytes
@@ -108,6 +110,7 @@ def open_body(
             limit=limit_bytes,
         )
     assumed_bytes = min(limit_bytes, context.runtime.settings.max_request_bytes)
+    narrow_limit(context.request, assumed_bytes if length is None else limit_bytes)
     return RequestBody(
         context,
         upload,
@@ -128,13 +131,13 @@ def open_voxels(context: Context, channel: Channel, voxel_bytes: int) -> Request
 def _read_stream(request: Request, length: int) -> memoryview:
     """Read a body of known length into one preallocated buffer."""
     whole = np.empty(length, np.uint8).data
+    stream = cast("RawIOBase", request.stream)
     filled = 0
     while filled < length:
-        piece = request.stream.read(min(_WINDOW_BYTES, length - filled))
-        if not piece:
+        count = stream.readinto(whole[filled : filled + _WINDOW_BYTES])
+        if not count:
             raise MalformedBodyError(f"The body ended after {filled} of {length} bytes.")
-        whole[filled : filled + len(piece)] = piece
-        filled += len(piece)
+        filled += count
     return whole.toreadonly()
 
 

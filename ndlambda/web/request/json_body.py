@@ -11,6 +11,12 @@ from ndlambda.model.readers import unique_fields
 _MAX_BYTES = 1 << 20
 
 
+def narrow_limit(request: Request, limit_bytes: int) -> None:
+    """Bound a body, whose length may not be declared, beside the bound that it has already."""
+    known = request.max_content_length
+    request.max_content_length = limit_bytes if known is None else min(known, limit_bytes)
+
+
 def json_object(request: Request) -> dict[str, Any]:
     """Read a body that is one JSON object, whatever its content type (ndio sends none).
 
@@ -41,6 +47,7 @@ def json_value(request: Request, limit_bytes: int = _MAX_BYTES) -> Any:
         raise PayloadTooLargeError(
             f"A JSON body may have {limit_bytes} bytes here.", limit=limit_bytes
         )
+    narrow_limit(request, limit_bytes)
     try:
         return json.loads(request.get_data(), object_pairs_hook=unique_fields)
     except (ValueError, RecursionError) as error:

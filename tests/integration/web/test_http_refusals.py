@@ -14,7 +14,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from werkzeug.test import TestResponse
+from werkzeug.test import EnvironBuilder, TestResponse
 
 from ndlambda import errors
 from ndlambda.errors import NDLambdaError
@@ -371,6 +371,57 @@ def test_a_body_over_the_limit_is_refused_unread(world, user):
     small, refusal = limited(world, max_body_bytes=5000), Outcome(413, "PayloadTooLargeError")
     check(small, (Case(each, user, refusal, declaring(5001)) for each in world.examples))
     assert small.ask(world.examples[0], user, **declaring(5001)).get_json()["limit"] == 5000
+
+
+NAMED_IN_THE_BODY = {
+    ("POST", "/ingest"), ("POST", "/v1/ingest"), ("POST", "/v1/auto-ingest"),
+    ("POST", "/sd/autoIngest"), ("POST", "/sd/json"),
+    ("GET", "/ndauth/validate"), ("POST", "/ndauth/validate"),
+}  # fmt: skip
+"""Routes whose JSON says what they are about."""
+
+
+CHUNKED = {"HTTP_TRANSFER_ENCODING": "chunked"}
+
+
+def judgement(world: RouteWorld, example: Example, user: str | None, **declared: str) -> int:
+    """Return the status by which a request is refused by its head, or the length it may have."""
+    key = {"Authorization": f"Token {world.server.keys[user]}"} if user else {}
+    environ = EnvironBuilder(example.path, method=example.route.method, headers=key).get_environ()
+    environ.pop("CONTENT_LENGTH", None)
+    environ |= declared or {"CONTENT_LENGTH": str(len(example.body))}
+    with world.server.unchanged():
+        verdict = world.server.app.judge(environ)
+    return verdict if isinstance(verdict, int) else verdict.status_code
+
+
+@pytest.mark.parametrize("user", [None, "bob"])
+def test_a_head_tells_whether_a_body_is_welcome(world, user):
+    """The same refusals as with the body, of which nothing is there; seen to fail with a view that
+    reads its body before it asks ``access``."""
+    for example in world.examples:
+        if not example.body:
+            continue
+        error, verdict = denied(example, user), judgement(world, example, user)
+        if error is None or example.key in NAMED_IN_THE_BODY:
+            assert len(example.body) <= verdict <= 1 << 20, example.key
+        else:
+            assert verdict == refused(example, error).status, example.key
+
+
+def test_a_judgement_says_how_long_a_body_may_be_and_changes_nothing(world):
+    """Also where no length is declared, and with all memory taken."""
+    budget = world.server.runtime.volume.budget
+    for example in world.examples:
+        whose = example.owner
+        if not example.body:
+            assert judgement(world, example, whose, **CHUNKED) == 1 << 16, example.key
+            continue
+        limits = [judgement(world, example, whose), judgement(world, example, whose, **CHUNKED)]
+        with budget.hold(world.server.settings.max_memory_bytes):
+            limits.append(judgement(world, example, whose))
+        assert min(limits) >= len(example.body), example.key
+        assert judgement(world, example, whose, CONTENT_LENGTH=str(1 << 40)) == 413, example.key
 
 
 def test_on_lambda_only_routes_for_uploads_take_more_than_lambda(world):

@@ -194,7 +194,6 @@ def test_files_that_have_expired_are_deleted_while_the_pump_runs(tmp_path, monke
 
 def test_a_thread_that_hangs_does_not_keep_the_server_from_ending(monkeypatch):
     """Seen to fail where threads are waited for without a deadline: SIGTERM had no effect."""
-    monkeypatch.setattr(pump_module, "_STOP_S", 0.0)
     hanging, end, logged = threading.Event(), threading.Event(), []
     monkeypatch.setattr(pump_module._log, "warning", lambda text, *of: logged.append(text % of))
 
@@ -203,7 +202,9 @@ def test_a_thread_that_hangs_does_not_keep_the_server_from_ending(monkeypatch):
         end.wait(30)
         return 0
 
-    with running(pump_of(sweep, sweep)):
-        assert hanging.wait(30)
+    pump = pump_of(sweep, sweep)
+    pump.start()
+    assert hanging.wait(30)
+    pump.stop(0.0)
     assert "pump-sweep did not end within 0 s" in logged
     end.set()

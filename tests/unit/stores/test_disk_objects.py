@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ndlambda.errors import InvalidArgumentError, UpstreamError
+from ndlambda.errors import InvalidArgumentError, StoreFullError, UpstreamError
 from ndlambda.stores.disk import DiskObjectStore, content, objects
 from ndlambda.stores.disk.locks import LockFolder
 from ndlambda.stores.ports import Create, Overwrite, Replace
@@ -217,3 +217,13 @@ def test_a_failing_disk_is_an_upstream_error(tmp_path):
     (tmp_path / "objects" / ".locks").write_bytes(b"")
     with pytest.raises(UpstreamError):
         DiskObjectStore(tmp_path / "objects")
+
+
+def test_a_full_disk_is_told_from_a_failing_one(store, monkeypatch):
+    def place(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(objects, "_place", place)
+    with pytest.raises(StoreFullError):
+        store.put("key", b"x", Create())
+    assert store.get("key") is None

@@ -7,6 +7,7 @@ import pytest
 from ndlambda.errors import (
     InvalidArgumentError,
     PayloadTooLargeError,
+    StoreFullError,
     UpstreamError,
     WriteContentionError,
 )
@@ -121,3 +122,11 @@ def test_rows_and_versions_outlive_the_table_object(tmp_path):
         table.delete("p", "a")
         table.close()
     assert len(set(versions)) == 3
+
+
+def test_a_full_disk_is_told_from_a_failing_one(table):
+    """SQLite's own bound on the pages of a file fails in the same way as a disk without room."""
+    with pytest.raises(StoreFullError), table._database.writing() as connection:
+        connection.executescript(
+            "PRAGMA max_page_count = 1; CREATE TABLE other AS SELECT randomblob(100000) AS bytes"
+        )

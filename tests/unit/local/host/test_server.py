@@ -1,8 +1,8 @@
 """The end of the server: who has asked is answered.
 
-Seen to fail with a handler that raises out of waitress's loop, followed by a wait for requests
-that have come completely: a signal in the middle of a read closed that connection and was lost, a
-body of which half had come was dropped, and a client that kept asking kept the server alive.
+Seen to fail with a handler that raises out of the loop, followed by a wait for requests that have
+come completely: a signal in the middle of a read closed that connection and was lost, a body of
+which half had come was dropped, and a client that kept asking kept the server alive.
 """
 
 import http.client
@@ -16,20 +16,26 @@ from contextlib import closing, contextmanager
 from urllib.parse import urlsplit
 
 import pytest
-from waitress.channel import HTTPChannel
 
-from ndlambda.local.host import WsgiServer
+from ndlambda.local.host.connection import HttpConnection
+from ndlambda.local.host.server import WsgiServer
 
 TIMEOUT_S = 30
 
 
-def echo(environ, start_response):
-    body = environ["wsgi.input"].read()
-    start_response("200 OK", [("Content-Length", str(len(body)))])
-    return [body]
+class Echo:
+    """An application that accepts bodies of any length, and sends them back."""
+
+    def judge(self, environ):
+        return 1 << 30
+
+    def __call__(self, environ, start_response):
+        body = environ["wsgi.input"].read()
+        start_response("200 OK", [("Content-Length", str(len(body)))])
+        return [body]
 
 
-class Blocking:
+class Blocking(Echo):
     """An application that tells when it was entered and answers when it is let."""
 
     def __init__(self) -> None:
@@ -39,7 +45,7 @@ class Blocking:
     def __call__(self, environ, start_response):
         self.entered.set()
         assert self.free.wait(TIMEOUT_S)
-        return echo(environ, start_response)
+        return super().__call__(environ, start_response)
 
 
 @contextmanager
@@ -99,7 +105,7 @@ def test_a_process_that_ends_heeds_no_further_signals(make_host):
     numbers = (signal.SIGTERM, signal.SIGINT)
     before = [signal.getsignal(number) for number in numbers]
     try:
-        make_host(lambda environ, start: [b""]).run(stop, ending=True)
+        make_host(Echo()).run(stop, ending=True)
         assert [signal.getsignal(number) for number in numbers] == [signal.SIG_IGN] * 2
     finally:
         for number, handler in zip(numbers, before, strict=True):
@@ -107,9 +113,9 @@ def test_a_process_that_ends_heeds_no_further_signals(make_host):
 
 
 def test_a_signal_while_a_connection_is_read_neither_cuts_it_nor_is_lost(make_host, monkeypatch):
-    receive = HTTPChannel.received
-    monkeypatch.setattr(HTTPChannel, "received", lambda *given: stop() or receive(*given))
-    host = make_host(echo)
+    receive = HttpConnection.data_received
+    monkeypatch.setattr(HttpConnection, "data_received", lambda *given: stop() or receive(*given))
+    host = make_host(Echo())
 
     def client() -> bytes:
         with connection_to(host) as connection:
@@ -120,7 +126,7 @@ def test_a_signal_while_a_connection_is_read_neither_cuts_it_nor_is_lost(make_ho
 
 
 def test_a_body_half_of_which_has_come_is_waited_for(make_host):
-    host = make_host(echo)
+    host = make_host(Echo())
 
     def client() -> bytes:
         with connection_to(host) as connection:
@@ -155,7 +161,7 @@ def test_a_client_that_keeps_asking_is_told_to_leave(make_host):
 
 
 def test_an_answer_that_is_read_slowly_is_sent_to_its_end(make_host):
-    host = make_host(echo)
+    host = make_host(Echo())
     sent = os.urandom(1 << 20) * 16
 
     def client() -> bytes:
@@ -174,7 +180,7 @@ def test_an_answer_that_is_read_slowly_is_sent_to_its_end(make_host):
 )
 def test_the_url_says_where_it_listens(name, start):
     try:
-        host = WsgiServer(echo, (name, 0))
+        host = WsgiServer(Echo(), (name, 0))
     except OSError:
         pytest.skip(f"This machine has no address {name}.")
     host.run(stop)
