@@ -99,4 +99,4 @@ class Jobs:
 
 
 def _path(job: str) -> str:
-    return f"{_PATH}/{quote(job, safe='')}"
+    return f"{_PATH}/{quote(job, safe='', errors='replace')}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from ndlambda.errors import NotFoundError
+from ndlambda.errors import InvalidArgumentError, NotFoundError
 from ndlambda.services.jobs.contract import JobKind, JobStatus, JobView, parse_job_id
 from ndlambda.services.jobs.index import JobIndex, Position
 from ndlambda.stores.ports import Message, Queue
@@ -66,8 +66,11 @@ class JobService:
         Raises
         ------
         InvalidArgumentError
-            ``after`` is not such a position.
+            ``after`` is not such a position, or no jobs are of this kind.
         """
+        if kind is not None and kind not in self._kinds:
+            known = ", ".join(self._kinds)
+            raise InvalidArgumentError(f"kind={kind[:80]!r} is none of {known}.", parameter="kind")
         found: list[JobView] = []
         read = 0
         while read < _MAX_READ:

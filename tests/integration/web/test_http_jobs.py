@@ -86,7 +86,9 @@ def test_a_list_is_paged_and_filtered(server):
     assert states == ["propagation"]
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "state=running", "after=x", "page=2"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=1001", "state=running", "kind=merges", "after=x", "page=2"]
+)
 def test_wrong_parameters_are_refused(server, query):
     assert_problem(server.get(f"{JOBS}?{query}", "alice"), 400, "InvalidArgumentError")
 
