@@ -9,7 +9,7 @@ from typing import Any
 
 from chalice.app import Chalice, CloudWatchEvent, Rate, SQSEvent
 
-from functions import erase, http, ingest_build, propagate, resend, s3_drop
+from functions import erase, http, ingest_build, propagate, s3_drop, sweep
 
 _METHODS = ["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS"]
 
@@ -70,7 +70,7 @@ def ingest_worker(event: SQSEvent) -> dict[str, Any]:
     return ingest_build.handler(event.to_dict(), event.context)
 
 
-@app.schedule(Rate(1, unit=Rate.MINUTES), name="resend")
-def resend_worker(event: CloudWatchEvent) -> dict[str, int]:
-    """Re-enqueue jobs whose messages were lost."""
-    return resend.handler(event.to_dict(), event.context)
+@app.schedule(Rate(1, unit=Rate.DAYS), name="sweep")
+def sweep_worker(event: CloudWatchEvent) -> dict[str, int]:
+    """Look after open work that no watch message looks after."""
+    return sweep.handler(event.to_dict(), event.context)

@@ -24,13 +24,6 @@ def receive_count(record: Mapping[str, Any]) -> int:
     return int(record.get("attributes", {}).get("ApproximateReceiveCount", 1))
 
 
-def answer(
-    event: Mapping[str, Any], context: object, handle: Callable[[str], None]
-) -> dict[str, Any]:
-    """Handle the body of every record; as ``answer_records``."""
-    return answer_records(event, context, lambda record: handle(record["body"]))
-
-
 def answer_records(
     event: Mapping[str, Any], context: object, handle: Callable[[Mapping[str, Any]], None]
 ) -> dict[str, Any]:
@@ -40,6 +33,9 @@ def answer_records(
     in the dead-letter queue. Any other error of ours would only repeat: it is logged and the
     message is consumed. The work itself stays recorded in the table. Work that its deadline stopped
     is redelivered and goes on from what is stored.
+
+    The error of a batch of one is raised: an event source without ``ReportBatchItemFailures`` (as
+    Chalice deploys it) ignores the answer, and would consume the message.
     """
     records = event["Records"]
     limit_s = runtime.current().settings.deadline_s
@@ -63,6 +59,8 @@ def answer_records(
             exc_info=error,
             extra={"fields": {"message": message_id, "again": is_retried}},
         )
+        if is_retried and len(records) == 1:
+            raise error
         if is_retried:
             failed.append(message_id)
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}

@@ -1,4 +1,4 @@
-"""The worker of ingest jobs: its SQS messages name chunks to build, or to fetch."""
+"""The worker of ingest jobs: its SQS messages name chunks to build or fetch, and jobs to watch."""
 
 import json
 from collections.abc import Mapping
@@ -9,13 +9,18 @@ from ingest_queue.fetch.worker import FetchTask
 from ingest_queue.jobs.job import read_message
 from ndlambda import runtime
 from ndlambda.errors import MalformedBodyError
+from ndlambda.services.support.watch import WatchMessage
 
 
 def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
-    """Build or fetch the chunk of every message; return the messages to be redelivered."""
+    """Do what every message asks for; return the messages to be redelivered."""
     built = runtime.current()
 
     def handle(record: Mapping[str, Any]) -> None:
+        watch = WatchMessage.find(record["body"])
+        if watch is not None:
+            built.ingest.jobs.watch(watch, receive_count(record))
+            return
         value = _value(record["body"])
         task = FetchTask.find(value)
         if task is not None:

@@ -1,30 +1,38 @@
-"""The worker of the drop store: receives S3 notifications, through SQS or directly."""
+"""The worker of the drop store: receives S3 notifications, through SQS or directly.
+
+Its queue also brings the watch messages of folders that wait for something.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote_plus
 
-from functions.batch import answer
+from functions.batch import answer_records, receive_count
 from ndlambda import runtime
 from ndlambda.errors import MalformedBodyError
+from ndlambda.services.support.watch import WatchMessage
 
 _TEST = "s3:TestEvent"
 
 
 def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
-    """Handle every created object; return the messages to be redelivered."""
-    on_object_created = runtime.current().ingest.drop.on_object_created
+    """Handle every created object and watched folder; return the messages to be redelivered."""
+    drop = runtime.current().ingest.drop
     if any("s3" in record for record in event.get("Records", ())):
         for key in keys_of(event):  # without a queue, AWS retries an event that fails
-            on_object_created(key)
+            drop.on_object_created(key)
         return {"batchItemFailures": []}
 
-    def handle(body: str) -> None:
-        for key in keys_of(_document(body)):
-            on_object_created(key)
+    def handle(record: Mapping[str, Any]) -> None:
+        watch = WatchMessage.find(record["body"])
+        if watch is not None:
+            drop.watch(watch, receive_count(record))
+            return
+        for key in keys_of(_document(record["body"])):
+            drop.on_object_created(key)
 
-    return answer(event, context, handle)
+    return answer_records(event, context, handle)
 
 
 def keys_of(event: Mapping[str, Any]) -> Iterator[str]:

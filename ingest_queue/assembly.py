@@ -73,7 +73,11 @@ def build_ingest(
     return IngestServices(
         jobs=jobs,
         drop=Drop(
-            jobs, catalog, WaitingFolders(table), RetiredFolders(table), outlets.drop_owner_id
+            jobs,
+            catalog,
+            WaitingFolders(table, resources.queues.drop),
+            RetiredFolders(table),
+            outlets.drop_owner_id,
         ),
         fetcher=fetcher,
         creation=AutoCreation(catalog, access, jobs, fetcher, table),

@@ -151,7 +151,7 @@ class IngestErasure:
             *((RUNNING, job.id), (ENDED, job.id), (JOBS, job.id)),
             *(list_key(job), old_list_key(job), under_way_key(job.owner_id, job.id)),
         )
-        self._table.transact([Delete(*name) for name in names])
+        self._table.transact([*(Delete(*name) for name in names), *job.listed.delete_actions()])
 
     def _remove_rows(self, partition: str) -> bool:
         return delete_rows(self._table, [partition], max_rows=self._max_deletions)

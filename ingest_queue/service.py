@@ -6,16 +6,18 @@ Jobs are created by request (``create``) or by dropped files (``drop``). Then ob
 
 import heapq
 import json
+import logging
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from ingest_queue.build.builder import BuildOptions, ChunkBuilder, Propagate, Stores
-from ingest_queue.build.ended import EndedJobs
 from ingest_queue.build.parts_registry import PartRegistry
 from ingest_queue.build.sweep import Sweeper
 from ingest_queue.build.verify import Verifier
+from ingest_queue.jobs.attempts import StoresFailedError
 from ingest_queue.jobs.chunk_state import Fault
 from ingest_queue.jobs.grid import PLANES, Chunk
 from ingest_queue.jobs.job import Job, Mode, State, message
@@ -27,10 +29,13 @@ from ingest_queue.jobs.target import Target, VoxelWriter
 from ndlambda.errors import InvalidStateError, OutOfBoundsError, QuotaExceededError
 from ndlambda.services.catalog.project_view import ProjectView
 from ndlambda.services.catalog.service import Catalog
+from ndlambda.services.support.watch import WatchMessage
 from ndlambda.services.volume.region import Region
 from ndlambda.space.shuffle import shuffled
 
 _MAX_CHUNKS = 1 << 40
+
+_log = logging.getLogger("ndlambda.ingest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +76,11 @@ class IngestService:
         self._catalog = catalog
         self._options = options
         self._writer = writer
+        self.chains = ledger.chains(stores.queue)
         self._builder = ChunkBuilder(ledger, stores, catalog, writer, propagate, options.building)
-        self.registry = PartRegistry(ledger, catalog, stores.drop, self._enqueue)
-        ended = EndedJobs(ledger, stores.drop)
-        self.sweeper = Sweeper(ledger, catalog, self.registry, self._builder, self._enqueue, ended)
+        enqueue, chains = self._enqueue, self.chains
+        self.registry = PartRegistry(ledger, catalog, stores.drop, enqueue, chains)
+        self.sweeper = Sweeper(ledger, catalog, self.registry, self._builder, enqueue, chains)
         self.verifier = Verifier(ledger, stores.objects, catalog, writer)
 
     def create(self, view: ProjectView, owner_id: int, spec: JobSpec, folder: str = "") -> Job:
@@ -131,12 +137,39 @@ class IngestService:
         chunks = Target.of(job, self._catalog).grid(job).count
         if chunks > _MAX_CHUNKS:
             raise OutOfBoundsError(f"The job would have {chunks} chunks; make several jobs.")
+        job = replace(job, chunks=chunks)
         owner = view.project.user_id
+        self.chains.start([job.id])
         return self.ledger.create(job, folder=folder or None, owner_id=owner)
 
     def build(self, job_id: str, generation: int, chunk: int, attempt: int = 1) -> None:
-        """Build the chunk of a message; see ``ChunkBuilder.build``."""
-        self._builder.build(job_id, generation, chunk, attempt)
+        """Build the chunk of a message; see ``ChunkBuilder.build``.
+
+        If stores fail too often, so does the job.
+        """
+        with self.failing_with_stores(job_id, generation):
+            self._builder.build(job_id, generation, chunk, attempt)
+
+    @contextmanager
+    def failing_with_stores(self, job_id: str, generation: int) -> Iterator[None]:
+        """Fail a job whose attempts at a chunk were failed by stores too often."""
+        try:
+            yield
+        except StoresFailedError as error:
+            _log.exception("ingest job %s failed", job_id)
+            job = self.ledger.find(job_id)
+            if job is not None and job.generation == generation:
+                self._builder.fail(job, error.message)
+
+    def watch(self, message: WatchMessage, receive_count: int) -> None:
+        """Handle a watch message of a job.
+
+        Parameters
+        ----------
+        receive_count
+            The number of this delivery, from 1.
+        """
+        self.chains.receive(message, receive_count, self.sweeper.look_after)
 
     def refuse(self, job: Job, fault: Fault) -> None:
         """Record a part that cannot be obtained; see ``ChunkBuilder.refuse``."""
@@ -191,12 +224,17 @@ class IngestService:
             ended = current.with_state(State.CANCELLED, self.ledger.now())
             return replace(ended, generation=current.generation + 1)
 
+        self.chains.restart(job.id)  # for its uploads
         return self.ledger.change(job, to) or self.ledger.get(job.id)
 
     def progress(self, job: Job) -> Progress:
         """Return the progress of a job."""
         target = self.target(job)
         return self._tally(job, target).progress(target.channel.dtype.itemsize)
+
+    def is_built(self, job: Job, target: Target) -> bool:
+        """Return whether all chunks of a job are stored."""
+        return self.ledger.built(job, target.grid(job).count).is_full()
 
     def missing(self, job: Job) -> Iterator[tuple[int, int]]:
         """Iterate over missing parts: (time point, slice) or (time point, chunk)."""

@@ -61,6 +61,16 @@ class Deadline:
             _current.reset(token)
 
 
+@contextmanager
+def written_down(grace_s: float = 2.0) -> Iterator[None]:
+    """Give the calls in the block some seconds of their own, to write down how far the work is."""
+    token = _current.set(None if _current.get() is None else Deadline.after(grace_s))
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
 _current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 
 

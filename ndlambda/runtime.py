@@ -4,7 +4,7 @@ import os
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from ingest_queue.build.builder import BuildOptions
 from ingest_queue.erasure import IngestErasure
 from ingest_queue.fetch.http_reader import HttpReader, OwnBucket
 from ingest_queue.fetch.remote import S3_URL, RemoteFiles
+from ingest_queue.job_kind import IngestKind
 from ingest_queue.jobs.job import Job
 from ingest_queue.jobs.keys import DONE, DROP, UPLOADS
 from ingest_queue.jobs.target import VoxelWriter
@@ -29,10 +30,16 @@ from ndlambda.services.access.service import Access
 from ndlambda.services.access.users import UserService
 from ndlambda.services.annotation.build import AnnotationServices, build_annotation
 from ndlambda.services.catalog.build import build_catalog
+from ndlambda.services.catalog.deletion_job import DELETION, MERGE
+from ndlambda.services.catalog.deletion_jobs import EraseJobs
 from ndlambda.services.catalog.service import Catalog
 from ndlambda.services.deletion.build import build_deletion
+from ndlambda.services.deletion.job_kind import DeletionKind
 from ndlambda.services.deletion.worker import Erasure
+from ndlambda.services.jobs.index import JobIndex
+from ndlambda.services.jobs.service import JobService
 from ndlambda.services.propagation.build import build_propagation
+from ndlambda.services.propagation.job_kind import PropagationKind
 from ndlambda.services.propagation.marks import PropagationMarks
 from ndlambda.services.propagation.service import PropagationService
 from ndlambda.services.propagation.worker import PropagationOptions
@@ -47,6 +54,9 @@ from ndlambda.stores.process import Ports
 from ndlambda.stores.timed import timed_ports
 
 ADMIN = "admin"
+
+_POLL_S = 15
+"""How long one request to SQS waits for messages; less than the time-out of a read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,16 @@ class Runtime:
     propagation: PropagationService
     deletion: Erasure
     ingest: IngestServices
+    jobs: JobService
+
+    def sweeps(self) -> dict[str, Callable[[], int]]:
+        """Return what looks after the open work whose watch chains stand still, by its kind."""
+        return {
+            "deletions": self.deletion.sweep,
+            "propagations": self.propagation.sweep,
+            "waiting folders": self.ingest.drop.sweep,
+            "ingests": self.ingest.jobs.sweeper.sweep_all,
+        }
 
     def close(self) -> None:
         """End the threads when no request is running any more."""
@@ -139,6 +159,8 @@ def build(settings: Settings, ports: Ports | None = None) -> Runtime:
         BuildOptions(strip_bytes, settings.ingest_keep_input),
     )
     remote = _remote_files(settings)
+    ingest = build_ingest(resources, access, catalog, outlets, remote, ingest_options)
+    catalog.add_listener(ingest.drop.on_created)
     return Runtime(
         settings=settings,
         resources=resources,
@@ -151,8 +173,28 @@ def build(settings: Settings, ports: Ports | None = None) -> Runtime:
         annotation=annotation,
         propagation=propagation,
         deletion=deletion,
-        ingest=build_ingest(resources, access, catalog, outlets, remote, ingest_options),
+        ingest=ingest,
+        jobs=_jobs(resources, catalog, propagation, ingest),
     )
+
+
+def _jobs(
+    resources: Resources,
+    catalog: Catalog,
+    propagation: PropagationService,
+    ingest: IngestServices,
+) -> JobService:
+    """Build the list of jobs of all kinds."""
+    queues, table = resources.queues, resources.table
+    erasing = EraseJobs(table, queues.erase)
+    kinds = (
+        IngestKind(ingest.jobs, ingest.fetcher),
+        PropagationKind(propagation, catalog),
+        DeletionKind(DELETION, erasing),
+        DeletionKind(MERGE, erasing),
+    )
+    named = {field.name: getattr(queues, field.name) for field in fields(queues)}
+    return JobService(JobIndex(table), kinds, named)
 
 
 def _resources(settings: Settings, ports: Ports) -> Resources:
@@ -193,7 +235,8 @@ def _propagate(catalog: Catalog, propagation: PropagationService, job: Job) -> N
     with suppress(NotFoundError, PermissionDeniedError, InvalidStateError):
         channel = catalog.get_channel(job.project, job.channel)
         if channel.uid == job.channel_uid:
-            propagation.start(catalog.get_dataset(job.dataset), channel)
+            dataset = catalog.get_dataset(job.dataset)
+            propagation.start(dataset, channel, owner_id=job.owner_id, token=job.token)
 
 
 def open_ports(settings: Settings) -> Ports:
@@ -234,7 +277,8 @@ def open_ports(settings: Settings) -> Ports:
             objects,
             objects,
             aws.DynamoTable(config, settings.table),
-            partial(aws.SqsQueue, config),
+            # A look-alike on this machine (moto) is polled as files are, so that it ends at once.
+            partial(aws.SqsQueue, config, wait_s=0 if settings.aws_endpoint else _POLL_S),
         )
     raise InvalidArgumentError(f"NDLAMBDA_STORE={settings.store!r}; say disk or aws.")
 

@@ -25,6 +25,7 @@ from ingest_queue.build.outcomes import (
     StateChanged,
     Superseded,
 )
+from ingest_queue.jobs.attempts import StoresFailedError
 from ingest_queue.jobs.chunk_state import ChunkState, Fault, Part
 from ingest_queue.jobs.digests import ChunkDigests, digests_key, root_digest
 from ingest_queue.jobs.grid import Chunk
@@ -121,6 +122,8 @@ class ChunkBuilder:
         ------
         OutOfBoundsError
             The job has no such chunk.
+        StoresFailedError
+            A store failed too often.
         NDLambdaError
             A store failed, or the channel accepts no writes now; worth a retry.
         """
@@ -212,7 +215,7 @@ class ChunkBuilder:
             with self._ledger.attempts(job).track(chunk.number, attempt):
                 return self._build_until_settled(job, target, chunk)
         except NDLambdaError as error:
-            if error.retryable:
+            if error.retryable or isinstance(error, StoresFailedError):
                 raise
             return self._quarantine(job, chunk, error)
 

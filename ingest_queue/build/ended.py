@@ -1,10 +1,12 @@
 """Removes the uploads of jobs that have ended for good."""
 
+from itertools import islice
 from typing import Final
 
 from ingest_queue.jobs.job import Job
 from ingest_queue.jobs.keys import job_folder
 from ingest_queue.jobs.ledger import Ledger
+from ndlambda.services.support.watch import Look
 from ndlambda.stores.ports import ObjectStore
 
 GRACE_S: Final = 7200.0
@@ -15,7 +17,7 @@ _MAX_DELETIONS: Final = 1000
 
 
 class EndedJobs:
-    """Removes the uploads of jobs in a final state.
+    """Removes the uploads of jobs in a final state, when the last of them must have come.
 
     A job that can continue (failed, or complete with errors) keeps its uploads. Files in drop
     folders always stay.
@@ -31,22 +33,20 @@ class EndedJobs:
     ) -> None:
         self._ledger = ledger
         self._drop = drop
-        self._max_deletions = max_deletions
+        self._most = max_deletions
 
-    def sweep(self) -> int:
-        """Remove due uploads, and return the number of removed objects."""
-        deleted = 0
-        for job_id, job in self._ledger.ended():
-            if job is not None and job.state.is_final:
-                if not self._is_due(job):
-                    continue
-                for info in self._drop.list(job_folder(job_id)):
-                    if deleted == self._max_deletions:
-                        return deleted
-                    self._drop.delete(info.key)
-                    deleted += 1
-            self._ledger.forget_ended(job_id)
-        return deleted
+    def remove(self, job: Job) -> Look:
+        """Remove due uploads of an ended job."""
+        if job.state.is_final:
+            if not self._is_due(job):
+                return Look.RESTS
+            keys = [info.key for info in islice(self._drop.list(job_folder(job.id)), self._most)]
+            for key in keys:
+                self._drop.delete(key)
+            if len(keys) == self._most:
+                return Look.MOVES
+        self._ledger.forget_ended(job.id)
+        return Look.ENDED
 
     def _is_due(self, job: Job) -> bool:
         return job.ended_at is not None and self._ledger.now() - job.ended_at >= GRACE_S

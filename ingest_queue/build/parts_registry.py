@@ -28,6 +28,7 @@ from ndlambda.errors import (
 )
 from ndlambda.services.catalog.service import Catalog
 from ndlambda.services.support.retry import optimistic
+from ndlambda.services.support.watch import Chains
 from ndlambda.stores.ports import ObjectStore
 
 MAX_ENQUEUED = 10_000
@@ -48,12 +49,18 @@ class PartRegistry:
     """Records dropped objects in the ledger and enqueues complete chunks."""
 
     def __init__(
-        self, ledger: Ledger, catalog: Catalog, drop: ObjectStore, enqueue: EnqueueChunks
+        self,
+        ledger: Ledger,
+        catalog: Catalog,
+        drop: ObjectStore,
+        enqueue: EnqueueChunks,
+        chains: Chains,
     ) -> None:
         self._ledger = ledger
         self._catalog = catalog
-        self._drop = drop
+        self.drop = drop
         self._enqueue = enqueue
+        self._chains = chains
 
     def record_object(self, job: Job, dropped: Dropped, etag: str) -> None:
         """Record an object of a job; idempotent.
@@ -75,6 +82,7 @@ class PartRegistry:
             self._record_stray(job, dropped.key, error.message, etag)
             return
         if job.state is State.CREATED:
+            self._chains.wake(job.id)
             job = self._ledger.begin(job)
         now = self._record(job, chunk, Part(number, dropped.key, etag))
         if job.state is State.FAILED and now.state is State.INGESTING:
@@ -95,7 +103,7 @@ class PartRegistry:
         faulty = {fault.key: fault.etag for fault in faults}
         rivals = {fault.key for fault in faults if fault.chunk == STRAYS}
         is_done = False
-        for info in self._drop.list(job.folder):
+        for info in self.drop.list(job.folder):
             dropped = parse(info.key)
             if dropped is None:
                 continue
@@ -105,7 +113,7 @@ class PartRegistry:
             if dropped.kind is DroppedKind.DONE:
                 is_done = True
                 continue
-            etag = etag_of(self._drop, info.key)  # the listing may be stale
+            etag = etag_of(self.drop, info.key)  # the listing may be stale
             # The file that a rival lost to may be gone.
             is_rival = dropped.kind is DroppedKind.SLICE and info.key in rivals
             if etag is not None and (is_rival or etag != faulty.get(info.key)):
@@ -131,6 +139,7 @@ class PartRegistry:
         except InvalidStateError:
             return
         self.record_unnotified(job)
+        self._chains.wake(job.id)
         closed = self._ledger.change(job, to)
         if closed is not None:
             missing = self._ledger.built(closed, grid.count).missing()
@@ -174,6 +183,7 @@ class PartRegistry:
             elif fault.chunk != STRAYS:
                 self._ledger.reopen(job, fault.chunk, fault.part)
             self._ledger.clear_fault(job, fault.chunk, fault.part)
+        self._chains.restart(job.id)  # first: a death after the change leaves a watched job
         again = self._ledger.change(job, to) or self._ledger.get(job.id)
         self._enqueue_open(again, grid)
         return again
@@ -219,7 +229,7 @@ class PartRegistry:
         """Return whether a received part still exists and has no recorded fault."""
         if self._ledger.fault(job, chunk.number, part.number) is not None:
             return False
-        return etag_of(self._drop, part.key) is not None
+        return etag_of(self.drop, part.key) is not None
 
     def _record_rival(self, job: Job, first: Part, second: Part) -> None:
         """Record a second file for a slice as a fault, so that timing does not choose the slice."""
@@ -235,7 +245,7 @@ class PartRegistry:
         """Mark the box of a chunk as missing, and delete it."""
         part = self._ledger.part(job, chunk, DATA)
         if part is not None:
-            self._drop.delete(part.key)
+            self.drop.delete(part.key)
         for _ in optimistic(_ATTEMPTS):
             state = self._ledger.state(job, chunk)
             opened = replace(state, built=False, received=state.received - {DATA}, reopened=True)
@@ -260,6 +270,8 @@ class PartRegistry:
                 return None
             return current.with_state(State.INGESTING, now)
 
+        if not job.state.takes_input:
+            self._chains.restart(job.id)
         return self._ledger.change(job, to) or self._ledger.get(job.id)
 
     def _record_stray(self, job: Job, key: str, error: str, etag: str) -> None:

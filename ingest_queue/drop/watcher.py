@@ -17,6 +17,7 @@ from ingest_queue.drop.creation import (
 from ingest_queue.jobs.job import Job
 from ingest_queue.jobs.keys import (
     DONE,
+    DROP,
     MANIFEST,
     Dropped,
     DroppedKind,
@@ -24,6 +25,7 @@ from ingest_queue.jobs.keys import (
     folders_of,
     is_folder,
     parse,
+    token_folder,
 )
 from ingest_queue.jobs.retired import RetiredFolders
 from ingest_queue.jobs.target import Target
@@ -37,14 +39,19 @@ from ndlambda.errors import (
     NotFoundError,
     ValidationError,
 )
+from ndlambda.model.catalog import Channel, Token
 from ndlambda.services.catalog.project_view import ProjectView
 from ndlambda.services.catalog.service import Catalog
+from ndlambda.services.support.watch import Look, WatchMessage
 from ndlambda.stores.ports import Range
 
 _log = logging.getLogger("ndlambda.ingest")
 
-_FOLDERS_A_SWEEP = 16
-"""Folders listed each minute, which bounds the cost of a bucket full of old folders."""
+_FOLDERS_A_SWEEP = 1000
+"""Folders listed each day, which bounds the cost of a bucket full of old folders."""
+
+_FOLDERS_AT_ONCE = 100
+"""Folders that are looked at when a channel or token is created."""
 
 _GAPS = "What the manifest does not say is taken from the slices once a file _DONE is there."
 
@@ -114,22 +121,44 @@ class Drop:
         elif job is not None:
             self._ingest.registry.record_object(job, dropped, etag)
 
-    def sweep(self) -> int:
-        """Inspect the waiting folders again, and return the number of inspected folders.
+    def watch(self, message: WatchMessage, receive_count: int) -> None:
+        """Handle a watch message of a waiting folder.
 
-        A few unnotified folders are added in each sweep, in turn over all folders.
+        Parameters
+        ----------
+        receive_count
+            The number of this delivery, from 1.
+        """
+        self.waiting.chains.receive(message, receive_count, self.look_after)
+
+    def look_after(self, folder: str) -> Look:
+        """Inspect a folder, which may have what it waits for."""
+        if self.waiting.has(folder):
+            self._inspect_folder(folder, self._ingest.ledger.of_folder(folder))
+        return Look.RESTS if self.waiting.has(folder) else Look.ENDED
+
+    def on_created(self, created: Channel | Token) -> None:
+        """Let the folders be looked at that wait for a channel or token."""
+        if isinstance(created, Token):
+            waiting = self.waiting.under(f"{DROP}{created.name}/", _FOLDERS_AT_ONCE)
+        else:
+            tokens = islice(self._catalog.lists.tokens_of(created.project), _FOLDERS_AT_ONCE)
+            folders = (token_folder(token, created.name) for token in tokens)
+            waiting = [folder for folder in folders if self.waiting.has(folder)]
+        for folder in waiting:
+            self.waiting.chains.restart(folder, delay_s=0)
+
+    def sweep(self) -> int:
+        """Look after the waiting folders whose watch chains stand still; return their number.
+
+        Some unnotified folders are added in each sweep, in turn over all folders.
         """
         folders = [waiting.folder for waiting in self.waiting.all()]
         try:
             folders = self._next_folders(folders)
         except NDLambdaError:
             _log.exception("the drop store could not be listed; it is tried again later")
-        for folder in folders:
-            try:
-                self._inspect_folder(folder, self._ingest.ledger.of_folder(folder))
-            except NDLambdaError:
-                _log.exception("folder %s could not be inspected; it is tried again later", folder)
-        return len(folders)
+        return sum(self.waiting.chains.take_over(name, self.look_after) for name in folders)
 
     def _next_folders(self, known: list[str]) -> list[str]:
         """Return the waiting folders, and those without a job among the next few of all folders.
@@ -152,6 +181,8 @@ class Drop:
             self.waiting.remove(folder)
         of_folder = self._ingest.ledger.of_folder
         new = [name for name in found if name not in known and of_folder(name) is None]
+        for name in new:
+            self.waiting.record(name, "It was not announced.")
         return [folder for folder in known if folder not in removed] + new
 
     def _inspect_folder(self, folder: str, last: Job | None) -> None:

@@ -158,6 +158,7 @@ class Fetcher:
         self._table = table
         self.files = files
         self._clock = clock
+        ingest.sweeper.add_step(self._enqueue_lost)
 
     def plan(self, job_id: str, plan: FetchPlan) -> None:
         """Store the plan of a job before the job is created.
@@ -205,7 +206,8 @@ class Fetcher:
         """Fetch the missing slices of a slab.
 
         Nothing happens if the job has ended or has a newer generation. Slices whose fetching keeps
-        killing workers are rejected, like chunks that cannot be built.
+        killing workers are rejected, like chunks that cannot be built. A store of ours that fails
+        too often fails the job.
 
         Parameters
         ----------
@@ -217,6 +219,12 @@ class Fetcher:
         NDLambdaError
             A store of ours failed; worth a retry.
         """
+        with self._ingest.failing_with_stores(task.job, task.generation):
+            self._run(task, delivery)
+
+    # inside
+
+    def _run(self, task: FetchTask, delivery: int) -> None:
         job, plan = self._ingest.ledger.find(task.job), self.find(task.job)
         if job is None or plan is None or job.generation != task.generation:
             return
@@ -248,33 +256,22 @@ class Fetcher:
         if tried.enter(chunk.number):
             self._close(job)
 
-    def sweep(self) -> int:
-        """Enqueue slabs whose messages were lost; return the number of jobs being fetched."""
-        fetched = 0
-        for job in list(self._ingest.ledger.running()):
-            plan = self.find(job.id)
-            if plan is None or not job.state.takes_input:
-                continue
-            fetched += 1
-            try:
-                self._sweep(job, plan)
-            except NDLambdaError:
-                _log.exception("ingest job %s could not be swept; it is tried again later", job.id)
-        return fetched
-
-    # inside
-
-    def _sweep(self, job: Job, plan: FetchPlan) -> None:
+    def _enqueue_lost(self, job: Job) -> bool:
+        """Enqueue slabs whose messages were lost; return whether some are to be fetched."""
+        plan, job = self.find(job.id), self._ingest.ledger.get(job.id)
+        if plan is None or not job.state.takes_input:
+            return False
         count = self._ingest.target(job).grid(job).count
         tried = self._tried(job, count)
         if tried.settle():
             self._close(job)
-            return
-        received = sum(len(state.received) for _, state in self._ingest.ledger.states(job))
+            return False
+        received = self._ingest.progress(job).parts_received
         if received != plan.swept:
             self._put(job.id, replace(plan, swept=received))
         else:
             self._enqueue(job, list(islice(tried.missing(), _MAX_ENQUEUED)))
+        return True
 
     def _fetch(
         self, job: Job, plan: FetchPlan, target: Target, chunk: Chunk, attempt: int

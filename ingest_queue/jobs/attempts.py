@@ -17,10 +17,12 @@ from typing import Final
 
 from ndlambda.errors import InvalidStateError, NDLambdaError
 from ndlambda.services.support.retry import optimistic
+from ndlambda.services.support.tries import MAX_TRIES, reason_of, why_unfinished
 from ndlambda.stores.ports import Table
 
-MAX_FAILURES: Final = 5
-"""Attempts that end with a bug of ours, after which a chunk is given up."""
+MAX_FAILURES: Final = MAX_TRIES - 1
+"""Attempts after the first that end with a bug of ours, after which a chunk is given up, or with a
+failing store, after which the job is."""
 
 MAX_ATTEMPTS: Final = 10
 """Unfinished attempts after which a chunk is given up.
@@ -39,6 +41,10 @@ still running cover fewer than ``MAX_ATTEMPTS`` spans.
 
 class AttemptsExhaustedError(InvalidStateError):
     """Another attempt on a chunk would fail like those before."""
+
+
+class StoresFailedError(InvalidStateError):
+    """Stores failed too many attempts on a chunk, which is not to blame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,8 @@ class Attempts:
         ------
         AttemptsExhaustedError
             Too many attempts did not finish, or ended with an unexpected error.
+        StoresFailedError
+            Too many attempts ended with an error that a repetition may overcome.
         """
         if attempt == 1:
             yield
@@ -78,22 +86,19 @@ class Attempts:
         span = int(self.clock() // SPAN_S)
         begun = self.begin(number, span)
         if begun > MAX_ATTEMPTS:
-            raise AttemptsExhaustedError(
-                f"Workers began it {begun} times and did not finish; they may need more memory or "
-                "time."
-            )
+            raise AttemptsExhaustedError(why_unfinished("it", begun))
         try:
             yield
-        except NDLambdaError:
-            self._end(number, span)
-            raise
         except Exception as error:
             self._end(number, span)
-            failures = self.table.increment(*self._key(number), "failures")
-            if failures < MAX_FAILURES:
+            if isinstance(error, NDLambdaError) and not error.retryable:
                 raise
-            raise AttemptsExhaustedError(f"{type(error).__name__}: {error}") from error
-        self._end(number, span)
+            if self.table.increment(*self._key(number), "failures") < MAX_FAILURES:
+                raise
+            if isinstance(error, NDLambdaError):
+                raise StoresFailedError(error.message) from error
+            raise AttemptsExhaustedError(reason_of(error)) from error
+        self.reset(number)
 
     def begin(self, number: int, span: int) -> int:
         """Record an attempt; return the number of spans with unfinished attempts, this included."""
@@ -102,7 +107,7 @@ class Attempts:
         return 1 if row is None else len(row.members)
 
     def reset(self, number: int) -> None:
-        """Reset the attempts on a chunk that was given up."""
+        """Reset the attempts on a chunk that was built, or given up."""
         self.table.delete(*self._key(number))
 
     def _end(self, number: int, span: int) -> None:

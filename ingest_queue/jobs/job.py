@@ -7,9 +7,11 @@ from enum import StrEnum
 from typing import Any
 
 from ndlambda.errors import InvalidArgumentError, InvalidStateError
+from ndlambda.services.jobs.index import JobEntry
 from ndlambda.space.box import Box
 from ndlambda.stores.ports import Row
 
+KIND = "ingest"
 JOBS = "ingest"
 RUNNING = "ingest#running"
 ENDED = "ingest#ended"
@@ -94,6 +96,8 @@ class Job:
         The size of the caller's own tiles, if it named one; nothing here depends on it.
     version
         Of the row.
+    chunks
+        Their number; 0 in jobs of older versions: unknown.
     swept
         Number of built chunks at the last sweep.
     digest
@@ -126,9 +130,15 @@ class Job:
     swept: int = -1
     reason: str = ""
     digest: str = ""
+    chunks: int = 0
     tile_xyzt: tuple[int, int, int, int] | None = None
     notes: tuple[str, ...] = ()
     version: int = field(default=0, compare=False)
+
+    @property
+    def listed(self) -> JobEntry:
+        """The job in the list of jobs of all kinds."""
+        return JobEntry(KIND, self.id, self.owner_id, self.created_at)
 
     @property
     def partition(self) -> str:

@@ -16,6 +16,7 @@ pk                    sk                        row
 ``ingest#JOB``        ``came#GROUP``, ``odd#…`` members: see ``chunk_sets``
 ``ingest#JOB``        ``try#GENERATION#CHUNK``  unfinished attempts (``attempts``)
 ``ingest#JOB``        ``error#CHUNK#PART``      fault of a part; outlives the job
+``ingest#JOB``        ``watch``, ``turn``       the job's watch chain; where its looks are
 ====================  ========================  =================================================
 
 CHUNK, PART and GROUP are hexadecimal (12 digits). Parts of a chunk are slices by dataset z.
@@ -45,6 +46,7 @@ from ingest_queue.jobs.job import (
 )
 from ingest_queue.jobs.keys import Dropped
 from ingest_queue.jobs.set_tree import SetTree
+from ingest_queue.jobs.turn import Turn
 from ingest_queue.jobs.user_jobs import UserJobs
 from ndlambda.errors import (
     AlreadyExistsError,
@@ -52,16 +54,19 @@ from ndlambda.errors import (
     PreconditionFailedError,
     WriteContentionError,
 )
+from ndlambda.services.jobs.index import JobIndex
 from ndlambda.services.support.paging import Key, pages, prefixed, rows_in
 from ndlambda.services.support.retry import HOT_ROW_ATTEMPTS, optimistic
-from ndlambda.stores.ports import Action, Delete, Put, Row, Table
+from ndlambda.services.support.watch import Chains
+from ndlambda.stores.ports import Action, Delete, Put, Queue, Row, Table
 
 FOLDERS = "ingest#folder"
+_TURN = "turn"
 
 _CHANGING = frozenset(
     {
         *("state", "generation", "created_at", "beat_at", "ended_at", "closed", "propagated"),
-        *("swept", "reason", "digest"),
+        *("swept", "reason", "digest", "chunks"),
     }
 )
 """Fields that record the state of a job; all others record what was asked for."""
@@ -112,6 +117,7 @@ class Ledger:
             Put(Row(*list_key(job))),
             Put(Row(*under_way_key(job.owner_id, job.id))),
             Put(Row(*channel_key(job.channel_uid, job.id))),
+            *job.listed.put_actions(),
         ]
         if folder is not None:
             actions.append(
@@ -161,9 +167,18 @@ class Ledger:
         """Iterate over the jobs that have not ended."""
         return (job for _, job in self._listed(RUNNING) if job is not None)
 
-    def ended(self) -> Iterator[tuple[str, Job | None]]:
-        """Iterate over the ids of ended jobs whose uploads are not removed yet, with the jobs."""
-        return self._listed(ENDED)
+    def find_all(self, job_ids: Sequence[str]) -> dict[str, Job]:
+        """Return jobs by id; those that are gone are left out."""
+        rows = self._table.batch_get([(JOBS, job_id) for job_id in job_ids])
+        return {sk: Job.from_row(row) for (_, sk), row in rows.items()}
+
+    def ensure_listed(self, job: Job) -> None:
+        """List a job that an older version created."""
+        JobIndex(self._table).ensure([job.listed])
+
+    def ended(self) -> Iterator[str]:
+        """Iterate over the ids of ended jobs whose uploads are not removed yet."""
+        return (row.sk for row in rows_in(self._table, ENDED))
 
     def forget_ended(self, job_id: str) -> None:
         """Record that no upload of a job is left."""
@@ -310,6 +325,18 @@ class Ledger:
     def attempts(self, job: Job) -> Attempts:
         """Return the record of unfinished attempts on the job's chunks."""
         return Attempts(self._table, job.partition, job.generation, self._clock)
+
+    def chains(self, queue: Queue) -> Chains:
+        """Return the watch chains of jobs, whose messages go to a queue."""
+        return Chains(self._table, queue, lambda job_id: (f"{JOBS}#{job_id}", "watch"), self._clock)
+
+    def turn(self, job: Job) -> Turn:
+        """Return the last look after a job."""
+        return Turn.from_row(self._table.get(job.partition, _TURN))
+
+    def put_turn(self, job: Job, turn: Turn) -> None:
+        """Store a look; of concurrent ones any may win."""
+        self._table.put(Row(job.partition, _TURN, doc=turn.doc))
 
     def sets(self, job: Job) -> ChunkSets:
         """Return the sets by which chunks are counted."""

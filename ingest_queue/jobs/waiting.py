@@ -1,15 +1,20 @@
 """Folders of dropped slices that have no job yet, with the reason, for users to look up.
 
 Rows: pk ``ingest#waiting``, sk the folder, doc ``why`` and ``since``; pk ``ingest#round``, sk
-``drop``, doc ``after``: the position of the scan over all folders.
+``drop``, doc ``after``: the position of the scan over all folders; pk ``ingest#waiting#watch``, sk
+the folder: its watch chain.
 """
 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ndlambda.services.support.paging import rows_in
-from ndlambda.stores.ports import Row, Table
+from ndlambda.services.support.paging import prefixed, rows_in
+from ndlambda.services.support.watch import Chains
+from ndlambda.stores.ports import Queue, Row, Table
+
+_MAX_RESTS = 8
+"""Looks in a row after which a folder is left to the daily sweep: about an hour and a quarter."""
 
 _WAITING = "ingest#waiting"
 _ROUND = ("ingest#round", "drop")
@@ -37,17 +42,22 @@ class WaitingFolders:
     ----------
     table
         Where the rows are.
+    queue
+        Takes the watch messages.
     clock
         Unix seconds.
     """
 
-    def __init__(self, table: Table, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, table: Table, queue: Queue, clock: Callable[[], float] = time.time) -> None:
         self._table = table
         self._clock = clock
+        self.chains = Chains(table, queue, _chain_key, clock, _MAX_RESTS)
 
     def record(self, folder: str, why: str) -> None:
         """Record a folder, or its new reason."""
         row = self._table.get(_WAITING, folder)
+        if row is None:
+            self.chains.restart(folder)
         if row is None or row.doc["why"] != why[:1000]:
             doc = {"why": why[:1000], "since": self._clock()}
             self._table.put(Row(_WAITING, folder, doc=doc))
@@ -56,6 +66,16 @@ class WaitingFolders:
         """Remove a folder from the list."""
         if self._table.get(_WAITING, folder) is not None:
             self._table.delete(_WAITING, folder)
+
+    def has(self, folder: str) -> bool:
+        """Return whether a folder waits."""
+        return self._table.get(_WAITING, folder) is not None
+
+    def under(self, prefix: str, most: int) -> list[str]:
+        """Return the waiting folders under a prefix, at most ``most``."""
+        first, last = prefixed(prefix)
+        page = self._table.query(_WAITING, first=first, last=last, limit=most)
+        return [row.sk for row in page.rows]
 
     @property
     def scan_position(self) -> str:
@@ -70,6 +90,10 @@ class WaitingFolders:
     def all(self) -> Iterator[WaitingFolder]:
         """Iterate over the list by folder."""
         return map(_folder, rows_in(self._table, _WAITING))
+
+
+def _chain_key(folder: str) -> tuple[str, str]:
+    return f"{_WAITING}#watch", folder
 
 
 def _folder(row: Row) -> WaitingFolder:

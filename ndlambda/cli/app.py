@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from ndlambda import __version__
 from ndlambda.cli import connection, failures
 from ndlambda.cli.catalog import channel, dataset, project, token, user
-from ndlambda.cli.data import annotation, get, graph, info, propagate, put, skeleton
+from ndlambda.cli.data import annotation, get, graph, info, jobs, propagate, put, skeleton
 from ndlambda.cli.ingest import command
 from ndlambda.cli.server import doctor, sample, serve
 
@@ -74,6 +74,7 @@ for _command in (
     get.get,
     info.info,
     propagate.propagate,
+    jobs.jobs,
     skeleton.skeleton,
     graph.graph,
     dataset.dataset,

@@ -10,6 +10,7 @@ from ndlambda.client.annotation.graph import SynapseGraphs
 from ndlambda.client.annotation.skeleton import Skeletons
 from ndlambda.client.catalog import Collection, Document, Users
 from ndlambda.client.ingest import Ingests
+from ndlambda.client.jobs import Jobs
 from ndlambda.client.propagation import Propagation
 from ndlambda.client.transport.http import PooledTransport, Transport
 from ndlambda.client.transport.session import RetryPolicy, Session
@@ -90,6 +91,11 @@ class Client:
     def ingest(self) -> Ingests:
         """Ingest jobs."""
         return Ingests(self._session)
+
+    @property
+    def jobs(self) -> Jobs:
+        """Jobs of all kinds."""
+        return Jobs(self._session)
 
     @property
     def users(self) -> Users:

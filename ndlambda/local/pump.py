@@ -14,12 +14,13 @@ from ndlambda.local.drop_folder import DropFolder
 from ndlambda.local.expiry import Expiry
 from ndlambda.local.merged import Merged
 from ndlambda.runtime import Runtime
+from ndlambda.services.support.tries import pause_s
 from ndlambda.stores.ports import Message, Queue
 
 _log = logging.getLogger("ndlambda.local.pump")
 
 _IDLE_S = 1.0
-_RESEND_EVERY_S = 60.0
+_SWEEP_EVERY_S = 86_400.0
 _EXPIRE_EVERY_S = 600.0
 _MORE_VISIBLE_S = 60
 """Seconds, after a worker must have ended, until its message comes back."""
@@ -44,18 +45,24 @@ def sqs_event(messages: list[Message]) -> dict[str, Any]:
 
 
 def pump_once(queue: Queue, handler: _Handler, limit: int = 10, visibility_s: int = 60) -> int:
-    """Pass one batch to a handler; the messages it reports as failed are redelivered."""
+    """Pass one batch to a handler; failed messages are redelivered after growing pauses."""
     messages = list(queue.receive(limit, visibility_s))
     if not messages:
         return 0
-    answer = handler(sqs_event(messages), None)
-    failed = {item["itemIdentifier"] for item in answer.get("batchItemFailures", ())}
+    try:
+        answer = handler(sqs_event(messages), None)
+        failed = {item["itemIdentifier"] for item in answer.get("batchItemFailures", ())}
+    except Exception:  # noqa: BLE001 - logged there; a handler raises it for the whole batch
+        failed = {message.id for message in messages}
     queue.ack([message.receipt for message in messages if message.id not in failed])
+    for message in messages:
+        if message.id in failed:
+            queue.retry_later(message.receipt, math.ceil(pause_s(message.receive_count)))
     return len(messages)
 
 
 class Pump:
-    """Threads that consume the queues and re-enqueue jobs whose messages were lost.
+    """Threads that consume the queues, and sweep at the start and every day.
 
     Parameters
     ----------
@@ -82,7 +89,7 @@ class Pump:
             is_stopping=self._stopping.is_set,
         )
         self._threads = [
-            threading.Thread(target=self._resend, name="pump-resend", daemon=True),
+            threading.Thread(target=self._sweep, name="pump-sweep", daemon=True),
             self._thread("erase", erasing),
             self._thread("drop", dropping),
         ]
@@ -144,21 +151,13 @@ class Pump:
             self._batches += 1
             self._turn.notify_all()
 
-    def _resend(self) -> None:
-        built = self._runtime
-        resends = (
-            built.deletion.resend_pending,
-            built.propagation.resend_pending,
-            built.ingest.drop.sweep,
-            built.ingest.fetcher.sweep,
-            built.ingest.jobs.sweeper.sweep_all,
-        )
+    def _sweep(self) -> None:
         while not self._stopping.is_set():
-            for resend in resends:
+            for sweep in self._runtime.sweeps().values():
                 if not self._stopping.is_set():
-                    _guarded(resend)
+                    _guarded(sweep)
             self._notify()
-            self._stopping.wait(_RESEND_EVERY_S)
+            self._stopping.wait(_SWEEP_EVERY_S)
 
     def _expire(self, expiry: Expiry) -> None:
         while not self._stopping.is_set():

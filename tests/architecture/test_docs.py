@@ -76,7 +76,7 @@ def test_every_decision_is_numbered_once_and_in_the_table_of_contents():
 _ORDER = [
     *("create", "add", "start", "status", "list", "show", "set", "put", "get", "ids", "box"),
     *("voxels", "merge", "reserve", "adopt", "cancel", "retry", "verify", "errors", "delete"),
-    *("key", "passwd", "revoke"),
+    *("key", "passwd", "revoke", "dead", "redrive"),
 ]
 """In which a page names the commands of a group."""
 

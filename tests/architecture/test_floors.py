@@ -91,8 +91,8 @@ def test_every_room_has_its_floor():
 
 ALONE = {
     "ndlambda.web": {"app", "auth", "openapi", "problem", "routing"},
-    "ingest_queue": {"assembly", "erasure", "service"},
-    "ndlambda.client": {"catalog", "client", "ingest", "propagation"},
+    "ingest_queue": {"assembly", "erasure", "job_kind", "service"},
+    "ndlambda.client": {"catalog", "client", "ingest", "jobs", "propagation"},
     "ndlambda.cli": {"__main__", "app", "connection", "failures", "interrupts", "output", "params"},
     "ndlambda.wire": {"discovery"},
     "ndlambda.services": set(),

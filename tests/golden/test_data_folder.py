@@ -22,7 +22,7 @@ import pytest
 from PIL import Image
 from werkzeug.test import Client, TestResponse
 
-from functions import erase, ingest_build, propagate, resend, s3_drop
+from functions import erase, ingest_build, propagate, s3_drop, sweep
 from ndlambda import runtime
 from ndlambda.local.drop_folder import notification
 from ndlambda.local.pump import pump_once
@@ -74,7 +74,7 @@ class OldServer:
     def work(self) -> None:
         """Let workers do all that there is to do, messages that got lost included."""
         runtime.install(self.runtime)
-        resend.handler({})
+        sweep.handler({})
         queues = self.runtime.resources.queues
         hands = (
             (queues.drop, s3_drop.handler),

@@ -18,7 +18,7 @@ from ndlambda.services.annotation.reader import AnnotationReader
 from ndlambda.services.annotation.service import AnnotationService
 from ndlambda.services.annotation.writer import AnnotationWriter
 from ndlambda.services.catalog.cascade import Cascade
-from ndlambda.services.catalog.deletion_jobs import EraseJobs, job_id_of
+from ndlambda.services.catalog.deletion_jobs import EraseJobs
 from ndlambda.services.catalog.rows import CatalogRows
 from ndlambda.services.catalog.service import Catalog
 from ndlambda.services.deletion.objects import ObjectWorker
@@ -120,20 +120,17 @@ class AnnotationWorld:
         return self.own.catalog.create_channel(Channel("pr", name, **{**values, **changes}))
 
     def pump(self, process: Process | None = None) -> int:
-        """Deliver the messages that are due until none is; give how many."""
-        run = (process or self.own).erasure.run
-        delivered = 0
+        """Deliver the messages that are due until none is; give how many asked for a run."""
+        return catalog_world.deliver(self.queue, (process or self.own).erasure.handle)
+
+    def lose_messages(self) -> None:
         while messages := self.queue.receive():
-            for message in messages:
-                run(job_id_of(message.body))
-                self.queue.ack([message.receipt])
-                delivered += 1
-        return delivered
+            self.queue.ack([message.receipt for message in messages])
 
     def let_all_work_end(self) -> None:
         """Do what a worker and its schedule do until no job is left, for at most an hour."""
         for _ in range(60):
-            self.own.erasure.resend_pending()
+            self.own.erasure.sweep()
             self.pump()
             if not self.jobs:
                 return
@@ -144,6 +141,10 @@ class AnnotationWorld:
         stores: list[Any] = [self.table, self.queue]
         for store in stores:
             store.close()
+
+    @property
+    def erase_jobs(self) -> EraseJobs:
+        return EraseJobs(self.table, self.queue, self.clock)
 
     @property
     def jobs(self) -> list[str]:

@@ -11,9 +11,11 @@ from ndlambda.model.catalog import Channel, Dataset, Project, Token
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.services.access.service import Access
 from ndlambda.services.catalog.cascade import Cascade
-from ndlambda.services.catalog.deletion_jobs import EraseJob, EraseJobs, job_id_of
+from ndlambda.services.catalog.deletion_job import EraseJob
+from ndlambda.services.catalog.deletion_jobs import EraseJobs
 from ndlambda.services.catalog.service import Catalog
 from ndlambda.services.deletion.worker import Erasure
+from ndlambda.services.support.watch import WatchMessage
 from ndlambda.stores import aws
 from ndlambda.stores.aws import AwsConfig
 from ndlambda.stores.disk import DiskObjectStore, SqliteQueue, SqliteTable
@@ -67,25 +69,18 @@ class World:
     def access(self, **allowed: bool) -> Access:
         return Access(self.catalog, **{"anonymous_write": False, **allowed})
 
-    def pump(self, run: Callable[[str], None] | None = None) -> int:
-        """Deliver the messages that are due until none is; give how many."""
-        run = run or self.erasure.run
-        delivered = 0
-        while messages := self.queue.receive():
-            for message in messages:
-                run(job_id_of(message.body))
-                self.queue.ack([message.receipt])
-                delivered += 1
-        return delivered
+    def pump(self, worker: Erasure | None = None) -> int:
+        """Deliver the messages that are due until none is; give how many asked for a run."""
+        return deliver(self.queue, (worker or self.erasure).handle)
 
     def lose_messages(self) -> None:
         while messages := self.queue.receive():
             self.queue.ack([message.receipt for message in messages])
 
     def let_all_work_end(self) -> None:
-        """Do what a worker and its schedule do in the half hour to come."""
-        for _ in range(30):
-            self.erasure.resend_pending()
+        """Do what a worker and its schedule do in the hour to come."""
+        for _ in range(60):
+            self.erasure.sweep()
             self.pump()
             self.clock.advance(60)
 
@@ -98,14 +93,26 @@ class World:
         return [info.key for info in self.objects.list(prefix)]
 
     def row_keys(self) -> list[tuple[str, str]]:
-        """Return the keys of all rows but counters (SQLite only)."""
+        """Return the keys of all rows but counters and the list of jobs (SQLite only)."""
         assert self.folder is not None
         connection = sqlite3.connect(self.folder / "table.sqlite")
         try:
             select = "SELECT pk, sk FROM rows WHERE pk != 'counter' ORDER BY pk, sk"
-            return connection.execute(select).fetchall()
+            found = connection.execute(select).fetchall()
+            return [(pk, sk) for pk, sk in found if not pk.startswith("jobs#") and sk != "record"]
         finally:
             connection.close()
+
+
+def deliver(queue: Queue, handle: Callable[[str, int], None]) -> int:
+    """Deliver the messages that are due until none is; give how many were no watch messages."""
+    delivered = 0
+    while messages := queue.receive():
+        for message in messages:
+            handle(message.body, message.receive_count)
+            queue.ack([message.receipt])
+            delivered += WatchMessage.find(message.body) is None
+    return delivered
 
 
 def no_objects(job: EraseJob) -> None:

@@ -13,7 +13,7 @@ from ndlambda import runtime
 from ndlambda.client.volume import bodies
 from ndlambda.local.pump import pump_once
 from tests.support.app import V1, Server
-from tests.support.ingest_world import png
+from tests.support.ingest_world import look_after_all, png
 
 JOBS = "/v1/ingest"
 FIRST = 1  # the number of the first slice of the volume
@@ -91,7 +91,7 @@ def work(server: Server) -> None:
 
 def sweep(server: Server) -> None:
     """Do what the schedule does each minute: calls of chunks went by while their job had failed."""
-    server.runtime.ingest.jobs.sweeper.sweep_all()
+    look_after_all(server.runtime.ingest.jobs)
     work(server)
 
 

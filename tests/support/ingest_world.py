@@ -6,7 +6,7 @@ import random
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -21,16 +21,18 @@ from ingest_queue.drop.watcher import Drop
 from ingest_queue.jobs.chunk_state import Fault
 from ingest_queue.jobs.job import Job, State, read_message
 from ingest_queue.jobs.job_spec import JobSpec
-from ingest_queue.jobs.keys import token_folder
+from ingest_queue.jobs.keys import DROP, token_folder
 from ingest_queue.jobs.ledger import Ledger
 from ingest_queue.jobs.retired import RetiredFolders
 from ingest_queue.jobs.target import VoxelWriter
 from ingest_queue.jobs.waiting import WaitingFolders
 from ingest_queue.service import IngestOptions, IngestService
+from ndlambda.errors import NDLambdaError
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.services.catalog.service import Catalog
 from ndlambda.services.labels.service import LabelService
 from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.support.watch import WatchMessage
 from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.services.volume.region import Region
 from ndlambda.services.volume.service import VolumeService
@@ -58,6 +60,16 @@ class Process:
     drop: Drop
     volume: VolumeService
     labels: LabelService
+
+    def handle(self, body: str, receive_count: int = 1) -> None:
+        """Do what a message asks for: build a chunk, or look after a job or folder."""
+        watch = WatchMessage.find(body)
+        if watch is None:
+            self.ingest.build(*read_message(json.loads(body)))
+        elif watch.work.startswith(DROP):
+            self.drop.watch(watch, receive_count)
+        else:
+            self.ingest.watch(watch, receive_count)
 
 
 @dataclass
@@ -120,7 +132,7 @@ class IngestWorld:
             lambda job: self.propagated.append(job.id),
             IngestOptions(**self.limits, building=self.options),
         )
-        waiting = WaitingFolders(table, self.base.clock)
+        waiting = WaitingFolders(table, builds, self.base.clock)
         retired = RetiredFolders(table, self.base.clock)
         drop = Drop(ingest, catalog, waiting, retired, lambda: OWNER)
         return Process(catalog, ingest, drop, volume, labels)
@@ -183,8 +195,8 @@ class IngestWorld:
         self.process(plan).ingest.build(self.job().id, 1, chunk, attempt)
 
     def sweep(self) -> None:
-        """Sweep as the schedule does each minute, and build all that is called for."""
-        self.process().ingest.sweeper.sweep_all()
+        """Look after all jobs as their watch chains do, and build all that is called for."""
+        look_after_all(self.process().ingest)
         self.pump()
 
     def retry(self) -> Job:
@@ -198,7 +210,7 @@ class IngestWorld:
         process = process or self.process()
         while messages := self.builds.receive(10):
             for message in messages:
-                process.ingest.build(*read_message(json.loads(message.body)))
+                process.handle(message.body, message.receive_count)
                 self.builds.ack([message.receipt])
 
     def lose_messages(self) -> None:
@@ -253,6 +265,20 @@ def disk_ingest_world(folder: Path, depth: int | None = None, **options: Any) ->
     )
 
 
+def look_after_all(ingest: IngestService) -> None:
+    """Look after all jobs as their watch chains do."""
+    for job_id in [*(job.id for job in ingest.ledger.running()), *ingest.ledger.ended()]:
+        ingest.sweeper.look_after(job_id)
+
+
+def look_after_folders(drop: Drop) -> None:
+    """Look after all waiting folders as their watch chains do, and find others as each day."""
+    drop.sweep()
+    for waiting in drop.waiting.all():
+        with suppress(NDLambdaError):
+            drop.look_after(waiting.folder)
+
+
 MakeWorld = Callable[..., IngestWorld]
 """Makes worlds as ``disk_ingest_world``; see the fixture ``make_world``."""
 
@@ -292,14 +318,24 @@ class Chaos:
         self.deliver(chance)
 
     def sweep(self, chance: float = 0.05) -> None:
-        """Sweep as the schedule does, and deliver what follows from that."""
+        """Let a day pass: looks after the job, some of which are lost or late, and a sweep."""
+        for _ in range(8):
+            self.world.base.clock.advance(1000)
+            self.deliver(chance)
         self._one(("sweep", ""), chance)
         self.deliver(chance)
 
     def deliver(self, chance: float) -> None:
-        while messages := self.world.builds.receive(10):
+        while messages := self.world.builds.receive(10, 60):
             self.world.builds.ack([message.receipt for message in messages])
-            self._carry_out([("build", message.body) for message in messages], chance)
+            bodies = []
+            for body in (message.body for message in messages):
+                fate = self._random.random() if WatchMessage.find(body) else 1.0
+                if fate >= 0.3:
+                    bodies.append(body)
+                elif fate >= 0.1:
+                    self.world.builds.send([body], 600)  # late; a tenth never comes
+            self._carry_out([("build", body) for body in bodies], chance)
 
     def _carry_out(self, work: list[tuple[str, str]], chance: float) -> None:
         """Do all of it in any order, repeatedly where a process died."""
@@ -324,7 +360,7 @@ class Chaos:
             if kind == "event":
                 process.drop.on_object_created(text)
             elif kind == "build":
-                process.ingest.build(*read_message(json.loads(text)))
+                process.handle(text)
             else:
                 process.drop.sweep()
                 process.ingest.sweeper.sweep_all()

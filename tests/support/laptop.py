@@ -23,7 +23,7 @@ from ndlambda.stores.ports import Row
 from ndlambda.stores.process import Ports
 from tests.support.catalog_world import Clock
 from tests.support.faults import FaultPlan, Faulty
-from tests.support.ingest_world import png
+from tests.support.ingest_world import look_after_all, look_after_folders, png
 
 DEPTH = 6
 MANIFEST = {
@@ -95,8 +95,8 @@ class Laptop:
             self.notice()
             while any(pump_once(queue, handler) for queue, handler in pumps):
                 pass
-            self.runtime.ingest.drop.sweep()
-            self.runtime.ingest.jobs.sweeper.sweep_all()
+            look_after_folders(self.runtime.ingest.drop)
+            look_after_all(self.runtime.ingest.jobs)
 
     def delete(self, what: str = "dataset") -> None:
         """Delete dataset, project or channel, and wait until new files are later than that."""

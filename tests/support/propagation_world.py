@@ -27,8 +27,10 @@ from ndlambda.services.labels.service import LabelService
 from ndlambda.services.propagation.builder import PyramidBuilder
 from ndlambda.services.propagation.marks import PropagationMarks
 from ndlambda.services.propagation.service import PropagationService, PropagationStores
-from ndlambda.services.propagation.worker import MAX_RECEIVES, LevelBuilder, PropagationOptions
+from ndlambda.services.propagation.worker import LevelBuilder, PropagationOptions
 from ndlambda.services.support.budget import ByteBudget
+from ndlambda.services.support.tries import MAX_TRIES
+from ndlambda.services.support.watch import WatchMessage
 from ndlambda.services.volume.options import VolumeOptions
 from ndlambda.services.volume.region import Region
 from ndlambda.services.volume.service import VolumeService
@@ -219,6 +221,14 @@ class PropagationWorld:
         self.pump(process)
         return process
 
+    def called(self) -> list[Message]:
+        """Return the messages, that are due, for workers; they are lost."""
+        found = list[Message]()
+        while messages := self.queue.receive():
+            found += messages
+            self.queue.ack([message.receipt for message in messages])
+        return [message for message in found if WatchMessage.find(message.body) is None]
+
     def lose_messages(self) -> None:
         while messages := self.queue.receive():
             self.queue.ack([message.receipt for message in messages])
@@ -264,6 +274,8 @@ class Chaos:
     chances
         Of ``crash`` (at a random request to a store, if the process makes so many: about half
         do), ``duplicate`` and ``loss``.
+    watch_chances
+        Of ``loss`` and ``delay`` of watch messages; they are doubled as the others.
     workers
         Processes that run at one time. What befalls them hangs on the seed alone, whatever order
         they come in.
@@ -274,9 +286,11 @@ class Chaos:
     chances: Mapping[str, float] = field(
         default_factory=lambda: {"crash": 0.3, "duplicate": 0.2, "loss": 0.05}
     )
+    watch_chances: Mapping[str, float] = field(default_factory=lambda: {"loss": 0.1, "delay": 0.2})
     workers: int = 1
     crashes: int = 0
     processes: int = 0
+    turns: int = 0
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -308,12 +322,15 @@ class Chaos:
 
     def deliver(self, message: Message, process: Process) -> None:
         # A process that dies is no failure of the job: only errors count.
-        count = min(message.receive_count, MAX_RECEIVES)
+        count = min(message.receive_count, MAX_TRIES)
         if self.survives(lambda: process.propagation.run(message.body, count)):
             self.world.queue.ack([message.receipt])
 
     def turn(self) -> None:
-        """Deliver what is visible in any order, and let half a minute pass."""
+        """Deliver what is visible in any order, and let half a minute pass.
+
+        A day has a hundred turns here: then the work is swept whose watch messages were lost.
+        """
         batch = list[Message]()
         while messages := self.world.queue.receive(10, 60):
             batch += messages
@@ -321,17 +338,22 @@ class Chaos:
         self.random.shuffle(batch)
         kept = []
         for message in batch:
-            if self.happens("loss"):
+            is_watch = WatchMessage.find(message.body) is not None
+            if self.random.random() < (self.watch_chances if is_watch else self.chances)["loss"]:
                 self.world.queue.ack([message.receipt])
+            elif is_watch and self.random.random() < self.watch_chances["delay"]:
+                self.world.queue.retry_later(message.receipt, 600)
             else:
                 kept.append((message, self.process()))
         with ThreadPoolExecutor(self.workers) as pool:
             for delivery in [pool.submit(self.deliver, *each) for each in kept]:
                 delivery.result(60)
         self.world.clock.advance(30)
-        self.survives(self.process().propagation.resend_pending)
+        self.turns += 1
+        if self.turns % 100 == 0:
+            self.survives(self.process().propagation.sweep)
 
-    def until_ended(self, name: str, turns: int = 400) -> None:
+    def until_ended(self, name: str, turns: int = 4000) -> None:
         for _ in range(turns):
             if self.world.channel(name).propagate != PropagateState.UNDER_PROPAGATION:
                 return

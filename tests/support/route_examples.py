@@ -141,6 +141,9 @@ OVERRIDES: dict[Key, dict[str, str]] = {
     ("DELETE", "<name:channel>/propagation"): {"channel": "em2"},
     ("PUT", "parts/<number:chunk>/<segment:name>"): {"name": "0002.png"},
     ("GET", "v1/ingest/<segment:job>"): {"job": "{built}"},
+    ("GET", "v1/jobs/<segment:job>"): {"job": "ingest-{built}"},
+    ("POST", "v1/jobs/<segment:job>/retry"): {"job": "ingest-{failed}"},
+    ("POST", "v1/jobs/<segment:job>/cancel"): {"job": "ingest-{job}"},
     ("POST", "retry"): {"job": "{failed}"},
     ("GET", "verify"): {"job": "{built}"},
 }
@@ -179,7 +182,7 @@ class Example:
     @property
     def owner(self) -> str:
         """The user who may send it."""
-        return "admin" if "/v1/users" in self.path else "alice"
+        return "admin" if self.path.startswith(("/v1/users", "/v1/jobs/dead")) else "alice"
 
     @property
     def writes(self) -> bool:

@@ -168,7 +168,7 @@ class Transfer:
                 advance(built - done)
                 idle = 0 if built > done else idle + 1
                 done = built
-                # If notifications are lost, a sweep finds the parts within a minute.
+                # If notifications are lost, a look after the job finds the parts.
                 is_stuck = idle > _MAX_IDLE_POLLS and last["first_missing"] is not None
                 if is_stuck and not last["closed"]:
                     raise InvalidStateError(

@@ -14,7 +14,8 @@ from typing import Final
 from ndlambda.batches import batched
 from ndlambda.errors import WriteContentionError
 from ndlambda.model.catalog import Channel, Dataset
-from ndlambda.services.catalog.deletion_jobs import EraseJob, EraseJobs, EraseKind, object_job_id
+from ndlambda.services.catalog.deletion_job import EraseJob, EraseKind, object_job_id
+from ndlambda.services.catalog.deletion_jobs import EraseJobs
 from ndlambda.services.catalog.rows import CatalogRows
 from ndlambda.services.labels.index import LabelIndex, LabelLayer
 from ndlambda.services.labels.layer import LabelVolume

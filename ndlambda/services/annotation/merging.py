@@ -15,7 +15,8 @@ from ndlambda.errors import WriteContentionError
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.services.annotation import erasing
 from ndlambda.services.annotation.erasing import measure
-from ndlambda.services.catalog.deletion_jobs import EraseJob, EraseJobs, EraseKind, merge_job_id
+from ndlambda.services.catalog.deletion_job import EraseJob, EraseKind, merge_job_id
+from ndlambda.services.catalog.deletion_jobs import EraseJobs
 from ndlambda.services.labels.index import LabelIndex
 from ndlambda.services.labels.service import LabelService
 from ndlambda.services.ramon.merge import RamonMerge

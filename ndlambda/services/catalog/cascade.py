@@ -21,7 +21,8 @@ from ndlambda.errors import (
     WriteContentionError,
 )
 from ndlambda.services.catalog import keys
-from ndlambda.services.catalog.deletion_jobs import EraseJob, EraseJobs, EraseKind
+from ndlambda.services.catalog.deletion_job import ACTIONS_A_JOB, EraseJob, EraseKind
+from ndlambda.services.catalog.deletion_jobs import EraseJobs
 from ndlambda.services.support.paging import Key, children, pages, prefixed
 from ndlambda.services.support.retry import optimistic
 from ndlambda.stores.ports import (
@@ -38,7 +39,7 @@ from ndlambda.stores.ports import (
 ABANDONED_S = 30
 """Seconds after which the worker completes a deletion that its request did not."""
 
-_CHANNELS_A_STEP = (MAX_TRANSACTION - 1) // 2
+_CHANNELS_A_STEP = (MAX_TRANSACTION - 1) // (1 + ACTIONS_A_JOB)
 _TOKENS_A_STEP = (MAX_TRANSACTION - 1) // 3
 
 
@@ -111,7 +112,8 @@ class Cascade:
                 return False
             job = self._channel_job(row)
             try:
-                self._table.transact([Delete(*key, expect=row.version), self._jobs.put_action(job)])
+                own = Delete(*key, expect=row.version)
+                self._table.transact([own, *self._jobs.put_actions([job])])
             except PreconditionFailedError:
                 continue
             self._jobs.enqueue([job.id])
@@ -170,7 +172,7 @@ class Cascade:
             marked = keys.marked_deleting(row)
             try:
                 self._table.transact(
-                    [Put(marked, expect=row.version), relisting, self._jobs.put_action(job)]
+                    [Put(marked, expect=row.version), relisting, *self._jobs.put_actions([job])]
                 )
             except PreconditionFailedError:
                 continue
@@ -217,7 +219,7 @@ class Cascade:
         for page in pages(self._table, marked.pk, *prefixed("channel#"), _CHANNELS_A_STEP):
             jobs = [self._channel_job(row) for row in page]
             removals = [Delete(row.pk, row.sk) for row in page]
-            self._table.transact([guard, *removals, *map(self._jobs.put_action, jobs)])
+            self._table.transact([guard, *removals, *self._jobs.put_actions(jobs)])
             self._jobs.enqueue([job.id for job in jobs])
 
     def _channel_job(self, row: Row) -> EraseJob:

@@ -1,140 +1,44 @@
-"""The jobs of erasing or relabelling, as rows; queue messages only wake the worker for them."""
+"""The jobs of erasing or relabelling, as rows; queue messages only wake the worker for them.
 
-import hashlib
-import json
+====================  ==========  ================================================================
+pk                    sk          row
+====================  ==========  ================================================================
+``erase``             ``JOB``     the job, until nothing is left to do
+``erase#JOB``         ``watch``   its watch chain
+``erase#JOB``         ``record``  the job as it was listed; outlives it by 30 days
+====================  ==========  ================================================================
+
+Jobs that a worker has to do are in the list of jobs of all kinds. Those that their request does at
+once, as most deletions of objects, are not: a worker that takes one over lists it.
+"""
+
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 
 from ndlambda.batches import batched
-from ndlambda.errors import MalformedBodyError, PreconditionFailedError
-from ndlambda.services.support.paging import children
-from ndlambda.stores.ports import MAX_TRANSACTION, Delete, Put, Queue, Row, Table
-
-PARTITION = "erase"
-MAX_DELAY_S = 900
-"""The maximum delay of a message in SQS."""
-OVERDUE_S = 60
-"""Seconds after its due time after which a job is re-enqueued: its message may be lost."""
-
-_FORMAT = 1
-
-
-class EraseKind(StrEnum):
-    """The kind of thing that a job erases."""
-
-    DATASET = "dataset"
-    PROJECT = "project"
-    CHANNEL = "channel"
-    OBJECT = "object"
-    MERGE = "merge"
-    """Nothing is erased: the label of an object becomes that of its survivor."""
-
-
-@dataclass(frozen=True, slots=True)
-class EraseJob:
-    """An erasure that has begun. Its row is deleted when nothing is left to do.
-
-    Attributes
-    ----------
-    id
-        The uid of the dataset, project or channel, so that deleting twice is one job; for an
-        object, the channel's uid, ``#`` and its label; for a merge, with a suffix.
-    name
-        Of the dataset or project; ``PROJECT/CHANNEL`` for a channel or an object.
-    deleted_at
-        Unix seconds of the deletion.
-    called_at
-        Unix seconds at which the last message is due.
-    swept
-        Whether the first pass over the objects is complete.
-    resolution
-        The only one that a merge relabels; None: all.
-    others
-        Labels of further objects of the channel that are erased along with the first.
-    """
-
-    id: str
-    kind: EraseKind
-    name: str
-    deleted_at: float
-    called_at: float
-    swept: bool = False
-    resolution: int | None = None
-    others: tuple[int, ...] = ()
-
-    @property
-    def prefix(self) -> str:
-        """The prefix of the keys of a channel's objects."""
-        return f"{self.name}/{self.id}/"
-
-    @property
-    def channel_uid(self) -> str:
-        """The uid of the channel, or of an object's channel."""
-        return self.id.partition("#")[0]
-
-    @property
-    def label(self) -> int:
-        """The label of an object's voxels."""
-        return int(self.id.split("#")[1])
-
-    @property
-    def labels(self) -> tuple[int, ...]:
-        """The labels of all objects that are erased."""
-        return (self.label, *self.others)
-
-    @property
-    def row(self) -> Row:
-        """The row of this job."""
-        return Row(PARTITION, self.id, doc={"v": _FORMAT, **asdict(self)})
-
-    @classmethod
-    def from_row(cls, row: Row) -> "EraseJob":
-        """Return the job of a row."""
-        doc = row.doc
-        return cls(
-            id=doc["id"],
-            kind=EraseKind(doc["kind"]),
-            name=doc["name"],
-            deleted_at=doc["deleted_at"],
-            called_at=doc["called_at"],
-            swept=doc["swept"],
-            resolution=doc.get("resolution"),
-            others=tuple(doc.get("others", ())),
-        )
-
-
-def object_job_id(channel_uid: str, label: int, others: Sequence[int] = ()) -> str:
-    """Return the id of the job that erases the voxels of an object, and of others."""
-    first = f"{channel_uid}#{label}"
-    digest = hashlib.blake2b(repr(tuple(others)).encode(), digest_size=8).hexdigest()
-    return f"{first}#{digest}" if others else first
-
-
-def merge_job_id(channel_uid: str, label: int, resolution: int | None) -> str:
-    """Return the id of the job that relabels the voxels of a merged object."""
-    where = "all" if resolution is None else f"{resolution}"
-    return f"{object_job_id(channel_uid, label)}#merge#{where}"
-
-
-def job_id_of(body: str) -> str:
-    """Return the job id of a message.
-
-    Raises
-    ------
-    MalformedBodyError
-        The text is no message of an erasure.
-    """
-    try:
-        message = json.loads(body)
-    except ValueError as error:
-        raise MalformedBodyError("The message is not JSON.") from error
-    match message:
-        case {"v": 1, "job": str(job_id)} if job_id:
-            return job_id
-    raise MalformedBodyError("The message is not a version 1 message of an erasure.")
+from ndlambda.errors import InvalidStateError, PreconditionFailedError
+from ndlambda.services.catalog import keys
+from ndlambda.services.catalog.deletion_job import (
+    MAX_DELAY_S,
+    MAX_REASON_CHARS,
+    OVERDUE_S,
+    PARTITION,
+    EraseJob,
+    EraseKind,
+    EraseMessage,
+    EraseRecord,
+    EraseState,
+    chain_key,
+    object_job_id,
+    owner_key,
+    record_key,
+)
+from ndlambda.services.jobs.index import KEPT_S
+from ndlambda.services.support.paging import Key, rows_in
+from ndlambda.services.support.watch import Chains, Look
+from ndlambda.stores.ports import MAX_TRANSACTION, Delete, Put, Queue, Table
 
 
 class EraseJobs:
@@ -152,6 +56,7 @@ class EraseJobs:
         self._table = table
         self._queue = queue
         self._clock = clock
+        self.chains = Chains(table, queue, chain_key, clock)
 
     def new(
         self,
@@ -166,8 +71,26 @@ class EraseJobs:
         return EraseJob(job_id, kind, name, now, now, resolution=resolution, others=tuple(others))
 
     def put_action(self, job: EraseJob) -> Put:
-        """Return the action that stores a job, for the transaction of the deletion."""
+        """Return the action that stores a job, for the transaction of the deletion.
+
+        Its watch chain begins here, so that no death of this process leaves it alone.
+        """
+        self.chains.start([job.id])
         return Put(job.row)
+
+    def put_actions(self, jobs: Sequence[EraseJob]) -> list[Put]:
+        """Return the actions, at most ``ACTIONS_A_JOB`` each, that store and list jobs.
+
+        See ``put_action``.
+        """
+        self.chains.start([job.id for job in jobs])
+        owners = {key: self._owner_of(key) for key in {owner_key(job) for job in jobs}}
+        records = [EraseRecord(job, owners[owner_key(job)]) for job in jobs]
+        return [
+            action
+            for record in records
+            for action in (Put(replace(record.job, listed=True).row), *record.put_actions())
+        ]
 
     def delete_action(self, job_id: str) -> Delete:
         """Return the action that ends a job."""
@@ -187,52 +110,151 @@ class EraseJobs:
         for batch in batched(job_ids, MAX_TRANSACTION):
             self._table.transact([self.delete_action(job_id) for job_id in batch])
 
+    def find_record(self, job_id: str) -> EraseRecord | None:
+        """Return a job as it was listed, None if it was not."""
+        row = self._table.get(*record_key(job_id))
+        return None if row is None else EraseRecord.from_row(row)
+
+    def find_all(
+        self, job_ids: Sequence[str]
+    ) -> tuple[dict[str, EraseJob], dict[str, EraseRecord]]:
+        """Return those of some jobs that are not done, and those that were listed, by id."""
+        wanted = [key for job_id in job_ids for key in ((PARTITION, job_id), record_key(job_id))]
+        rows = self._table.batch_get(wanted)
+        jobs, records = dict[str, EraseJob](), dict[str, EraseRecord]()
+        for (pk, sk), row in rows.items():
+            if pk == PARTITION:
+                jobs[sk] = EraseJob.from_row(row)
+            else:
+                record = EraseRecord.from_row(row)
+                records[record.job.id] = record
+        return jobs, records
+
+    def settle_if_done(self, job_id: str) -> None:
+        """Let the record of a job expire if that is completed."""
+        if self._table.get(PARTITION, job_id) is None:
+            self.settle(job_id)
+
+    def settle(self, job_id: str) -> None:
+        """Let the record of a completed job expire."""
+        row = self._table.get(*record_key(job_id))
+        if row is not None and row.expires is None:
+            expires = math.ceil(self._clock() + KEPT_S)
+            self._table.transact(EraseRecord.from_row(row).put_actions(expires))
+
+    def retry(self, job_id: str) -> None:
+        """Let a failed job go on where it stopped.
+
+        Raises
+        ------
+        InvalidStateError
+            It did not fail.
+        """
+        job = self.find(job_id)
+        if job is None or job.state is not EraseState.FAILED:
+            raise InvalidStateError("Only a failed job can be retried.", job=job_id)
+        self.chains.restart(job_id)
+        opened = replace(job, state=EraseState.OPEN, reason="", tries=0, waits=0)
+        self._report(opened, self._clock())
+        self.enqueue([job_id])
+
     def is_merging(self, channel_uid: str, label: int) -> bool:
         """Return whether voxels of an object are still being relabelled."""
         first = f"{object_job_id(channel_uid, label)}#merge#"
         return bool(self._table.query(PARTITION, first=first, last=f"{first}~", limit=1).rows)
 
-    def enqueue(self, job_ids: Sequence[str], delay_s: float = 0) -> None:
+    def enqueue(self, job_ids: Sequence[str], delay_s: float = 0, *, again: bool = False) -> None:
         """Enqueue jobs whose rows are stored."""
         if job_ids:
-            bodies = [json.dumps({"v": _FORMAT, "job": job_id}) for job_id in job_ids]
+            bodies = [EraseMessage(job_id, again).body for job_id in job_ids]
             self._queue.send(bodies, delay_s=min(math.ceil(delay_s), MAX_DELAY_S))
 
     def begin_all(self, jobs: Sequence[EraseJob]) -> None:
         """Store and enqueue jobs that belong to no other transaction."""
+        self.chains.start([job.id for job in jobs])
         for batch in batched(jobs, MAX_TRANSACTION):
-            self._table.transact([self.put_action(job) for job in batch])
+            self._table.transact([Put(job.row) for job in batch])
         self.enqueue([job.id for job in jobs])
 
+    def take(self, job_id: str, *, is_redelivery: bool) -> EraseJob | None:
+        """Return an open job whose run begins now, None if there is nothing to run.
+
+        No second worker is called for it within ``MAX_DELAY_S``, longer than any worker lives. A
+        run that was begun before and never reported its end counts as a try, if this one was called
+        because of that.
+        """
+        row = self._table.get(PARTITION, job_id)
+        if row is None:
+            return None
+        job = EraseJob.from_row(row)
+        if job.state is not EraseState.OPEN:
+            return None
+        tries = job.tries + (job.begun and is_redelivery)
+        due = self._clock() + MAX_DELAY_S
+        begun = replace(
+            job, begun=True, listed=True, tries=tries, called_at=max(due, job.called_at)
+        )
+        self._put_if_unchanged(begun, row.version, [] if job.listed else self._list_actions(job))
+        return replace(begun, called_at=job.called_at)
+
     def enqueue_later(self, job: EraseJob, delay_s: float) -> None:
-        """Store and enqueue a job after a delay, at most ``MAX_DELAY_S``."""
+        """Store and enqueue a job after a delay, at most ``MAX_DELAY_S``; its run has ended."""
         delay_s = min(max(delay_s, 0), MAX_DELAY_S)
         self.enqueue([job.id], delay_s)
-        self.postpone(job, delay_s)
+        self._report(job, self._clock() + delay_s)
 
-    def postpone(self, job: EraseJob, delay_s: float) -> None:
-        """Store a job, unless it is done, as due after a delay."""
+    def go_on(self, job: EraseJob) -> None:
+        """Store and enqueue a job whose run came as far as one run goes."""
+        self.enqueue_later(replace(job, tries=0, waits=0), 0)
+
+    def wait(self, job: EraseJob) -> None:
+        """Store a job of which nothing is to be done before it is due; its run has ended."""
+        self._report(job, job.called_at)
+
+    def fail(self, job: EraseJob, reason: str) -> None:
+        """Give a job up until a person retries it."""
+        failed = replace(job, state=EraseState.FAILED, reason=reason[:MAX_REASON_CHARS])
+        self._report(failed, self._clock())
+
+    def look_after(self, job_id: str) -> Look:
+        """Re-enqueue a job that is overdue."""
+        row = self._table.get(PARTITION, job_id)
+        if row is None:
+            self.settle(job_id)
+            return Look.ENDED
+        job = EraseJob.from_row(row)
+        if job.state is not EraseState.OPEN:
+            return Look.ENDED
+        now = self._clock()
+        if now - job.called_at < OVERDUE_S:
+            return Look.RESTS
+        self.enqueue([job_id], again=True)
+        self._put_if_unchanged(replace(job, called_at=now), row.version)
+        return Look.MOVES
+
+    def sweep(self) -> int:
+        """Look after the open jobs whose watch chains stand still; return their number."""
+        rows = rows_in(self._table, PARTITION)
+        return sum(self.chains.take_over(row.sk, self.look_after) for row in rows)
+
+    def _report(self, job: EraseJob, called_at: float) -> None:
+        """Store a job, unless it is done, as due at a time and not being run."""
         row = self._table.get(PARTITION, job.id)
         if row is not None:
-            due = replace(job, called_at=self._clock() + delay_s)
-            self._put_if_unchanged(due, row.version)
+            self._put_if_unchanged(replace(job, begun=False, called_at=called_at), row.version)
 
-    def requeue_stale(self) -> int:
-        """Re-enqueue the jobs that are overdue; return their number."""
-        now = self._clock()
-        overdue = [
-            row
-            for row in children(self._table, PARTITION)
-            if now - EraseJob.from_row(row).called_at >= OVERDUE_S
-        ]
-        self.enqueue([row.sk for row in overdue])
-        for row in overdue:
-            self._put_if_unchanged(replace(EraseJob.from_row(row), called_at=now), row.version)
-        return len(overdue)
-
-    def _put_if_unchanged(self, job: EraseJob, version: int) -> None:
+    def _put_if_unchanged(self, job: EraseJob, version: int, also: Sequence[Put] = ()) -> None:
         try:
-            self._table.put(job.row, expect=version)
+            self._table.transact([Put(job.row, expect=version), *also])
         except PreconditionFailedError:
-            # Ended or postponed by another worker.
+            # Ended or changed by another worker.
             return
+
+    def _list_actions(self, job: EraseJob) -> list[Put]:
+        """Return the actions that list a job, at its old place if it was listed before."""
+        known = self.find_record(job.id)
+        return (known or EraseRecord(job, self._owner_of(owner_key(job)))).put_actions()
+
+    def _owner_of(self, key: Key) -> int | None:
+        row = self._table.get(*key)
+        return None if row is None else keys.owner_of(row)

@@ -127,6 +127,11 @@ def uid_of(row: Row) -> str:
     return str(row.doc["uid"])
 
 
+def owner_of(row: Row) -> int:
+    """Return the id of the owner in the row of a dataset or project."""
+    return to_dataset(row).user_id if row.sk == "dataset" else to_project(row).user_id
+
+
 def is_deleting(row: Row) -> bool:
     """Return whether a dataset or project is being deleted, and so reads as not found."""
     return bool(row.doc.get("deleting", False))

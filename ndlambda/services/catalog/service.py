@@ -88,6 +88,11 @@ class Catalog:
         self._views: TimedCache[str, ProjectView | None] = TimedCache(cache_s, _VIEWS, clock)
         self.lists = Lists(table, cache_s=cache_s, clock=clock)
         self.slices = CatalogSlices(table)
+        self._listeners: list[Callable[[Channel | Token], None]] = []
+
+    def add_listener(self, listener: Callable[[Channel | Token], None]) -> None:
+        """Add what is called with each channel and token that was created."""
+        self._listeners.append(listener)
 
     # datasets
 
@@ -209,7 +214,9 @@ class Catalog:
 
         key = keys.token_key(token.name)
         with self._changing():
-            return CreateOnce(key, token, keys.to_token, guards, plan).run(self._table)
+            created = CreateOnce(key, token, keys.to_token, guards, plan).run(self._table)
+        self._tell(created)
+        return created
 
     def get_token(self, name: str) -> Token:
         """Return a token.
@@ -295,7 +302,9 @@ class Catalog:
 
         key = keys.channel_key(channel.project, channel.name)
         with self._changing():
-            return CreateOnce(key, channel, keys.to_channel, guards, plan).run(self._table)
+            created = CreateOnce(key, channel, keys.to_channel, guards, plan).run(self._table)
+        self._tell(created)
+        return created
 
     def get_channel(self, project: str, name: str) -> Channel:
         """Return a channel.
@@ -384,6 +393,10 @@ class Catalog:
             return self._cascade.delete_channel(project, name, keep_readonly=keep_readonly)
 
     # inside
+
+    def _tell(self, created: Channel | Token) -> None:
+        for listener in self._listeners:
+            listener(created)
 
     @contextmanager
     def _changing(self) -> Iterator[None]:

@@ -1,7 +1,10 @@
 """Erases and merges objects that are too large for a request."""
 
+import logging
+from dataclasses import replace
 from typing import Final
 
+from ndlambda.backoff import longest_pause_s
 from ndlambda.errors import (
     ChannelNotFoundError,
     InvalidStateError,
@@ -11,12 +14,15 @@ from ndlambda.errors import (
 )
 from ndlambda.services.annotation.merging import ObjectMerge
 from ndlambda.services.catalog import keys
-from ndlambda.services.catalog.deletion_jobs import MAX_DELAY_S, EraseJob, EraseJobs, EraseKind
+from ndlambda.services.catalog.deletion_job import MAX_DELAY_S, MAX_WAITS, EraseJob, EraseKind
+from ndlambda.services.catalog.deletion_jobs import EraseJobs
 from ndlambda.services.catalog.rows import CatalogRows
 from ndlambda.services.labels.service import LabelService
 
+_log = logging.getLogger("ndlambda.deletion")
+
 _REFUSED_S: Final = 60.0
-"""Seconds until the worker retries when the channel is not writable."""
+"""Seconds until the worker retries when the channel is not writable, doubled each time."""
 
 
 class ObjectWorker:
@@ -62,14 +68,16 @@ class ObjectWorker:
         if channel.uid != job.channel_uid:
             self._jobs.end(job.id)
             return
-        # No worker lives longer, so no second one is enqueued while this one lives.
-        self._jobs.postpone(job, MAX_DELAY_S)
         try:
             if job.kind is EraseKind.MERGE:
                 self._merges.complete(dataset, channel, job)
             else:
                 self._labels.erase_labels(dataset, channel, job.labels)
-        except (ReadOnlyChannelError, InvalidStateError, WriteContentionError):
-            self._jobs.enqueue_later(job, _REFUSED_S)
+        except (ReadOnlyChannelError, InvalidStateError, WriteContentionError) as error:
+            if job.waits >= MAX_WAITS:
+                raise
+            _log.info("deletion job %s waits: %s", job.id, error.message)
+            pause_s = longest_pause_s(job.waits, _REFUSED_S, MAX_DELAY_S)
+            self._jobs.enqueue_later(replace(job, waits=job.waits + 1, tries=0), pause_s)
             return
         self._jobs.end(job.id)

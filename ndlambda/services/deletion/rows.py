@@ -10,9 +10,10 @@ from typing import Final
 from ndlambda.services.labels import index
 from ndlambda.services.labels.ids import counter_key
 from ndlambda.services.propagation import rows as propagation
+from ndlambda.services.propagation.jobs import PropagationJob
 from ndlambda.services.ramon import keys
 from ndlambda.services.support.paging import delete_rows
-from ndlambda.stores.ports import MAX_TRANSACTION, Table
+from ndlambda.stores.ports import MAX_TRANSACTION, Delete, Table
 
 _MAX_ROWS: Final = 100 * MAX_TRANSACTION
 
@@ -44,6 +45,14 @@ def delete_propagation(table: Table, uid: str, *, max_rows: int = _MAX_ROWS) -> 
     The job is deleted first: workers and writers that do not find it add no more rows, and the last
     pass removes those of earlier ones.
     """
-    for key in (propagation.job_key(uid), (propagation.RUNNING, uid)):
-        table.delete(*key)
+    row = table.get(*propagation.job_key(uid))
+    if row is not None:
+        job = PropagationJob.from_row(row)
+        table.transact(
+            [
+                Delete(row.pk, row.sk),
+                Delete(propagation.RUNNING, uid),
+                *job.listed.delete_actions(),
+            ]
+        )
     return delete_rows(table, [propagation.partition(uid)], max_rows=max_rows)

@@ -7,7 +7,7 @@ however many workers try. The channel's state changes in the same transaction as
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -22,10 +22,14 @@ from ndlambda.errors import (
 )
 from ndlambda.model.propagation import PropagateState
 from ndlambda.services.catalog.service import Catalog
-from ndlambda.services.propagation.rows import RUNNING, delete_if, job_key
-from ndlambda.services.support.paging import children
+from ndlambda.services.jobs.index import JobEntry, JobIndex
+from ndlambda.services.propagation.rows import RUNNING, delete_if, job_key, watch_key
+from ndlambda.services.support.paging import rows_in
 from ndlambda.services.support.retry import optimistic
+from ndlambda.services.support.watch import Chains
 from ndlambda.stores.ports import Action, Delete, Expectation, Put, Queue, Row, Table
+
+KIND = "propagation"
 
 _FORMAT = 1
 _MESSAGES_A_BATCH = 500
@@ -80,6 +84,8 @@ class PropagationJob:
         Unix seconds at which tasks were last enqueued, or progress was last seen.
     reason
         Why it failed.
+    owner_id, token
+        Who started the run, and by which token; None and empty: unknown.
     """
 
     uid: str
@@ -105,6 +111,13 @@ class PropagationJob:
     seen: int = 0
     finished_at: float = 0
     reason: str = ""
+    owner_id: int | None = None
+    token: str = ""
+
+    @property
+    def listed(self) -> JobEntry:
+        """The run in the list of jobs of all kinds."""
+        return JobEntry(KIND, f"{self.uid}#{self.run}", self.owner_id, self.started_at)
 
     @property
     def fencing_token(self) -> tuple[object, ...]:
@@ -212,22 +225,27 @@ class PropagationJobs:
         self._queue = queue
         self._catalog = catalog
         self._clock = clock
+        self.chains = Chains(table, queue, watch_key, clock)
 
     def find(self, uid: str) -> PropagationJob | None:
         """Return the last job of a channel, None if it never had one."""
         row = self._table.get(*job_key(uid))
         return None if row is None else PropagationJob.from_row(row)
 
-    def running(self) -> list[PropagationJob]:
-        """Return the running jobs; remove others from the list."""
-        jobs = []
-        for row in children(self._table, RUNNING):
+    def find_all(self, uids: Sequence[str]) -> dict[str, PropagationJob]:
+        """Return the last jobs of channels by uid; channels without one are left out."""
+        rows = self._table.batch_get([job_key(uid) for uid in uids])
+        return {sk: PropagationJob.from_row(row) for (_, sk), row in rows.items()}
+
+    def running(self) -> Iterator[PropagationJob]:
+        """Iterate over the running jobs; remove others from the list."""
+        for row in rows_in(self._table, RUNNING):
             job = self.find(row.sk)
             if job is not None and job.state is JobState.RUNNING:
-                jobs.append(job)
+                JobIndex(self._table).ensure([job.listed])
+                yield job
             else:
                 delete_if(self._table, row)
-        return jobs
 
     def begin(
         self,
@@ -246,9 +264,14 @@ class PropagationJobs:
         """
         for _ in optimistic():
             row = self._table.get(*job_key(uid))
-            job = plan(None if row is None else PropagationJob.from_row(row))
+            last = None if row is None else PropagationJob.from_row(row)
+            job = plan(last)
             expect: Expectation = "absent" if row is None else row.version
-            also = [Put(job.row, expect), Put(Row(RUNNING, uid))]
+            also: list[Action] = [Put(job.row, expect), Put(Row(RUNNING, uid))]
+            also += job.listed.put_actions()
+            if last is not None and last.run != job.run:
+                also += last.listed.delete_actions()
+            self.chains.restart(uid)  # first: a death after the update leaves a watched job
             try:
                 self._catalog.update_channel(
                     job.project,

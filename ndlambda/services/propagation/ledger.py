@@ -9,13 +9,22 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 
+from ndlambda.errors import PreconditionFailedError
 from ndlambda.services.propagation.builder import PyramidNode
 from ndlambda.services.propagation.jobs import PropagationJob, TaskMessage
 from ndlambda.services.propagation.rows import by_bucket, codes_of, partition, rows_from
-from ndlambda.services.support.paging import delete_rows
-from ndlambda.stores.ports import Row, Table
+from ndlambda.services.support.paging import Key, delete_rows
+from ndlambda.stores.ports import Expectation, Row, Table
 
-_KINDS = ("todo", "done", "note", "try")
+WINDOW = 2000
+"""Tasks sent at a time, and in the whole about as many as are in the queue at one time."""
+
+_FEW = WINDOW // 2
+"""When so many tasks of those sent are not done, the next ones are sent."""
+
+_KINDS = ("todo", "done", "note", "try", "window")
+_JUST_AFTER = " "
+"""Appended to a sort key, sorts behind it and before every other."""
 
 
 def layer_name(resolution: int, *, neariso: bool) -> str:
@@ -62,14 +71,59 @@ class TaskLedger:
         row = self._table.get(partition(job.uid), sk)
         return row is not None and members <= row.members
 
-    def finish(self, job: PropagationJob, task: TaskMessage) -> bool:
-        """Record a task as done; return whether all tasks of its bucket are."""
+    def finish(self, job: PropagationJob, task: TaskMessage) -> int:
+        """Record a task as done; return the number of tasks of its bucket if all are, else 0."""
         ((bucket, members),) = by_bucket([task.code]).items()
         pk, tail = partition(job.uid), _tail(task.layer, task.time_point, bucket)
         todo, done = (_prefix(kind, job.run, task.plan) + tail for kind in ("todo", "done"))
         self._table.add_members(pk, done, members)
         found = self._table.batch_get([(pk, todo), (pk, done)])
-        return (pk, todo) in found and found[pk, todo].members <= found[pk, done].members
+        if (pk, todo) not in found or not found[pk, todo].members <= found[pk, done].members:
+            return 0
+        return len(found[pk, todo].members)
+
+    def open_window(self, job: PropagationJob) -> list[TaskMessage]:
+        """Return the first tasks of a job's plan that are not done, which are sent next."""
+        return self._move_window(job, self._table.get(*_window_key(job)), "", 0)
+
+    def move_window(self, job: PropagationJob, finished: int) -> list[TaskMessage]:
+        """Count the tasks of a finished bucket; return the next tasks once those sent are few.
+
+        The count may be too low, if a worker died before it counted: then the watch chain opens the
+        window again.
+        """
+        done = self._table.increment(*_window_key(job), "done", finished)
+        row = self._table.get(*_window_key(job))
+        after = None if row is None else row.doc.get("after")
+        if row is None or after is None:
+            return []
+        left = row.doc["sent"] - (done - row.doc["base"])
+        return [] if left > _FEW else self._move_window(job, row, after, max(left, 0))
+
+    def _move_window(
+        self, job: PropagationJob, row: Row | None, after: str, left: int
+    ) -> list[TaskMessage]:
+        """Return the next tasks behind a row, unless another worker returns them.
+
+        Parameters
+        ----------
+        left
+            Tasks sent before that are not done.
+        """
+        tasks, last = list[TaskMessage](), None
+        for found, members in self._open(job, after and after + _JUST_AFTER):
+            tasks += self._tasks(job, found, members)
+            if len(tasks) >= WINDOW:
+                last = found.sk
+                break
+        base = 0 if row is None else row.counters.get("done", 0)
+        doc = {"v": 1, "after": last, "sent": left + len(tasks), "base": base}
+        expect: Expectation = "absent" if row is None else row.version
+        try:
+            self._table.put(Row(*_window_key(job), doc=doc), expect)
+        except PreconditionFailedError:
+            return []
+        return tasks
 
     def count_attempt(self, job: PropagationJob, message: TaskMessage) -> int:
         """Count a repeated attempt at a step or a task of a job; return the count so far.
@@ -95,16 +149,11 @@ class TaskLedger:
             return False
         return not start or not any(self._open(job))
 
-    def missing(self, job: PropagationJob, limit: int | None = None) -> list[TaskMessage]:
-        """Return at most ``limit`` tasks of a job's plan that are not done."""
-        missing: list[TaskMessage] = []
-        for row, members in self._open(job):
-            layer, time_point, bucket = row.sk.split("#")[3:]
-            for code in codes_of(int(bucket, 16), members):
-                missing.append(TaskMessage(job.uid, job.plan, layer, int(time_point, 16), code))
-                if len(missing) == limit:
-                    return missing
-        return missing
+    @staticmethod
+    def _tasks(job: PropagationJob, row: Row, members: AbstractSet[int]) -> Iterator[TaskMessage]:
+        layer, time_point, bucket = row.sk.split("#")[3:]
+        for code in codes_of(int(bucket, 16), members):
+            yield TaskMessage(job.uid, job.plan, layer, int(time_point, 16), code)
 
     def count_done(self, job: PropagationJob) -> int:
         """Return the number of tasks of a job's plan that are done."""
@@ -130,6 +179,10 @@ class TaskLedger:
                 rest = row.members - (counterpart.members if counterpart else frozenset())
                 if rest:
                     yield row, rest
+
+
+def _window_key(job: PropagationJob) -> Key:
+    return partition(job.uid), _prefix("window", job.run, job.plan)
 
 
 def _prefix(kind: str, run: int, plan: str) -> str:

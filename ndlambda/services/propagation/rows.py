@@ -10,6 +10,8 @@ pk                       sk                                     row
 ``propagation#U``        ``todo#RUN#ID#LAYER#TTTTTTTT#BUCKET``  members: roots of tasks
 ``propagation#U``        ``done#RUN#ID#LAYER#TTTTTTTT#BUCKET``  members: roots that are built
 ``propagation#U``        ``try#RUN#STEP#...``                   counter: repeated attempts at a step
+``propagation#U``        ``window#RUN#ID#``                     which tasks were sent; counter: done
+``propagation#U``        ``watch``                              the job's watch chain
 =======================  =====================================  ====================================
 
 U is the channel's uid, RR a resolution (2 digits), TTTTTTTT (8) a time point, RUN (8) the number of
@@ -40,6 +42,11 @@ def job_key(uid: str) -> Key:
 def partition(uid: str) -> str:
     """Return the partition of a channel's marks, snapshots and tasks."""
     return f"propagation#{uid}"
+
+
+def watch_key(uid: str) -> Key:
+    """Return the keys of the row of a channel's watch chain."""
+    return partition(uid), "watch"
 
 
 def mark_tail(resolution: int, time_point: int, bucket: int) -> str:

@@ -2,9 +2,10 @@
 
 Messages only wake workers. Tasks, open and done, are rows (``ledger``) of a job whose steps are
 conditional (``jobs``). So messages may be lost, duplicated or reordered, and workers may die at any
-point: ``resend_pending`` re-enqueues jobs that make no progress.
+point: the watch chain of a job re-enqueues it if it makes no progress.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ndlambda.errors import (
@@ -21,12 +22,12 @@ from ndlambda.services.propagation.marks import PropagationMarks
 from ndlambda.services.propagation.plan import Planner
 from ndlambda.services.propagation.status import NEVER, Status, pace_of, status_of
 from ndlambda.services.propagation.worker import (
-    MAX_REQUEUED,
     LevelBuilder,
     PropagationOptions,
     PropagationTables,
     PropagationWorker,
 )
+from ndlambda.services.support.watch import Look, WatchMessage
 from ndlambda.stores.ports import ObjectStore, Queue, Table
 from ndlambda.voxels.downsample import Method
 
@@ -84,6 +85,8 @@ class PropagationService:
         *,
         method: Method | None = None,
         full: bool = False,
+        owner_id: int | None = None,
+        token: str = "",
     ) -> PropagationJob:
         """Start propagating a channel, or resume a cancelled or failed job; return the job.
 
@@ -94,6 +97,8 @@ class PropagationService:
         ----------
         method
             How images are reduced: ``MEAN`` or ``NEAREST``; None: as last time, at first ``MEAN``.
+        owner_id, token
+            Who starts it, by which token.
 
         Raises
         ------
@@ -111,7 +116,9 @@ class PropagationService:
             )
 
         def plan(last: PropagationJob | None) -> PropagationJob:
-            return self._next_job(dataset, channel, last, method=method, full=full)
+            job = self._next_job(dataset, channel, last, method=method, full=full)
+            is_new = last is None or job.run != last.run
+            return replace(job, owner_id=owner_id, token=token) if is_new else job
 
         return self._jobs.begin(channel.uid, channel.propagate, plan)
 
@@ -148,12 +155,11 @@ class PropagationService:
         raise InvalidStateError(f"Channel {channel.name!r} is not being propagated.")
 
     def status(self, dataset: Dataset, channel: Channel) -> Status:
-        """Return the state and progress of a channel's propagation; re-enqueue a stale job."""
+        """Return the state and progress of a channel's propagation; let a stale job be watched."""
         job, stale = self._jobs.find(channel.uid), self._marks.count(channel.uid)
         if job is None:
             return Status(channel.propagate, NEVER, stale)
-        if job.state is JobState.RUNNING:
-            self._requeue_if_stale(job)
+        self._ask_if_stale(job)
         planner = Planner(dataset, channel, job.depth)
         done = self._ledger.count_done(job)
         bands = status_of(job, planner.bands(full=job.full), done)
@@ -176,23 +182,28 @@ class PropagationService:
             finished_at=job.finished_at or None,
         )
 
-    def requeue_if_stale(self, channel: Channel) -> None:
-        """Re-enqueue a channel's job if it makes no progress."""
+    def ask_if_stale(self, channel: Channel) -> None:
+        """Ask for a look after a channel's job if it makes no progress; writes no row."""
         job = self._jobs.find(channel.uid)
-        if job is not None and job.state is JobState.RUNNING:
-            self._requeue_if_stale(job)
+        if job is not None:
+            self._ask_if_stale(job)
 
-    def resend_pending(self) -> int:
-        """Re-enqueue jobs that make no progress; return their number.
-
-        To be called every minute or so: messages may be lost, and a process may die between
-        storing a step and enqueueing the next one.
-        """
-        return sum(map(self._requeue_if_stale, self._jobs.running()))
+    def sweep(self) -> int:
+        """Look after the running jobs whose watch chains stand still; return their number."""
+        chains = self._jobs.chains
+        return sum(chains.take_over(job.uid, self._look_after) for job in self._jobs.running())
 
     def run(self, body: str, receive_count: int = 1) -> None:
-        """Handle a message; see ``PropagationWorker.run``."""
-        self._worker.run(body, receive_count)
+        """Handle a message: look after a job, or see ``PropagationWorker.run``."""
+        watch = WatchMessage.find(body)
+        if watch is not None:
+            self._jobs.chains.receive(watch, receive_count, self._look_after)
+        else:
+            self._worker.run(body, receive_count)
+
+    def last_jobs(self, uids: Sequence[str]) -> dict[str, PropagationJob]:
+        """Return the last jobs of channels by uid; channels without one are left out."""
+        return self._jobs.find_all(uids)
 
     # inside
 
@@ -237,21 +248,32 @@ class PropagationService:
             called_at=now,
         )
 
-    def _requeue_if_stale(self, job: PropagationJob) -> bool:
-        """Re-enqueue a job if it makes no progress; return whether it did not."""
+    def _is_stale(self, job: PropagationJob) -> bool:
+        """Return whether a job may make no progress."""
+        return self._options.clock() - job.called_at >= self._options.overdue_s
+
+    def _ask_if_stale(self, job: PropagationJob) -> None:
+        if job.state is JobState.RUNNING and self._is_stale(job):
+            self._jobs.chains.ask(job.uid)
+
+    def _look_after(self, uid: str) -> Look:
+        """Re-enqueue a job if it makes no progress."""
+        job = self._jobs.find(uid)
+        if job is None or job.state is not JobState.RUNNING:
+            return Look.ENDED
         now = self._options.clock()
-        if now - job.called_at < self._options.overdue_s:
-            return False
         done = self._ledger.count_done(job)
         if job.stage is Stage.BUILDING and done != job.seen:
             self._jobs.step(job, called_at=now, seen=done)
-            return False
-        if job.stage is not Stage.BUILDING or not self._tables.enqueue_missing(
-            job, MAX_REQUEUED, is_redelivery=True
+            return Look.MOVES
+        if not self._is_stale(job):
+            return Look.MOVES
+        if job.stage is not Stage.BUILDING or not self._tables.enqueue_open(
+            job, is_redelivery=True
         ):
             self._jobs.enqueue(job.uid, is_redelivery=True)
         self._jobs.step(job, called_at=now, seen=done)
-        return True
+        return Look.MOVES
 
 
 def check_startable(channel: Channel) -> None:

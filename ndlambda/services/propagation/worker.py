@@ -21,14 +21,10 @@ from ndlambda.services.propagation.jobs import (
 from ndlambda.services.propagation.ledger import TaskLedger, node_of
 from ndlambda.services.propagation.marks import PropagationMarks
 from ndlambda.services.propagation.plan import Planner
+from ndlambda.services.support.tries import MAX_TRIES, reason_of, why_unfinished
 from ndlambda.space.shuffle import mixed
 from ndlambda.stores.ports import ObjectStore
 from ndlambda.voxels.downsample import Method
-
-MAX_RECEIVES = 5
-"""Deliveries of a message after which its failure fails the job."""
-MAX_REQUEUED = 10_000
-"""Maximum number of tasks that are re-enqueued at once; the rest follows when these are done."""
 
 _log = logging.getLogger("ndlambda.propagation")
 
@@ -77,13 +73,19 @@ class PropagationTables:
     ledger: TaskLedger
     marks: PropagationMarks
 
-    def enqueue_missing(
-        self, job: PropagationJob, limit: int | None = None, *, is_redelivery: bool = False
-    ) -> int:
-        """Enqueue the tasks that are not done, in shuffled order; return their number."""
-        tasks = sorted(self.ledger.missing(job, limit), key=lambda task: mixed(task.code))
+    def enqueue_open(self, job: PropagationJob, *, is_redelivery: bool = False) -> int:
+        """Enqueue the first tasks that are not done, in shuffled order; return their number.
+
+        The next ones follow when most of these are done.
+        """
+        tasks = sorted(self.ledger.open_window(job), key=lambda task: mixed(task.code))
         self.jobs.enqueue_tasks([replace(task, is_redelivery=is_redelivery) for task in tasks])
         return len(tasks)
+
+    def enqueue_next(self, job: PropagationJob, finished: int) -> None:
+        """Count finished tasks, and enqueue the next ones if few of those enqueued are left."""
+        tasks = self.ledger.move_window(job, finished)
+        self.jobs.enqueue_tasks(sorted(tasks, key=lambda task: mixed(task.code)))
 
 
 class PropagationWorker:
@@ -143,7 +145,7 @@ class PropagationWorker:
             self._handle(job, replace(message, is_redelivery=is_redelivery))
         except Exception as error:
             is_retryable = not isinstance(error, NDLambdaError) or error.retryable
-            if is_retryable and receive_count < MAX_RECEIVES:
+            if is_retryable and receive_count < MAX_TRIES:
                 raise
             _log.exception("the propagation of channel %s/%s failed", job.project, job.channel)
             self._fail(message.uid, error)
@@ -154,7 +156,7 @@ class PropagationWorker:
             self._check_attempts(job, step)
             self._advance(job)
         elif not message.plan:
-            self._tables.enqueue_missing(job, MAX_REQUEUED, is_redelivery=message.is_redelivery)
+            self._tables.enqueue_open(job, is_redelivery=message.is_redelivery)
             self._advance(job)
         elif message.plan == job.plan:
             self._run_task(job, message)
@@ -168,10 +170,7 @@ class PropagationWorker:
             what: str = job.stage
             if message.plan:
                 what = f"task {message.layer}/{message.time_point}/{message.code:x}"
-            raise InvalidStateError(
-                f"Workers began {what} of band {job.band} {attempts} times and did not finish; "
-                "they may need more memory or time."
-            )
+            raise InvalidStateError(why_unfinished(f"{what} of band {job.band}", attempts))
 
     def _run_task(self, job: PropagationJob, task: TaskMessage) -> None:
         if self._ledger.is_done(job, task):
@@ -188,7 +187,10 @@ class PropagationWorker:
             }
             method = Method(job.method) if job.method else Method.LABELS
             self._builder.build(planner.dataset, planner.channel, root, depth, method)
-            is_bucket_done = self._ledger.finish(job, task)
+            finished = self._ledger.finish(job, task)
+            is_bucket_done = finished > 0
+            if is_bucket_done:
+                self._tables.enqueue_next(job, finished)
         if is_bucket_done and self._ledger.is_complete(job, after=task):
             self._advance(job)
 
@@ -245,7 +247,7 @@ class PropagationWorker:
             seen=0,
         )
         if planned is not None:
-            self._tables.enqueue_missing(planned)
+            self._tables.enqueue_open(planned)
         return planned
 
     def _close(self, job: PropagationJob) -> PropagationJob | None:
@@ -265,9 +267,6 @@ class PropagationWorker:
         return None
 
     def _fail(self, uid: str, error: Exception) -> None:
-        reason = (
-            str(error) if isinstance(error, NDLambdaError) else f"{type(error).__name__}: {error}"
-        )
         while (job := self._jobs.find(uid)) is not None and job.state is JobState.RUNNING:
-            if self._jobs.end(job, JobState.FAILED, reason):
+            if self._jobs.end(job, JobState.FAILED, reason_of(error)):
                 return

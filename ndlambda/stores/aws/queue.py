@@ -38,6 +38,8 @@ class SqsQueue:
         The AWS account.
     queue, dead_letters
         Names or URLs; the default of the second is ``<queue>-dead``.
+    wait_s
+        How long ``receive`` waits for a message, at most 20: for hosts that poll.
     dead_letter_wait_s
         How long reading dead letters waits until SQS has asked all its servers; 0 may miss some.
     """
@@ -48,11 +50,13 @@ class SqsQueue:
         queue: str,
         dead_letters: str | None = None,
         *,
+        wait_s: int = 0,
         dead_letter_wait_s: int = 1,
     ) -> None:
         self._config = config
         self._queue = queue
         self._dead_letters = dead_letters or dead_letter_name(queue)
+        self._wait_s = wait_s
         self._dead_letter_wait_s = dead_letter_wait_s
 
     def send(self, bodies: Sequence[str], delay_s: int = 0) -> None:
@@ -69,11 +73,12 @@ class SqsQueue:
         )
 
     def receive(self, limit: int = 10, visibility_s: int = 60) -> Sequence[Message]:
-        """Receive up to ``limit`` (at most 10) visible messages, without waiting.
+        """Receive up to ``limit`` (at most 10) visible messages.
 
-        SQS then asks only some of its servers, so it may return none though there are some.
+        Without a wait SQS asks only some of its servers, so it may return none though there are
+        some.
         """
-        return self._receive(self._queue_url, min(limit, BATCH), visibility_s, wait_s=0)
+        return self._receive(self._queue_url, min(limit, BATCH), visibility_s, self._wait_s)
 
     def ack(self, receipts: Sequence[str]) -> None:
         """Remove messages; unknown or outdated receipts are no error."""

@@ -31,7 +31,6 @@ from ndlambda.model.ramon import (
     Synapse,
 )
 from ndlambda.services.annotation import erasing
-from ndlambda.services.catalog.deletion_jobs import job_id_of
 from ndlambda.space.box import Box
 from tests.contract.annotations.contract import (
     AROUND,
@@ -244,7 +243,7 @@ def work_off(server: Server) -> None:
     queue = server.runtime.resources.queues.erase
     while messages := queue.receive():
         for message in messages:
-            server.runtime.deletion.run(job_id_of(message.body))
+            server.runtime.deletion.handle(message.body)
             queue.ack([message.receipt])
 
 

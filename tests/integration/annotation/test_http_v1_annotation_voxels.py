@@ -12,7 +12,6 @@ from werkzeug.test import TestResponse
 from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.services.annotation import erasing
-from ndlambda.services.catalog.deletion_jobs import job_id_of
 from ndlambda.space.pyramid import Scaling
 from tests.support.app import V1, Server, assert_problem, server_fixture, serving
 from tests.support.bodies import Array, from_npy, npy
@@ -117,7 +116,7 @@ def test_a_large_merge_is_202_until_a_worker_has_relabelled_it(server, monkeypat
         answer = server.post(f"{BASE}/merge", "alice", json={"ids": [1, 2]})
         assert (answer.status_code, answer.json) == (202, {"id": 1, "pending": [2]})
     for message in server.runtime.resources.queues.erase.receive():
-        server.runtime.deletion.run(job_id_of(message.body))
+        server.runtime.deletion.handle(message.body)
     answer = server.post(f"{BASE}/merge", "alice", json={"ids": [1, 2]})
     assert (answer.status_code, answer.json) == (200, {"id": 1})
     assert len(get(server, "annotations/1/voxels")) == 2

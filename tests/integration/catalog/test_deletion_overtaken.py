@@ -6,7 +6,8 @@ from itertools import count
 import pytest
 
 from ndlambda.errors import NotFoundError
-from ndlambda.services.catalog.deletion_jobs import EraseJobs, EraseKind
+from ndlambda.services.catalog.deletion_job import EraseKind
+from ndlambda.services.catalog.deletion_jobs import EraseJobs
 from tests.support.catalog_world import channel, dataset, disk_world, populate, project
 from tests.support.faults import Crash, FaultPlan, Faulty, overtaken
 
@@ -86,7 +87,7 @@ def test_a_worker_leaves_what_was_made_again_under_the_name(worlds, delete, agai
     """Seen to fail without the uid in ``Cascade.finish``, or of the marked row."""
     for world, plan in overtaken(worlds, again, least=4):
         with pytest.raises(Crash):  # the mark is the last that it does
-            delete(world.services(FaultPlan(2))[1])
+            delete(world.services(FaultPlan(4))[1])
         [job] = [row.sk for row in world.table.query("erase").rows]
         world.services(plan)[0].run(job)
         names = [found.name for found in world.services()[1].lists.channels_of("pr")]
@@ -96,14 +97,15 @@ def test_a_worker_leaves_what_was_made_again_under_the_name(worlds, delete, agai
 @pytest.mark.parametrize(
     "change",
     [
-        lambda jobs, job: jobs.postpone(job, 60),
+        lambda jobs, job: jobs.take(job.id, is_redelivery=False),
         lambda jobs, job: jobs.enqueue_later(job, 60),
-        lambda jobs, job: jobs.requeue_stale(),
+        lambda jobs, job: jobs.fail(job, "It failed."),
+        lambda jobs, job: jobs.look_after(job.id),
     ],
-    ids=["postpone", "enqueue_later", "requeue_stale"],
+    ids=["take", "enqueue_later", "fail", "look_after"],
 )
 def test_a_job_that_ends_meanwhile_does_not_come_back(worlds, change):
-    """Seen to fail without the version in ``EraseJobs.postpone``: the row would stay for ever."""
+    """Seen to fail without the version in ``EraseJobs``: the row would stay for ever."""
 
     def jobs_of(world, table=None):
         return EraseJobs(table or world.table, world.queue, world.clock)

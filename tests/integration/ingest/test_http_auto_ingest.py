@@ -7,7 +7,7 @@ from itertools import count
 import numpy as np
 import pytest
 
-from functions import batch, ingest_build, resend
+from functions import batch, ingest_build
 from ingest_queue.fetch import worker as fetch_module
 from ingest_queue.fetch.http_reader import HttpReader
 from ingest_queue.fetch.remote import RemoteFiles
@@ -20,6 +20,7 @@ from tests.support.app import serving
 from tests.support.auto_ingest import DEPTH, HEIGHT, OFFSET, STACK, SUCCESS, WIDTH
 from tests.support.faults import Crash
 from tests.support.http_jobs import work
+from tests.support.ingest_world import look_after_all
 
 ADDRESSES = [f"/tk/em/{z:04d}.png" for z in range(OFFSET, OFFSET + DEPTH)]
 BAD = "/tk/em/0007.png"
@@ -196,7 +197,7 @@ def test_a_server_that_is_only_slow_is_given_up(fetching, web, monkeypatch):
 
 @pytest.mark.parametrize(
     ("harm", "tries", "told"),
-    [(Crash, 13, "did not finish"), (RecursionError, 7, "RecursionError")],
+    [(Crash, 13, "did not finish"), (RecursionError, 5, "RecursionError")],
     ids=["killed", "stumbles"],
 )
 def test_slices_over_which_every_worker_dies_are_a_fault_in_the_end(
@@ -244,7 +245,7 @@ def test_slabs_are_called_for_a_window_at_a_time(fetching, web, monkeypatch):
 
 
 def test_lost_calls_are_made_again_by_the_schedule(fetching, web):
-    """Seen to fail when the sweep of fetched jobs is left out of ``functions/resend``."""
+    """Seen to fail when the fetcher adds no step to the looks after jobs."""
     web.slices()
     job = begin(fetching, web)
     queue = fetching.runtime.resources.queues.ingest
@@ -252,7 +253,7 @@ def test_lost_calls_are_made_again_by_the_schedule(fetching, web):
         queue.ack([message.receipt for message in messages])
     runtime.install(fetching.runtime)
     for _ in range(2):  # at first it is only noted that nothing has come
-        assert resend.handler({})["fetched ingests"] == 1
+        look_after_all(fetching.runtime.ingest.jobs)
     auto.fetch_to(fetching, job, "COMPLETE")
 
 
@@ -262,7 +263,7 @@ def test_a_job_whose_last_worker_died_is_closed_by_the_schedule(fetching, web, m
     monkeypatch.setattr(fetching.runtime.ingest.jobs.registry, "close", lambda job: None)
     auto.fetch_to(fetching, job, "INGESTING", None)
     monkeypatch.undo()
-    fetching.runtime.ingest.fetcher.sweep()
+    look_after_all(fetching.runtime.ingest.jobs)
     auto.fetch_to(fetching, job, "COMPLETE_WITH_ERRORS", None)
 
 

@@ -13,7 +13,14 @@ from ndlambda.errors import DatasetNotFoundError
 from ndlambda.model.catalog import Channel, Project, Token
 from ndlambda.model.dtypes import ChannelType, DataType
 from tests.support import catalog_world
-from tests.support.ingest_world import FOLDER, OWNER, IngestWorld, MakeWorld, stack
+from tests.support.ingest_world import (
+    FOLDER,
+    OWNER,
+    IngestWorld,
+    MakeWorld,
+    look_after_folders,
+    stack,
+)
 from tests.support.laptop import BRAIN, DEPTH, Laptop
 
 OLD, NEW = stack(1, z=DEPTH)[0], stack(2, z=DEPTH)[0]
@@ -135,12 +142,12 @@ def test_objects_of_a_deleted_channel_are_deleted_from_a_bucket(make_world: Make
     world.base.erasure.add_first(retire)
     world.base.catalog.delete_channel("pr", "em")
     world.notice(keys)
-    world.process().drop.sweep()
+    look_after_folders(world.process().drop)
     world.base.pump()
     assert not list(world.drop_store.list(FOLDER))
     world.base.catalog.create_channel(catalog_world.channel("em", cuboids_per_axis=1))
     world.notice(keys)
-    world.process().drop.sweep()
+    look_after_folders(world.process().drop)
     world.sweep()
     assert not world.stored().any()
     world.drop_stack(NEW[None])

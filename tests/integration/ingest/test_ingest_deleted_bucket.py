@@ -19,7 +19,14 @@ from ndlambda.services.volume.region import Region
 from ndlambda.stores.ports import Overwrite
 from tests.support.app import Server
 from tests.support.faults import Wrapped
-from tests.support.ingest_world import FOLDER, IngestWorld, MakeWorld, png
+from tests.support.ingest_world import (
+    FOLDER,
+    IngestWorld,
+    MakeWorld,
+    look_after_all,
+    look_after_folders,
+    png,
+)
 
 OLD = np.full((2, 14, 20), 9, np.uint8)
 DEPTH = len(OLD)
@@ -38,8 +45,8 @@ def work(server: Server) -> None:
     )
     while any(pump_once(queue, handler) for queue, handler in pumps):
         pass
-    server.runtime.ingest.drop.sweep()
-    server.runtime.ingest.jobs.sweeper.sweep_all()
+    look_after_folders(server.runtime.ingest.drop)
+    look_after_all(server.runtime.ingest.jobs)
 
 
 def deliver_again(server: Server) -> None:

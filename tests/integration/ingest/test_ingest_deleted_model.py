@@ -78,7 +78,7 @@ class Deletions(RuleBasedStateMachine):
 
     @rule(is_bobs=st.booleans())
     def create(self, is_bobs: bool) -> None:
-        with suppress(InvalidStateError):  # still being deleted
+        with suppress(InvalidStateError, NotFoundError):  # still being deleted
             self.laptop.create(self.laptop.bob if is_bobs else self.laptop.admin)
 
     def go_on(self, then: Any) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from functions import ingest_build, s3_drop
+from ingest_queue.drop import watcher
 from ingest_queue.jobs.job import State
 from ndlambda import runtime
 from ndlambda.errors import DatasetNotFoundError, QuotaExceededError
@@ -22,7 +23,16 @@ from ndlambda.settings import Settings
 from ndlambda.stores.ports import Overwrite
 from tests.support import catalog_world
 from tests.support.counted import Counted
-from tests.support.ingest_world import FOLDER, OFFSET, OWNER, IngestWorld, MakeWorld, png, stack
+from tests.support.ingest_world import (
+    FOLDER,
+    OFFSET,
+    OWNER,
+    IngestWorld,
+    MakeWorld,
+    look_after_folders,
+    png,
+    stack,
+)
 
 
 @pytest.fixture
@@ -224,7 +234,7 @@ def test_a_folder_whose_done_was_not_announced_is_found(world: IngestWorld, anno
     folders are swept that are known to wait."""
     world.notice(world.put_stack(stack(5, z=6))[:announced])
     world.put("_DONE", b"")
-    world.process().drop.sweep()
+    look_after_folders(world.process().drop)
     world.pump()
     assert world.state is State.COMPLETE
 
@@ -247,7 +257,7 @@ def test_one_manifest_is_one_job_and_another_one_waits_for_its_end(populated: In
     world.drop("_ingest.json", b'{"on_bad": "zero"}')
     assert first.id in why(world)
     assert world.ingest(stack(7, z=6)).state is State.COMPLETE
-    world.process().drop.sweep()
+    look_after_folders(world.process().drop)
     assert world.job().id != first.id
     world.pump()
     assert world.state is State.COMPLETE  # made of what lay there
@@ -284,7 +294,7 @@ def test_a_folder_over_the_quota_waits(make_world: MakeWorld):
         world.notice(world.put_stack(stack(1))[:1])
     assert "1 are allowed" in why(world)
     world.process().ingest.cancel(other)
-    world.process().drop.sweep()
+    look_after_folders(world.process().drop)
     assert world.state is State.INGESTING
 
 
@@ -332,8 +342,9 @@ def test_an_object_in_the_bucket_becomes_voxels(on_aws: Runtime):
     )
 
 
-def test_a_sweep_looks_at_some_of_very_many_folders_in_turn(world: IngestWorld):
+def test_a_sweep_looks_at_some_of_very_many_folders_in_turn(world: IngestWorld, monkeypatch):
     """With a listing for each folder, however many slices it holds."""
+    monkeypatch.setattr(watcher, "_FOLDERS_A_SWEEP", 16)
     names = [f"{token}{n:02d}" for n in range(20) for token in ("a", "a0", "a!")]
     for name in names:
         for z in range(2):
@@ -354,7 +365,7 @@ def test_a_folder_that_waited_and_is_gone_waits_no_more(world: IngestWorld):
     for name in ("a", "b", "c"):
         world.drop("0001.png", b"", f"drop/{name}/em/")
     world.drop_store.delete("drop/b/em/0001.png")
-    world.process().drop.sweep()
+    look_after_folders(world.process().drop)
     assert list(world.waiting()) == ["drop/a/em/", "drop/c/em/"]
 
 
@@ -364,7 +375,7 @@ def test_files_beside_the_folders_of_channels_are_reported(populated: IngestWorl
     waiting = populated.waiting()
     assert waiting.keys() == {folder}
     assert "drop/TOKEN/CHANNEL/" in waiting[folder]
-    populated.process().drop.sweep()
+    look_after_folders(populated.process().drop)
     assert populated.waiting() == waiting
 
 

@@ -40,7 +40,7 @@ def test_deleting_a_channel_removes_its_jobs_when_no_process_writes_any_more(wor
     world.base.erasure.add_first(erasure.retire_folders)
     world.base.erasure.add_last(erasure.sweep)
     world.base.catalog.delete_channel("pr", "em")
-    world.base.erasure.resend_pending()
+    world.base.erasure.sweep()
     world.base.pump()
     assert isinstance(left(world)[0], tuple), "what reads rows may go on for a while"
     world.base.let_all_work_end()

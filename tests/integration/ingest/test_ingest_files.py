@@ -12,7 +12,7 @@ from ndlambda.errors import MalformedBodyError, UpstreamError
 from ndlambda.stores.disk import DroppedFiles, content, objects
 from ndlambda.stores.ports import Overwrite
 from tests.support.catalog_world import Clock
-from tests.support.ingest_world import FOLDER, OFFSET, png, stack
+from tests.support.ingest_world import FOLDER, OFFSET, look_after_all, png, stack
 
 BAD = OFFSET + 2
 DEPTH = 6  # slices of a volume of one chunk
@@ -39,7 +39,7 @@ def test_of_two_files_for_a_slice_the_first_is_stored_and_the_other_reported(wor
     drop_all(world, without=OFFSET)
     drop_other(world)
     for _ in range(2):
-        world.process().ingest.sweeper.sweep_all()
+        look_after_all(world.process().ingest)
     world.drop_slice(OFFSET, VOXELS[0])
     world.pump()
     assert world.state is State.COMPLETE_WITH_ERRORS
@@ -53,7 +53,7 @@ def test_the_second_file_counts_once_the_first_is_deleted(world):
     drop_all(world, without=OFFSET)
     drop_other(world)
     world.drop_store.delete(FOLDER + NAME)
-    world.process().ingest.sweeper.sweep_all()
+    look_after_all(world.process().ingest)
     assert not world.faults()
     world.drop_slice(OFFSET, VOXELS[0])
     world.pump()

@@ -15,7 +15,14 @@ from ndlambda.local.drop_folder import DropFolder
 from ndlambda.stores.disk import DroppedFiles, content
 from ndlambda.stores.ports import Overwrite, Range
 from tests.support.catalog_world import Clock
-from tests.support.ingest_world import FOLDER, OFFSET, png, stack
+from tests.support.ingest_world import (
+    FOLDER,
+    OFFSET,
+    look_after_all,
+    look_after_folders,
+    png,
+    stack,
+)
 
 NOT_UNICODE = os.fsdecode(b"caf\xe9.png")
 LAST = f"{OFFSET + 5:04d}.png"
@@ -186,10 +193,10 @@ def test_nothing_is_made_of_a_folder_with_done_while_slices_are_copied(empty, tm
     keys = empty.put_stack(VOXELS[:, :5])
     copy_half(empty, tmp_path)
     drop = empty.process().drop
-    drop.on_object_created(keys[0]) if announced else drop.sweep()
+    drop.on_object_created(keys[0]) if announced else look_after_folders(drop)
     assert not list(empty.process().ingest.ledger.running())
     copy_rest(empty, tmp_path)
-    empty.process().drop.sweep()
+    look_after_folders(empty.process().drop)
     empty.pump()
     assert empty.state is State.COMPLETE
     assert empty.process().catalog.get_dataset("tk").imagesize_xyz[2] == 6
@@ -199,7 +206,7 @@ def test_a_sweep_closes_no_job_while_slices_are_copied(world, tmp_path):
     """Seen to fail where only the watch asks for rest: FAILED, for slices on their way."""
     world.drop_stack(VOXELS[:, :5])
     copy_half(world, tmp_path)
-    world.process().ingest.sweeper.sweep_all()
+    look_after_all(world.process().ingest)
     assert not world.job().closed
     copy_rest(world, tmp_path)
     world.sweep()

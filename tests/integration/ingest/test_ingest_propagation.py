@@ -15,6 +15,7 @@ from ndlambda.space.box import Box
 from ndlambda.voxels.downsample import Method, downsample
 from tests.support.app import BRAIN, CHANNELS, Server, serving
 from tests.support.http_jobs import Array, few, make_few, put_few, put_slice, show, work
+from tests.support.ingest_world import look_after_all
 
 BAD = 34
 """The slice that cannot be decoded at first."""
@@ -69,7 +70,7 @@ def test_a_slice_mended_while_the_propagation_is_being_started_is_propagated_too
 
     monkeypatch.setattr(builder, "_propagate", start_and_mend)
     work_and_propagate(disk)
-    disk.runtime.ingest.jobs.sweeper.sweep_all()  # the chunk waited for the end of the first one
+    look_after_all(disk.runtime.ingest.jobs)  # the chunk waited for the end of the first one
     work_and_propagate(disk)
     assert show(disk, job)["state"] == "COMPLETE"
     np.testing.assert_array_equal(coarser(disk), downsample(few(), (2, 2, 1), Method.MEAN))
@@ -86,7 +87,7 @@ def test_a_channel_that_was_made_again_is_not_propagated(tmp_path, is_made_again
         if is_made_again:
             catalog.delete_channel("pr", "em")
             catalog.create_channel(replace(CHANNELS[0], project="pr"))
-        jobs.sweeper.sweep_all()
+        look_after_all(jobs)
         assert jobs.ledger.get(job.id).propagated
         is_begun = catalog.get_channel("pr", "em").propagate == PropagateState.UNDER_PROPAGATION
         assert is_begun is not is_made_again

@@ -24,7 +24,7 @@ from ndlambda.model.catalog import Channel, Dataset
 from ndlambda.stores.ports import Overwrite
 from ndlambda.voxels.downsample import Method
 from tests.support.app import Server, server_fixture
-from tests.support.ingest_world import png
+from tests.support.ingest_world import look_after_all, png
 from tests.support.propagation_world import CUBES, SLICES, image, labels
 from tests.support.pyramids import expected_levels, region_of
 
@@ -75,7 +75,7 @@ class Stack:
 
     def work(self) -> None:
         """Let workers and the schedule go on until nothing is left to do."""
-        self.server.runtime.ingest.jobs.sweeper.sweep_all()
+        look_after_all(self.server.runtime.ingest.jobs)
         runtime.install(self.server.runtime)
         queues = self.server.runtime.resources.queues
         turns = (

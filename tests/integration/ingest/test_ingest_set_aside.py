@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from functions import ingest_build
-from ingest_queue.build.sweep import OVERDUE_S
 from ingest_queue.jobs.attempts import MAX_ATTEMPTS, SPAN_S
 from ingest_queue.jobs.job import Policy, State
 from ndlambda import runtime
@@ -19,7 +18,7 @@ from ndlambda.services.volume.region import Region, object_key
 from ndlambda.settings import Settings
 from ndlambda.stores.ports import Overwrite, Range
 from tests.support.faults import Crash, Interrupted, Wrapped
-from tests.support.ingest_world import OFFSET, stack
+from tests.support.ingest_world import OFFSET, look_after_all, stack
 
 POISON = 1  # the chunk over which builders come to harm: slices 16 to 31, 21 to 36 in the dataset
 DEPTH = 34  # slices of a volume of three chunks
@@ -59,21 +58,19 @@ def drop_other(world):
 def run(world, harm, monkeypatch, *, minutes=60, lose=False):
     """Let worker and schedule go on for so long, or until the job has ended."""
     for _ in range(minutes):
-        worker = SimpleNamespace(
-            settings=Settings(), ingest=SimpleNamespace(jobs=poisoned(world, harm).ingest)
-        )
+        ingest = SimpleNamespace(jobs=poisoned(world, harm).ingest)
+        worker = SimpleNamespace(ingest=ingest, settings=Settings())
         monkeypatch.setattr(runtime, "current", lambda worker=worker: worker)
         while messages := world.builds.receive(1, 900):
-            with suppress(Crash):
-                answer = ingest_build.handler(sqs_event(list(messages)))
-                if not answer["batchItemFailures"]:
-                    world.builds.ack([message.receipt for message in messages])
+            with suppress(Crash, RecursionError, UpstreamError):
+                ingest_build.handler(sqs_event(list(messages)))
+                world.builds.ack([message.receipt for message in messages])
         if not world.state.takes_input:
             return
         world.base.clock.advance(60)
         if lose:
             world.lose_messages()
-        world.process().ingest.sweeper.sweep_all()
+        look_after_all(world.process().ingest)
 
 
 def check_whole(world, voxels=VOXELS):
@@ -142,12 +139,14 @@ def test_a_supercuboid_that_is_damaged_in_the_store_ends_the_job_at_once(world):
     assert "Chunk 0 of the job cannot be stored." in job.reason
 
 
-def test_a_store_that_fails_is_no_fault_of_a_chunk_however_often(world, monkeypatch):
-    """Seen to fail where tries that report what is wrong stay counted."""
-    drop_stack(world, Policy.FAIL)
-    run(world, FULL, monkeypatch, minutes=(MAX_ATTEMPTS + 3) * int(OVERDUE_S) // 60)
-    assert (world.state, world.faults()) == (State.INGESTING, [])
-    world.sweep()
+@pytest.mark.parametrize("policy", Policy)
+def test_a_store_that_fails_is_no_fault_of_a_chunk_but_ends_the_job(world, policy, monkeypatch):
+    """Seen to fail where its error quarantines the chunk, and where it is raised for ever."""
+    drop_stack(world, policy)
+    run(world, FULL, monkeypatch)
+    assert (world.state, world.faults()) == (State.FAILED, [])
+    assert "No space left" in world.job().reason
+    assert world.retry().state is State.INGESTING
     check_whole(world)
 
 

@@ -14,7 +14,7 @@ from ingest_queue.jobs.keys import part_key
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.space.box import Box
 from ndlambda.stores.ports import Overwrite
-from tests.support.ingest_world import OFFSET, OWNER, png, stack
+from tests.support.ingest_world import OFFSET, OWNER, look_after_all, png, stack
 
 DEPTH = 43
 
@@ -110,6 +110,6 @@ def test_13_the_job_starts_the_propagation_itself_once(world, dies):
     assert world.state is State.COMPLETE
     assert len(world.propagated) == (0 if dies else 1)
     for _ in range(3):
-        world.process().ingest.sweeper.sweep_all()
+        look_after_all(world.process().ingest)
     assert world.propagated == [world.job().id]
     assert not list(world.process().ingest.ledger.running())

@@ -60,9 +60,9 @@ def test_a_worker_that_dies_anywhere_leaves_no_row(tmp_path, monkeypatch):
     for world, plan in at_every_step(lambda name: painted(tmp_path / name, labels=3), least=9):
         worker, _ = world.services(plan)
         with suppress(Crash):
-            world.pump(worker.run)
+            world.pump(worker)
             world.clock.advance(GRACE_S)
-            world.pump(worker.run)
+            world.pump(worker)
         world.clock.advance(61)
         world.let_all_work_end()
         kept = world.catalog.get_channel("pr", "kept")

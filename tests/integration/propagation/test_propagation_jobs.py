@@ -9,7 +9,7 @@ from ndlambda import errors
 from ndlambda.model.catalog import Dataset
 from ndlambda.model.discipline import Discipline
 from ndlambda.services.labels.layer import LabelVolume
-from ndlambda.services.propagation.worker import MAX_RECEIVES
+from ndlambda.services.support.tries import MAX_TRIES
 from ndlambda.space.box import Box
 from ndlambda.stores.ports import Overwrite
 from ndlambda.voxels.downsample import Method
@@ -147,8 +147,8 @@ def test_a_damaged_source_parks_the_job_with_a_reason_and_mending_resumes_it(wor
 @pytest.mark.parametrize(
     ("error", "tries", "reason"),
     [
-        (errors.UpstreamThrottledError("slow"), MAX_RECEIVES, "slow"),
-        (KeyError("a fault of ours"), MAX_RECEIVES, "KeyError"),
+        (errors.UpstreamThrottledError("slow"), MAX_TRIES, "slow"),
+        (KeyError("a fault of ours"), MAX_TRIES, "KeyError"),
         (errors.IntegrityError("broken"), 1, "broken"),
     ],
 )
@@ -184,7 +184,7 @@ def test_what_ends_every_worker_parks_the_job(world, at, returned):
             break
         if returned == "by the schedule":
             world.lose_messages()
-        world.process().propagation.resend_pending()
+        world.process().propagation.sweep()
         for message in world.queue.receive(1, 60):
             plan = FaultPlan(6) if at == "planning" else None
             process = world.process(plan, before_build=run_out_of_memory)
@@ -259,22 +259,27 @@ def test_lost_messages_are_sent_again_when_nothing_moves(world):
     process = start(world)
     for _ in range(60):
         world.lose_messages()
-        assert process.propagation.resend_pending() == 0
+        process.propagation.sweep()
+        assert not world.called(), "it is not overdue"
         world.clock.advance(OVERDUE_S)
-        if process.propagation.resend_pending():  # at first it may see that something was done
-            world.pump(process, most=1)
+        process.propagation.sweep()  # at first it may see that something was done
+        if called := world.called():
+            process.propagation.run(called[0].body)
         if world.channel().propagate == 2:
             break
     world.assert_levels(world.channel())
-    assert process.propagation.resend_pending() == 0
+    process.propagation.sweep()
+    assert not world.called()
 
 
 def test_a_job_that_moves_is_not_called_again(world):
     process = start(world, most=2)
     assert world.queue.receive(10, 1)
     world.clock.advance(OVERDUE_S)
-    world.pump(process, most=1)
-    assert process.propagation.resend_pending() == 0
+    world.pump(process, most=2)  # a task, and a look after the job
+    world.lose_messages()
+    process.propagation.sweep()
+    assert not world.called()
 
 
 def test_asking_for_the_state_calls_workers_that_are_missing(world):
@@ -304,4 +309,4 @@ def test_a_deleted_channel_leaves_no_rows_and_its_workers_stop(world):
     world.base.let_all_work_end()
     assert not [key for key in world.base.row_keys() if channel.uid in "".join(key)]
     assert world.base.keys() == []
-    assert process.propagation.resend_pending() == 0
+    assert process.propagation.sweep() == 0

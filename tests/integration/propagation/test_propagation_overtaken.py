@@ -5,7 +5,7 @@ from itertools import count
 import pytest
 
 from ndlambda.services.propagation.jobs import JobState, PropagationJobs, TaskMessage
-from ndlambda.services.propagation.worker import MAX_RECEIVES
+from ndlambda.services.support.tries import MAX_TRIES
 from tests.support.faults import Faulty, overtaken
 from tests.support.propagation_world import SLICES, SMALL, PropagationWorld
 
@@ -94,7 +94,7 @@ def test_a_task_of_an_earlier_run_that_comes_late_does_nothing(world):
         assert world.pump(process, most=1)
     assert TaskMessage.from_body(late.body).plan != jobs.find(uid).plan
     built = list(process.builder.roots)
-    process.propagation.run(late.body, MAX_RECEIVES)
+    process.propagation.run(late.body, MAX_TRIES)
     assert process.builder.roots == built
     world.pump(process)
     world.assert_done()

@@ -140,7 +140,7 @@ def test_chalice_declares_every_path_and_binds_its_workers(built):
     assert set(chalice_app.app.routes) == {"/", "/{proxy+}"}
     assert set(chalice_app.app.routes["/{proxy+}"]) >= {"GET", "POST", "PUT", "DELETE", "HEAD"}
     assert chalice_app.app.api.binary_types == ["*/*"]
-    for name in ("erase", "propagate", "resend"):
+    for name in ("erase", "propagate", "sweep"):
         assert chalice_app.app.handler_map[name] is not None
 
 
@@ -169,11 +169,10 @@ def test_the_schedule_looks_after_lost_messages(built):
         "resources": [],
         "detail": {},
     }
-    answer = chalice_app.resend_worker(sent, CONTEXT)
+    answer = chalice_app.sweep_worker(sent, CONTEXT)
     assert answer == {
-        "erasures": 0,
+        "deletions": 0,
         "propagations": 0,
         "waiting folders": 0,
-        "fetched ingests": 0,
         "ingests": 0,
     }

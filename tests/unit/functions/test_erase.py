@@ -9,7 +9,7 @@ import pytest
 from functions import erase
 from ndlambda import runtime
 from ndlambda.errors import IntegrityError, UpstreamThrottledError
-from ndlambda.services.catalog.deletion_jobs import job_id_of
+from ndlambda.services.catalog.deletion_job import read_message
 from ndlambda.settings import Settings
 
 
@@ -20,7 +20,8 @@ class Erasure:
         self.ran: set[str] = set()
         self._failures = failures
 
-    def run(self, job_id: str) -> None:
+    def handle(self, body: str, receive_count: int) -> None:
+        job_id = read_message(body).job_id
         self.ran.add(job_id)
         if job_id in self._failures:
             raise self._failures[job_id]
@@ -68,4 +69,4 @@ def test_a_message_that_is_not_ours_is_done_with(monkeypatch, poison):
 
 
 def test_a_later_version_of_a_message_may_say_more():
-    assert job_id_of('{"v": 1, "job": "a", "note": "more"}') == "a"
+    assert read_message('{"v": 1, "job": "a", "note": "more"}').job_id == "a"

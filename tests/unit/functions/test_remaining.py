@@ -34,20 +34,22 @@ def hung(monkeypatch):
 
 
 def test_a_message_whose_work_hangs_is_returned_in_time(hung):
-    def handle(body: str) -> None:
-        if body == "hangs":
+    def handle(record: Any) -> None:
+        if record["body"] == "hangs":
             hung.wait(5)
 
     records = [{"messageId": body, "body": body} for body in ("hangs", "fine")]
-    failed = batch.answer({"Records": records}, context(0.2), handle)
+    failed = batch.answer_records({"Records": records}, context(0.2), handle)
     assert failed == {"batchItemFailures": [{"itemIdentifier": "hangs"}]}
 
 
 def test_a_worker_stops_at_the_time_of_its_function(hung):
     seen: list[float] = []
     record = {"messageId": "1", "body": ""}
-    batch.answer({"Records": [record]}, context(900), lambda _: seen.append(deadline.at_most(1e9)))
-    batch.answer({"Records": [record]}, None, lambda _: seen.append(deadline.at_most(1e9)))
+    batch.answer_records(
+        {"Records": [record]}, context(900), lambda _: seen.append(deadline.at_most(1e9))
+    )
+    batch.answer_records({"Records": [record]}, None, lambda _: seen.append(deadline.at_most(1e9)))
     assert seen == [pytest.approx(870, abs=60), pytest.approx(300, abs=60)]
 
 

@@ -1,5 +1,6 @@
 import threading
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ class Queue:
         self.messages = list(messages)
         self.asked = threading.Event()
         self.acknowledged: list[str] = []
+        self.delayed: list[tuple[str, int]] = []
 
     def receive(self, limit=10, visibility_s=60):
         taken, self.messages = self.messages, []
@@ -27,6 +29,9 @@ class Queue:
 
     def ack(self, receipts):
         self.acknowledged += receipts
+
+    def retry_later(self, receipt, delay_s):
+        self.delayed.append((receipt, delay_s))
 
 
 @contextmanager
@@ -41,23 +46,13 @@ def running(pump):
 QUEUES = ("erase", "propagate", "drop", "ingest")
 
 
-def service(resend_pending=lambda: 0):
-    return SimpleNamespace(resend_pending=resend_pending)
-
-
-def ingest_of(sweep=lambda: 0, sweep_jobs=lambda: 0):
-    part = SimpleNamespace(sweep=sweep)
-    jobs = SimpleNamespace(sweeper=SimpleNamespace(sweep_all=sweep_jobs))
-    return SimpleNamespace(drop=part, fetcher=part, jobs=jobs)
-
-
-def pump_of(builders=1, objects=None, **parts):
+def pump_of(*sweeps, builders=1, objects=None, **parts):
     """Return a pump of stand-ins that have nothing to do, but those that are given."""
     queues = {name: parts.pop(f"{name}_queue", Queue()) for name in QUEUES}
     resources = SimpleNamespace(queues=SimpleNamespace(**queues), objects=objects)
     settings = Settings(store="aws", data=Path("nowhere"))
-    idle = {"settings": settings, "ingest": ingest_of()}
-    idle |= {"deletion": service(), "propagation": service(), "resources": resources}
+    idle = {"settings": settings, "resources": resources}
+    idle |= {"sweeps": lambda: dict(enumerate(sweeps))}
     return Pump(SimpleNamespace(**{**idle, **parts}), builders=builders)
 
 
@@ -78,17 +73,29 @@ def test_failed_messages_are_not_acknowledged():
 
     assert pump_once(queue, handler) == 2
     assert queue.acknowledged == ["receipt-b"]
+    assert queue.delayed == [("receipt-a", 5)]
     record = events[0]["Records"][1]
     assert (record["messageId"], record["body"]) == ("b", "{}")
     assert record["attributes"]["ApproximateReceiveCount"] == "2"
 
 
+def test_messages_of_a_handler_that_raises_come_back_after_growing_pauses():
+    messages = [Message(f"{n}", f"receipt-{n}", "{}", n) for n in (1, 2, 3, 4)]
+    queue = Queue(*messages)
+    assert pump_once(queue, lambda event, context: raising(KeyError("x"))()) == 4
+    assert queue.acknowledged == []
+    assert queue.delayed == [
+        ("receipt-1", 5), ("receipt-2", 10), ("receipt-3", 20), ("receipt-4", 40)
+    ]  # fmt: skip
+    assert sum(delay for _, delay in queue.delayed) < 120, "then the fifth try is the last"
+
+
 def test_the_pump_outlives_any_fault():
     """Seen to fail when only errors of our own tree were caught: the thread ended."""
     queue, building = Queue(), Queue()
-    broken = service(raising(RuntimeError("a fault that nobody thought of")))
+    broken = raising(RuntimeError("a fault that nobody thought of"))
     queues = {"erase_queue": queue, "propagate_queue": building}
-    with running(pump_of(deletion=broken, propagation=broken, **queues)):
+    with running(pump_of(broken, broken, **queues)):
         assert queue.asked.wait(30)
         assert building.asked.wait(30)
 
@@ -97,8 +104,7 @@ def test_a_sweep_that_fails_does_not_keep_the_others():
     """Seen to fail when all were one piece of work: a folder closed to us ended all sweeps."""
     swept = threading.Event()
     sweep = raising(OSError("a folder that cannot be read"))
-    parts = {"deletion": service(sweep), "propagation": service(sweep)}
-    with running(pump_of(**parts, ingest=ingest_of(sweep, swept.set))):
+    with running(pump_of(sweep, sweep, swept.set)):
         assert swept.wait(30)
 
 
@@ -120,7 +126,7 @@ def test_who_has_worked_wakes_the_others(monkeypatch, built):
         ingest.messages.append(Message("chunk", "receipt", "{}", 1))
         return {}
 
-    def resend_pending():
+    def sweep():
         assert drop.asked.wait(30)
         assert ingest.asked.wait(30)
         ingest.asked.clear()
@@ -128,7 +134,7 @@ def test_who_has_worked_wakes_the_others(monkeypatch, built):
         return 1
 
     monkeypatch.setattr(s3_drop, "handler", notice)
-    with running(pump_of(deletion=service(resend_pending), drop_queue=drop, ingest_queue=ingest)):
+    with running(pump_of(sweep, drop_queue=drop, ingest_queue=ingest)):
         assert built.wait(30)
 
 
@@ -158,9 +164,9 @@ def test_what_comes_while_a_worker_looks_does_not_lie_until_its_time(monkeypatch
 
     monkeypatch.setattr(s3_drop, "handler", notice)
     # The schedule tells everybody, too: not before the end.
-    late = service(lambda: built.wait(30))
+    late = partial(built.wait, 30)
     queues = {"drop_queue": drop, "ingest_queue": ingest}
-    with running(pump_of(deletion=late, propagation=late, **queues)):
+    with running(pump_of(late, late, **queues)):
         assert built.wait(30)
 
 
@@ -196,9 +202,9 @@ def test_a_thread_that_hangs_does_not_keep_the_server_from_ending(monkeypatch):
         end.wait(30)
         return 0
 
-    pump = pump_of(deletion=service(sweep), propagation=service(sweep))
+    pump = pump_of(sweep, sweep)
     pump.start()
     assert hanging.wait(30)
     pump.stop(0.0)
-    assert "pump-resend did not end within 0 s" in logged
+    assert "pump-sweep did not end within 0 s" in logged
     end.set()

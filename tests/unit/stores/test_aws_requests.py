@@ -398,6 +398,15 @@ def test_delays_are_cut_to_what_sqs_knows():
     assert change["VisibilityTimeout"] == receive["VisibilityTimeout"] == 43_200
 
 
+def test_a_queue_that_is_polled_waits_for_messages():
+    """Seen to fail where it never waits: an idle server asks six times a second."""
+    with stub_server([json_answer({}), json_answer({})]) as stub:
+        url = f"{stub.endpoint}/123456789012/queue"
+        for wait_s in (0, 15):
+            SqsQueue(config_of(stub), url, wait_s=wait_s).receive()
+        assert [body["WaitTimeSeconds"] for body in bodies_of(stub)] == [0, 15]
+
+
 # --- pauses --------------------------------------------------------------------------------
 
 

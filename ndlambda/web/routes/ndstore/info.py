@@ -164,7 +164,7 @@ def get_propagate(context: Context, token: str, channels: str) -> Response:
     chosen = view.channels_named(parse_channels(channels))
     for channel in dict.fromkeys(chosen):
         if channel.propagate == PropagateState.UNDER_PROPAGATION:
-            context.runtime.propagation.requeue_if_stale(channel)
+            context.runtime.propagation.ask_if_stale(channel)
     states = [str(channel.propagate) for channel in chosen]
     return Response(",".join(states), content_type="text/html")
 

@@ -27,7 +27,12 @@ def set_propagate(context: Context, token: str, channels: str, value: str) -> Re
                 if channel.propagate != PropagateState.NOT_PROPAGATED:
                     raise InvalidArgumentError(f"Channel {channel.name!r} is propagated.")
             for channel in chosen:
-                propagation.start(view.dataset, channel)
+                propagation.start(
+                    view.dataset,
+                    channel,
+                    owner_id=context.principal.user_id,
+                    token=view.token.name,
+                )
         case "0":
             for channel in chosen:
                 check_resettable(channel)

@@ -217,17 +217,12 @@ def _is_v1(context: Context) -> bool:
 
 
 def _answer(context: Context, job: Job, status: int = 200) -> Response:
-    target = find_target(context, job)
-    if target is not None and job.state.takes_input:
-        # A built job that a dead worker left open is finished here, not only by the next sweep.
-        count = target.grid(job).count
-        is_small = count <= _MAX_CHUNKS  # else it takes longer than a client waits
-        if is_small and context.runtime.ingest.jobs.ledger.built(job, count).is_full():
-            context.runtime.ingest.jobs.sweeper.sweep(job)
-            job = context.runtime.ingest.jobs.ledger.get(job.id)
+    ingest, target = context.runtime.ingest.jobs, find_target(context, job)
+    if target is not None and job.state.takes_input and ingest.is_built(job, target):
+        ingest.chains.ask(job.id)  # a dead worker left it open: do not wait for the next look
     fields = job_fields(job, target)
     if target is not None:
-        fields |= progress_fields(job, context.runtime.ingest.jobs.progress(job))
+        fields |= progress_fields(job, ingest.progress(job))
     if not _is_v1(context):
         fields |= legacy_fields(job, target)
     return json_response(fields, status)

@@ -34,7 +34,14 @@ def post_propagation(context: Context, token: str, channel: str) -> Response:
     """Start a propagation, or resume one that was cancelled or failed."""
     view, chosen = _open(context, token, channel, write=True)
     full, method = _read_options(context)
-    context.runtime.propagation.start(view.dataset, chosen, method=method, full=full)
+    context.runtime.propagation.start(
+        view.dataset,
+        chosen,
+        method=method,
+        full=full,
+        owner_id=context.principal.user_id,
+        token=view.token.name,
+    )
     return _answer(context, view, chosen, status=202)
 
 

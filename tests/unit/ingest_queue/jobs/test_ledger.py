@@ -126,4 +126,4 @@ def test_a_list_of_jobs_is_read_in_batches(world):
     assert (table.calls["query"], table.calls["batch_get"], table.calls["get"]) == (2, 2, 0)
     cancelled = world.process().ingest.cancel(ledger.get(min(ids)))
     assert cancelled.state is State.CANCELLED
-    assert list(ledger.ended()) == [(cancelled.id, cancelled)]
+    assert list(ledger.ended()) == [cancelled.id]

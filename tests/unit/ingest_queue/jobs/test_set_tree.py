@@ -6,6 +6,7 @@ import pytest
 
 from ingest_queue.jobs import set_tree
 from ingest_queue.jobs.set_tree import SetTree
+from ndlambda.testing.counting import CountingStores
 from tests.support.faults import Crash, Faulty
 
 
@@ -39,6 +40,17 @@ def test_a_tree_that_a_process_left_between_two_levels_is_settled(narrow, table,
         SetTree(Faulty(table, step), "p", 17).enter(0)
     assert tree.settle()
     assert tree.is_full()
+
+
+def test_settling_enters_nothing_again(narrow, table):
+    """Seen to fail where every full group is entered again."""
+    tree = SetTree(table, "p", 65)
+    for number in range(1, 65):
+        tree.enter(number)
+    stores = CountingStores()
+    with stores.no_writes():
+        assert not SetTree(stores.table(table), "p", 65).settle()
+    assert tree.size() == 64
 
 
 def test_settling_invents_nothing(narrow, table):
