@@ -27,7 +27,7 @@ def server(request):
 
 def new_token(server: Server, *channels: Channel) -> str:
     """Return a token of channels that nobody wrote to."""
-    name = f"v{next(NUMBERS)}"
+    name = f"volume{next(NUMBERS)}"
     server.add_volume(Dataset(name, (300, 200, 40), offset_xyz=(8, 4, 1)), *channels)
     return name
 
