@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ingest_queue.build.builder import Propagate, Stores
+from ingest_queue.drop.owner import DropOwner
 from ingest_queue.drop.watcher import Drop
 from ingest_queue.fetch.create import AutoCreation
 from ingest_queue.fetch.remote import RemoteFiles
@@ -13,6 +14,7 @@ from ingest_queue.jobs.retired import RetiredFolders
 from ingest_queue.jobs.target import VoxelWriter
 from ingest_queue.jobs.waiting import WaitingFolders
 from ingest_queue.service import IngestOptions, IngestService
+from ndlambda.model.principal import Principal
 from ndlambda.services.access.service import Access
 from ndlambda.services.catalog.service import Catalog
 from ndlambda.services.support.resources import Resources
@@ -48,13 +50,13 @@ class IngestOutlets:
         Writes voxels.
     propagate
         Starts the propagation of a channel that a job has filled.
-    drop_owner_id
-        Returns the user who owns jobs of dropped files.
+    drop_owner
+        Returns the user for whom files are dropped.
     """
 
     writer: VoxelWriter
     propagate: Propagate
-    drop_owner_id: Callable[[], int]
+    drop_owner: Callable[[], Principal]
 
 
 def build_ingest(
@@ -77,7 +79,7 @@ def build_ingest(
             catalog,
             WaitingFolders(table, resources.queues.drop),
             RetiredFolders(table),
-            outlets.drop_owner_id,
+            DropOwner(catalog, access, outlets.drop_owner),
         ),
         fetcher=fetcher,
         creation=AutoCreation(catalog, access, jobs, fetcher, table),

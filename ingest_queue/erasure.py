@@ -18,6 +18,7 @@ from ingest_queue.jobs.job import (
 from ingest_queue.jobs.keys import job_folder
 from ingest_queue.jobs.ledger import FOLDERS
 from ingest_queue.jobs.retired import RetiredFolders
+from ingest_queue.jobs.waiting import forget_waiting, waiting_for
 from ndlambda.batches import batched
 from ndlambda.errors import PreconditionFailedError
 from ndlambda.services.support.paging import delete_rows, rows_in
@@ -99,6 +100,13 @@ class IngestErasure:
             try:
                 self._retire(Job.from_row(found), deleted_at)
             except Exception as error:  # noqa: BLE001 - one folder must not stop the others
+                failures.append(error)
+        for waiting in waiting_for(self._table, uid):
+            try:
+                where = self._aside.set_aside(waiting.folder, uid, deleted_at)
+                self._retired.record(waiting.folder, waiting.owner, uid, where)
+                forget_waiting(self._table, waiting.folder)
+            except Exception as error:  # noqa: BLE001 - likewise
                 failures.append(error)
         if failures:
             raise failures[0]

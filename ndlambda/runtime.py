@@ -151,7 +151,7 @@ def build(settings: Settings, ports: Ports | None = None) -> Runtime:
     outlets = IngestOutlets(
         VoxelWriter(volume, annotation.labels, min(settings.max_cutout_voxels, strip_bytes)),
         partial(_propagate, catalog, propagation),
-        lambda: users.get_user(settings.drop_owner).id,
+        lambda: users.get_user(settings.drop_owner).principal,
     )
     ingest_options = IngestOptions(
         settings.max_ingest_user_jobs,

@@ -1,7 +1,7 @@
 """Handles notifications of the drop store: folders of files create, feed and close jobs."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from hashlib import blake2b
@@ -14,6 +14,7 @@ from ingest_queue.drop.creation import (
     create_missing,
     destination_of,
 )
+from ingest_queue.drop.owner import DropOwner
 from ingest_queue.jobs.job import Job
 from ingest_queue.jobs.keys import (
     DONE,
@@ -68,8 +69,8 @@ class Drop:
     ----------
     waiting, retired
         Record the folders for which no job can be created, and those of deleted channels.
-    owner_id
-        Returns the owner of the jobs, and of what is created for them.
+    owner
+        The owner of the jobs, and of what is created for them.
     """
 
     def __init__(
@@ -78,11 +79,11 @@ class Drop:
         catalog: Catalog,
         waiting: WaitingFolders,
         retired: RetiredFolders,
-        owner_id: Callable[[], int],
+        owner: DropOwner,
     ) -> None:
         self._ingest = ingest
         self._catalog = catalog
-        self._owner_id = owner_id
+        self._owner = owner
         self.waiting = waiting
         self.retired = retired
 
@@ -95,7 +96,7 @@ class Drop:
         NotFoundError
             There is no such user.
         """
-        return self._owner_id()
+        return self._owner.id
 
     def on_object_created(self, key: str) -> None:
         """Handle a new or replaced object; idempotent.
@@ -190,7 +191,7 @@ class Drop:
         try:
             job = self._find_or_create_job(folder, last)
         except NDLambdaError as error:
-            self.waiting.record(folder, error.message)
+            self.waiting.record(folder, error.message, self._bound(folder))
             if error.retryable:
                 raise
             return
@@ -199,6 +200,13 @@ class Drop:
         self.waiting.remove(folder)
         if last is None or job.id != last.id:
             self._ingest.sweeper.sweep(job)
+
+    def _bound(self, folder: str) -> tuple[str, int | None]:
+        """Return the uid of the channel that a folder leads to, and the owner of its project."""
+        view = self._view(_names(folder)) if is_folder(folder) else None
+        if view is None:
+            return "", None
+        return view.channel(_names(folder)[1]).uid, view.project.user_id
 
     def _find_or_create_job(self, folder: str, last: Job | None) -> Job | None:
         if not is_folder(folder):
@@ -222,7 +230,8 @@ class Drop:
         if view is None and not is_done and body is None:
             self.waiting.record(folder, f"There is no channel {'/'.join(names)}. {_ADVICE}")
             return None
-        owner_id = self._owner_id()
+        self._owner.check(names, manifest)
+        owner_id = self._owner.id
         notes: tuple[str, ...] = ()
         if view is None:
             found = Inferred.of(self._dropped(folder), store) if is_done else Inferred.nothing()
@@ -268,6 +277,13 @@ class Drop:
             raise InvalidStateError(
                 f"This folder fills channel {last.channel!r} of project {last.project!r}; its "
                 "token leads elsewhere now. Put the manifest and its slices into another folder."
+            )
+        waiting = self.waiting.find(folder)
+        bound = "" if waiting is None else waiting.uid
+        if bound and (view is None or view.channel(channel).uid != bound):
+            raise InvalidStateError(
+                "This folder was dropped for a channel that was deleted. Put what is meant for the "
+                "one of its name into another folder, or remove it and drop it again."
             )
         retired = self.retired.find(folder)
         if retired is None or retired.owner is None:

@@ -1,6 +1,8 @@
 """Folders of dropped slices that have no job yet, with the reason, for users to look up.
 
-Rows: pk ``ingest#waiting``, sk the folder, doc ``why`` and ``since``; pk ``ingest#round``, sk
+Rows: pk ``ingest#waiting``, sk the folder, doc ``why``, ``since`` and, if its channel exists,
+``uid`` (of the channel) and ``owner`` (of the project), which it stays bound to; pk
+``ingest#round``, sk
 ``drop``, doc ``after``: the position of the scan over all folders; pk ``ingest#waiting#watch``, sk
 the folder: its watch chain.
 """
@@ -8,6 +10,7 @@ the folder: its watch chain.
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from ndlambda.services.support.paging import prefixed, rows_in
 from ndlambda.services.support.watch import Chains
@@ -28,11 +31,26 @@ class WaitingFolder:
     ----------
     since
         Unix seconds at which the reason was first recorded.
+    uid, owner
+        The channel that it was dropped for, and the owner of the project; empty and None if there
+        was none of its name yet.
     """
 
     folder: str
     why: str
     since: float
+    uid: str = ""
+    owner: int | None = None
+
+
+def waiting_for(table: Table, uid: str) -> list[WaitingFolder]:
+    """Return the folders that were dropped for a channel and have no job yet."""
+    return [found for row in rows_in(table, _WAITING) if (found := _folder(row)).uid == uid]
+
+
+def forget_waiting(table: Table, folder: str) -> None:
+    """Remove a folder from the list."""
+    table.delete(_WAITING, folder)
 
 
 class WaitingFolders:
@@ -53,14 +71,29 @@ class WaitingFolders:
         self._clock = clock
         self.chains = Chains(table, queue, _chain_key, clock, _MAX_RESTS)
 
-    def record(self, folder: str, why: str) -> None:
-        """Record a folder, or its new reason."""
+    def record(self, folder: str, why: str, bound: tuple[str, int | None] = ("", None)) -> None:
+        """Record a folder, or its new reason.
+
+        Parameters
+        ----------
+        bound
+            Channel uid and owner of the project that it leads to; those that were recorded before
+            stay.
+        """
         row = self._table.get(_WAITING, folder)
-        if row is None:
+        known = None if row is None else _folder(row)
+        if known is None:
             self.chains.restart(folder)
-        if row is None or row.doc["why"] != why[:1000]:
-            doc = {"why": why[:1000], "since": self._clock()}
-            self._table.put(Row(_WAITING, folder, doc=doc))
+        elif known.uid:
+            bound = known.uid, known.owner
+        new = WaitingFolder(folder, why[:1000], self._clock(), *bound)
+        if known is None or (known.why, known.uid) != (new.why, new.uid):
+            self._table.put(_row(new))
+
+    def find(self, folder: str) -> WaitingFolder | None:
+        """Return a folder, None if it does not wait."""
+        row = self._table.get(_WAITING, folder)
+        return None if row is None else _folder(row)
 
     def remove(self, folder: str) -> None:
         """Remove a folder from the list."""
@@ -97,4 +130,11 @@ def _chain_key(folder: str) -> tuple[str, str]:
 
 
 def _folder(row: Row) -> WaitingFolder:
-    return WaitingFolder(row.sk, row.doc["why"], row.doc["since"])
+    return WaitingFolder(row.sk, **row.doc)
+
+
+def _row(waiting: WaitingFolder) -> Row:
+    doc: dict[str, Any] = {"why": waiting.why, "since": waiting.since}
+    if waiting.uid:
+        doc |= {"uid": waiting.uid, "owner": waiting.owner}
+    return Row(_WAITING, waiting.folder, doc=doc)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ingest_queue.build.builder import BuildOptions, Stores
+from ingest_queue.drop.owner import DropOwner
 from ingest_queue.drop.watcher import Drop
 from ingest_queue.jobs.chunk_state import Fault
 from ingest_queue.jobs.job import Job, State, read_message
@@ -29,6 +30,8 @@ from ingest_queue.jobs.waiting import WaitingFolders
 from ingest_queue.service import IngestOptions, IngestService
 from ndlambda.errors import NDLambdaError
 from ndlambda.model.catalog import Channel, Dataset
+from ndlambda.model.principal import Principal
+from ndlambda.services.access.service import Access
 from ndlambda.services.catalog.service import Catalog
 from ndlambda.services.labels.service import LabelService
 from ndlambda.services.support.budget import ByteBudget
@@ -134,7 +137,9 @@ class IngestWorld:
         )
         waiting = WaitingFolders(table, builds, self.base.clock)
         retired = RetiredFolders(table, self.base.clock)
-        drop = Drop(ingest, catalog, waiting, retired, lambda: OWNER)
+        access = Access(catalog, anonymous_write=False)
+        owner = DropOwner(catalog, access, lambda: Principal(OWNER, "owner"))
+        drop = Drop(ingest, catalog, waiting, retired, owner)
         return Process(catalog, ingest, drop, volume, labels)
 
     def copy(self, folder: Path) -> "IngestWorld":

@@ -1,8 +1,10 @@
 """Folders of dropped files whose channel is deleted: for good, whatever happens in which order."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from ingest_queue.erasure import IngestErasure
 from ingest_queue.jobs.job import State
 from ndlambda.errors import DatasetNotFoundError
-from ndlambda.model.catalog import Channel, Project, Token
+from ndlambda.model.catalog import Channel, Dataset, Project, Token
 from ndlambda.model.dtypes import ChannelType, DataType
 from tests.support import catalog_world
 from tests.support.ingest_world import (
@@ -154,3 +156,67 @@ def test_objects_of_a_deleted_channel_are_deleted_from_a_bucket(make_world: Make
     world.pump()
     assert world.job().owner_id == OWNER
     np.testing.assert_array_equal(world.stored(), NEW)
+
+
+@pytest.mark.parametrize("order", list(permutations(["restart", "other", "work"])), ids="-".join)
+def test_a_folder_that_began_no_job_fills_no_channel_that_was_made_since(
+    laptop: Laptop, order: tuple[str, ...]
+):
+    """Which waited with a manifest that was wrong for the deleted channel, and is right for this.
+
+    Seen to fail where only folders with jobs are bound to their channel.
+    """
+    catalog, folder = laptop.runtime.catalog, "drop/two/em/"
+    for create, made in (
+        (catalog.create_dataset, Dataset("two", (20, 14, DEPTH))),
+        (catalog.create_project, Project("two", "two")),
+        (catalog.create_token, Token("two", "two")),
+        (catalog.create_channel, Channel("two", "em", ChannelType.IMAGE, DataType.UINT8)),
+    ):
+        cast(Any, create)(made)
+    laptop.drop(OLD, folder, dataset={"xvoxelres": 4.0})
+    laptop.work()
+    assert [each.folder for each in laptop.runtime.ingest.drop.waiting.all()] == [folder]
+    laptop.runtime.catalog.delete_dataset("two")
+    for step in order:
+        catalog = laptop.runtime.catalog
+        if step == "restart":
+            laptop.restart()
+        elif step == "work":
+            laptop.work()
+        else:
+            again = Dataset("two", (20, 14, DEPTH), user_id=laptop.bob, voxelres_xyz=(4, 1, 1))
+            catalog.create_dataset(again)
+            catalog.create_project(Project("two", "two", user_id=laptop.bob))
+            catalog.create_token(Token("two", "two", user_id=laptop.bob))
+            catalog.create_channel(Channel("two", "em", ChannelType.IMAGE, DataType.UINT8))
+    laptop.work()
+    channel = laptop.runtime.catalog.get_channel("two", "em")
+    assert not list(laptop.runtime.resources.objects.list(f"two/em/{channel.uid}/"))
+    (aside,) = laptop.runtime.ingest.drop.retired.set_aside()
+    assert aside.folder == folder
+
+
+@pytest.mark.parametrize("missing", [None, "channel", "token", "project"])
+def test_files_are_dropped_with_the_rights_of_their_owner(laptop: Laptop, missing: str | None):
+    """Who is not the superuser. Seen to fail: they were painted into anybody's private channel."""
+    laptop.delete()
+    laptop.work()
+    laptop.settings = replace(laptop.settings, drop_owner="carol")
+    carol = laptop.runtime.users.create_user("carol")[0].id
+    catalog, folder = laptop.runtime.catalog, "drop/bobs/em/"
+    catalog.create_dataset(Dataset("bobs", (20, 14, DEPTH), user_id=laptop.bob))
+    if missing != "project":
+        catalog.create_project(Project("bobs", "bobs", user_id=laptop.bob))
+        if missing != "token":
+            catalog.create_token(Token("bobs", "bobs", user_id=laptop.bob, public=True))
+        if missing != "channel":
+            catalog.create_channel(Channel("bobs", "em", ChannelType.IMAGE, DataType.UINT8))
+    laptop.restart()
+    laptop.drop(OLD, folder)
+    laptop.drop(OLD, "drop/carols/em/")
+    laptop.work()
+    assert [each.folder for each in laptop.runtime.ingest.drop.waiting.all()] == [folder]
+    assert not list(laptop.runtime.resources.objects.list("bobs/"))
+    assert laptop.runtime.catalog.get_project("carols").user_id == carol
+    assert list(laptop.runtime.resources.objects.list("carols/em/"))
