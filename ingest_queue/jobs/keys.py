@@ -37,8 +37,8 @@ _MAX_KEY_BYTES: Final = 1024
 """As on S3."""
 _AFTER_SLASH: Final = "0"
 """The character after "/": "a0" sorts after every key "a/…" and before all other later keys."""
-_NUMBER = re.compile(r"(\d{1,18})\.[A-Za-z0-9]+")
-_TIME = re.compile(r"time(\d{1,9})")
+_NUMBER = re.compile(r"([0-9]{1,18})\.[A-Za-z0-9]+")
+_TIME = re.compile(r"time([0-9]{1,9})")
 _JOB_FOLDER = re.compile(r"drop/j/(?P<job>[0-9a-f]{16})/(?P<chunk>[0-9a-f]{12})/(?P<name>[^/]+)")
 _DATA = re.compile(r"data\.[a-z0-9]+")
 _UNFINISHED: Final = ("~", ".part", ".partial", ".tmp", ".temp", ".crdownload", ".filepart")

@@ -32,9 +32,9 @@ from ndlambda.errors import (
 SUFFIXES = ("folder or URL pattern of CATMAID tiles",)
 
 _THREADS: Final = 8
-_TYPE_1: Final = re.compile(r"\d+_\d+_\d+\.\w+")
-_TYPE_4: Final = re.compile(r"\d+_\d+\.\w+")
-_TILE: Final = re.compile(r"(\d+)_(\d+)")
+_TYPE_1: Final = re.compile(r"[0-9]+_[0-9]+_[0-9]+\.\w+")
+_TYPE_4: Final = re.compile(r"[0-9]+_[0-9]+\.\w+")
+_TILE: Final = re.compile(r"([0-9]+)_([0-9]+)")
 
 Fetch = Callable[[str], bytes | None]
 """Returns a tile by its name, None if there is none."""
@@ -209,7 +209,7 @@ def _plane_shape(
     found = [
         (int(match[1]), int(match[2]))
         for item in sample.parent.glob(f"*{sample.suffix}")
-        if (match := re.fullmatch(rf"(\d+)_(\d+){ending}", item.stem))
+        if (match := re.fullmatch(rf"([0-9]+)_([0-9]+){ending}", item.stem))
     ]
     last_row, last_col = max(row for row, _ in found), max(col for _, col in found)
     body = fetch(pattern.name(z, last_row, last_col, level))

@@ -20,6 +20,22 @@ _BLOCK_BYTES: Final = 4 << 20
 Index = tuple[int | slice, ...]
 
 
+def check_end(path: Path, size: int) -> None:
+    """Check that a file ends with its voxels.
+
+    Raises
+    ------
+    MalformedBodyError
+        More follows, which belongs to no plane.
+    """
+    more = path.stat().st_size - size
+    if more > 0:
+        raise MalformedBodyError(
+            f"{path.name} has {more} bytes after the voxels that its header names; they belong to "
+            "no plane."
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class FileArray:
     """A C-ordered array in a file.
@@ -32,17 +48,22 @@ class FileArray:
         Of the array.
     offset
         Bytes of the file before it.
+    ends_file
+        Whether nothing may follow it: what does would be left out without a word.
     """
 
     path: Path
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     offset: int = 0
+    ends_file: bool = False
 
     def __post_init__(self) -> None:
         size = self.offset + prod(self.shape) * self.dtype.itemsize
         if self.path.stat().st_size < size:
             raise self._ended()
+        if self.ends_file:
+            check_end(self.path, size)
 
     def __getitem__(self, index: Index) -> NDArray[Any]:
         """Read what is indexed by integers and slices without steps, one for each axis.

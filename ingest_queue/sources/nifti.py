@@ -3,6 +3,7 @@
 Planes in ascending order read a compressed file once from front to back.
 """
 
+from math import prod
 from typing import Any, Final
 
 import numpy as np
@@ -11,6 +12,7 @@ from ingest_queue.images.damage import needing, reading
 from ingest_queue.sources import Options, Place, Source
 from ingest_queue.sources.arrays import ArraySource, plan_layout
 from ingest_queue.sources.checks import voxel_size
+from ingest_queue.sources.file_array import check_end
 from ndlambda.errors import InvalidArgumentError, MalformedBodyError
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -40,6 +42,10 @@ def open_source(place: Place, options: Options) -> Source:
         raise MalformedBodyError(f"{place.text} is not a NIfTI file ({error}).") from error
     if not isinstance(image, nibabel.Nifti1Image):
         raise MalformedBodyError(f"{place.text} is not a NIfTI file.")
+    if place.file.suffix == ".nii":  # in a compressed one it could only be found by inflating it
+        voxels: Any = image.dataobj
+        end = voxels.offset + prod(voxels.shape) * voxels.dtype.itemsize
+        check_end(place.file, end)
     return _describe(place.text, image, options)
 
 

@@ -35,5 +35,5 @@ def open_source(place: Place, options: Options) -> Source:
         axes, shape = axes[::-1], shape[::-1]
     layout = plan_layout(place.text, axes, shape, options.channel)
     with reading(place.text):
-        array = FileArray(place.file, header.dtype, shape, start)
+        array = FileArray(place.file, header.dtype, shape, start, ends_file=True)
     return open_array(place.text, array, layout)

@@ -5,6 +5,7 @@ Planes in ascending order read a compressed file once from front to back.
 
 import bz2
 import gzip
+import re
 import threading
 import weakref
 from dataclasses import replace
@@ -23,6 +24,9 @@ from ingest_queue.sources.file_array import FileArray
 from ndlambda.errors import InvalidArgumentError, MalformedBodyError
 
 SUFFIXES = (".nrrd", ".nhdr")
+
+_LIST_OF_FILES: Final = re.compile(rb"^data ?file: *LIST", re.MULTILINE | re.IGNORECASE)
+_MAX_HEADER_BYTES: Final = 1 << 16
 
 _AXES: Final = {2: "xy", 3: "xyz", 4: "xyzt"}
 _KINDS: Final = {
@@ -138,6 +142,9 @@ def open_source(place: Place, options: Options) -> Source:
     where = place.text
     try:
         with place.file.open("rb") as file, reading(where):
+            if _LIST_OF_FILES.search(file.read(_MAX_HEADER_BYTES)):  # which pynrrd cannot read
+                raise InvalidArgumentError(f"{where} has its voxels in several files; join them.")
+            file.seek(0)
             header = dict(nrrd.read_header(file))
             start = file.tell()
     except (nrrd.NRRDError, StopIteration) as error:
@@ -165,7 +172,7 @@ def _data_file(file: Path, header: dict[str, Any], start: int) -> tuple[Path, in
     named = header.get("data file", header.get("datafile"))
     if named is None:
         return file, start
-    if not isinstance(named, str) or "%" in named or named.startswith("LIST"):
+    if not isinstance(named, str) or "%" in named:
         raise InvalidArgumentError(f"{file} has its voxels in several files; join them.")
     return file.parent / named, 0
 
@@ -181,7 +188,7 @@ def _open_voxels(file: Path, header: dict[str, Any], start: int, shape: tuple[in
     if encoding == "raw":
         size = prod(shape) * dtype.itemsize
         at = start + skip if skip >= 0 else file.stat().st_size - size  # -1: they end the file
-        return FileArray(file, dtype, shape, at)
+        return FileArray(file, dtype, shape, at, ends_file=True)
     if encoding not in _GZIP | _BZIP2:
         raise InvalidArgumentError(f"{file} is encoded as {encoding}; save it raw or gzip.")
     return _Inflated(file, start, skip, shape, dtype)

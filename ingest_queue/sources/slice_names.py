@@ -9,9 +9,9 @@ from typing import Final
 from ingest_queue.sources import MissingSlices, Options
 from ndlambda.errors import InvalidArgumentError
 
-_UNSIGNED: Final = re.compile(r"(\d+)")
-_SIGNED: Final = re.compile(r"([-+]?\d+)")
-_SIGN_MARK: Final = re.compile(r"[_=(]-\d")
+_UNSIGNED: Final = re.compile(r"([0-9]+)")
+_SIGNED: Final = re.compile(r"([-+]?[0-9]+)")
+_SIGN_MARK: Final = re.compile(r"[_=(]-[0-9]")
 """A minus after another mark separates nothing."""
 _HOW: Final = (
     "or let all of them be one stack in the order of their names (gaps: skip, --gaps skip)."

@@ -62,22 +62,29 @@ def _open(where: str, folder: Path, gaps: MissingSlices) -> Tensor:
             plain = encoding.get("name") == "v2"
             separator = encoding.get("configuration", {}).get("separator", "." if plain else "/")
         tensor = open_tensor(where, "zarr3", folder)
+        _check_no_others(where, folder, axes, separator, "" if plain else "c")
         check_chunks(where, folder, chunk_names(axes, separator, "" if plain else "c"), gaps)
         return tensor
     with reading(where):
         axes, separator = len(version_2["shape"]), version_2.get("dimension_separator")
     if separator is None:
         # Older than that key are arrays with nested chunks, which are found by looking.
-        forms = [mark for mark in "./" if has_chunk(folder, chunk_names(axes, mark))]
-        if axes > 1 and len(forms) > 1:
-            raise InvalidArgumentError(
-                f"{where} has chunk files both like 0.0 and like 0/0, and does not say which are "
-                "its own; remove those that are not."
-            )
-        separator = forms[0] if forms else "."
+        separator = "/" if axes > 1 and has_chunk(folder, chunk_names(axes, "/")) else "."
+    _check_no_others(where, folder, axes, separator)
     tensor = open_tensor(where, "zarr", folder, key_encoding=separator)
     check_chunks(where, folder, chunk_names(axes, separator), gaps)
     return tensor
+
+
+def _check_no_others(where: str, folder: Path, axes: int, separator: str, prefix: str = "") -> None:
+    """Refuse chunk files of the form that is not the array's: they would be left out."""
+    other = "." if separator == "/" else "/"
+    names = chunk_names(axes, other, prefix)
+    if axes > 1 and folder.is_dir() and has_chunk(folder, names):
+        raise InvalidArgumentError(
+            f"{where} has chunk files like 0{other}0, while its own are like 0{separator}0: they "
+            "would not be read. Remove those that do not belong to it, or correct its metadata."
+        )
 
 
 def _find_image(where: str, folder: Path, options: Options) -> _Image:

@@ -22,6 +22,7 @@ _EXIT_CODES: Final[dict[type[errors.NDLambdaError], int]] = {
     errors.ValidationError: 2,
     errors.UnknownNameError: 2,  # what was asked for is in no list, rather than missing
     errors.RouteNotFoundError: 2,
+    errors.MethodNotAllowedError: 2,
     errors.NotFoundError: 3,
     errors.PermissionDeniedError: 4,
     errors.AuthenticationError: 4,
@@ -29,11 +30,16 @@ _EXIT_CODES: Final[dict[type[errors.NDLambdaError], int]] = {
     errors.PreconditionFailedError: 5,
 }
 
+_ROOT_ADVICE: Final = (
+    "Check --url (or NDLAMBDA_URL): it is the root of a server, such as http://127.0.0.1:8080, "
+    "without /sd or /v1."
+)
+
 _ADVICE: Final[dict[type[errors.NDLambdaError], str]] = {
     errors.AuthenticationError: "Set a key with --key, NDLAMBDA_KEY or --data.",
     errors.PermissionDeniedError: "Check the name, and the key with `ndlambda doctor`.",
-    errors.RouteNotFoundError: "Check --url (or NDLAMBDA_URL): it is the root of a server, such "
-    "as http://127.0.0.1:8080, without /sd or /v1.",
+    errors.RouteNotFoundError: _ROOT_ADVICE,
+    errors.MethodNotAllowedError: _ROOT_ADVICE,
 }
 
 _BAD_PATHS: Final = (

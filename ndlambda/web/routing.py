@@ -134,7 +134,7 @@ class SegmentConverter(BaseConverter):
 class RangeConverter(BaseConverter):
     """``a,b`` in decimal digits."""
 
-    regex = r"\d+,\d+"
+    regex = r"[0-9]+,[0-9]+"
 
 
 class IdsConverter(BaseConverter):

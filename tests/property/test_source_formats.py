@@ -39,8 +39,9 @@ DTYPES = st.sampled_from([*INTEGERS, "<f2", "<f4", ">f4", "<f8", "?"])
 
 
 def voxels(shape: Shape, dtype: str) -> NDArray[Any]:
-    """Return any bytes of that dtype but NaN: (z, y, x)."""
+    """Return any bytes of that dtype but NaN, and one at least that is not 0: (z, y, x)."""
     found = np.random.default_rng(sum(shape)).integers(0, 2**62, shape)
+    found.flat[0] = 1
     return (found % 2 if dtype == "?" else found % 97).astype(dtype)
 
 

@@ -155,8 +155,8 @@ class _Existing:
                 size, wanted = _text(self.voxelres_xyz), _text(target.voxelres_xyz)
                 yield f"{what} has voxels of {size} nm, not {wanted} (--voxelres)"
             scaling = Scaling(self.dataset["scalingoption"])
-            if target.scaling not in {None, scaling}:
-                wanted = target.scaling.name.lower() if target.scaling else ""
+            if target.scaling is not None and target.scaling is not scaling:
+                wanted = target.scaling.name.lower()
                 yield f"{what} has the scaling {scaling.name.lower()}, not {wanted} (--scaling)"
             levels = self.dataset["scalinglevels"]
             if target.levels not in {None, levels}:

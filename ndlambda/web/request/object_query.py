@@ -84,7 +84,7 @@ def read_type(query: MultiDict[str, str]) -> RamonType | None:
 
 
 def _after(query: MultiDict[str, str]) -> int:
-    number = int(read_after(query, r"\d{1,20}") or 0)
+    number = int(read_after(query, r"[0-9]{1,20}") or 0)
     if number > LARGEST_ID:
         raise InvalidArgumentError(f"after={number} is no id.", parameter="after")
     return number

@@ -18,14 +18,14 @@ from ndlambda.model.ramon import LARGEST_ID
 from ndlambda.services.volume.region import Region
 from ndlambda.space.box import XYZ, Box
 
-_INTEGER = r"\d{1,18}"
+_INTEGER = r"[0-9]{1,18}"
 _CUTOUT = re.compile(
-    rf"(?P<resolution>\d{{1,3}})/(?P<x0>{_INTEGER}),(?P<x1>{_INTEGER})"
+    rf"(?P<resolution>[0-9]{{1,3}})/(?P<x0>{_INTEGER}),(?P<x1>{_INTEGER})"
     rf"/(?P<y0>{_INTEGER}),(?P<y1>{_INTEGER})/(?P<z0>{_INTEGER}),(?P<z1>{_INTEGER})"
     rf"(?=/|$)(?:/(?P<t0>{_INTEGER}),(?P<t1>{_INTEGER})(?=/))?"
 )
-_WINDOW = re.compile(r"/window/(\d+(?:\.\d*)?),(\d+(?:\.\d*)?)/")
-_FILTER = re.compile(r"/filter/(\d+(?:,\d+)*)/")
+_WINDOW = re.compile(r"/window/([0-9]+(?:\.[0-9]*)?),([0-9]+(?:\.[0-9]*)?)/")
+_FILTER = re.compile(r"/filter/([0-9]+(?:,[0-9]+)*)/")
 _LABEL_DIGITS = 20
 _RANGE = re.compile(rf"({_INTEGER}):({_INTEGER})")
 
@@ -262,7 +262,7 @@ def region_of_query(
     EmptyBoxError, OutOfBoundsError, ResolutionNotFoundError
     """
     resolution = query.get("resolution", "0")
-    if not re.fullmatch(r"\d{1,3}", resolution):
+    if not re.fullmatch(r"[0-9]{1,3}", resolution):
         raise InvalidArgumentError(f"resolution={resolution!r} is not a number like 0.")
     level = dataset.pyramid.level(int(resolution))
     ranges = [

@@ -21,7 +21,8 @@ _UNSUPPORTED: Final = frozenset({"gpickle", "yaml"})
 """Formats that networkx dropped; a client that asks for a pickle cannot read GraphML instead."""
 _DIRECTIONS: Final = ("none", "pre-post")
 _RANGES: Final = frozenset("xyzt")
-_LEGACY: Final = re.compile(r"(?:(?P<name>\w+)(?:/|$))?(?P<ranges>\d+,\d+/\d+,\d+/\d+,\d+)?/?")
+_RANGE: Final = "[0-9]+,[0-9]+"
+_LEGACY: Final = re.compile(rf"(?:(?P<name>\w+)(?:/|$))?(?P<ranges>{_RANGE}/{_RANGE}/{_RANGE})?/?")
 _MAX_LISTED: Final = 100
 """Most skipped synapse ids in a header."""
 

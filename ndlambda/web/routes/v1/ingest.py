@@ -123,6 +123,7 @@ def complete_job(context: Context, job: str) -> Response:
     """Record that no more input will come."""
     found = find_job(context, job)
     _check_not_cancelled(found)
+    context.runtime.ingest.jobs.target(found)  # refuses a job whose channel is gone
     context.runtime.ingest.jobs.registry.close(found)
     return _answer(context, context.runtime.ingest.jobs.ledger.get(found.id), 202)
 

@@ -140,6 +140,7 @@ PRIVATE = "the {} is private, not public (--public)"
     ("new/new --dataset demo --voxelres 4,4,4", ["dataset demo has voxels of 4,4,40 nm"]),
     ("demo/em --levels 0", ["has 2 coarser resolutions, not 0 (--levels)"]),
     ("demo/em --levels 3 --voxelres 1,1,1", ["not 3 (--levels)", "not 1,1,1 (--voxelres)"]),
+    ("iso/em --scaling zslices", ["has the scaling isotropic, not zslices (--scaling)"]),
     ("demo/em --scaling isotropic", ["has the scaling zslices, not isotropic (--scaling)"]),
     ("demo/em --public", [PRIVATE.format(kind) for kind in ("dataset", "project", "token")]),
     ("new/em --dataset demo --project demo --public", [PRIVATE.format("project")]),
@@ -153,6 +154,7 @@ def test_options_that_disagree_with_what_exists_are_refused_with_both_values(
     """Seen to fail: what exists was kept without a word."""
     np.save(tmp_path / "a.npy", np.ones((2, 3, 4), np.uint8))
     run.ok(f"put a.npy demo/em --create {MADE}")
+    run.ok("put a.npy iso/em --create --scaling isotropic")
     before, sent = str(server.things), server.count("POST", "cutout")
     done = run(f"put a.npy {line} --create")
     assert done.code == 2

@@ -95,3 +95,13 @@ def test_any_planes_are_those_of_the_array(tmp_path):
             assert np.array_equal(found, array[index])
     with pytest.raises(MalformedBodyError, match="ends before"):
         FileArray(path, array.dtype, array.shape, 7)
+
+
+@pytest.mark.parametrize("name", ["a.npy", "fortran.npy", "a.nrrd", "a.nii"])
+def test_what_follows_the_voxels_of_a_file_is_not_left_out(tmp_path, name):
+    """Seen to fail: of two arrays written to one file the second was lost."""
+    path = tmp_path / name
+    WRITERS[name](path)
+    path.write_bytes(path.read_bytes() + b"more")
+    with pytest.raises(MalformedBodyError, match=r"4 bytes after the voxels"):
+        open_source(str(path))

@@ -148,3 +148,12 @@ def test_voxels_may_end_the_file_or_the_inflated_stream(tmp_path, array, encodin
     (tmp_path / "a.nhdr").write_text(header.replace("skip: -1", "skip: -2"))
     with pytest.raises(InvalidArgumentError, match="byte skip of -2"):
         open_source(tmp_path / "a.nhdr")
+
+
+def test_voxels_in_a_list_of_files_are_refused_in_words_of_ours(tmp_path):
+    """pynrrd cannot read such a header."""
+    path = tmp_path / "a.nhdr"
+    fields = "type: uint8\ndimension: 3\nsizes: 4 4 2\nencoding: raw\n"
+    path.write_text(f"NRRD0004\n{fields}data file: LIST\na.raw\nb.raw\n")
+    with pytest.raises(InvalidArgumentError, match="several files; join them"):
+        open_source(str(path))

@@ -316,13 +316,22 @@ def test_chunks_of_a_zarr_that_does_not_say_its_separator_are_found(tmp_path, ar
     assert np.array_equal(stack(open_source(path))[0], array)
 
 
-def test_a_zarr_with_chunks_of_both_forms_is_asked_about(tmp_path, array):
-    path = tmp_path / "a.zarr"
-    write_zarr(path, array, 2, chunks=(2, 16, 16))
-    forget_separator(path)
-    (path / "0" / "0").mkdir(parents=True)
-    (path / "0" / "0" / "0").write_bytes(b"")
-    with pytest.raises(InvalidArgumentError, match=r"both like 0\.0 and like 0/0"):
+@pytest.mark.parametrize("says", [True, False])
+@pytest.mark.parametrize(("version", "separator"), [(2, "."), (2, "/"), (3, "."), (3, "/")])
+def test_a_zarr_with_chunks_of_both_forms_is_asked_about(tmp_path, array, version, separator, says):
+    """Seen to fail where the metadata names one of them: the others were zeros."""
+    path, prefix = tmp_path / "a.zarr", "" if version == 2 else "c"
+    encoding = {"name": "v2" if version == 2 else "default", "separator": separator}
+    write_zarr(path, array, version, chunks=(2, 16, 16), chunk_key_encoding=encoding)
+    if not says:
+        if version == 3:
+            return
+        forget_separator(path)
+    names, other = [*filter(None, [prefix]), "0", "0", "1"], "/" if separator == "." else "."
+    moved = path / other.join(names)
+    moved.parent.mkdir(parents=True, exist_ok=True)
+    (path / separator.join(names)).rename(moved)
+    with pytest.raises(InvalidArgumentError, match="would not be read"):
         open_source(path)
 
 
