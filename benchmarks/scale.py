@@ -1,10 +1,10 @@
 """Simulation at scale: what the stores are asked for where there is much of everything.
 
-Each scenario is filled at three sizes, on stores in memory that count requests and model how long
-they would take (``benchmarks.scale_model``; nothing sleeps), and its steps are measured: what should
-be flat must not grow. Then keys are read in Morton order and in the order of jobs from a store that
-answers 503 until its partitions have split. Run ``python -m benchmarks.scale``; ``--full`` takes the
-full sizes (an hour, 12 GB of memory), ``--disk`` files and SQLite with 10^4 of each. Results go to
+Each scenario is filled at three sizes, on stores in memory that count requests and model how
+long they would take (``benchmarks.scale_model``; nothing sleeps), and its steps are measured: what
+should be flat must not grow. Then keys are read in Morton order and in the order of jobs from a
+store that answers 503 until its partitions have split. Run ``python -m benchmarks.scale``;
+``--full`` takes the full sizes, ``--disk`` files and SQLite with 10^4 of each. Results go to
 ``benchmarks/results/``.
 """
 
@@ -15,7 +15,6 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -31,7 +30,7 @@ from ndlambda.stores.ports import Overwrite, Ports
 from ndlambda.testing.memory import MemoryObjectStore, MemoryQueue, MemoryTable
 from ndlambda.testing.partitions import PartitionedStore, seconds_to_read
 
-DISK_SIZE = 10**4
+DEFAULT_SIZE = 10**4
 PARTITION_RATE = 5500
 """GETs a second of one partition of S3."""
 PATIENCE_S = 30
@@ -164,10 +163,10 @@ def markdown(steps: list[Step], orders: list[dict[str, Any]], facts: dict[str, A
         "",
         (
             f"{facts['date']}, {facts['cpus']} CPUs, Python {facts['python']}, "
-            f"{facts['threads']} threads a process. Requests at each size; all other figures at the "
-            "last. Seconds are modelled from the delays of `benchmarks/scale_model.py`: one request "
-            "after the other, and with the threads; CPU seconds and memory (by which the process "
-            "grew, stores and all) are measured, the stores' own share included."
+            f"{facts['threads']} threads a process. Requests at each size, all other figures at "
+            "the last. Seconds are modelled from the delays of `benchmarks/scale_model.py`: one "
+            "request after the other, and with the threads. CPU seconds and memory (by which the "
+            "process grew) are measured, with what the stores in it take."
         ),
         "",
         *step_lines(steps),
@@ -187,8 +186,8 @@ def main() -> None:
 
     def sizes_of(full: int) -> list[int]:
         if options.disk:
-            return [min(full, DISK_SIZE)]
-        largest = full if options.full else max(full // 100, 1000)
+            return [min(full, DEFAULT_SIZE)]
+        largest = full if options.full else DEFAULT_SIZE
         return [largest // 100, largest // 10, largest]
 
     names = options.only or list(SCENARIOS)
@@ -204,7 +203,7 @@ def main() -> None:
     }
     page = markdown(steps, orders, facts)
     name = "scale_disk" if options.disk else "scale"
-    rows = [{**asdict(step), "requests": step.requests, "dollars": step.dollars} for step in steps]
+    rows = [{**vars(step), "requests": step.requests, "dollars": step.dollars} for step in steps]
     if not options.only:
         options.output.mkdir(parents=True, exist_ok=True)
         document = {**facts, "rows": rows, "orders": orders}
