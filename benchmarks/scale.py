@@ -14,6 +14,7 @@ import math
 import os
 import platform
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -55,18 +56,16 @@ def on_disk() -> Iterator[Ports]:
         yield Ports(ports.objects, ports.dropped, ports.table, cache(ports.open_queue))
 
 
-def measure(names: list[str], sizes_of: Callable[[int], list[int]], opened: Open) -> list[Step]:
-    """Return the steps of scenarios at some sizes of each."""
+def measure(name: str, sizes: list[int], opened: Open) -> list[Step]:
+    """Return the steps of a scenario at some sizes."""
     steps: list[Step] = []
-    for name in names:
-        fill, full = SCENARIOS[name]
-        print(name, flush=True)
-        for size in sizes_of(full):
-            with opened() as ports:
-                world = World(ports, name, size)
-                fill(world)
-                world.runtime.close()
-            steps += world.steps
+    for size in sizes:
+        print(f"{name}, {size}", flush=True)
+        with opened() as ports:
+            world = World(ports, name, size)
+            SCENARIOS[name][0](world)
+            world.runtime.close()
+        steps += world.steps
     return steps
 
 
@@ -180,6 +179,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--full", action="store_true", help="full sizes")
     parser.add_argument("--disk", action="store_true", help="10^4 of each, on files and SQLite")
+    parser.add_argument("--processes", type=int, default=1, help="scenarios at once")
     parser.add_argument("--only", choices=SCENARIOS, action="append", help="a scenario")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
@@ -191,7 +191,12 @@ def main() -> None:
         return [largest // 100, largest // 10, largest]
 
     names = options.only or list(SCENARIOS)
-    steps = measure(names, sizes_of, on_disk if options.disk else in_memory)
+    opened = on_disk if options.disk else in_memory
+    with ProcessPoolExecutor(options.processes, max_tasks_per_child=1) as pool:
+        measuring = [
+            pool.submit(measure, name, sizes_of(SCENARIOS[name][1]), opened) for name in names
+        ]
+        steps = [step for found in measuring for step in found.result()]
     whole = not options.disk and not options.only
     orders = measure_orders(10**6 if options.full else 10**5) if whole else []
     facts = {

@@ -78,7 +78,6 @@ class World:
         with measured(step, self.stores, self.clock):
             yield
         self.steps.append(step)
-        print(f"  {self.size:>9} {name}: {step.requests} requests", flush=True)
 
     def call(self, method: str, path: str, **body: Any) -> TestResponse:
         headers = {"Authorization": f"Token {self.key}", "Accept": "application/json"}
