@@ -22,6 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from benchmarks import scale_petabyte
 from benchmarks.scale_model import Step
 from benchmarks.scale_world import SCENARIOS, World
 from ndlambda import runtime
@@ -170,6 +171,7 @@ def markdown(steps: list[Step], orders: list[dict[str, Any]], facts: dict[str, A
         "",
         *step_lines(steps),
         *(order_lines(orders) if orders else []),
+        *scale_petabyte.lines(steps),
     ]
     return "\n".join(lines)
 

@@ -26,6 +26,7 @@ def test_opening_a_channel(server, count):
         (lambda: server.write(path, body), 8),
         (lambda: server.read(path), 6),
         (lambda: server.read(path), 1),
+        (lambda: server.read("/", None), 10),
     ):
         server.stores.reset()
         ask()

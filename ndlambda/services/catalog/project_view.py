@@ -50,6 +50,12 @@ class ManyChannels(Sequence[Channel]):
                 self._known[name] = keys.to_channel(rows[channel])
         return self._known.get(name)
 
+    def some(self, limit: int) -> Sequence[Channel]:
+        """Return up to ``limit`` channels, the first by name; one request."""
+        pk, first, last = keys.project_and_channels(self._project)
+        rows = self._table.query(pk, first=first, last=last, limit=limit).rows
+        return _in_order(row for row in rows if row.sk != last)
+
     @cached_property
     def _all(self) -> tuple[Channel, ...]:
         rows = list(rows_in(self._table, *keys.project_and_channels(self._project)))
@@ -98,6 +104,12 @@ class ProjectView:
         if isinstance(self.channels, ManyChannels):
             return self.channels.find(name)
         return next((channel for channel in self.channels if channel.name == name), None)
+
+    def some_channels(self, limit: int) -> Sequence[Channel]:
+        """Return up to ``limit`` channels, by a bounded number of requests."""
+        if isinstance(self.channels, ManyChannels):
+            return self.channels.some(limit)
+        return self.channels[:limit]
 
     def channel(self, name: str) -> Channel:
         """Return a channel.

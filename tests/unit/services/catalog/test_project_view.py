@@ -42,6 +42,7 @@ def test_a_channel_is_found_by_name(view):
     assert some.channel("a").name == "a"
     assert [one.name for one in some.channels] == ["b", "a"]
     assert len(some.channels) == 2
+    assert [len(some.some_channels(limit)) for limit in (1, 2, 3)] == [1, 2, 2]
     for name in ("c", "", "a/b", "x" * 5000, "\ud800"):
         assert some.find_channel(name) is None
         with pytest.raises(ChannelNotFoundError):
