@@ -6,9 +6,10 @@ go through routes and workers, as clients and queues call them.
 
 import io
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 import numpy as np
@@ -31,7 +32,7 @@ from ndlambda.services.volume.place import SupercuboidPlace
 from ndlambda.settings import Settings
 from ndlambda.space.morton import plan
 from ndlambda.space.pyramid import Scaling
-from ndlambda.stores.ports import Overwrite, Ports, Queue, Row
+from ndlambda.stores.ports import Overwrite, Ports, Queue, Row, Table
 from ndlambda.web.app import App
 
 CHUNK = 256
@@ -184,17 +185,44 @@ def _sparse_chunk() -> bytes:
 
 def _enter_as_built(world: World, job_id: str, numbers: range) -> None:
     """Leave the rows of chunks that were sent and built."""
-    ledger = Ledger(world.ports.table)
+    table = Gathering(world.ports.table)
+    ledger = Ledger(cast("Table", table))
     job = ledger.get(job_id)
     grid = world.runtime.ingest.jobs.target(job).grid(job)
     built = ChunkState(received=frozenset({0}), built=True, digest="0" * 40, stored_bytes=1 << 24)
-    tree, sets = ledger.built(job, grid.count), ledger.sets(job)
+    tree = ledger.built(job, grid.count)
     for number in numbers:
         part = Part(0, f"{job.folder}{number:012x}/data.npy", "etag")
         state = ledger.record_part(job, grid.chunk(number), part)
         ledger.put_state(job, number, replace(built, version=state.version))
-        sets.add_received(number)
         tree.enter(number)
+    table.flush()
+
+
+class Gathering:
+    """A table that keeps added members to itself until all are added: a set grows in one step."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._sets: dict[tuple[str, str], set[int]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._table, name)
+
+    def add_members(self, pk: str, sk: str, members: AbstractSet[int]) -> int:
+        if (pk, sk) not in self._sets:
+            row = self._table.get(pk, sk)
+            self._sets[pk, sk] = set(row.members) if row else set()
+        self._sets[pk, sk] |= members
+        return 0
+
+    def get(self, pk: str, sk: str) -> Row | None:
+        members = self._sets.get((pk, sk))
+        return self._table.get(pk, sk) if members is None else Row(pk, sk, members=members)
+
+    def flush(self) -> None:
+        for key, members in self._sets.items():
+            self._table.add_members(*key, members)
 
 
 def channel_deleted(world: World) -> None:

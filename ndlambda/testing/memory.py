@@ -182,7 +182,7 @@ class MemoryTable:
         """Add members to the row's set, creating an absent row; return the new version."""
         with self._lock:
             row = self.get(pk, sk) or Row(pk, sk)
-            return self._write(replace(row, members=row.members | members))
+            return self._write(_checked(replace(row, members=row.members | members)))
 
     def batch_add_members(self, sets: Mapping[tuple[str, str], AbstractSet[int]]) -> None:
         """Add members to many rows, by key."""
@@ -214,7 +214,7 @@ class MemoryTable:
         with self._lock:
             row = self.get(pk, sk) or Row(pk, sk)
             value = row.counters.get(field, 0) + by
-            self._write(replace(row, counters={**row.counters, field: value}))
+            self._write(_checked(replace(row, counters={**row.counters, field: value})))
             return value
 
     def raise_counter(self, pk: str, sk: str, field: str, at_least: int) -> int:
@@ -224,7 +224,7 @@ class MemoryTable:
             value = row.counters.get(field)
             if value is not None and value >= at_least:
                 return value
-            self._write(replace(row, counters={**row.counters, field: at_least}))
+            self._write(_checked(replace(row, counters={**row.counters, field: at_least})))
             return at_least
 
     def transact(self, actions: Sequence[Action]) -> None:
@@ -245,12 +245,10 @@ class MemoryTable:
             if failed:
                 raise PreconditionFailedError("A row is not as expected.", failed=failed)
             puts = [
-                replace(action.row, counters=row.counters if row else {})
+                _checked(replace(action.row, counters=row.counters if row else {}))
                 for action, row in zip(actions, present, strict=True)
                 if isinstance(action, Put)
             ]
-            for row in puts:
-                _check_row(row)
             for row in puts:
                 version = self._write(row)
             for action in actions:
@@ -262,9 +260,8 @@ class MemoryTable:
         return row.expires is None or row.expires > int(self._clock())
 
     def _write(self, row: Row) -> int:
-        _check_row(row)
         version = next(self._versions)
-        doc = json.loads(json.dumps(dict(row.doc)))
+        doc = json.loads(json.dumps(dict(row.doc))) if row.doc else {}
         members = frozenset(row.members)
         self._rows[row.pk][row.sk] = replace(row, doc=doc, members=members, version=version)
         return version
@@ -374,11 +371,12 @@ def _check_key(key: str) -> str:
     return key
 
 
-def _check_row(row: Row) -> None:
+def _checked(row: Row) -> Row:
+    """Return a row that may be stored."""
     if not row.pk or not row.sk:
         raise InvalidArgumentError("A row's keys must not be empty.", pk=row.pk, sk=row.sk)
     try:
-        doc = json.dumps(dict(row.doc), ensure_ascii=False, allow_nan=False)
+        doc = json.dumps(dict(row.doc), ensure_ascii=False, allow_nan=False) if row.doc else "{}"
         size = len(f"{row.pk}{row.sk}{doc}".encode()) + 8 * len(row.members)
     except (TypeError, ValueError) as error:
         raise InvalidArgumentError(f"The row cannot be stored: {error}.") from error
@@ -389,3 +387,4 @@ def _check_row(row: Row) -> None:
             f"The row has {size} bytes; at most {MAX_ROW_BYTES} are kept in one.",
             limit=MAX_ROW_BYTES,
         )
+    return row
