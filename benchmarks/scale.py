@@ -4,8 +4,8 @@ Each scenario is filled at three sizes, on stores in memory that count requests 
 long they would take (``benchmarks.scale_model``; nothing sleeps), and its steps are measured: what
 should be flat must not grow. Then keys are read in Morton order and in the order of jobs from a
 store that answers 503 until its partitions have split. Run ``python -m benchmarks.scale``;
-``--full`` takes the full sizes, ``--disk`` files and SQLite with 10^4 of each. Results go to
-``benchmarks/results/``.
+``--full`` takes the full sizes, ``--disk`` files and SQLite with 10^4 of each; the results of these
+go to ``benchmarks/results/``.
 """
 
 import argparse
@@ -185,12 +185,11 @@ def main() -> None:
     parser.add_argument("--only", choices=SCENARIOS, action="append", help="a scenario")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
+    options.full &= not options.disk
 
     def sizes_of(full: int) -> list[int]:
-        if options.disk:
-            return [min(full, DEFAULT_SIZE)]
         largest = full if options.full else DEFAULT_SIZE
-        return [largest // 100, largest // 10, largest]
+        return [largest] if options.disk else [largest // 100, largest // 10, largest]
 
     names = options.only or list(SCENARIOS)
     opened = on_disk if options.disk else in_memory
@@ -211,7 +210,7 @@ def main() -> None:
     page = markdown(steps, orders, facts)
     name = "scale_disk" if options.disk else "scale"
     rows = [{**vars(step), "requests": step.requests, "dollars": step.dollars} for step in steps]
-    if not options.only:
+    if (options.full or options.disk) and not options.only:
         options.output.mkdir(parents=True, exist_ok=True)
         document = {**facts, "rows": rows, "orders": orders}
         (options.output / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
