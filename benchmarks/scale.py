@@ -171,7 +171,7 @@ def markdown(steps: list[Step], orders: list[dict[str, Any]], facts: dict[str, A
         "",
         *step_lines(steps),
         *(order_lines(orders) if orders else []),
-        *scale_petabyte.lines(steps),
+        *(scale_petabyte.lines(steps) if facts["stores"] == "in memory" else []),
     ]
     return "\n".join(lines)
 
