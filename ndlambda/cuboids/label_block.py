@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ndlambda.cuboids import supercuboid
 from ndlambda.cuboids.extras import decode_extras, encode_extras
 from ndlambda.cuboids.layout import CuboidLayout, cuboid_box
+from ndlambda.cuboids.shard import ShardIndex, read_index
 from ndlambda.model.discipline import Discipline
 from ndlambda.space.box import Box
 from ndlambda.voxels.extra_labels import ExtraLabels
@@ -123,7 +124,7 @@ class LabelBlock:
 
     def erased(self, labels: NDArray[np.uint64]) -> Change:
         """Return the change that removes labels from all voxels, main and extra."""
-        slots = range(self._layout.slots)
+        slots = filter(self._may_hold, range(self._layout.slots))
         return self._change((slot, partial(erase, labels=labels)) for slot in slots)
 
     def relabelled(
@@ -141,6 +142,7 @@ class LabelBlock:
         return self._change(
             (slot, partial(relabel, losers=losers, survivor=survivor, part=part))
             for slot, part in self._parts(box)
+            if self._may_hold(slot)
         )
 
     def replaced(self, cuboids: Mapping[int, NDArray[Any]]) -> Change:
@@ -181,6 +183,17 @@ class LabelBlock:
         """
         extras = None if change.extra is None else encode_extras(change.extra)
         return supercuboid.splice(self._data, self._layout, change.cuboids, write_id, extras)
+
+    @cached_property
+    def _index(self) -> ShardIndex | None:
+        if self._data is None:
+            return None
+        return read_index(self._data[-self._layout.index_bytes :], self._layout, len(self._data))
+
+    def _may_hold(self, slot: int) -> bool:
+        """Return whether a cuboid may have labels: it is stored, or has extra ones."""
+        is_stored = self._index is not None and self._index.present(slot)
+        return is_stored or len(self.extra_of(slot)) > 0
 
     def _parts(self, box: Box | None) -> Iterator[tuple[int, Box | None]]:
         """Yield the cuboids that a box of the supercuboid meets, and the part; None: all of it."""

@@ -111,6 +111,11 @@ _ASSIGNED = frozenset({"id", "user"})
 """Fields that the server assigns; a client may send them back, without effect."""
 
 
+def is_name(word: str) -> bool:
+    """Return whether a word has the length and the characters of a name."""
+    return len(word) <= LONGEST_NAME and _NAME.fullmatch(word) is not None
+
+
 def check_name(name: str, kind: str) -> str:
     """Return the name if it is valid for a ``kind`` (dataset, project, channel, token, user).
 
@@ -120,7 +125,7 @@ def check_name(name: str, kind: str) -> str:
         It is empty, over 255 characters, reserved, or has characters outside ``A-Z a-z 0-9 _``
         (ndstore's resource routes also accepted ``-``, but its data routes never found the name).
     """
-    if len(name) > LONGEST_NAME or not _NAME.fullmatch(name) or (kind, name) in _RESERVED:
+    if not is_name(name) or (kind, name) in _RESERVED:
         raise InvalidNameError(
             f"{name[:80]!r} cannot name a {kind}; use 1 to {LONGEST_NAME} of A-Z a-z 0-9 _, "
             "and no word that is reserved.",

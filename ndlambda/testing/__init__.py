@@ -11,6 +11,7 @@ pytest.register_assert_rewrite(
         for name in (
             "batch_contract",
             "counting",
+            "counts",
             "object_store_contract",
             "queue_contract",
             "table_contract",

@@ -20,13 +20,10 @@ alone is a read. ``presign`` reaches no store and is only in ``calls``.
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
-from threading import Lock
 from typing import Any, Literal, TypeVar, cast
 
-from ndlambda.errors import PreconditionFailedError
 from ndlambda.stores.ports import (
     Action,
     ByteRange,
@@ -44,93 +41,20 @@ from ndlambda.stores.ports import (
     Table,
 )
 from ndlambda.stores.process import Ports
+from ndlambda.testing.counts import (
+    Counts,
+    members_bytes,
+    messages_moved,
+    no_items,
+    row_bytes,
+    rows_moved,
+    some,
+)
 
-T = TypeVar("T")
 World = TypeVar("World")
 
-
-class Counts:
-    """Totals of requests; safe to use from many threads.
-
-    Parameters
-    ----------
-    record_keys
-        Whether to keep what each request was about, for ``keys``.
-
-    Attributes
-    ----------
-    calls
-        How often each verb was called: ``calls["objects.put"]``.
-    reads, writes
-        Requests that changed nothing, and those that may have.
-    """
-
-    def __init__(self, *, record_keys: bool = False) -> None:
-        self.calls: Counter[str] = Counter()
-        self.reads = 0
-        self.writes = 0
-        self._keys: list[tuple[str, Any]] | None = [] if record_keys else None
-        self._lock = Lock()
-
-    @property
-    def requests(self) -> int:
-        """All reads and writes."""
-        return self.reads + self.writes
-
-    def keys(self, verb: str) -> list[Any]:
-        """Return the keys that a verb was called with, in order.
-
-        They are ``key`` of an object store, ``(pk, sk)`` of a table (a list of them where it was
-        called with many; of a query ``(pk, first)``), the body or receipt of a queue (or a list).
-
-        Raises
-        ------
-        ValueError
-            Keys are not recorded.
-        """
-        if self._keys is None:
-            raise ValueError("Say record_keys=True.")
-        return [key for called, key in self._keys if called == verb]
-
-    def reset(self) -> None:
-        """Count from zero."""
-        with self._lock:
-            self.calls.clear()
-            self.reads = self.writes = 0
-            if self._keys is not None:
-                self._keys.clear()
-
-    @contextmanager
-    def no_writes(self) -> Iterator[None]:
-        """Assert that nothing is written inside the block."""
-        before, calls = self.writes, self.calls.copy()
-        yield
-        assert self.writes == before, f"written: {self.calls - calls}"
-
-    def add(self, verb: str, key: object, *, reads: int = 0, writes: int = 0) -> None:
-        """Count one call."""
-        with self._lock:
-            self.calls[verb] += 1
-            self.reads += reads
-            self.writes += writes
-            if self._keys is not None:
-                self._keys.append((verb, key))
-
-    def read(self, verb: str, key: object, operation: Callable[[], T]) -> T:
-        """Count a read and carry it out."""
-        self.add(verb, key, reads=1)
-        return operation()
-
-    def write(self, verb: str, key: object, operation: Callable[[], T]) -> T:
-        """Carry out a write and count it: also one that failed, unless by its precondition."""
-        refused = False
-        try:
-            return operation()
-        except PreconditionFailedError:
-            refused = True
-            raise
-        finally:
-            self.add(verb, key, reads=refused, writes=not refused)
+_LISTED = 1000
+"""Lines of one answer of S3."""
 
 
 class _Counting:
@@ -177,12 +101,17 @@ class CountingObjectStore(_Counting):
     ) -> StoredObject | None:
         """Count and read."""
         return self.counts.read(
-            "objects.get", key, lambda: self._store.get(key, byte_range, if_match=if_match)
+            "objects.get",
+            key,
+            lambda: self._store.get(key, byte_range, if_match=if_match),
+            lambda found: (1, 0 if found is None else len(found.data)),
         )
 
     def put(self, key: str, data: bytes | memoryview, mode: PutMode) -> str:
         """Count and write."""
-        return self.counts.write("objects.put", key, lambda: self._store.put(key, data, mode))
+        return self.counts.write(
+            "objects.put", key, lambda: self._store.put(key, data, mode), size_bytes=len(data)
+        )
 
     def delete(self, key: str) -> None:
         """Count and delete."""
@@ -190,12 +119,23 @@ class CountingObjectStore(_Counting):
 
     def delete_many(self, keys: Sequence[str]) -> None:
         """Count one write, if there is anything to delete, and delete."""
-        count = self.counts.write if keys else self.counts.read
-        count("objects.delete_many", list(keys), lambda: self._store.delete_many(keys))
+        verb = "objects.delete_many"
+        some(self.counts, verb, list(keys), lambda: self._store.delete_many(keys))
 
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
-        """Count one read, however long the listing, and list."""
-        return self.counts.read("objects.list", prefix, lambda: self._store.list(prefix, after))
+        """Count one read for every 1000 lines, as S3 answers, and list."""
+        verb = "objects.list"
+        found = self.counts.read(verb, prefix, lambda: self._store.list(prefix, after), no_items)
+        return self._counted_lines(verb, prefix, found)
+
+    def _counted_lines(
+        self, verb: str, prefix: str, found: Iterator[ObjectInfo]
+    ) -> Iterator[ObjectInfo]:
+        for number, info in enumerate(found):
+            if number and number % _LISTED == 0:
+                self.counts.add(verb, prefix, reads=1)
+            self.counts.move(verb, 1, 0)
+            yield info
 
     def presign(
         self,
@@ -218,11 +158,18 @@ class CountingTable(_Counting):
 
     def get(self, pk: str, sk: str) -> Row | None:
         """Count and read."""
-        return self.counts.read("table.get", (pk, sk), lambda: self._table.get(pk, sk))
+        return self.counts.read(
+            "table.get", (pk, sk), lambda: self._table.get(pk, sk), lambda row: (1, row_bytes(row))
+        )
 
     def batch_get(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Row]:
         """Count and read."""
-        return self.counts.read("table.batch_get", list(keys), lambda: self._table.batch_get(keys))
+        return self.counts.read(
+            "table.batch_get",
+            list(keys),
+            lambda: self._table.batch_get(keys),
+            lambda found: (len(keys), rows_moved(found.values())[1]),
+        )
 
     def query(
         self,
@@ -238,12 +185,16 @@ class CountingTable(_Counting):
             "table.query",
             (pk, first),
             lambda: self._table.query(pk, first=first, last=last, limit=limit, cursor=cursor),
+            lambda page: rows_moved(page.rows),
         )
 
     def put(self, row: Row, expect: Expectation = "any") -> int:
         """Count and write."""
         return self.counts.write(
-            "table.put", (row.pk, row.sk), lambda: self._table.put(row, expect)
+            "table.put",
+            (row.pk, row.sk),
+            lambda: self._table.put(row, expect),
+            size_bytes=row_bytes(row),
         )
 
     def delete(self, pk: str, sk: str, expect: Expectation = "any") -> None:
@@ -253,13 +204,17 @@ class CountingTable(_Counting):
     def add_members(self, pk: str, sk: str, members: AbstractSet[int]) -> int:
         """Count and write."""
         return self.counts.write(
-            "table.add_members", (pk, sk), lambda: self._table.add_members(pk, sk, members)
+            "table.add_members",
+            (pk, sk),
+            lambda: self._table.add_members(pk, sk, members),
+            size_bytes=members_bytes(members),
         )
 
     def batch_add_members(self, sets: Mapping[tuple[str, str], AbstractSet[int]]) -> None:
         """Count one write, if there is anything to add, and write."""
         verb = "table.batch_add_members"
-        self._some(verb, list(sets), lambda: self._table.batch_add_members(sets))
+        size_bytes = sum(map(members_bytes, sets.values()))
+        some(self.counts, verb, list(sets), lambda: self._table.batch_add_members(sets), size_bytes)
 
     def remove_members(self, pk: str, sk: str, members: AbstractSet[int], if_version: int) -> bool:
         """Count and write."""
@@ -267,6 +222,7 @@ class CountingTable(_Counting):
             "table.remove_members",
             (pk, sk),
             lambda: self._table.remove_members(pk, sk, members, if_version),
+            size_bytes=members_bytes(members),
         )
 
     def batch_remove_members(
@@ -276,8 +232,12 @@ class CountingTable(_Counting):
     ) -> int:
         """Count one write, if there is anything to remove, and write."""
         verb = "table.batch_remove_members"
-        return self._some(
-            verb, list(sets), lambda: self._table.batch_remove_members(sets, if_versions)
+        return some(
+            self.counts,
+            verb,
+            list(sets),
+            lambda: self._table.batch_remove_members(sets, if_versions),
+            sum(map(members_bytes, sets.values())),
         )
 
     def increment(self, pk: str, sk: str, field: str, by: int = 1) -> int:
@@ -298,13 +258,16 @@ class CountingTable(_Counting):
         """Count one request, a write unless there are only checks, and carry it out."""
         rows = [action.row if isinstance(action, Put) else action for action in actions]
         keys = [(row.pk, row.sk) for row in rows]
-        changes = [action for action in actions if not isinstance(action, Check)]
-        count = self.counts.write if changes else self.counts.read
-        count("table.transact", keys, lambda: self._table.transact(actions))
+        size_bytes = sum(row_bytes(action.row) for action in actions if isinstance(action, Put))
+        is_read = all(isinstance(action, Check) for action in actions)
 
-    def _some(self, verb: str, keys: list[tuple[str, str]], operation: Callable[[], T]) -> T:
-        count = self.counts.write if keys else self.counts.read
-        return count(verb, keys, operation)
+        def operation() -> None:
+            self._table.transact(actions)
+
+        if is_read:
+            self.counts.read("table.transact", keys, operation, lambda _: (len(keys), 0))
+        else:
+            self.counts.write("table.transact", keys, operation, len(keys), size_bytes)
 
 
 class CountingQueue(_Counting):
@@ -316,18 +279,29 @@ class CountingQueue(_Counting):
 
     def send(self, bodies: Sequence[str], delay_s: int = 0) -> None:
         """Count one write, however many messages, and send."""
-        count = self.counts.write if bodies else self.counts.read
-        count("queue.send", list(bodies), lambda: self._queue.send(bodies, delay_s))
+        size_bytes = sum(map(len, bodies))
+        some(
+            self.counts,
+            "queue.send",
+            list(bodies),
+            lambda: self._queue.send(bodies, delay_s),
+            size_bytes,
+        )
 
     def receive(self, limit: int = 10, visibility_s: int = 60) -> Sequence[Message]:
         """Count one read and receive."""
         return self.counts.read(
-            "queue.receive", None, lambda: self._queue.receive(limit, visibility_s)
+            "queue.receive",
+            None,
+            lambda: self._queue.receive(limit, visibility_s),
+            messages_moved,
         )
 
     def ack(self, receipts: Sequence[str]) -> None:
         """Count one write and acknowledge."""
-        self.counts.write("queue.ack", list(receipts), lambda: self._queue.ack(receipts))
+        self.counts.write(
+            "queue.ack", list(receipts), lambda: self._queue.ack(receipts), len(receipts)
+        )
 
     def retry_later(self, receipt: str, delay_s: int) -> None:
         """Count one write and put a message back."""
@@ -337,7 +311,9 @@ class CountingQueue(_Counting):
 
     def dead_letters(self, limit: int = 10) -> Sequence[Message]:
         """Count one read and look."""
-        return self.counts.read("queue.dead_letters", None, lambda: self._queue.dead_letters(limit))
+        return self.counts.read(
+            "queue.dead_letters", None, lambda: self._queue.dead_letters(limit), messages_moved
+        )
 
     def redrive(self) -> int:
         """Count one write and redrive."""

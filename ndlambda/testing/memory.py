@@ -6,15 +6,16 @@ They pass the contract suites. Thread-safe.
 import json
 import time
 import uuid
-from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
-from itertools import count
+from itertools import count, islice, takewhile
 from threading import RLock
-from typing import Literal
+from typing import Any, Literal
+
+from sortedcontainers import SortedDict
 
 from ndlambda.errors import InvalidArgumentError, PayloadTooLargeError, PreconditionFailedError
 from ndlambda.stores.cursors import decode_cursor, encode_cursor
@@ -47,8 +48,7 @@ class MemoryObjectStore:
     """An ``ObjectStore`` of bytes."""
 
     def __init__(self) -> None:
-        self._objects: dict[str, tuple[bytes, str]] = {}
-        self._keys: list[str] = []
+        self._objects: Any = SortedDict()  # by key: bytes and ETag
         self._lock = RLock()
 
     @property
@@ -81,8 +81,6 @@ class MemoryObjectStore:
                 raise PreconditionFailedError("There is an object already.", key=key)
             if isinstance(mode, Replace) and (present is None or present[1] != mode.etag):
                 raise PreconditionFailedError("The object has changed or is gone.", key=key)
-            if present is None:
-                insort(self._keys, key)
             content = bytes(data)
             etag = f'"{hash(content):x}-{len(content):x}"'
             self._objects[key] = content, etag
@@ -90,17 +88,23 @@ class MemoryObjectStore:
 
     def delete(self, key: str) -> None:
         """Remove an object; no error if there is none."""
+        self.delete_many([key])
+
+    def delete_many(self, keys: Sequence[str]) -> None:
+        """Remove objects; none if one of the keys cannot be one."""
+        checked = [_check_key(key) for key in keys]
         with self._lock:
-            if self._objects.pop(_check_key(key), None) is not None:
-                del self._keys[bisect_left(self._keys, key)]
+            for key in checked:
+                self._objects.pop(key, None)
 
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
         """Iterate in key order over the objects whose keys start with prefix and are > after."""
         while True:
             with self._lock:
-                at = max(bisect_left(self._keys, prefix), bisect_right(self._keys, after))
-                page = self._keys[at : at + 1000]
-                found = [(key, *self._objects[key]) for key in page if key.startswith(prefix)]
+                first = max(prefix, after)
+                keys = self._objects.irange(first, inclusive=(first != after, True))
+                page = list(islice(takewhile(lambda key: key.startswith(prefix), keys), 1000))
+                found = [(key, *self._objects[key]) for key in page]
             for key, data, etag in found:
                 yield ObjectInfo(key, len(data), etag)
             if len(found) < 1000:
@@ -130,8 +134,7 @@ class MemoryTable:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._rows: defaultdict[str, dict[str, Row]] = defaultdict(dict)
-        self._sort_keys: defaultdict[str, list[str]] = defaultdict(list)
+        self._rows: Any = defaultdict(SortedDict)  # by partition key, then by sort key
         self._versions = count(1)
         self._lock = RLock()
 
@@ -159,14 +162,12 @@ class MemoryTable:
         size = min(limit or _PAGE_ROWS, _PAGE_ROWS)
         start = first if cursor is None else decode_cursor(cursor)
         with self._lock:
-            names, rows = self._sort_keys[pk], self._rows[pk]
-            end = len(names) if last is None else bisect_right(names, last)
             found: list[Row] = []
-            for at in range(bisect_left(names, start), end):
+            for sk in self._rows[pk].irange(start, last):
                 if len(found) == size:
-                    return Page(found, encode_cursor(names[at]))
-                if self._is_alive(rows[names[at]]):
-                    found.append(rows[names[at]])
+                    return Page(found, encode_cursor(sk))
+                if self._is_alive(row := self._rows[pk][sk]):
+                    found.append(row)
         return Page(found, None)
 
     def put(self, row: Row, expect: Expectation = "any") -> int:
@@ -181,7 +182,7 @@ class MemoryTable:
         """Add members to the row's set, creating an absent row; return the new version."""
         with self._lock:
             row = self.get(pk, sk) or Row(pk, sk)
-            return self._write(replace(row, members=row.members | members))
+            return self._write(_checked(replace(row, members=row.members | members)))
 
     def batch_add_members(self, sets: Mapping[tuple[str, str], AbstractSet[int]]) -> None:
         """Add members to many rows, by key."""
@@ -213,7 +214,7 @@ class MemoryTable:
         with self._lock:
             row = self.get(pk, sk) or Row(pk, sk)
             value = row.counters.get(field, 0) + by
-            self._write(replace(row, counters={**row.counters, field: value}))
+            self._write(_checked(replace(row, counters={**row.counters, field: value})))
             return value
 
     def raise_counter(self, pk: str, sk: str, field: str, at_least: int) -> int:
@@ -223,7 +224,7 @@ class MemoryTable:
             value = row.counters.get(field)
             if value is not None and value >= at_least:
                 return value
-            self._write(replace(row, counters={**row.counters, field: at_least}))
+            self._write(_checked(replace(row, counters={**row.counters, field: at_least})))
             return at_least
 
     def transact(self, actions: Sequence[Action]) -> None:
@@ -244,12 +245,10 @@ class MemoryTable:
             if failed:
                 raise PreconditionFailedError("A row is not as expected.", failed=failed)
             puts = [
-                replace(action.row, counters=row.counters if row else {})
+                _checked(replace(action.row, counters=row.counters if row else {}))
                 for action, row in zip(actions, present, strict=True)
                 if isinstance(action, Put)
             ]
-            for row in puts:
-                _check_row(row)
             for row in puts:
                 version = self._write(row)
             for action in actions:
@@ -261,19 +260,14 @@ class MemoryTable:
         return row.expires is None or row.expires > int(self._clock())
 
     def _write(self, row: Row) -> int:
-        _check_row(row)
         version = next(self._versions)
-        if row.sk not in self._rows[row.pk]:
-            insort(self._sort_keys[row.pk], row.sk)
-        doc = json.loads(json.dumps(dict(row.doc)))
+        doc = json.loads(json.dumps(dict(row.doc))) if row.doc else {}
         members = frozenset(row.members)
         self._rows[row.pk][row.sk] = replace(row, doc=doc, members=members, version=version)
         return version
 
     def _remove(self, pk: str, sk: str) -> None:
-        if self._rows[pk].pop(sk, None) is not None:
-            names = self._sort_keys[pk]
-            del names[bisect_left(names, sk)]
+        self._rows[pk].pop(sk, None)
 
 
 @dataclass
@@ -377,11 +371,12 @@ def _check_key(key: str) -> str:
     return key
 
 
-def _check_row(row: Row) -> None:
+def _checked(row: Row) -> Row:
+    """Return a row that may be stored."""
     if not row.pk or not row.sk:
         raise InvalidArgumentError("A row's keys must not be empty.", pk=row.pk, sk=row.sk)
     try:
-        doc = json.dumps(dict(row.doc), ensure_ascii=False, allow_nan=False)
+        doc = json.dumps(dict(row.doc), ensure_ascii=False, allow_nan=False) if row.doc else "{}"
         size = len(f"{row.pk}{row.sk}{doc}".encode()) + 8 * len(row.members)
     except (TypeError, ValueError) as error:
         raise InvalidArgumentError(f"The row cannot be stored: {error}.") from error
@@ -392,3 +387,4 @@ def _check_row(row: Row) -> None:
             f"The row has {size} bytes; at most {MAX_ROW_BYTES} are kept in one.",
             limit=MAX_ROW_BYTES,
         )
+    return row

@@ -12,6 +12,12 @@ from ndlambda.space.box import XYZ, Box
 Look = Callable[[NDArray[np.uint64]], Mapping[int, Box | None]]
 """Returns the exact box of a label in each of some cuboids, None where it has no voxel."""
 
+Span = Callable[[NDArray[np.uint64]], Box | None]
+"""Returns the box of voxels that cuboids span, None if it is not known."""
+
+_FIRST_LOOKS = 64
+"""Cuboids of a layer that are read first; then twice as many, and so on."""
+
 
 def cuboids_box(codes: NDArray[np.uint64], cuboid_xyz: XYZ) -> Box:
     """Return the box of voxels that spans cuboids (at least one)."""
@@ -42,10 +48,12 @@ def mask_box(mask: NDArray[np.bool_], corner_xyz: XYZ) -> Box | None:
     return _box(corner + starts, corner + stops)
 
 
-def tight_box(codes: NDArray[np.uint64], look: Look) -> Box | None:
+def tight_box(codes: NDArray[np.uint64], look: Look, span: Span) -> Box | None:
     """Return the exact box of a label, reading the outermost cuboids only.
 
-    A layer of cuboids without a voxel of the label is skipped; None if all are.
+    A layer of cuboids without a voxel of the label is skipped; None if all are. Of a layer no more
+    cuboids are read once a voxel lies at its outer face, as one does in most cuboids of a large
+    object.
 
     Parameters
     ----------
@@ -53,6 +61,8 @@ def tight_box(codes: NDArray[np.uint64], look: Look) -> Box | None:
         Morton codes of cuboids that may hold the label, including all that do.
     look
         Called at most once for each cuboid.
+    span
+        Returns the box that cuboids span, None if it is not known.
     """
     index = morton.decode_codes(codes)
     known: dict[int, Box | None] = {}
@@ -61,20 +71,37 @@ def tight_box(codes: NDArray[np.uint64], look: Look) -> Box | None:
         layers = np.unique(index[:, axis])
         for layer in layers[::-1] if far else layers:
             wanted = codes[index[:, axis] == layer]
-            fresh = [code for code in wanted.tolist() if code not in known]
+            around = span(wanted)
+            face = None if around is None else _end(around, axis, far=far)
+            found = outermost(wanted, axis, far=far, face=face)
+            if found is not None:
+                return found
+        return None
+
+    def outermost(
+        wanted: NDArray[np.uint64], axis: int, *, far: bool, face: int | None
+    ) -> int | None:
+        """Return the outermost end of the label in a layer, reading more and more cuboids."""
+        ends: list[int] = []
+        start, size = 0, _FIRST_LOOKS
+        while start < len(wanted) and face not in ends:
+            some = wanted[start : start + size].tolist()
+            fresh = [code for code in some if code not in known]
             if fresh:
                 known.update(look(np.array(fresh, np.uint64)))
-            boxes = [box for code in wanted.tolist() if (box := known[code]) is not None]
-            if boxes:
-                if far:
-                    return max(box.stop_xyz[axis] for box in boxes)
-                return min(box.start_xyz[axis] for box in boxes)
-        return None
+            boxes = [known[code] for code in some]
+            ends += [_end(box, axis, far=far) for box in boxes if box is not None]
+            start, size = start + size, 2 * size
+        return (max if far else min)(ends, default=None)
 
     starts = [extreme(axis, far=False) for axis in range(3)]
     if None in starts:
         return None
     return _box(starts, [extreme(axis, far=True) for axis in range(3)])
+
+
+def _end(box: Box, axis: int, *, far: bool) -> int:
+    return (box.stop_xyz if far else box.start_xyz)[axis]
 
 
 def _box(start: Any, stop: Any) -> Box:

@@ -17,7 +17,12 @@ from numpy.typing import NDArray
 from ndlambda.cuboids.label_block import LabelBlock
 from ndlambda.cuboids.layout import needed_slots
 from ndlambda.errors import PayloadTooLargeError
-from ndlambda.services.labels.bounding_box import enclosing_box, mask_box, tight_box
+from ndlambda.services.labels.bounding_box import (
+    cuboids_box,
+    enclosing_box,
+    mask_box,
+    tight_box,
+)
 from ndlambda.services.labels.index import LabelIndex
 from ndlambda.services.labels.layer import LabelVolume
 from ndlambda.services.labels.zoom import LabelView, ObjectPart, StoredLayer
@@ -144,7 +149,7 @@ class LabelShapes:
             look_at = partial(
                 self._boxes, _Search(source, _array(labels), shown.admit_reads, whole=True)
             )
-            found.append(tight_box(codes, look_at) if codes.size else None)
+            found.append(tight_box(codes, look_at, partial(_span, source)) if codes.size else None)
         return enclosing_box(found)
 
     def labels_in(self, shown: LabelView, box: Box) -> frozenset[int]:
@@ -281,6 +286,11 @@ class LabelShapes:
 
 def _array(labels: Collection[int]) -> NDArray[np.uint64]:
     return np.array(sorted(labels), np.uint64)
+
+
+def _span(source: StoredLayer, codes: NDArray[np.uint64]) -> Box | None:
+    """Return the box of the shown voxels that may show some stored cuboids."""
+    return source.shown_box(cuboids_box(codes, source.volume.level.cuboid_xyz), None)
 
 
 def _check_shown(piece: ObjectPart) -> None:

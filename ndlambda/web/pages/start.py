@@ -18,6 +18,7 @@ from ndlambda.web.routing import Context
 _EMPTY = "<p>None yet. <code>ndlambda put FOLDER T/C --create --public</code></p>"
 _HEADINGS = "<tr><th>token</th><th>voxels (x × y × z)</th><th>channels</th></tr>"
 _MAX_ROWS = 50
+_MAX_CHANNELS = 50
 
 
 @cache
@@ -41,7 +42,10 @@ def get_page(context: Context) -> Response:
         except NotFoundError:  # deleted since the list was read
             continue
         size = " × ".join(map(str, view.dataset.imagesize_xyz))
-        channels = ", ".join(channel.name for channel in view.channels)
+        names = [channel.name for channel in view.some_channels(_MAX_CHANNELS + 1)]
+        channels = ", ".join(
+            [*names[:_MAX_CHANNELS], *(["…"] if len(names) > _MAX_CHANNELS else [])]
+        )
         link = f'<a href="/sd/{escape(name)}/info/">{escape(name)}</a>'
         rows.append(f"<tr><td>{link}</td><td>{size}</td><td>{escape(channels)}</td></tr>")
     table = f"<table>{_HEADINGS}{''.join(rows)}</table>"

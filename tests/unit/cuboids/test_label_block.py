@@ -141,3 +141,22 @@ def test_voxels_of_any_of_some_labels_are_found(labels):
     beside[0, 0, 1] = True
     found = block_of(own, {2: beside}).has_any(0, np.array(labels, np.uint64))
     assert np.argwhere(found)[:, 2].tolist() == [n - 1 for n in labels if n < 3]
+
+
+@pytest.mark.parametrize("change", ["erased", "relabelled"])
+def test_cuboids_that_are_not_stored_are_not_looked_at(monkeypatch, change):
+    """An object that is sparse in large supercuboids would cost as much as one that fills them."""
+    own = np.zeros(WHOLE.shape_zyx, "<u4")
+    own[0, 0, 0] = 7  # in the first cuboid
+    extra = np.zeros(own.shape, np.bool_)
+    extra[-1, -1, -1] = True  # in the last, which is not stored
+    block = block_of(own, {7: extra})
+    looked: list[int] = []
+    cuboid = LabelBlock.cuboid
+    monkeypatch.setattr(
+        LabelBlock, "cuboid", lambda self, slot: looked.append(slot) or cuboid(self, slot)
+    )
+    losers = np.array([7], np.uint64)
+    made = block.erased(losers) if change == "erased" else block.relabelled(losers, 8)
+    assert looked == [0, LAYOUT.slots - 1]
+    assert made.vanished == {7: {0, LAYOUT.slots - 1}}

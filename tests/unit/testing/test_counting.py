@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from ndlambda import runtime
 from ndlambda.errors import PreconditionFailedError
 from ndlambda.settings import Settings
 from ndlambda.stores import ports
-from ndlambda.stores.ports import Check, Create, Delete, Overwrite, Put, Row
+from ndlambda.stores.ports import Check, Create, Delete, Overwrite, Put, Range, Row
 from ndlambda.testing import counting
 from ndlambda.testing.counting import (
     CountingObjectStore,
@@ -19,6 +20,7 @@ from ndlambda.testing.counting import (
     CountingStores,
     CountingTable,
 )
+from ndlambda.testing.memory import MemoryObjectStore
 from tests.support.catalog_world import World, disk_world
 from tests.support.ingest_world import disk_ingest_world
 
@@ -58,6 +60,46 @@ def test_requests_to_all_stores_are_counted_together(world, stores):
     assert stores.keys("table.transact") == [[("p", "t"), ("p", "u"), ("p", "v")]]
     stores.reset()
     assert (stores.requests, stores.calls, stores.keys("objects.get")) == (0, {}, [])
+
+
+def test_items_and_bytes_are_counted_by_verb(world, stores):
+    for number in range(3):
+        world.objects.put(f"a/{number}", b"12345", Overwrite())
+    world.objects.get("a/0", Range(1, 3))
+    world.objects.get("b/0")
+    assert len(list(world.objects.list("a/"))) == 3
+    world.objects.delete_many(["a/0", "a/1"])
+    world.table.transact([Put(Row("p", f"{n}", {"d": 1})) for n in range(4)])
+    world.table.batch_add_members({("p", "0"): {1, 2}, ("p", "1"): {3}})
+    assert len(world.table.query("p", limit=2).rows) == 2
+    world.table.batch_get([("p", "0"), ("p", "none")])
+    world.queue.send(["ab", "c"])
+    world.queue.receive()
+    row = len("p0") + len('{"d": 1}')
+    assert {verb: (stores.items[verb], stores.sizes[verb]) for verb in stores.calls} == {
+        "objects.put": (3, 15),
+        "objects.get": (2, 2),
+        "objects.list": (3, 0),
+        "objects.delete_many": (2, 0),
+        "table.transact": (4, 4 * row),
+        "table.batch_add_members": (2, 24),
+        "table.query": (2, 2 * row + 24),
+        "table.batch_get": (2, row + 16),
+        "queue.send": (2, 3),
+        "queue.receive": (2, 3),
+    }
+    stores.reset()
+    assert stores.items == stores.sizes == {}
+
+
+def test_a_long_listing_is_a_read_for_every_1000_lines():
+    objects = CountingObjectStore(MemoryObjectStore())
+    for number in range(2001):
+        objects.put(f"a/{number}", b"", Overwrite())
+    assert len(list(islice(objects.list("a/"), 1000))) == 1000
+    assert objects.reads == 1
+    list(objects.list("a/"))
+    assert objects.reads == 1 + 3
 
 
 def test_what_changes_nothing_is_no_write(world, stores):

@@ -27,12 +27,11 @@ def create_channels(context: Context, token: str) -> Response:
         raise MalformedBodyError('The body must be {"channels": {name: {field: value}}}.')
     check_channels(len(listed))
     channels = [_channel(name, fields, view.project.name) for name, fields in listed.items()]
-    present = {channel.name for channel in view.channels}
     levels = view.dataset.scalinglevels
     for channel in channels:
         if channel.resolution > levels:
             raise ValidationError({f"{channel.name}.resolution": f"must be from 0 to {levels}"})
-        if channel.name in present:
+        if view.find_channel(channel.name) is not None:
             raise AlreadyExistsError(
                 f"Channel {channel.name} already exists for project {view.project.name}. "
                 "Specify a different channel name"
@@ -77,9 +76,9 @@ def delete_channels(context: Context, token: str) -> Response:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise MalformedBodyError('The body must be {"channels": [name, …]}.')
     check_channels(len(names))
-    missing = set(names) - {channel.name for channel in view.channels}
+    missing = sorted(name for name in set(names) if view.find_channel(name) is None)
     if missing:
-        raise InvalidArgumentError(f"There are no channels {', '.join(sorted(missing))}.")
+        raise InvalidArgumentError(f"There are no channels {', '.join(missing)}.")
     for name in dict.fromkeys(names):
         context.runtime.catalog.delete_channel(view.project.name, name, keep_readonly=True)
     return Response("Success. Channels deleted.", content_type="text/html")
