@@ -42,6 +42,7 @@ from ndlambda.wire.volume import Expected, formats
 
 _STACK_SHAPE_ZYX = (64, 512, 512)
 _MB = 1_000_000
+_READY = "ndlambda ready on "
 _POLL_S = 0.2
 _MAX_WAIT_S = 3600.0
 _console = Console(highlight=False, soft_wrap=True)
@@ -159,14 +160,14 @@ def serving(data: Path, port: int) -> Iterator[tuple[str, "subprocess.Popen[str]
         )
     assert server.stdout is not None
     try:
-        line = server.stdout.readline().strip()
-        if " on " not in line:
+        line = next((line.strip() for line in server.stdout if line.startswith(_READY)), None)
+        if line is None:
             sys.exit(
                 f"The server did not start; the end of {data / 'serve.log'} says why. "
                 "If its port is taken: make demo PORT=8081"
             )
         _console.print(line)
-        yield line.rsplit(" ", 1)[1], server
+        yield line.removeprefix(_READY), server
     finally:
         server.terminate()
         server.wait()
