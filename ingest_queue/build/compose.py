@@ -101,7 +101,7 @@ class Composer:
         NDLambdaError
             A store failed, or the channel accepts no writes now.
         """
-        reader = PartReader(self._drop, target.channel, chunk)
+        reader = PartReader(self._drop, target.channel, chunk, job.labels)
         faults: dict[int, Fault] = {}
         deleted = set[int]()
         slices = {z: blake2b(digest_size=20) for z in chunk.parts}

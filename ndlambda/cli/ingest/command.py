@@ -150,7 +150,9 @@ def start(connection: ServerOptions, /, source: str, *, create: bool, **options:
             client = connection.client(replace(_PATIENT_RETRY, sleep=sleep, on_retry=on_retry))
             is_new = create and create_missing(client, opened, target)
             upload = _place(client, opened, replace(target, labels=is_new or target.labels))
-            job = _find_job(client, source, upload, run_options | {"reading": reading})
+            job = _find_job(
+                client, source, upload, run_options | {"reading": reading, "labels": target.labels}
+            )
             _run(_transfer(client, upload, job, run_options), run_options)
     except (AuthenticationError, UpstreamError):
         click.echo("What was sent is kept; run the same command again to continue.", err=True)
@@ -175,7 +177,8 @@ def _find_job(
         _check_extent(job, upload)
         return _prepare_repair(client, job)
     mode = "slices" if run_options["raw_slices"] else "chunks"
-    given = {name: run_options[name] for name in ("on_bad", "propagate", "again", "reading")}
+    names = ("on_bad", "propagate", "again", "labels", "reading")
+    given = {name: run_options[name] for name in names}
     options = JobOptions(**given, mode=mode)
     return find_or_create_job(client, source, upload, options)
 
