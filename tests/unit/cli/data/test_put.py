@@ -284,6 +284,37 @@ def test_images_are_cast_if_that_is_said(run, server, tmp_path, dtype, stored):
     assert np.array_equal(server.array("tok", "ch"), voxels)
 
 
+@pytest.mark.parametrize(("exists", "left"), [
+    (False, "`ndlambda dataset delete t`"),
+    (True, "`ndlambda channel delete ds/pr/c` and `ndlambda token delete ds/pr/t`"),
+])  # fmt: skip
+def test_what_was_made_for_data_that_prove_bad_is_named(run, server, stack, exists, left):
+    """Seen to fail: four things were left behind without a word."""
+    folder, _ = stack
+    if exists:
+        server.add_volume((1, 20, 33, 47))
+    file = folder / "z19.png"
+    file.write_bytes(file.read_bytes()[:-200])
+    where = "--dataset ds --project pr" if exists else ""
+    done = run(f"put {folder} t/c --create {where}")
+    assert (done.code, "z19.png" in done.err, left in done.err) == (2, True, True), done.err
+    again = run(f"put {folder} t/c --create {where}")
+    assert "Made for" not in again.err
+
+
+@pytest.mark.parametrize("create", ["--create", ""])
+@pytest.mark.parametrize(("size", "said"), [(2e-3, True), (1e-3, False)])
+def test_another_voxel_size_than_the_datasets_is_told(run, server, tmp_path, create, size, said):
+    """Seen to fail without ``--create``: nothing was said."""
+    array = np.ones((4, 5, 6), np.uint8)
+    server.add_volume((1, 4, 5, 6))
+    dataset = server.things["datasets"]["ds",]
+    dataset |= {"xvoxelres": 1000, "yvoxelres": 1000, "zvoxelres": 1000}
+    nibabel.save(nibabel.Nifti1Image(array.T, np.diag([size, 1e-3, 1e-3, 1])), "a.nii")
+    done = run.ok(f"put a.nii tok/ch {create}")
+    assert ("says voxels of 2000,1000,1000 nm" in done.err) == said
+
+
 def test_bad_slices_are_named_and_nothing_is_made(run, server, stack):
     folder, _ = stack
     Image.fromarray(np.ones((33, 48), np.uint8)).save(folder / "z7.png")
