@@ -23,6 +23,7 @@ from ingest_queue.sources.file_array import FileArray
 from ndlambda.errors import InvalidArgumentError, MalformedBodyError
 
 SUFFIXES = (".nrrd", ".nhdr")
+LACKS = ("level",)
 
 _AXES: Final = {2: "xy", 3: "xyz", 4: "xyzt"}
 _KINDS: Final = {

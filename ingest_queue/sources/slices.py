@@ -26,8 +26,9 @@ from ndlambda.errors import (
     ShapeMismatchError,
 )
 
-SUFFIXES = ("folder of slices (.png .tif .jpg .webp .jp2)",)
-FALLBACK = True  # reads every folder that no other source matches
+SUFFIXES = ("folder of slices (.png .tif .jpg .webp .jp2)", "one of them")
+LACKS = ("level",)
+FALLBACK = True  # reads every folder, and image, that no other source matches
 
 _THREADS: Final = 4
 _SAME: Final = {".tiff": ".tif", ".jpeg": ".jpg", ".j2k": ".jp2"}
@@ -103,15 +104,14 @@ class SliceSource:
 
 
 def matches(place: Place) -> bool:
-    """Match every folder; its content is checked on opening."""
-    return place.folder is not None
+    """Match every folder, whose content is checked on opening, and an image of one plane."""
+    return place.folder is not None or place.is_file(*IMAGE_SUFFIXES)
 
 
 def open_source(place: Place, options: Options) -> Source:
     """Read the headers of all slices; see :func:`ingest_queue.sources.open_source`."""
-    folder = place.folder
-    assert folder is not None, "matched as a folder"
-    listed, notes = _list_slices(folder)
+    folder = place.folder or place.file
+    listed, notes = ([folder], ()) if place.folder is None else _list_slices(folder)
     files, numbers = order_slices(folder, listed, options)
     read = _find_header if options.defer_faults else _read_header
     with ThreadPoolExecutor(_THREADS) as pool:

@@ -139,6 +139,13 @@ def test_propagate_takes_both_forms(run, server, form):
     assert server.calls[-1].path == "/v1/projects/tok/channels/ch/propagation"
 
 
+def test_where_nothing_is_coarser_nothing_is_built(run, server):
+    np.save("a.npy", np.ones((2, 3, 4), np.uint8))
+    run.ok("put a.npy t/c --create")
+    assert "no coarser resolutions" in run.ok("propagate t/c --watch").out
+    assert not [call for call in server.calls if call.path.endswith("propagation")]
+
+
 # --- catalogue ----------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ import click
 import numpy as np
 import pytest
 
+from ndlambda import errors
 from ndlambda.cli import failures, main
 from ndlambda.client import RetryPolicy, Volume
 from ndlambda.client.transport import http
@@ -228,7 +229,6 @@ def test_https_at_a_port_without_it_is_told_at_once(monkeypatch, said):
     import socket
     import threading
 
-    from ndlambda import errors
     from ndlambda.client import connect
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -258,3 +258,18 @@ def test_no_file_is_written_where_none_can_be(fails, server, tmp_path, suffix):
     (tmp_path / f"a{suffix}").mkdir()
     assert fails(f"get tok/ch -o a{suffix}").code == 2
     assert server.calls == []
+
+
+@pytest.mark.parametrize(("error", "said", "unsaid"), [
+    (errors.ReadOnlyChannelError, "another channel", "key"),
+    (errors.PermissionDeniedError, "ndlambda doctor", "another channel"),
+])  # fmt: skip
+def test_the_advice_is_that_of_the_refusal(fails, server, error, said, unsaid):
+    """Seen to fail: a read-only channel was said to need another key."""
+
+    def refused(_):
+        raise error("No.")
+
+    server.faults = [refused]
+    done = fails("token list")
+    assert (said in done.err, unsaid in done.err) == (True, False)

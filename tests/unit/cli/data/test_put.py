@@ -315,6 +315,46 @@ def test_another_voxel_size_than_the_datasets_is_told(run, server, tmp_path, cre
     assert ("says voxels of 2000,1000,1000 nm" in done.err) == said
 
 
+@pytest.mark.parametrize("option", ["--from-level 3", "--from-channel 2"])
+@pytest.mark.parametrize("name", ["slices", "a.npy", "a.npz"])
+def test_a_channel_or_level_that_the_data_has_not_is_refused(run, server, stack, option, name):
+    """Seen to fail for slices: they were read as if it had not been said."""
+    _, array = stack
+    np.save("a.npy", array)
+    np.savez_compressed("a.npz", cutout=array)
+    done = run(f"put {name} t/c --create {option}")
+    assert (done.code, option.split()[0] in done.err or "channels 0 to 0" in done.err) == (2, True)
+    assert server.calls == []
+
+
+@pytest.mark.parametrize(("name", "shape_zyx"), [("a.npz", (4, 5, 6)), ("one.png", (1, 5, 6))])
+def test_an_archive_that_get_wrote_and_a_single_image_are_sources(run, server, name, shape_zyx):
+    """Seen to fail: both were of no known format."""
+    array = np.arange(1, 121, dtype=np.uint8).reshape(4, 5, 6)
+    np.savez_compressed("a.npz", cutout=array)
+    Image.fromarray(array[0]).save("one.png")
+    run.ok(f"put {name} t/c --create")
+    assert np.array_equal(server.array("t", "c")[0], array[: shape_zyx[0]])
+    if name == "a.npz":
+        run.ok("get t/c -o again.npz")
+        run.ok("put again.npz u/c --create")
+        assert np.array_equal(server.array("u", "c"), server.array("t", "c"))
+
+
+@pytest.mark.parametrize(("kind", "says"), [("RGB", True), ("RGBA", True), ("L", False)])
+@pytest.mark.parametrize("equal", [True, False])
+def test_colours_are_told_of(run, rng, tmp_path, kind, says, equal):
+    """Seen to fail: they became uint32 without a word."""
+    (tmp_path / "s").mkdir()
+    plane = rng.integers(0, 255, (5, 6), dtype=np.uint8)
+    image = Image.fromarray(plane).convert(kind)
+    if not equal:
+        image.putpixel((0, 0), (1, 2, 3, 255)[: len(kind)] if says else 1)
+    image.save(tmp_path / "s" / "0.png")
+    done = run.ok("put s t/c --create")
+    assert ("in colour" in done.err, "are equal" in done.err) == (says, says and equal)
+
+
 def test_bad_slices_are_named_and_nothing_is_made(run, server, stack):
     folder, _ = stack
     Image.fromarray(np.ones((33, 48), np.uint8)).save(folder / "z7.png")
