@@ -33,6 +33,7 @@ from ingest_queue.sources import open_source
 from ingest_queue.sources.slices import SliceSource
 from ndlambda.cli import failures
 from ndlambda.client import Client, connect
+from ndlambda.errors import NDLambdaError
 from ndlambda.local.png_slices import write_png_slices
 from ndlambda.local.synthetic import em_stack
 from ndlambda.model.propagation import PropagateState
@@ -84,9 +85,10 @@ def main() -> None:
     parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
     options = parser.parse_args()
     port = (0 if options.once else 8080) if options.port is None else options.port
+    own = chosen(options.stack) if options.stack else None
     with serving(options.data, port) as (url, server):
         client = connect(url, (options.data / "admin.key").read_text().strip())
-        stacks = [mri(), chosen(options.stack) if options.stack else synthetic(options.data)]
+        stacks = [mri(), own or synthetic(options.data)]
         good = [show(client, url, options.data, stack) for stack in stacks]
         if not all(good):
             sys.exit("Some cutouts differ from what was stored: see the table above.")
@@ -134,9 +136,18 @@ def synthetic(data: Path) -> Stack:
 
 
 def chosen(folder: Path) -> Stack:
-    """Return a user's folder of slices."""
+    """Return a user's folder of slices, which is refused before anything is started."""
     name = re.sub(r"\W+", "_", folder.resolve().name) or "stack"
-    _, z, y, x = open_source(folder).shape_tzyx
+    try:
+        source = open_source(folder)
+    except NDLambdaError as error:
+        sys.exit(
+            f"{error.message}\nThe demonstration takes a folder of slices as it is; options named "
+            "here are those of `ndlambda put`."
+        )
+    if not isinstance(source, SliceSource):
+        sys.exit(f"{folder} is no folder of slices; `ndlambda put` stores other data.")
+    _, z, y, x = source.shape_tzyx
     levels = useful_levels((x, y, z), natural_scaling((1, 1, 1)))
     token = f"stack_{name}"
     return Stack(f"slices of {folder}", folder, token, "image", (1, 1, 1), levels)

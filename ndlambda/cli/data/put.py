@@ -17,6 +17,7 @@ from ndlambda.cli.data.stack_options import (
 )
 from ndlambda.cli.data.upload import StackUpload, fit_source
 from ndlambda.client import WriteReport
+from ndlambda.errors import UpstreamError
 
 _MB: Final = 1_000_000
 
@@ -64,9 +65,13 @@ def put(
         corner = target.corner_xyz or volume.box.start_xyz
         upload = StackUpload(source, volume, corner, start_time, slab_mb * _MB)
         started = time.perf_counter()
-        report = volume.write_pieces(
-            upload.pieces(), upload.voxels, progress=True, skip_stored=not is_new
-        )
+        try:
+            report = volume.write_pieces(
+                upload.pieces(), upload.voxels, progress=True, skip_stored=not is_new
+            )
+        except UpstreamError:
+            click.echo("What was stored is kept; the same command continues.", err=True)
+            raise
     click.echo(_summary(upload, report, time.perf_counter() - started))
 
 

@@ -139,6 +139,23 @@ def test_propagate_takes_both_forms(run, server, form):
     assert server.calls[-1].path == "/v1/projects/tok/channels/ch/propagation"
 
 
+@pytest.mark.parametrize("size", ["nan,4,40", "4,inf,40", "0,4,40", "4,4,-1"])
+@pytest.mark.parametrize("line", ["dataset create ds --size 4,4,4", "put a.npy t/c --create"])
+def test_a_voxel_size_is_positive_and_finite(run, server, line, size):
+    """Seen to fail: the server was asked first, and refused it under a field's name."""
+    np.save("a.npy", np.ones((2, 3, 4), np.uint8))
+    done = run(f"{line} --voxelres {size}")
+    assert (done.code, "'--voxelres'" in done.err, server.calls) == (2, True, [])
+
+
+@pytest.mark.parametrize(("options", "last"), [
+    ("--levels 20", 10), ("--levels 10", None), ("--levels 12 --scaling isotropic", 11),
+])  # fmt: skip
+def test_levels_of_a_single_voxel_are_remarked_on(run, options, last):
+    done = run.ok(f"dataset create ds --size 1000,1024,1025 --voxelres 4,4,4 {options}")
+    assert (f"from resolution {last} on" in done.err) == (last is not None)
+
+
 def test_where_nothing_is_coarser_nothing_is_built(run, server):
     np.save("a.npy", np.ones((2, 3, 4), np.uint8))
     run.ok("put a.npy t/c --create")

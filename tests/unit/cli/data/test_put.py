@@ -68,8 +68,15 @@ def test_an_interrupted_put_goes_on_where_it_stopped(run, server, stack):
         if count > 12:
             raise OSError("killed")
 
+    def drop_late(request):
+        if request.method == "POST" and request.path.endswith("cutout"):
+            raise ConnectionError("gone")
+
     server.faults = [die_late] * 1000
     assert run(f"put {folder} --token demo --channel em --create").code == 1
+    server.faults = [drop_late] * 1000
+    gone = run(f"put {folder} --token demo --channel em --create")
+    assert (gone.code, "the same command continues" in gone.err) == (1, True)
     server.faults = []
     done = run.ok(f"put {folder} --token demo --channel em --create")
     assert "12 skipped (already stored)" in done.out
