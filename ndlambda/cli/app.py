@@ -60,7 +60,10 @@ def main(ctx: click.Context, url: str, key: str | None, data: Path | None) -> No
     Exit codes: 0 done, 2 wrong arguments, 3 not found, 4 not allowed, 5 conflict, 130 interrupted,
     1 other failures.
     """
-    ranks = {ParameterSource.COMMANDLINE: 2, ParameterSource.ENVIRONMENT: 1}
+    ranks: dict[ParameterSource | None, int] = {
+        ParameterSource.COMMANDLINE: 2,
+        ParameterSource.ENVIRONMENT: 1,
+    }
     said = {name: ranks.get(ctx.get_parameter_source(name), 0) for name in ctx.params}
     ctx.obj = connection.ServerOptions(url, key, data, transport=ctx.obj).preferring(said)
 

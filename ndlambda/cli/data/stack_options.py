@@ -139,7 +139,7 @@ def _tell_colours(source: Source) -> None:
     """Say so if voxels are packed colours, which all are opaque (see ``images.colours``)."""
     middle = source.shape_tzyx[1] // 2
     with suppress(NDLambdaError):  # a plane that cannot be read is reported when it is sent
-        pixels = source.read(0, middle, middle + 1)
+        pixels = source.read(0, middle, middle + 1).astype(np.uint32, copy=False)
         red, green, blue, alpha = ((pixels >> shift) & 255 for shift in (0, 8, 16, 24))
         if not (alpha == 255).all():
             return
