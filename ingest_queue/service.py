@@ -133,6 +133,7 @@ class IngestService:
             propagate=spec.propagate,
             tile_xyzt=spec.tile_xyzt,
             notes=spec.notes,
+            labels=spec.labels,
         )
         chunks = Target.of(job, self._catalog).grid(job).count
         if chunks > _MAX_CHUNKS:

@@ -11,9 +11,6 @@ from typing import Any, Self
 
 from ndlambda.errors import InvalidArgumentError
 
-ADDRESS_FILE = "server.url"
-"""In the data folder of a running server: its address, for commands on the same machine."""
-
 LAMBDA_BODY_BYTES = 4 * 1024 * 1024
 """Largest body passed through Lambda: its 6 MB payload holds the body as base64."""
 _FUNCTION_MEMORY = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"

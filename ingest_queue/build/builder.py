@@ -179,16 +179,17 @@ class ChunkBuilder:
             self._propagate(job)
             self._ledger.change(job, to)
 
-    def fail(self, job: Job, reason: str, fault: Fault | None = None) -> None:
+    def fail(self, job: Job, reason: str, *faults: Fault) -> None:
         """Mark a job as failed until its input is repaired.
 
-        With a fault as the reason, nothing happens if that was repaired meanwhile.
+        With faults as the reason, nothing happens if all were repaired meanwhile.
         """
 
         def to(current: Job) -> Job | None:
             if not current.state.takes_input or current.generation != job.generation:
                 return None
-            if fault is not None and self._ledger.fault(job, fault.chunk, fault.part) is None:
+            left = [self._ledger.fault(job, each.chunk, each.part) for each in faults]
+            if faults and not any(left):
                 return None
             return current.with_state(State.FAILED, self._ledger.now(), reason)
 
@@ -349,10 +350,10 @@ class ChunkBuilder:
                 self._ledger.forget_parts(
                     job, chunk.number, self._missing_parts(job, chunk.number), state
                 )
-            case PartRejected(fault=fault):
-                if not self._record_fault_if_current(job, fault):
+            case PartRejected(reason=reason, faults=faults):
+                if not self._record_all(job, faults):
                     return False
-                self.fail(job, fault.error, fault)
+                self.fail(job, reason, *faults)
             case ReadOnlyChannelError(message=reason):
                 self.fail(job, reason)
         # While the channel is being propagated the chunk waits; the sweeper enqueues it again.

@@ -1,9 +1,9 @@
 """Writes the parts of a chunk as supercuboids, strip by strip."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,12 @@ from ingest_queue.jobs.grid import Chunk, row_strips
 from ingest_queue.jobs.job import Job, Mode, Policy
 from ingest_queue.jobs.ledger import Ledger
 from ingest_queue.jobs.target import Target, VoxelWriter
+from ndlambda.batches import ranges_text
 from ndlambda.errors import NDLambdaError, NotFoundError
 from ndlambda.space.box import Box
 from ndlambda.stores.ports import ObjectStore
+
+_MAX_RANGES: Final = 32
 
 
 @dataclass(slots=True)
@@ -98,7 +101,7 @@ class Composer:
         NDLambdaError
             A store failed, or the channel accepts no writes now.
         """
-        reader = PartReader(self._drop, target.channel, chunk)
+        reader = PartReader(self._drop, target.channel, chunk, job.labels)
         faults: dict[int, Fault] = {}
         deleted = set[int]()
         slices = {z: blake2b(digest_size=20) for z in chunk.parts}
@@ -116,6 +119,8 @@ class Composer:
                 fault = self._fill(job, reader, parts.get(z), z, strip)
                 if fault is not None:
                     faults[z] = fault
+            if faults and job.on_bad is Policy.FAIL:
+                raise PartRejected(_reason(job, chunk, faults), tuple(faults.values()))
             if job.mode is Mode.SLICES:
                 for plane, z in zip(strip.voxels, chunk.parts, strict=True):
                     slices[z].update(np.ascontiguousarray(plane).data)
@@ -161,7 +166,9 @@ class Composer:
         try:
             if part is None:
                 known = self._ledger.fault(job, chunk.number, number)
-                raise NotFoundError(_absence(job, chunk, number) if known is None else known.error)
+                raise NotFoundError(
+                    _absence(job, chunk, [number]) if known is None else known.error
+                )
             if job.mode is Mode.CHUNKS:
                 strip.voxels = reader.box(part)
             else:
@@ -178,24 +185,32 @@ class Composer:
                     raise PartMissing(part) from error
                 strip.deleted.add(number)
             key, etag = ("", "") if part is None else (part.key, part.etag)
-            fault = Fault(chunk.number, number, key, error.message, etag)
-            if job.on_bad is Policy.FAIL:
-                raise PartRejected(fault) from error
-            return fault
+            return Fault(chunk.number, number, key, error.message, etag)
         return None
 
 
-def _absence(job: Job, chunk: Chunk, number: int) -> str:
-    """Return a message about a part that is missing; of several time points it names the one."""
-    what = f"Slice {number}" if job.mode is Mode.SLICES else f"Chunk {chunk.number}"
+def _reason(job: Job, chunk: Chunk, faults: Mapping[int, Fault]) -> str:
+    """Return why a chunk is not stored: all parts that are missing, and the first bad one."""
+    absent = [z for z, fault in faults.items() if fault.error == _absence(job, chunk, [z])]
+    bad = [fault.error for z, fault in faults.items() if z not in absent]
+    more = f"{len(bad) - 1} more cannot be used." if len(bad) > 1 else ""
+    return " ".join([*([_absence(job, chunk, absent)] if absent else ()), *bad[:1], more]).strip()
+
+
+def _absence(job: Job, chunk: Chunk, numbers: Sequence[int]) -> str:
+    """Return a message about parts that are missing; of several time points it names the one."""
+    what, is_or_are = f"Chunk {chunk.number}", "is"
+    if job.mode is Mode.SLICES:
+        what = f"Slice{'s' * (len(numbers) > 1)} {ranges_text(numbers, _MAX_RANGES)}"
+        is_or_are = "is" if len(numbers) == 1 else "are"
     first, stop = job.times
     if stop - first == 1:
-        return f"{what} is missing."
+        return f"{what} {is_or_are} missing."
     declared = f"{stop - first} time points ({first} to {stop - 1}) are declared"
     advice = (
         "; those of time point T lie in a folder T, and the manifest's extent of t says which come"
     )
     return (
-        f"{what} of time point {chunk.time_point} is missing: {declared}"
+        f"{what} of time point {chunk.time_point} {is_or_are} missing: {declared}"
         f"{advice if job.mode is Mode.SLICES else ''}."
     )

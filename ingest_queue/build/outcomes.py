@@ -34,14 +34,17 @@ class PartReplaced(Exception):  # noqa: N818 - as Superseded
 
 
 class PartRejected(Exception):  # noqa: N818 - as Superseded
-    """A part is unusable, and the job's policy is to fail.
+    """Parts are unusable, and the job's policy is to fail.
 
     Attributes
     ----------
-    fault
-        What is wrong with it.
+    reason
+        What is wrong with all of them.
+    faults
+        What is wrong with each.
     """
 
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault.error)
-        self.fault = fault
+    def __init__(self, reason: str, faults: tuple[Fault, ...]) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.faults = faults

@@ -22,6 +22,7 @@ from ndlambda.errors import (
 )
 from ndlambda.model.catalog import Channel
 from ndlambda.stores.ports import ObjectStore, Range
+from ndlambda.voxels.grey import is_plainly_grey, middle
 from ndlambda.wire.volume import Expected, get_format
 
 _FACTOR = 2
@@ -62,11 +63,14 @@ class PartReader:
         Its dtype is required; only labels are converted to it, if they fit.
     chunk
         Its shape is required.
+    labels
+        Whether slices for an annotation channel may look like an image.
     """
 
     drop: ObjectStore
     channel: Channel
     chunk: Chunk
+    labels: bool = False
 
     def plane(self, part: Part) -> NDArray[Any]:
         """Return a slice (y, x) in the channel's dtype.
@@ -77,7 +81,8 @@ class PartReader:
             The object is gone, or is not the recorded one.
         UnknownNameError, InvalidArgumentError, PayloadTooLargeError
             It is not a readable image, or has another size or dtype, which is checked before it is
-            decoded, or a label that the dtype cannot hold.
+            decoded, or a label that the dtype cannot hold; or it looks like an image, and the
+            channel holds labels.
         """
         _, height, width = self.chunk.box.shape_zyx
         file, name = io.BytesIO(self._body(part, height * width)), PurePosixPath(part.key).name
@@ -93,7 +98,10 @@ class PartReader:
                 f"{name} is {found_width}x{found_height}, not {width}x{height} (width x height)."
             )
         self._check_dtype(image.header.dtype, name)
-        return fitted(decode(image, name), self.channel.dtype, name)
+        plane = decode(image, name)
+        if self.channel.is_annotation and not self.labels:
+            self._check_labels(plane, name)
+        return fitted(plane, self.channel.dtype, name)
 
     def box(self, part: Part) -> NDArray[Any]:
         """Return a box of voxels (z, y, x) in the channel's dtype; raises as ``plane``."""
@@ -121,6 +129,14 @@ class PartReader:
                 limit=limit,
             )
         return stored.data
+
+    def _check_labels(self, plane: NDArray[Any], name: str) -> None:
+        if plane.dtype.kind in "ui" and is_plainly_grey(middle(plane)[None]):
+            raise DataTypeMismatchError(
+                f"{name} looks like an image, and the channel holds labels. Put it into an image "
+                'channel, or say "labels": true in the manifest (or the job\'s configuration) if '
+                "these are labels."
+            )
 
     def _check_dtype(self, found: np.dtype, name: str) -> None:
         wanted = self.channel.dtype

@@ -203,6 +203,7 @@ class AutoCreation:
             on_bad=wanted.on_bad,
             propagate=wanted.propagate,
             job_id=job_id,
+            labels=True,  # ndstore asked no questions, and its clients cannot answer one
         )
         job = self._ingest.create(view, owner_id, spec)
         if is_new:

@@ -104,6 +104,8 @@ class Job:
         The job root: BLAKE2b-160 over the digests of all chunks; empty until it is complete.
     notes
         What was chosen for what was created with the job, for people.
+    labels
+        Whether slices for an annotation channel may look like an image.
     """
 
     id: str
@@ -133,6 +135,7 @@ class Job:
     chunks: int = 0
     tile_xyzt: tuple[int, int, int, int] | None = None
     notes: tuple[str, ...] = ()
+    labels: bool = False
     version: int = field(default=0, compare=False)
 
     @property
@@ -151,7 +154,8 @@ class Job:
         doc = {
             name: getattr(self, name)
             for name in self.__dataclass_fields__
-            if name not in {"box", "version"} and (name != "notes" or self.notes)
+            if name not in {"box", "version"}
+            and (name not in {"notes", "labels"} or getattr(self, name))
         }
         if self.tile_xyzt is None:
             del doc["tile_xyzt"]

@@ -20,8 +20,8 @@ class JobSpec:
         Chosen by the caller so that a repeated request creates one job; empty: a new id.
     tile_xyzt
         See ``Job``.
-    notes
-        For people; see :class:`ingest_queue.jobs.job.Job`.
+    notes, labels
+        See :class:`ingest_queue.jobs.job.Job`.
     """
 
     channel: str
@@ -34,3 +34,4 @@ class JobSpec:
     job_id: str = ""
     tile_xyzt: tuple[int, int, int, int] | None = None
     notes: tuple[str, ...] = ()
+    labels: bool = False

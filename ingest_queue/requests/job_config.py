@@ -12,6 +12,7 @@ key              value
 ``extent``       ``{"x": [start, stop], …}`` in dataset coordinates, also t; default all of an axis
 ``mode``         ``slices`` (default) or ``chunks``
 ``on_bad``       ``fail`` (default), ``zero`` or ``skip``
+``labels``       whether slices for an annotation channel may look like an image; default false
 ``propagate``    whether to build coarser resolutions when complete; default false
 ===============  =================================================================================
 
@@ -55,14 +56,16 @@ JOB_KEYS: Keys = {
     "token": (_NAME, REQUIRED),
     "channel": (_NAME, REQUIRED),
     "mode": (choice(Mode), Mode.SLICES),
-    **{key: MANIFEST_KEYS[key] for key in ("resolution", "extent", "on_bad", "propagate")},
+    **{
+        key: MANIFEST_KEYS[key] for key in ("resolution", "extent", "on_bad", "labels", "propagate")
+    },
 }
 CLIENT_KEYS: Keys = dict.fromkeys(
     ("schema", "client", "database", "ingest_job"), (any_object, REQUIRED)
 )
 CLIENT_JOB_KEYS: Keys = {
     "ingest_type": (one_of(("tile", "volumetric")), "tile"),
-    **{key: MANIFEST_KEYS[key] for key in ("resolution", "extent")},
+    **{key: MANIFEST_KEYS[key] for key in ("resolution", "extent", "labels")},
     **dict.fromkeys(("tile_size", "chunk_size"), (by_axis(integer(1, LARGEST)), {})),
 }
 DATABASES: tuple[Keys, ...] = tuple(
@@ -98,6 +101,7 @@ class JobConfig:
     mode: Mode = Mode.SLICES
     on_bad: Policy = Policy.FAIL
     propagate: bool = False
+    labels: bool = False
     tile_xyzt: tuple[int, int, int, int] | None = None
 
     @classmethod
@@ -130,6 +134,7 @@ class JobConfig:
             extent=self.extent,
             on_bad=self.on_bad,
             propagate=self.propagate,
+            labels=self.labels,
         )
         spec = manifest.spec(view, self.channel, job_id or self.id)
         return replace(spec, mode=self.mode, tile_xyzt=self.tile_xyzt)
@@ -148,6 +153,7 @@ def _read_client(doc: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
         **names,
         "resolution": job["resolution"],
         "extent": job["extent"],
+        "labels": job["labels"],
         "mode": Mode.SLICES if is_slices else Mode.CHUNKS,
         "tile_xyzt": tuple(tile.get(axis, 1) for axis in "xyzt") if is_tiled else None,
     }

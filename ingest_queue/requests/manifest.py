@@ -11,6 +11,7 @@ key            value
 ``resolution`` of the slices; default 0
 ``extent``     ``{"x": [start, stop], …}`` in dataset coordinates, also t; by default all of an axis
 ``on_bad``     ``fail`` (default), ``zero`` or ``skip``
+``labels``     whether slices for an annotation channel may look like an image; default false
 ``propagate``  whether to build coarser resolutions when complete; default false
 =============  ===================================================================================
 """
@@ -70,6 +71,7 @@ MANIFEST_KEYS: Keys = {
     "resolution": (integer(0, MAX_LEVELS), 0),
     "extent": (read_extent, {}),
     "on_bad": (choice(Policy), Policy.FAIL),
+    "labels": (flag, False),
     "propagate": (flag, False),
 }
 
@@ -93,6 +95,7 @@ class Manifest:
     extent: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     on_bad: Policy = Policy.FAIL
     propagate: bool = False
+    labels: bool = False
 
     @classmethod
     def read(cls, body: bytes | memoryview) -> "Manifest":
@@ -131,6 +134,7 @@ class Manifest:
             times=self.times,
             on_bad=self.on_bad,
             propagate=self.propagate,
+            labels=self.labels,
             job_id=job_id,
         )
 

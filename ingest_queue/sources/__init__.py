@@ -2,11 +2,13 @@
 
 A module is a source if it has ``SUFFIXES`` (for messages), ``matches(place)`` and
 ``open_source(place, options)``; one with ``FALLBACK = True`` is asked after all others, and one
-with ``HAS_PARTS = True`` reads what is named inside of a file. Modules without ``matches`` are
+with ``HAS_PARTS = True`` reads what is named inside of a file. ``LACKS`` names the options that
+mean nothing to it (``channel``, ``level``) and are refused. Modules without ``matches`` are
 shared code. Opening a source reads headers only; voxels are read slab by
 slab.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -60,6 +62,7 @@ class Options:
 
 DEFAULTS: Final = Options()
 _PARTS: Final = "HAS_PARTS"
+_LACKS: Final = "LACKS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +218,16 @@ def open_source(location: str | Path, options: Options = DEFAULTS) -> Source:
                     f"{place.path} holds one volume, in which nothing can be named: leave out "
                     f":{place.inside}."
                 )
+            _check_options(place.text, options, getattr(candidate, _LACKS, ()))
             return candidate.open_source(place, options)
     known = [suffix for candidate in _formats() for suffix in candidate.SUFFIXES]
     raise UnknownNameError("source", place.path.name if place.path else place.text, known)
+
+
+def _check_options(where: str, options: Options, lacking: Collection[str]) -> None:
+    for name, what in (("channel", "channels"), ("level", "resolutions")):
+        number = getattr(options, name)
+        if number and name in lacking:
+            raise InvalidArgumentError(
+                f"{where} has no several {what}; leave out {name} {number} (--from-{name})."
+            )

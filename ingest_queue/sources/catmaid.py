@@ -30,6 +30,7 @@ from ndlambda.errors import (
 )
 
 SUFFIXES = ("folder or URL pattern of CATMAID tiles",)
+LACKS = ("channel",)
 
 _THREADS: Final = 8
 _TYPE_1: Final = re.compile(r"[0-9]+_[0-9]+_[0-9]+\.\w+")

@@ -14,6 +14,7 @@ from ingest_queue.sources.file_array import FileArray
 from ndlambda.errors import InvalidArgumentError, MalformedBodyError, NotFoundError
 
 SUFFIXES = ("folder of KNOSSOS cubes",)
+LACKS = ("channel",)
 
 _EDGE: Final = 128
 _CONFIGURATION: Final = "knossos.conf"

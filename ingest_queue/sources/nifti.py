@@ -16,6 +16,7 @@ from ingest_queue.sources.file_array import check_end
 from ndlambda.errors import InvalidArgumentError, MalformedBodyError
 
 SUFFIXES = (".nii", ".nii.gz")
+LACKS = ("level",)
 
 _AXES: Final = {3: "xyz", 4: "xyzt"}
 _UNITS: Final = {0: "mm", 1: "m", 2: "mm", 3: "um"}

@@ -11,8 +11,9 @@ from ndlambda.errors import MalformedBodyError
 from ndlambda.wire.codecs.npy_header import read_header
 
 SUFFIXES = (".npy",)
+LACKS = ("level",)
 
-_AXES: Final = {2: "yx", 3: "zyx", 4: "tzyx"}
+AXES: Final = {2: "yx", 3: "zyx", 4: "tzyx"}
 
 
 def matches(place: Place) -> bool:
@@ -30,7 +31,7 @@ def open_source(place: Place, options: Options) -> Source:
                 f"{place.text} is no .npy file of plain numbers ({error}).", file=place.text
             ) from error
         start = file.tell()
-    axes, shape = options.axes or _AXES.get(len(header.shape), ""), header.shape
+    axes, shape = options.axes or AXES.get(len(header.shape), ""), header.shape
     if header.fortran:
         axes, shape = axes[::-1], shape[::-1]
     layout = plan_layout(place.text, axes, shape, options.channel)

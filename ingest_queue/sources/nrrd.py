@@ -24,6 +24,7 @@ from ingest_queue.sources.file_array import FileArray
 from ndlambda.errors import InvalidArgumentError, MalformedBodyError
 
 SUFFIXES = (".nrrd", ".nhdr")
+LACKS = ("level",)
 
 _LIST_OF_FILES: Final = re.compile(rb"^data ?file: *LIST", re.MULTILINE | re.IGNORECASE)
 _MAX_HEADER_BYTES: Final = 1 << 16

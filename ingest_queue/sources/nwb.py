@@ -16,6 +16,7 @@ from ingest_queue.sources.hdf5_stored import WholeFile, check_voxels
 from ndlambda.errors import InvalidArgumentError
 
 SUFFIXES = (".nwb",)
+LACKS = ("level",)
 HAS_PARTS = True
 
 _SERIES: Final = frozenset({"ImageSeries", "OnePhotonSeries", "TwoPhotonSeries"})

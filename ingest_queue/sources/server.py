@@ -16,11 +16,17 @@ from ingest_queue.images.damage import reading
 from ingest_queue.sources import Options, Place, Source
 from ndlambda.client.transport.http import PooledTransport
 from ndlambda.client.transport.session import Session
-from ndlambda.errors import InvalidArgumentError, UnknownNameError
+from ndlambda.errors import (
+    AuthenticationError,
+    InvalidArgumentError,
+    PermissionDeniedError,
+    UnknownNameError,
+)
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.wire.volume import Expected, get_format
 
 SUFFIXES = ("http://host/sd/token/channel/",)
+LACKS = ("channel",)
 
 _ADDRESS: Final = re.compile(r"(https?://[^{}]+)/(?:sd|ca)/(\w+)/(\w+)/?")
 _PIECE_ZYX: Final = (16, 1024, 1024)
@@ -95,7 +101,13 @@ def open_source(place: Place, options: Options) -> Source:
     assert found is not None, "matches() found it"
     root, token, channel = found.groups()
     session = Session(root, None, PooledTransport())
-    info = session.json("GET", f"/sd/{token}/info/")
+    try:
+        info = session.json("GET", f"/sd/{token}/info/")
+    except (AuthenticationError, PermissionDeniedError) as error:
+        raise InvalidArgumentError(
+            f"{place.text} is read without a key, which token {token} does not allow: name a "
+            "public token of it, or fetch the data by `ndlambda get` and send the file."
+        ) from error
     with reading(place.text):
         if channel not in info["channels"]:
             raise UnknownNameError("channel", channel, tuple(info["channels"]))

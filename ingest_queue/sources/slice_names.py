@@ -48,6 +48,11 @@ def order_slices(
     """
     names = sorted(_parse(files), key=lambda name: name.order)
     ordered = [name.file for name in names]
+    if options.channel and "c" not in (options.axes or ""):
+        raise InvalidArgumentError(
+            f"{folder} has no channels that are told apart: say which number in the names counts "
+            "them, as in cz (--from-axes cz), or leave out the channel (--from-channel)."
+        )
     closed_up = options.gaps is MissingSlices.SKIP and options.axes is None
     kinds: dict[tuple[str, ...], list[_Name]] = defaultdict(list)
     for name in names:

@@ -18,6 +18,7 @@ from ingest_queue.images.decoder import SUFFIXES as IMAGE_SUFFIXES
 from ingest_queue.images.decoder import Header, open_image, read_plane
 from ingest_queue.sources import MissingSlices, Options, Place, Source
 from ingest_queue.sources.slice_names import order_slices
+from ndlambda.batches import spans_text
 from ndlambda.errors import (
     DataTypeMismatchError,
     InvalidArgumentError,
@@ -25,13 +26,15 @@ from ndlambda.errors import (
     ShapeMismatchError,
 )
 
-SUFFIXES = ("folder of slices (.png .tif .jpg .webp .jp2)",)
-FALLBACK = True  # reads every folder that no other source matches
+SUFFIXES = ("folder of slices (.png .tif .jpg .webp .jp2)", "one of them")
+LACKS = ("level",)
+FALLBACK = True  # reads every folder, and image, that no other source matches
 
 _THREADS: Final = 4
 _SAME: Final = {".tiff": ".tif", ".jpeg": ".jpg", ".j2k": ".jp2"}
 _MAX_GAPS: Final = 1_000_000
 """With more missing planes the numbers are not z (dates, serial numbers)."""
+_MAX_LISTED: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +104,14 @@ class SliceSource:
 
 
 def matches(place: Place) -> bool:
-    """Match every folder; its content is checked on opening."""
-    return place.folder is not None
+    """Match every folder, whose content is checked on opening, and an image of one plane."""
+    return place.folder is not None or place.is_file(*IMAGE_SUFFIXES)
 
 
 def open_source(place: Place, options: Options) -> Source:
     """Read the headers of all slices; see :func:`ingest_queue.sources.open_source`."""
-    folder = place.folder
-    assert folder is not None, "matched as a folder"
-    listed, notes = _list_slices(folder)
+    folder = place.folder or place.file
+    listed, notes = ([folder], ()) if place.folder is None else _list_slices(folder)
     files, numbers = order_slices(folder, listed, options)
     read = _find_header if options.defer_faults else _read_header
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -191,12 +193,12 @@ def _with_gaps(
     if missing == 0 or gaps is MissingSlices.SKIP:
         return tuple(files)
     if gaps is MissingSlices.ERROR or missing > _MAX_GAPS:
-        known = set(numbers)
-        named = [n for n in range(numbers[0], numbers[0] + len(numbers) + 1) if n not in known][:5]
-        listed = ", ".join(map(str, named)) + (", ..." if missing > len(named) else "")
+        steps = pairwise(numbers)
+        gaps_found = ((before + 1, after - 1) for before, after in steps if after > before + 1)
+        listed, plural = spans_text(gaps_found, _MAX_LISTED), "s" * (missing > 1)
         raise InvalidArgumentError(
-            f"{folder} lacks {missing} slices: {listed}. Add them, or let missing ones be zeros "
-            "(gaps: zero) or closed up (gaps: skip).",
+            f"{folder} lacks {missing} slice{plural}: {listed}. Add them, or let missing ones be "
+            "zeros (gaps: zero) or closed up (gaps: skip).",
             missing=missing,
         )
     at = dict(zip(numbers, files, strict=True))

@@ -5,14 +5,13 @@ one behind a preview, is several series. Here pages of one size and dtype are on
 file itself describes its axes; the pages are counted without tifffile.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 from ingest_queue.images import tiff
 from ingest_queue.images.tiff_chain import page_offsets
+from ndlambda.batches import ranges_text
 from ndlambda.errors import InvalidArgumentError
 
 _MAX_LISTED: Final = 10
@@ -65,7 +64,10 @@ def find_stack(where: str, file: Any, chosen: str) -> PageStack:
         return stacks[0]
     what = "pages of several kinds, which are not one stack"
     if not plain:
-        rest = "; ".join(f"pages {_ranges(pages)} of {path.name}" for path, pages in left.items())
+        rest = "; ".join(
+            f"pages {ranges_text(pages, _MAX_LISTED)} of {path.name}"
+            for path, pages in left.items()
+        )
         what = f"more than its first stack ({rest})"
     raise InvalidArgumentError(
         f"{where} has {what}: {_listed(stacks)}. Name one, as in {where}:0, or save the stack "
@@ -156,7 +158,9 @@ def _by_kind(where: str, file: Any, chain: list[int]) -> list[PageStack]:
     stacks = []
     for (shape_yx, dtype), found in kinds.items():
         numbers = [number for number, _ in found]
-        text = f"pages {_ranges(numbers)} ({shape_yx[1]}x{shape_yx[0]} {dtype.name})"
+        text = (
+            f"pages {ranges_text(numbers, _MAX_LISTED)} ({shape_yx[1]}x{shape_yx[0]} {dtype.name})"
+        )
         lossy = any(header.lossy for _, header in found)
         header = tiff.PageHeader(shape_yx, dtype, lossy)
         stacks.append(PageStack(text, None, tuple(chain[number] for number in numbers), header))
@@ -173,12 +177,3 @@ def _declared(file: Any) -> list[PageStack]:
 def _listed(stacks: list[PageStack]) -> str:
     texts = [f":{number} {stack.text}" for number, stack in enumerate(stacks[:_MAX_LISTED])]
     return ", ".join(texts) + (", ..." if len(stacks) > _MAX_LISTED else "")
-
-
-def _ranges(numbers: Iterable[int]) -> str:
-    """Return ascending numbers as text: ``0, 3-7``."""
-    found = list(numbers)
-    starts = [found[0], *(after for before, after in pairwise(found) if after != before + 1)]
-    ends = [*(before for before, after in pairwise(found) if after != before + 1), found[-1]]
-    texts = [f"{a}-{b}" if b > a else f"{a}" for a, b in zip(starts, ends, strict=True)]
-    return ", ".join(texts[:_MAX_LISTED]) + (", ..." if len(texts) > _MAX_LISTED else "")

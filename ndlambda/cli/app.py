@@ -60,10 +60,12 @@ def main(ctx: click.Context, url: str, key: str | None, data: Path | None) -> No
     Exit codes: 0 done, 2 wrong arguments, 3 not found, 4 not allowed, 5 conflict, 130 interrupted,
     1 other failures.
     """
-    typed = ParameterSource.COMMANDLINE
-    said = {name for name in ctx.params if ctx.get_parameter_source(name) is typed}
-    options = connection.ServerOptions(url, key, data, transport=ctx.obj)
-    ctx.obj = options.preferring(said)
+    ranks: dict[ParameterSource | None, int] = {
+        ParameterSource.COMMANDLINE: 2,
+        ParameterSource.ENVIRONMENT: 1,
+    }
+    said = {name: ranks.get(ctx.get_parameter_source(name), 0) for name in ctx.params}
+    ctx.obj = connection.ServerOptions(url, key, data, transport=ctx.obj).preferring(said)
 
 
 for _command in (

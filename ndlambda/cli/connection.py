@@ -1,14 +1,14 @@
 """The server that the command talks to, and the key it uses."""
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 
 from ndlambda.client import Client, RetryPolicy, Transport, connect
-from ndlambda.errors import AuthenticationError
-from ndlambda.settings import ADDRESS_FILE
+from ndlambda.errors import AuthenticationError, InvalidArgumentError, UpstreamError
+from ndlambda.local.published import find_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,30 +17,31 @@ class ServerOptions:
 
     Attributes
     ----------
+    url
+        None if no server runs on ``data``, whose server was asked for.
     transport
         Replaces the network in tests; None uses the network.
     """
 
-    url: str
+    url: str | None
     key: str | None
     data: Path | None
     transport: Transport | None = None
 
-    def preferring(self, said: Collection[str]) -> "ServerOptions":
-        """Return the options in which ``--data`` wins over URL and key of the environment.
+    def preferring(self, ranks: Mapping[str, int]) -> "ServerOptions":
+        """Return the options in which ``--data`` wins over URL and key that are said less clearly.
+
+        The admin key of a folder is sent to a server of that folder, or to a URL said as clearly.
 
         Parameters
         ----------
-        said
-            Names of the options that were typed.
+        ranks
+            How clearly each option was said: 2 typed, 1 by the environment, 0 not at all.
         """
-        if self.data is None or "data" not in said:
+        if self.data is None:
             return self
-        key = self.key if "key" in said else None
-        address = self.data / ADDRESS_FILE
-        url = self.url
-        if "url" not in said and address.is_file():
-            url = address.read_text().strip() or url
+        key = self.key if ranks["key"] >= ranks["data"] else None
+        url = self.url if ranks["url"] >= ranks["data"] else find_address(self.data)
         return replace(self, url=url, key=key)
 
     def find_key(self) -> str | None:
@@ -64,7 +65,24 @@ class ServerOptions:
             ) from error
 
     def client(self, retry: RetryPolicy | None = None) -> Client:
-        """Return a client; no request is sent yet."""
+        """Return a client; no request is sent yet.
+
+        Raises
+        ------
+        InvalidArgumentError
+            The data folder does not exist.
+        UpstreamError
+            No server runs on it.
+        AuthenticationError
+            As ``find_key``.
+        """
+        if self.data is not None and not self.data.is_dir():
+            raise InvalidArgumentError(f"There is no data folder {self.data}.")
+        if self.url is None:
+            raise UpstreamError(
+                f"No server runs on {self.data}. Start one with `ndlambda serve --data "
+                f"{self.data}`, or say which server by --url."
+            )
         return connect(self.url, self.find_key(), transport=self.transport, retry=retry)
 
 

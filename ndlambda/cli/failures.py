@@ -37,6 +37,7 @@ _ROOT_ADVICE: Final = (
 
 _ADVICE: Final[dict[type[errors.NDLambdaError], str]] = {
     errors.AuthenticationError: "Set a key with --key, NDLAMBDA_KEY or --data.",
+    errors.ReadOnlyChannelError: "Store the data in another channel.",
     errors.PermissionDeniedError: "Check the name, and the key with `ndlambda doctor`.",
     errors.RouteNotFoundError: _ROOT_ADVICE,
     errors.MethodNotAllowedError: _ROOT_ADVICE,
@@ -116,7 +117,7 @@ def _report(error: BaseException) -> int:
 
 
 def _sentence(error: errors.NDLambdaError) -> str:
-    advice = [text for kind, text in _ADVICE.items() if isinstance(error, kind)]
+    advice = [_ADVICE[kind] for kind in type(error).__mro__ if kind in _ADVICE][:1]
     if error.details.get("status", 0) >= 500 and "instance" in error.details:
         advice.append(f"The server's log has the details under {error.details['instance']}.")
     return " ".join([*error.message.split(), *advice])

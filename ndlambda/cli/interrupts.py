@@ -65,5 +65,5 @@ class Outage:
                 return
             self._until = now + self.retry_s
         until = time.strftime("%H:%M:%S", time.localtime(self._until))
-        text = f"The server does not answer ({reason}); trying again until about {until}."
+        text = f"The server does not answer ({reason}); trying again until {until} at most."
         click.echo(text, err=True)

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable
 from functools import wraps
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ def read_voxelres(value: str) -> tuple[float, float, float]:
         x, y, z = map(float, value.split(","))
     except ValueError:
         raise click.BadParameter(f"{value!r} is not three numbers x,y,z, as in 4,4,40.") from None
+    if not all(0 < edge < inf for edge in (x, y, z)):
+        raise click.BadParameter(f"{value!r} is no voxel size: each edge is over 0 and finite.")
     return x, y, z
 
 

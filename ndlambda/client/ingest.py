@@ -50,7 +50,7 @@ class Ingests:
             ``id`` (16 hexadecimal digits; idempotency key of the job), ``resolution``, ``extent``
             (``{"x": [start, stop], "y": …, "z": …, "t": …}`` in dataset coordinates; an omitted
             axis is whole), ``mode`` (``slices`` or ``chunks``), ``on_bad`` (``fail``, ``zero``,
-            ``skip``), ``propagate``.
+            ``skip``), ``labels`` (slices that look like an image are labels), ``propagate``.
 
         Raises
         ------

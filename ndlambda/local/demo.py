@@ -33,6 +33,7 @@ from ingest_queue.sources import open_source
 from ingest_queue.sources.slices import SliceSource
 from ndlambda.cli import failures
 from ndlambda.client import Client, connect
+from ndlambda.errors import NDLambdaError
 from ndlambda.local.png_slices import write_png_slices
 from ndlambda.local.synthetic import em_stack
 from ndlambda.model.propagation import PropagateState
@@ -42,6 +43,7 @@ from ndlambda.wire.volume import Expected, formats
 
 _STACK_SHAPE_ZYX = (64, 512, 512)
 _MB = 1_000_000
+_READY = "ndlambda ready on "
 _POLL_S = 0.2
 _MAX_WAIT_S = 3600.0
 _console = Console(highlight=False, soft_wrap=True)
@@ -83,9 +85,10 @@ def main() -> None:
     parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
     options = parser.parse_args()
     port = (0 if options.once else 8080) if options.port is None else options.port
+    own = chosen(options.stack) if options.stack else None
     with serving(options.data, port) as (url, server):
         client = connect(url, (options.data / "admin.key").read_text().strip())
-        stacks = [mri(), chosen(options.stack) if options.stack else synthetic(options.data)]
+        stacks = [mri(), own or synthetic(options.data)]
         good = [show(client, url, options.data, stack) for stack in stacks]
         if not all(good):
             sys.exit("Some cutouts differ from what was stored: see the table above.")
@@ -133,9 +136,18 @@ def synthetic(data: Path) -> Stack:
 
 
 def chosen(folder: Path) -> Stack:
-    """Return a user's folder of slices."""
+    """Return a user's folder of slices, which is refused before anything is started."""
     name = re.sub(r"\W+", "_", folder.resolve().name) or "stack"
-    _, z, y, x = open_source(folder).shape_tzyx
+    try:
+        source = open_source(folder)
+    except NDLambdaError as error:
+        sys.exit(
+            f"{error.message}\nThe demonstration takes a folder of slices as it is; options named "
+            "here are those of `ndlambda put`."
+        )
+    if not isinstance(source, SliceSource):
+        sys.exit(f"{folder} is no folder of slices; `ndlambda put` stores other data.")
+    _, z, y, x = source.shape_tzyx
     levels = useful_levels((x, y, z), natural_scaling((1, 1, 1)))
     token = f"stack_{name}"
     return Stack(f"slices of {folder}", folder, token, "image", (1, 1, 1), levels)
@@ -159,14 +171,14 @@ def serving(data: Path, port: int) -> Iterator[tuple[str, "subprocess.Popen[str]
         )
     assert server.stdout is not None
     try:
-        line = server.stdout.readline().strip()
-        if " on " not in line:
+        line = next((line.strip() for line in server.stdout if line.startswith(_READY)), None)
+        if line is None:
             sys.exit(
                 f"The server did not start; the end of {data / 'serve.log'} says why. "
                 "If its port is taken: make demo PORT=8081"
             )
         _console.print(line)
-        yield line.rsplit(" ", 1)[1], server
+        yield line.removeprefix(_READY), server
     finally:
         server.terminate()
         server.wait()

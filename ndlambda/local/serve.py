@@ -8,8 +8,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,12 +18,13 @@ from typing import TextIO
 from ndlambda import log, runtime
 from ndlambda.errors import AlreadyExistsError, InvalidArgumentError
 from ndlambda.local.host.limits import Limits
-from ndlambda.local.host.server import WsgiServer
+from ndlambda.local.host.server import WsgiServer, listen
 from ndlambda.local.host.spool import Spool
+from ndlambda.local.published import published
 from ndlambda.local.pump import Pump
 from ndlambda.local.server_lock import server_lock
 from ndlambda.runtime import ADMIN, Runtime
-from ndlambda.settings import ADDRESS_FILE, Settings
+from ndlambda.settings import Settings
 from ndlambda.web.app import App
 
 _log = logging.getLogger("ndlambda.local")
@@ -63,6 +64,7 @@ def run(options: ServeOptions, out: TextIO = sys.stdout) -> None:
     log.configure()
     with ExitStack() as stack:
         settings = replace(Settings.from_environment(), data=options.data)
+        listener = stack.enter_context(_listener(options))  # before a folder is made
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         if options.moto:
             settings = _start_moto(stack, settings)
@@ -73,11 +75,11 @@ def run(options: ServeOptions, out: TextIO = sys.stdout) -> None:
         if not options.moto:  # which keeps no messages over a restart
             take_over = partial(runtime.release_messages, settings)
             if stack.enter_context(server_lock(settings.data, take_over)):
-                print(f"Another server runs on {settings.data}; both share it.", file=out)
+                _log.warning("Another server runs on %s; both share it.", settings.data)
         pump = Pump(built)
         pump.start()
         stack.callback(pump.stop, settings.stop_s / 4)
-        _serve(options, built, out)
+        _serve(options, built, listener, out)
 
 
 def _start_moto(stack: ExitStack, settings: Settings) -> Settings:
@@ -128,8 +130,15 @@ def _register(built: Runtime, key: str, *, replaces: bool) -> None:
             built.users.issue_key(ADMIN, key=key)
 
 
-def _serve(options: ServeOptions, built: Runtime, out: TextIO) -> None:
-    address, settings = (options.host, options.port), built.settings
+def _listener(options: ServeOptions) -> socket.socket:
+    try:
+        return listen((options.host, options.port))
+    except OSError as error:
+        raise _explain(error, options) from None
+
+
+def _serve(options: ServeOptions, built: Runtime, listener: socket.socket, out: TextIO) -> None:
+    settings = built.settings
     limits = Limits(
         max_connections=settings.max_connections,
         head_s=settings.header_s,
@@ -138,12 +147,17 @@ def _serve(options: ServeOptions, built: Runtime, out: TextIO) -> None:
         request_s=settings.deadline_s + _NOTICE_S,
     )
     spool = Spool(settings.data / "spool", settings.max_spool_bytes)
-    try:
-        host = WsgiServer(App(built), address, threads=options.threads, limits=limits, spool=spool)
-    except OSError as error:
-        raise _explain(error, options) from None
+    address = options.host, options.port
+    host = WsgiServer(
+        App(built),
+        address,
+        threads=options.threads,
+        limits=limits,
+        spool=spool,
+        listener=listener,
+    )
     built.volume.budget.gate = host.workers
-    with _published(options.data / ADDRESS_FILE, host.url):
+    with published(options.data, host.url):
         host.run(
             lambda: print(f"ndlambda ready on {host.url}", file=out, flush=True),
             partial(end_after, settings.stop_s),
@@ -160,18 +174,6 @@ def _explain(error: OSError, options: ServeOptions) -> InvalidArgumentError:
     elif isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         advice = "it is no address of this machine; choose another --host"
     return InvalidArgumentError(f"Cannot listen on {where} ({error.strerror}): {advice}.")
-
-
-@contextmanager
-def _published(file: Path, url: str) -> Iterator[None]:
-    """Keep the address of the server in its folder, where the command looks for it."""
-    file.write_text(f"{url}\n")
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            if file.read_text().strip() == url:  # else that of another server
-                file.unlink()
 
 
 def end_after(stop_s: float, end: Callable[[int], object] = os._exit) -> None:

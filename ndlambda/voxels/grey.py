@@ -10,6 +10,13 @@ _MAX_EQUAL: Final = 0.25
 _MIN_PER_VALUE: Final = 4
 _MIN_CORRELATION: Final = 0.1
 _MIN_STEPS: Final = 16
+_WINDOW: Final = 512
+
+
+def middle(plane: NDArray[Any]) -> NDArray[Any]:
+    """Return a view of the middle of a plane (y, x), 512 voxels wide and high at most."""
+    y, x = (max(0, edge - _WINDOW) // 2 for edge in plane.shape)
+    return plane[y : y + _WINDOW, x : x + _WINDOW]
 
 
 def is_plainly_grey(planes: NDArray[Any]) -> bool:

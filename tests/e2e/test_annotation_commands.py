@@ -41,6 +41,7 @@ def test_objects_from_the_first_to_a_merge(server, run, tmp_path):
     assert cells.cutout(1, Box.at((60, 100, 12), (150, 70, 6))).array.all()
     with pytest.raises(NotFoundError):
         cells.get(other)
-    run("annotation delete anno/cells 1 --yes")
+    said = run("annotation delete anno/cells 1 4000 --yes")
+    assert said.splitlines() == ["object 1 is deleted", "there is no object 4000"]
     assert cells.query() == []
     assert cells.ids().tolist() == []

@@ -17,6 +17,7 @@ def test_the_command_has_a_stack_propagated_and_waits_for_it(tmp_path):
     with serving(tmp_path / "nd", "--moto") as server:
         server.ok("dataset", "create", "em", "--size", "270,150,20", "--levels", "2")
         server.ok("put", tmp_path / "em.npy", *target, "--create")
+        assert "never built" in server.ok("propagate", "em/em", "--status")
         said = server.ok("propagate", "em", "em", "--watch")
         assert said.startswith("em/em: done, 100%")
         for resolution in (1, 2):

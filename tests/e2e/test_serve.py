@@ -96,6 +96,7 @@ def test_a_taken_port_and_a_bad_setting_are_one_line(tmp_path):
     assert "choose another --port" in second.err
     assert f"127.0.0.1:{server.port}" in second.err
     assert "--port" in second.err
+    assert not (tmp_path / "other").exists()
     assert (wrong.code, wrong.out) == (2, "")
     assert wrong.err == "ndlambda: NDLAMBDA_THREADS='many' is not a whole number.\n"
 
@@ -106,7 +107,9 @@ def test_a_second_server_on_a_folder_is_told_of_and_the_command_finds_the_first(
     with serving(tmp_path / "nd") as first:
         asked = ("--data", first.data, "token", "list")
         assert first.command(*asked, **elsewhere).code == 0
-        assert not first.out.so_far(lambda line: "Another server" in line)
+        assert not first.log.so_far(lambda line: "Another server" in line)
         with serving(tmp_path / "nd") as second:
-            assert second.out.so_far(lambda line: "Another server runs on" in line)
-    assert not (tmp_path / "nd" / "server.url").exists()
+            assert second.log.so_far(lambda line: "Another server runs on" in line)
+            assert len(second.out.so_far(bool)) == 1, "the ready line alone"
+        assert first.command(*asked, **elsewhere).code == 0, "the second has ended"
+    assert not list((tmp_path / "nd").glob("server.*.url"))

@@ -335,5 +335,5 @@ def test_slices_of_odd_names(count, first, name, suffix, folder):
         check(path, array)
         if count > 2:
             (path / f"{name.format(first + 1)}{suffix}").unlink()
-            with pytest.raises(InvalidArgumentError, match=f"lacks 1 slices: {first + 1}"):
+            with pytest.raises(InvalidArgumentError, match=f"lacks 1 slice: {first + 1}"):
                 open_source(path)

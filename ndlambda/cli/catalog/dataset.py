@@ -87,6 +87,14 @@ def create(
     """
     if voxelres is None:
         click.echo("ndlambda: 1,1,1 nm is assumed. --voxelres X,Y,Z says another size.", err=True)
+    halved, axes = (size, "x, y and z") if scaling == "isotropic" else (size[:2], "x and y")
+    last = (max(halved) - 1).bit_length()
+    if levels > last:
+        click.echo(
+            f"ndlambda: from resolution {last} on there is one voxel in {axes}; --levels {levels} "
+            "builds more of the same.",
+            err=True,
+        )
     fields = dataset_fields(size, offset, voxelres or (1.0, 1.0, 1.0))
     fields |= {
         "scalingoption": Scaling[scaling.upper()].value,

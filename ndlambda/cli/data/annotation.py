@@ -14,6 +14,7 @@ from ndlambda.cli.connection import ServerOptions, pass_connection
 from ndlambda.cli.output import json_option, print_fields, print_json, write_file
 from ndlambda.client import Annotations
 from ndlambda.client.annotation.bodies import Where
+from ndlambda.errors import NotFoundError
 from ndlambda.model.ramon import RamonType, fields_of
 from ndlambda.model.ramon.plain import TYPE_WORDS
 from ndlambda.model.readers import Refusal
@@ -212,10 +213,22 @@ def delete(connection: ServerOptions, path: _Path, ids: Sequence[int], yes: bool
     if not yes:
         named = ", ".join(map(str, ids))
         click.confirm(f"Delete {named} of {'/'.join(path)} with all voxels?", abort=True)
+    absent = {each for each in ids if not _exists(objects, each)}
     pending = frozenset(objects.delete_many(ids))
     for annotation_id in ids:
+        if annotation_id in absent - pending:
+            click.echo(f"there is no object {annotation_id}")
+            continue
         rest = "; its voxels are being erased" if annotation_id in pending else ""
         click.echo(f"object {annotation_id} is deleted{rest}")
+
+
+def _exists(objects: Annotations, annotation_id: int) -> bool:
+    try:
+        objects.get(annotation_id)
+    except NotFoundError:
+        return False
+    return True
 
 
 @annotation.command()

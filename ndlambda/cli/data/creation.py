@@ -1,6 +1,7 @@
 """Creates what ``--create`` requests: whatever is missing between the token and the channel."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ import numpy as np
 from ingest_queue.sources import Source
 from ndlambda.cli.catalog.dataset import dataset_fields
 from ndlambda.cli.data.label_checks import refuse_grey_labels, refuse_lossy_labels
-from ndlambda.client import Client
+from ndlambda.client import Client, Volume
 from ndlambda.errors import DataTypeMismatchError, InvalidArgumentError
 from ndlambda.model.dtypes import COMBINATIONS, ChannelType
 from ndlambda.model.reserved import check_unreserved
@@ -47,10 +48,41 @@ class StackTarget:
     labels: bool = False
 
 
-def create_missing(client: Client, source: Source, target: StackTarget) -> bool:
+@contextmanager
+def creating(
+    client: Client, source: Source, target: StackTarget, *, create: bool
+) -> Iterator[bool]:
+    """Create what is missing, if that is asked for; yield whether the channel is new.
+
+    If the data prove bad after that, what was made is named, and how it is deleted.
+    """
+    made: dict[str, str] = {}
+    try:
+        yield create and create_missing(client, source, target, made)
+    except InvalidArgumentError:
+        if made:
+            names = ", ".join(f"{kind} {name}" for kind, name in made.items())
+            parts = [("dataset",), ("project",), ("channel", "token")]
+            tops = next(found for kinds in parts if (found := [k for k in kinds if k in made]))
+            deletion = " and ".join(f"`ndlambda {kind} delete {made[kind]}`" for kind in tops)
+            _tell(
+                f"Made for this data, and kept: {names}. Mend the data and run the command again, "
+                f"or remove what was made by {deletion}."
+            )
+        raise
+
+
+def create_missing(
+    client: Client, source: Source, target: StackTarget, made: dict[str, str]
+) -> bool:
     """Create the dataset, project, channel and token that are missing.
 
     Options that would be given to what exists must agree with it; nothing is created otherwise.
+
+    Parameters
+    ----------
+    made
+        Is given the kind and path of what is created.
 
     Returns
     -------
@@ -85,15 +117,16 @@ def create_missing(client: Client, source: Source, target: StackTarget) -> bool:
     found.check(target)
     if found.dataset is None:
         client.datasets.create(dataset, **_dataset_fields(source, target))
-    elif source.voxelres_xyz not in {None, found.voxelres_xyz} and not target.voxelres_xyz:
-        size, other = _text(source.voxelres_xyz), _text(found.voxelres_xyz)
-        _tell(f"The data says voxels of {size} nm; dataset {dataset} has {other}.")
+        made["dataset"] = dataset
     if found.project is None:
         client.projects(dataset).create(project, public=int(target.public))
+        made["project"] = f"{dataset}/{project}"
     if found.channel is None:
         client.channels(dataset, project).create(target.channel, **fields)
+        made["channel"] = f"{dataset}/{project}/{target.channel}"
     if token is None:
         client.tokens(dataset, project).create(target.token, public=int(target.public))
+        made["token"] = f"{dataset}/{project}/{target.token}"
     return found.channel is None
 
 
@@ -168,6 +201,16 @@ class _Existing:
         kind = (self.channel or {}).get("channel_type", "annotation")
         if target.annotation and kind != "annotation":
             yield f"channel {target.channel} is of type {kind}, not annotation (--annotation)"
+
+
+def tell_voxelres(source: Source, volume: Volume, target: StackTarget) -> None:
+    """Say so if the data and the resolution that they go to have voxels of other sizes."""
+    size, other = source.voxelres_xyz, volume.voxelres
+    if size is not None and target.voxelres_xyz is None and not np.allclose(size, other, 1e-6, 0):
+        _tell(
+            f"The data says voxels of {_text(size)} nm; resolution {volume.resolution} of the "
+            f"dataset has {_text(other)} nm."
+        )
 
 
 def pyramid_of(source: Source, target: StackTarget) -> Pyramid:

@@ -7,11 +7,9 @@ import numpy as np
 
 from ingest_queue.sources import Source
 from ndlambda.errors import DataTypeMismatchError, NDLambdaError
-from ndlambda.voxels.grey import is_plainly_grey
+from ndlambda.voxels.grey import is_plainly_grey, middle
 
 _MAX_PLANE_BYTES: Final = 1 << 26
-_WINDOW: Final = 512
-"""Edge of what is looked at of a plane."""
 
 
 def refuse_lossy_labels(source: Source) -> None:
@@ -41,11 +39,10 @@ def refuse_grey_labels(source: Source) -> None:
     if source.dtype.kind not in "ui":
         return
     large = height * width * source.dtype.itemsize > _MAX_PLANE_BYTES
-    y, x = (max(0, edge - _WINDOW) // 2 for edge in (height, width))
     planes = []
     for z in sorted({depth // 2} if large else {depth // 4, depth // 2, depth * 3 // 4}):
         with suppress(NDLambdaError):  # a plane that cannot be read is reported when it is sent
-            planes.append(source.read(0, z, z + 1)[0, y : y + _WINDOW, x : x + _WINDOW])
+            planes.append(middle(source.read(0, z, z + 1)[0]))
     if planes and is_plainly_grey(np.stack(planes)):
         raise DataTypeMismatchError(
             "The data looks like an image, and the channel holds labels. Store it in an image "

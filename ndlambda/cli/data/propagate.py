@@ -10,6 +10,7 @@ import click
 from ndlambda.cli import params
 from ndlambda.cli.connection import ServerOptions, pass_connection
 from ndlambda.cli.output import json_option, print_json
+from ndlambda.client import Propagation
 from ndlambda.errors import InvalidStateError
 
 _INTERVAL_S = 1.0
@@ -64,18 +65,16 @@ def propagate(
         if second is None
         else params.read_address(None, address, second)
     )
-    propagation = connection.client().propagation(token, channel)
-    if cancel:
-        status = propagation.cancel()
-    elif only_status:
-        status = propagation.status()
+    client = connection.client()
+    propagation = client.propagation(token, channel)
+    is_start = not (cancel or only_status)
+    if is_start and not as_json and not client.info(token)["dataset"]["scalinglevels"]:
+        click.echo(f"{token}/{channel}: its dataset has no coarser resolutions to build.")
+        return
+    if is_start:
+        status = _start(propagation, full=full, method=method, joins=watch)
     else:
-        try:
-            status = propagation.start(full=full, method=method)
-        except InvalidStateError:
-            if not watch or full or method:
-                raise
-            status = propagation.status()
+        status = propagation.cancel() if cancel else propagation.status()
     if watch:
         try:
             status = _watch(propagation.follow(_INTERVAL_S, time.sleep), f"{token}/{channel}")
@@ -88,6 +87,16 @@ def propagate(
         click.echo(f"{token}/{channel}: {_summary(status)}")
     if status["state"] == "failed":
         click.get_current_context().exit(1)
+
+
+def _start(propagation: Propagation, *, full: bool, method: Any, joins: bool) -> dict[str, Any]:
+    """Start a run, or join the one that is under way if that may be and nothing else is asked."""
+    try:
+        return propagation.start(full=full, method=method)
+    except InvalidStateError:
+        if not joins or full or method:
+            raise
+        return propagation.status()
 
 
 def _watch(statuses: Iterable[dict[str, Any]], title: str) -> dict[str, Any]:
@@ -116,7 +125,7 @@ def _pace(status: dict[str, Any]) -> str:
 
 
 def _summary(status: dict[str, Any]) -> str:
-    text = str(status["state"])
+    text = "never built" if status["state"] == "never" else str(status["state"])
     if status["bands"]:
         text += f", {status['progress']:.0%}, {status['done']} of {status['tasks']} tasks"
     if status["stale"]:

@@ -6,7 +6,7 @@ from typing import Any, Final
 import click
 
 from ndlambda.cli.connection import ServerOptions, pass_connection
-from ndlambda.cli.data.creation import create_missing
+from ndlambda.cli.data.creation import creating, tell_voxelres
 from ndlambda.cli.data.stack_options import (
     check_creation,
     open_and_tell,
@@ -17,6 +17,7 @@ from ndlambda.cli.data.stack_options import (
 )
 from ndlambda.cli.data.upload import StackUpload, fit_source
 from ndlambda.client import WriteReport
+from ndlambda.errors import UpstreamError
 
 _MB: Final = 1_000_000
 
@@ -41,9 +42,9 @@ def put(
     Reads a folder of slices (.png, .tif, .jpg, .webp, .jp2, in natural order), a multi-page .tif,
     OME-TIFF, Zarr, OME-Zarr, N5, Neuroglancer precomputed, HDF5 (FILE.h5:/dataset), NWB, NIfTI,
     NRRD, a .npy with the axes (t,) z, y, x, KNOSSOS cubes, CATMAID tiles, or a channel of another
-    server (http://host/sd/token/channel/). Everything is checked before the first voxel is sent.
-    After an interruption run it again: blocks that are stored already are not sent again. Zeros
-    never overwrite stored voxels.
+    server (http://host/sd/token/channel/). Sizes and types are checked before anything is made
+    or sent. After an interruption run it again: blocks that are stored already are not sent again.
+    Zeros never overwrite stored voxels.
 
     \b
     Examples:
@@ -55,17 +56,22 @@ def put(
     source = open_and_tell(location, reading_options(options))
     target = target_of(options)
     client = connection.client()
-    is_new = create and create_missing(client, source, target)
-    volume = client.volume(target.token, target.channel, target.resolution)
-    is_checked = is_new or target.labels
-    source = fit_source(source, volume, cast=target.cast, labels_said=is_checked)
-    start_time = volume.times[0] if target.start_time is None else target.start_time
-    corner = target.corner_xyz or volume.box.start_xyz
-    upload = StackUpload(source, volume, corner, start_time, slab_mb * _MB)
-    started = time.perf_counter()
-    report = volume.write_pieces(
-        upload.pieces(), upload.voxels, progress=True, skip_stored=not is_new
-    )
+    with creating(client, source, target, create=create) as is_new:
+        volume = client.volume(target.token, target.channel, target.resolution)
+        tell_voxelres(source, volume, target)
+        is_checked = is_new or target.labels
+        source = fit_source(source, volume, cast=target.cast, labels_said=is_checked)
+        start_time = volume.times[0] if target.start_time is None else target.start_time
+        corner = target.corner_xyz or volume.box.start_xyz
+        upload = StackUpload(source, volume, corner, start_time, slab_mb * _MB)
+        started = time.perf_counter()
+        try:
+            report = volume.write_pieces(
+                upload.pieces(), upload.voxels, progress=True, skip_stored=not is_new
+            )
+        except UpstreamError:
+            click.echo("What was stored is kept; the same command continues.", err=True)
+            raise
     click.echo(_summary(upload, report, time.perf_counter() - started))
 
 

@@ -1,13 +1,16 @@
 """Options of the commands that read an image stack: how to read it, and where to store it."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import click
+import numpy as np
 
-from ingest_queue.sources import MissingSlices, Options, Source, open_source
+from ingest_queue.sources import MissingSlices, Options, Source, find_place, open_source
 from ndlambda.cli import params
 from ndlambda.cli.data.creation import StackTarget
+from ndlambda.errors import NDLambdaError
 from ndlambda.model.fields import MAX_LEVELS
 from ndlambda.space.pyramid import Scaling
 
@@ -127,7 +130,23 @@ def open_and_tell(location: str, options: Options) -> Source:
     source = open_source(location, options)
     for note in getattr(source, "notes", ()):
         click.echo(f"ndlambda: {note}", err=True)
+    if source.dtype == np.uint32 and not find_place(location).is_url:
+        _tell_colours(source)
     return source
+
+
+def _tell_colours(source: Source) -> None:
+    """Say so if voxels are packed colours, which all are opaque (see ``images.colours``)."""
+    middle = source.shape_tzyx[1] // 2
+    with suppress(NDLambdaError):  # a plane that cannot be read is reported when it is sent
+        pixels = source.read(0, middle, middle + 1).astype(np.uint32, copy=False)
+        red, green, blue, alpha = ((pixels >> shift) & 255 for shift in (0, 8, 16, 24))
+        if not (alpha == 255).all():
+            return
+        note = "The data is in colour: each voxel is stored as one uint32, of red, green, blue."
+        if (red == green).all() and (green == blue).all():
+            note += " All three are equal: save it as grey images of 8 bits to store it as uint8."
+        click.echo(f"ndlambda: {note}", err=True)
 
 
 def reading_options(options: dict[str, Any]) -> Options:

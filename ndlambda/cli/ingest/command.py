@@ -15,7 +15,7 @@ from ingest_queue.sources.fitted import FittedSource
 from ingest_queue.sources.slices import SliceSource
 from ndlambda.cli import params
 from ndlambda.cli.connection import ServerOptions, pass_connection
-from ndlambda.cli.data.creation import StackTarget, create_missing
+from ndlambda.cli.data.creation import StackTarget, creating, tell_voxelres
 from ndlambda.cli.data.stack_options import (
     check_creation,
     open_and_tell,
@@ -47,6 +47,7 @@ from ndlambda.errors import (
 _MB: Final = 1_000_000
 _PATIENT_RETRY: Final = RetryPolicy(attempts=14)
 """About three minutes, so that a restarting server does not end an ingest of hours."""
+_ONCE: Final = RetryPolicy(attempts=1)
 _MAX_SHOWN: Final = 50
 _NO_JOBS: Final = (
     "none. Files copied into the drop folder are looked at a second or two after the last of them "
@@ -144,16 +145,24 @@ def start(connection: ServerOptions, /, source: str, *, create: bool, **options:
     if run_options["plan"]:
         print_plan(opened, target, run_options["uplink_mbit"], files)
         return
+    connection.client(_ONCE).healthz()  # a server that was never there is not waited for
+    job = None
     try:
         with interruptible_sleep() as sleep:
             on_retry = Outage(_PATIENT_RETRY.longest_s)
             client = connection.client(replace(_PATIENT_RETRY, sleep=sleep, on_retry=on_retry))
-            is_new = create and create_missing(client, opened, target)
-            upload = _place(client, opened, replace(target, labels=is_new or target.labels))
-            job = _find_job(client, source, upload, run_options | {"reading": reading})
-            _run(_transfer(client, upload, job, run_options), run_options)
+            with creating(client, opened, target, create=create) as is_new:
+                upload = _place(client, opened, replace(target, labels=is_new or target.labels))
+                job = _find_job(
+                    client,
+                    source,
+                    upload,
+                    run_options | {"reading": reading, "labels": target.labels},
+                )
+                _run(_transfer(client, upload, job, run_options), run_options)
     except (AuthenticationError, UpstreamError):
-        click.echo("What was sent is kept; run the same command again to continue.", err=True)
+        if job is not None:
+            click.echo("What was sent is kept; run the same command again to continue.", err=True)
         raise
     except KeyboardInterrupt:
         click.echo("Interrupted; run the same command again to continue.", err=True)
@@ -175,7 +184,8 @@ def _find_job(
         _check_extent(job, upload)
         return _prepare_repair(client, job)
     mode = "slices" if run_options["raw_slices"] else "chunks"
-    given = {name: run_options[name] for name in ("on_bad", "propagate", "again", "reading")}
+    names = ("on_bad", "propagate", "again", "labels", "reading")
+    given = {name: run_options[name] for name in names}
     options = JobOptions(**given, mode=mode)
     return find_or_create_job(client, source, upload, options)
 
@@ -344,6 +354,7 @@ def verify(connection: ServerOptions, job_id: str, *, as_json: bool) -> None:
 
 def _place(client: Client, source: Source, target: StackTarget) -> StackUpload:
     volume = client.volume(target.token, target.channel, target.resolution)
+    tell_voxelres(source, volume, target)
     source = fit_source(source, volume, cast=target.cast, labels_said=target.labels)
     start_time = volume.times[0] if target.start_time is None else target.start_time
     return StackUpload(source, volume, target.corner_xyz or volume.box.start_xyz, start_time, 0)

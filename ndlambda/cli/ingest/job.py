@@ -35,6 +35,8 @@ class JobOptions:
         Whether to start a new job if the same source was ingested already.
     mode
         What is sent: ``chunks``, or ``slices`` as files.
+    labels
+        Whether slices sent as files may look like an image although the channel holds labels.
     reading
         How the source is read; another channel or resolution of a file is another source.
     """
@@ -43,6 +45,7 @@ class JobOptions:
     propagate: bool
     again: bool = False
     mode: str = "chunks"
+    labels: bool = False
     reading: Options = DEFAULTS
 
 
@@ -63,6 +66,8 @@ def find_or_create_job(
         "mode": options.mode,
     }
     requested = fields | {"on_bad": options.on_bad, "propagate": options.propagate}
+    if options.labels and options.mode == "slices":  # another job than one that refused them
+        fields["labels"] = requested["labels"] = True
     target = upload.volume.token, upload.volume.channel
     identity = [*target, fields, client.url, client.server["user"], *_identity(location, upload)]
     reading = replace(options.reading, defer_faults=False)

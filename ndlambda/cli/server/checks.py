@@ -101,7 +101,8 @@ def check_server(connection: ServerOptions, _: Mapping[str, str]) -> Iterator[Do
         client = connection.client(_ONCE)
         version = client.healthz().get("version", "unknown")
     except NDLambdaError as error:
-        remedy = "Start it with `ndlambda serve`, or set --url."
+        data = "" if connection.data is None else f" --data {connection.data}"
+        remedy = f"Start it with `ndlambda serve{data}`, or set --url."
         yield DoctorCheck("server", ok=False, found=error.message, remedy=remedy)
         return
     yield DoctorCheck("server", ok=True, found=f"{client.url} runs ndlambda {version}")

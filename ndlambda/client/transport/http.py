@@ -20,6 +20,9 @@ from ndlambda.errors import UpstreamError
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 300.0
 
+_NO_HTTPS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
+"""What OpenSSL says of an answer to its handshake that is none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -106,12 +109,14 @@ class PooledTransport:
         except NewConnectionError as error:  # a subclass of urllib3's timeout
             raise ConnectionError(str(error)) from error
         except Urllib3Timeout as error:
+            if "handshake" in str(error.__cause__):
+                raise _no_https(request.url) from error
             raise TimeoutError(str(error)) from error
         except SSLError as error:
-            if "WRONG_VERSION_NUMBER" in str(error):
-                raise UpstreamError(
-                    f"{_root(request.url)} does not speak https; write http:// in its URL.",
-                ) from error
+            if any(said in str(error) for said in _NO_HTTPS):
+                raise _no_https(request.url) from error
+            if "UNEXPECTED_EOF" in str(error):
+                raise ConnectionError(str(error)) from error
             raise UpstreamError(
                 f"{_root(request.url)} has no certificate that is trusted here ({error})."
             ) from error
@@ -123,6 +128,12 @@ class PooledTransport:
     def close(self) -> None:
         """Close idle connections; busy ones are closed after their request."""
         self._pool.clear()
+
+
+def _no_https(url: str) -> UpstreamError:
+    root = _root(url)
+    plain = root.replace("https://", "http://", 1)
+    return UpstreamError(f"{root} does not speak https; try {plain}.", url=root)
 
 
 def _root(url: str) -> str:

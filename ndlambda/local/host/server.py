@@ -44,6 +44,8 @@ class WsgiServer:
     spool
         Where large bodies are kept while they arrive; by default in files of the system's
         temporary folder.
+    listener
+        What ``listen`` returned for the address; by default it is called.
 
     Raises
     ------
@@ -59,6 +61,7 @@ class WsgiServer:
         threads: int = 8,
         limits: Limits | None = None,
         spool: Spool | None = None,
+        listener: socket.socket | None = None,
     ) -> None:
         self.app = app
         self.limits = (limits or Limits()).within_file_limit()
@@ -70,7 +73,7 @@ class WsgiServer:
         self.is_draining = False
         self._connections: set[HttpConnection] = set()
         self._waiting: dict[HttpConnection, None] = {}
-        self._socket = _listen(address)
+        self._socket = listener or listen(address)
         self._name, self._port = address[0], self._socket.getsockname()[1]
 
     @property
@@ -204,7 +207,14 @@ class WsgiServer:
         self._waiting.pop(connection, None)
 
 
-def _listen(address: tuple[str, int]) -> socket.socket:
+def listen(address: tuple[str, int]) -> socket.socket:
+    """Return a socket that listens on a name or address and a port; clients wait to be served.
+
+    Raises
+    ------
+    OSError
+        The address is not one of this machine, or the port is taken.
+    """
     name, port = address
     # localhost has an address of each family, each with a free port of its own.
     family = socket.AF_INET6 if ":" in name else socket.AF_INET

@@ -1,8 +1,9 @@
 """Creates a thing under a unique name."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from enum import Enum
+from typing import Any, Final, Generic, TypeVar
 
 from ndlambda.errors import (
     AlreadyExistsError,
@@ -16,6 +17,7 @@ from ndlambda.services.support.paging import Key
 from ndlambda.services.support.retry import optimistic
 from ndlambda.stores.ports import Action, Check, Row, Table
 
+_MAX_TEXT: Final = 60
 _Thing = TypeVar("_Thing", bound=Dataset | Project | Channel | Token)
 
 
@@ -78,9 +80,25 @@ class CreateOnce(Generic[_Thing]):
             raise InvalidStateError(
                 f"{name!r} is still being deleted; try again in a minute.", name=name
             )
-        if _without_assigned(stored) != _without_assigned(self.new):
-            raise AlreadyExistsError(f"{name!r} exists and is different.", name=name)
+        different = list(_differences(_without_assigned(stored), _without_assigned(self.new)))
+        if different:
+            kind = type(self.new).__name__
+            raise AlreadyExistsError(
+                f"{kind} {name!r} exists and is different: {'; '.join(different)}.", name=name
+            )
         return stored
+
+
+def _differences(stored: Any, new: Any) -> Iterator[str]:
+    for name in (each.name for each in fields(stored) if each.compare):
+        found, asked = getattr(stored, name), getattr(new, name)
+        if found != asked:
+            yield f"its {name} is {_text(found)}, not {_text(asked)}"
+
+
+def _text(value: object) -> str:
+    text = value.name.lower() if isinstance(value, Enum) else repr(value)
+    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}..."
 
 
 def taken(name: str) -> AlreadyExistsError:

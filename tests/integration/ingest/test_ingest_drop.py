@@ -225,7 +225,8 @@ def test_a_time_point_that_did_not_come_is_named(world: IngestWorld):
     world.pump()
     job = world.job()
     assert job.state is State.FAILED
-    assert f"Slice {OFFSET} of time point 1 is missing: 3 time points (0 to 2) are" in job.reason
+    said = f"Slices {OFFSET}-{OFFSET + 3} of time point 1 are missing: 3 time points (0 to 2) are"
+    assert said in job.reason
 
 
 @pytest.mark.parametrize("announced", [0, 1])

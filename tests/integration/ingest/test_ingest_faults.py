@@ -74,6 +74,27 @@ def test_a_bad_slice_is_dealt_with_as_asked_and_mended_by_another(world, policy,
     assert BAD in digested(world)
 
 
+def test_all_missing_slices_of_a_chunk_are_told_of_at_once(world):
+    """Seen to fail: the first alone was named, again and again as each was added."""
+    gone, spoilt = (0, 2, 3, 4), 6
+    for z, plane in enumerate(VOXELS):
+        if z == spoilt:
+            world.drop(f"{z + OFFSET:04d}.png", b"no image")
+        elif z not in gone:
+            world.drop_slice(z + OFFSET, plane)
+    world.drop("_DONE", b"")
+    world.pump()
+    numbers = [z + OFFSET for z in gone]
+    assert world.state is State.FAILED
+    said = f"Slices {numbers[0]}, {numbers[1]}-{numbers[3]} are missing. {spoilt + OFFSET:04d}.png"
+    assert world.job().reason.startswith(said)
+    assert [fault.part for fault in world.faults()] == [*numbers, spoilt + OFFSET]
+    for z in (*gone, spoilt):
+        world.drop_slice(z + OFFSET, VOXELS[z])
+    world.sweep()
+    world.check_whole(VOXELS)
+
+
 @pytest.mark.parametrize("policy", [Policy.FAIL, Policy.ZERO])
 def test_a_mended_slice_that_was_not_announced_is_found_by_retry(world, policy):
     drop_with_fault(world, policy)

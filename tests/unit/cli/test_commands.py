@@ -13,7 +13,8 @@ from ndlambda.cli import main
 from ndlambda.cli.connection import ServerOptions
 from ndlambda.cli.failures import exit_code
 from ndlambda.client import RetryPolicy
-from tests.support.fake_server import KEY, drop
+from ndlambda.local.published import published
+from tests.support.fake_server import KEY, URL, drop
 
 
 def commands(command, path=()):
@@ -75,24 +76,44 @@ def test_a_server_that_is_away_is_exit_code_1(run, server, monkeypatch):
 
 def test_the_admin_key_of_a_data_folder_is_used_or_none(run, server, tmp_path):
     (tmp_path / "admin.key").write_text(f"{KEY}\n")
-    assert run(f"--data {tmp_path} dataset list", key="").code == 0
+    with published(tmp_path, URL):
+        assert run(f"--data {tmp_path} dataset list", key="").code == 0
     assert server.calls[-1].authorization == f"Token {KEY}"
-    done = run(f"--data {tmp_path / 'nope'} dataset list", key="")
+    (tmp_path / "admin.key").unlink()
+    done = run("dataset list", key="", NDLAMBDA_DATA=str(tmp_path))
     assert done.code == 4
     assert "admin.key" in done.err
     run("token list", key="")
     assert server.calls[-1].authorization is None
 
 
-@pytest.mark.parametrize(("typed", "url", "key"), [
-    ({"data"}, "http://folder:1", None), ({"data", "key"}, "http://folder:1", "env"),
-    ({"data", "url"}, "http://env:1", None), (set(), "http://env:1", "env"),
+@pytest.mark.parametrize(("data", "url", "key", "found"), [
+    (2, 1, 1, ("http://folder:1", None)), (2, 1, 2, ("http://folder:1", "said")),
+    (2, 2, 1, ("http://said:1", None)), (1, 1, 1, ("http://said:1", "said")),
+    (1, 0, 1, ("http://folder:1", "said")), (1, 2, 2, ("http://said:1", "said")),
 ])  # fmt: skip
-def test_a_folder_that_is_typed_wins_over_the_environment(tmp_path, typed, url, key):
+def test_a_folder_wins_over_what_is_said_less_clearly(tmp_path, data, url, key, found):
     """Seen to fail: the key of the environment was sent to the server of the folder."""
-    (tmp_path / "server.url").write_text("http://folder:1\n")
-    options = ServerOptions("http://env:1", "env", tmp_path).preferring(typed)
-    assert (options.url, options.key) == (url, key)
+    with published(tmp_path, "http://folder:1"):
+        options = ServerOptions("http://said:1", "said", tmp_path)
+        options = options.preferring({"data": data, "url": url, "key": key})
+    assert (options.url, options.key) == found
+
+
+@pytest.mark.parametrize("line", ["--data {} token list", "--data {} doctor"])
+@pytest.mark.parametrize(("exists", "said"), [(True, "No server runs"), (False, "no data folder")])
+def test_the_key_of_a_folder_without_a_server_is_sent_nowhere(
+    run, server, tmp_path, line, exists, said
+):
+    """Seen to fail: the default URL, or that of the environment, was sent it."""
+    folder = tmp_path / "other"
+    if exists:
+        folder.mkdir()
+        (folder / "admin.key").write_text(KEY)
+    done = run(line.format(folder), key="")
+    assert said in done.out + done.err
+    assert done.code == (1 if exists or "doctor" in line else 2)
+    assert not server.calls
 
 
 @pytest.mark.parametrize(("line", "path"), [
@@ -116,6 +137,30 @@ def test_a_channel_is_written_one_way_and_the_older_one_still_works(
 def test_propagate_takes_both_forms(run, server, form):
     run(f"propagate {form} --status")
     assert server.calls[-1].path == "/v1/projects/tok/channels/ch/propagation"
+
+
+@pytest.mark.parametrize("size", ["nan,4,40", "4,inf,40", "0,4,40", "4,4,-1"])
+@pytest.mark.parametrize("line", ["dataset create ds --size 4,4,4", "put a.npy t/c --create"])
+def test_a_voxel_size_is_positive_and_finite(run, server, line, size):
+    """Seen to fail: the server was asked first, and refused it under a field's name."""
+    np.save("a.npy", np.ones((2, 3, 4), np.uint8))
+    done = run(f"{line} --voxelres {size}")
+    assert (done.code, "'--voxelres'" in done.err, server.calls) == (2, True, [])
+
+
+@pytest.mark.parametrize(("options", "last"), [
+    ("--levels 20", 10), ("--levels 10", None), ("--levels 12 --scaling isotropic", 11),
+])  # fmt: skip
+def test_levels_of_a_single_voxel_are_remarked_on(run, options, last):
+    done = run.ok(f"dataset create ds --size 1000,1024,1025 --voxelres 4,4,4 {options}")
+    assert (f"from resolution {last} on" in done.err) == (last is not None)
+
+
+def test_where_nothing_is_coarser_nothing_is_built(run, server):
+    np.save("a.npy", np.ones((2, 3, 4), np.uint8))
+    run.ok("put a.npy t/c --create")
+    assert "no coarser resolutions" in run.ok("propagate t/c --watch").out
+    assert not [call for call in server.calls if call.path.endswith("propagation")]
 
 
 # --- catalogue ----------------------------------------------------------------------------
@@ -295,7 +340,7 @@ def test_a_sample_can_be_put_at_once(run, server, tmp_path):
 def test_doctor_is_content_with_a_sound_installation(run, tmp_path, monkeypatch):
     (tmp_path / "admin.key").write_text(KEY)
     (tmp_path / "admin.key").chmod(0o600)
-    done = run(f"--data {tmp_path} doctor --json", HOME=str(tmp_path))
+    done = run(f"--url {URL} --data {tmp_path} doctor --json", HOME=str(tmp_path))
     checks = {check["name"]: check for check in done.json}
     assert done.code == 0, done.out
     assert all(check["ok"] for check in checks.values())
@@ -308,7 +353,8 @@ def test_doctor_is_content_with_a_sound_installation(run, tmp_path, monkeypatch)
 def test_doctor_says_what_to_do_and_fails(run, server, tmp_path):
     (tmp_path / "admin.key").write_text(KEY)
     (tmp_path / "admin.key").chmod(0o644)
-    exposed, wrong = run(f"--data {tmp_path} doctor"), run("doctor", key="wrong")
+    exposed = run("doctor", NDLAMBDA_DATA=str(tmp_path))
+    wrong = run("doctor", key="wrong")
     server.faults = [drop]
     away = run("doctor")
     assert (exposed.code, away.code) == (1, 1)

@@ -8,8 +8,10 @@ import click
 import numpy as np
 import pytest
 
+from ndlambda import errors
 from ndlambda.cli import failures, main
 from ndlambda.client import RetryPolicy, Volume
+from ndlambda.client.transport import http
 from ndlambda.client.transport.http import PooledTransport
 from ndlambda.wire import export
 from tests.support.fake_server import URL, drop, refuse
@@ -220,12 +222,13 @@ def test_a_server_that_goes_in_the_middle_or_fails_is_told_of(fails, server, mon
     assert "answered 500" in fails("token list").err
 
 
-def test_https_at_a_port_without_it_is_told_at_once():
-    """Over loopback: what answers is no TLS record. Seen to fail: it was retried for a minute."""
+@pytest.mark.parametrize("said", [b"HTTP/1.0 400 Bad Request\r\n\r\n", None])
+def test_https_at_a_port_without_it_is_told_at_once(monkeypatch, said):
+    """Over loopback: what answers is no TLS record, or nothing comes. Seen to fail: it was retried
+    for a minute."""
     import socket
     import threading
 
-    from ndlambda import errors
     from ndlambda.client import connect
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -233,13 +236,18 @@ def test_https_at_a_port_without_it_is_told_at_once():
         def answer():
             accepted, _ = listening.accept()
             with accepted:
-                accepted.recv(1)
-                accepted.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+                if said is None:
+                    while accepted.recv(4096):
+                        pass
+                else:
+                    accepted.recv(1)
+                    accepted.sendall(said)
 
+        monkeypatch.setattr(http, "CONNECT_TIMEOUT_S", 10.0 if said else 0.2)
         thread = threading.Thread(target=answer)
         thread.start()
         url = f"https://127.0.0.1:{listening.getsockname()[1]}"
-        with pytest.raises(errors.UpstreamError, match="does not speak https; write http://"):
+        with pytest.raises(errors.UpstreamError, match="does not speak https; try http://"):
             connect(url, transport=PooledTransport()).list_tokens()
         thread.join()
 
@@ -250,3 +258,18 @@ def test_no_file_is_written_where_none_can_be(fails, server, tmp_path, suffix):
     (tmp_path / f"a{suffix}").mkdir()
     assert fails(f"get tok/ch -o a{suffix}").code == 2
     assert server.calls == []
+
+
+@pytest.mark.parametrize(("error", "said", "unsaid"), [
+    (errors.ReadOnlyChannelError, "another channel", "key"),
+    (errors.PermissionDeniedError, "ndlambda doctor", "another channel"),
+])  # fmt: skip
+def test_the_advice_is_that_of_the_refusal(fails, server, error, said, unsaid):
+    """Seen to fail: a read-only channel was said to need another key."""
+
+    def refused(_):
+        raise error("No.")
+
+    server.faults = [refused]
+    done = fails("token list")
+    assert (said in done.err, unsaid in done.err) == (True, False)

@@ -12,7 +12,7 @@ def test_an_outage_is_told_once_however_many_requests_meet_it(capsys):
         now[0] = 1000.0 + second
         outage("refused")
     until = time.strftime("%H:%M:%S", time.localtime(1180))
-    told = f"The server does not answer (refused); trying again until about {until}.\n"
+    told = f"The server does not answer (refused); trying again until {until} at most.\n"
     assert capsys.readouterr().err == told
     now[0] = 1180.0
     outage("refused")

@@ -85,7 +85,7 @@ def test_gaps_and_channels_are_options_of_the_command(run, server, tmp_path, arr
     (tmp_path / "png" / "z2.png").unlink()
     done = run("put png --token demo --channel em --create")
     assert (done.code, server.things["datasets"]) == (2, {})
-    assert "lacks 1 slices: 2" in done.err
+    assert "lacks 1 slice: 2" in done.err
     assert run("put png --token demo --channel em --create --gaps zero").code == 0
     array[2] = 0
     assert np.array_equal(server.array("demo", "em")[0], array)

@@ -9,6 +9,7 @@ from ingest_queue.build.parts import PartReader
 from ingest_queue.jobs.chunk_state import Part
 from ingest_queue.jobs.grid import Chunk
 from ndlambda.errors import DataTypeMismatchError
+from ndlambda.local.synthetic import em_stack
 from ndlambda.model.catalog import Channel
 from ndlambda.model.dtypes import ChannelType, DataType
 from ndlambda.space.box import Box
@@ -55,3 +56,22 @@ def test_slices_of_labels_must_not_be_lossy(tmp_path, lossless, kind):
     else:
         plane = reader.plane(part)
         assert np.array_equal(plane, COLOURS.view("<u4")[..., 0]) == lossless
+
+
+@pytest.mark.parametrize("said", [True, False])
+@pytest.mark.parametrize("kind", [ChannelType.IMAGE, ChannelType.ANNOTATION])
+def test_a_slice_of_grey_values_is_stored_as_labels_only_if_that_is_said(tmp_path, said, kind):
+    """Seen to fail: it was stored as labels without a word."""
+    buffer = io.BytesIO()
+    grey = em_stack((1, 256, 300))[0]
+    Image.fromarray(grey).save(buffer, "PNG")
+    drop = DiskObjectStore(tmp_path, fsync=False)
+    part = Part(0, "drop/t/c/0.png", drop.put("drop/t/c/0.png", buffer.getvalue(), Overwrite()))
+    dtype = DataType.UINT32 if kind is ChannelType.ANNOTATION else DataType.UINT8
+    chunk = Chunk(0, 0, Box.at((0, 0, 0), (300, 256, 1)), range(1))
+    reader = PartReader(drop, Channel("p", "c", kind, dtype), chunk, labels=said)
+    if kind is ChannelType.ANNOTATION and not said:
+        with pytest.raises(DataTypeMismatchError, match='"labels": true'):
+            reader.plane(part)
+    else:
+        assert np.array_equal(reader.plane(part), grey)

@@ -355,8 +355,8 @@ def _as_text(cell: str) -> str:
 
 _Row = tuple[str, str, View, str, tuple[QueryParameter, ...], str]
 _CONFIG = (
-    '{"token", "channel", "resolution", "extent", "mode", "on_bad", "propagate"}, or a '
-    "configuration of the ingest-client: see GET /v1/ingest/schema/job"
+    '{"token", "channel", "resolution", "extent", "mode", "on_bad", "labels", "propagate"}, '
+    "or a configuration of the ingest-client: see GET /v1/ingest/schema/job"
 )
 _ACTIONS: tuple[_Row, ...] = (
     ("POST", "", create_job, "Create an ingest job", (), _CONFIG),

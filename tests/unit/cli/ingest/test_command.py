@@ -347,6 +347,19 @@ def test_what_is_nearly_a_command_is_no_source(run, tmp_path):
     assert "Unknown source" in run("lst t/c").err
 
 
+def test_a_server_that_was_never_there_is_not_waited_for(run, stack):
+    """Seen to fail: it was asked for three minutes, and what was never sent was said to be kept."""
+
+    class Nowhere(Way):
+        def send(self, request: nd.Request) -> nd.Answer:
+            self.sent.append((request.method, request.url))
+            raise ConnectionError("Connection refused")
+
+    way = Nowhere(run.server)
+    done = run(f"a.npy {CREATE}", way)
+    assert (done.code, len(way.sent), "kept" in done.err) == (1, 1, False)
+
+
 def test_a_server_that_is_away_is_reported_at_once(run, stack):
     """On the terminal, once, though each of several threads asks again. Seen to fail without
     ``told``: nothing was said for three minutes."""
@@ -363,5 +376,5 @@ def test_a_server_that_is_away_is_reported_at_once(run, stack):
 
     done = run.ok(f"a.npy {CREATE}", Flaky(run.server))
     assert np.array_equal(run.stored(), stack)
-    told = "The server does not answer (Connection refused); trying again until about "
+    told = "The server does not answer (Connection refused); trying again until "
     assert done.err.count(told) == 1

@@ -5,7 +5,6 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from ingest_queue.sources import Options, open_source
 from ingest_queue.sources import server as source_module
 from ndlambda.errors import (
-    AuthenticationError,
     InvalidArgumentError,
     MalformedBodyError,
     UnknownNameError,
@@ -87,7 +86,7 @@ def test_unknown_tokens_and_channels_and_other_servers_are_refused(server):
     with listening(server.app) as url:
         with pytest.raises(UnknownNameError, match="cells, em, movie"):
             open_source(f"{url}/sd/ds/none/")
-        with pytest.raises(AuthenticationError):
+        with pytest.raises(InvalidArgumentError, match="name a public token"):
             open_source(f"{url}/sd/none/em/")
     with pytest.raises(UnknownNameError, match="http://host/sd/token/channel/"):
         open_source(f"{url}/index.html")
