@@ -59,7 +59,7 @@ def test_more_than_a_request_erases_is_left_to_jobs(world, stores, monkeypatch):
     channel = filled(world, numbers := range(1, SIZES[0] + 1))
     stores.reset()
     assert world.own.writer.delete(channel, numbers) == [*numbers]
-    assert stores.requests <= 3 + SIZES[0] / 24, stores.calls
+    assert stores.requests <= 4 + SIZES[0] / 24, stores.calls
     assert world.own.ramon.query(channel, ObjectQuery()) == []
     assert np.any(world.image(channel))
     assert len(world.jobs) == 3

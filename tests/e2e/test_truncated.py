@@ -18,7 +18,17 @@ def test_a_supercuboid_cut_short_while_it_is_read_is_an_error_that_names_it(tmp_
     voxels = np.random.default_rng(1).integers(1, 255, (16, 256, 256), dtype=np.uint8)
     np.save(tmp_path / "voxels.npy", voxels)
     with serving(tmp_path / "data") as server:
-        server.ok("put", tmp_path / "voxels.npy", "--token", "cut", "--channel", "em", "--create")
+        server.ok(
+            "put",
+            tmp_path / "voxels.npy",
+            "--token",
+            "cut",
+            "--channel",
+            "em",
+            "--create",
+            "--scaling",
+            "zslices",
+        )
         objects = server.data / "objects"
         (stored,) = [
             path for path in objects.rglob("*") if path.is_file() and path.stat().st_size > 1 << 19

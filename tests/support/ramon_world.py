@@ -37,8 +37,8 @@ class Eraser:
     erased: set[int] = field(default_factory=set)
     large: set[int] = field(default_factory=set)
 
-    def begin_action(self, channel: Channel, ids: Sequence[int]) -> Put:
-        return Put(Row(JOBS, ",".join(map(str, ids))))
+    def begin_actions(self, channel: Channel, groups: Sequence[Sequence[int]]) -> list[Put]:
+        return [Put(Row(JOBS, ",".join(map(str, ids)))) for ids in groups]
 
     def erase(
         self,

@@ -9,7 +9,7 @@ import pytest
 from ingest_queue.jobs import attempts as tries
 from ingest_queue.jobs import ledger
 from ingest_queue.jobs.job import Job, Mode, Policy
-from ndlambda.errors import PreconditionFailedError, WriteContentionError
+from ndlambda.errors import IntegrityError, PreconditionFailedError, WriteContentionError
 from ndlambda.services.access import users
 from ndlambda.services.support.retry import optimistic
 from ndlambda.space.box import Box
@@ -84,9 +84,9 @@ def test_attempts_end_in_contention_after_pauses_between_them(table, pauses, cha
     assert all(0 <= pause <= 0.25 for pause in pauses)
 
 
-def test_an_attempt_to_take_back_a_try_gives_up_without_an_error(table, pauses):
+def test_an_attempt_to_take_back_a_try_gives_up_without_an_error_of_its_own(table, pauses):
     noted = tries.Attempts(table, "p", 1, lambda: 0.0)
-    with noted.track(number=3, attempt=2):
-        pass
+    with pytest.raises(IntegrityError, match="torn"), noted.track(number=3, attempt=2):
+        raise IntegrityError("torn")
     assert table.writes == 8
     assert len(pauses) == 7

@@ -55,9 +55,9 @@ class ObjectErasure:
         self._labels = labels
         self._jobs = jobs
 
-    def begin_action(self, channel: Channel, ids: Sequence[int]) -> Put:
-        """Return the action that stores the job of erasing objects."""
-        return self._jobs.put_action(self._job(channel, ids))
+    def begin_actions(self, channel: Channel, groups: Sequence[Sequence[int]]) -> list[Put]:
+        """Return the actions that store the jobs of erasing groups of objects."""
+        return self._jobs.store_actions([self._job(channel, ids) for ids in groups])
 
     def erase(
         self,

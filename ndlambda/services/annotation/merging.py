@@ -114,7 +114,8 @@ class ObjectMerge:
         self._merges.complete(channel, [job.label])
 
     def _begin(self, channel: Channel, resolution: int | None, loser: int) -> Put:
-        return self._jobs.put_action(self._job(channel, resolution, loser))
+        (action,) = self._jobs.store_actions([self._job(channel, resolution, loser)])
+        return action
 
     def _job(self, channel: Channel, resolution: int | None, loser: int) -> EraseJob:
         job_id = merge_job_id(channel.uid, loser, resolution)

@@ -66,22 +66,22 @@ class EraseJobs:
         resolution: int | None = None,
         others: Sequence[int] = (),
     ) -> EraseJob:
-        """Return a new job; ``put_action`` stores it."""
+        """Return a new job; ``store_actions`` stores it."""
         now = self._clock()
         return EraseJob(job_id, kind, name, now, now, resolution=resolution, others=tuple(others))
 
-    def put_action(self, job: EraseJob) -> Put:
-        """Return the action that stores a job, for the transaction of the deletion.
+    def store_actions(self, jobs: Sequence[EraseJob]) -> list[Put]:
+        """Return an action for each job that stores it, for the transaction of its deletion.
 
-        Its watch chain begins here, so that no death of this process leaves it alone.
+        The watch chains begin here, so that no death of this process leaves a job alone.
         """
-        self.chains.start([job.id])
-        return Put(job.row)
+        self.chains.start([job.id for job in jobs])
+        return [Put(job.row) for job in jobs]
 
     def put_actions(self, jobs: Sequence[EraseJob]) -> list[Put]:
         """Return the actions, at most ``ACTIONS_A_JOB`` each, that store and list jobs.
 
-        See ``put_action``.
+        See ``store_actions``.
         """
         self.chains.start([job.id for job in jobs])
         owners = {key: self._owner_of(key) for key in {owner_key(job) for job in jobs}}

@@ -17,8 +17,8 @@ _MAX_TOGETHER: Final = 50
 Work: TypeAlias = Callable[[int, State], Annotation | Tombstone | None]
 """Returns the new state of an id, or None to leave it; called again if others changed it."""
 
-Also: TypeAlias = Callable[[Sequence[int]], Action]
-"""Returns a further action for the transaction that changes some ids."""
+Also: TypeAlias = Callable[[Sequence[Sequence[int]]], Sequence[Action]]
+"""Returns a further action for each of the transactions that change some ids."""
 
 
 class ManyChanges:
@@ -71,8 +71,10 @@ class ManyChanges:
         new = {number: state for number, state in wanted if state is not None}
         planned = {number: actions_of(uid, number, rows.get(number), new[number]) for number in new}
         lost: list[int] = []
-        for group in _groups(planned):
-            further = [] if also is None else [also(group)]
+        groups = list(_groups(planned))
+        more = [None] * len(groups) if also is None or not groups else also(groups)
+        for group, one in zip(groups, more, strict=True):
+            further = [] if one is None else [one]
             first = group[0]
             try:
                 if len(group) == 1:

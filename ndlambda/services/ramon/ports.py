@@ -10,10 +10,10 @@ from ndlambda.stores.ports import Action
 class VoxelEraser(Protocol):
     """Erases objects from the voxels."""
 
-    def begin_action(self, channel: Channel, ids: Sequence[int]) -> Action:
-        """Return the action that stores an erasing job, for the transaction that deletes objects.
+    def begin_actions(self, channel: Channel, groups: Sequence[Sequence[int]]) -> Sequence[Action]:
+        """Return an action for each group of ids, for the transaction that deletes the group.
 
-        If the process dies after that, a worker is enqueued for the job.
+        It stores the erasing job. If the process dies after that, a worker is enqueued for it.
         """
         ...
 
@@ -31,7 +31,7 @@ class VoxelEraser(Protocol):
         channel
             The channel.
         groups
-            The ids of each ``begin_action``, whose job ends with this, or is enqueued.
+            The ids of each of ``begin_actions``, whose job ends with this, or is enqueued.
         others
             Ids without such a job.
         merged

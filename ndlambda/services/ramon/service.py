@@ -289,7 +289,7 @@ class Ramon:
             _uid(channel),
             distinct,
             deleted,
-            partial(self._eraser.begin_action, channel),
+            partial(self._eraser.begin_actions, channel),
         )
         begun = {number for group in groups for number in group}
         others = [number for number in distinct if number not in begun]
