@@ -110,8 +110,9 @@ class CommandObjects(AnnotationDriver):
     def delete(self, *numbers):
         lines = self._run("delete", *numbers, "--yes").splitlines()
         done = [f"object {number} is deleted" for number in numbers]
-        assert lines in (done, [f"{line}; its voxels are being erased" for line in done])
-        return lines == done
+        absent = [f"there is no object {number}" for number in numbers]
+        assert lines in (done, absent, [f"{line}; its voxels are being erased" for line in done])
+        return lines in (done, absent)
 
     def query(self, **where):
         words = []
