@@ -303,9 +303,16 @@ class HttpConnection(asyncio.Protocol):
         if answer.keeps_alive:
             self._expect_head()
         elif self._is_unread and not self._is_eof:
-            self._phase = _Phase.LINGER
-            self._deadline = self._crowd.now() + self._crowd.limits.linger_s
-            self._transport.write_eof()
-            self._transport.resume_reading()
+            self._linger()
         else:
             self._transport.close()
+
+    def _linger(self) -> None:
+        self._phase = _Phase.LINGER
+        self._deadline = self._crowd.now() + self._crowd.limits.linger_s
+        try:
+            self._transport.write_eof()
+        except OSError:  # the client has reset the connection
+            self._transport.abort()
+            return
+        self._transport.resume_reading()

@@ -155,7 +155,11 @@ class WsgiServer:
     def _check(self) -> None:
         now = self.now()
         for connection in tuple(self._connections):
-            connection.check(now)
+            try:
+                connection.check(now)
+            except Exception:  # noqa: BLE001 - one connection does not end the server
+                _log.exception("a connection failed")
+                connection.give_way()
 
     def _accept_last(self) -> list[socket.socket]:
         """Return the connections that were made before the server was asked to stop."""

@@ -211,6 +211,27 @@ def test_a_quick_reader_is_never_sent_by_way_of_a_file(server, views, monkeypatc
     assert answer.partition(b"\r\n\r\n")[2] == views.answer
 
 
+def test_a_client_that_reset_its_refused_request_is_given_up(server, monkeypatch):
+    """Seen to fail: the error of the socket went up to the loop of the server and ended it."""
+
+    def fail() -> None:
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    client, other = server.connect(), server.connect()
+    monkeypatch.setattr(client.wire, "write_eof", fail)
+    client.send(post(3))
+    server.wait(server.limits.stall_s + 1)
+    assert not client.wire.is_open
+    assert status_of(other.ask(GET)) == 200
+
+
+def test_a_connection_that_fails_takes_no_other_along(server, monkeypatch):
+    client, other = server.connect(), server.connect()
+    monkeypatch.setattr(client.connection, "check", None)
+    server.wait(1)
+    assert (client.wire.is_open, other.wire.is_open) == (False, True)
+
+
 def test_silent_connections_end(server):
     client = server.connect()
     client.ask(GET)
