@@ -295,7 +295,8 @@ class HttpConnection(asyncio.Protocol):
             self._crowd, self._transport, answer, partial(self._sent, answer)
         )
         self._sender.is_paused = self._is_paused
-        is_last = self._is_unread or self._is_eof or self._crowd.is_draining
+        is_followed = self._receiver is not None and self._receiver.is_followed
+        is_last = self._is_unread or self._is_eof or self._crowd.is_draining or is_followed
         self._sender.begin(keep_alive=not is_last and self._head.keeps_alive)
 
     def _sent(self, answer: WsgiAnswer) -> None:

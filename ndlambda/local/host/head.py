@@ -1,11 +1,11 @@
-"""A request line with its headers, parsed, and the body that is framed by them."""
+"""A request line with its headers, parsed."""
 
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 import httptools
 
-from ndlambda.errors import InvalidArgumentError, MalformedBodyError
+from ndlambda.errors import InvalidArgumentError
 
 _UNPREFIXED: Final = frozenset({"CONTENT_TYPE", "CONTENT_LENGTH"})
 
@@ -20,8 +20,6 @@ class Head:
     ----------
     is_complete
         Whether all headers are there.
-    is_body_complete
-        Whether a chunked body is, too.
     keeps_alive
         Whether the client goes on with this connection.
     """
@@ -29,9 +27,8 @@ class Head:
     def __init__(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
-        self._pieces: list[bytes] = []
         self.headers: dict[str, str] = {}
-        self.is_complete = self.is_body_complete = self.keeps_alive = False
+        self.is_complete = self.keeps_alive = False
 
     def feed(self, data: bytes) -> None:
         """Parse more of the head.
@@ -65,25 +62,6 @@ class Head:
         if coding is not None and (coding.lower() != "chunked" or self.version == "1.0"):
             raise InvalidArgumentError("Transfer-Encoding must be chunked, in HTTP/1.1.")
 
-    def feed_chunks(self, data: bytes) -> bytes:
-        """Parse more of a chunked body, and return what it holds.
-
-        Raises
-        ------
-        MalformedBodyError
-            It is not chunked as HTTP says, or another request follows at once.
-        """
-        self._pieces = []
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            raise MalformedBodyError(f"The body is not properly chunked ({error}).") from error
-        return b"".join(self._pieces)
-
-    def on_message_begin(self) -> None:
-        """Note that another request follows a chunked body at once; it is not answered."""
-        self.keeps_alive = False
-
     def on_url(self, url: bytes) -> None:
         """Take a part of the URL."""
         self._url += url
@@ -100,17 +78,8 @@ class Head:
 
     def on_headers_complete(self) -> None:
         """Note the end of the head."""
-        if not self.is_complete:
-            self.is_complete = True
-            self.keeps_alive = bool(self._parser.should_keep_alive())
-
-    def on_body(self, data: bytes) -> None:
-        """Take a part of a chunked body."""
-        self._pieces.append(data)
-
-    def on_message_complete(self) -> None:
-        """Note the end of the body."""
-        self.is_body_complete = True
+        self.is_complete = True
+        self.keeps_alive = bool(self._parser.should_keep_alive())
 
     @property
     def path(self) -> bytes:

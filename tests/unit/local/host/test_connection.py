@@ -86,6 +86,58 @@ def test_a_request_may_come_byte_by_byte(server, views):
     assert status_of(client.wire.got) == 200
 
 
+@pytest.mark.parametrize(
+    "more", [post(3) + b"xyz", CHUNKED + b"3\r\nxyz\r\n0\r\n\r\n", b"\x00no request"]
+)
+@pytest.mark.parametrize("is_apart", [False, True])
+def test_what_follows_a_chunked_body_is_no_part_of_it(server, views, more, is_apart):
+    """Seen to fail: the body of the next request was stored at the end of this one."""
+    client = server.connect()
+    sent = CHUNKED + b"3\r\nabc\r\n0\r\n\r\n"
+    for data in (sent, more) if is_apart else (sent + more,):
+        client.connection.data_received(data)
+        server.run(but=server.lanes.work)
+    server.run()
+    assert views.bodies[0] == b"abc"
+    assert status_of(client.wire.got) == 200
+
+
+def test_a_trailer_is_no_header(server, views):
+    seen = []
+    server.app = lambda environ, start: seen.append(dict(environ)) or views(environ, start)
+    server.app.judge = views.judge
+    client = server.connect()
+    client.send(CHUNKED)
+    client.send(b"0\r\nX-Role: admin\r\nAuthorization: x\r\n\r\n")
+    assert not {"HTTP_X_ROLE", "HTTP_AUTHORIZATION"} & set(seen[0])
+
+
+@pytest.mark.parametrize("begin", [b"3;", b"3\r\nabc\r\n0\r\nT: "], ids=["extension", "trailer"])
+def test_the_framing_of_chunks_has_a_bound(server, views, begin):
+    client = server.connect()
+    client.send(CHUNKED + begin)
+    assert client.ask(b"x" * (1 << 15)) == b""
+    assert_refused(client, client.ask(b"x" * (1 << 16)), 400)
+    assert views.bodies == []
+
+
+def test_chunks_of_one_byte_are_no_more_than_long(server, views):
+    client = server.connect()
+    answer = client.ask(CHUNKED + b"1;x\r\na\r\n" * (1 << 15) + b"0\r\n\r\n")
+    assert (status_of(answer), views.bodies) == (200, [b"a" * (1 << 15)])
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 8", "Transfer-Encoding: chunked"])
+def test_an_upgrade_is_not_made_and_the_request_is_served(server, views, framing):
+    """Seen to fail with chunks: the parser's word for an upgrade is not one of its errors."""
+    lines = ("POST /x HTTP/1.1", framing, "Connection: Upgrade", "Upgrade: h2c", "", "")
+    client = server.connect()
+    answer = client.ask("\r\n".join(lines).encode() + b"3\r\nabc\r\n")
+    answer += b"" if "Length" in framing else client.ask(b"0\r\n\r\n")
+    assert status_of(answer) == 200
+    assert views.bodies == [b"abc" if "chunked" in framing else b"3\r\nabc\r\n"]
+
+
 @pytest.mark.parametrize("length", [5, SMALL_BYTES, SMALL_BYTES + 1, LARGE])
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 def test_a_body_reaches_the_application_whole(server, views, tmp_path, length, framing):
