@@ -1,6 +1,7 @@
 """One connection of a client: requests are received, judged, answered, one after another."""
 
 import asyncio
+import re
 from enum import Enum, auto
 from functools import partial
 from typing import Any, Final, cast
@@ -21,6 +22,7 @@ from ndlambda.local.host.sending import PIECE_BYTES, AnswerSender
 from ndlambda.local.host.spool import SMALL_BYTES
 
 _END: Final = b"\r\n\r\n"
+_BLANK: Final = re.compile(rb"[\r\n]+")
 _HELD_BYTES: Final = 1 << 18
 _GRACE_S: Final = 0.2
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -144,8 +146,11 @@ class HttpConnection(asyncio.Protocol):
         if self._buffer:
             if silent_s > head_s(self._crowd):
                 self._refuse(RequestTimeoutError("The headers did not come in time."))
-        elif silent_s > (_GRACE_S if self._crowd.is_draining else self._crowd.limits.idle_s):
-            self._transport.abort() if self._is_paused else self._transport.close()
+        elif silent_s > self._crowd.limits.idle_s:
+            self._transport.abort()
+        elif self._crowd.is_draining and silent_s > _GRACE_S:
+            if not self._transport.get_write_buffer_size():  # else it still reads an answer
+                self._transport.close()
 
     # the head
 
@@ -157,14 +162,21 @@ class HttpConnection(asyncio.Protocol):
         self._fed = 0
         self._since = self._crowd.now()
         self._crowd.set_waiting(self, is_waiting=True)
-        self._transport.resume_reading()
+        self._read_on()
         if self._buffer:
             self._read_head()
 
+    def _read_on(self) -> None:
+        if len(self._buffer) <= _HELD_BYTES:
+            self._transport.resume_reading()
+
     def _read_head(self) -> None:
         if not self._fed:
+            blank = _BLANK.match(self._buffer)
+            del self._buffer[: blank.end() if blank else 0]
+            if not self._buffer:
+                return
             self._since = self._crowd.now()
-            del self._buffer[: len(self._buffer) - len(self._buffer.lstrip(b"\r\n"))]
         found = self._buffer.find(_END, max(0, self._fed - len(_END) + 1))
         end = len(self._buffer) if found < 0 else found + len(_END)
         limit = self._crowd.limits.max_head_bytes
@@ -231,9 +243,11 @@ class HttpConnection(asyncio.Protocol):
             self._transport.write(_CONTINUE)
         here = bytes(self._buffer)
         self._buffer.clear()
-        self._transport.resume_reading()
+        self._read_on()
         if here:
             self._receive(here)
+        if self._phase is _Phase.BODY and self._is_eof and not self._receiver.is_complete:
+            self._transport.close()  # the rest of it will never come
 
     def _receive(self, data: bytes) -> None:
         assert self._receiver is not None
@@ -248,6 +262,7 @@ class HttpConnection(asyncio.Protocol):
             self._refuse(error)
             return
         self._is_unread = False
+        self._read_on()
         self._deadline = self._crowd.now() + self._crowd.limits.answer_s()
         self._environ["CONTENT_LENGTH"] = str(self._receiver.size_bytes)
         self._environ.pop("HTTP_TRANSFER_ENCODING", None)
@@ -310,6 +325,8 @@ class HttpConnection(asyncio.Protocol):
 
     def _linger(self) -> None:
         self._phase = _Phase.LINGER
+        self._buffer.clear()
+        self._crowd.set_waiting(self, is_waiting=True)
         self._deadline = self._crowd.now() + self._crowd.limits.linger_s
         try:
             self._transport.write_eof()

@@ -69,7 +69,7 @@ class Crowd(Protocol):
         """Count a connection."""
 
     def set_waiting(self, connection: Any, *, is_waiting: bool) -> None:
-        """Note whether a connection waits for its next request to be complete."""
+        """Note whether a connection waits for its next request, or only for its client to leave."""
 
     def left(self, connection: Any) -> None:
         """Forget a connection."""

@@ -123,7 +123,8 @@ class BodyReceiver:
         elif error is not None:
             self._received(error)
         else:
-            self._transport.resume_reading()
+            if not self.is_complete:
+                self._transport.resume_reading()
             self._store()
 
 

@@ -189,15 +189,16 @@ class WsgiServer:
 
     def joined(self, connection: HttpConnection) -> None:
         """Count a connection; if there are too many, the one that is silent longest is closed."""
-        is_over = len(self._connections) >= self.limits.max_connections
-        if is_over and len(self._waiting) >= self.limits.max_extra:
+        limits, count = self.limits, len(self._connections)
+        is_over = count >= limits.max_connections and len(self._waiting) >= limits.max_extra
+        if self._waiting and (is_over or count >= limits.max_connections + limits.max_extra):
             oldest = next(iter(self._waiting))
             self.left(oldest)
             oldest.give_way()
         self._connections.add(connection)
 
     def set_waiting(self, connection: HttpConnection, *, is_waiting: bool) -> None:
-        """Note whether a connection waits for its next request to be complete."""
+        """Note whether a connection waits for its next request, or only for its client to leave."""
         self._waiting.pop(connection, None)
         if is_waiting:
             self._waiting[connection] = None

@@ -293,6 +293,54 @@ def test_silent_connections_end(server):
     assert not client.wire.is_open
 
 
+def test_empty_lines_are_silence(server):
+    client = server.connect()
+    for _ in range(4):
+        server.wait(31)
+        client.connection.data_received(b"\r\n")
+    assert not client.wire.is_open
+
+
+def test_an_answer_that_is_never_read_to_its_end_does_not_hold_a_connection(server):
+    client = server.connect(room=10)
+    client.ask(GET)
+    server.wait(server.limits.idle_s + 2)
+    assert not client.wire.is_open
+
+
+def test_an_answer_is_read_to_its_end_while_the_server_stops(server):
+    client = server.connect(room=10)
+    client.send(GET)
+    server.is_draining = True
+    server.wait(2)
+    client.wire.read(1 << 10)
+    server.wait(2)
+    assert client.wire.got.endswith(b"fine")
+    assert not client.wire.is_open
+
+
+def test_a_client_is_not_read_on_while_much_of_what_it_sent_waits(server, views):
+    large = GET.replace(b"\r\n\r\n", b"\r\nX: %s\r\n\r\n" % (b"x" * 60_000))
+    client = server.connect()
+    for data in (GET + large * 8, GET):
+        client.connection.data_received(data)
+    server.lanes.work.run(), server.calls.popleft()()
+    assert client.wire.got
+    assert not client.wire.is_reading, "there are 480 kB of further requests"
+    server.run()
+    assert (client.wire.is_reading, len(views.bodies)) == (True, 10)
+
+
+@pytest.mark.parametrize("rest", [b"", b"c\r\n0\r\n\r\n"])
+def test_a_body_whose_client_has_left_is_not_waited_for(server, views, rest):
+    client = server.connect()
+    client.connection.data_received(CHUNKED + b"3\r\nab" + rest)
+    assert client.connection.eof_received(), "it may be refused by its head"
+    server.run()
+    assert not client.wire.is_open
+    assert views.bodies == ([b"abc"] if rest else [])
+
+
 def test_a_client_who_leaves_is_not_worked_for(server, views):
     client = server.connect()
     client.connection.data_received(GET)

@@ -38,6 +38,16 @@ def test_requests_under_way_are_not_given_up_for_others_but_health_is_told(small
     assert all(b"200 OK" in client.wire.got for client in busy)
 
 
+def test_refused_clients_that_stay_take_no_room_from_others(small):
+    """Seen to fail: they were counted as requests under way, without any bound."""
+    refused = []
+    for _ in range(12):
+        refused.append(small.connect())
+        refused[-1].send(b"no request\r\n")
+    assert sum(client.wire.is_open for client in refused) <= 6
+    assert b"200 OK" in small.connect().ask(GET)
+
+
 def test_slow_clients_have_less_time_in_a_crowd(small, views):
     views.answer = bytes(3 << 20)
     slow = [small.connect(room=0) for _ in range(5)]
