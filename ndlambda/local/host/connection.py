@@ -55,7 +55,7 @@ class HttpConnection(asyncio.Protocol):
         self._environ: dict[str, Any] = {}
         self._making: WsgiAnswer | None = None
         self._sender: AnswerSender | None = None
-        self._is_paused = self._is_eof = self._is_unread = False
+        self._is_paused = self._is_eof = self._is_unread = self._is_making = False
         self._lingered = 0
         self._deadline = float("inf")
         self._is_health = False
@@ -73,13 +73,11 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Release all that the connection holds, but what a thread is still using."""
-        is_made = self._phase is _Phase.MADE
         self._phase = _Phase.CLOSED
         self._crowd.left(self)
         if self._sender is not None:
             self._sender.close()
-        if not is_made:
-            self._drop_body()
+        self._drop_body()
 
     def data_received(self, data: bytes) -> None:
         """Take what the client sent."""
@@ -148,9 +146,11 @@ class HttpConnection(asyncio.Protocol):
                 self._refuse(RequestTimeoutError("The headers did not come in time."))
         elif silent_s > self._crowd.limits.idle_s:
             self._transport.abort()
-        elif self._crowd.is_draining and silent_s > _GRACE_S:
-            if not self._transport.get_write_buffer_size():  # else it still reads an answer
-                self._transport.close()
+        elif self._crowd.is_draining and silent_s > _GRACE_S and not self._is_read_from():
+            self._transport.close()
+
+    def _is_read_from(self) -> bool:
+        return self._transport.get_write_buffer_size() > 0
 
     # the head
 
@@ -181,15 +181,16 @@ class HttpConnection(asyncio.Protocol):
         end = len(self._buffer) if found < 0 else found + len(_END)
         limit = self._crowd.limits.max_head_bytes
         try:
+            self._head.feed(bytes(self._buffer[self._fed : min(end, limit)]))
             if end > limit:
                 raise HeaderTooLargeError(
                     f"The request line and headers are over {limit} bytes.", limit=limit
                 )
-            self._head.feed(bytes(self._buffer[self._fed : end]))
             self._fed = end
             if found >= 0:
+                request_line = bytes(self._buffer[: self._buffer.find(_END[:2])])
                 del self._buffer[:end]
-                self._head.check()
+                self._head.check(request_line)
                 self._begin()
         except NDLambdaError as error:
             self._refuse(error)
@@ -223,10 +224,12 @@ class HttpConnection(asyncio.Protocol):
         if isinstance(verdict, int):
             if self._phase is _Phase.JUDGED:
                 self._open_body(verdict)
-        elif self._phase is _Phase.JUDGED:
+        elif self._phase is _Phase.JUDGED and not verdict.has_failed:
             self._begin_answer(verdict)
         else:
             verdict.close()
+            if self._phase is _Phase.JUDGED:
+                self._refuse(_failure())
 
     # the body
 
@@ -269,14 +272,14 @@ class HttpConnection(asyncio.Protocol):
         self._make(self._crowd.lanes.work)
 
     def _drop_body(self) -> None:
-        if self._receiver is not None:
+        if self._receiver is not None and not self._is_making:
             self._receiver.close()
             self._receiver = None
 
     # the answer
 
     def _make(self, lane: Runs) -> None:
-        self._phase = _Phase.MADE
+        self._phase, self._is_making = _Phase.MADE, True
         answer = self._making = WsgiAnswer(self._crowd.app, self._environ)
 
         def task() -> None:  # in a thread
@@ -288,21 +291,21 @@ class HttpConnection(asyncio.Protocol):
         lane.submit(task)
 
     def _made(self, answer: WsgiAnswer) -> None:
+        self._is_making = False
         if self._phase is _Phase.MADE and self._making is answer and not answer.has_failed:
             self._begin_answer(answer)
             return
         answer.close()
         self._drop_body()
         if self._phase is _Phase.MADE and self._making is answer:
-            self._refuse(NDLambdaError("The server failed; its log has the reason."))
+            self._refuse(_failure())
 
     def _refuse(self, error: NDLambdaError) -> None:
         self._crowd.set_waiting(self, is_waiting=False)
         self._is_unread = True
         self._buffer.clear()
-        if self._phase is not _Phase.MADE:
-            self._drop_body()
-        self._begin_answer(refusal(error))
+        self._drop_body()
+        self._begin_answer(refusal(error, self._head.method))
 
     def _begin_answer(self, answer: WsgiAnswer) -> None:
         self._phase = _Phase.SENT
@@ -334,3 +337,7 @@ class HttpConnection(asyncio.Protocol):
             self._transport.abort()
             return
         self._transport.resume_reading()
+
+
+def _failure() -> NDLambdaError:
+    return NDLambdaError("The server failed; its log has the reason.")

@@ -12,12 +12,12 @@ from werkzeug.wrappers import Response
 from ndlambda.local.host.spool import SMALL_BYTES, SpooledBody
 
 LARGE = SMALL_BYTES + (5 << 20)
-GET = b"GET /x HTTP/1.1\r\n\r\n"
-CHUNKED = b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+GET = b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n"
+CHUNKED = b"POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 def post(length: int, *more: str) -> bytes:
-    lines = ["POST /x HTTP/1.1", f"Content-Length: {length}", *more]
+    lines = ["POST /x HTTP/1.1", "Host: x", f"Content-Length: {length}", *more]
     return "".join(f"{line}\r\n" for line in (*lines, "")).encode()
 
 
@@ -48,16 +48,24 @@ def in_files(tmp_path) -> list[str]:
         (b"GET /a b HTTP/1.1\r\n\r\n", 400),
         (b"GET / HTTP/2.0\r\n\r\n", 400),
         (b"GET / HTTP/1.1\nHost: x\n\n", 400),
-        (b"GET / HTTP/1.1\r\nA : b\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nA : b\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
         (post(3, "Content-Length: 4"), 400),
         (post(3, "Transfer-Encoding: chunked"), 400),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 400),
         (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
         (CHUNKED + b"nonsense\r\n", 400),
         (CHUNKED + b"3\r\nabcdef\r\n", 400),
         (b"GET /" + b"x" * (1 << 16) + b" HTTP/1.1\r\n\r\n", 431),
-        (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * (1 << 14), 431),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * (1 << 14), 431),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 200 + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A_b: b\r\n" * 200 + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.0\r\nHost: x\r\nHost: y\r\n\r\n", 400),
+        (b"OPTIONS / RTSP/1.0\r\n\r\n", 400),
+        (b"SOURCE / ICE/1.0\r\n\r\n", 400),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
     ],
 )  # fmt: skip
 def test_what_is_no_request_is_a_problem_document(server, views, sent, status):
@@ -67,13 +75,28 @@ def test_what_is_no_request_is_a_problem_document(server, views, sent, status):
     assert views.bodies == []
 
 
+@pytest.mark.parametrize(
+    "sent", [b"GET /x HTTP/1.0\r\n\r\n", GET[:-2] + b"A: b\r\n" * 199 + b"\r\n"]
+)
+def test_a_request_may_be_old_or_have_many_headers(server, sent):
+    assert status_of(server.connect().ask(sent)) == 200
+
+
+@pytest.mark.parametrize("more", [b"\r\n", b"A : b\r\n\r\n", b"A: " + b"x" * (1 << 16)])
+def test_a_refused_head_request_has_no_body(server, more):
+    client = server.connect()
+    head, _, body = client.ask(b"HEAD / HTTP/1.1\r\n" + more).partition(b"\r\n\r\n")
+    assert status_of(head) in {400, 431}
+    assert body == b""
+
+
 def test_requests_on_one_connection_are_answered_in_turn(server, views):
     client = server.connect()
     answers = client.ask(b"\r\n" + GET + post(3) + b"abc" + GET)
     assert answers.count(b"HTTP/1.1 200 OK\r\n") == 3
     assert views.bodies == [b"", b"abc", b""]
     assert client.wire.is_open
-    client.ask(b"GET /x HTTP/1.1\r\nConnection: close\r\n\r\n")
+    client.ask(b"GET /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert not client.wire.is_open
     assert views.closed == 4
 
@@ -130,7 +153,7 @@ def test_chunks_of_one_byte_are_no_more_than_long(server, views):
 @pytest.mark.parametrize("framing", ["Content-Length: 8", "Transfer-Encoding: chunked"])
 def test_an_upgrade_is_not_made_and_the_request_is_served(server, views, framing):
     """Seen to fail with chunks: the parser's word for an upgrade is not one of its errors."""
-    lines = ("POST /x HTTP/1.1", framing, "Connection: Upgrade", "Upgrade: h2c", "", "")
+    lines = ("POST /x HTTP/1.1", "Host: x", framing, "Connection: Upgrade", "Upgrade: h2c", "", "")
     client = server.connect()
     answer = client.ask("\r\n".join(lines).encode() + b"3\r\nabc\r\n")
     answer += b"" if "Length" in framing else client.ask(b"0\r\n\r\n")
@@ -208,7 +231,7 @@ def test_a_full_disk_is_told_while_a_body_arrives(server, monkeypatch):
 
 def test_headers_have_a_deadline_whatever_trickles_in(server):
     client = server.connect()
-    client.send(b"GET / HTTP/1.1\r\nX: ")
+    client.send(b"GET / HTTP/1.1\r\nHost: x\r\nX: ")
     for _ in range(19):
         server.wait(1)
         assert client.ask(b"x") == b""
@@ -352,11 +375,11 @@ def test_a_client_who_leaves_is_not_worked_for(server, views):
 def test_health_waits_for_no_worker_and_not_for_ever(server, views):
     busy, asking = server.connect(), server.connect()
     busy.connection.data_received(GET)
-    asking.connection.data_received(b"GET /healthz HTTP/1.1\r\n\r\n")
+    asking.connection.data_received(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
     server.run(but=server.lanes.work)
     assert (busy.wire.got, status_of(asking.wire.got)) == (b"", 200)
     hanging = server.connect()
-    hanging.connection.data_received(b"GET /healthz/ HTTP/1.1\r\n\r\n")
+    hanging.connection.data_received(b"GET /healthz/ HTTP/1.1\r\nHost: x\r\n\r\n")
     server.time += server.limits.health_s + 1
     server._check()
     assert_refused(hanging, hanging.wire.got, 503)
@@ -380,6 +403,32 @@ def test_an_application_that_fails_is_a_problem_document(server, views):
     views.answer = None
     client = server.connect()
     assert_refused(client, client.ask(GET), 500)
+
+
+def test_a_judge_that_fails_is_a_problem_document(server, views):
+    views.judge = lambda _environ: None
+    client = server.connect()
+    assert_refused(client, client.ask(post(3)), 500)
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_a_body_is_kept_as_long_as_a_view_reads_it(server, views, leaves):
+    """Seen to fail: the refusal of a request that hung closed the file of its body."""
+
+    def app(environ, start):
+        server.time += server.limits.request_s + 1
+        server._check()
+        if leaves:
+            client.wire.abort()
+        return views(environ, start)
+
+    app.judge = views.judge
+    server.app = app
+    client = server.connect()
+    client.send(post(LARGE) + bytes(LARGE))
+    assert status_of(client.wire.got) == 503
+    assert len(views.bodies[0]) == LARGE
+    server.spool.open(1 << 24).close()
 
 
 def test_an_answer_that_was_sent_is_kept_by_nothing(server):

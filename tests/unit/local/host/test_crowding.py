@@ -6,8 +6,8 @@ import pytest
 
 from ndlambda.local.host.limits import Limits
 
-GET = b"GET /x HTTP/1.1\r\n\r\n"
-HEALTH = b"GET /healthz HTTP/1.1\r\n\r\n"
+GET = b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n"
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @pytest.fixture
