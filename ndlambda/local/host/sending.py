@@ -126,7 +126,8 @@ class AnswerSender:
             return
         self._is_filed = True
         try:
-            file = self._crowd.spool.open(unread)
+            file = self._crowd.spool.open()
+            file.reserve(unread)
         except ServerBusyError:  # it stays in memory
             return
         rest = list(self._queue)
