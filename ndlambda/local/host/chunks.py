@@ -41,6 +41,9 @@ class ChunkParser:
         if self.is_complete:
             self.is_followed = self.is_followed or bool(data.strip(b"\r\n"))
             return b""
+        return self._parse(data)
+
+    def _parse(self, data: bytes) -> bytes:
         self._pieces = []
         try:
             self._parser.feed_data(data)

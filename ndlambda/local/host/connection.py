@@ -329,7 +329,7 @@ class HttpConnection(asyncio.Protocol):
     def _linger(self) -> None:
         self._phase = _Phase.LINGER
         self._buffer.clear()
-        self._crowd.set_waiting(self, is_waiting=True)
+        self._crowd.set_waiting(self, is_waiting=True, lingers=True)
         self._deadline = self._crowd.now() + self._crowd.limits.linger_s
         try:
             self._transport.write_eof()

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -70,6 +71,7 @@ class WsgiServer:
         self.is_draining = False
         self._connections: set[HttpConnection] = set()
         self._waiting: dict[HttpConnection, None] = {}
+        self._lingering: dict[HttpConnection, None] = {}
         self._socket = _listen(address)
         self._name, self._port = address[0], self._socket.getsockname()[1]
 
@@ -174,7 +176,7 @@ class WsgiServer:
     @property
     def is_full(self) -> bool:
         """Whether there are too many requests under way for another one."""
-        return len(self._connections) - len(self._waiting) > self.limits.max_connections
+        return len(self._connections) - self._silent > self.limits.max_connections
 
     def now(self) -> float:
         """Return monotonic seconds."""
@@ -188,25 +190,38 @@ class WsgiServer:
             _log.warning("a request ended after the server")
 
     def joined(self, connection: HttpConnection) -> None:
-        """Count a connection; if there are too many, the one that is silent longest is closed."""
+        """Count a connection; if there are too many, the one that is silent longest is closed.
+
+        Those that are refused and only wait for their client to leave come before all others.
+        """
         limits, count = self.limits, len(self._connections)
-        is_over = count >= limits.max_connections and len(self._waiting) >= limits.max_extra
-        if self._waiting and (is_over or count >= limits.max_connections + limits.max_extra):
-            oldest = next(iter(self._waiting))
+        is_over = count >= limits.max_connections and self._silent >= limits.max_extra
+        if self._silent and (is_over or count >= limits.max_connections + limits.max_extra):
+            oldest = next(chain(self._lingering, self._waiting))
             self.left(oldest)
             oldest.give_way()
         self._connections.add(connection)
 
-    def set_waiting(self, connection: HttpConnection, *, is_waiting: bool) -> None:
+    def set_waiting(
+        self, connection: HttpConnection, *, is_waiting: bool, lingers: bool = False
+    ) -> None:
         """Note whether a connection waits for its next request, or only for its client to leave."""
-        self._waiting.pop(connection, None)
+        self._forget_waiting(connection)
         if is_waiting:
-            self._waiting[connection] = None
+            (self._lingering if lingers else self._waiting)[connection] = None
 
     def left(self, connection: HttpConnection) -> None:
         """Forget a connection."""
         self._connections.discard(connection)
+        self._forget_waiting(connection)
+
+    @property
+    def _silent(self) -> int:
+        return len(self._waiting) + len(self._lingering)
+
+    def _forget_waiting(self, connection: HttpConnection) -> None:
         self._waiting.pop(connection, None)
+        self._lingering.pop(connection, None)
 
 
 def _listen(address: tuple[str, int]) -> socket.socket:
