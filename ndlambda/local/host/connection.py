@@ -165,6 +165,8 @@ class HttpConnection(asyncio.Protocol):
         self._read_on()
         if self._buffer:
             self._read_head()
+        if self._is_eof and self._phase is _Phase.HEAD:
+            self._transport.close()
 
     def _read_on(self) -> None:
         if len(self._buffer) <= _HELD_BYTES:
@@ -314,7 +316,8 @@ class HttpConnection(asyncio.Protocol):
         )
         self._sender.is_paused = self._is_paused
         is_followed = self._receiver is not None and self._receiver.is_followed
-        is_last = self._is_unread or self._is_eof or self._crowd.is_draining or is_followed
+        is_end = self._is_eof and not self._buffer
+        is_last = self._is_unread or is_end or self._crowd.is_draining or is_followed
         self._sender.begin(keep_alive=not is_last and self._head.keeps_alive)
 
     def _sent(self, answer: WsgiAnswer) -> None:

@@ -371,6 +371,21 @@ def test_a_client_is_not_read_on_while_much_of_what_it_sent_waits(server, views)
     assert (client.wire.is_reading, len(views.bodies)) == (True, 10)
 
 
+@pytest.mark.parametrize("asked", [0, 2])
+def test_a_client_that_ends_while_it_reads_gets_what_it_asked_for(server, views, asked):
+    """Seen to fail: the connection was then kept for a next request that could not come."""
+    views.answer = bytes(1 << 19)
+    client = server.connect(room=10)
+    client.send(GET)
+    client.connection.data_received(GET * asked)
+    assert client.connection.eof_received()
+    for _ in range(1 + asked):
+        client.wire.read(1 << 20)
+        server.run()
+    assert len(views.bodies) == 1 + asked
+    assert not client.wire.is_open
+
+
 @pytest.mark.parametrize("rest", [b"", b"c\r\n0\r\n\r\n"])
 def test_a_body_whose_client_has_left_is_not_waited_for(server, views, rest):
     client = server.connect()
