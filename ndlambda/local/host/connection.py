@@ -1,6 +1,7 @@
 """One connection of a client: requests are received, judged, answered, one after another."""
 
 import asyncio
+import re
 from enum import Enum, auto
 from functools import partial
 from typing import Any, Final, cast
@@ -21,6 +22,7 @@ from ndlambda.local.host.sending import PIECE_BYTES, AnswerSender
 from ndlambda.local.host.spool import SMALL_BYTES
 
 _END: Final = b"\r\n\r\n"
+_BLANK: Final = re.compile(rb"[\r\n]+")
 _HELD_BYTES: Final = 1 << 18
 _GRACE_S: Final = 0.2
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -53,7 +55,7 @@ class HttpConnection(asyncio.Protocol):
         self._environ: dict[str, Any] = {}
         self._making: WsgiAnswer | None = None
         self._sender: AnswerSender | None = None
-        self._is_paused = self._is_eof = self._is_unread = False
+        self._is_paused = self._is_eof = self._is_unread = self._is_making = False
         self._lingered = 0
         self._deadline = float("inf")
         self._is_health = False
@@ -71,13 +73,11 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Release all that the connection holds, but what a thread is still using."""
-        is_made = self._phase is _Phase.MADE
         self._phase = _Phase.CLOSED
         self._crowd.left(self)
         if self._sender is not None:
             self._sender.close()
-        if not is_made:
-            self._drop_body()
+        self._drop_body()
 
     def data_received(self, data: bytes) -> None:
         """Take what the client sent."""
@@ -144,8 +144,13 @@ class HttpConnection(asyncio.Protocol):
         if self._buffer:
             if silent_s > head_s(self._crowd):
                 self._refuse(RequestTimeoutError("The headers did not come in time."))
-        elif silent_s > (_GRACE_S if self._crowd.is_draining else self._crowd.limits.idle_s):
-            self._transport.abort() if self._is_paused else self._transport.close()
+        elif silent_s > self._crowd.limits.idle_s:
+            self._transport.abort()
+        elif self._crowd.is_draining and silent_s > _GRACE_S and not self._is_read_from():
+            self._transport.close()
+
+    def _is_read_from(self) -> bool:
+        return self._transport.get_write_buffer_size() > 0
 
     # the head
 
@@ -157,27 +162,37 @@ class HttpConnection(asyncio.Protocol):
         self._fed = 0
         self._since = self._crowd.now()
         self._crowd.set_waiting(self, is_waiting=True)
-        self._transport.resume_reading()
+        self._read_on()
         if self._buffer:
             self._read_head()
+        if self._is_eof and self._phase is _Phase.HEAD:
+            self._transport.close()
+
+    def _read_on(self) -> None:
+        if len(self._buffer) <= _HELD_BYTES:
+            self._transport.resume_reading()
 
     def _read_head(self) -> None:
         if not self._fed:
+            blank = _BLANK.match(self._buffer)
+            del self._buffer[: blank.end() if blank else 0]
+            if not self._buffer:
+                return
             self._since = self._crowd.now()
-            del self._buffer[: len(self._buffer) - len(self._buffer.lstrip(b"\r\n"))]
         found = self._buffer.find(_END, max(0, self._fed - len(_END) + 1))
         end = len(self._buffer) if found < 0 else found + len(_END)
         limit = self._crowd.limits.max_head_bytes
         try:
+            self._head.feed(bytes(self._buffer[self._fed : min(end, limit)]))
             if end > limit:
                 raise HeaderTooLargeError(
                     f"The request line and headers are over {limit} bytes.", limit=limit
                 )
-            self._head.feed(bytes(self._buffer[self._fed : end]))
             self._fed = end
             if found >= 0:
+                request_line = bytes(self._buffer[: self._buffer.find(_END[:2])])
                 del self._buffer[:end]
-                self._head.check()
+                self._head.check(request_line)
                 self._begin()
         except NDLambdaError as error:
             self._refuse(error)
@@ -211,10 +226,12 @@ class HttpConnection(asyncio.Protocol):
         if isinstance(verdict, int):
             if self._phase is _Phase.JUDGED:
                 self._open_body(verdict)
-        elif self._phase is _Phase.JUDGED:
+        elif self._phase is _Phase.JUDGED and not verdict.has_failed:
             self._begin_answer(verdict)
         else:
             verdict.close()
+            if self._phase is _Phase.JUDGED:
+                self._refuse(_failure())
 
     # the body
 
@@ -231,9 +248,11 @@ class HttpConnection(asyncio.Protocol):
             self._transport.write(_CONTINUE)
         here = bytes(self._buffer)
         self._buffer.clear()
-        self._transport.resume_reading()
+        self._read_on()
         if here:
             self._receive(here)
+        if self._phase is _Phase.BODY and self._is_eof and not self._receiver.is_complete:
+            self._transport.close()  # the rest of it will never come
 
     def _receive(self, data: bytes) -> None:
         assert self._receiver is not None
@@ -248,20 +267,21 @@ class HttpConnection(asyncio.Protocol):
             self._refuse(error)
             return
         self._is_unread = False
+        self._read_on()
         self._deadline = self._crowd.now() + self._crowd.limits.answer_s()
         self._environ["CONTENT_LENGTH"] = str(self._receiver.size_bytes)
         self._environ.pop("HTTP_TRANSFER_ENCODING", None)
         self._make(self._crowd.lanes.work)
 
     def _drop_body(self) -> None:
-        if self._receiver is not None:
+        if self._receiver is not None and not self._is_making:
             self._receiver.close()
             self._receiver = None
 
     # the answer
 
     def _make(self, lane: Runs) -> None:
-        self._phase = _Phase.MADE
+        self._phase, self._is_making = _Phase.MADE, True
         answer = self._making = WsgiAnswer(self._crowd.app, self._environ)
 
         def task() -> None:  # in a thread
@@ -273,21 +293,21 @@ class HttpConnection(asyncio.Protocol):
         lane.submit(task)
 
     def _made(self, answer: WsgiAnswer) -> None:
+        self._is_making = False
         if self._phase is _Phase.MADE and self._making is answer and not answer.has_failed:
             self._begin_answer(answer)
             return
         answer.close()
         self._drop_body()
         if self._phase is _Phase.MADE and self._making is answer:
-            self._refuse(NDLambdaError("The server failed; its log has the reason."))
+            self._refuse(_failure())
 
     def _refuse(self, error: NDLambdaError) -> None:
         self._crowd.set_waiting(self, is_waiting=False)
         self._is_unread = True
         self._buffer.clear()
-        if self._phase is not _Phase.MADE:
-            self._drop_body()
-        self._begin_answer(refusal(error))
+        self._drop_body()
+        self._begin_answer(refusal(error, self._head.method))
 
     def _begin_answer(self, answer: WsgiAnswer) -> None:
         self._phase = _Phase.SENT
@@ -295,7 +315,9 @@ class HttpConnection(asyncio.Protocol):
             self._crowd, self._transport, answer, partial(self._sent, answer)
         )
         self._sender.is_paused = self._is_paused
-        is_last = self._is_unread or self._is_eof or self._crowd.is_draining
+        is_followed = self._receiver is not None and self._receiver.is_followed
+        is_end = self._is_eof and not self._buffer
+        is_last = self._is_unread or is_end or self._crowd.is_draining or is_followed
         self._sender.begin(keep_alive=not is_last and self._head.keeps_alive)
 
     def _sent(self, answer: WsgiAnswer) -> None:
@@ -303,9 +325,22 @@ class HttpConnection(asyncio.Protocol):
         if answer.keeps_alive:
             self._expect_head()
         elif self._is_unread and not self._is_eof:
-            self._phase = _Phase.LINGER
-            self._deadline = self._crowd.now() + self._crowd.limits.linger_s
-            self._transport.write_eof()
-            self._transport.resume_reading()
+            self._linger()
         else:
             self._transport.close()
+
+    def _linger(self) -> None:
+        self._phase = _Phase.LINGER
+        self._buffer.clear()
+        self._crowd.set_waiting(self, is_waiting=True, lingers=True)
+        self._deadline = self._crowd.now() + self._crowd.limits.linger_s
+        try:
+            self._transport.write_eof()
+        except OSError:  # the client has reset the connection
+            self._transport.abort()
+            return
+        self._transport.resume_reading()
+
+
+def _failure() -> NDLambdaError:
+    return NDLambdaError("The server failed; its log has the reason.")

@@ -68,8 +68,8 @@ class Crowd(Protocol):
     def joined(self, connection: Any) -> None:
         """Count a connection."""
 
-    def set_waiting(self, connection: Any, *, is_waiting: bool) -> None:
-        """Note whether a connection waits for its next request to be complete."""
+    def set_waiting(self, connection: Any, *, is_waiting: bool, lingers: bool = False) -> None:
+        """Note whether a connection waits for its next request, or only for its client to leave."""
 
     def left(self, connection: Any) -> None:
         """Forget a connection."""

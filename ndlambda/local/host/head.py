@@ -1,12 +1,14 @@
-"""A request line with its headers, parsed, and the body that is framed by them."""
+"""A request line with its headers, parsed."""
 
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 import httptools
 
-from ndlambda.errors import InvalidArgumentError, MalformedBodyError
+from ndlambda.errors import HeaderTooLargeError, InvalidArgumentError
 
+_MAX_HEADERS: Final = 200
+_PROTOCOLS: Final = (b" HTTP/1.1", b" HTTP/1.0")
 _UNPREFIXED: Final = frozenset({"CONTENT_TYPE", "CONTENT_LENGTH"})
 
 
@@ -20,8 +22,6 @@ class Head:
     ----------
     is_complete
         Whether all headers are there.
-    is_body_complete
-        Whether a chunked body is, too.
     keeps_alive
         Whether the client goes on with this connection.
     """
@@ -29,9 +29,9 @@ class Head:
     def __init__(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
-        self._pieces: list[bytes] = []
+        self._count = self._hosts = 0
         self.headers: dict[str, str] = {}
-        self.is_complete = self.is_body_complete = self.keeps_alive = False
+        self.is_complete = self.keeps_alive = False
 
     def feed(self, data: bytes) -> None:
         """Parse more of the head.
@@ -40,49 +40,39 @@ class Head:
         ------
         InvalidArgumentError
             This is not HTTP/1.
+        HeaderTooLargeError
+            There are too many headers.
         """
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:  # to another protocol: we know none, and go on
-            return
+            pass
         except httptools.HttpParserError as error:
             raise InvalidArgumentError(
                 f"This is not a request in HTTP/1.1 ({error}). A server of ndlambda is addressed "
                 "with http://, unless there is a proxy before it."
             ) from error
+        if self._count > _MAX_HEADERS:
+            raise HeaderTooLargeError(
+                f"A request has at most {_MAX_HEADERS} headers.", limit=_MAX_HEADERS
+            )
 
-    def check(self) -> None:
+    def check(self, request_line: bytes) -> None:
         """Check that the head is complete and says how long its body is.
 
         Raises
         ------
         InvalidArgumentError
-            It is of another version, or its body is encoded in another way than in chunks.
+            It is of another protocol or version, names no host or several (RFC 9112, section 3.2),
+            or its body is encoded in another way than in chunks.
         """
-        if not self.is_complete or self.version not in {"1.0", "1.1"}:
+        if not self.is_complete or not request_line.endswith(_PROTOCOLS):
             raise InvalidArgumentError("This server speaks HTTP/1.1.")
+        if self._hosts > 1 or (self.version == "1.1" and not self._hosts):
+            raise InvalidArgumentError("A request in HTTP/1.1 has one Host header.")
         coding = self.headers.get("TRANSFER_ENCODING")
         if coding is not None and (coding.lower() != "chunked" or self.version == "1.0"):
             raise InvalidArgumentError("Transfer-Encoding must be chunked, in HTTP/1.1.")
-
-    def feed_chunks(self, data: bytes) -> bytes:
-        """Parse more of a chunked body, and return what it holds.
-
-        Raises
-        ------
-        MalformedBodyError
-            It is not chunked as HTTP says, or another request follows at once.
-        """
-        self._pieces = []
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            raise MalformedBodyError(f"The body is not properly chunked ({error}).") from error
-        return b"".join(self._pieces)
-
-    def on_message_begin(self) -> None:
-        """Note that another request follows a chunked body at once; it is not answered."""
-        self.keeps_alive = False
 
     def on_url(self, url: bytes) -> None:
         """Take a part of the URL."""
@@ -90,9 +80,11 @@ class Head:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; of names that WSGI cannot tell apart only the usual one counts."""
-        if b"_" in name:
+        self._count += 1
+        if b"_" in name or self._count > _MAX_HEADERS:
             return
         word = name.decode("latin-1").upper().replace("-", "_")
+        self._hosts += word == "HOST"
         text = value.decode("latin-1").strip(" \t")
         if word in self.headers:
             text = f"{self.headers[word]}{'; ' if word == 'COOKIE' else ', '}{text}"
@@ -100,17 +92,8 @@ class Head:
 
     def on_headers_complete(self) -> None:
         """Note the end of the head."""
-        if not self.is_complete:
-            self.is_complete = True
-            self.keeps_alive = bool(self._parser.should_keep_alive())
-
-    def on_body(self, data: bytes) -> None:
-        """Take a part of a chunked body."""
-        self._pieces.append(data)
-
-    def on_message_complete(self) -> None:
-        """Note the end of the body."""
-        self.is_body_complete = True
+        self.is_complete = True
+        self.keeps_alive = bool(self._parser.should_keep_alive())
 
     @property
     def path(self) -> bytes:
@@ -119,8 +102,8 @@ class Head:
 
     @property
     def method(self) -> str:
-        """The method, in capitals."""
-        return self._parser.get_method().decode("latin-1")
+        """The method, in capitals; ``GET`` as long as it has not come."""
+        return self._parser.get_method().decode("latin-1") if self._url else "GET"
 
     @property
     def version(self) -> str:

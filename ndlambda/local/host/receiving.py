@@ -7,6 +7,7 @@ from functools import partial
 from typing import IO
 
 from ndlambda.errors import NDLambdaError, PayloadTooLargeError
+from ndlambda.local.host.chunks import ChunkParser
 from ndlambda.local.host.crowd import ClientPace, Crowd, write_in_thread
 from ndlambda.local.host.head import Head
 
@@ -37,9 +38,9 @@ class BodyReceiver:
     ) -> None:
         self._crowd = crowd
         self._transport = transport
-        self._head = head
         self._max_bytes = max_bytes
         self._received = received
+        self._chunks = ChunkParser() if head.is_chunked else None
         self._rest = head.body_bytes
         self._body = crowd.spool.open(None if head.is_chunked else self._rest)
         self._pace = ClientPace(crowd)
@@ -49,7 +50,12 @@ class BodyReceiver:
     @property
     def is_complete(self) -> bool:
         """Whether all of the body has arrived."""
-        return self._head.is_body_complete if self._head.is_chunked else self._rest == 0
+        return self._rest == 0 if self._chunks is None else self._chunks.is_complete
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether a chunked body was followed at once by more, which is thrown away."""
+        return self._chunks is not None and self._chunks.is_followed
 
     @property
     def size_bytes(self) -> int:
@@ -70,8 +76,8 @@ class BodyReceiver:
         """
         self._arrived += len(data)
         follows = b""
-        if self._head.is_chunked:
-            piece = self._head.feed_chunks(data)
+        if self._chunks is not None:
+            piece = self._chunks.feed(data)
         else:
             piece = data if len(data) <= self._rest else data[: self._rest]
             follows = data[len(piece) :]
@@ -117,7 +123,8 @@ class BodyReceiver:
         elif error is not None:
             self._received(error)
         else:
-            self._transport.resume_reading()
+            if not self.is_complete:
+                self._transport.resume_reading()
             self._store()
 
 

@@ -56,7 +56,7 @@ class AnswerSender:
 
     def send(self) -> None:
         """Send what the transport takes; then get more, or come to the end."""
-        if self._is_closed:
+        if self._is_closed or self._transport.is_closing():
             return
         end = self._given + _TURN_BYTES
         while self._queue and not self.is_paused:
@@ -126,7 +126,8 @@ class AnswerSender:
             return
         self._is_filed = True
         try:
-            file = self._crowd.spool.open(unread)
+            file = self._crowd.spool.open()
+            file.reserve(unread)
         except ServerBusyError:  # it stays in memory
             return
         rest = list(self._queue)

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -73,6 +74,7 @@ class WsgiServer:
         self.is_draining = False
         self._connections: set[HttpConnection] = set()
         self._waiting: dict[HttpConnection, None] = {}
+        self._lingering: dict[HttpConnection, None] = {}
         self._socket = listener or listen(address)
         self._name, self._port = address[0], self._socket.getsockname()[1]
 
@@ -158,7 +160,11 @@ class WsgiServer:
     def _check(self) -> None:
         now = self.now()
         for connection in tuple(self._connections):
-            connection.check(now)
+            try:
+                connection.check(now)
+            except Exception:  # noqa: BLE001 - one connection does not end the server
+                _log.exception("a connection failed")
+                connection.give_way()
 
     def _accept_last(self) -> list[socket.socket]:
         """Return the connections that were made before the server was asked to stop."""
@@ -173,7 +179,7 @@ class WsgiServer:
     @property
     def is_full(self) -> bool:
         """Whether there are too many requests under way for another one."""
-        return len(self._connections) - len(self._waiting) > self.limits.max_connections
+        return len(self._connections) - self._silent > self.limits.max_connections
 
     def now(self) -> float:
         """Return monotonic seconds."""
@@ -187,24 +193,38 @@ class WsgiServer:
             _log.warning("a request ended after the server")
 
     def joined(self, connection: HttpConnection) -> None:
-        """Count a connection; if there are too many, the one that is silent longest is closed."""
-        is_over = len(self._connections) >= self.limits.max_connections
-        if is_over and len(self._waiting) >= self.limits.max_extra:
-            oldest = next(iter(self._waiting))
+        """Count a connection; if there are too many, the one that is silent longest is closed.
+
+        Those that are refused and only wait for their client to leave come before all others.
+        """
+        limits, count = self.limits, len(self._connections)
+        is_over = count >= limits.max_connections and self._silent >= limits.max_extra
+        if self._silent and (is_over or count >= limits.max_connections + limits.max_extra):
+            oldest = next(chain(self._lingering, self._waiting))
             self.left(oldest)
             oldest.give_way()
         self._connections.add(connection)
 
-    def set_waiting(self, connection: HttpConnection, *, is_waiting: bool) -> None:
-        """Note whether a connection waits for its next request to be complete."""
-        self._waiting.pop(connection, None)
+    def set_waiting(
+        self, connection: HttpConnection, *, is_waiting: bool, lingers: bool = False
+    ) -> None:
+        """Note whether a connection waits for its next request, or only for its client to leave."""
+        self._forget_waiting(connection)
         if is_waiting:
-            self._waiting[connection] = None
+            (self._lingering if lingers else self._waiting)[connection] = None
 
     def left(self, connection: HttpConnection) -> None:
         """Forget a connection."""
         self._connections.discard(connection)
+        self._forget_waiting(connection)
+
+    @property
+    def _silent(self) -> int:
+        return len(self._waiting) + len(self._lingering)
+
+    def _forget_waiting(self, connection: HttpConnection) -> None:
         self._waiting.pop(connection, None)
+        self._lingering.pop(connection, None)
 
 
 def listen(address: tuple[str, int]) -> socket.socket:

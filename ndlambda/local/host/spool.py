@@ -42,16 +42,18 @@ class Spool:
         Parameters
         ----------
         size_bytes
-            Its length, if that is known; it is reserved.
+            Its length, if that is known. There must be room for it now, which is taken as it
+            arrives: who only promises a body takes no room from others.
 
         Raises
         ------
         ServerBusyError
             All bodies together would take too much.
         """
-        body = SpooledBody(self, self._folder)
+        body = SpooledBody(self, self._folder, size_bytes)
         if size_bytes is not None and not (size_bytes <= SMALL_BYTES and self.take_memory(0)):
             body.reserve(size_bytes)
+            body.reserve(0)
         return body
 
     def take(self, size_bytes: int) -> None:
@@ -85,9 +87,10 @@ class SpooledBody:
     with what ``take_pieces`` returned.
     """
 
-    def __init__(self, spool: Spool, folder: Path) -> None:
+    def __init__(self, spool: Spool, folder: Path, length: int | None) -> None:
         self._spool = spool
         self._folder = folder
+        self._length = length
         self._pieces: list[bytes] = []
         self._pending_bytes = self._memory_bytes = self._reserved_bytes = 0
         self._file: IO[bytes] | None = None
@@ -106,7 +109,8 @@ class SpooledBody:
         if not self._is_file and size <= SMALL_BYTES and self._spool.take_memory(len(piece)):
             self._memory_bytes += len(piece)
         elif size > self._reserved_bytes:
-            self.reserve(max(size, self._reserved_bytes + _PIECE_BYTES))
+            ahead = self._reserved_bytes + _PIECE_BYTES
+            self.reserve(max(size, ahead if self._length is None else min(ahead, self._length)))
         self.size_bytes = size
         self._pending_bytes += len(piece)
         self._pieces.append(piece)

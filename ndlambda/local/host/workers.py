@@ -115,6 +115,7 @@ class Workers:
                 self._idle -= 1
                 self._active += 1
                 task = self._tasks.popleft()
+                self._wake()  # of two tasks for one idle thread, the second has woken none
             self._own.is_large = False
             try:
                 task()

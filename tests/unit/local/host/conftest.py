@@ -83,6 +83,9 @@ class Wire(asyncio.Transport):
     def write_eof(self) -> None:
         self.has_ended = True
 
+    def is_closing(self) -> bool:
+        return not self.is_open
+
     def close(self) -> None:
         if not self.unread:
             self.abort()

@@ -6,8 +6,8 @@ import pytest
 
 from ndlambda.local.host.limits import Limits
 
-GET = b"GET /x HTTP/1.1\r\n\r\n"
-HEALTH = b"GET /healthz HTTP/1.1\r\n\r\n"
+GET = b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n"
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @pytest.fixture
@@ -36,6 +36,17 @@ def test_requests_under_way_are_not_given_up_for_others_but_health_is_told(small
     assert b"ServerBusyError" in newest.wire.got
     small.run()
     assert all(b"200 OK" in client.wire.got for client in busy)
+
+
+def test_refused_clients_that_stay_take_no_room_from_others(small):
+    """Seen to fail: they were counted as requests under way, without any bound."""
+    idle, refused = small.connect(), []
+    for _ in range(12):
+        refused.append(small.connect())
+        refused[-1].send(b"no request\r\n")
+    assert sum(client.wire.is_open for client in refused) <= 5
+    assert idle.wire.is_open
+    assert b"200 OK" in small.connect().ask(GET)
 
 
 def test_slow_clients_have_less_time_in_a_crowd(small, views):

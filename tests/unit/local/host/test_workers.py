@@ -35,6 +35,15 @@ def test_no_more_tasks_run_at_once_than_there_are_threads(free):
     assert max(done.get(timeout=TIMEOUT_S) for _ in range(5)) <= 3
 
 
+def test_tasks_that_woke_one_thread_together_run_at_once():
+    """Seen to fail: the second waited for the end of the first, though a thread was free."""
+    workers, met = Workers(2, "t"), threading.Barrier(3)
+    with workers._lock:
+        workers._tasks.extend([lambda: met.wait(TIMEOUT_S)] * 2)
+        workers._wake()
+    met.wait(TIMEOUT_S)
+
+
 def test_a_task_that_waits_lets_another_run(free):
     workers, order = Workers(1, "t"), SimpleQueue()
 
