@@ -5,6 +5,7 @@ one behind a preview, is several series. Here pages of one size and dtype are on
 file itself describes its axes; the pages are counted without tifffile.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -48,14 +49,17 @@ def find_stack(where: str, file: Any, chosen: str) -> PageStack:
         Pages would be left out: there are several stacks; none of this number.
     """
     chain = _chain(file.filehandle.path)
+    every = _series_of(file)
     if not chosen:
-        _check_declared(file, len(chain))
-    series = next((each for each in file.series if not each.keyframe.is_reduced), file.series[0])
-    left = {} if chosen else _left_out(series, Path(file.filehandle.path), chain)
-    if not chosen and not left:
-        return PageStack("", series)
-    plain = _is_plain(file)
-    stacks = _by_kind(where, file, chain) if plain else _declared(file)
+        _check_declared(file, every, len(chain))
+    left: dict[Path, list[int]] = {}
+    if not chosen and every:
+        series = next((each for each in every if not each.keyframe.is_reduced), every[0])
+        left = _left_out(series, Path(file.filehandle.path), chain)
+        if not left:
+            return PageStack("", series)
+    plain = _is_plain(every)
+    stacks = _by_kind(where, file, chain) if plain else _declared(every)
     if chosen:
         if not chosen.isdigit() or int(chosen) >= len(stacks):
             raise InvalidArgumentError(f"{where}: there are {_listed(stacks)}.")
@@ -91,9 +95,20 @@ def _chain(path: str) -> list[int]:
         return page_offsets(opened)
 
 
-def _check_declared(file: Any, pages: int) -> None:
+def _series_of(file: Any) -> Sequence[Any]:
+    """Return tifffile's series, none if it took pages for alike that are not.
+
+    It compares a few of the pages of a file that describes nothing.
+    """
+    try:
+        return list(file.series)
+    except RuntimeError:
+        return ()
+
+
+def _check_declared(file: Any, every: Sequence[Any], pages: int) -> None:
     """Check that tifffile could follow what the file says of itself; else it forgets it."""
-    undescribed = file.series[0].kind in {"generic", "uniform"}
+    undescribed = not every or every[0].kind in {"generic", "uniform"}
     if undescribed and file.is_ome and pages > 1:
         message = "its OME-XML does not describe its pages"
         raise ValueError(message)
@@ -121,18 +136,19 @@ def _left_out(series: Any, path: Path, chain: list[int]) -> dict[Path, list[int]
             import tifffile
 
             with tifffile.TiffFile(own) as opened:
-                rest = [n for n in rest if not _is_preview(page_at(opened, every[n]), series)]
+                size = series.keyframe.size
+                rest = [n for n in rest if not _is_preview(page_at(opened, every[n]), size)]
         if rest:
             left[own] = rest
     return left
 
 
-def _is_preview(page: Any, series: Any) -> bool:
-    """Whether a page says that it is a mask, or a smaller copy of another page."""
-    return bool(page.is_mask or (page.is_reduced and page.size < series.keyframe.size))
+def _is_preview(page: Any, size: int) -> bool:
+    """Whether a page says that it is a mask, or a smaller copy of a page of some size."""
+    return bool(page.is_mask or (page.is_reduced and page.size < size))
 
 
-def _is_plain(file: Any) -> bool:
+def _is_plain(every: Sequence[Any]) -> bool:
     """Whether pages have no order but that of the file, and each plane is a page."""
     return all(
         series.kind in {"generic", "uniform", "shaped", "imagej"}
@@ -142,13 +158,13 @@ def _is_plain(file: Any) -> bool:
             for axis, size in zip(series.axes, series.shape, strict=True)
         )
         and len([axis for axis in series.axes if axis in "IQZ"]) <= 1
-        for series in file.series
+        for series in every
     )
 
 
 def _by_kind(where: str, file: Any, chain: list[int]) -> list[PageStack]:
     """Return the stacks of pages of one size and dtype, in the order of their first pages."""
-    largest = max(file.series, key=lambda series: series.keyframe.size)
+    largest = max(page_at(file, offset).size for offset in chain)
     kinds: dict[tuple[Any, ...], list[tuple[int, tiff.PageHeader]]] = {}
     for number, offset in enumerate(chain):
         page = page_at(file, offset)
@@ -167,10 +183,10 @@ def _by_kind(where: str, file: Any, chain: list[int]) -> list[PageStack]:
     return stacks
 
 
-def _declared(file: Any) -> list[PageStack]:
+def _declared(every: Sequence[Any]) -> list[PageStack]:
     return [
         PageStack(f"{series.axes} {'x'.join(map(str, series.shape))} {series.dtype}", series)
-        for series in file.series
+        for series in every
     ]
 
 
