@@ -66,6 +66,11 @@ def test_no_page_names_a_setting_that_does_not_exist():
     assert named <= settings | of_the_command
 
 
+def test_the_map_has_no_links_to_files():
+    """The site includes it from another folder, where they would lead nowhere."""
+    assert re.findall(r"\]\((?!https?:|#)[^)]*\)", (ROOT / "ARCHITECTURE.md").read_text()) == []
+
+
 def test_every_decision_is_numbered_once_and_in_the_table_of_contents():
     decisions = sorted(path.name for path in (ROOT / "docs" / "adr").glob("*.md"))
     assert [int(name[:4]) for name in decisions] == list(range(1, len(decisions) + 1))
