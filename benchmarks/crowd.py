@@ -28,7 +28,7 @@ from tests.support.server import Server, serving
 
 CUTOUT = "/v1/projects/t/channels/em/cutout?x=0:{0}&y=0:{0}&z=0:{1}"
 SMALL, LARGE, UPLOAD = (CUTOUT.format(*size) for size in ((64, 16), (512, 16), (512, 4)))
-HUGE = "/v1/projects/t/channels/ids/cutout?x=0:2048&y=0:2048&z=0:64"
+HUGE = "/v1/projects/t/channels/wide/cutout?x=0:2048&y=0:2048&z=0:64"
 HUGE_COUNT, HUGE_BYTES = 10, (2048 * 2048 * 64 * 4) + 128
 
 
@@ -37,7 +37,7 @@ def make_target(server: Server) -> Target:
     client = server.client()
     client.datasets.create("ds", ximagesize=2048, yimagesize=2048, zimagesize=64)
     client.projects("ds").create("pr", public=0)
-    for name, dtype in (("em", "uint8"), ("ids", "uint32")):
+    for name, dtype in (("em", "uint8"), ("wide", "uint32")):
         client.channels("ds", "pr").create(name, channel_type="image", channel_datatype=dtype)
     client.tokens("ds", "pr").create("t", public=0)
     voxels = em_stack((16, 512, 512))
