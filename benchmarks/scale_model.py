@@ -105,8 +105,8 @@ class ModelledStores(CountingStores):
 class ModelledThreads(Executor):
     """A pool whose tasks run one after the other, but at the modelled times of its threads.
 
-    A task begins when it is given to the pool and a thread is free; whoever asks for its result
-    waits until its modelled end.
+    A task begins when it is given to the pool and a thread is free; the caller that asks for its
+    result waits until its modelled end.
     """
 
     def __init__(self, clock: Clock, threads: int) -> None:

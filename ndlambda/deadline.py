@@ -63,7 +63,7 @@ class Deadline:
 
 @contextmanager
 def written_down(grace_s: float = 2.0) -> Iterator[None]:
-    """Give the calls in the block some seconds of their own, to write down how far the work is."""
+    """Replace the deadline in the block by a short one, in which to record progress."""
     token = _current.set(None if _current.get() is None else Deadline.after(grace_s))
     try:
         yield
@@ -98,7 +98,7 @@ def at_most(seconds: float) -> float:
 
 
 class Threads(ThreadPoolExecutor):
-    """A pool whose threads work under the deadline of whoever gave them the task."""
+    """A pool whose threads work under the deadline of the call that submitted the task."""
 
     def submit(self, fn: Callable[..., _Result], /, *args: Any, **kwargs: Any) -> "Future[_Result]":
         """Schedule a call."""

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import chain, repeat
 from typing import Any
 
 from functions import erase, ingest_build, propagate, s3_drop
@@ -15,12 +16,15 @@ from ndlambda.local.expiry import Expiry
 from ndlambda.local.merged import Merged
 from ndlambda.runtime import Runtime
 from ndlambda.services.support.tries import pause_s
+from ndlambda.services.support.watch import MAX_PAUSE_S
 from ndlambda.stores.ports import Message, Queue
 
 _log = logging.getLogger("ndlambda.local.pump")
 
 _IDLE_S = 1.0
 _SWEEP_EVERY_S = 86_400.0
+_SECOND_SWEEP_S = MAX_PAUSE_S + 1
+"""By then every chain whose message was lost with its queue is overdue."""
 _EXPIRE_EVERY_S = 600.0
 _MORE_VISIBLE_S = 60
 """Seconds, after a worker must have ended, until its message comes back."""
@@ -62,7 +66,7 @@ def pump_once(queue: Queue, handler: _Handler, limit: int = 10, visibility_s: in
 
 
 class Pump:
-    """Threads that consume the queues, and sweep at the start and every day.
+    """Threads that consume the queues, and sweep at the start, soon after it, and every day.
 
     Parameters
     ----------
@@ -152,12 +156,14 @@ class Pump:
             self._turn.notify_all()
 
     def _sweep(self) -> None:
-        while not self._stopping.is_set():
+        for wait_s in chain((_SECOND_SWEEP_S,), repeat(_SWEEP_EVERY_S)):
+            if self._stopping.is_set():
+                return
             for sweep in self._runtime.sweeps().values():
                 if not self._stopping.is_set():
                     _guarded(sweep)
             self._notify()
-            self._stopping.wait(_SWEEP_EVERY_S)
+            self._stopping.wait(wait_s)
 
     def _expire(self, expiry: Expiry) -> None:
         while not self._stopping.is_set():

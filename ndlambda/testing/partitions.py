@@ -3,7 +3,7 @@
 S3 serves a number of requests a second for each partition of keys, answers 503 to the rest, and
 splits a partition by and by where it is pressed. Here a partition is split in the middle of the
 keys that it was asked for lately, after some seconds in a row in which it refused any. Seconds are
-modelled: whoever simulates requests says when the next one begins.
+modelled: the simulation sets when the next request begins.
 """
 
 from bisect import bisect_right

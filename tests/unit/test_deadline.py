@@ -64,7 +64,7 @@ def test_the_earlier_of_two_deadlines_holds():
             assert deadline.at_most(100) == 3
 
 
-def test_threads_work_under_the_deadline_of_whoever_asked():
+def test_threads_work_under_the_deadline_of_the_caller():
     with Threads(1) as pool:
         with passed().running():
             asked = pool.submit(deadline.at_most, 7), *pool.map(deadline.at_most, (7,))

@@ -100,7 +100,7 @@ class BodyReceiver:
         return self._body.stream()
 
     def close(self) -> None:
-        """Give up the body, as soon as no thread writes it."""
+        """Release the body once no thread writes it."""
         self._is_closed = True
         if not self._is_filing:
             self._body.close()

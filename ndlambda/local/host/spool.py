@@ -158,7 +158,7 @@ class SpooledBody:
         return iter(lambda: stream.read(_PIECE_BYTES), b"")
 
     def close(self) -> None:
-        """Give up the body and what it takes."""
+        """Release the body and its reservation."""
         if self._file is not None:
             self._file.close()
         self._pieces.clear()

@@ -212,7 +212,7 @@ class EraseJobs:
         self._report(job, job.called_at)
 
     def fail(self, job: EraseJob, reason: str) -> None:
-        """Give a job up until a person retries it."""
+        """Mark a job as failed, until a person retries it."""
         failed = replace(job, state=EraseState.FAILED, reason=reason[:MAX_REASON_CHARS])
         self._report(failed, self._clock())
 

@@ -1,10 +1,10 @@
 """Watch chains: one delayed message at a time looks after each piece of open work.
 
-Messages that wake workers may be lost, and workers may die. So whoever opens work also sends a
-*watch message*, delayed, to the work's own queue. Its receiver looks after that work by one bounded
-step (it re-enqueues what is overdue) and, while the work is open, moves the chain on: it raises the
-generation in the chain's row, conditionally, and sends a message of that generation. Nothing runs
-for work that nobody opened, and nothing for work that has ended.
+Messages that wake workers may be lost, and workers may die. So the process that opens work also
+sends a *watch message*, delayed, to the work's own queue. Its receiver looks after that work by one
+bounded step (it re-enqueues what is overdue) and, while the work is open, moves the chain on: it
+raises the generation in the chain's row, conditionally, and sends a message of that generation.
+Nothing runs for work that nobody opened, and nothing for work that has ended.
 
 ========================================  ==========================================================
 message of generation g, row              what its receiver does

@@ -42,10 +42,10 @@ def check_data_folder(data: Path) -> None:
         if fault and (has_objects or not is_new):
             remedy = "Put it back from a backup"
             if name == QUEUE:  # the rows say what is to be done, and sweeps send messages again
-                remedy = "Delete it; messages are sent again within minutes"
+                remedy = "Delete it; messages are sent again within half an hour"
             beside = f", beside the objects in {data / OBJECTS}" if has_objects else ""
             raise StoreUnavailableError(
-                f"{data / name} {fault}{beside}. {remedy}. To start anew without what is there, "
+                f"{data / name} {fault}{beside}. {remedy}. To start without what is there, "
                 f"move {data} away."
             )
     check_same_stores(data)

@@ -84,7 +84,7 @@ def test_an_id_that_was_given_is_not_painted_by_one_who_chooses_it(world, other)
 
 
 def test_an_id_of_a_dead_upload_is_others_after_a_while(world):
-    """Whoever repeats it need not wait (``test_annotation_crashes``)."""
+    """A repeated upload need not wait (``test_annotation_crashes``)."""
     refused = 0
     for channel, plan in at_every_step(world.channel):
         with suppress(Crash):

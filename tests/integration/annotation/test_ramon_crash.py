@@ -3,7 +3,7 @@
 Seen to fail: with the index rows written in a transaction of their own behind the object's, a
 creation that died between the two was never found by a query; with ``find_settled`` or
 ``find_all_settled`` giving rows as they are, a long update or creation that died was never
-completed; with a claim refused to whoever repeats the upload, its id stayed without an object.
+completed; with a claim refused to a repeated upload, its id stayed without an object.
 """
 
 from collections.abc import Callable

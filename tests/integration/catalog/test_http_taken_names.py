@@ -93,7 +93,7 @@ def test_a_channel_has_a_name_in_its_project_only(server, root):
     assert server.post(path, "bob", json=channel).status_code == 201
 
 
-def test_whoever_has_a_name_is_told_what_is_different(server):
+def test_the_owner_of_a_name_is_told_what_is_different(server):
     """Seen to fail: neither the field nor its values were named."""
     size = "Dataset 'of_bob' exists and is different: its imagesize_xyz is (10, "
     same_name = {

@@ -89,7 +89,7 @@ def test_a_file_whose_time_was_set_back_is_told_of_again(watch, folder):
 
 
 def test_done_is_told_of_when_all_of_its_folder_is_at_rest(watch, folder):
-    """Seen to fail without: whoever drags a folder copies ``_DONE`` before the last slices."""
+    """Seen to fail without: dragging a folder copies ``_DONE`` before the last slices."""
     other = folder.parent / "labels"
     other.mkdir()
     for path in (folder / "_DONE", folder / "1.png", other / "_DONE"):

@@ -9,6 +9,7 @@ import pytest
 from functions import ingest_build, s3_drop
 from ndlambda.local import pump as pump_module
 from ndlambda.local.pump import Pump, pump_once
+from ndlambda.services.support.watch import MAX_PAUSE_S
 from ndlambda.settings import Settings
 from ndlambda.stores.ports import Message
 
@@ -208,3 +209,21 @@ def test_a_thread_that_hangs_does_not_keep_the_server_from_ending(monkeypatch):
     pump.stop(0.0)
     assert "pump-sweep did not end within 0 s" in logged
     end.set()
+
+
+def test_what_a_lost_queue_kept_from_being_overdue_is_swept_soon_after_the_start():
+    """Seen to wait for a day: at the start no chain is overdue whose message was just lost."""
+    waits: list[float] = []
+
+    class Stopping:
+        def is_set(self):
+            return len(waits) == 2
+
+        def wait(self, seconds):
+            waits.append(seconds)
+
+    pump = pump_of()
+    pump._stopping = Stopping()
+    pump._sweep()
+    assert MAX_PAUSE_S < waits[0] < 2 * MAX_PAUSE_S
+    assert waits[1] == 86_400
